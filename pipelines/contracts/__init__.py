@@ -1,0 +1,1 @@
+"""What each table is: columns, types, keys, grain, identifiers. Declarations only, no logic on data."""

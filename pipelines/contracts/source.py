@@ -1,0 +1,246 @@
+"""Contracts of delivered files: one YAML file per source under `mappings/<source>/contract.yaml`.
+
+A contract says which file feeds which entity, what each column is called, which columns identify a person, how one row
+is told from the next and how a row is tied to a person.
+"""
+
+import re
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import ContractError
+
+SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_load_id", "_file", "_line")
+"""Columns that every silver table starts or ends with; a contract may not use these names."""
+
+SUBJECT_COLUMNS = {"year_of_birth": "bigint", "month_of_birth": "bigint", "postcode_area": "string"}
+"""What is kept of a subject's birth date and postcode in silver, where an entity has them."""
+
+
+class ColumnType(StrEnum):
+    """How a delivered text becomes a silver value; the value is the Spark type in silver."""
+
+    TEXT = "text"
+    CODE = "code"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    TIME = "time"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+
+    @property
+    def spark(self) -> str:
+        """The Spark SQL type of the silver column."""
+        return {
+            "date": "date",
+            "timestamp": "timestamp",
+            "integer": "bigint",
+            "decimal": "double",
+            "boolean": "boolean",
+        }.get(self.value, "string")
+
+
+class Identifier(StrEnum):
+    """Why a column identifies someone. Identifier columns end at curate and never reach silver."""
+
+    NHS_NUMBER = "nhs_number"
+    LOCAL_ID = "local_id"
+    RECORD_ID = "record_id"
+    STAFF_ID = "staff_id"
+    NAME = "name"
+    BIRTH_DATE = "birth_date"
+    POSTCODE = "postcode"
+    ADDRESS = "address"
+    CONTACT = "contact"
+    FREE_TEXT = "free_text"
+
+
+class Frozen(BaseModel):
+    """Base of the models read from YAML: immutable, unknown keys refused, values kept out of messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Column(Frozen):
+    """One delivered column."""
+
+    header: str | None = None
+    aliases: tuple[str, ...] = ()
+    type: ColumnType = ColumnType.TEXT
+    required: bool = False
+    identifier: Identifier | None = None
+    item: str = ""
+
+
+class Flag(Frozen):
+    """A column and the values of it (compared trimmed, without regard to case) that raise the flag."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+class Direct(Frozen):
+    """The row itself carries the person's NHS number or local identifier."""
+
+    nhs_number: str
+    local_id: str
+    nhs_number_status: str | None = None
+
+
+class Via(Frozen):
+    """The row belongs to the person of its parent: `columns` hold the parent's key, in the order of that key."""
+
+    entity: str
+    columns: tuple[str, ...]
+
+
+class Shared(Frozen):
+    """The row has no person of its own and is kept while one kept row of `entity` refers to it.
+
+    `columns` of this entity equal `theirs` of the other.
+    """
+
+    entity: str
+    columns: tuple[str, ...]
+    theirs: tuple[str, ...]
+
+
+class Subject(Frozen):
+    """How a row is tied to a person; all empty means reference data (code tables, organisations, staff)."""
+
+    direct: Direct | None = None
+    via: Via | None = None
+    shared: Shared | None = None
+
+    @model_validator(mode="after")
+    def at_most_one(self) -> "Subject":
+        """Refuse a subject that is declared in two ways."""
+        if sum(part is not None for part in (self.direct, self.via, self.shared)) > 1:
+            raise ValueError("give one of direct, via or shared")
+        return self
+
+
+class Reference(Frozen):
+    """A link to a row of another entity of the same source, kept in silver as that row's `row_key`."""
+
+    entity: str
+    columns: tuple[str, ...]
+
+
+class Entity(Frozen):
+    """One delivered table.
+
+    `files` are name patterns (`*`), matched without regard to case. `key` is unique within a provider. `version` are the
+    columns that tell the newer of two rows with one key within one delivery day, the most significant first.
+    """
+
+    grain: str
+    files: tuple[str, ...]
+    key: tuple[str, ...]
+    version: tuple[str, ...] = ()
+    deleted: Flag | None = None
+    test: Flag | None = None
+    subject: Subject = Subject()
+    references: dict[str, Reference] = Field(default_factory=dict)
+    columns: dict[str, Column]
+
+    @cached_property
+    def silver_columns(self) -> dict[str, str]:
+        """Name and Spark type of the columns of the silver table, in order."""
+        columns = {"row_key": "string", "person_id": "bigint", "provider_code": "string"}
+        columns |= {name: "string" for name in self.references}
+        kinds = {column.identifier for column in self.columns.values()}
+        if Identifier.BIRTH_DATE in kinds:
+            columns |= {"year_of_birth": "bigint", "month_of_birth": "bigint"}
+        if Identifier.POSTCODE in kinds:
+            columns |= {"postcode_area": "string"}
+        columns |= {name: column.type.spark for name, column in self.columns.items() if column.identifier is None}
+        return columns | {"_load_id": "string", "_file": "string", "_line": "bigint"}
+
+    def identified_by(self, kind: Identifier) -> str | None:
+        """The first column of a kind of identifier, if there is one."""
+        return next((name for name, column in self.columns.items() if column.identifier is kind), None)
+
+
+class SourceContract(Frozen):
+    """All the files of one source."""
+
+    source: str
+    title: str
+    entities: dict[str, Entity]
+
+    @model_validator(mode="after")
+    def names_exist(self) -> "SourceContract":
+        """Report every name that points nowhere."""
+        faults = [fault for name, entity in self.entities.items() for fault in self._faults(name, entity)]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _faults(self, name: str, entity: Entity) -> list[str]:
+        used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]
+        used += [(part, (flag.column,)) for part, flag in (("deleted", entity.deleted), ("test", entity.test)) if flag]
+        subject = entity.subject
+        if subject.direct:
+            names = (subject.direct.nhs_number, subject.direct.local_id, subject.direct.nhs_number_status)
+            used.append(("subject.direct", tuple(column for column in names if column)))
+        links = {f"references.{column}": reference for column, reference in entity.references.items()}
+        if subject.via:
+            links["subject.via"] = Reference(entity=subject.via.entity, columns=subject.via.columns)
+        used += [(part, link.columns) for part, link in links.items()]
+        if subject.shared:
+            used.append(("subject.shared", subject.shared.columns))
+        faults = [
+            f"{name}.{part}: no column {column}" for part, columns in used for column in columns if column not in entity.columns
+        ]
+        for part, link in links.items():
+            parent = self.entities.get(link.entity)
+            if parent is None:
+                faults.append(f"{name}.{part}: no entity {link.entity}")
+            elif len(parent.key) != len(link.columns):
+                faults.append(f"{name}.{part}: {link.entity} has a key of {len(parent.key)} columns")
+        if subject.shared:
+            other = self.entities.get(subject.shared.entity)
+            missing = [c for c in subject.shared.theirs if other is None or c not in other.columns]
+            faults += [f"{name}.subject.shared: {subject.shared.entity} has no column {column}" for column in missing]
+        reserved = set(SILVER_COLUMNS) | set(SUBJECT_COLUMNS)
+        faults += [f"{name}.{column}: the name is reserved" for column in entity.columns if column in reserved]
+        kept_keys = [column for column in entity.key if column in entity.columns and not entity.columns[column].identifier]
+        if subject != Subject() and set(kept_keys) == set(entity.key):
+            faults.append(f"{name}.key: no column of the key is marked as an identifier")
+        return faults
+
+
+def normalise_header(header: str) -> str:
+    """A header as it is compared: lower case, letters and digits only."""
+    return re.sub(r"[^a-z0-9]", "", header.casefold())
+
+
+def load_contract(path: Path) -> SourceContract:
+    """Read one contract and report every fault of the file at once.
+
+    Raises ContractError naming file, field and what was expected.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return SourceContract.model_validate(content)
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path.name}: not valid YAML: {getattr(error, 'problem', 'unreadable')}") from error
+    except ValidationError as error:
+        faults = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ContractError(f"{path.parent.name}/{path.name}: {error.error_count()} faults\n{faults}") from error
+
+
+def load_contracts(mappings_dir: Path, sources: tuple[str, ...] = ()) -> dict[str, SourceContract]:
+    """The contracts of every source folder, or of the named sources, by source name in alphabetical order."""
+    paths = sorted(mappings_dir.glob("*/contract.yaml"))
+    contracts = {path.parent.name: load_contract(path) for path in paths if not sources or path.parent.name in sources}
+    missing = [source for source in sources if source not in contracts]
+    if missing:
+        raise ContractError(f"no contract for {', '.join(missing)}: expected <source>/contract.yaml in the mappings folder")
+    return contracts

@@ -1,0 +1,94 @@
+"""Every error that a user can meet, with the exit code that tells an operator its cause.
+
+A message names file, table, column, rule and count, what was expected and the next step. It never holds a cell
+value, an NHS number or key material.
+"""
+
+from vocab.errors import VocabularyError
+
+
+class OmopPipelineError(Exception):
+    """Base of the errors shown to users without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(OmopPipelineError):
+    """The configuration cannot be used."""
+
+    exit_code = 10
+
+
+class ContractError(OmopPipelineError):
+    """A source contract or a mapping file is wrong."""
+
+    exit_code = 11
+
+
+class DeliveryError(OmopPipelineError):
+    """A delivery does not match its manifest or its contract and is rejected whole."""
+
+    exit_code = 12
+
+
+class OptOutMissingError(OmopPipelineError):
+    """A required opt-out list is not there."""
+
+    exit_code = 13
+
+
+class OptOutEmptyError(OmopPipelineError):
+    """An opt-out list is there but holds nothing."""
+
+    exit_code = 14
+
+
+class OptOutStaleError(OmopPipelineError):
+    """An opt-out list is older than the policy allows, in the future, or older than the one last used."""
+
+    exit_code = 15
+
+
+class OptOutInvalidError(OmopPipelineError):
+    """An opt-out list cannot be parsed or does not fit its request, checksum or plausible range."""
+
+    exit_code = 16
+
+
+class KeyMissingError(OmopPipelineError):
+    """There is no usable pseudonymisation key."""
+
+    exit_code = 17
+
+
+class KeyChangedError(OmopPipelineError):
+    """The key is not the one that made the identifiers already published."""
+
+    exit_code = 19
+
+
+class LedgerError(OmopPipelineError):
+    """Rows in and rows out do not balance."""
+
+    exit_code = 20
+
+
+class QualityGateError(OmopPipelineError):
+    """A quality gate failed; nothing was published."""
+
+    exit_code = 21
+
+
+class ReleaseError(OmopPipelineError):
+    """There is no such release, or it cannot be read."""
+
+    exit_code = 22
+
+
+class EngineError(OmopPipelineError):
+    """The engine cannot be started or reached."""
+
+    exit_code = 23
+
+
+USER_ERRORS = (OmopPipelineError, VocabularyError)

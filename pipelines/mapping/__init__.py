@@ -1,0 +1,1 @@
+"""Mapping files (`mappings/<source>/mapping.yaml`): validated against contracts and compiled to columns."""

@@ -1,0 +1,55 @@
+"""Named expressions that mapping files may use. Each takes columns by parameter name and gives one column."""
+
+from collections.abc import Callable
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+Expression = Callable[..., Column]
+
+NUMBER_PATTERN = "^[<>]?=? *(-?[0-9]+([.][0-9]+)?)$"
+
+
+def date_and_time(date: Column, time: Column) -> Column:
+    """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing."""
+    text = F.concat(F.date_format(date, "yyyy-MM-dd"), F.lit(" "), F.coalesce(time, F.lit("00:00:00")))
+    return F.try_to_timestamp(text, F.lit("yyyy-MM-dd HH:mm:ss"))
+
+
+def date_of(timestamp: Column) -> Column:
+    """The calendar day of a timestamp."""
+    return timestamp.cast("date")
+
+
+def number_in(text: Column) -> Column:
+    """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none."""
+    return F.nullif(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), F.lit("")).try_cast("double")
+
+
+def operator_in(text: Column) -> Column:
+    """OMOP operator concept of a result text: < 4171756, <= 4171754, > 4172704, >= 4171755; null for a bare number."""
+    trimmed = F.trim(text)
+    return (
+        F.when(trimmed.startswith("<="), F.lit(4171754))
+        .when(trimmed.startswith(">="), F.lit(4171755))
+        .when(trimmed.startswith("<"), F.lit(4171756))
+        .when(trimmed.startswith(">"), F.lit(4172704))
+        .cast("bigint")
+    )
+
+
+def first_of(first: Column, second: Column) -> Column:
+    """The first value, or the second where the first is missing."""
+    return F.coalesce(first, second)
+
+
+def days_after(date: Column, days: Column) -> Column:
+    """The date a course ends: start plus days supplied minus one; null where the days are missing or below one."""
+    whole = days.cast("int")
+    return F.when(whole >= 1, F.date_add(date, whole - 1))
+
+
+EXPRESSIONS: dict[str, Expression] = {
+    expression.__name__: expression
+    for expression in (date_and_time, date_of, number_in, operator_in, first_of, days_after)
+}

@@ -1,0 +1,299 @@
+"""The mapping language: from a silver entity to an OMOP target, as data.
+
+A rule takes rows of one silver entity, may look up rows of others, keeps those that meet its conditions, and says for
+every target field whether it is a `copy`, a `constant` (with a note), a `concept` lookup or a registered `expression`.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from pipelines.contracts.source import Frozen, SourceContract
+from pipelines.errors import ContractError
+from pipelines.mapping.expressions import EXPRESSIONS
+
+
+class Target(StrEnum):
+    """What a rule makes. `event` rows go through the stem table; the others build the table of their name."""
+
+    PERSON = "person"
+    DEATH = "death"
+    VISIT = "visit"
+    VISIT_DETAIL = "visit_detail"
+    EVENT = "event"
+    OBSERVATION_PERIOD = "observation_period"
+    PROVIDER = "provider"
+    CARE_SITE = "care_site"
+
+
+_VISIT_FIELDS = {
+    "key": "string",
+    "concept": "concept",
+    "start_date": "date",
+    "start_datetime": "timestamp",
+    "end_date": "date",
+    "end_datetime": "timestamp",
+    "type_concept_id": "bigint",
+    "care_site_code": "string",
+    "provider_key": "string",
+    "admitted_from": "concept",
+    "discharged_to": "concept",
+    "preceding_key": "string",
+    "source_value": "string",
+    "order": "bigint",
+}
+
+FIELDS: dict[Target, dict[str, str]] = {
+    Target.PERSON: {
+        "gender": "concept",
+        "race": "concept",
+        "year_of_birth": "bigint",
+        "month_of_birth": "bigint",
+        "postcode_area": "string",
+        "care_site_code": "string",
+        "recorded_on": "date",
+    },
+    Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},
+    Target.VISIT: _VISIT_FIELDS,
+    Target.VISIT_DETAIL: _VISIT_FIELDS | {"visit_key": "string"},
+    Target.EVENT: {
+        "concept": "concept",
+        "start_date": "date",
+        "start_datetime": "timestamp",
+        "end_date": "date",
+        "end_datetime": "timestamp",
+        "verbatim_end_date": "date",
+        "type_concept_id": "bigint",
+        "source_value": "string",
+        "visit_key": "string",
+        "visit_detail_key": "string",
+        "provider_key": "string",
+        "status": "concept",
+        "value_as_number": "double",
+        "value_as_string": "string",
+        "value": "concept",
+        "value_source_value": "string",
+        "operator": "concept",
+        "unit": "concept",
+        "range_low": "double",
+        "range_high": "double",
+        "quantity": "double",
+        "days_supply": "bigint",
+        "refills": "bigint",
+        "route": "concept",
+        "dose_unit_source_value": "string",
+        "stop_reason": "string",
+        "modifier": "concept",
+    },
+    Target.OBSERVATION_PERIOD: {"start_date": "date", "end_date": "date", "type_concept_id": "bigint"},
+    Target.PROVIDER: {"specialty": "concept", "care_site_code": "string"},
+    Target.CARE_SITE: {
+        "care_site_code": "string",
+        "care_site_name": "string",
+        "place_of_service": "concept",
+        "postcode_area": "string",
+    },
+}
+"""Fields of each target and their Spark type; `concept` fields are looked up by vocabulary and code."""
+
+REQUIRED: dict[Target, tuple[str, ...]] = {
+    Target.PERSON: (),
+    Target.DEATH: ("death_date", "type_concept_id"),
+    Target.VISIT: ("concept", "start_date", "type_concept_id"),
+    Target.VISIT_DETAIL: ("concept", "start_date", "type_concept_id", "visit_key"),
+    Target.EVENT: ("concept", "start_date", "type_concept_id"),
+    Target.OBSERVATION_PERIOD: ("start_date", "type_concept_id"),
+    Target.PROVIDER: (),
+    Target.CARE_SITE: ("care_site_code",),
+}
+
+EVENT_DOMAINS = ("Condition", "Drug", "Procedure", "Measurement", "Observation", "Device", "Specimen")
+
+
+class VocabularyBy(Frozen):
+    """The vocabulary depends on a coding-scheme column: delivered scheme code to vocabulary."""
+
+    column: str
+    values: dict[str, str]
+
+
+class Code(Frozen):
+    """One candidate for a concept: the code in `column`, or the fixed `code`, in a vocabulary."""
+
+    column: str | None = None
+    code: str | None = None
+    vocabulary: str | VocabularyBy
+
+    @model_validator(mode="after")
+    def one_origin(self) -> Self:
+        """Refuse a candidate with both a column and a fixed code, or neither."""
+        if (self.column is None) == (self.code is None):
+            raise ValueError("give one of column or code")
+        return self
+
+
+class FieldRule(Frozen):
+    """How one target field is filled: exactly one of the four ways.
+
+    `concept` lists candidates; the first with a code present is looked up. `constant` needs a note that says why. `args`
+    of an expression are columns by parameter name, `options` are fixed values.
+    """
+
+    copy_: str | None = Field(default=None, alias="copy")
+    constant: int | float | str | bool | None = None
+    concept: tuple[Code, ...] | None = None
+    expression: str | None = None
+    args: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
+    note: str = ""
+
+    @model_validator(mode="after")
+    def one_way(self) -> Self:
+        """Refuse a field filled in no way or in several, and a constant without a note."""
+        ways = [way for way in (self.copy_, self.constant, self.concept, self.expression) if way is not None]
+        if len(ways) != 1:
+            raise ValueError("give exactly one of copy, constant, concept or expression")
+        if self.constant is not None and not self.note:
+            raise ValueError("a constant needs a note")
+        if self.expression is not None and self.expression not in EXPRESSIONS:
+            raise ValueError(f"unknown expression; known: {', '.join(sorted(EXPRESSIONS))}")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column this rule reads."""
+        names = [self.copy_] if self.copy_ else []
+        for code in self.concept or ():
+            names += [code.column] if code.column else []
+            names += [code.vocabulary.column] if isinstance(code.vocabulary, VocabularyBy) else []
+        return tuple(names + list(self.args.values()))
+
+
+class Condition(Frozen):
+    """A row is kept when the condition holds, else it is counted under `reason`.
+
+    `in`: value in the list (an empty value is not). `not_in`: value not in the list (an empty value passes).
+    `present`: value is there (true) or is not (false).
+    """
+
+    column: str
+    in_: tuple[str, ...] | None = Field(default=None, alias="in")
+    not_in: tuple[str, ...] | None = None
+    present: bool | None = None
+    reason: str
+
+    @model_validator(mode="after")
+    def one_test(self) -> Self:
+        """Refuse a condition with no test or with several."""
+        if sum(test is not None for test in (self.in_, self.not_in, self.present)) != 1:
+            raise ValueError("give exactly one of in, not_in or present")
+        return self
+
+
+class Lookup(Frozen):
+    """A left join to another silver entity of the source: `on` is a key column of ours, equal to its `row_key`.
+
+    `on` may be a column of an earlier lookup (`alias.column`).
+    """
+
+    entity: str
+    on: str
+
+
+class Rule(Frozen):
+    """One mapping rule. `name` is unique over all sources and stands in the provenance of each row it makes.
+
+    `domain` is where an event goes while its code has no standard concept. `group` collapses rows with the same `key`
+    into one (a spell from its episodes): the least start, the greatest end, other fields from the first row by `order`,
+    `discharged_to` from the last.
+    """
+
+    name: str
+    from_: str = Field(alias="from")
+    lookups: dict[str, Lookup] = Field(default_factory=dict, alias="with")
+    where: tuple[Condition, ...] = ()
+    to: Target
+    domain: str | None = None
+    group: bool = False
+    note: str = ""
+    fields: dict[str, FieldRule]
+
+    @model_validator(mode="after")
+    def fields_fit_target(self) -> Self:
+        """Report every field that the target lacks or has in another form."""
+        known = FIELDS[self.to]
+        faults = [f"{field}: {self.to} has no such field" for field in self.fields if field not in known]
+        faults += [f"{field}: required for {self.to}" for field in REQUIRED[self.to] if field not in self.fields]
+        for field, rule in self.fields.items():
+            is_concept = known.get(field) == "concept"
+            if is_concept and rule.concept is None and not isinstance(rule.constant, int) and rule.expression is None:
+                faults.append(f"{field}: needs a concept, an expression or a constant concept id")
+            if not is_concept and rule.concept is not None:
+                faults.append(f"{field}: is not a concept field")
+        if self.to is Target.EVENT and self.domain not in EVENT_DOMAINS:
+            faults.append(f"domain: expected one of {', '.join(EVENT_DOMAINS)}")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+class Mapping(Frozen):
+    """All rules of one source."""
+
+    source: str
+    rules: tuple[Rule, ...]
+
+    def faults(self, contract: SourceContract) -> list[str]:
+        """Every name in the mapping that the contract does not know."""
+        return [fault for rule in self.rules for fault in _rule_faults(rule, contract)]
+
+
+def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
+    if rule.from_ not in contract.entities:
+        return [f"{rule.name}.from: no entity {rule.from_}"]
+    visible = set(contract.entities[rule.from_].silver_columns)
+    faults = []
+    for alias, lookup in rule.lookups.items():
+        if lookup.on not in visible:
+            faults.append(f"{rule.name}.with.{alias}.on: no silver column {lookup.on}")
+        if lookup.entity not in contract.entities:
+            faults.append(f"{rule.name}.with.{alias}.entity: no entity {lookup.entity}")
+            continue
+        visible |= {f"{alias}.{column}" for column in contract.entities[lookup.entity].silver_columns}
+    used = [(f"where.{condition.reason}", condition.column) for condition in rule.where]
+    used += [(f"fields.{field}", column) for field, how in rule.fields.items() for column in how.columns]
+    return faults + [f"{rule.name}.{where}: no silver column {column}" for where, column in used if column not in visible]
+
+
+def load_mapping(path: Path, contract: SourceContract) -> Mapping:
+    """Read one mapping and check it against its contract; every fault of the file is reported at once."""
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        mapping = Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise ContractError(f"{where}: not valid YAML: {getattr(error, 'problem', 'unreadable')}") from error
+    except ValidationError as error:
+        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ContractError(f"{where}: {error.error_count()} faults\n{lines}") from error
+    faults = mapping.faults(contract)
+    if mapping.source != contract.source:
+        faults.append(f"source: expected {contract.source}")
+    if faults:
+        raise ContractError(f"{where}: {len(faults)} faults\n" + "\n".join(f"  {fault}" for fault in faults))
+    return mapping
+
+
+def load_mappings(mappings_dir: Path, contracts: dict[str, SourceContract]) -> dict[str, Mapping]:
+    """The mapping of each source that has a contract, by source name.
+
+    Raises ContractError where a mapping is missing, has faults, or two rules share a name.
+    """
+    mappings = {name: load_mapping(mappings_dir / name / "mapping.yaml", contract) for name, contract in contracts.items()}
+    names = [rule.name for mapping in mappings.values() for rule in mapping.rules]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ContractError(f"mapping rules with the same name: {', '.join(repeated)}")
+    return mappings
