@@ -1,0 +1,149 @@
+"""Contracts of the OMOP CDM tables, read from the SQLAlchemy models of the `omop-cdm` package.
+
+Names, lengths, required fields and links are the model's. Three things differ on purpose:
+
+- identifiers are `bigint`: the CDM says integer, ours use up to 53 bits;
+- a SQLAlchemy model needs a primary key for every table, the CDM does not. A key that exists only for the model's sake
+  (`cdm_source`, `concept_ancestor`, `source_to_concept_map`, ...) is dropped; one death a person is kept as a rule;
+- `cohort` and `cohort_definition` are tables of the CDM that the package keeps apart from the versioned models.
+"""
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from omop_cdm.constants import VOCAB_SCHEMA
+from omop_cdm.dynamic.legacy import BaseCohort, BaseCohortDefinition
+from sqlalchemy import Column, Date, DateTime, Integer, Numeric, Table
+from sqlalchemy.orm import DeclarativeBase
+
+from pipelines.errors import ConfigError
+
+CDM_VERSIONS: Final = {"5.4": "omop_cdm.regular.cdm54", "5.5": "omop_cdm.regular.cdm55"}
+"""Versions of the CDM that can be built, with the module of their model."""
+
+PROVENANCE_COLUMNS: Final = {"_source": "string", "_rule": "string", "_row_key": "string", "_map_origin": "string"}
+"""Hidden columns of event tables: the source, the mapping rule, the silver row and the map that gave the concept."""
+
+EVENT_TABLES: Final = (
+    "condition_occurrence",
+    "death",
+    "device_exposure",
+    "drug_exposure",
+    "measurement",
+    "note",
+    "observation",
+    "procedure_occurrence",
+    "specimen",
+    "visit_detail",
+    "visit_occurrence",
+)
+"""Tables whose rows come from one rule each and carry PROVENANCE_COLUMNS in Delta, never in a publication."""
+
+
+class _CohortBase(DeclarativeBase):
+    """Registry of the two tables that the versioned models leave out."""
+
+
+class CohortDefinition(BaseCohortDefinition, _CohortBase):
+    """One row is a cohort's definition."""
+
+
+class Cohort(BaseCohort, _CohortBase):
+    """One row is a subject's time in a cohort."""
+
+
+@dataclass(frozen=True, slots=True)
+class CdmColumn:
+    """One field of a CDM table. `references` is the table and field it points to; `length` is that of a VARCHAR."""
+
+    name: str
+    type: str
+    nullable: bool
+    length: int | None = None
+    references: tuple[str, str] | None = None
+
+    @property
+    def is_concept(self) -> bool:
+        """Whether the field holds a concept id."""
+        return self.references == ("concept", "concept_id")
+
+
+@dataclass(frozen=True, slots=True)
+class CdmTable:
+    """One table of the CDM. `primary_key` is the field that is unique and not null, if the table has one."""
+
+    name: str
+    is_vocabulary: bool
+    columns: tuple[CdmColumn, ...]
+    primary_key: str | None
+
+    def column(self, name: str) -> CdmColumn:
+        """The field of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """Name and Spark type of every field, in the order of the CDM."""
+        return {column.name: column.type for column in self.columns}
+
+    @property
+    def periods(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of fields that are the start and the end of the same thing, of one type."""
+        names = {column.name: column.type for column in self.columns}
+        pairs = []
+        for end, kind in names.items():
+            for start in (end.replace("_end_date", "_start_date"), end.replace("_end_date", "_date")):
+                if "_end_date" in end and not end.startswith("verbatim") and names.get(start) == kind:
+                    pairs.append((start, end))
+        return tuple(pairs)
+
+
+def _spark_type(column: Column) -> str:
+    kind = column.type
+    if isinstance(kind, Integer):
+        return "bigint"
+    if isinstance(kind, DateTime):
+        return "timestamp"
+    if isinstance(kind, Date):
+        return "date"
+    return "double" if isinstance(kind, Numeric) else "string"
+
+
+def _cdm_column(column: Column) -> CdmColumn:
+    target = next((key.target_fullname.split(".") for key in column.foreign_keys), None)
+    references = (target[-2], target[-1]) if target else None
+    return CdmColumn(
+        name=column.name,
+        type=_spark_type(column),
+        nullable=bool(column.nullable),
+        length=getattr(column.type, "length", None),
+        references=references,
+    )
+
+
+def _cdm_table(table: Table) -> CdmTable:
+    keys = [column.name for column in table.primary_key]
+    is_real = keys == [f"{table.name}_id"] or table.name == "death"
+    return CdmTable(
+        name=table.name,
+        is_vocabulary=table.schema == VOCAB_SCHEMA or table.name == "source_to_concept_map",
+        columns=tuple(_cdm_column(column) for column in table.columns),
+        primary_key=keys[0] if is_real else None,
+    )
+
+
+@cache
+def cdm_tables(version: str) -> dict[str, CdmTable]:
+    """Every table of a CDM version by name, in alphabetical order. Raises ConfigError for an unknown version."""
+    if version not in CDM_VERSIONS:
+        raise ConfigError(f"cdm_version: expected one of {', '.join(CDM_VERSIONS)}")
+    versioned = importlib.import_module(CDM_VERSIONS[version]).Base.metadata
+    models = [*versioned.tables.values(), *_CohortBase.metadata.tables.values()]
+    return {model.name: _cdm_table(model) for model in sorted(models, key=lambda model: model.name)}
+
+
+def delta_schema(table: CdmTable) -> dict[str, str]:
+    """Name and Spark type of the columns of the Delta table: the fields of the CDM, then the hidden ones."""
+    return table.schema | (PROVENANCE_COLUMNS if table.name in EVENT_TABLES else {})
