@@ -1,0 +1,244 @@
+"""Configuration: `conf/base.yaml`, then `conf/<env>.yaml` over it, then `--set` options, checked as a whole.
+
+Models are frozen and refuse unknown keys. Secrets are references, never values.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.engine import EngineSettings
+from pipelines.errors import ConfigError
+from pipelines.secrets import SecretReference
+
+PACKAGED_CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
+"""The configuration that comes with the code, in a checkout and in an installed wheel alike."""
+
+PACKAGED_MAPPINGS_DIR = PACKAGED_CONF_DIR.parent / "mappings"
+"""The mappings that come with the code."""
+
+SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_care")
+
+_REFERENCES = ("key", "url")
+
+_RESULT_SECTIONS = {"cdm_version", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
+
+
+def _absolute(location: Path) -> Path:
+    """A path that means the same to every engine. URIs are refused: driver and executors open the same mounted path."""
+    if ":/" in str(location)[2:]:
+        raise ValueError("expected a path that driver and executors can open, such as /Volumes/...; not a URI")
+    return location.absolute()
+
+
+Location = Annotated[Path, AfterValidator(_absolute)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Environment(StrEnum):
+    """What the data is. In production the demo key is refused."""
+
+    DEMO = "demo"
+    TEST = "test"
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class StorageSettings(_Frozen):
+    """Where deliveries arrive and the two roots: `restricted` holds identity, `deidentified` never does."""
+
+    landing: Location
+    restricted: Location
+    deidentified: Location
+
+    @model_validator(mode="after")
+    def roots_are_apart(self) -> Self:
+        """Refuse roots inside each other: access is granted per root."""
+        identifiable = {"landing": self.landing, "restricted": self.restricted}
+        faults = [
+            f"{name} and deidentified may not be inside each other"
+            for name, location in identifiable.items()
+            if location.is_relative_to(self.deidentified) or self.deidentified.is_relative_to(location)
+        ]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+class VocabularySettings(_Frozen):
+    """`athena_dir` is the Athena download that `vocab load` reads, null for the packaged demo vocabulary.
+
+    `version`, where given, is the vocabulary version that a run must find loaded.
+    """
+
+    athena_dir: Location | None = None
+    version: str | None = None
+
+
+class Share(_Frozen):
+    """A band of shares, both ends allowed."""
+
+    least: float = Field(ge=0, le=1)
+    most: float = Field(ge=0, le=1)
+
+    @model_validator(mode="after")
+    def in_order(self) -> Self:
+        """Refuse a band that nothing fits."""
+        if self.least > self.most:
+            raise ValueError("least is greater than most")
+        return self
+
+
+class Unverifiable(StrEnum):
+    """What happens to people without a valid NHS number, whom the national check cannot answer for."""
+
+    EXCLUDE = "exclude"
+    INCLUDE_WITH_APPROVAL = "include_with_approval"
+
+
+class OptOutSettings(_Frozen):
+    """The opt-out policy.
+
+    A national response older than `max_age_days` stops the run; 21 days is the most the policy allows.
+    `national_share` is the plausible share of the submitted numbers that the response leaves out. `type1_codes` names the
+    code list below the mappings folder.
+    """
+
+    max_age_days: int = Field(default=21, ge=1, le=21)
+    warn_at_days: int = Field(default=14, ge=1)
+    national_share: Share = Share(least=0.005, most=0.25)
+    unverifiable: Unverifiable = Unverifiable.EXCLUDE
+    approval: str | None = None
+    type1_codes: str = "opt_outs/type1.csv"
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        """Refuse a warning after the limit, and people kept without an approval to point to."""
+        faults = []
+        if self.warn_at_days > self.max_age_days:
+            faults.append("warn_at_days is greater than max_age_days")
+        if self.unverifiable is Unverifiable.INCLUDE_WITH_APPROVAL and not self.approval:
+            faults.append("unverifiable: include_with_approval needs the reference of the approval in approval")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+class PersonSettings(_Frozen):
+    """How a person is made of several sources: the first source in `source_priority` that knows a fact gives it."""
+
+    month_of_birth: bool = False
+    source_priority: tuple[str, ...] = SOURCES
+
+
+class GateSettings(_Frozen):
+    """Thresholds of the gates that are a matter of judgement; rules that always hold have none."""
+
+    max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    max_unlinked_share: float = Field(default=0.05, ge=0, le=1)
+    min_mapped_share: float = Field(default=0.9, ge=0, le=1)
+
+
+class RunSettings(_Frozen):
+    """Which sources a run loads."""
+
+    sources: tuple[str, ...] = SOURCES
+
+    @model_validator(mode="after")
+    def named_once(self) -> Self:
+        """Refuse an empty list and a source named twice."""
+        if not self.sources or len(set(self.sources)) != len(self.sources):
+            raise ValueError("sources: name at least one source, each once")
+        return self
+
+
+class Settings(_Frozen):
+    """Everything a command may be told by configuration."""
+
+    environment: Environment
+    cdm_version: Literal["5.4", "5.5"] = "5.4"
+    mappings_dir: Path = PACKAGED_MAPPINGS_DIR
+    storage: StorageSettings
+    engine: EngineSettings = EngineSettings()
+    vocabulary: VocabularySettings = VocabularySettings()
+    key: SecretReference
+    opt_outs: OptOutSettings = OptOutSettings()
+    person: PersonSettings = PersonSettings()
+    gates: GateSettings = GateSettings()
+    run: RunSettings = RunSettings()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the settings that decide what a release holds; engine, places and secrets are not among them."""
+        content = self.model_dump(mode="json", include=_RESULT_SECTIONS)
+        content["vocabulary"].pop("athena_dir")
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Iterable[str] = ()) -> Settings:
+    """The settings of an environment.
+
+    `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError with every fault at once.
+    """
+    content: dict[str, Any] = {}
+    for path in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
+        content = _merged(content, _read(path))
+    for override in overrides:
+        content = _merged(content, _nested(override))
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
+        raise ConfigError(f"{env}.yaml over base.yaml: {error.error_count()} faults\n" + "\n".join(lines)) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = sorted(found.stem for found in path.parent.glob("*.yaml") if found.stem != "base")
+        hint = f"environments there: {', '.join(known)}" if known else "give the folder with --conf-dir"
+        raise ConfigError(f"{path}: {error.strerror}; {hint}") from error
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = "" if line is None else f" at line {line + 1}"
+        raise ConfigError(f"{path}: not valid YAML{where}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected sections at the top level")
+    return content
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` over `below`, section by section.
+
+    A secret reference that names its kind replaces the whole reference.
+    """
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and not (name in _REFERENCES and "kind" in value):
+            value = _merged(old, value)
+        merged[name] = value
+    return merged
+
+
+def _nested(override: str) -> dict[str, Any]:
+    names, separator, text = override.partition("=")
+    if not separator or not names:
+        raise ConfigError("--set takes section.key=value")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {names}: the value is not valid YAML") from error
+    for name in reversed(names.split(".")):
+        value = {name: value}
+    return dict(value)

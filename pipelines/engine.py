@@ -1,0 +1,293 @@
+"""Opens and closes the session of an engine. Nothing else in the project knows which engine runs.
+
+Three kinds: `sail` (embedded, no JVM), `spark` (Apache Spark with Delta: local, submitted or given by Databricks) and
+`remote` (any Spark Connect server). Every session has ANSI mode on and UTC as its zone.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pyspark.sql import SparkSession
+
+from pipelines.errors import ConfigError, EngineError
+from pipelines.secrets import SecretReference
+
+SESSION_OPTIONS = {"spark.sql.ansi.enabled": "true", "spark.sql.session.timeZone": "UTC"}
+"""What every session has, whoever opened it: the transforms rely on both."""
+
+_CONNECT_MODE = "SPARK_CONNECT_MODE_ENABLED"
+_SESSION_IDLE_SECONDS = 24 * 3600
+
+
+class EngineKind(StrEnum):
+    """Which engine runs the transforms."""
+
+    SAIL = "sail"
+    SPARK = "spark"
+    REMOTE = "remote"
+
+
+class EngineSettings(BaseModel):
+    """How to run the engine.
+
+    `memory_gib` bounds the memory pool of `sail` and the heap of a local Spark. `parallelism` 0 means the cores of the
+    machine. `scratch_dir` takes what does not fit in memory (identifiable rows too); without it a private temporary
+    folder is made and removed. `master` null leaves master and packages to spark-submit or the platform. `jars_dir` keeps
+    what Spark downloads once. `url` refers to the Spark Connect URL of `remote`, which may hold a token.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    kind: EngineKind = EngineKind.SAIL
+    memory_gib: float = Field(default=2.0, ge=0.5)
+    parallelism: int = Field(default=0, ge=0)
+    prefer_hash_join: bool = False
+    scratch_dir: Path | None = None
+    master: str | None = "local[*]"
+    jars_dir: Path = Path(".jars")
+    spark_options: dict[str, str] = Field(default_factory=dict)
+    url: SecretReference | None = None
+
+
+@contextmanager
+def open_session(engine: EngineSettings) -> Iterator[SparkSession]:
+    """The session of the configured engine, closed at the end of the block unless the platform gave it.
+
+    Raises EngineError, with what to install or set, where the engine cannot be started or reached.
+    """
+    openers = {EngineKind.SAIL: _sail, EngineKind.SPARK: _spark, EngineKind.REMOTE: _remote}
+    with openers[engine.kind](engine) as session:
+        yield session
+
+
+@contextmanager
+def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
+    _use_utc()
+    with ExitStack() as stack:
+        scratch = stack.enter_context(_scratch_folder(engine))
+        os.environ.update(_sail_environment(engine, scratch))
+        try:
+            server_class = import_module("pysail.spark").SparkConnectServer
+        except ImportError as error:
+            raise EngineError("the embedded engine is not installed: pip install 'nhs-omop[local]'") from error
+        server = server_class("127.0.0.1", 0)
+        server.start(background=True)
+        stack.callback(server.stop)
+        url = f"sc://127.0.0.1:{server.listening_address[1]}"
+        yield stack.enter_context(_connected(url))
+
+
+def _sail_environment(engine: EngineSettings, scratch: Path) -> dict[str, str]:
+    """The variables that Sail reads when its server starts: quiet, bounded memory, spilling to the scratch folder.
+
+    A hash join cannot spill and fails when the pool is full; without the preference Sail takes a sort-merge join where
+    both sides are large and still hashes a small side.
+    """
+    return {
+        "RUST_LOG": "off",
+        "SAIL_RUNTIME__MEMORY_POOL__TYPE": "fair",
+        "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(int(engine.memory_gib * 2**30)),
+        "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": f'["{scratch.as_posix()}"]',
+        "SAIL_OPTIMIZER__PREFER_HASH_JOIN": str(engine.prefer_hash_join).lower(),
+        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(engine.parallelism),
+        "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(_SESSION_IDLE_SECONDS),
+    }
+
+
+@contextmanager
+def _spark(engine: EngineSettings) -> Iterator[SparkSession]:
+    _use_utc()
+    session = SparkSession.getActiveSession()
+    if session is None and "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        session = SparkSession.builder.getOrCreate()
+    if session is not None:
+        with _session_options(session):
+            yield session
+    elif engine.master is None:
+        with _stopped_at_end(_start(_builder(SESSION_OPTIONS | _QUIET | _DELTA | engine.spark_options))) as session:
+            yield session
+    else:
+        with _local_spark(engine, engine.master) as session:
+            yield session
+
+
+@contextmanager
+def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
+    """A JVM on this machine, with the Delta packages that belong to the installed pyspark.
+
+    Under spark-submit the JVM is already there. If it was not given Delta it cannot be added later, so a second JVM is
+    started with it; the first only waits for this process to end.
+    """
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if submitted and not any("delta-spark" in path for path in sys.path):
+        for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
+            os.environ.pop(name, None)
+        submitted = False
+    if not submitted and not _java_is_installed():
+        raise EngineError(
+            "Spark needs Java 17 or later (for example the package openjdk-17-jre-headless); or set engine.kind: sail"
+        )
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    with _scratch_folder(engine) as scratch:
+        options = SESSION_OPTIONS | _QUIET | _DELTA | _local_options(engine, scratch)
+        if not submitted:
+            options |= _delta_jars(engine.jars_dir)
+        builder = _builder(options | engine.spark_options).master(master)
+        with _stopped_at_end(_start(builder)) as session:
+            yield session
+
+
+_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+
+
+def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
+    cores = engine.parallelism or os.cpu_count() or 1
+    return {
+        "spark.driver.memory": f"{int(engine.memory_gib * 1024)}m",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.shuffle.partitions": str(2 * cores),
+        "spark.default.parallelism": str(cores),
+    }
+
+
+def _delta_jars(jars_dir: Path) -> dict[str, str]:
+    """The options that put Delta on the class path: the jars downloaded before, else their Maven coordinate.
+
+    Raises EngineError where pyspark or delta-spark is not installed.
+    """
+    try:
+        spark_version, delta_version = version("pyspark"), version("delta-spark")
+    except PackageNotFoundError as error:
+        raise EngineError(f"{error.name} is not installed: pip install 'nhs-omop[local]'") from error
+    folder = Path(os.environ.get("NHS_OMOP_JARS", jars_dir)).absolute()
+    artifact = f"delta-spark_{'.'.join(spark_version.split('.')[:2])}_2.13"
+    jars = sorted((folder / "jars").glob("*.jar"))
+    if any(jar.name == f"io.delta_{artifact}-{delta_version}.jar" for jar in jars):
+        return {"spark.jars": ",".join(map(str, jars))}
+    return {"spark.jars.packages": f"io.delta:{artifact}:{delta_version}", "spark.jars.ivy": str(folder)}
+
+
+def _java_is_installed() -> bool:
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which("java") is not None or (home is not None and (Path(home) / "bin" / "java").exists())
+
+
+@contextmanager
+def _remote(engine: EngineSettings) -> Iterator[SparkSession]:
+    _use_utc()
+    if engine.url is None:
+        with _databricks_connect() as session:
+            yield session
+        return
+    try:
+        url = engine.url.resolve().decode().strip()
+    except ConfigError as error:
+        raise EngineError(f"engine.url: {error}") from error
+    if not url.startswith("sc://"):
+        raise EngineError("engine.url must refer to a Spark Connect URL (sc://host:port)")
+    with _connected(url) as session:
+        yield session
+
+
+@contextmanager
+def _databricks_connect() -> Iterator[SparkSession]:
+    try:
+        session: SparkSession = import_module("databricks.connect").DatabricksSession.builder.getOrCreate()
+    except ImportError as error:
+        message = "engine.kind remote needs engine.url, or Databricks Connect (pip install databricks-connect)"
+        raise EngineError(message) from error
+    with _session_options(session):
+        yield session
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[SparkSession]:
+    """A new session of a Spark Connect server, stopped before the server can be.
+
+    pyspark notes in the environment that functions build Connect columns; the note is taken back, so that a classic session
+    may follow in the same process.
+    """
+    before = os.environ.get(_CONNECT_MODE)
+    try:
+        session = SparkSession.builder.remote(url).create()
+        with _stopped_at_end(session), _session_options(session):
+            yield session
+    except ImportError as error:
+        raise EngineError("Spark Connect is not installed: pip install 'nhs-omop[local]'") from error
+    finally:
+        if before is None:
+            os.environ.pop(_CONNECT_MODE, None)
+
+
+def _builder(options: Mapping[str, str]) -> SparkSession.Builder:
+    builder = SparkSession.builder.appName("nhs-omop")
+    for name, value in options.items():
+        builder = builder.config(name, value)
+    return builder
+
+
+def _start(builder: SparkSession.Builder) -> SparkSession:
+    try:
+        return builder.getOrCreate()
+    except Exception as error:  # py4j and pyspark raise several classes here, all with the same meaning
+        message = "Spark did not start; its own message stands above. The first start downloads Delta from Maven Central: check"
+        raise EngineError(f"{message} the network, or put the jars into the folder engine.jars_dir names") from error
+
+
+@contextmanager
+def _stopped_at_end(session: SparkSession) -> Iterator[SparkSession]:
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+@contextmanager
+def _session_options(session: SparkSession) -> Iterator[None]:
+    """Set what the transforms rely on and give a session that was there before its own values back."""
+    try:
+        before: dict[str, str | None] = {name: session.conf.get(name, None) for name in SESSION_OPTIONS}
+        for name, value in SESSION_OPTIONS.items():
+            session.conf.set(name, value)
+    except Exception as error:  # the first call to a server: any failure means that it cannot be used
+        raise EngineError(f"the Spark session cannot be used: {type(error).__name__}") from error
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is not None and value != SESSION_OPTIONS[name]:
+                session.conf.set(name, value)
+
+
+@contextmanager
+def _scratch_folder(engine: EngineSettings) -> Iterator[Path]:
+    if engine.scratch_dir is not None:
+        engine.scratch_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="nhs-omop-", dir=engine.scratch_dir, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _use_utc() -> None:
+    """Put the process in UTC: pyspark and pandas convert timestamps by the zone of the process."""
+    os.environ["TZ"] = "UTC"
+    if hasattr(time, "tzset"):
+        time.tzset()

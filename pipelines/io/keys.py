@@ -1,0 +1,153 @@
+"""The pseudonymisation key: where it comes from, how it is recognised, and what is derived from it.
+
+The key makes every pseudonym and id. It is never generated silently, printed, logged, pickled or stored; what is stored is
+a fingerprint, so that a run with another key stops before it mints a second population.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import string
+from pathlib import Path
+from typing import NoReturn
+
+from pipelines.errors import ConfigError, KeyChangedError, KeyMissingError
+from pipelines.secrets import SecretReference
+
+KEY_BYTES = 32
+"""The least length of a key, and the length of a new one."""
+
+_LEAST_DISTINCT_BYTES = 12
+_BLOCK_BYTES = 64
+_FINGERPRINT_MESSAGE = b"nhs-omop key check value"
+_SALT = b"nhs-omop key derivation v1"
+_HOW_TO_MAKE_ONE = "make one with: nhs-omop key new --out FILE"
+
+
+class Key:
+    """Key material that does not show itself in a repr, a log or a pickle."""
+
+    __slots__ = ("_material",)
+
+    def __init__(self, material: bytes) -> None:
+        """Take the material; raises KeyMissingError where it is too short or has no randomness to speak of."""
+        if len(material) < KEY_BYTES:
+            raise KeyMissingError(f"the key is too short: {KEY_BYTES} random bytes are needed; {_HOW_TO_MAKE_ONE}")
+        if len(set(material)) < _LEAST_DISTINCT_BYTES:
+            raise KeyMissingError(f"the key is not random: it repeats a few bytes; {_HOW_TO_MAKE_ONE}")
+        self._material = bytes(material)
+
+    @property
+    def material(self) -> bytes:
+        """The bytes themselves, for the HMAC only."""
+        return self._material
+
+    def __repr__(self) -> str:
+        return "Key(hidden)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and hmac.compare_digest(self._material, other._material)
+
+    def __hash__(self) -> int:
+        return hash(fingerprint(self))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
+
+
+DEMO_KEY = Key(hashlib.sha256(b"nhs-omop demo key: public, for generated extracts only").digest())
+"""The key of the demo. Everybody knows it, so it protects nothing; production refuses it."""
+
+
+def resolve_key(reference: SecretReference, *, production: bool) -> Key:
+    """The key that a reference points to, as hexadecimal, base64 or binary.
+
+    Raises KeyMissingError where there is none, it is too short or not random, or it is the demo key in production.
+    """
+    try:
+        content = reference.resolve()
+    except ConfigError as error:
+        raise KeyMissingError(f"no pseudonymisation key: {error}. To begin, {_HOW_TO_MAKE_ONE}") from error
+    key = Key(_decoded(content))
+    if production and key == DEMO_KEY:
+        raise KeyMissingError(f"the demo key is public and refused in production; {_HOW_TO_MAKE_ONE}")
+    return key
+
+
+def _decoded(content: bytes) -> bytes:
+    """Key bytes from hexadecimal or base64 text, or the content itself where it is not text.
+
+    Text of another kind would be a pass phrase, which is far easier to guess than random bytes, and is refused.
+    """
+    if not all(chr(byte) in string.printable for byte in content):
+        return content
+    text = b"".join(content.split())
+    if len(text) % 2 == 0 and all(chr(byte) in string.hexdigits for byte in text):
+        return bytes.fromhex(text.decode())
+    try:
+        return base64.b64decode(text.translate(bytes.maketrans(b"-_", b"+/")), validate=True)
+    except binascii.Error as error:
+        raise KeyMissingError(f"the key is neither hexadecimal, base64 nor binary; {_HOW_TO_MAKE_ONE}") from error
+
+
+def new_key_file(path: Path, key: Key | None = None) -> Key:
+    """Write a new random key (or the given one) as hexadecimal to a file only its owner can read; return the key.
+
+    Raises ConfigError where the file is there already or cannot be written.
+    """
+    made = key or Key(secrets.token_bytes(KEY_BYTES))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} is there already and is not overwritten: losing a key loses every link it made") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(made.material.hex() + "\n")
+    return made
+
+
+def demo_key_file(path: Path) -> None:
+    """Put the demo key into a file unless the file is there."""
+    if not path.exists():
+        new_key_file(path, DEMO_KEY)
+
+
+def fingerprint(key: Key) -> str:
+    """What may be stored of a key to know it again: an HMAC of a fixed message, in hexadecimal."""
+    return hmac.new(key.material, _FINGERPRINT_MESSAGE, hashlib.sha256).hexdigest()
+
+
+def check_fingerprint(stored: str | None, key: Key) -> str:
+    """The fingerprint of the key, which must be the stored one where there is one.
+
+    Raises KeyChangedError: with another key every person would become a stranger to the releases already made.
+    """
+    current = fingerprint(key)
+    if stored is not None and not hmac.compare_digest(stored, current):
+        raise KeyChangedError(
+            "the pseudonymisation key is not the one that made the tables here. Put the former key back, or, to rotate keys on "
+            "purpose, start with empty storage roots: every id changes"
+        )
+    return current
+
+
+def derive(key: Key, purpose: str) -> Key:
+    """A key for one purpose (HKDF-SHA256 of RFC 5869, one block), so that pseudonyms of two purposes cannot be compared."""
+    extracted = hmac.new(_SALT, key.material, hashlib.sha256).digest()
+    return Key(hmac.new(extracted, purpose.encode() + b"\x01", hashlib.sha256).digest())
+
+
+def hmac_pads(key: Key) -> tuple[bytes, bytes]:
+    """The inner and outer pad of HMAC-SHA256, for engines that have SHA-256 but no HMAC.
+
+    HMAC(m) = sha256(outer || sha256(inner || m)). The pads are key material: give them to the engine as the data of a
+    table, never as literals, which stand in plans and logs.
+    """
+    material = key.material
+    block = (hashlib.sha256(material).digest() if len(material) > _BLOCK_BYTES else material).ljust(_BLOCK_BYTES, b"\0")
+    return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)

@@ -1,0 +1,85 @@
+"""Sessions and storage for all tests.
+
+One engine is open at a time: pyspark builds columns either for Spark Connect or for a classic session. Tests that need
+Spark therefore run after all others, and opening one engine closes the other.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.settings import Settings, load_settings
+from pipelines.engine import EngineKind, EngineSettings, open_session
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Engines:
+    """The one open session of the test process."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def open(self, kind: EngineKind) -> SparkSession:
+        """A session of a kind, after closing the one that was open."""
+        self.close()
+        jars = Path(os.environ.get("NHS_OMOP_JARS", PROJECT / ".jars"))
+        settings = EngineSettings(kind=kind, memory_gib=1, parallelism=2, master="local[2]", jars_dir=jars)
+        return self._stack.enter_context(open_session(settings))
+
+    def close(self) -> None:
+        """Close the open session, if there is one."""
+        self._stack.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers that folders give."""
+    config.addinivalue_line("markers", "embedded: needs the embedded engine")
+    config.addinivalue_line("markers", "spark: needs Java and Apache Spark with Delta")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the sessions they use and put those on Spark last."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "spark" in fixtures or item.path.is_relative_to(PROJECT / "tests" / "spark"):
+            item.add_marker(pytest.mark.spark)
+        elif "sail" in fixtures or item.path.is_relative_to(PROJECT / "tests" / "embedded"):
+            item.add_marker(pytest.mark.embedded)
+    items.sort(key=lambda item: item.get_closest_marker("spark") is not None)
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    """The holder of the open session."""
+    holder = Engines()
+    yield holder
+    holder.close()
+
+
+@pytest.fixture(scope="session")
+def sail(engines: Engines) -> SparkSession:
+    """A session of the embedded engine."""
+    return engines.open(EngineKind.SAIL)
+
+
+@pytest.fixture(scope="session")
+def spark(engines: Engines) -> SparkSession:
+    """A local Spark session with Delta; without Java the test is skipped, or fails where CI is set."""
+    if shutil.which("java") is None:
+        if os.environ.get("CI"):
+            pytest.fail("Java is not installed, so nothing ran on Spark")
+        pytest.skip("needs Java 17 or later")
+    return engines.open(EngineKind.SPARK)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The settings of the test environment, with all storage in a folder of the test."""
+    places = {"landing": "landing", "restricted": "restricted", "deidentified": "deidentified"}
+    return load_settings("test", overrides=[f"storage.{name}={tmp_path / folder}" for name, folder in places.items()])
