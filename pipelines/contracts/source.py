@@ -14,8 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipelines.errors import ContractError
 
-SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_load_id", "_file", "_line")
-"""Columns that every silver table starts or ends with; a contract may not use these names."""
+SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", "_load_id", "_file", "_line")
+"""Columns that every silver table starts or ends with; a contract may not use these names.
+
+`_flags` names, comma separated, the optional columns whose delivered value could not be typed and is null in silver.
+"""
 
 SUBJECT_COLUMNS = {"year_of_birth": "bigint", "month_of_birth": "bigint", "postcode_area": "string"}
 """What is kept of a subject's birth date and postcode in silver, where an entity has them."""
@@ -135,7 +138,8 @@ class Reference(Frozen):
 class Entity(Frozen):
     """One delivered table.
 
-    `files` are name patterns (`*`), matched without regard to case. `key` is unique within a provider. `version` are the
+    `files` are name patterns (`*`), matched without regard to case; without any, the entity is never delivered and serves
+    only as something that rows refer to (a hospital spell, known from its episodes). `key` is unique within a provider. `version` are the
     columns that tell the newer of two rows with one key within one delivery day, the most significant first.
     """
 
@@ -160,7 +164,7 @@ class Entity(Frozen):
         if Identifier.POSTCODE in kinds:
             columns |= {"postcode_area": "string"}
         columns |= {name: column.type.spark for name, column in self.columns.items() if column.identifier is None}
-        return columns | {"_load_id": "string", "_file": "string", "_line": "bigint"}
+        return columns | {"_flags": "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
 
     def identified_by(self, kind: Identifier) -> str | None:
         """The first column of a kind of identifier, if there is one."""

@@ -1,0 +1,1 @@
+"""Named column expressions, one topic a module."""

@@ -1,0 +1,62 @@
+"""Keyed hashes as columns: HMAC-SHA256 over a one-row table of pads, so that no plan, log or setting shows the key.
+
+The message of a hash is built of parts that state their own length, so that neither missing parts nor separators inside
+a value can make two different lists alike.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+ROW_KEY_HEX_DIGITS = 32
+ID_HEX_DIGITS = 13
+"""52 bits: OMOP ids stay below 2^53, beyond which R and JavaScript lose precision."""
+
+
+@dataclass(frozen=True, repr=False)
+class Pads:
+    """The two HMAC pads of each purpose's key, by purpose."""
+
+    by_purpose: Mapping[str, tuple[bytes, bytes]]
+
+    def frame(self, session: SparkSession) -> DataFrame:
+        """One row: `_ipad_<purpose>` and `_opad_<purpose>` for each purpose."""
+        names = [f"_{side}_{purpose} binary" for purpose in self.by_purpose for side in ("ipad", "opad")]
+        values = [bytearray(pad) for pads in self.by_purpose.values() for pad in pads]
+        return session.createDataFrame([tuple(values)], ", ".join(names))
+
+    def joined_to(self, frame: DataFrame) -> DataFrame:
+        """`frame` with the pad columns beside each row; use `without` once the hashes are made."""
+        return frame.crossJoin(F.broadcast(self.frame(frame.sparkSession)))
+
+    def without(self, frame: DataFrame) -> DataFrame:
+        """`frame` without the pad columns."""
+        return frame.drop(*[f"_{side}_{purpose}" for purpose in self.by_purpose for side in ("ipad", "opad")])
+
+
+def hmac_hex(message: Column, purpose: str) -> Column:
+    """HMAC-SHA256 in hexadecimal of a text, with the pads of `purpose` that stand beside the row."""
+    inner = F.sha2(F.concat(F.col(f"_ipad_{purpose}"), message.cast("binary")), 256)
+    return F.sha2(F.concat(F.col(f"_opad_{purpose}"), F.unhex(inner)), 256)
+
+
+def message_of(parts: Iterable[Column]) -> Column:
+    """The parts with their lengths, as one text; a missing part differs from an empty one."""
+    return F.concat(*[_part(part) for part in parts])
+
+
+def _part(part: Column) -> Column:
+    return F.coalesce(F.concat(F.length(part).cast("string"), F.lit(":"), part), F.lit("-:"))
+
+
+def row_key(source: str, entity: str, provider: Column, key: Iterable[Column]) -> Column:
+    """The keyed name of a record: 128 bits in hexadecimal, the same wherever the record is referred to."""
+    message = message_of([F.lit(source), F.lit(entity), provider, *key])
+    return F.substring(hmac_hex(message, "row"), 1, ROW_KEY_HEX_DIGITS)
+
+
+def id_of(hex_digest: Column) -> Column:
+    """A positive whole number below 2^52 from the first digits of a hexadecimal hash."""
+    return F.conv(F.substring(hex_digest, 1, ID_HEX_DIGITS), 16, 10).cast("bigint")

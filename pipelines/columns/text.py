@@ -1,0 +1,34 @@
+"""Delivered text: trimmed values, codes, flags."""
+
+from collections.abc import Iterable
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
+"""What providers write for nothing, compared in upper case after trimming."""
+
+CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' \\-)]{1,200}$"
+"""What a code or list value may look like; anything else (an address sign, a line break, accented text) is no code."""
+
+
+def trimmed(value: Column) -> Column:
+    """The value without outer blanks (tabs, line ends and no-break spaces included); null where it stands for nothing."""
+    bare = F.regexp_replace(value, "^[ \\t\\r\\n\\u00a0]+|[ \\t\\r\\n\\u00a0]+$", "")
+    return F.when(~F.upper(bare).isin(*NULL_TEXTS), bare)
+
+
+def is_code(value: Column) -> Column:
+    """Whether a trimmed value can be a code."""
+    return value.rlike(CODE_PATTERN)
+
+
+def is_one_of(value: Column, values: Iterable[str]) -> Column:
+    """Whether a delivered value is one of `values`, trimmed and without regard to case; false where it is missing."""
+    return F.coalesce(F.upper(trimmed(value)).isin(*[one.upper() for one in values]), F.lit(False))
+
+
+def postcode_area(value: Column) -> Column:
+    """The letters that open a postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and for what is no postcode."""
+    area = F.regexp_extract(F.upper(trimmed(value)), "^([A-Z]{1,2})[0-9][0-9A-Z]? ?[0-9][A-Z]{2}$", 1)
+    return F.when((area != "") & (area != "ZZ"), area)

@@ -1,0 +1,1 @@
+"""Curate: from identifiable bronze to de-identified silver. Nothing that names a person passes this stage."""
