@@ -273,9 +273,9 @@ def _session_options(session: SparkSession) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is not None and value != SESSION_OPTIONS[name]:
-                session.conf.set(name, value)
+        for name, former in before.items():
+            if former is not None and former != SESSION_OPTIONS[name]:
+                session.conf.set(name, former)
 
 
 @contextmanager

@@ -1,0 +1,80 @@
+"""Packaging: an installed wheel holds the code, the mappings, the configuration and the demo vocabulary.
+
+pyspark is not a base requirement, because Databricks and spark-submit bring their own; the extra `local` has it.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PROJECT = Path(__file__).resolve().parent
+ROOMS = ("pipelines", "vocab", "jobs")
+
+
+def data_packages(folder: str) -> list[str]:
+    """The package name of a data folder and of every folder in it."""
+    folders = [
+        PROJECT / folder,
+        *(path for path in (PROJECT / folder).rglob("*") if path.is_dir() and path.name != "__pycache__"),
+    ]
+    return sorted(".".join(path.relative_to(PROJECT).parts) for path in folders)
+
+
+def version() -> str:
+    """The version that `pipelines/__init__.py` states."""
+    lines = (PROJECT / "pipelines" / "__init__.py").read_text(encoding="utf-8").splitlines()
+    return next(line.split('"')[1] for line in lines if line.startswith("__version__"))
+
+
+CODE = find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")])
+DATA = [package for folder in ("mappings", "conf", "vocab", "pipelines") for package in data_packages(folder)]
+
+setup(
+    name="nhs-omop",
+    version=version(),
+    description="NHS extracts of six sources to the OMOP common data model",
+    long_description=(PROJECT / "README.md").read_text(encoding="utf-8") if (PROJECT / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=sorted({*CODE, *DATA}),
+    package_data={"": ["*.yaml", "*.csv", "*.md", "*.txt"]},
+    zip_safe=False,
+    install_requires=[
+        "deltalake>=1.6,<2",
+        "duckdb>=1.4,<3",
+        "great-expectations>=1.24,<2",
+        "numpy>=2,<3",
+        "omop-cdm==0.7.0",
+        "pandas>=2.2,<3",
+        "pyarrow>=18",
+        "pydantic>=2.9,<3",
+        "PyYAML>=6,<7",
+        "rich>=13",
+        "SQLAlchemy>=2,<3",
+        "typer>=0.15,<1",
+    ],
+    extras_require={
+        "local": ["pyspark[connect]==4.2.0", "delta-spark==4.4.0", "pysail==0.7.2"],
+        "postgres": ["psycopg[binary]>=3.2,<4"],
+        "azure": ["azure-identity>=1.19,<2", "azure-keyvault-secrets>=4.9,<5"],
+        "databricks": ["databricks-sdk>=0.38,<1"],
+        "dev": [
+            "chispa==0.12.0",
+            "hypothesis==6.170.15",
+            "import-linter==2.16",
+            "mypy==2.4.1",
+            "pytest==9.2.0",
+            "pytest-timeout==2.4.0",
+            "pytest-xdist==3.8.0",
+            "ruff==0.17.6",
+        ],
+    },
+    entry_points={"console_scripts": ["nhs-omop=jobs.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Healthcare Industry",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+    ],
+)
