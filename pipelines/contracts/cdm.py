@@ -17,6 +17,7 @@ from omop_cdm.constants import VOCAB_SCHEMA
 from omop_cdm.dynamic.legacy import BaseCohort, BaseCohortDefinition
 from sqlalchemy import Column, Date, DateTime, Integer, Numeric, Table
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import NullType
 
 from pipelines.errors import ConfigError
 
@@ -102,7 +103,8 @@ class CdmTable:
 
 def _spark_type(column: Column) -> str:
     kind = column.type
-    if isinstance(kind, Integer):
+    # A link to a table of another registry (cohort_definition to concept) has no type of its own; it holds a concept id.
+    if isinstance(kind, Integer | NullType):
         return "bigint"
     if isinstance(kind, DateTime):
         return "timestamp"

@@ -1,0 +1,295 @@
+"""Every gate holds on a small valid lake of Delta tables, and is seen to fail on planted bad data."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.source import SourceContract
+from pipelines.errors import QualityGateError
+from pipelines.io.tables import TableStore, Zone
+from pipelines.quality.gates import GateReport, run_gates
+
+CDM = cdm_tables("5.4")
+
+CONTRACT = SourceContract.model_validate(
+    {
+        "source": "gp",
+        "title": "GP extract",
+        "entities": {
+            "patient": {
+                "grain": "one registration",
+                "files": ["patient*"],
+                "key": ["patient_guid"],
+                "subject": {"direct": {"nhs_number": "nhs_number", "local_id": "patient_guid"}},
+                "columns": {
+                    "patient_guid": {"identifier": "local_id"},
+                    "nhs_number": {"identifier": "nhs_number"},
+                    "postcode": {"identifier": "postcode"},
+                    "sex": {"type": "code"},
+                },
+            }
+        },
+    }
+)
+PATIENT = CONTRACT.entities["patient"]
+
+CONCEPTS = [
+    # id, domain, class, standard
+    (0, "Metadata", "Undefined", None),
+    (8507, "Gender", "Gender", "S"),
+    (8527, "Race", "Race", "S"),
+    (38003564, "Ethnicity", "Ethnicity", "S"),
+    (9201, "Visit", "Visit", "S"),
+    (32817, "Type Concept", "Type Concept", "S"),
+    (320128, "Condition", "Disorder", "S"),
+    (44821949, "Condition", "ICD9CM code", None),
+    (2_000_000_001, "Condition", "Local", "S"),
+]
+EVENT = {"_source": "gp", "_rule": "gp_condition", "_row_key": "ab", "_map_origin": "athena"}
+PERSON = {
+    "person_id": 11,
+    "gender_concept_id": 8507,
+    "year_of_birth": 1950,
+    "race_concept_id": 8527,
+    "ethnicity_concept_id": 38003564,
+}
+VISIT = EVENT | {
+    "visit_occurrence_id": 21,
+    "person_id": 11,
+    "visit_concept_id": 9201,
+    "visit_start_date": date(2024, 1, 1),
+    "visit_end_date": date(2024, 1, 3),
+    "visit_type_concept_id": 32817,
+}
+CONDITION = EVENT | {
+    "condition_occurrence_id": 31,
+    "person_id": 11,
+    "condition_concept_id": 320128,
+    "condition_start_date": date(2024, 1, 1),
+    "condition_type_concept_id": 32817,
+    "condition_source_value": "I10",
+    "visit_occurrence_id": 21,
+}
+PERIOD = {
+    "observation_period_id": 41,
+    "person_id": 11,
+    "observation_period_start_date": date(2023, 1, 1),
+    "observation_period_end_date": date(2024, 12, 31),
+    "period_type_concept_id": 32817,
+}
+ROWS = {"person": PERSON, "visit_occurrence": VISIT, "condition_occurrence": CONDITION, "observation_period": PERIOD}
+VALID_UNTIL = date(2099, 12, 31)
+SILVER = {
+    "row_key": "ab",
+    "person_id": 11,
+    "provider_code": "P1",
+    "postcode_area": "PR",
+    "sex": "1",
+    "_load_id": "L",
+    "_file": "f",
+    "_line": 1,
+}
+BRONZE = {
+    "patient_guid": "g",
+    "nhs_number": "999",
+    "postcode": "",
+    "sex": "1",
+    "_load_id": "L",
+    "_file": "f",
+    "_line": 1,
+}
+
+Frames = dict[str, DataFrame]
+Plant = Callable[[DataFrame], DataFrame]
+
+
+def frame(session: SparkSession, schema: dict[str, str], rows: list[dict[str, object]]) -> DataFrame:
+    ddl = ", ".join(f"`{name}` {kind}" for name, kind in schema.items())
+    return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], ddl)
+
+
+def schema_of(table: CdmTable) -> dict[str, str]:
+    return table.schema if table.is_vocabulary else delta_schema(table)
+
+
+def concept_rows() -> list[dict[str, object]]:
+    return [
+        {
+            "concept_id": concept,
+            "concept_name": f"concept {concept}",
+            "domain_id": domain,
+            "vocabulary_id": "None",
+            "concept_class_id": kind,
+            "standard_concept": standard,
+            "concept_code": str(concept),
+            "valid_start_date": date(1970, 1, 1),
+            "valid_end_date": VALID_UNTIL,
+        }
+        for concept, domain, kind, standard in CONCEPTS
+    ]
+
+
+@pytest.fixture(scope="module")
+def lake(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Frames]:
+    root: Path = tmp_path_factory.mktemp("lake")
+    store = TableStore(sail, root / "restricted", root / "deidentified")
+    omop = {}
+    for table in CDM.values():
+        rows = concept_rows() if table.name == "concept" else [ROWS[table.name]] if table.name in ROWS else []
+        schema = schema_of(table)
+        store.overwrite(frame(sail, schema, rows), Zone.OMOP, table.name, schema)
+        omop[table.name] = store.read(Zone.OMOP, table.name)
+    silver, bronze = PATIENT.silver_columns, {name: "bigint" if name == "_line" else "string" for name in BRONZE}
+    store.overwrite(frame(sail, silver, [SILVER]), Zone.SILVER, "gp_patient", silver)
+    store.overwrite(frame(sail, bronze, [BRONZE]), Zone.BRONZE, "gp_patient", bronze)
+    return {
+        "bronze": {"gp_patient": store.read(Zone.BRONZE, "gp_patient")},
+        "silver": {"gp_patient": store.read(Zone.SILVER, "gp_patient")},
+        "omop": omop,
+    }
+
+
+def checked(lake: dict[str, Frames], zone: str, table: str, plant: Plant) -> GateReport:
+    tables = {name: dict(frames) for name, frames in lake.items()}
+    tables[zone][table] = plant(tables[zone][table])
+    return gates(tables)
+
+
+def gates(tables: dict[str, Frames]) -> GateReport:
+    return run_gates(
+        bronze={("gp", "patient"): tables["bronze"]["gp_patient"]},
+        silver={("gp", "patient"): tables["silver"]["gp_patient"]},
+        omop=tables["omop"],
+        contracts={"gp": CONTRACT},
+        cdm=CDM,
+    )
+
+
+def value(column: str, new: object) -> Plant:
+    return lambda rows: rows.withColumn(column, F.lit(new).cast(dict(rows.dtypes)[column]))
+
+
+def test_a_valid_lake_passes_every_gate(lake: dict[str, Frames]) -> None:
+    report = gates(lake)
+    report.require_passed()
+    assert report.summary()["failed"] == 0
+    assert len(report.results) > 700
+
+
+PLANTED: list[tuple[str, str, Plant, str]] = [
+    ("bronze", "gp_patient", lambda rows: rows.drop("sex"), "columns on bronze.gp_patient: 1 of 7"),
+    ("bronze", "gp_patient", value("_file", None), "required on bronze.gp_patient._file: 1 of 1"),
+    ("bronze", "gp_patient", lambda rows: rows.unionAll(rows), "unique on bronze.gp_patient._load_id,_file,_line: 2 of 2"),
+    ("silver", "gp_patient", lambda rows: rows.withColumn("extra", F.lit(1)), "columns on silver.gp_patient: 1 of 9"),
+    (
+        "silver",
+        "gp_patient",
+        lambda rows: rows.withColumn("nhs_number", F.lit("x")),
+        "no_identifier on silver.gp_patient: 1 of 10",
+    ),
+    (
+        "silver",
+        "gp_patient",
+        lambda rows: rows.withColumn("sex", F.lit(1).cast("bigint")),
+        "columns on silver.gp_patient: 1 of 9",
+    ),
+    ("silver", "gp_patient", value("person_id", None), "required on silver.gp_patient.person_id: 1 of 1"),
+    ("silver", "gp_patient", lambda rows: rows.unionAll(rows), "unique on silver.gp_patient.row_key: 2 of 2"),
+    ("silver", "gp_patient", value("person_id", 2**53), "id_range on silver.gp_patient.person_id: 1 of 1"),
+    ("silver", "gp_patient", value("postcode_area", "PR1"), "postcode_area on silver.gp_patient.postcode_area: 1 of 1"),
+    ("omop", "person", lambda rows: rows.unionAll(rows), "unique on omop.person.person_id: 2 of 2"),
+    ("omop", "person", value("year_of_birth", None), "required on omop.person.year_of_birth: 1 of 1"),
+    ("omop", "person", lambda rows: rows.where("false"), "foreign_key on omop.visit_occurrence.person_id: 1 of 1"),
+    (
+        "omop",
+        "condition_occurrence",
+        value("visit_occurrence_id", 99),
+        "foreign_key on omop.condition_occurrence.visit_occurrence_id: 1 of 1",
+    ),
+    (
+        "omop",
+        "condition_occurrence",
+        value("condition_source_value", "x" * 51),
+        "length on omop.condition_occurrence.condition_source_value: 1 of 1",
+    ),
+    (
+        "omop",
+        "condition_occurrence",
+        value("condition_concept_id", 77),
+        "concept_known on omop.condition_occurrence.condition_concept_id: 1 of 1",
+    ),
+    (
+        "omop",
+        "condition_occurrence",
+        value("condition_concept_id", 2_000_000_009),
+        "concept_known on omop.condition_occurrence.condition_concept_id: 1 of 1",
+    ),
+    (
+        "omop",
+        "condition_occurrence",
+        value("condition_concept_id", 9201),
+        "concept_domain on omop.condition_occurrence.condition_concept_id: 1 of 1",
+    ),
+    (
+        "omop",
+        "condition_occurrence",
+        value("condition_concept_id", 44821949),
+        "concept_standard on omop.condition_occurrence.condition_concept_id: 1 of 1",
+    ),
+    ("omop", "condition_occurrence", value("_rule", None), "required on omop.condition_occurrence._rule: 1 of 1"),
+    ("omop", "condition_occurrence", lambda rows: rows.drop("stop_reason"), "columns on omop.condition_occurrence: 1 of 20"),
+    (
+        "omop",
+        "visit_occurrence",
+        value("visit_end_date", date(2023, 1, 1)),
+        "start_before_end on omop.visit_occurrence.visit_start_date: 1 of 1, 1.0% allowed",
+    ),
+    (
+        "omop",
+        "observation_period",
+        value("observation_period_end_date", date(2022, 1, 1)),
+        "start_before_end on omop.observation_period.observation_period_start_date: 1 of 1",
+    ),
+    (
+        "omop",
+        "observation_period",
+        value("observation_period_id", 0),
+        "id_range on omop.observation_period.observation_period_id: 1 of 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("zone", "table", "plant", "message"), PLANTED, ids=[case[3].split(":")[0] for case in PLANTED])
+def test_a_planted_fault_is_named_with_rule_table_and_count(
+    lake: dict[str, Frames], zone: str, table: str, plant: Plant, message: str
+) -> None:
+    report = checked(lake, zone, table, plant)
+    with pytest.raises(QualityGateError) as error:
+        report.require_passed()
+    assert f"  {message}" in str(error.value).splitlines()
+
+
+@pytest.mark.parametrize("concept", [0, 2_000_000_001])
+def test_an_unmapped_and_a_local_concept_pass(lake: dict[str, Frames], concept: int) -> None:
+    checked(lake, "omop", "condition_occurrence", value("condition_concept_id", concept)).require_passed()
+
+
+def test_a_missing_table_fails_and_so_does_what_points_to_it(lake: dict[str, Frames]) -> None:
+    tables = {**lake, "omop": {name: rows for name, rows in lake["omop"].items() if name != "visit_occurrence"}}
+    failures = {str(failure) for failure in gates(tables).failures}
+    assert failures == {
+        "exists on omop.visit_occurrence: 1 of 1",
+        "foreign_key on omop.condition_occurrence.visit_occurrence_id: 1 of 1",
+    }
+
+
+def test_messages_hold_no_value_of_a_row(lake: dict[str, Frames]) -> None:
+    report = checked(lake, "omop", "condition_occurrence", value("condition_source_value", "9990000018" * 6))
+    with pytest.raises(QualityGateError) as error:
+        report.require_passed()
+    assert "9990000018" not in str(error.value)
