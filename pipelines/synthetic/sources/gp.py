@@ -65,8 +65,8 @@ def build(world: World) -> SourceData:
         "drug_record": drug_record_table(surgery, drugs, authorisations, drug_guids, entry_guids, drug_ids),
         "issue_record": issue_table(surgery, drugs, issues, drug_guids, consultation_guids, drug_ids),
         "appointment_slot": slots,
-        "clinical_code": code_table(surgery, code_columns),
-        "drug_code": code_table(surgery, drug_columns),
+        "clinical_code": code_table(surgery, code_ids, code_columns),
+        "drug_code": code_table(surgery, drug_ids, drug_columns),
     }
     return SourceData(tables, truth_of(world, codes, drugs, consultations, entries, issues))
 

@@ -137,7 +137,7 @@ def _in_setting(table: pd.DataFrame, setting: str) -> pd.Series:
 
 
 def _of_catalogue(table: pd.DataFrame, group: str, category: str) -> pd.DataFrame:
-    reads = table["read"] if "read" in table else ""
+    reads = table.get("read", "")
     return pd.DataFrame(
         {"group": group, "term": table["name"], "read": reads, "snomed": table["snomed"], "category": category, "national": ""}
     )

@@ -215,10 +215,10 @@ def staff_table(surgery: Surgery) -> pa.Table:
     return assemble(columns, spread(surgery.codes, practice), first, np.full(count, -1))
 
 
-def code_table(surgery: Surgery, columns: dict[str, pa.Array | None]) -> pa.Table:
+def code_table(surgery: Surgery, code_ids: pa.Array, columns: dict[str, pa.Array | None]) -> pa.Table:
     """A central code table, delivered with every practice's files."""
     practices = len(surgery.codes)
-    size = len(columns["code_id"])
+    size = len(code_ids)
     position = pa.array(np.tile(np.arange(size), practices))
     first = np.zeros(size * practices, dtype=np.int8)
     repeated = {name: None if values is None else values.take(position) for name, values in columns.items()}

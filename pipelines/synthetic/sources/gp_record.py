@@ -1,6 +1,7 @@
 """What practices recorded: registrations, consultations, coded entries and prescriptions as arrays."""
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,9 @@ class Rows:
         return len(getattr(self, fields(self)[0].name))
 
 
+SomeRows = TypeVar("SomeRows", bound=Rows)
+
+
 @dataclass(frozen=True)
 class Consultations(Rows):
     """One consultation a row; `source` is a position in CONSULTATION_SOURCES, `minute` the minute of the day."""
@@ -101,7 +105,7 @@ class Authorisations(Rows):
 
 @dataclass(frozen=True)
 class Issues(Rows):
-    """One issue a row; `authorisation` is a position in the drug records or -1, `consultation` one in the consultations or -1."""
+    """One issue a row; `authorisation` is a position in the drug records, `consultation` one in the consultations; -1 is none."""
 
     person: np.ndarray
     day: np.ndarray
@@ -185,7 +189,7 @@ def draw_problems(world: World, codes: ClinicalCodes) -> Entries:
 
 
 def draw_measurements(world: World, codes: ClinicalCodes, consultations: Consultations) -> list[Entries]:
-    """Vital signs and blood tests at consultations; people with diabetes have their HbA1c taken more often, and it is higher."""
+    """Vital signs and blood tests at consultations; people with diabetes have more and higher HbA1c."""
     rng = world.rng("gp.measurements")
     adult = is_adult(world, consultations)
     clinical = consultations.source < CLINICAL_SOURCES
@@ -267,10 +271,10 @@ def draw_immunisations(world: World, codes: ClinicalCodes) -> Entries:
         drawn.append((person, people.birth_date[person] + day_of_life, snomed))
     person = np.concatenate([part[0] for part in drawn])
     day = np.concatenate([part[1] for part in drawn])
-    snomed = np.concatenate([np.full(len(part[0]), part[2]) for part in drawn])
+    given = np.concatenate([np.full(len(part[0]), part[2]) for part in drawn])
     earliest = np.where(people.story[person] == Story.IMMUNISATIONS, people.birth_date[person], first[person])
     kept = (day >= earliest) & (day <= last[person])
-    return entries_of(person[kept], day[kept], codes.coded("immunisation", snomed[kept]), "Immunisation")
+    return entries_of(person[kept], day[kept], codes.coded("immunisation", given[kept]), "Immunisation")
 
 
 def draw_family_history(world: World, codes: ClinicalCodes) -> Entries:
@@ -375,7 +379,7 @@ def _repeat_authorisations(
     return Authorisations(entries.person[problem], entries.day[problem], drug, np.ones(len(problem), dtype=bool), problem)
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
+def _joined(first: SomeRows, second: SomeRows) -> SomeRows:
     return type(first)(
         **{field.name: np.concatenate([getattr(first, field.name), getattr(second, field.name)]) for field in fields(first)}
     )
