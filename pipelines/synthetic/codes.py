@@ -8,7 +8,7 @@ import pandas as pd
 from pipelines.synthetic.population import Catalogue
 
 CATALOGUE_DIR = Path(__file__).parent / "catalogue"
-NUMBERS = ("prevalence", "min_age", "mean", "sd", "low", "high", "quantity", "days")
+NUMBERS = ("prevalence", "min_age", "max_age", "mean", "sd", "low", "high", "quantity", "days")
 
 
 def load_catalogue(folder: Path = CATALOGUE_DIR) -> Catalogue:

@@ -44,6 +44,7 @@ DEATH_WINDOW_DAYS = 5 * 365
 STORY_DEATH_DAYS = (10, 120)
 REGISTRATION_DAYS = 15 * 365
 DAYS_OF_YEAR = 365.25
+OLDEST = 120
 
 
 def draw_population(
@@ -77,7 +78,7 @@ def draw_population(
     type1 = np.where(draw_share(choice, ordinary, TYPE1_DISSENT_SHARE), "dissent", "").astype("U9")
     type1[draw_share(choice, ordinary & (type1 == ""), TYPE1_WITHDRAWN_SHARE)] = "withdrawn"
     onset_person, onset_condition, onset_date = draw_conditions(
-        named_rng(seed, "people.conditions"), catalogue.conditions, story, birth_date, death_date, last_day
+        named_rng(seed, "people.conditions"), catalogue.conditions, story, sex, birth_date, death_date, last_day
     )
     return Population(
         nhs_number=np.where(without_number, NO_NUMBER, draw_nhs_numbers(identity, people)),
@@ -175,23 +176,28 @@ def draw_conditions(
     rng: np.random.Generator,
     conditions: pd.DataFrame,
     story: np.ndarray,
+    sex: np.ndarray,
     birth_date: np.ndarray,
     death_date: np.ndarray,
     last_day: np.datetime64,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Person, catalogue row and onset date of every condition held; onset lies between the lowest age and the end of life."""
+    """Person, catalogue row and onset date of every condition held; onset lies between the ages at which it begins, in life."""
     end = np.where(np.isnat(death_date), last_day, death_date).astype("datetime64[D]")
     held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for row, condition in enumerate(conditions.itertuples()):
         start = birth_date + np.timedelta64(int(max(condition.min_age, 0) * DAYS_OF_YEAR), "D")
+        oldest = OLDEST if np.isnan(condition.max_age) else condition.max_age
+        latest = np.minimum(end, birth_date + np.timedelta64(int(oldest * DAYS_OF_YEAR), "D"))
         chance = np.where(story == Story.ORDINARY, condition.prevalence, 0.0)
+        if condition.sex:
+            chance[sex != int(condition.sex)] = 0.0
         for kind, snomed in CONDITION_OF_STORY.items():
             if condition.snomed == snomed:
                 chance[story == kind] = 1.0
                 start = np.where(story == kind, np.minimum(start, end - 2000), start)
         drawn = rng.random(len(story))
         share_of_span = np.sqrt(rng.random(len(story)))
-        span = (end - start).astype(np.int64) - 1
+        span = (latest - start).astype(np.int64) - 1
         persons = np.flatnonzero((drawn < chance) & (span > 0))
         onset = start[persons] + (share_of_span[persons] * span[persons]).astype(np.int64)
         held.append((persons.astype(np.int32), np.full(len(persons), row, dtype=np.int32), onset))

@@ -18,21 +18,26 @@ POSTCODE_AREAS = (("PR", "LA"), ("BB", "M"))
 INWARD_LETTERS = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
 
 # Names are long or unusual enough not to occur in clinical terms, so that a search for them in published data means something.
-GIVEN_NAMES_MALE = np.array(
-    "Oliver George Muhammad William Joshua Freddie Archie Edward Samuel Joseph Michael Robert Stephen Andrew Kenneth Raymond "
-    "Siôn Seán René André Jürgen François Tomáš Mateusz Ibrahim Imran Arjun Kwame Chidiebere Zhiwei".split()
-)
-GIVEN_NAMES_FEMALE = np.array(
-    "Olivia Amelia Isabella Sophia Florence Charlotte Margaret Patricia Christine Barbara Dorothy Maureen Kathleen Julie "
-    "Zoë Siân Chloé Renée Noëlle Aimée Róisín Hélène Agnieszka Fatima Zainab Ananya Adaeze Meiling Rebecca Yasmin".split()
-)
-SURNAMES = np.array(
-    "O'Neill O'Brien D'Arcy McDonald MacLeod Fitzgerald Smythe-Jones Núñez Müller Lefèvre Åström Sørensen Gonçalves Kowalski "
-    "Nowakowska Okafor Mensahene Nguyen-Hoang Ferreira Ashworth Entwistle Hargreaves Pilkington Threlfall Higginbottom Ramsbottom "
-    "Hesketh Fairclough Duckworth Rawstorne Tattersall Braithwaite Postlethwaite Thistlethwaite Huddleston Wolstenholme "
-    "Hussain Chaudhry Mahmood Bhattacharya Krishnan Subramanian Oyelaran Adeyemi Papadopoulos Giordano Featherstone "
-    "Cholmondeley Birtwistle Openshaw Crompton Eccleston Livesey Singleton Whittaker Aspinall Catterall".split()
-)
+GIVEN_MALE = """
+Oliver George Muhammad William Joshua Freddie Archie Edward Samuel Joseph Michael Robert Stephen Andrew
+Kenneth Raymond Siôn Seán René André Jürgen François Tomáš Mateusz Ibrahim Imran Arjun Kwame Chidiebere Zhiwei
+"""
+GIVEN_FEMALE = """
+Olivia Amelia Isabella Sophia Florence Charlotte Margaret Patricia Christine Barbara Dorothy Maureen Kathleen
+Julie Zoë Siân Chloé Renée Noëlle Aimée Róisín Hélène Agnieszka Fatima Zainab Ananya Adaeze Meiling Rebecca
+Yasmin
+"""
+FAMILY = """
+O'Neill O'Brien D'Arcy McDonald MacLeod Fitzgerald Smythe-Jones Núñez Müller Lefèvre Åström Sørensen Gonçalves
+Kowalski Nowakowska Okafor Mensahene Nguyen-Hoang Ferreira Ashworth Entwistle Hargreaves Pilkington Threlfall
+Higginbottom Ramsbottom Hesketh Fairclough Duckworth Rawstorne Tattersall Braithwaite Postlethwaite
+Thistlethwaite Huddleston Wolstenholme Hussain Chaudhry Mahmood Bhattacharya Krishnan Subramanian Oyelaran
+Adeyemi Papadopoulos Giordano Featherstone Cholmondeley Birtwistle Openshaw Crompton Eccleston Livesey
+Singleton Whittaker Aspinall Catterall
+"""
+GIVEN_NAMES_MALE = np.array(GIVEN_MALE.split())
+GIVEN_NAMES_FEMALE = np.array(GIVEN_FEMALE.split())
+SURNAMES = np.array(FAMILY.split())
 TEST_SURNAME = "XXTESTPATIENT"
 STREETS = np.array(
     ["High Street", "Church Lane", "Station Road", "Victoria Street", "Mill Lane", "The Crescent", "Park Road", "King's Way"]
