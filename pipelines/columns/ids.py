@@ -29,9 +29,7 @@ def key_text(*parts: Column) -> Column:
     return message_of([part.cast("string") for part in parts])
 
 
-def find_collisions(
-    frame: DataFrame, id_column: str, key_columns: Sequence[str], hex_digits: int = ID_HEX_DIGITS
-) -> DataFrame:
+def find_collisions(frame: DataFrame, id_column: str, key_columns: Sequence[str], hex_digits: int = ID_HEX_DIGITS) -> DataFrame:
     """The keys that give way because another key has the same id (COLLISIONS_SCHEMA); nearly always no row.
 
     Of the keys that share an id the least keeps it. Each of the others takes the first of its salted hashes that is
@@ -56,9 +54,7 @@ def _first_of(frame: DataFrame, by: str, order: tuple[str, ...]) -> DataFrame:
     return frame.withColumn("_place", place).where(F.col("_place") == 1).drop("_place")
 
 
-def without_collisions(
-    frame: DataFrame, id_column: str, key_columns: Sequence[str], collisions: DataFrame
-) -> DataFrame:
+def without_collisions(frame: DataFrame, id_column: str, key_columns: Sequence[str], collisions: DataFrame) -> DataFrame:
     """`frame` with the ids that `find_collisions` gave to the keys in `collisions`."""
     names = {name: f"_collided_{name}" for name in COLLISIONS_SCHEMA}
     collided = collisions.select(*[F.col(name).alias(new) for name, new in names.items()])

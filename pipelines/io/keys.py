@@ -51,8 +51,7 @@ class Key:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Key) and hmac.compare_digest(self._material, other._material)
 
-    def __hash__(self) -> int:
-        return hash(fingerprint(self))
+    __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key is not pickled")

@@ -121,7 +121,9 @@ def read_delivery(folder: Path, contract: SourceContract) -> Delivery:
         file_id = _digest(contract.source, provider, folder.name, announced.name, announced.sha256)
         files.append(File(entity, folder / announced.name, file_id, announced.rows, announced.sha256))
     if unknown:
-        raise DeliveryError(f"{where}: {len(unknown)} files match no entity of mappings/{contract.source}/contract.yaml: {_some(unknown)}")
+        raise DeliveryError(
+            f"{where}: {len(unknown)} files match no entity of mappings/{contract.source}/contract.yaml: {_some(unknown)}"
+        )
     identity = _digest(contract.source, provider, folder.name, hashlib.sha256(content).hexdigest())
     return Delivery(identity, contract.source, provider, folder, manifest.extract_date, manifest.mode, tuple(files))
 

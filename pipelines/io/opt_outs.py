@@ -66,16 +66,15 @@ class OptOutFiles:
     facts: tuple[ListFacts, ...]
 
 
-def read_opt_outs(
-    landing: Path, policy: OptOutPolicy, run_date: date, last_used: dict[str, date] | None = None
-) -> OptOutFiles:
+def read_opt_outs(landing: Path, policy: OptOutPolicy, run_date: date, last_used: dict[str, date] | None = None) -> OptOutFiles:
     """Read and check every list.
 
     Raises OptOutMissingError, OptOutEmptyError, OptOutStaleError or OptOutInvalidError with the list, the file and the next
     step; never an entry. `last_used` are the as-at dates of the lists that the last run used.
     """
     folders = {kind: _newest(landing / "optouts" / kind, kind, run_date) for kind in KINDS}
-    manifests = {kind: _checked_manifest(folder, kind, policy, run_date, (last_used or {}).get(kind)) for kind, folder in folders.items()}
+    before = last_used or {}
+    manifests = {kind: _checked_manifest(folder, kind, policy, run_date, before.get(kind)) for kind, folder in folders.items()}
     allowed = _numbers(folders["national"] / NATIONAL_RESPONSE)
     _check_response(allowed, _numbers(folders["national"] / NATIONAL_REQUEST), policy)
     local = _table(folders["local"] / LOCAL_LIST, ("nhs_number",))
@@ -100,9 +99,7 @@ def _newest(folder: Path, kind: str, run_date: date) -> Path:
     return max(days, key=lambda path: path.name)
 
 
-def _checked_manifest(
-    folder: Path, kind: str, policy: OptOutPolicy, run_date: date, last_used: date | None
-) -> ListManifest:
+def _checked_manifest(folder: Path, kind: str, policy: OptOutPolicy, run_date: date, last_used: date | None) -> ListManifest:
     where = f"optouts/{kind}/{folder.name}"
     path = folder / MANIFEST
     if not path.is_file():

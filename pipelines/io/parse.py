@@ -172,9 +172,7 @@ def _records(text: str) -> Iterator[tuple[int, str, bool]]:
             position = end + 1
 
 
-def _careful(
-    content: bytes, provider: str, file_id: str, columns: Sequence[str], layout: Layout
-) -> Iterator[pa.RecordBatch]:
+def _careful(content: bytes, provider: str, file_id: str, columns: Sequence[str], layout: Layout) -> Iterator[pa.RecordBatch]:
     width = len(layout.columns)
     schema = row_schema(columns)
     rows: list[dict[str, str | int | None]] = []
@@ -222,6 +220,4 @@ def parse_batches(
     """Parse the files listed in `batches` (path, provider, file_id); runs on the workers."""
     for batch in batches:
         for file in batch.to_pylist():
-            yield from parse_file(
-                Path(file["path"]), file["provider"], file["file_id"], columns, layouts[file["file_id"]]
-            )
+            yield from parse_file(Path(file["path"]), file["provider"], file["file_id"], columns, layouts[file["file_id"]])

@@ -91,6 +91,12 @@ class TableStore:
             writer = writer.options(**self._properties(zone))
         writer.save(self.path(zone, name))
 
+    def delete_slice(self, zone: Zone, name: str, column: str, value: str) -> None:
+        """Remove the rows whose partition column has this value; does nothing where there are none."""
+        nothing = self.read(zone, name).limit(0)
+        writer = nothing.write.format("delta").mode("overwrite").partitionBy(column)
+        writer.option("replaceWhere", f"{column} = '{value}'").save(self.path(zone, name))
+
     def version(self, zone: Zone, name: str) -> int:
         """The newest version of a table: the highest numbered commit in its log."""
         log = Path(self.path(zone, name)) / "_delta_log"

@@ -42,9 +42,7 @@ def direct_fates(
     )
     known = identified.join(links.select(*IDENTITY, "person_id"), on=list(IDENTITY), how="left")
     judged = known.join(people, on="person_id", how="left")
-    opted_out = F.coalesce(
-        F.col("opt_out"), F.when(F.lit(source == type_one_source) & F.col("type_one"), F.lit("type_one"))
-    )
+    opted_out = F.coalesce(F.col("opt_out"), F.when(F.lit(source == type_one_source) & F.col("type_one"), F.lit("type_one")))
     nobody = F.col("person_id").isNull()
     disposition = (
         F.when(F.col("_wrong").isNotNull(), F.col("_wrong.disposition"))
@@ -52,11 +50,7 @@ def direct_fates(
         .when(opted_out.isNotNull(), F.lit("opted_out"))
         .otherwise(F.lit("current"))
     )
-    reason = (
-        F.when(F.col("_wrong").isNotNull(), F.col("_wrong.reason"))
-        .when(nobody, F.lit("no_identity"))
-        .otherwise(opted_out)
-    )
+    reason = F.when(F.col("_wrong").isNotNull(), F.col("_wrong.reason")).when(nobody, F.lit("no_identity")).otherwise(opted_out)
     return _fates(judged, F.col("person_id"), disposition, reason)
 
 
@@ -73,6 +67,11 @@ def child_fates(versions: DataFrame, parent_fates: DataFrame, parent: str) -> Da
     disposition = F.coalesce(F.col("_parent_disposition"), F.lit("quarantined"))
     reason = F.when(orphaned, F.lit(f"orphan:{parent}")).otherwise(F.col("_parent_reason"))
     return _fates(joined, F.col("_parent_person"), disposition, reason)
+
+
+def orphan_fates(versions: DataFrame, parent: str) -> DataFrame:
+    """Fates of rows whose parent table was never delivered."""
+    return _fates(versions, F.lit(None), F.lit("quarantined"), F.lit(f"orphan:{parent}"))
 
 
 def shared_fates(versions: DataFrame, keys: DataFrame, owners: DataFrame, owner: str) -> DataFrame:

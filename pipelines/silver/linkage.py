@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.ids import resolve_collisions
-from pipelines.columns.keyed import Pads, hmac_hex, message_of
+from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of
 from pipelines.columns.nhs_number import NEVER_LINKED_STATUSES, digits_of, is_in_test_range, is_valid
 
 IDENTITY = ("_source", "_provider", "local_id", "nhs_number")
@@ -71,16 +71,10 @@ def link_people(identities: DataFrame, pads: Pads) -> tuple[DataFrame, DataFrame
     stated = identities.where((F.col("nhs_number") != "") | (F.col("local_id") != "")).distinct()
     place = ("_source", "_provider", "local_id")
     numbered = stated.where((F.col("nhs_number") != "") & (F.col("local_id") != ""))
-    by_local_id = numbered.groupBy(*place).agg(
-        F.min("nhs_number").alias("_least"), F.max("nhs_number").alias("_greatest")
-    )
+    by_local_id = numbered.groupBy(*place).agg(F.min("nhs_number").alias("_least"), F.max("nhs_number").alias("_greatest"))
     found = stated.join(by_local_id, on=list(place), how="left")
     is_single = F.col("_least") == F.col("_greatest")
-    linked = (
-        F.when(F.col("nhs_number") != "", F.col("nhs_number"))
-        .when(is_single, F.col("_least"))
-        .otherwise(F.lit(""))
-    )
+    linked = F.when(F.col("nhs_number") != "", F.col("nhs_number")).when(is_single, F.col("_least")).otherwise(F.lit(""))
     method = (
         F.when(F.col("nhs_number") != "", F.lit("nhs_number"))
         .when(is_single, F.lit("nhs_number_of_local_id"))
@@ -91,7 +85,7 @@ def link_people(identities: DataFrame, pads: Pads) -> tuple[DataFrame, DataFrame
     by_local = message_of([F.lit("local"), *[F.col(name) for name in place]])
     message = F.when(F.col("linked_number") != "", by_number).otherwise(by_local)
     keyed = pads.without(pads.joined_to(with_number).withColumn("person_key", hmac_hex(message, "person")))
-    people = keyed.select("person_key").distinct()
+    people = keyed.select("person_key").distinct().withColumn("person_id", id_of(F.col("person_key")))
     unique, collisions = resolve_collisions(people, id_column="person_id", key_columns=("person_key",))
     linked_people = keyed.join(unique, on="person_key", how="inner")
     return linked_people.select(*LINK_SCHEMA), collisions

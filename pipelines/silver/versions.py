@@ -34,6 +34,11 @@ FATE_SCHEMA = {
 FILE_SCHEMA = {"_file": "string", "_effective": "string", "_fresh": "boolean"}
 """One row per registered file: when its content took effect, and whether the newest full delivery still holds it."""
 
+DIRECT_VERSION_SCHEMA = {name: kind for name, kind in FATE_SCHEMA.items() if name != "person_id"} | dict.fromkeys(
+    ("_provider", "nhs_number", "nhs_number_status", "local_id"), "string"
+)
+"""Columns of `version_rows` for an entity that names its people itself."""
+
 _SEPARATOR = "|"
 
 
@@ -182,9 +187,3 @@ def _subject_inputs(entity: EntityOf) -> list[str]:
     elif subject.direct:
         names = (subject.direct.nhs_number, subject.direct.nhs_number_status, subject.direct.local_id)
     return [name for name in dict.fromkeys(names) if name and name not in entity.spec.key]
-
-
-def version_schema(entity: EntityOf) -> dict[str, str]:
-    """Columns of `version_rows` for an entity that names its people itself."""
-    schema = {name: kind for name, kind in FATE_SCHEMA.items() if name != "person_id"} | {"_provider": "string"}
-    return schema | {"nhs_number": "string", "nhs_number_status": "string", "local_id": "string"}

@@ -1,0 +1,216 @@
+"""Step two: bronze into silver; people linked, opt-outs applied, identity left behind."""
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.settings import Unverifiable
+from jobs.steps.context import RunContext
+from pipelines.bronze.register import Registered, Standing, standing_files
+from pipelines.columns.ids import COLLISIONS_SCHEMA
+from pipelines.contracts.source import Via
+from pipelines.contracts.type_one import TypeOneCodes
+from pipelines.io.opt_outs import OptOutFiles
+from pipelines.io.tables import Zone
+from pipelines.quality.ledger import Disposition, LedgerRow, Stage
+from pipelines.silver.fates import child_fates, direct_fates, orphan_fates, reference_fates, shared_fates, shared_key
+from pipelines.silver.linkage import LINK_SCHEMA, identities_in, link_people
+from pipelines.silver.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
+from pipelines.silver.rows import silver_rows
+from pipelines.silver.type_one import people_with_type_one, type_one_codes
+from pipelines.silver.versions import DIRECT_VERSION_SCHEMA, FATE_SCHEMA, FILE_SCHEMA, EntityOf, version_rows
+
+LINK, PERSON, COLLISION = "link", "person", "person_collision"
+
+Files = dict[tuple[str, str], DataFrame]
+
+
+def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> list[LedgerRow]:
+    """Build every silver table from the registered bronze rows, and count what became of each delivered row.
+
+    `codes` is None where the source that holds the Type 1 codes is not loaded.
+    """
+    register = run.register()
+    files = _files(run, standing_files(register))
+    entities = list(_in_order(run, files))
+    with run.console.stage("curate to silver", total=2 * len(entities) + 2) as stage:
+        for entity in (one for one in entities if one.spec.subject.direct):
+            rows = version_rows(_bronze(run, entity), files[entity.source, entity.name], entity, run.pads)
+            run.store.overwrite(rows, Zone.LINKAGE, _versions(entity), DIRECT_VERSION_SCHEMA)
+            stage.advance(f"{entity.table}: versions")
+        _link(run, entities)
+        stage.advance("people")
+        _apply_opt_outs(run, lists, codes, entities, files)
+        stage.advance("opt-outs")
+        for entity in entities:
+            fates = _fates_of(run, entity, files, codes)
+            run.store.overwrite(fates, Zone.LINKAGE, _fates(entity), FATE_SCHEMA)
+            stage.advance(f"{entity.table}: fates")
+        for entity in entities:
+            current = run.store.read(Zone.LINKAGE, _fates(entity))
+            silver = silver_rows(_bronze(run, entity), current, entity, run.pads)
+            run.store.overwrite(silver, Zone.SILVER, entity.table, entity.spec.silver_columns)
+            stage.advance(f"{entity.table}: silver")
+    return [*_delivered(run, register), *_counted(run, entities)]
+
+
+def _versions(entity: EntityOf) -> str:
+    return f"versions_{entity.table}"
+
+
+def _fates(entity: EntityOf) -> str:
+    return f"fates_{entity.table}"
+
+
+def _bronze(run: RunContext, entity: EntityOf) -> DataFrame:
+    return run.store.read(Zone.BRONZE, entity.table)
+
+
+def _files(run: RunContext, standing: dict[tuple[str, str], list[Standing]]) -> Files:
+    schema = ", ".join(f"{name} {kind}" for name, kind in FILE_SCHEMA.items())
+    return {
+        place: run.store.session.createDataFrame([(one.file_id, one.effective, one.fresh) for one in listed], schema)
+        for place, listed in standing.items()
+    }
+
+
+def _in_order(run: RunContext, files: Files) -> Iterator[EntityOf]:
+    """The delivered entities, each after the ones that its rows belong to."""
+    for source, contract in run.contracts.items():
+        waiting = [EntityOf(contract, name) for name in contract.entities if (source, name) in files]
+        there = {entity.name for entity in waiting}
+        done: set[str] = set()
+        while waiting:
+            ready = [one for one in waiting if _owners(one) & there <= done]
+            yield from ready
+            done |= {one.name for one in ready}
+            waiting = [one for one in waiting if one.name not in done]
+
+
+def _owners(entity: EntityOf) -> set[str]:
+    subject = entity.spec.subject
+    return {link.entity for link in (subject.via, subject.shared) if link}
+
+
+def _link(run: RunContext, entities: list[EntityOf]) -> None:
+    stated = [
+        identities_in(run.store.read(Zone.LINKAGE, _versions(entity)), entity.source, run.production)
+        for entity in entities
+        if entity.spec.subject.direct
+    ]
+    links, collisions = link_people(reduce(DataFrame.unionByName, stated), run.pads)
+    run.store.overwrite(links, Zone.LINKAGE, LINK, LINK_SCHEMA)
+    run.store.overwrite(collisions, Zone.LINKAGE, COLLISION, COLLISIONS_SCHEMA)
+
+
+def _lists(run: RunContext, lists: OptOutFiles) -> OptOutLists:
+    def frame(**columns: Iterable[str]) -> DataFrame:
+        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+        return run.store.session.createDataFrame(table, ", ".join(f"{name} string" for name in columns))
+
+    numbers, providers, local_ids = zip(*lists.objections, strict=True) if lists.objections else ((), (), ())
+    return OptOutLists(
+        frame(nhs_number=lists.numbers_allowed),
+        frame(nhs_number=lists.numbers_opted_out_locally),
+        frame(nhs_number=numbers, _provider=providers, local_id=local_ids),
+    )
+
+
+def _apply_opt_outs(
+    run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None, entities: list[EntityOf], files: Files
+) -> None:
+    links = run.store.read(Zone.LINKAGE, LINK)
+    policy = run.settings.opt_outs.unverifiable
+    type_one = _type_one(run, codes, {(one.source, one.name): one for one in entities}, files, links)
+    people = opt_outs_by_person(links, _lists(run, lists), type_one, policy is Unverifiable.EXCLUDE)
+    run.store.overwrite(people, Zone.LINKAGE, PERSON, PERSON_SCHEMA)
+
+
+def _type_one(
+    run: RunContext, codes: TypeOneCodes | None, entities: dict[tuple[str, str], EntityOf], files: Files, links: DataFrame
+) -> DataFrame:
+    record = entities.get((codes.source, codes.observation.entity)) if codes else None
+    dictionary = entities.get((codes.source, codes.dictionary.entity)) if codes else None
+    if codes is None or record is None or dictionary is None or record.spec.subject.via is None:
+        return links.select("person_id").limit(0)
+    patient = entities[codes.source, record.spec.subject.via.entity]
+    known = direct_people(run, patient, links)
+    coded = type_one_codes(_bronze(run, dictionary), codes)
+    place = (record.source, record.name)
+    return people_with_type_one(_bronze(run, record), coded, files[place], known, record, codes, run.pads, run.run_date)
+
+
+def direct_people(run: RunContext, entity: EntityOf, links: DataFrame) -> DataFrame:
+    """The valid records of an entity that names its people, with the person of each: `row_key`, `person_id`."""
+    everybody_in = (
+        links.select("person_id")
+        .distinct()
+        .select("person_id", F.lit(None).cast("string").alias("opt_out"), F.lit(False).alias("type_one"))
+    )
+    versions = run.store.read(Zone.LINKAGE, _versions(entity))
+    fates = direct_fates(versions, links, everybody_in, entity.source, "", run.production)
+    return fates.where(F.col("disposition") == "current").select("row_key", "person_id")
+
+
+def _fates_of(run: RunContext, entity: EntityOf, files: Files, codes: TypeOneCodes | None) -> DataFrame:
+    subject = entity.spec.subject
+    store = run.store
+    if subject.direct:
+        versions = store.read(Zone.LINKAGE, _versions(entity))
+        links, people = store.read(Zone.LINKAGE, LINK), store.read(Zone.LINKAGE, PERSON)
+        return direct_fates(versions, links, people, entity.source, codes.source if codes else "", run.production)
+    versions = version_rows(_bronze(run, entity), files[entity.source, entity.name], entity, run.pads)
+    owner = subject.via or subject.shared
+    if owner is None:
+        return reference_fates(versions)
+    parent = EntityOf(entity.contract, owner.entity)
+    if (parent.source, parent.name) not in files:
+        return orphan_fates(versions, parent.name)
+    parent_fates = store.read(Zone.LINKAGE, _fates(parent))
+    if isinstance(owner, Via):
+        return child_fates(versions, parent_fates, parent.name)
+    keys = _shared_keys(run, entity, owner.columns)
+    referring = _shared_keys(run, parent, owner.theirs)
+    owners = referring.join(parent_fates.where(F.col("is_winner")), on=["_file", "_line"], how="inner")
+    return shared_fates(versions, keys, owners.select("_shared_key", "disposition"), parent.name)
+
+
+def _shared_keys(run: RunContext, entity: EntityOf, columns: tuple[str, ...]) -> DataFrame:
+    return _bronze(run, entity).select("_file", "_line", shared_key(columns).alias("_shared_key"))
+
+
+def _delivered(run: RunContext, register: list[Registered]) -> Iterator[LedgerRow]:
+    """What came in, as the manifests say, and the repeated files, whose records are duplicates as a whole."""
+    totals: dict[tuple[str, str], list[int]] = {}
+    for one in register:
+        total = totals.setdefault((one.source, one.entity), [0, 0])
+        total[0] += one.rows
+        total[1] += one.rows if one.same_as != one.file_id else 0
+    for (source, entity), (rows, repeated) in sorted(totals.items()):
+        yield LedgerRow(run.run_id, Stage.CURATE, source, entity, Disposition.DELIVERED, rows)
+        if repeated:
+            yield LedgerRow(run.run_id, Stage.CURATE, source, entity, Disposition.DUPLICATE, repeated, reason="repeated_file")
+
+
+def _counted(run: RunContext, entities: list[EntityOf]) -> Iterator[LedgerRow]:
+    """What became of the rows in bronze, in one pass over the fates of all entities."""
+    frames = [
+        run.store.read(Zone.LINKAGE, _fates(entity)).select(
+            F.lit(entity.source).alias("source"), F.lit(entity.name).alias("entity"), "disposition", "reason"
+        )
+        for entity in entities
+    ]
+    counted = reduce(DataFrame.unionByName, frames).groupBy("source", "entity", "disposition", "reason")
+    for one in counted.agg(F.count("*").alias("rows")).toArrow().to_pylist():
+        yield LedgerRow(
+            run.run_id,
+            Stage.CURATE,
+            one["source"],
+            one["entity"],
+            Disposition(one["disposition"]),
+            one["rows"],
+            reason=one["reason"] or "",
+        )

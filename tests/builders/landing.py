@@ -1,0 +1,86 @@
+"""Deliveries and opt-out lists as providers send them, from the few values a test cares about."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipelines.contracts.source import SourceContract
+
+Row = Mapping[str, str]
+
+
+def csv_text(contract: SourceContract, entity: str, rows: Sequence[Row]) -> str:
+    """The rows under the real headers of the entity; columns a row leaves out are empty."""
+    columns = contract.entities[entity].columns
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.header or name for name, column in columns.items()])
+    writer.writerows([[row.get(name, "") for name in columns] for row in rows])
+    return text.getvalue()
+
+
+def file_name(contract: SourceContract, entity: str) -> str:
+    """A file name that the entity's first pattern matches."""
+    return contract.entities[entity].files[0].replace("*", "x")
+
+
+def deliver(
+    landing: Path, contract: SourceContract, provider: str, day: str, tables: Mapping[str, Sequence[Row]], mode: str = "delta"
+) -> Path:
+    """One delivery of rows by entity on a day (yyyymmdd); gives its folder."""
+    files = {
+        file_name(contract, entity).removesuffix(".csv") + ".csv": (csv_text(contract, entity, rows), len(rows))
+        for entity, rows in tables.items()
+    }
+    return deliver_files(landing, contract.source, provider, day, files, mode)
+
+
+def deliver_files(
+    landing: Path, source: str, provider: str, day: str, files: Mapping[str, tuple[str | bytes, int]], mode: str = "delta"
+) -> Path:
+    """One delivery of files given by name, content and number of data records; gives its folder."""
+    folder = landing / source / provider / day
+    folder.mkdir(parents=True)
+    announced = []
+    for name, (content, rows) in files.items():
+        raw = content.encode() if isinstance(content, str) else content
+        (folder / name).write_bytes(raw)
+        announced.append({"name": name, "rows": rows, "sha256": hashlib.sha256(raw).hexdigest()})
+    manifest = {"source": source, "provider": provider, "extract_date": _iso(day), "mode": mode, "files": announced}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def opt_out_lists(
+    landing: Path,
+    day: str,
+    allowed: Sequence[str],
+    submitted: Sequence[str] = (),
+    local: Sequence[str] = ("9990000018",),
+    objections: Sequence[tuple[str, str, str, str]] = (("9990000026", "", "", "refused"),),
+) -> None:
+    """All three lists as at a day. `submitted` is what was allowed unless given."""
+    numbers = "".join(f"{number},\n" for number in allowed)
+    asked = "".join(f"{number},\n" for number in submitted or allowed)
+    _list(landing, "national", day, {"response.dat": numbers, "request.dat": asked})
+    _list(landing, "local", day, {"local.csv": "nhs_number,opted_out_on\n" + "".join(f"{n},2025-01-01\n" for n in local)})
+    lines = "".join(",".join(one) + ",2025-01-01\n" for one in objections)
+    _list(landing, "objection", day, {"objections.csv": "nhs_number,provider,local_id,decision,decided_on\n" + lines})
+
+
+def _list(landing: Path, kind: str, day: str, files: Mapping[str, str]) -> None:
+    folder = landing / "optouts" / kind / day
+    folder.mkdir(parents=True)
+    announced = []
+    for name, text in files.items():
+        (folder / name).write_text(text)
+        rows = len(text.splitlines()) - (not name.endswith(".dat"))
+        announced.append({"name": name, "rows": rows, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+    (folder / "manifest.json").write_text(json.dumps({"kind": kind, "as_at": _iso(day), "files": announced}))
+
+
+def _iso(day: str) -> str:
+    return f"{day[:4]}-{day[4:6]}-{day[6:]}"

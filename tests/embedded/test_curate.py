@@ -1,0 +1,237 @@
+"""From delivered files to silver: every line accounted for, the right people kept, nobody's identity passed on."""
+
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from jobs.steps.context import RunContext
+from jobs.steps.curate import curate
+from jobs.steps.ingest import ingest
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.type_one import load_type_one_codes
+from pipelines.errors import DeliveryError
+from pipelines.io.opt_outs import OptOutPolicy, read_opt_outs
+from pipelines.io.tables import Zone
+from pipelines.quality.ledger import Disposition, LedgerRow, Stage, check_balance
+from tests.builders.landing import csv_text, deliver, deliver_files, opt_out_lists
+from tests.builders.runs import run_in
+
+GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
+ANNA, BEN, CARL, DORA = "9990000018", "9990000026", "9990000034", "9990000042"
+DAY = date(2026, 1, 5)
+
+
+def patient(guid: str, number: str, **values: str) -> dict[str, str]:
+    """A registered patient at a practice."""
+    born = {"date_of_birth": "1950-06-07", "postcode": "PR12AB", "sex": "F", "surname": "Example", "processing_id": "1"}
+    return {"organisation_guid": "ORG", "patient_guid": guid, "nhs_number": number} | born | values
+
+
+def consultation(guid: str, patient_guid: str, **values: str) -> dict[str, str]:
+    """A consultation of a patient."""
+    row = {"organisation_guid": "ORG", "consultation_guid": guid, "patient_guid": patient_guid, "processing_id": "1"}
+    return row | {"effective_date": "2025-03-04"} | values
+
+
+def observation(guid: str, patient_guid: str, code: str, day: str) -> dict[str, str]:
+    """A coded entry of a patient."""
+    keys = {"organisation_guid": "ORG", "observation_guid": guid, "patient_guid": patient_guid, "processing_id": "1"}
+    return keys | {"code_id": code, "effective_date": day}
+
+
+CODES = [
+    {"code_id": "1", "term": "dissent", "snomed_ct_concept_id": "827241000000103", "processing_id": "1"},
+    {"code_id": "2", "term": "withdrawn", "snomed_ct_concept_id": "827261000000102", "processing_id": "1"},
+    {"code_id": "3", "term": "look-alike", "read_term_id": "9nu0.", "processing_id": "1"},
+]
+
+
+def load(run: RunContext) -> Counter[tuple[str, str, str]]:
+    """Ingest and curate; the curate ledger by entity, disposition and reason."""
+    ingest(run)
+    policy = OptOutPolicy(21, 0.005, 0.25)
+    lists = read_opt_outs(run.settings.storage.landing, policy, run.run_date)
+    codes = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs" / "type1.yaml", run.contracts["gp"])
+    ledger = curate(run, lists, codes)
+    check_balance(ledger)
+    return counted(ledger)
+
+
+def counted(ledger: list[LedgerRow]) -> Counter[tuple[str, str, str]]:
+    """Rows by entity, disposition and reason."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in ledger:
+        assert row.stage is Stage.CURATE
+        if row.disposition is not Disposition.DELIVERED:
+            counts[row.entity, row.disposition.value, row.reason] += row.rows
+    return counts
+
+
+def silver(run: RunContext, entity: str) -> list[dict]:
+    """The rows of a silver table."""
+    return run.store.read(Zone.SILVER, f"gp_{entity}").toArrow().to_pylist()
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    """An empty landing folder."""
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def run(sail: SparkSession, tmp_path: Path) -> RunContext:
+    """A run of the GP source on the first day."""
+    return run_in(sail, tmp_path, DAY, ("gp",))
+
+
+def test_rows_of_kept_people_reach_silver_typed_and_without_identity(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "consultation": [consultation("C1", "A")]})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    assert load(run) == {("patient", "current", ""): 1, ("consultation", "current", ""): 1}
+    person = silver(run, "patient")[0]
+    contact = silver(run, "consultation")[0]
+    assert (person["year_of_birth"], person["month_of_birth"], person["postcode_area"]) == (1950, 6, "PR")
+    assert contact["effective_date"] == date(2025, 3, 4)
+    assert contact["person_id"] == person["person_id"]
+    assert 0 < person["person_id"] < 2**53
+    shown = str(person) + str(contact)
+    assert not [text for text in (ANNA, "Example", "PR12AB", "'A'", "'C1'", "ORG") if text in shown]
+
+
+def test_every_opt_out_removes_what_it_covers(run: RunContext, landing: Path) -> None:
+    people = [patient("A", ANNA), patient("B", BEN), patient("C", CARL), patient("D", DORA), patient("E", "")]
+    contacts = [consultation(f"C{guid}", guid) for guid in "ABCDE"]
+    deliver(landing, GP, "P81001", "20260105", {"patient": people, "consultation": contacts})
+    opt_out_lists(landing, "20260105", [ANNA, BEN, CARL], [ANNA, BEN, CARL, DORA], ["999 000 0026"], [(CARL, "", "", "upheld")])
+    expected = {"current": {"": 1}, "opted_out": {"local": 1, "objection": 1, "national": 1, "unverifiable": 1}}
+    assert load(run) == {
+        (entity, disposition, reason): count
+        for entity in ("patient", "consultation")
+        for disposition, reasons in expected.items()
+        for reason, count in reasons.items()
+    }
+
+
+def test_an_objection_by_local_id_removes_the_person_everywhere(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)]})
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA)]})
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[BEN], objections=[("", "P81002", "Z", "upheld")])
+    assert load(run) == {("patient", "opted_out", "objection"): 2}
+
+
+@pytest.mark.parametrize(
+    ("entries", "kept"),
+    [
+        ([("1", "2024-01-01")], False),
+        ([("1", "2024-01-01"), ("2", "2024-02-01")], True),
+        ([("2", "2024-01-01"), ("1", "2024-02-01")], False),
+        ([("1", "2024-01-01"), ("2", "2024-01-01")], False),
+        ([("1", ""), ("2", "2024-01-01")], False),
+        ([("1", "2024-01-01"), ("2", "2027-01-01")], False),
+        ([("3", "2024-01-01")], True),
+    ],
+    ids=["dissent", "withdrawn", "dissent_again", "same_day", "undated", "future_withdrawal", "look_alike"],
+)
+def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entries: list[tuple[str, str]], kept: bool) -> None:
+    rows = [observation(f"O{place}", "A", code, day) for place, (code, day) in enumerate(entries)]
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": CODES})
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA)]})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    disposition = ("current", "") if kept else ("opted_out", "type_one")
+    counts = load(run)
+    assert counts["patient", *disposition] == 2
+    assert counts["observation", *disposition] == len(entries)
+
+
+def test_corrections_duplicates_and_deletes_leave_one_row_each(run: RunContext, landing: Path) -> None:
+    first = [consultation("C1", "A"), consultation("C2", "A"), consultation("C3", "A"), consultation("C1", "A")]
+    second = [
+        consultation("C1", "A", processing_id="2", effective_date="2025-03-05"),
+        consultation("C2", "A", processing_id="2", deleted="TRUE"),
+    ]
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)], "consultation": first}, "full")
+    deliver(landing, GP, "P81001", "20260105", {"consultation": second})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    counts = load(run)
+    assert counts == {
+        ("patient", "current", ""): 1,
+        ("consultation", "current", ""): 2,
+        ("consultation", "superseded", ""): 3,
+        ("consultation", "deleted_at_source", "deleted_flag"): 1,
+    }
+    assert {row["effective_date"] for row in silver(run, "consultation")} == {date(2025, 3, 4), date(2025, 3, 5)}
+
+
+def test_a_full_delivery_deletes_what_it_no_longer_holds_and_children_follow(run: RunContext, landing: Path) -> None:
+    both = {"patient": [patient("A", ANNA), patient("B", BEN)], "consultation": [consultation("C1", "B")]}
+    deliver(landing, GP, "P81001", "20260104", both, "full")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA, processing_id="2")]}, "full")
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[CARL])
+    assert load(run) == {
+        ("patient", "current", ""): 1,
+        ("patient", "superseded", ""): 1,
+        ("patient", "deleted_at_source", "absent_from_full"): 1,
+        ("consultation", "deleted_at_source", "absent_from_full"): 1,
+    }
+
+
+def test_the_same_file_again_adds_nothing_and_still_stands(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)]}, "full")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)]}, "full")
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    assert load(run) == {("patient", "current", ""): 1, ("patient", "duplicate", "repeated_file"): 1}
+    assert load(run) == {("patient", "current", ""): 1, ("patient", "duplicate", "repeated_file"): 1}
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 1
+
+
+def test_unusable_rows_are_quarantined_with_their_reason(run: RunContext, landing: Path) -> None:
+    text = csv_text(
+        GP,
+        "patient",
+        [
+            patient("A", ANNA, surname="Zo\u00eb\nExample"),
+            patient("B", "9434765919"),
+            patient("", BEN),
+            patient("D", DORA, dummy_type="TRUE"),
+        ],
+    )
+    text += "too,few\n"
+    deliver_files(landing, "gp", "P81001", "20260105", {"x_Admin_Patient_x.csv": (text.encode("cp1252"), 5)})
+    deliver(landing, GP, "P81001", "20260104", {"consultation": [consultation("C1", "GONE"), consultation("C2", "D")]})
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[CARL])
+    assert load(run) == {
+        ("patient", "current", ""): 1,
+        ("patient", "quarantined", "real_number_outside_production"): 1,
+        ("patient", "quarantined", "missing_key:patient_guid"): 1,
+        ("patient", "quarantined", "malformed:too_few_fields"): 1,
+        ("patient", "test_patient", ""): 1,
+        ("consultation", "quarantined", "orphan:patient"): 1,
+        ("consultation", "test_patient", ""): 1,
+    }
+    malformed = run.store.read(Zone.BRONZE, "gp_patient").where("_reason is not null").toArrow().to_pylist()
+    assert [(row["_line"], row["_raw"]) for row in malformed] == [(7, "too,few")]
+
+
+def test_a_number_found_by_local_id_links_rows_without_one(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)]})
+    other = patient("A", "", organisation_guid="ORG2")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [other]})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    assert load(run) == {("patient", "current", ""): 2}
+    assert len({row["person_id"] for row in silver(run, "patient")}) == 1
+
+
+def test_a_file_that_differs_from_its_manifest_is_rejected_and_leaves_nothing(run: RunContext, landing: Path) -> None:
+    text = csv_text(GP, "patient", [patient("A", ANNA)])
+    folder = deliver_files(landing, "gp", "P81001", "20260105", {"x_Admin_Patient_x.csv": (text, 2)})
+    with pytest.raises(DeliveryError, match="1 records, the manifest says 2"):
+        ingest(run)
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 0
+    (folder / "x_Admin_Patient_x.csv").write_text(text + "\n")
+    with pytest.raises(DeliveryError, match="checksum differs"):
+        ingest(run)
+    assert run.register() == []
