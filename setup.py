@@ -5,14 +5,14 @@ pyspark is not a base requirement, because Databricks and spark-submit bring the
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 
 PROJECT = Path(__file__).resolve().parent
 ROOMS = ("pipelines", "vocab", "jobs")
 
 
-def data_packages(folder: str) -> list[str]:
-    """The package name of a data folder and of every folder in it."""
+def folders_of(folder: str) -> list[str]:
+    """A folder and every folder in it, of code or of data, as package names."""
     folders = [
         PROJECT / folder,
         *(path for path in (PROJECT / folder).rglob("*") if path.is_dir() and path.name != "__pycache__"),
@@ -26,8 +26,7 @@ def version() -> str:
     return next(line.split('"')[1] for line in lines if line.startswith("__version__"))
 
 
-CODE = find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")])
-DATA = [package for folder in ("mappings", "conf", "vocab", "pipelines") for package in data_packages(folder)]
+PACKAGES = [package for folder in (*ROOMS, "mappings", "conf") for package in folders_of(folder)]
 
 setup(
     name="nhs-omop",
@@ -38,7 +37,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=sorted({*CODE, *DATA}),
+    packages=PACKAGES,
     package_data={"": ["*.yaml", "*.csv", "*.md", "*.txt"]},
     zip_safe=False,
     install_requires=[

@@ -13,7 +13,6 @@ from jobs.settings import PACKAGED_CONF_DIR, Settings, load_settings
 from pipelines.errors import USER_ERRORS
 
 UNEXPECTED_EXIT_CODE = 70
-INTERRUPTED_EXIT_CODE = 130
 
 _HIGHEST_FRAMES = 12
 
@@ -65,9 +64,6 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
     except USER_ERRORS as error:
         console.error(str(error), error=type(error).__name__, exit_code=error.exit_code)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.error("interrupted; run the command again to go on", exit_code=INTERRUPTED_EXIT_CODE)
-        sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
         places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)

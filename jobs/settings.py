@@ -118,7 +118,7 @@ class OptOutSettings(_Frozen):
     national_share: Share = Share(least=0.005, most=0.25)
     unverifiable: Unverifiable = Unverifiable.EXCLUDE
     approval: str | None = None
-    type1_codes: str = "opt_outs/type1.csv"
+    type1_codes: str = "opt_outs/type1.yaml"
 
     @model_validator(mode="after")
     def complete(self) -> Self:
@@ -144,7 +144,6 @@ class GateSettings(_Frozen):
     """Thresholds of the gates that are a matter of judgement; rules that always hold have none."""
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
-    max_unlinked_share: float = Field(default=0.05, ge=0, le=1)
     min_mapped_share: float = Field(default=0.9, ge=0, le=1)
 
 

@@ -1,0 +1,84 @@
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pipelines import engine
+from pipelines.engine import EngineSettings, open_session
+from pipelines.errors import EngineError
+from pipelines.secrets import EnvironmentSecret
+
+URL = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_URL")
+
+
+def opened(settings: EngineSettings) -> None:
+    with open_session(settings):
+        pytest.fail("the session was opened")
+
+
+def test_spark_without_java_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_java_is_installed", lambda: False)
+    monkeypatch.setattr(engine.SparkSession, "getActiveSession", lambda: None)
+    with pytest.raises(EngineError, match="Java 17"):
+        opened(EngineSettings(kind="spark"))
+
+
+def test_java_is_found_by_its_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert not engine._java_is_installed()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "java").touch()
+    assert engine._java_is_installed()
+
+
+def test_remote_without_url_names_the_two_ways() -> None:
+    with pytest.raises(EngineError, match=r"engine\.url, or Databricks Connect"):
+        opened(EngineSettings(kind="remote"))
+
+
+def test_remote_with_unset_url_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NHS_OMOP_TEST_URL", raising=False)
+    with pytest.raises(EngineError, match="NHS_OMOP_TEST_URL"):
+        opened(EngineSettings(kind="remote", url=URL))
+
+
+def test_remote_with_another_kind_of_url_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NHS_OMOP_TEST_URL", "https://user:token@host")
+    with pytest.raises(EngineError, match="sc://") as caught:
+        opened(EngineSettings(kind="remote", url=URL))
+    assert "token" not in str(caught.value)
+
+
+def test_delta_is_downloaded_in_the_version_of_pyspark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NHS_OMOP_JARS", raising=False)
+    spark = ".".join(version("pyspark").split(".")[:2])
+    coordinate = f"io.delta:delta-spark_{spark}_2.13:{version('delta-spark')}"
+    assert engine._delta_jars(tmp_path) == {"spark.jars.packages": coordinate, "spark.jars.ivy": str(tmp_path)}
+
+
+def test_downloaded_jars_are_used_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NHS_OMOP_JARS", str(tmp_path))
+    spark = ".".join(version("pyspark").split(".")[:2])
+    (tmp_path / "jars").mkdir()
+    names = ["a.jar", f"io.delta_delta-spark_{spark}_2.13-{version('delta-spark')}.jar"]
+    for name in names:
+        (tmp_path / "jars" / name).touch()
+    assert engine._delta_jars(Path("elsewhere")) == {"spark.jars": ",".join(str(tmp_path / "jars" / name) for name in names)}
+
+
+def test_embedded_engine_is_bounded_quiet_and_spills_to_the_scratch_folder() -> None:
+    environment = engine._sail_environment(EngineSettings(memory_gib=1.5, parallelism=3), Path("/scratch"))
+    assert environment["SAIL_RUNTIME__MEMORY_POOL__TYPE"] == "fair"
+    assert environment["SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE"] == "1610612736"
+    assert environment["SAIL_RUNTIME__TEMPORARY_FILES__PATHS"] == '["/scratch"]'
+    assert environment["SAIL_OPTIMIZER__PREFER_HASH_JOIN"] == "false"
+    assert environment["SAIL_EXECUTION__DEFAULT_PARALLELISM"] == "3"
+    assert environment["RUST_LOG"] == "off"
+
+
+def test_scratch_folder_is_private_and_removed(tmp_path: Path) -> None:
+    with engine._scratch_folder(EngineSettings(scratch_dir=tmp_path / "scratch")) as folder:
+        assert folder.parent == tmp_path / "scratch"
+        assert folder.stat().st_mode & 0o077 == 0
+    assert list((tmp_path / "scratch").iterdir()) == []

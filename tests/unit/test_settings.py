@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.settings import PACKAGED_CONF_DIR, Environment, Settings, Unverifiable, load_settings
+from pipelines.engine import EngineKind
+from pipelines.errors import ConfigError
+
+ENVIRONMENTS = sorted(path.stem for path in PACKAGED_CONF_DIR.glob("*.yaml") if path.stem != "base")
+
+
+def conf_dir(tmp_path: Path, base: str, env: str) -> Path:
+    (tmp_path / "base.yaml").write_text(base, encoding="utf-8")
+    (tmp_path / "here.yaml").write_text(env, encoding="utf-8")
+    return tmp_path
+
+
+COMPLETE = """
+environment: test
+storage: {landing: a, restricted: b, deidentified: c}
+key: {kind: env, name: SOME_KEY}
+"""
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_packaged_environment_is_valid(env: str) -> None:
+    assert load_settings(env).environment in Environment
+
+
+def test_environments_for_each_way_to_run_are_packaged() -> None:
+    assert {"demo", "spark", "test", "production", "databricks"} <= set(ENVIRONMENTS)
+
+
+def test_environment_lies_over_base_key_by_key(tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "engine: {kind: spark, memory_gib: 3}\n", COMPLETE + "engine: {memory_gib: 5}\n")
+    engine = load_settings("here", folder).engine
+    assert (engine.kind, engine.memory_gib) == (EngineKind.SPARK, 5)
+
+
+def test_override_lies_over_both(tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "engine: {memory_gib: 3}\n", COMPLETE)
+    settings = load_settings("here", folder, ["engine.memory_gib=6", "run.sources=[gp]", "cdm_version='5.5'"])
+    assert (settings.engine.memory_gib, settings.run.sources, settings.cdm_version) == (6, ("gp",), "5.5")
+
+
+def test_secret_reference_of_another_kind_replaces_the_whole_reference(tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "key: {kind: file, path: /k}\n", COMPLETE)
+    assert load_settings("here", folder).key.model_dump() == {"kind": "env", "name": "SOME_KEY"}
+
+
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
+    env = "environment: prod\nstorage: {landing: a, restricted: b}\nengine: {kind: flink}\nspeed: high\nkey: {kind: paper}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+    message = str(caught.value)
+    assert all(place in message for place in ("environment:", "storage.deidentified:", "engine.kind:", "speed:", "key:"))
+
+
+def test_faults_do_not_repeat_values(tmp_path: Path) -> None:
+    env = COMPLETE.replace("SOME_KEY", "[s3cr3t]") + "engine: {memory_gib: s3cr3t}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "{landing: x, restricted: x/r, deidentified: x/r/d}",
+        "{landing: x, restricted: r, deidentified: x/d}",
+        "{landing: d/x, restricted: r, deidentified: d}",
+        "{landing: x, restricted: r, deidentified: r}",
+    ],
+)
+def test_roots_inside_each_other_are_refused(storage: str, tmp_path: Path) -> None:
+    env = COMPLETE.replace("{landing: a, restricted: b, deidentified: c}", storage)
+    with pytest.raises(ConfigError, match="inside each other"):
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+def test_neighbours_with_one_prefix_are_apart(tmp_path: Path) -> None:
+    env = COMPLETE.replace("restricted: b, deidentified: c", "restricted: /s/data, deidentified: /s/data-open")
+    assert load_settings("here", conf_dir(tmp_path, "{}", env)).storage.deidentified == Path("/s/data-open")
+
+
+def test_relative_places_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings("here", folder).storage.landing == tmp_path / "a"
+
+
+@pytest.mark.parametrize("place", ["abfss://extracts@account/landing", "s3:/bucket"])
+def test_uri_is_refused_as_a_place(place: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not a URI"):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE.replace("landing: a", f"landing: {place}")))
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("{max_age_days: 22}", "max_age_days"),
+        ("{max_age_days: 10}", "warn_at_days is greater"),
+        ("{unverifiable: include_with_approval}", "reference of the approval"),
+        ("{national_share: {least: 0.3, most: 0.2}}", "least is greater"),
+    ],
+)
+def test_loose_opt_out_policy_is_refused(policy: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE + f"opt_outs: {policy}\n"))
+
+
+def test_people_who_cannot_be_checked_are_excluded_by_default() -> None:
+    assert load_settings("production").opt_outs.unverifiable is Unverifiable.EXCLUDE
+
+
+def test_source_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="each once"):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), ["run.sources=[gp, gp]"])
+
+
+def test_unknown_environment_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="environments there: here"):
+        load_settings("elsewhere", conf_dir(tmp_path, "{}", COMPLETE))
+
+
+def test_missing_folder_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--conf-dir"):
+        load_settings("here", tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", ""])
+def test_file_without_sections_is_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"here\.yaml"):
+        load_settings("here", conf_dir(tmp_path, "{}", text))
+
+
+@pytest.mark.parametrize("override", ["engine", "=1", "engine.kind=["])
+def test_override_of_another_form_is_refused(override: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
+
+
+def test_settings_are_frozen(settings: Settings) -> None:
+    with pytest.raises(ValidationError):
+        settings.cdm_version = "5.5"  # type: ignore[misc]
+
+
+def test_fingerprint_follows_what_decides_the_result_only(settings: Settings) -> None:
+    here = {"storage.landing": "/x", "engine.kind": "spark", "key": "{kind: env, name: OTHER}", "mappings_dir": "/m"}
+    elsewhere = load_settings("test", overrides=[f"{name}={value}" for name, value in here.items()])
+    assert elsewhere.fingerprint == settings.fingerprint
+    assert load_settings("test", overrides=["person.month_of_birth=true"]).fingerprint != settings.fingerprint
