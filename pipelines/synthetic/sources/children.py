@@ -1,0 +1,90 @@
+"""Rows that hang on other rows: how many each parent has, their order, and what their person had at the time."""
+
+from datetime import date
+
+import numpy as np
+
+from pipelines.synthetic.population import Story, Truth, World
+
+
+def children_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Parent index and position from 0 of each child, parents in order."""
+    parent = np.repeat(np.arange(len(counts)), counts)
+    return parent, number_within(parent)
+
+
+def number_within(parent: np.ndarray) -> np.ndarray:
+    """Position from 0 of each row among the neighbouring rows of the same parent."""
+    if len(parent) == 0:
+        return np.zeros(0, dtype=np.int64)
+    starts = np.flatnonzero(np.r_[True, parent[1:] != parent[:-1]])
+    lengths = np.diff(np.r_[starts, len(parent)])
+    return np.arange(len(parent)) - np.repeat(starts, lengths)
+
+
+def joined(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in `left` and `right` of every pair of equal values; `right` must be sorted."""
+    first = np.searchsorted(right, left, side="left")
+    counts = np.searchsorted(right, left, side="right") - first
+    parent, position = children_of(counts)
+    return parent, first[parent] + position
+
+
+def conditions_held(
+    world: World, person: np.ndarray, when: np.ndarray, setting: str, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `most` conditions that each person had by a day, of those a setting knows: parent index and catalogue row."""
+    people = world.population
+    known_here = (
+        world.catalogue.conditions["setting"].str.split("|").map(lambda settings: setting in settings).to_numpy(dtype=bool)
+    )
+    useful = np.flatnonzero(known_here[people.onset_condition])
+    useful = useful[np.argsort(people.onset_person[useful], kind="stable")]
+    parent, held = joined(person, people.onset_person[useful])
+    condition = people.onset_condition[useful][held]
+    by_then = people.onset_date[useful][held] < when.astype("datetime64[D]")[parent]
+    parent, condition = parent[by_then], condition[by_then]
+    few = number_within(parent) < most
+    return parent[few], condition[few]
+
+
+def day_between(rng: np.random.Generator, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """A day from `first` to `last`, both included; `first` where there is no such day."""
+    span = np.maximum((last.astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64), 0)
+    return first.astype("datetime64[D]") + np.floor(rng.random(len(first)) * (span + 1)).astype("timedelta64[D]")
+
+
+def at_hours(rng: np.random.Generator, days: np.ndarray, opens: int = 8, closes: int = 18) -> np.ndarray:
+    """A time of each day within opening hours, on a five-minute mark."""
+    minutes = rng.integers(opens * 12, closes * 12, len(days)) * 5
+    return days.astype("datetime64[s]") + (minutes * 60).astype("timedelta64[s]")
+
+
+def last_of_life(world: World, person: np.ndarray) -> np.ndarray:
+    """The last day on which something can be recorded about each person: the day before death or the world's last day."""
+    death = world.population.death_date[person] - 1
+    return np.where(np.isnat(death), world.last_day, np.minimum(death, world.last_day)).astype("datetime64[D]")
+
+
+def is_told(world: World, person: np.ndarray) -> np.ndarray:
+    """Which rows belong to story people, on whom nothing is planted."""
+    return world.population.story[person] != Story.ORDINARY
+
+
+def truths(
+    world: World,
+    source: str,
+    table: str,
+    person: np.ndarray,
+    value: np.ndarray | str,
+    when: np.ndarray,
+    concept_id: int | None = None,
+) -> list[Truth]:
+    """A truth for each row of story people among rows given by person, source value and day."""
+    values = np.full(len(person), value) if isinstance(value, str) else value
+    found = []
+    for row in np.flatnonzero(is_told(world, person)):
+        story = Story(world.population.story[person[row]]).name.lower()
+        day: date = when[row].astype("datetime64[D]").item()
+        found.append(Truth(story, int(person[row]), source, table, str(values[row]), day, concept_id))
+    return found
