@@ -105,7 +105,7 @@ class Authorisations(Rows):
 
 @dataclass(frozen=True)
 class Issues(Rows):
-    """One issue a row; `authorisation` is a position in the drug records, `consultation` one in the consultations; -1 is none."""
+    """One issue a row; `authorisation` and `consultation` are positions in their arrays or -1."""
 
     person: np.ndarray
     day: np.ndarray
