@@ -5,6 +5,7 @@ A command is found by its file and described by the first line of its docstring,
 
 import ast
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
@@ -15,19 +16,27 @@ from jobs.command import new_app, start
 from pipelines import __version__
 
 _FOLDER = Path(__file__).resolve().parent
-_NOT_COMMANDS = {"__init__", "cli", "command", "console", "settings"}
 
 
 def command_modules() -> dict[str, str]:
-    """The module of each command by its name, in alphabetical order."""
-    stems = sorted(path.stem for path in _FOLDER.glob("*.py"))
-    return {stem.replace("_", "-"): f"jobs.{stem}" for stem in stems if stem not in _NOT_COMMANDS and not stem.startswith("_")}
+    """The module of each command by its name, in alphabetical order: every module here that assigns `app`."""
+    stems = sorted(path.stem for path in _FOLDER.glob("*.py") if "app" in _names_assigned_in(path))
+    return {stem.replace("_", "-"): f"jobs.{stem}" for stem in stems}
 
 
 def summary_of(module: str) -> str:
     """The first line of a command module's docstring, read without importing it."""
-    source = (_FOLDER / f"{module.rpartition('.')[2]}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return (ast.get_docstring(_parsed(_FOLDER / f"{module.rpartition('.')[2]}.py")) or "").partition("\n")[0]
+
+
+def _names_assigned_in(path: Path) -> set[str]:
+    targets = [target for node in _parsed(path).body if isinstance(node, ast.Assign) for target in node.targets]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _show_version(value: bool) -> None:

@@ -1,5 +1,6 @@
 """What all commands share: their common options, and how an error becomes a message and an exit code."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ from pipelines.errors import USER_ERRORS
 
 UNEXPECTED_EXIT_CODE = 70
 
+TRACEBACK_VARIABLE = "NHS_OMOP_TRACEBACK"
+
 _HIGHEST_FRAMES = 12
+_WITHOUT_VALUES = (ImportError, NameError, AttributeError)
 
 
 def _use_json(value: bool) -> bool:
@@ -57,7 +61,8 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
     """Run a command to its exit code, with the arguments of the process unless others are given.
 
     An error that users can meet is shown as its message. Of any other error its class and place are shown but not its
-    message: engines put the values of rows into theirs.
+    message: engines put the values of rows into theirs. With NHS_OMOP_TRACEBACK set it is raised as it is: for developers,
+    on generated extracts.
     """
     try:
         typer.main.get_command(app)(args=arguments, prog_name=program)
@@ -65,8 +70,11 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
         console.error(str(error), error=type(error).__name__, exit_code=error.exit_code)
         sys.exit(error.exit_code)
     except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
         frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
         places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-        console.error(f"unexpected {type(error).__name__}; its message may hold values of rows and is left out\n{places}")
+        what = str(error) if isinstance(error, _WITHOUT_VALUES) else "its message may hold values of rows and is left out"
+        console.error(f"unexpected {type(error).__name__}: {what}\n{places}")
         sys.exit(UNEXPECTED_EXIT_CODE)
     sys.exit(0)
