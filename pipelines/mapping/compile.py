@@ -1,0 +1,250 @@
+"""Mapping rules compiled to DataFrames: silver rows of one entity in, rows of one target out, the rest counted by reason.
+
+A rule is compiled in the order of its file: look up, check, fill. The checks are the conditions of the rule and what every
+row of its target must have; the first check that fails gives the reason under which the row is counted.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.text import is_one_of
+from pipelines.contracts.source import SourceContract
+from pipelines.mapping.expressions import EXPRESSIONS
+from pipelines.mapping.spec import FIELDS, REQUIRED, Code, Condition, FieldRule, Rule, Target, VocabularyBy
+from vocab.codes import normalise
+
+PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
+"""Targets whose rows belong to a person."""
+
+PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row_key": "string", "person_id": "bigint"}
+"""What stands before the fields in every mapped row: where it came from and whose it is."""
+
+COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "rows": "bigint"}
+"""Columns of the counts by rule and reason; an empty reason means kept."""
+
+UNKNOWN_PERSON = "person_without_year_of_birth"
+"""Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
+
+_DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
+_CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
+_TEXT_OF_DOUBLE = "decimal(28,8)"
+
+
+def target_schema(target: Target) -> dict[str, str]:
+    """Columns and Spark types of mapped rows of a target, before any concept is looked up.
+
+    A concept field `f` gives `f_concept_id` (constants and expressions only), `f_vocabulary`, `f_code` (normalised) and
+    `f_source_value` (as delivered).
+    """
+    schema = dict(PROVENANCE)
+    for field, kind in FIELDS[target].items():
+        schema |= {f"{field}_{part}": type_ for part, type_ in _CONCEPT_PARTS.items()} if kind == "concept" else {field: kind}
+    return schema
+
+
+@dataclass(frozen=True)
+class _Check:
+    """`holds` is never null; rows for which it is false are counted under `reason`."""
+
+    reason: str
+    holds: Column
+
+
+def kept_rows(
+    rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], persons: DataFrame | None = None
+) -> DataFrame:
+    """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
+
+    `silver` holds the tables of the source by entity. `persons` (column `person_id`, unique) are the people of the CDM;
+    without it everybody is taken.
+    """
+    fields = _filled(rule, contract)
+    frame = _read(rule, silver, _columns_of_checks(rule) | {c for how in rule.fields.values() for c in how.columns})
+    for check in _checks(rule, fields):
+        frame = frame.where(check.holds)
+    if persons is not None:
+        frame = frame.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
+    provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
+    values = provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")} | fields
+    return frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+
+
+def row_counts(
+    rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], persons: DataFrame | None = None
+) -> DataFrame:
+    """Silver rows of the rule's entity by reason (COUNTS_SCHEMA): every row once, kept ones under an empty reason.
+
+    Only the columns that decide are read.
+    """
+    frame = _read(rule, silver, _columns_of_checks(rule))
+    reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, _filled(rule, contract))]
+    if persons is not None:
+        known = F.broadcast(persons.select("person_id", F.lit(True).alias("_known")))
+        frame = frame.join(known, on="person_id", how="left")
+        reasons.append(F.when(F.col("_known").isNull(), F.lit(UNKNOWN_PERSON)))
+    counted = frame.select(F.coalesce(*reasons, F.lit("")).alias("reason")).groupBy("reason")
+    return counted.agg(F.count(F.lit(1)).alias("rows")).select(
+        F.lit(contract.source).alias("source"),
+        F.lit(rule.from_).alias("entity"),
+        F.lit(rule.name).alias("rule"),
+        "reason",
+        "rows",
+    )
+
+
+def _read(rule: Rule, silver: Mapping[str, DataFrame], columns: Iterable[str]) -> DataFrame:
+    """The entity with the rows it looks up, narrowed to `columns` before the joins. Lookup columns are `alias__column`."""
+    wanted = set(columns)
+    used = []
+    for alias, lookup in reversed(rule.lookups.items()):
+        if any(column.startswith(f"{alias}.") for column in wanted):
+            used.append(alias)
+            wanted.add(lookup.on)
+    own = sorted({column for column in wanted if "." not in column} | {"row_key", "person_id"})
+    frame = silver[rule.from_].select(*own)
+    for alias in reversed(used):
+        lookup = rule.lookups[alias]
+        theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column != f"{alias}.row_key")
+        renamed = [F.col(column.removeprefix(f"{alias}.")).alias(_flat(column)) for column in theirs]
+        other = silver[lookup.entity].select(F.col("row_key").alias(_flat(f"{alias}.row_key")), *renamed)
+        frame = frame.join(other, on=F.col(_flat(lookup.on)) == F.col(_flat(f"{alias}.row_key")), how="left")
+    return frame
+
+
+def _flat(column: str) -> str:
+    return column.replace(".", "__")
+
+
+def _columns_of_checks(rule: Rule) -> set[str]:
+    deciding = {*REQUIRED[rule.to], "key"} | ({"source_value"} if rule.to is Target.EVENT else set())
+    deciding |= {_DAY_OF[field] for field in deciding if field in _DAY_OF}
+    columns = {condition.column for condition in rule.where}
+    return columns | {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
+
+
+def _checks(rule: Rule, fields: Mapping[str, Column]) -> list[_Check]:
+    checks = [_Check(condition.reason, _holds(condition)) for condition in rule.where]
+    if rule.to in PERSON_BOUND:
+        checks.append(_Check("person_missing", F.col("person_id").isNotNull()))
+    for field in REQUIRED[rule.to]:
+        if FIELDS[rule.to][field] != "concept":
+            checks.append(_Check(f"{field}_missing", fields[field].isNotNull()))
+    if "key" in rule.fields:
+        checks.append(_Check("key_missing", fields["key"].isNotNull()))
+    if rule.to is Target.EVENT:
+        checks.append(_Check("code_missing", _has_code(rule.fields["concept"]) | fields["source_value"].isNotNull()))
+    return checks
+
+
+def _holds(condition: Condition) -> Column:
+    """Whether a row meets the condition. Lists are compared trimmed and without regard to case; a missing value is in none."""
+    value = F.col(_flat(condition.column))
+    if condition.present is not None:
+        return value.isNotNull() if condition.present else value.isNull()
+    listed = is_one_of(value.cast("string"), condition.in_ or condition.not_in or ())
+    return listed if condition.in_ is not None else ~listed
+
+
+def _has_code(how: FieldRule) -> Column:
+    if how.concept is None:
+        return _value(how).isNotNull()
+    return F.coalesce(*[_delivered(code) for code in how.concept]).isNotNull()
+
+
+def _filled(rule: Rule, contract: SourceContract) -> dict[str, Column]:
+    """Every field of the target as a column by its name in `target_schema`; what the rule leaves out is null."""
+    schema = target_schema(rule.to)
+    doubles = _double_columns(rule, contract)
+    filled: dict[str, Column] = {}
+    # Concept fields first: a text of its own (`value_source_value`) takes the place of the one that its concept brings.
+    concepts_first = sorted(rule.fields.items(), key=lambda item: FIELDS[rule.to][item[0]] != "concept")
+    for field, how in concepts_first:
+        is_concept = FIELDS[rule.to][field] == "concept"
+        filled |= _concept(field, how) if is_concept else {field: _typed(how, schema[field], doubles)}
+    for day, moment in _DAY_OF.items():
+        if day in filled and moment in filled:
+            filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
+    if "key" in schema:
+        filled.setdefault("key", F.col("row_key"))
+    return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in schema.items()}
+
+
+def _double_columns(rule: Rule, contract: SourceContract) -> set[str]:
+    entities = {"": rule.from_} | {f"{alias}.": lookup.entity for alias, lookup in rule.lookups.items()}
+    return {
+        prefix + column
+        for prefix, entity in entities.items()
+        for column, kind in contract.entities[entity].silver_columns.items()
+        if kind == "double"
+    }
+
+
+def _typed(how: FieldRule, kind: str, doubles: set[str]) -> Column:
+    """The field in the type of its target. The engines write a double as different texts, so it goes by way of a decimal."""
+    value = _value(how)
+    if kind == "string" and how.copy_ in doubles:
+        digits = value.try_cast(_TEXT_OF_DOUBLE).cast("string")
+        return F.regexp_replace(digits, "[.]?0+$", "")
+    return value.try_cast(kind)
+
+
+def _value(how: FieldRule) -> Column:
+    if how.copy_ is not None:
+        return F.col(_flat(how.copy_))
+    if how.expression is not None:
+        arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
+        return EXPRESSIONS[how.expression](**arguments, **how.options)
+    return F.lit(how.constant)
+
+
+def _concept(field: str, how: FieldRule) -> dict[str, Column]:
+    """The parts of a concept field. The first candidate with a usable code of a known vocabulary wins.
+
+    The delivered value is kept even where no candidate is usable.
+    """
+    if how.concept is None:
+        return {f"{field}_concept_id": _value(how).try_cast("bigint")}
+    codes = [_normalised(code) for code in how.concept]
+    vocabularies = [_vocabulary(code.vocabulary) for code in how.concept]
+    delivered = [_delivered(code) for code in how.concept]
+    usable = [code.isNotNull() for code in codes]
+    return {
+        f"{field}_vocabulary": F.coalesce(*[F.when(ok, name) for ok, name in zip(usable, vocabularies, strict=True)]),
+        f"{field}_code": F.coalesce(*codes),
+        f"{field}_source_value": F.coalesce(*[F.when(ok, raw) for ok, raw in zip(usable, delivered, strict=True)], *delivered),
+    }
+
+
+def _delivered(code: Code) -> Column:
+    return F.lit(code.code) if code.column is None else F.nullif(F.col(_flat(code.column)).cast("string"), F.lit(""))
+
+
+def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
+    if isinstance(vocabulary, str):
+        return F.lit(vocabulary)
+    scheme = F.trim(F.col(_flat(vocabulary.column)).cast("string"))
+    return F.coalesce(*[F.when(scheme == value, F.lit(name)) for value, name in vocabulary.values.items()])
+
+
+def _normalised(code: Code) -> Column:
+    """The code in the form of its vocabulary; null where there is none or its vocabulary is not known."""
+    raw = _delivered(code)
+    if isinstance(code.vocabulary, str):
+        return normalise(code.vocabulary, raw)
+    vocabulary = _vocabulary(code.vocabulary)
+    names = sorted(set(code.vocabulary.values.values()))
+    return F.coalesce(*[F.when(vocabulary == name, normalise(name, raw)) for name in names])
+
+
+def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
+    """No rows with the columns of `schema`, in the session of `like`."""
+    return like.sparkSession.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema.items()))
+
+
+def stacked(frames: Iterable[DataFrame]) -> DataFrame:
+    """The rows of frames with the same columns, one after the other."""
+    return reduce(DataFrame.unionByName, frames)

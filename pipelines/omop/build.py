@@ -1,0 +1,274 @@
+"""The map stage from end to end: silver tables in, OMOP tables out.
+
+`build` is the way of the data, one step after the other. Each step yields what has to be stored, and reads what steps before
+it have stored: the caller writes every output before it asks for the next, because an engine without a cache would otherwise
+compute the same frame again and again.
+
+1. `map_people`: what every source says about people; those with a year of birth are the people of the CDM.
+2. `map_rows`: the rows of visits, details, deaths, registrations, staff and organisations, and the stem, which has one row
+   per source event; with them the count of silver rows by rule and reason.
+3. `resolve_codes`: the codes in use, what the vocabulary says about them, the routes of events, the codes nobody can map.
+4. `build_people_and_places`: persons over all sources; locations, care sites, providers; deaths.
+5. `build_visits`: spells, attendances and contacts with their ends, and which led to which.
+6. `build_events`: the stem into the table of each event's standard concept.
+7. `build_periods`: when each person is observed.
+8. `describe`: the source of the database, the tables that stay empty, the ledger.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import DataFrame
+
+from pipelines.columns.ids import COLLISIONS_SCHEMA
+from pipelines.contracts.cdm import EVENT_TABLES, CdmTable, cdm_tables, delta_schema
+from pipelines.io.tables import Zone
+from pipelines.mapping.compile import COUNTS_SCHEMA, stacked, target_schema
+from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.codes import (
+    CODE_MAP_SCHEMA,
+    CODES_SCHEMA,
+    ROUTES_SCHEMA,
+    UNMAPPED_SCHEMA,
+    coded_fields,
+    codes_in_use,
+    distinct_codes,
+    first_meanings,
+    routes,
+    unmapped_codes,
+)
+from pipelines.omop.events import CONCEPT_FIELDS, EventInputs, event_id_collisions, event_table
+from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, code_ledger, map_ledger, written_rows
+from pipelines.omop.periods import PERIODS_SCHEMA, observation_period, periods, registrations_outside
+from pipelines.omop.persons import PERSONS_SCHEMA, death, person, persons, without_year_of_birth
+from pipelines.omop.places import care_site, described_sites, location, provider, provider_index
+from pipelines.omop.source import CdmSource, cdm_source
+from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, SilverSource, counts_of, known_persons, rows_of, stem_schema
+from pipelines.omop.tables import empty_tables
+from pipelines.omop.visits import (
+    VISITS_SCHEMA,
+    details_without_visit,
+    inside_visits,
+    visit_detail,
+    visit_id_collisions,
+    visit_index,
+    visit_occurrence,
+    visits,
+)
+
+Read = Callable[[Zone, str], DataFrame]
+"""How a step reads what was stored before: the zone and the name of the table."""
+
+ROW_TABLES = {
+    Target.PERSON: "person_rows",
+    Target.DEATH: "death_rows",
+    Target.VISIT: "visit_rows",
+    Target.VISIT_DETAIL: "visit_detail_rows",
+    Target.OBSERVATION_PERIOD: "registration_rows",
+    Target.PROVIDER: "provider_rows",
+    Target.CARE_SITE: "care_site_rows",
+    Target.EVENT: "stem",
+}
+"""Where the mapped rows of each target are stored, in Zone.STEM."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A frame to be stored under a name with its schema, as a whole."""
+
+    zone: Zone
+    name: str
+    frame: DataFrame
+    schema: Mapping[str, str]
+    partition_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MapInputs:
+    """What the map stage is given.
+
+    `sources` hold contracts, mappings and silver tables. `resolve` gives the code map (CODE_MAP_SCHEMA) of the codes in use.
+    `source_priority` decides between sources that describe one person or place. `extract_dates` is the newest extract of each
+    source. Registrations at most `observation_gap_days` apart are one observation period.
+    """
+
+    sources: tuple[SilverSource, ...]
+    resolve: Callable[[DataFrame], DataFrame]
+    source_priority: tuple[str, ...]
+    extract_dates: Mapping[str, date]
+    described_as: CdmSource
+    with_month_of_birth: bool = False
+    observation_gap_days: int = 0
+    cdm_version: str = "5.4"
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of all sources."""
+        return tuple(rule for source in self.sources for rule in source.mapping.rules)
+
+    def rules_for(self, target: Target) -> tuple[Rule, ...]:
+        """The rules of all sources for one target."""
+        return tuple(rule for rule in self.rules if rule.to is target)
+
+    def table(self, name: str) -> CdmTable:
+        """The contract of an OMOP table."""
+        return cdm_tables(self.cdm_version)[name]
+
+
+def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """Everything the map stage stores, in order. Write each output before taking the next."""
+    yield from map_people(inputs, read)
+    yield from map_rows(inputs, read)
+    yield from resolve_codes(inputs, read)
+    yield from build_people_and_places(inputs, read)
+    yield from build_visits(inputs, read)
+    yield from build_events(inputs, read)
+    yield from build_periods(inputs, read)
+    yield from describe(inputs, read)
+
+
+def map_people(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`person_rows` and `known_persons`."""
+    anyone = next(iter(inputs.sources[0].tables.values()))
+    yield _rows(Target.PERSON, rows_of(Target.PERSON, inputs.sources, anyone))
+    yield _stem("known_persons", known_persons(_read_rows(read, Target.PERSON)), KNOWN_PERSONS_SCHEMA)
+
+
+def map_rows(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """The mapped rows of every other target, and `map_counts`."""
+    known = read(Zone.STEM, "known_persons")
+    for target in ROW_TABLES:
+        if target is not Target.PERSON:
+            yield _rows(target, rows_of(target, inputs.sources, known))
+    yield _stem("map_counts", counts_of(inputs.sources, known), COUNTS_SCHEMA)
+
+
+def resolve_codes(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`codes`, `code_map`, `meanings`, `routes` and `unmapped_codes`."""
+    rows = {target: _read_rows(read, target) for target in ROW_TABLES}
+    yield _stem("codes", codes_in_use(rows, inputs.rules), CODES_SCHEMA)
+    codes = read(Zone.STEM, "codes")
+    yield _stem("code_map", inputs.resolve(distinct_codes(codes)), CODE_MAP_SCHEMA)
+    code_map = read(Zone.STEM, "code_map")
+    yield _stem("meanings", first_meanings(code_map), CODE_MAP_SCHEMA)
+    yield _stem("routes", routes(codes, code_map, inputs.rules), ROUTES_SCHEMA)
+    yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
+
+
+def build_people_and_places(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`persons`; location, care_site, provider, person and death."""
+    meanings, order = read(Zone.STEM, "meanings"), inputs.source_priority
+    yield _stem("persons", persons(_read_rows(read, Target.PERSON), meanings, order), PERSONS_SCHEMA)
+    merged, site_rows = read(Zone.STEM, "persons"), _read_rows(read, Target.CARE_SITE)
+    yield _omop(inputs, "location", location((merged, site_rows), inputs.table("location")))
+    locations = read(Zone.OMOP, "location")
+    referring = [merged, *[_read_rows(read, target) for target in (Target.VISIT, Target.VISIT_DETAIL, Target.PROVIDER)]]
+    sites = described_sites(site_rows, order)
+    yield _omop(inputs, "care_site", care_site(sites, referring, meanings, locations, inputs.table("care_site")))
+    care_sites = read(Zone.OMOP, "care_site")
+    staff = _read_rows(read, Target.PROVIDER)
+    yield _omop(inputs, "provider", provider(staff, meanings, care_sites, inputs.table("provider")))
+    people = person(merged, locations, care_sites, inputs.with_month_of_birth, inputs.table("person"))
+    yield _omop(inputs, "person", people)
+    yield _omop(inputs, "death", death(_read_rows(read, Target.DEATH), meanings, order, inputs.table("death")))
+
+
+def build_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`visits` and `visit_details` with the collisions of their ids; visit_occurrence and visit_detail."""
+    meanings = read(Zone.STEM, "meanings")
+    for target, name, kind in (
+        (Target.VISIT, "visits", "visit_occurrence"),
+        (Target.VISIT_DETAIL, "visit_details", "visit_detail"),
+    ):
+        rows = _read_rows(read, target)
+        yield _stem(f"{kind}_collisions", visit_id_collisions(rows, kind), COLLISIONS_SCHEMA)
+        collisions = read(Zone.STEM, f"{kind}_collisions")
+        whole = visits(rows, inputs.rules_for(target), meanings, collisions, inputs.extract_dates, kind)
+        yield _stem(name, whole, VISITS_SCHEMA)
+    own, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
+    care_sites, providers = read(Zone.OMOP, "care_site"), read(Zone.OMOP, "provider")
+    occurrences = visit_occurrence(own, care_sites, providers, inputs.table("visit_occurrence"))
+    yield _omop(inputs, "visit_occurrence", occurrences)
+    yield _omop(inputs, "visit_detail", visit_detail(details, own, care_sites, providers, inputs.table("visit_detail")))
+
+
+def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """The event tables, with the collisions of their ids."""
+    stem, ways = _read_rows(read, Target.EVENT), read(Zone.STEM, "routes")
+    yield _stem("event_collisions", event_id_collisions(stem, ways), COLLISIONS_SCHEMA)
+    visits_stored, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
+    given = EventInputs(
+        stem=stem,
+        routes=ways,
+        meanings=read(Zone.STEM, "meanings"),
+        visits=visit_index(visits_stored),
+        visit_details=visit_index(inside_visits(details, visits_stored)),
+        providers=provider_index(read(Zone.OMOP, "provider")),
+        collisions=read(Zone.STEM, "event_collisions"),
+        coded=coded_fields(inputs.rules, Target.EVENT),
+    )
+    for name in CONCEPT_FIELDS:
+        yield _omop(inputs, name, event_table(inputs.table(name), given))
+
+
+def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`periods` and observation_period."""
+    dated = ((_read_rows(read, Target.EVENT), "start_date"), (read(Zone.STEM, "visits"), "start_date"))
+    registrations, born = _read_rows(read, Target.OBSERVATION_PERIOD), read(Zone.STEM, "persons")
+    spans = periods(registrations, dated, born, inputs.extract_dates, inputs.observation_gap_days)
+    yield _stem("periods", spans, PERIODS_SCHEMA)
+    table = inputs.table("observation_period")
+    yield _omop(inputs, table.name, observation_period(read(Zone.STEM, "periods"), table))
+
+
+def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """cdm_source, the clinical tables that stay empty, and `map_ledger`."""
+    known = read(Zone.STEM, "known_persons")
+    yield _omop(inputs, "cdm_source", cdm_source(known.sparkSession, inputs.described_as, inputs.table("cdm_source")))
+    for name, frame in empty_tables(known.sparkSession, inputs.cdm_version, BUILT).items():
+        yield _omop(inputs, name, frame)
+    yield _stem("map_ledger", _ledger(inputs, read), MAP_LEDGER_SCHEMA)
+
+
+BUILT = frozenset(
+    {"cdm_source", "location", "care_site", "provider", "person", "death", "observation_period"}
+    | {"visit_occurrence", "visit_detail", *CONCEPT_FIELDS}
+)
+"""The tables that the map stage fills."""
+
+
+def _ledger(inputs: MapInputs, read: Read) -> DataFrame:
+    born, registrations = read(Zone.STEM, "persons"), _read_rows(read, Target.OBSERVATION_PERIOD)
+    later = [
+        without_year_of_birth(_read_rows(read, Target.PERSON), read(Zone.STEM, "known_persons")),
+        details_without_visit(_read_rows(read, Target.VISIT_DETAIL), _read_rows(read, Target.VISIT)),
+        registrations_outside(registrations, born, inputs.extract_dates),
+    ]
+    written: dict[str, DataFrame] = {name: read(Zone.OMOP, name) for name in EVENT_TABLES if name in BUILT}
+    written = written | {
+        "person": born,
+        "provider": _read_rows(read, Target.PROVIDER),
+        "care_site": described_sites(_read_rows(read, Target.CARE_SITE), inputs.source_priority),
+        "observation_period": read(Zone.STEM, "periods"),
+    }
+    ways = read(Zone.STEM, "routes")
+    mapped = map_ledger(read(Zone.STEM, "map_counts"), stacked(later), ways, written_rows(written), inputs.rules)
+    return mapped.unionByName(code_ledger(ways))
+
+
+def _read_rows(read: Read, target: Target) -> DataFrame:
+    return read(Zone.STEM, ROW_TABLES[target])
+
+
+def _rows(target: Target, frame: DataFrame) -> Output:
+    schema = stem_schema() if target is Target.EVENT else target_schema(target)
+    return Output(Zone.STEM, ROW_TABLES[target], frame, schema, ("_source",) if target is Target.EVENT else ())
+
+
+def _stem(name: str, frame: DataFrame, schema: Mapping[str, str]) -> Output:
+    return Output(Zone.STEM, name, frame, schema)
+
+
+def _omop(inputs: MapInputs, name: str, frame: DataFrame) -> Output:
+    return Output(Zone.OMOP, name, frame, delta_schema(inputs.table(name)))

@@ -1,0 +1,238 @@
+"""Codes: which are in use, what they mean, into which table they send an event, and which nobody can map yet.
+
+All of it is small: work here is by code, never by event.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.mapping.compile import empty_rows, stacked
+from pipelines.mapping.spec import FIELDS, Rule, Target
+
+CODES_SCHEMA = {
+    "target": "string",
+    "source": "string",
+    "entity": "string",
+    "rule": "string",
+    "field": "string",
+    "vocabulary": "string",
+    "code": "string",
+    "concept_id": "bigint",
+    "rows": "bigint",
+    "first_seen": "date",
+    "last_seen": "date",
+}
+"""One row per rule, concept field and code (or given concept) that mapped rows hold, with its rows and dates.
+
+For events the rows without a code are there too, so that the rows of field `concept` add up to the stem.
+"""
+
+CODE_MAP_SCHEMA = {
+    "source_vocabulary_id": "string",
+    "source_code": "string",
+    "ordinal": "int",
+    "source_concept_id": "bigint",
+    "target_concept_id": "bigint",
+    "target_domain_id": "string",
+    "value_as_concept_id": "bigint",
+    "map_origin": "string",
+}
+"""What the vocabulary says about each code in use: one row per code and target concept."""
+
+ROUTES_SCHEMA = {
+    "source": "string",
+    "entity": "string",
+    "rule": "string",
+    "vocabulary": "string",
+    "code": "string",
+    "concept_id": "bigint",
+    "rows": "bigint",
+    "ordinal": "int",
+    "table": "string",
+    "target_concept_id": "bigint",
+    "source_concept_id": "bigint",
+    "value_as_concept_id": "bigint",
+    "map_origin": "string",
+}
+"""Where events go: one row per rule, code and target concept; every event has at least one route."""
+
+UNMAPPED_SCHEMA = {
+    "vocabulary": "string",
+    "code": "string",
+    "source": "string",
+    "rule": "string",
+    "field": "string",
+    "is_known": "boolean",
+    "rows": "bigint",
+    "people": "bigint",
+    "first_seen": "date",
+    "last_seen": "date",
+}
+"""The work list of codes without a standard concept. `is_known`: the vocabulary has the code but maps it to nothing."""
+
+DOMAIN_TABLES = {
+    "Condition": "condition_occurrence",
+    "Drug": "drug_exposure",
+    "Procedure": "procedure_occurrence",
+    "Measurement": "measurement",
+    "Observation": "observation",
+    "Device": "device_exposure",
+    "Specimen": "specimen",
+}
+"""The table of each event domain. A standard concept of any other domain is an observation, as OHDSI has it."""
+
+FIRST_ORDINAL = 0
+"""Ordinal of the first target of a code, and of an event without one: its id stays when its code becomes mapped."""
+
+LOCAL_ORIGIN = "local"
+"""Origin of what an approved local map says."""
+
+_DATE_COLUMN = {
+    Target.EVENT: "start_date",
+    Target.VISIT: "start_date",
+    Target.VISIT_DETAIL: "start_date",
+    Target.DEATH: "death_date",
+}
+
+
+def coded_fields(rules: Iterable[Rule], target: Target) -> tuple[str, ...]:
+    """The concept fields of a target that some rule fills from a code, in the order of the language."""
+    used = {field for rule in rules if rule.to is target for field, how in rule.fields.items() if how.concept is not None}
+    return tuple(field for field, kind in FIELDS[target].items() if kind == "concept" and field in used)
+
+
+def codes_in_use(rows: Mapping[Target, DataFrame], rules: Iterable[Rule]) -> DataFrame:
+    """The codes of all mapped rows by rule and field (CODES_SCHEMA). `rows` are the stored rows of each target."""
+    rules = tuple(rules)
+    frames = []
+    for target, frame in rows.items():
+        fields = dict.fromkeys((*(("concept",) if target is Target.EVENT else ()), *coded_fields(rules, target)))
+        frames += [_codes_of(frame, target, field) for field in fields]
+    return stacked(frames)
+
+
+def _codes_of(frame: DataFrame, target: Target, field: str) -> DataFrame:
+    if (target, field) != (Target.EVENT, "concept"):
+        frame = frame.where(F.col(f"{field}_code").isNotNull())
+    seen = F.col(_DATE_COLUMN[target]) if target in _DATE_COLUMN else F.lit(None).cast("date")
+    keys = {
+        "source": F.col("_source"),
+        "entity": F.col("_entity"),
+        "rule": F.col("_rule"),
+        "vocabulary": F.col(f"{field}_vocabulary"),
+        "code": F.col(f"{field}_code"),
+        "concept_id": F.col(f"{field}_concept_id"),
+    }
+    narrow = frame.select(*[column.alias(name) for name, column in keys.items()], seen.alias("seen"))
+    counted = narrow.groupBy(*keys).agg(
+        F.count(F.lit(1)).alias("rows"), F.min("seen").alias("first_seen"), F.max("seen").alias("last_seen")
+    )
+    named = counted.withColumn("target", F.lit(target.value)).withColumn("field", F.lit(field))
+    return named.select(*CODES_SCHEMA)
+
+
+def distinct_codes(codes: DataFrame) -> DataFrame:
+    """One row per code in use (`source_vocabulary_id`, `source_code`), for the vocabulary to resolve."""
+    coded = codes.where(F.col("code").isNotNull())
+    return coded.select(F.col("vocabulary").alias("source_vocabulary_id"), F.col("code").alias("source_code")).distinct()
+
+
+def first_meanings(code_map: DataFrame) -> DataFrame:
+    """One row per code: its first target concept, for the fields that hold a single concept."""
+    first = code_map.groupBy("source_vocabulary_id", "source_code").agg(F.min("ordinal").alias("ordinal"))
+    return code_map.join(first, on=["source_vocabulary_id", "source_code", "ordinal"], how="inner")
+
+
+def looked_up(frame: DataFrame, fields: Iterable[str], meanings: DataFrame) -> DataFrame:
+    """`frame` with `f_target` and `f_source_concept` for each concept field `f`.
+
+    `f_target` is the concept given by the rule, else that of the code, else 0 where something was delivered, else null.
+    """
+    for field in fields:
+        meaning = meanings.select(
+            F.col("source_vocabulary_id").alias("_vocabulary"),
+            F.col("source_code").alias("_code"),
+            F.col("target_concept_id").alias("_target"),
+            F.col("source_concept_id").alias(f"{field}_source_concept"),
+        )
+        on = (F.col(f"{field}_vocabulary") == F.col("_vocabulary")) & (F.col(f"{field}_code") == F.col("_code"))
+        joined = frame.join(F.broadcast(meaning), on=on, how="left")
+        frame = joined.withColumn(f"{field}_target", _concept_or_zero(field, F.col("_target")))
+        frame = frame.drop("_vocabulary", "_code", "_target")
+    return frame
+
+
+def given(frame: DataFrame, fields: Iterable[str]) -> DataFrame:
+    """Like `looked_up` for concept fields that no rule fills from a code: only what the rule gave counts."""
+    for field in fields:
+        frame = frame.withColumn(f"{field}_target", _concept_or_zero(field, F.lit(None).cast("bigint")))
+        frame = frame.withColumn(f"{field}_source_concept", F.lit(None).cast("bigint"))
+    return frame
+
+
+def _concept_or_zero(field: str, target: Column) -> Column:
+    delivered = F.coalesce(F.col(f"{field}_code"), F.col(f"{field}_source_value")).isNotNull()
+    return F.coalesce(F.col(f"{field}_concept_id"), target, F.when(delivered, F.lit(0).cast("bigint")))
+
+
+def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> DataFrame:
+    """Where the events of every rule and code go (ROUTES_SCHEMA).
+
+    The domain of the standard concept names the table. Without a standard concept the event keeps concept 0 and goes to
+    the domain its rule declares; so does one whose rule gives the concept itself.
+    """
+    domains = [(rule.name, rule.domain) for rule in rules if rule.to is Target.EVENT]
+    events = codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept"))
+    if not domains:
+        return empty_rows(codes, ROUTES_SCHEMA)
+    declared = codes.sparkSession.createDataFrame(domains, "rule string, declared string")
+    on = (F.col("vocabulary") == F.col("source_vocabulary_id")) & (F.col("code") == F.col("source_code"))
+    joined = events.join(F.broadcast(declared), on="rule", how="inner").join(F.broadcast(code_map), on=on, how="left")
+    target = F.coalesce(F.col("concept_id"), F.col("target_concept_id"), F.lit(0).cast("bigint"))
+    by_code = F.col("concept_id").isNull() & (F.col("target_concept_id") > 0)
+    domain = F.when(by_code, F.col("target_domain_id")).otherwise(F.col("declared"))
+    table = F.coalesce(*[F.when(domain == name, F.lit(to)) for name, to in DOMAIN_TABLES.items()], F.lit("observation"))
+    columns = {
+        "ordinal": F.coalesce(F.col("ordinal"), F.lit(FIRST_ORDINAL)).cast("int"),
+        "table": table,
+        "target_concept_id": target,
+        "source_concept_id": F.coalesce(F.col("source_concept_id"), F.lit(0).cast("bigint")),
+    }
+    return joined.select(*[columns[name].alias(name) if name in columns else F.col(name) for name in ROUTES_SCHEMA])
+
+
+def unmapped_codes(codes: DataFrame, code_map: DataFrame, rows: Mapping[Target, DataFrame], rules: Iterable[Rule]) -> DataFrame:
+    """The codes in use that have no standard concept (UNMAPPED_SCHEMA), with the rows and people they touch."""
+    rules = tuple(rules)
+    meanings = first_meanings(code_map).select(
+        F.col("source_vocabulary_id").alias("vocabulary"),
+        F.col("source_code").alias("code"),
+        "source_concept_id",
+        "target_concept_id",
+        "map_origin",
+    )
+    coded = codes.where(F.col("code").isNotNull()).join(F.broadcast(meanings), on=["vocabulary", "code"], how="left")
+    # A local map may say on purpose that a code means nothing (not stated, not known): that is no work to do.
+    is_settled = (F.coalesce(F.col("target_concept_id"), F.lit(0)) > 0) | (F.col("map_origin") == LOCAL_ORIGIN)
+    open_codes = coded.where(~F.coalesce(is_settled, F.lit(False)))
+    listed = open_codes.withColumn("is_known", F.coalesce(F.col("source_concept_id") > 0, F.lit(False)))
+    frames = []
+    for target, frame in rows.items():
+        for field in coded_fields(rules, target):
+            wanted = listed.where((F.col("target") == target.value) & (F.col("field") == field))
+            frames.append(_with_people(wanted, frame, field))
+    return stacked(frames) if frames else empty_rows(codes, UNMAPPED_SCHEMA)
+
+
+def _with_people(wanted: DataFrame, frame: DataFrame, field: str) -> DataFrame:
+    keys = wanted.select("rule", "vocabulary", "code")
+    touched = frame.select(
+        F.col("_rule").alias("rule"),
+        F.col(f"{field}_vocabulary").alias("vocabulary"),
+        F.col(f"{field}_code").alias("code"),
+        "person_id",
+    ).join(F.broadcast(keys), on=["rule", "vocabulary", "code"], how="left_semi")
+    people = touched.groupBy("rule", "vocabulary", "code").agg(F.count_distinct("person_id").alias("people"))
+    return wanted.join(people, on=["rule", "vocabulary", "code"], how="inner").select(*UNMAPPED_SCHEMA)

@@ -1,0 +1,248 @@
+"""Event tables: the stem, joined to its routes, becomes one row per event and target concept.
+
+Each table reads the stem once and keeps only what its routes send to it. Everything that is joined is either small enough to
+broadcast (routes, meanings of codes, providers) or narrow (visits).
+"""
+
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.ids import find_collisions, omop_id, without_collisions
+from pipelines.contracts.cdm import CdmTable
+from pipelines.omop.codes import given, looked_up
+from pipelines.omop.tables import conform
+
+EVENT_KEY = ("_row_key", "_rule", "_ordinal")
+"""What names an event row: the silver row, the rule and the place among the target concepts of its code."""
+
+CONCEPT_FIELDS = {
+    "condition_occurrence": ("status",),
+    "drug_exposure": ("route",),
+    "procedure_occurrence": ("modifier",),
+    "measurement": ("operator", "value", "unit"),
+    "observation": ("value", "unit", "modifier"),
+    "device_exposure": ("unit",),
+    "specimen": ("unit",),
+}
+"""The event tables, and the concept fields that each holds beside its main concept."""
+
+
+@dataclass(frozen=True)
+class EventInputs:
+    """What the event tables are made from; every frame is stored, because each table reads it again.
+
+    `visits` and `visit_details` hold `key` and `id`, `providers` holds `key` and `id`; `collisions` are those of the event
+    ids; `coded` are the concept fields that some rule fills from a code.
+    """
+
+    stem: DataFrame
+    routes: DataFrame
+    meanings: DataFrame
+    visits: DataFrame
+    visit_details: DataFrame
+    providers: DataFrame
+    collisions: DataFrame
+    coded: tuple[str, ...]
+
+
+def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
+    """The stem with its routes: one row per event and target concept (`_ordinal`, `_target_concept_id`, ...)."""
+    renamed = routes.select(
+        F.col("rule").alias("_route_rule"),
+        F.coalesce(F.col("vocabulary"), F.lit("")).alias("_route_vocabulary"),
+        F.coalesce(F.col("code"), F.lit("")).alias("_route_code"),
+        F.coalesce(F.col("concept_id"), F.lit(-1)).alias("_route_concept_id"),
+        F.col("ordinal").alias("_ordinal"),
+        F.col("target_concept_id").alias("_target_concept_id"),
+        F.col("source_concept_id").alias("_source_concept_id"),
+        F.col("value_as_concept_id").alias("_value_as_concept_id"),
+        F.col("map_origin").alias("_map_origin"),
+    )
+    on = (
+        (F.col("_rule") == F.col("_route_rule"))
+        & (F.coalesce(F.col("concept_code"), F.lit("")) == F.col("_route_code"))
+        & (F.coalesce(F.col("concept_vocabulary"), F.lit("")) == F.col("_route_vocabulary"))
+        & (F.coalesce(F.col("concept_concept_id"), F.lit(-1)) == F.col("_route_concept_id"))
+    )
+    return stem.join(F.broadcast(renamed), on=on, how="inner")
+
+
+def event_id_collisions(stem: DataFrame, routes: DataFrame) -> DataFrame:
+    """The collisions among the ids of all events of all tables; usually no row."""
+    named = routed(stem, routes).select(*EVENT_KEY)
+    return find_collisions(named.withColumn("_id", _event_id()), "_id", EVENT_KEY)
+
+
+def _event_id() -> Column:
+    return omop_id(*[F.col(name) for name in EVENT_KEY])
+
+
+def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
+    """One event table: the rows that its routes send to it, with every concept, visit and provider they name."""
+    own = routed(inputs.stem, inputs.routes.where(F.col("table") == table.name))
+    numbered = without_collisions(own.withColumn("_id", _event_id()), "_id", EVENT_KEY, inputs.collisions)
+    fields = CONCEPT_FIELDS[table.name]
+    coded = looked_up(numbered, [field for field in fields if field in inputs.coded], inputs.meanings)
+    meant = given(coded, [field for field in fields if field not in inputs.coded])
+    linked = with_links(
+        meant,
+        visit_occurrence_id=(inputs.visits, "visit_key"),
+        visit_detail_id=(inputs.visit_details, "visit_detail_key"),
+        provider_id=(inputs.providers, "provider_key"),
+    )
+    return conform(linked, _common(table.name) | _SPECIFIC[table.name](), table)
+
+
+def with_links(frame: DataFrame, **links: tuple[DataFrame, str]) -> DataFrame:
+    """`frame` with an id column per link: that of the row whose `key` is named in a column, null where there is no such row."""
+    for name, (index, column) in links.items():
+        other = index.select(F.col("key").alias(f"_{name}_key"), F.col("id").alias(name))
+        frame = frame.join(other, on=F.col(column) == F.col(f"_{name}_key"), how="left").drop(f"_{name}_key")
+    return frame
+
+
+_PREFIX = {
+    "condition_occurrence": "condition",
+    "drug_exposure": "drug",
+    "procedure_occurrence": "procedure",
+    "device_exposure": "device",
+}
+
+
+def _common(table: str) -> dict[str, Column]:
+    """The columns that every event table has, under the names that the table gives them."""
+    prefix = _PREFIX.get(table, table)
+    return {
+        f"{table}_id": F.col("_id"),
+        "person_id": F.col("person_id"),
+        f"{prefix}_concept_id": F.col("_target_concept_id"),
+        f"{prefix}_type_concept_id": F.col("type_concept_id"),
+        f"{prefix}_source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
+        f"{prefix}_source_concept_id": F.col("_source_concept_id"),
+        "provider_id": F.col("provider_id"),
+        "visit_occurrence_id": F.col("visit_occurrence_id"),
+        "visit_detail_id": F.col("visit_detail_id"),
+    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin")}
+
+
+def _condition() -> dict[str, Column]:
+    return _period("condition") | {
+        "condition_status_concept_id": F.col("status_target"),
+        "condition_status_source_value": F.col("status_source_value"),
+        "stop_reason": F.col("stop_reason"),
+    }
+
+
+def _drug() -> dict[str, Column]:
+    """Drug exposures. The end date is required: see `drug_end_date`."""
+    return {
+        "drug_exposure_start_date": F.col("start_date"),
+        "drug_exposure_start_datetime": F.col("start_datetime"),
+        "drug_exposure_end_date": drug_end_date(),
+        "drug_exposure_end_datetime": F.when(_end_is_usable(), F.col("end_datetime")),
+        "verbatim_end_date": F.coalesce(F.col("verbatim_end_date"), F.col("end_date")),
+        "stop_reason": F.col("stop_reason"),
+        "refills": F.col("refills"),
+        "quantity": F.col("quantity"),
+        "days_supply": F.col("days_supply"),
+        "route_concept_id": F.col("route_target"),
+        "route_source_value": F.col("route_source_value"),
+        "dose_unit_source_value": F.col("dose_unit_source_value"),
+    }
+
+
+def drug_end_date() -> Column:
+    """Themis order: the delivered end unless it lies before the start, else start + days supplied - 1, else the start.
+
+    `verbatim_end_date` keeps the delivered end whatever was chosen.
+    """
+    days = F.col("days_supply").cast("int")
+    supplied = F.when(F.col("days_supply").between(1, MAX_DAYS_SUPPLY), F.date_add(F.col("start_date"), days - 1))
+    return F.coalesce(F.when(_end_is_usable(), F.col("end_date")), supplied, F.col("start_date"))
+
+
+MAX_DAYS_SUPPLY = 3650
+"""Days supplied beyond ten years are no length of a course; the value itself is kept."""
+
+
+def _end_is_usable() -> Column:
+    return F.coalesce(F.col("end_date") >= F.col("start_date"), F.lit(False))
+
+
+def _procedure() -> dict[str, Column]:
+    return {
+        "procedure_date": F.col("start_date"),
+        "procedure_datetime": F.col("start_datetime"),
+        "procedure_end_date": F.col("end_date"),
+        "procedure_end_datetime": F.col("end_datetime"),
+        "modifier_concept_id": F.col("modifier_target"),
+        "modifier_source_value": F.col("modifier_source_value"),
+        "quantity": F.col("quantity"),
+    }
+
+
+def _measurement() -> dict[str, Column]:
+    return _valued("measurement") | {
+        "operator_concept_id": F.col("operator_target"),
+        "range_low": F.col("range_low"),
+        "range_high": F.col("range_high"),
+        "unit_source_concept_id": F.col("unit_source_concept"),
+        "value_source_value": F.coalesce(F.col("value_source_value"), F.col("value_as_string")),
+    }
+
+
+def _observation() -> dict[str, Column]:
+    return _valued("observation") | {
+        "value_as_string": F.col("value_as_string"),
+        "qualifier_concept_id": F.col("modifier_target"),
+        "qualifier_source_value": F.col("modifier_source_value"),
+        "value_source_value": F.col("value_source_value"),
+    }
+
+
+def _device() -> dict[str, Column]:
+    return _period("device_exposure") | {
+        "quantity": F.col("quantity"),
+        "unit_concept_id": F.col("unit_target"),
+        "unit_source_value": F.col("unit_source_value"),
+        "unit_source_concept_id": F.col("unit_source_concept"),
+    }
+
+
+def _specimen() -> dict[str, Column]:
+    return {
+        "specimen_date": F.col("start_date"),
+        "specimen_datetime": F.col("start_datetime"),
+        "quantity": F.col("quantity"),
+        "unit_concept_id": F.col("unit_target"),
+        "unit_source_value": F.col("unit_source_value"),
+    }
+
+
+def _period(prefix: str) -> dict[str, Column]:
+    return {f"{prefix}_{name}": F.col(name) for name in ("start_date", "start_datetime", "end_date", "end_datetime")}
+
+
+def _valued(prefix: str) -> dict[str, Column]:
+    """Date, value and unit. What `Maps to value` says about the code comes before a value delivered beside it."""
+    return {
+        f"{prefix}_date": F.col("start_date"),
+        f"{prefix}_datetime": F.col("start_datetime"),
+        "value_as_number": F.col("value_as_number"),
+        "value_as_concept_id": F.coalesce(F.col("_value_as_concept_id"), F.col("value_target")),
+        "unit_concept_id": F.col("unit_target"),
+        "unit_source_value": F.col("unit_source_value"),
+    }
+
+
+_SPECIFIC = {
+    "condition_occurrence": _condition,
+    "drug_exposure": _drug,
+    "procedure_occurrence": _procedure,
+    "measurement": _measurement,
+    "observation": _observation,
+    "device_exposure": _device,
+    "specimen": _specimen,
+}

@@ -1,0 +1,107 @@
+"""The map stage's part of the ledger: what each rule was shown, kept and left out, and the OMOP rows that came of it."""
+
+from collections.abc import Iterable, Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.mapping.compile import stacked
+from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.codes import LOCAL_ORIGIN
+
+MAP_LEDGER_SCHEMA = {
+    "stage": "string",
+    "source": "string",
+    "entity": "string",
+    "rule": "string",
+    "disposition": "string",
+    "reason": "string",
+    "rows": "bigint",
+}
+"""One row per rule, disposition and reason; `stage` is map or code. A run id makes them rows of the ledger."""
+
+_RULE = ("source", "entity", "rule")
+
+
+def written_rows(tables: Mapping[str, DataFrame]) -> DataFrame:
+    """OMOP rows by rule and table: columns source, rule, reason (the table), rows.
+
+    `tables` are stored frames with `_source` and `_rule`; rows without a rule were concluded, not mapped, and do not count.
+    """
+    frames = []
+    for name, frame in tables.items():
+        ruled = frame.where(F.col("_rule").isNotNull())
+        counted = ruled.groupBy("_source", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+        columns = (F.col("_source").alias("source"), F.col("_rule").alias("rule"), F.lit(name).alias("reason"), F.col("rows"))
+        frames.append(counted.select(*columns))
+    return stacked(frames)
+
+
+def map_ledger(
+    counts: DataFrame, left_out_later: DataFrame, routes: DataFrame, written: DataFrame, rules: Iterable[Rule]
+) -> DataFrame:
+    """The ledger of the map stage (MAP_LEDGER_SCHEMA).
+
+    `counts` are the silver rows of each rule by reason; `left_out_later` those that were mapped and then left out (their
+    person or visit is not in the CDM). What routes add is `fanned_out` for events. Rows of other targets may become part of
+    another row (`merged`); an event never does, so an event that is lost leaves the ledger out of balance.
+    """
+    events = [rule.name for rule in rules if rule.to is Target.EVENT]
+    is_event = F.col("rule").isin(*events) if events else F.lit(False)
+    later = left_out_later.select(*_RULE, "reason", "rows")
+    excluded = counts.where(F.col("reason") != "").unionByName(later)
+    kept = counts.where(F.col("reason") == "").select(*_RULE, "rows")
+    taken_back = later.select(*_RULE, (-F.col("rows")).alias("rows"))
+    mapped = _total(kept.unionByName(taken_back))
+    entities = counts.select(*_RULE).distinct()
+    outcome = written.join(entities, on=["source", "rule"], how="inner")
+    sums = mapped.join(_total(outcome).withColumnRenamed("rows", "_written"), on=list(_RULE), how="left")
+    merged = sums.where(~is_event).select(*_RULE, (F.col("rows") - F.coalesce(F.col("_written"), F.lit(0))).alias("rows"))
+    events_in = routes.groupBy(*_RULE, "vocabulary", "code", "concept_id", "rows").agg(F.count(F.lit(1)).alias("_targets"))
+    fanned = _total(events_in.select(*_RULE, (F.col("rows") * (F.col("_targets") - 1)).alias("rows")))
+    return stacked(
+        [
+            _entries(_total(counts), "silver"),
+            _entries(mapped, "mapped"),
+            _entries(excluded, "excluded", F.col("reason")),
+            _entries(fanned.where(F.col("rows") > 0), "fanned_out"),
+            _entries(merged.where(F.col("rows") != 0), "merged"),
+            _entries(outcome, "written", F.col("reason")),
+        ]
+    )
+
+
+def code_ledger(routes: DataFrame) -> DataFrame:
+    """How many coded events have a standard concept, by rule (MAP_LEDGER_SCHEMA, stage `code`)."""
+    coded = routes.where(F.col("code").isNotNull())
+    by_code = coded.groupBy(*_RULE, "vocabulary", "code", "rows").agg(
+        F.max("target_concept_id").alias("_target"),
+        F.max("source_concept_id").alias("_source_concept"),
+        F.max(F.when(F.col("map_origin") == LOCAL_ORIGIN, F.lit(1)).otherwise(F.lit(0))).alias("_local"),
+    )
+    outcome = (
+        F.when(F.col("_target") > 0, F.lit("standard"))
+        .when((F.col("_source_concept") > 0) | (F.col("_local") == 1), F.lit("known_unmapped"))
+        .otherwise(F.lit("unknown"))
+    )
+    parts = by_code.withColumn("_disposition", outcome)
+    shares = parts.groupBy(*_RULE, "_disposition").agg(F.sum("rows").alias("rows"))
+    return stacked(
+        [
+            _entries(_total(parts), "coded", stage="code"),
+            _entries(shares, F.col("_disposition"), stage="code"),
+        ]
+    )
+
+
+def _total(frame: DataFrame) -> DataFrame:
+    return frame.groupBy(*_RULE).agg(F.sum("rows").alias("rows"))
+
+
+def _entries(frame: DataFrame, disposition: str | Column, reason: Column | None = None, stage: str = "map") -> DataFrame:
+    columns = {
+        "stage": F.lit(stage),
+        "disposition": F.lit(disposition) if isinstance(disposition, str) else disposition,
+        "reason": F.lit("") if reason is None else reason,
+    }
+    return frame.select(*[columns.get(n, F.col(n)).cast(kind).alias(n) for n, kind in MAP_LEDGER_SCHEMA.items()])

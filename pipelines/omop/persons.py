@@ -1,0 +1,130 @@
+"""Persons and deaths: one row a person over all sources."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.compile import UNKNOWN_PERSON
+from pipelines.omop.codes import looked_up
+from pipelines.omop.places import location_index, with_care_site
+from pipelines.omop.tables import conform, priority
+
+PERSONS_SCHEMA = {
+    "person_id": "bigint",
+    "_source": "string",
+    "_entity": "string",
+    "_rule": "string",
+    "year_of_birth": "bigint",
+    "month_of_birth": "bigint",
+    "gender_concept_id": "bigint",
+    "gender_source_value": "string",
+    "gender_source_concept_id": "bigint",
+    "race_concept_id": "bigint",
+    "race_source_value": "string",
+    "race_source_concept_id": "bigint",
+    "postcode_area": "string",
+    "care_site_code": "string",
+}
+"""One row per person of the CDM, before places have ids. `_source`, `_entity`, `_rule`: of the record that counts first."""
+
+
+def persons(person_rows: DataFrame, meanings: DataFrame, sources: Sequence[str]) -> DataFrame:
+    """One row per person with a year of birth (PERSONS_SCHEMA), each attribute from the first record that knows it.
+
+    Records count in the order of `sources`, then the newest first (`recorded_on`), then by row key. A concept of 0 is not
+    known; where no record knows a concept, the first delivered value is kept with concept 0. The month comes from the record
+    that gives the year.
+    """
+    meant = looked_up(person_rows, ("gender", "race"), meanings)
+    order = (priority(sources), F.col("recorded_on").desc_nulls_last(), F.col("_row_key"), F.col("_rule"))
+    by_person = Window.partitionBy("person_id").orderBy(*order)
+    whole = by_person.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+
+    def first(value: Column) -> Column:
+        return F.first(value, ignorenulls=True).over(whole)
+
+    birth = F.struct("year_of_birth", "month_of_birth")
+    attributes = {
+        "_birth": first(F.when(F.col("year_of_birth").isNotNull(), birth)),
+        "_area": first(F.col("postcode_area")),
+        "_site": first(F.col("care_site_code")),
+    }
+    for field in ("gender", "race"):
+        parts = F.struct(
+            F.col(f"{field}_target").alias("target"),
+            F.col(f"{field}_source_value").alias("value"),
+            F.col(f"{field}_source_concept").alias("source"),
+        )
+        attributes[f"_{field}_known"] = first(F.when(F.col(f"{field}_target") > 0, parts))
+        attributes[f"_{field}_any"] = first(F.when(F.col(f"{field}_source_value").isNotNull(), parts))
+    columns = [column.alias(name) for name, column in attributes.items()]
+    merged = meant.select("person_id", "_source", "_entity", "_rule", *columns, F.row_number().over(by_person).alias("_place"))
+    one_each = merged.where((F.col("_place") == 1) & F.col("_birth").isNotNull())
+    values = {
+        "year_of_birth": F.col("_birth.year_of_birth"),
+        "month_of_birth": F.col("_birth.month_of_birth"),
+        "postcode_area": F.col("_area"),
+        "care_site_code": F.col("_site"),
+        **_chosen("gender"),
+        **_chosen("race"),
+    }
+    return one_each.select(*[values[n].cast(kind).alias(n) if n in values else n for n, kind in PERSONS_SCHEMA.items()])
+
+
+def _chosen(field: str) -> dict[str, Column]:
+    known, delivered = F.col(f"_{field}_known"), F.col(f"_{field}_any")
+    return {
+        f"{field}_concept_id": F.coalesce(known["target"], F.lit(0)),
+        f"{field}_source_value": F.coalesce(known["value"], delivered["value"]),
+        f"{field}_source_concept_id": F.coalesce(known["source"], delivered["source"], F.lit(0)),
+    }
+
+
+def without_year_of_birth(person_rows: DataFrame, known: DataFrame) -> DataFrame:
+    """Records of people who are not in the CDM because no source knows their year of birth, by rule.
+
+    Columns source, entity, rule, reason, rows.
+    """
+    unknown = person_rows.join(F.broadcast(known.select("person_id")), on="person_id", how="left_anti")
+    counted = unknown.groupBy("_source", "_entity", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+    return counted.select(
+        F.col("_source").alias("source"),
+        F.col("_entity").alias("entity"),
+        F.col("_rule").alias("rule"),
+        F.lit(UNKNOWN_PERSON).alias("reason"),
+        "rows",
+    )
+
+
+def person(merged: DataFrame, locations: DataFrame, care_sites: DataFrame, with_month: bool, table: CdmTable) -> DataFrame:
+    """The person table. Day and time of birth are never kept, the month by configuration, no identifier at all."""
+    areas = location_index(locations).select(F.col("key").alias("postcode_area"), F.col("id").alias("location_id"))
+    placed = with_care_site(merged.join(F.broadcast(areas), on="postcode_area", how="left"), care_sites)
+    names = ["person_id", "year_of_birth", "location_id", "care_site_id"]
+    parts = ("concept_id", "source_value", "source_concept_id")
+    names += [f"{field}_{part}" for field in ("gender", "race") for part in parts]
+    values = {name: F.col(name) for name in names} | {"ethnicity_concept_id": F.lit(0)}
+    if with_month:
+        values["month_of_birth"] = F.col("month_of_birth")
+    return conform(placed, values, table)
+
+
+def death(death_rows: DataFrame, meanings: DataFrame, sources: Sequence[str], table: CdmTable) -> DataFrame:
+    """One death a person: of several records that of the source named first, then one with a cause, then the earliest."""
+    meant = looked_up(death_rows, ("cause",), meanings)
+    has_no_cause = F.col("cause_source_value").isNull()
+    order = (priority(sources), has_no_cause, F.col("death_date"), F.col("_row_key"), F.col("_rule"))
+    place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))
+    chosen = meant.withColumn("_place", place).where(F.col("_place") == 1)
+    values = {
+        "person_id": F.col("person_id"),
+        "death_date": F.col("death_date"),
+        "death_datetime": F.col("death_datetime"),
+        "death_type_concept_id": F.col("type_concept_id"),
+        "cause_concept_id": F.col("cause_target"),
+        "cause_source_value": F.col("cause_source_value"),
+        "cause_source_concept_id": F.col("cause_source_concept"),
+    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key")}
+    return conform(chosen, values, table)

@@ -1,0 +1,38 @@
+"""OMOP tables as published: the columns, types and lengths of the CDM, filled from named columns."""
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+
+
+def conform(frame: DataFrame, values: Mapping[str, Column], table: CdmTable) -> DataFrame:
+    """The columns of the Delta table in its order and types: `values`, and null where there is none.
+
+    Texts are cut to the length of the CDM; the full value stands in silver.
+    """
+    lengths = {column.name: column.length for column in table.columns if column.type == "string" and column.length}
+    columns = []
+    for name, kind in delta_schema(table).items():
+        column = values[name].cast(kind) if name in values else F.lit(None).cast(kind)
+        if name in values and name in lengths:
+            column = F.substring(column, 1, lengths[name])
+        columns.append(column.alias(name))
+    return frame.select(*columns)
+
+
+def priority(sources: Sequence[str]) -> Column:
+    """The place of a row's source in an order of preference; sources that are not named come last."""
+    places = [F.when(F.col("_source") == source, F.lit(place)) for place, source in enumerate(sources)]
+    return F.coalesce(*places, F.lit(len(sources)))
+
+
+def empty_tables(session: SparkSession, version: str, built: frozenset[str]) -> dict[str, DataFrame]:
+    """An empty frame for each clinical table of the version that is not in `built`; vocabulary tables come from their load."""
+    return {
+        name: session.createDataFrame([], ", ".join(f"{column} {kind}" for column, kind in delta_schema(table).items()))
+        for name, table in cdm_tables(version).items()
+        if name not in built and not table.is_vocabulary
+    }

@@ -1,0 +1,300 @@
+"""Visits: stays put together from their episodes, ends that are missing, and which visit led to which."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.ids import find_collisions, omop_id, without_collisions
+from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.spec import Rule
+from pipelines.omop.codes import looked_up
+from pipelines.omop.events import with_links
+from pipelines.omop.places import provider_index, with_care_site
+from pipelines.omop.tables import conform
+
+AMBULANCE_VISIT_CONCEPT_ID = 581478
+EMERGENCY_ROOM_VISIT_CONCEPT_ID = 9203
+EMERGENCY_ROOM_AND_INPATIENT_VISIT_CONCEPT_ID = 262
+INPATIENT_VISIT_CONCEPT_ID = 9201
+INPATIENT_HOSPITAL_CONCEPT_ID = 8717
+INPATIENT_CRITICAL_CARE_CONCEPT_ID = 581379
+INPATIENT_PSYCHIATRIC_CONCEPT_ID = 8971
+INTENSIVE_CARE_CONCEPT_ID = 32037
+LONG_TERM_CARE_VISIT_CONCEPT_ID = 42898160
+
+ADMISSIONS = (
+    INPATIENT_VISIT_CONCEPT_ID,
+    EMERGENCY_ROOM_AND_INPATIENT_VISIT_CONCEPT_ID,
+    INPATIENT_HOSPITAL_CONCEPT_ID,
+    INPATIENT_PSYCHIATRIC_CONCEPT_ID,
+)
+"""Visits that a person is admitted to."""
+
+STAYS = (*ADMISSIONS, INPATIENT_CRITICAL_CARE_CONCEPT_ID, INTENSIVE_CARE_CONCEPT_ID, LONG_TERM_CARE_VISIT_CONCEPT_ID)
+"""Visits of which a missing end means that the person is still there; any other visit without an end is over that day."""
+
+VISITS_SCHEMA = {
+    "key": "string",
+    "id": "bigint",
+    "person_id": "bigint",
+    "concept_id": "bigint",
+    "start_date": "date",
+    "start_datetime": "timestamp",
+    "end_date": "date",
+    "end_datetime": "timestamp",
+    "end_rule": "string",
+    "type_concept_id": "bigint",
+    "source_value": "string",
+    "source_concept_id": "bigint",
+    "care_site_code": "string",
+    "provider_key": "string",
+    "admitted_from_concept_id": "bigint",
+    "admitted_from_source_value": "string",
+    "discharged_to_concept_id": "bigint",
+    "discharged_to_source_value": "string",
+    "preceding_key": "string",
+    "visit_key": "string",
+    "_source": "string",
+    "_entity": "string",
+    "_rule": "string",
+    "_row_key": "string",
+}
+"""One row per visit (or visit detail) with its id. `end_rule`: delivered, open, same_day or before_start."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Visits of `later` follow those of `earlier` that ended at most `hours` before they began, of the same person."""
+
+    earlier: tuple[int, ...]
+    later: tuple[int, ...]
+    hours: int
+
+
+LINKS = (
+    Link(earlier=(EMERGENCY_ROOM_VISIT_CONCEPT_ID,), later=ADMISSIONS, hours=24),
+    Link(earlier=(AMBULANCE_VISIT_CONCEPT_ID,), later=(EMERGENCY_ROOM_VISIT_CONCEPT_ID,), hours=6),
+)
+"""Emergency attendance to admission within a day of leaving, ambulance to emergency attendance within six hours."""
+
+_FIRST = "first"
+_LAST = "last"
+
+
+def visit_id_collisions(visit_rows: DataFrame, kind: str) -> DataFrame:
+    """The collisions among the ids of visits or visit details; the rows of one spell do not collide."""
+    keys = visit_rows.select("key", F.lit(kind).alias("_kind"), _visit_id(kind).alias("id"))
+    return find_collisions(keys, "id", _KEY)
+
+
+_KEY = ("_kind", "key")
+
+
+def _visit_id(kind: str) -> Column:
+    return omop_id(F.lit(kind), F.col("key"))
+
+
+def visits(
+    visit_rows: DataFrame,
+    rules: Iterable[Rule],
+    meanings: DataFrame,
+    collisions: DataFrame,
+    extract_dates: Mapping[str, date],
+    kind: str,
+) -> DataFrame:
+    """One row per visit (VISITS_SCHEMA), spells put together, ends decided, ids given.
+
+    `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for.
+    `extract_dates` give the day each source was extracted, at which stays that are still open end.
+    """
+    grouped = [rule.name for rule in rules if rule.group]
+    rows = visit_rows if "visit_key" in visit_rows.columns else visit_rows.withColumn("visit_key", F.lit(None).cast("string"))
+    is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
+    whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
+    meant = looked_up(whole, ("concept", "admitted_from", "discharged_to"), meanings)
+    ended = _with_end(meant, extract_dates)
+    numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
+    unique = without_collisions(numbered, "id", _KEY, collisions)
+    values = {
+        "concept_id": F.coalesce(F.col("concept_target"), F.lit(0)),
+        "source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
+        "source_concept_id": F.coalesce(F.col("concept_source_concept"), F.lit(0)),
+        "admitted_from_concept_id": F.col("admitted_from_target"),
+        "discharged_to_concept_id": F.col("discharged_to_target"),
+    }
+    return unique.select(*[values.get(name, F.col(name)).cast(kind_).alias(name) for name, kind_ in VISITS_SCHEMA.items()])
+
+
+def spells(rows: DataFrame) -> DataFrame:
+    """One row per `key` from its parts: the least start, the greatest end, where it was discharged to from the last part.
+
+    All else comes from the first part by `order`, then start, then row key. When the last part has no end, neither has the
+    spell: the person is still there.
+    """
+    start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
+    position = F.concat_ws(
+        "|",
+        F.lpad(F.coalesce(F.col("order"), F.lit(0)).cast("string"), 19, "0"),
+        F.date_format(start, "yyyy-MM-dd HH:mm:ss"),
+        F.col("_rule"),
+        F.col("_row_key"),
+    )
+    placed = rows.withColumn("_position", position)
+    bounds = placed.groupBy(F.col("key").alias("_spell")).agg(
+        F.min("_position").alias(_FIRST),
+        F.max("_position").alias(_LAST),
+        *[F.min(name).alias(f"_least_{name}") for name in ("start_date", "start_datetime")],
+        *[F.max(name).alias(f"_greatest_{name}") for name in ("end_date", "end_datetime")],
+    )
+    last_parts = (
+        "end_date",
+        "discharged_to_concept_id",
+        "discharged_to_vocabulary",
+        "discharged_to_code",
+        "discharged_to_source_value",
+    )
+    on_last = (F.col("key") == F.col("_spell")) & (F.col("_position") == F.col(_LAST))
+    last = placed.select("key", "_position", *last_parts).join(bounds.select("_spell", _LAST), on=on_last, how="inner")
+    ends = last.select(F.col("_spell").alias("_last_spell"), *[F.col(name).alias(f"_last_{name}") for name in last_parts])
+    on_first = (F.col("key") == F.col("_spell")) & (F.col("_position") == F.col(_FIRST))
+    first = placed.join(bounds, on=on_first, how="inner").join(ends, on=F.col("key") == F.col("_last_spell"), how="inner")
+    is_over = F.col("_last_end_date").isNotNull()
+    values = {name: F.col(f"_least_{name}") for name in ("start_date", "start_datetime")}
+    values |= {name: F.when(is_over, F.col(f"_greatest_{name}")) for name in ("end_date", "end_datetime")}
+    values |= {name: F.col(f"_last_{name}") for name in last_parts if name != "end_date"}
+    return first.select(*[values.get(name, F.col(name)).alias(name) for name in rows.columns])
+
+
+def _with_end(frame: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
+    """Every visit with an end: the delivered one; else the extract date for stays; else the day it began.
+
+    An end before the start is not believed: the visit ends when it starts, and `end_rule` says so.
+    """
+    extracted = F.coalesce(
+        *[F.when(F.col("_source") == source, F.lit(day.isoformat())) for source, day in extract_dates.items()],
+        F.lit(None).cast("string"),
+    ).cast("date")
+    is_backwards = F.coalesce(
+        (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
+    )
+    is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False))
+    rule = (
+        F.when(is_backwards, F.lit("before_start"))
+        .when(F.col("end_date").isNotNull(), F.lit("delivered"))
+        .when(is_stay, F.lit("open"))
+        .otherwise(F.lit("same_day"))
+    )
+    ruled = frame.withColumn("end_rule", rule)
+    still_there = F.greatest(F.col("start_date"), F.coalesce(extracted, F.col("start_date")))
+    end_date = (
+        F.when(F.col("end_rule") == "delivered", F.col("end_date"))
+        .when(F.col("end_rule") == "open", still_there)
+        .otherwise(F.col("start_date"))
+    )
+    end_datetime = F.when(F.col("end_rule") == "delivered", F.col("end_datetime")).when(
+        F.col("end_rule") == "before_start", F.col("start_datetime")
+    )
+    return ruled.withColumn("end_datetime", end_datetime).withColumn("end_date", end_date)
+
+
+def preceding(visits: DataFrame) -> DataFrame:
+    """`id` and `preceding_id` of the visits that another led to.
+
+    The delivered link (`preceding_key`) counts first. Otherwise the LINKS: of the visits that qualify the one that started
+    last. Several rules may name a visit: those of LINKS come in its order.
+    """
+    own = visits.where(F.col("preceding_key").isNotNull()).select(F.col("id"), F.col("preceding_key"))
+    earlier = visits.select(F.col("key"), F.col("id").alias("preceding_id"))
+    delivered = own.join(earlier, on=F.col("preceding_key") == F.col("key"), how="inner").select("id", "preceding_id")
+    found = delivered.where(F.col("id") != F.col("preceding_id"))
+    for link in LINKS:
+        linked = _linked(visits, link).join(found, on="id", how="left_anti")
+        found = found.unionByName(linked)
+    return found
+
+
+def _linked(visits: DataFrame, link: Link) -> DataFrame:
+    start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
+    # A visit known by the day only may have ended at any time of it.
+    end = F.coalesce(F.col("end_datetime"), F.date_add(F.col("end_date"), 1).cast("timestamp"))
+    before = visits.where(F.col("concept_id").isin(*link.earlier)).select(
+        "person_id",
+        F.col("id").alias("preceding_id"),
+        F.col("start_date").alias("_day"),
+        F.col("start_datetime").alias("_start"),
+        F.unix_timestamp(end).alias("_end"),
+        F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("key")).alias("_order"),
+    )
+    after = visits.where(F.col("concept_id").isin(*link.later)).select(
+        "person_id", "id", "start_date", "start_datetime", F.unix_timestamp(start).alias("_begin")
+    )
+    pairs = after.join(before, on="person_id", how="inner")
+    is_after_start = F.coalesce(F.col("start_datetime") >= F.col("_start"), F.col("start_date") >= F.col("_day"))
+    is_near = F.col("_begin") <= F.col("_end") + F.lit(link.hours * 3600)
+    fitting = pairs.where(is_after_start & is_near)
+    latest = fitting.groupBy("id").agg(F.max("_order").alias("_order"))
+    return fitting.join(latest, on=["id", "_order"], how="inner").select("id", "preceding_id")
+
+
+def visit_index(visits: DataFrame) -> DataFrame:
+    """`key` and `id` of every visit."""
+    return visits.select("key", "id")
+
+
+def visit_occurrence(visits: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable) -> DataFrame:
+    """The visit_occurrence table from the stored visits."""
+    linked = visits.join(preceding(visits), on="id", how="left")
+    values = {"preceding_visit_occurrence_id": F.col("preceding_id")}
+    return _visit_table(linked, care_sites, providers, table, "visit", values)
+
+
+def visit_detail(
+    details: DataFrame, visits: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable
+) -> DataFrame:
+    """The visit_detail table from the stored details; a detail of a visit that does not exist is left out."""
+    existing = inside_visits(details, visits)
+    linked = with_links(
+        existing,
+        visit_occurrence_id=(visit_index(visits), "visit_key"),
+        preceding_id=(visit_index(existing), "preceding_key"),
+    )
+    values = {
+        "visit_occurrence_id": F.col("visit_occurrence_id"),
+        "preceding_visit_detail_id": F.col("preceding_id"),
+    }
+    return _visit_table(linked, care_sites, providers, table, "visit_detail", values)
+
+
+def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
+    """The details whose visit exists."""
+    keys = visits.select(F.col("key").alias("_visit"))
+    return details.join(keys, on=F.col("visit_key") == F.col("_visit"), how="left_semi")
+
+
+def details_without_visit(detail_rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
+    """Mapped rows of visit details whose visit does not exist: columns source, entity, rule, reason, rows."""
+    keys = visit_rows.select(F.col("key").alias("visit_key"))
+    lost = detail_rows.join(keys, on="visit_key", how="left_anti")
+    counted = lost.groupBy("_source", "_entity", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+    return counted.select(
+        F.col("_source").alias("source"),
+        F.col("_entity").alias("entity"),
+        F.col("_rule").alias("rule"),
+        F.lit("visit_missing").alias("reason"),
+        "rows",
+    )
+
+
+def _visit_table(
+    frame: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable, prefix: str, values: dict[str, Column]
+) -> DataFrame:
+    placed = with_links(with_care_site(frame, care_sites), provider_id=(provider_index(providers), "provider_key"))
+    named = {f"{table.name}_id" if prefix == "visit" else "visit_detail_id": F.col("id")}
+    renamed = ("concept_id", "start_date", "start_datetime", "end_date", "end_datetime", "type_concept_id", "source_value")
+    named |= {f"{prefix}_{name}": F.col(name) for name in (*renamed, "source_concept_id")}
+    same = ["person_id", "provider_id", "care_site_id", "_source", "_rule", "_row_key"]
+    same += [f"{field}_{part}" for field in ("admitted_from", "discharged_to") for part in ("concept_id", "source_value")]
+    return conform(placed, named | {name: F.col(name) for name in same} | values, table)
