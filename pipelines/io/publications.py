@@ -3,7 +3,6 @@
 Tables are read from Delta as Arrow batches, with the fields of the CDM only. Hidden provenance columns stay behind.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,17 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from pyarrow import dataset
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
 from pipelines.errors import ReleaseError
 
 DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
 """DuckDB type of each Spark type; text keeps the length that the CDM gives it."""
-
-_SOURCE: Final = "_delta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,7 @@ def publish_duckdb(
             connection.execute(f"COMMENT ON TABLE cdm_source IS {_literal(comment)}")
             rows = {name: _count(connection, name) for name in cdm}
         unfinished.chmod(0o644)
-        os.replace(unfinished, target)
+        unfinished.replace(target)
     return rows
 
 
@@ -82,16 +79,30 @@ def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable])
         yield connection
 
 
+def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """The names of the columns and the rows, fetched as they are used. Raises ReleaseError for SQL that cannot be run."""
+    try:
+        connection.execute(sql)
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException) as error:
+        raise ReleaseError(f"the query cannot be run: {error}") from error
+    except duckdb.Error as error:
+        # The message of any other error may quote a value.
+        raise ReleaseError(f"the query failed on a value or a limit: {type(error).__name__}") from error
+    columns = [column[0] for column in connection.description or ()]
+    return columns, iter(connection.fetchone, None)
+
+
 def _view(connection: duckdb.DuckDBPyConnection, table: CdmTable, pinned: PinnedTable) -> None:
-    source = f"{_SOURCE}_{table.name}"
-    connection.register(source, read_delta(pinned.path, pinned.version))
-    connection.execute(f"CREATE VIEW {_name(table.name)} AS SELECT {_fields(table)} FROM {_name(source)}")
+    _released(connection, table, pinned).create_view(table.name)
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, table: CdmTable, pinned: PinnedTable) -> None:
-    connection.register(_SOURCE, read_delta(pinned.path, pinned.version))
-    connection.execute(f"INSERT INTO {_name(table.name)} SELECT {_fields(table)} FROM {_name(_SOURCE)}")
-    connection.unregister(_SOURCE)
+    _released(connection, table, pinned).insert_into(table.name)
+
+
+def _released(connection: duckdb.DuckDBPyConnection, table: CdmTable, pinned: PinnedTable) -> duckdb.DuckDBPyRelation:
+    """The fields of the CDM of a released table, read in batches when the relation is used."""
+    return connection.from_arrow(read_delta(pinned.path, pinned.version)).project(_fields(table))
 
 
 def _create(table: CdmTable) -> str:
@@ -124,11 +135,17 @@ def _literal(text: str) -> str:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
-    found = connection.execute(f"SELECT count(*) FROM {_name(name)}").fetchone()
+    found = connection.table(name).aggregate("count(*)").fetchone()
     return int(found[0]) if found else 0
 
 
-def read_records(path: str, columns: Mapping[str, str], where: pa.compute.Expression | None = None) -> list[dict[str, Any]]:
-    """The rows of a small Delta table of ours (ledger, gate results), read without an engine."""
-    records: list[dict[str, Any]] = read_delta(path).to_table(columns=list(columns), filter=where).to_pylist()
+def read_records(path: str, columns: Mapping[str, str], column: str = "", value: str = "") -> list[dict[str, Any]]:
+    """The rows of a small Delta table of ours (ledger, gate results), read without an engine; none if there is no table.
+
+    With `column`, only the rows that have `value` there.
+    """
+    if not (Path(path) / "_delta_log").is_dir():
+        return []
+    chosen = dataset.field(column) == value if column else None
+    records: list[dict[str, Any]] = read_delta(path).to_table(columns=list(columns), filter=chosen).to_pylist()
     return records

@@ -94,7 +94,7 @@ class Check:
     def columns(self) -> tuple[str, ...]:
         """The columns that the check reads."""
         names = self.column.split(",") if self.column else []
-        return tuple(names + [self.argument] if self.rule is Rule.PERIOD else names)
+        return (*names, self.argument) if self.rule is Rule.PERIOD else tuple(names)
 
     def __str__(self) -> str:
         """The check as a message names it."""

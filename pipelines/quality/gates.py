@@ -22,6 +22,9 @@ from pipelines.quality.checks import Check, Rule, Severity, Zone, contract_check
 from pipelines.quality.ledger import Disposition, LedgerRow, Stage, totals_by
 from pipelines.quality.measure import Measured, Tables, measure
 
+GATE_TABLE: Final = "gates"
+"""Name of the stored results in the zone of ledgers, sliced by run."""
+
 GATE_SCHEMA: Final = {
     "run_id": "string",
     "zone": "string",
@@ -72,6 +75,19 @@ class GateResult:
             "tolerance": check.tolerance,
             "passed": self.passed,
         }
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "GateResult":
+        """The result of one stored record."""
+        check = Check(
+            zone=Zone(record["zone"]),
+            table=record["table"],
+            rule=Rule(record["rule"]),
+            column=record["column"],
+            tolerance=record["tolerance"],
+            severity=Severity(record["severity"]),
+        )
+        return cls(check, record["rows"], record["violations"], record["passed"])
 
     def __str__(self) -> str:
         """The result as a message names it: rule, table, column and counts."""
@@ -205,7 +221,8 @@ def _failed(zone: Zone, measured: Sequence[Measured]) -> Iterator[_Key]:
 
 def _validate(zone: Zone, rules: Sequence[str], batch: pd.DataFrame, result_format: dict[str, Any]) -> Any:
     """The result of the zone's suite. Great Expectations is loaded here: its import takes seconds, and it reports use
-    to its makers unless told not to."""
+    to its makers unless told not to.
+    """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     from great_expectations import expectations as gxe

@@ -59,6 +59,9 @@ class Disposition(StrEnum):
     """Code, out: the vocabulary does not know the code."""
 
 
+LEDGER_TABLE = "rows"
+"""Name of the stored ledger in the zone of ledgers, sliced by run."""
+
 LEDGER_SCHEMA = {
     "run_id": "string",
     "stage": "string",

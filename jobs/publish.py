@@ -1,0 +1,51 @@
+"""Write a release where analysts can use it: --to duckdb:PATH."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.console import console
+from jobs.steps.published import cdm_of, chosen_release, pinned_tables
+from pipelines.errors import ConfigError
+from pipelines.io.publications import publish_duckdb
+
+app = new_app()
+
+Target = Annotated[str, typer.Option("--to", metavar="duckdb:PATH", help="Where to write: duckdb:PATH.")]
+
+
+@app.command()
+def publish(
+    to: Target,
+    release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Write a release where analysts can use it: the tables of the CDM, with its columns only."""
+    target = target_of(to)
+    settings = settings_of(env, conf_dir, overrides)
+    release = chosen_release(settings, release_id)
+    with console.stage(f"publish {release.release_id}"):
+        tables = pinned_tables(settings, release)
+        rows = publish_duckdb(target, tables, cdm_of(release), f"nhs-omop release {release.release_id}")
+    console.table(f"{target}: release {release.release_id}", [{"table": name, "rows": n} for name, n in rows.items() if n])
+
+
+def target_of(text: str) -> Path:
+    """The file of a `duckdb:PATH`. Raises ConfigError for anything else."""
+    kind, separator, place = text.partition(":")
+    if kind != "duckdb" or not separator or not place:
+        raise ConfigError("--to: expected duckdb:PATH, for example duckdb:cdm.duckdb")
+    return Path(place)
+
+
+if __name__ == "__main__":
+    start(app)

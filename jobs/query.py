@@ -1,0 +1,75 @@
+"""Run SQL on a release: read-only, at the pinned versions of its tables."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.console import console
+from jobs.steps.published import cdm_of, chosen_release, pinned_tables
+from pipelines.io.publications import open_release, run_query
+
+app = new_app()
+
+
+class Format(StrEnum):
+    """How the rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+SHOWN_ROWS = 100
+"""Rows that `table` shows at most; csv and json write all of them."""
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help='For example "select count(*) from person".')],
+    release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="Write a table for people, CSV, or JSON lines.")] = Format.TABLE,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Run SQL (the dialect of DuckDB) on the tables of a release. Nothing can be changed."""
+    settings = settings_of(env, conf_dir, overrides)
+    release = chosen_release(settings, release_id)
+    with open_release(pinned_tables(settings, release), cdm_of(release)) as connection:
+        columns, rows = run_query(connection, sql)
+        if json_lines or form is Format.JSON:
+            for row in rows:
+                sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n")
+        elif form is Format.CSV:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+        else:
+            _show(release.release_id, columns, rows)
+
+
+def _show(release_id: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
+    shown = [dict(zip(columns, map(_cell, row), strict=True)) for row in islice(rows, SHOWN_ROWS)]
+    console.table(f"release {release_id}", shown or [dict.fromkeys(columns)])
+    if next(rows, None) is not None:
+        console.warning(f"only the first {SHOWN_ROWS} rows are shown; --format csv writes all")
+
+
+def _cell(value: object) -> str | int | float | bool | None:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+if __name__ == "__main__":
+    start(app)

@@ -1,0 +1,102 @@
+"""Report on a run: rows in, where they went, what was mapped, the gates and the release."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.console import console
+from jobs.settings import Settings
+from jobs.steps.published import gates_of, ledger_of, release_folder, runs_of
+from pipelines.errors import ReleaseError
+from pipelines.quality.figures import coding, flow, gate_figures, reasons
+from pipelines.quality.gates import GateResult
+from pipelines.quality.ledger import Disposition, LedgerRow
+from pipelines.quality.suppression import SMALLEST_SHOWN
+from pipelines.release.release import Release, release_of
+from pipelines.release.report import Cell, Section, markdown
+
+app = new_app()
+
+SMALL_NUMBERS = f"Numbers from 1 to {SMALLEST_SHOWN - 1}, and those that would give them away, are shown as *."
+
+
+@app.command()
+def report(
+    run_id: Annotated[str | None, typer.Option("--run", help="A run; the last one unless given.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the report to this Markdown file too.")] = None,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
+    settings = settings_of(env, conf_dir, overrides)
+    run = run_id or next(iter(reversed(runs_of(settings))), None)
+    if run is None:
+        raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
+    sections = sections_of(ledger_of(settings, run), gates_of(settings, run))
+    facts = facts_of(run, release_of_run(settings, run))
+    console.table("run", [facts])
+    for section in sections:
+        if section.rows:
+            console.table(section.title, section.rows)
+    console.info(SMALL_NUMBERS)
+    if out is not None:
+        out.write_text(markdown(f"Run {run}", facts, sections), encoding="utf-8")
+        console.info("wrote the report", file=str(out))
+
+
+def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Section]:
+    """The tables of the report, safe to show."""
+    broken = [
+        {
+            "rule": str(r.check.rule),
+            "table": f"{r.check.zone}.{r.check.table}",
+            "column": r.check.column,
+            "severity": r.check.severity,
+        }
+        for r in gates
+        if not r.passed
+    ]
+    return [
+        Section("Rows delivered and what became of them", flow(ledger), SMALL_NUMBERS),
+        Section("Rows opted out, by kind", reasons(ledger, Disposition.OPTED_OUT)),
+        Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
+        Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED)),
+        Section("Coded rows", coding(ledger)),
+        Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),
+        Section("Broken checks", broken),
+    ]
+
+
+def facts_of(run: str, release: Release | None) -> dict[str, Cell]:
+    """What a run was, and the release that it made, if it made one."""
+    if release is None:
+        return {"run": run, "release": "none made by this run"}
+    return {
+        "run": run,
+        "release": release.release_id,
+        "run_date": release.run_date.isoformat(),
+        "cdm": release.cdm_version,
+        "vocabulary": release.vocabulary_version,
+        "code": release.code.version,
+        "newest_extract": max((e.extract_date.isoformat() for e in release.extracts), default=""),
+        "people": release.pin("omop", "person").rows,
+    }
+
+
+def release_of_run(settings: Settings, run: str) -> Release | None:
+    """The release that a run made; None if it made none."""
+    folder = release_folder(settings)
+    found = (release_of(folder.read(release_id)) for release_id in reversed(folder.ids()))
+    return next((release for release in found if release.run_id == run), None)
+
+
+if __name__ == "__main__":
+    start(app)

@@ -1,0 +1,62 @@
+"""Make an earlier release the current one again."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.console import console
+from jobs.steps.published import chosen_release, release_folder
+from pipelines.errors import ReleaseError
+from pipelines.release.release import earlier_opt_outs
+
+app = new_app()
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the move. Name nobody in it.")],
+    release_id: Annotated[str | None, typer.Argument(help="A release; the one before the current unless given.")] = None,
+    older_opt_outs: Annotated[
+        bool, typer.Option("--accept-older-opt-outs", help="Go back although people have opted out since.")
+    ] = False,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Make an earlier release the current one again. Nothing is deleted; the next run goes on from its inputs.
+
+    An earlier release may hold people who have opted out since. Going back over a newer opt-out list therefore needs
+    --accept-older-opt-outs.
+    """
+    settings = settings_of(env, conf_dir, overrides)
+    folder = release_folder(settings)
+    current = chosen_release(settings)
+    target = chosen_release(settings, release_id or _before(folder.ids(), current.release_id))
+    older = earlier_opt_outs(target, than=current)
+    if older and not older_opt_outs:
+        lists = ", ".join(older)
+        raise ReleaseError(
+            f"release {target.release_id} rests on older opt-out lists ({lists}) and may hold people who have opted out since; "
+            "--accept-older-opt-outs goes back all the same"
+        )
+    folder.point_at(target.release_id, action="rollback", at=datetime.now(UTC).isoformat(timespec="seconds"), reason=reason)
+    console.info(f"readers now see release {target.release_id}", before=current.release_id)
+
+
+def _before(ids: list[str], current: str) -> str:
+    earlier = [release_id for release_id in ids if release_id < current]
+    if not earlier:
+        raise ReleaseError(f"there is no release before {current}")
+    return earlier[-1]
+
+
+if __name__ == "__main__":
+    start(app)

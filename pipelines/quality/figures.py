@@ -1,0 +1,75 @@
+"""The figures of a run that people are shown: from the ledger and the gates, small numbers hidden."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pipelines.quality.gates import GateResult
+from pipelines.quality.ledger import BALANCES, Disposition, LedgerRow, Stage
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
+
+Figure = dict[str, str | int | float]
+
+
+def flow(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """What became of the delivered rows: one row per source, the last one of all sources together."""
+    left = next(balance.right for balance in BALANCES if balance.stage is Stage.CURATE)
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, left), 0))
+    for row in ledger:
+        if row.stage is Stage.CURATE and row.disposition in left:
+            counts[row.source][str(row.disposition)] += row.rows
+    shown = [{"source": source, **_renamed(cells)} for source, cells in suppressed(dict(sorted(counts.items()))).items()]
+    return shown if counts else []
+
+
+def _renamed(cells: dict[str, int | str]) -> Figure:
+    """The total of a row is what was delivered; it stands first."""
+    return {str(Disposition.DELIVERED): cells[TOTAL], **{name: n for name, n in cells.items() if name != TOTAL}}
+
+
+def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figure]:
+    """Rows of a disposition by reason: one row per reason, one column per source."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    chosen = [row for row in ledger if row.disposition is disposition and row.rows]
+    for source in sorted({row.source for row in chosen}):
+        for row in chosen:
+            if row.source == source:
+                counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
+    return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+
+
+def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """How the coded rows of each source fared, and the share of them that has a standard concept."""
+    outcomes = (Disposition.STANDARD, Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN)
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, outcomes), 0))
+    for row in ledger:
+        if row.stage is Stage.CODE and row.disposition in outcomes:
+            counts[row.source][str(row.disposition)] += row.rows
+    exact = {**counts, TOTAL: {str(o): sum(cells[str(o)] for cells in counts.values()) for o in outcomes}}
+    rows = suppressed(dict(sorted(counts.items()))) if counts else {}
+    return [
+        {"source": source, "coded": cells.pop(TOTAL), **cells, "mapped": _percentage(exact[source], cells)}
+        for source, cells in rows.items()
+    ]
+
+
+def _percentage(exact: dict[str, int], shown: dict[str, int | str]) -> str:
+    """The share with a standard concept; to whole per cent where a number of the row is hidden."""
+    coded = sum(exact.values())
+    if coded < SMALLEST_SHOWN:
+        return HIDDEN if coded else ""
+    digits = 0 if HIDDEN in shown.values() else 1
+    return f"{exact[str(Disposition.STANDARD)] / coded:.{digits}%}"
+
+
+def gate_figures(results: Sequence[GateResult]) -> list[Figure]:
+    """The checks by zone: how many were made, how many failed, how many warned."""
+    zones = list(dict.fromkeys(result.check.zone for result in results))
+    return [
+        {
+            "zone": str(zone),
+            "checks": sum(result.check.zone is zone for result in results),
+            "failed": sum(r.check.zone is zone and not r.passed and r.check.severity == "error" for r in results),
+            "warnings": sum(r.check.zone is zone and not r.passed and r.check.severity == "warn" for r in results),
+        }
+        for zone in zones
+    ]

@@ -1,0 +1,81 @@
+"""Small numbers in what is shown to people: hidden, together with enough others that no total gives them away.
+
+Applied to every table of counts that may stand for few people. A nought is shown as a nought.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+SMALLEST_SHOWN: Final = 8
+"""Counts from 1 to 7 are hidden, as NHS England asks of published figures."""
+
+HIDDEN: Final = "*"
+TOTAL: Final = "total"
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def suppressed(counts: Counts, smallest_shown: int = SMALLEST_SHOWN) -> dict[str, dict[str, int | str]]:
+    """A table of counts (row, column) with its totals, small numbers hidden.
+
+    Others are hidden too, the smallest first, until no hidden number follows from the shown ones and their totals, and
+    what is hidden in a row or column does not add up to a small number itself.
+    """
+    table = _with_totals(counts)
+    hidden = {(row, column) for row, cells in table.items() for column, n in cells.items() if 0 < n < smallest_shown}
+    while more := next(_exposed(table, hidden, smallest_shown), None):
+        hidden.add(more)
+    return {
+        row: {column: HIDDEN if (row, column) in hidden else n for column, n in cells.items()} for row, cells in table.items()
+    }
+
+
+_Cell = tuple[str, str]
+
+
+def _with_totals(counts: Counts) -> dict[str, dict[str, int]]:
+    columns = list(dict.fromkeys(column for cells in counts.values() for column in cells))
+    table = {row: {column: cells.get(column, 0) for column in columns} for row, cells in counts.items()}
+    table[TOTAL] = {column: sum(cells[column] for cells in table.values()) for column in columns}
+    return {row: {**cells, TOTAL: sum(cells.values())} for row, cells in table.items()}
+
+
+def _exposed(table: Mapping[str, Mapping[str, int]], hidden: set[_Cell], smallest_shown: int) -> Iterator[_Cell]:
+    """The next cell to hide for each hidden number that can be worked out from the shown ones."""
+    shown = {
+        (row, column): n for row, cells in table.items() for column, n in cells.items() if n and (row, column) not in hidden
+    }
+    for side in (0, 1):
+        for name in sorted({cell[side] for cell in hidden}):
+            if sum(table[row][column] for row, column in hidden if (row, column)[side] == name) < smallest_shown:
+                yield from _smallest(shown, [cell for cell in shown if cell[side] == name])
+    for cell in sorted(hidden):
+        around = _linked(cell[0], hidden - {cell})
+        if _COLUMN + cell[1] not in around:
+            yield from _smallest(shown, [c for c in shown if (c[0] in around) != (_COLUMN + c[1] in around)])
+
+
+_COLUMN: Final = "\x00"
+"""Tells the name of a column from that of a row where both stand in one set."""
+
+
+def _smallest(shown: Mapping[_Cell, int], candidates: list[_Cell]) -> Iterator[_Cell]:
+    if candidates:
+        yield min(candidates, key=lambda cell: (shown[cell], cell))
+
+
+def _linked(row: str, hidden: set[_Cell]) -> set[str]:
+    """Rows and columns that hidden cells link to a row.
+
+    A hidden number follows from the shown ones exactly if no other chain of hidden numbers links its row to its column.
+    """
+    reached, open_ends = {row}, [row]
+    while open_ends:
+        end = open_ends.pop()
+        for cell in hidden:
+            ends = (cell[0], _COLUMN + cell[1])
+            if end in ends:
+                new = [name for name in ends if name not in reached]
+                reached.update(new)
+                open_ends.extend(new)
+    return reached
