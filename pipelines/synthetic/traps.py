@@ -121,8 +121,11 @@ class Field:
         valid = self.table[column].take(pa.array(rows)).is_valid().to_numpy()
         return rows[valid.astype(bool)]
 
-    def free_columns(self, *kinds: ColumnType) -> list[str]:
-        """Delivered columns of some types that may be changed without moving the row to another key, person or state."""
+    def free_columns(self, *kinds: ColumnType, required: bool = False) -> list[str]:
+        """Delivered columns of some types that may be changed without moving the row to another key, person or state.
+
+        Columns that a row must have are among them only if asked for.
+        """
         entity = self.entity
         fixed = {*entity.key, *entity.version, *(flag.column for flag in (entity.deleted, entity.test) if flag)}
         fixed |= {name for link in entity.references.values() for name in link.columns}
@@ -131,7 +134,7 @@ class Field:
             for name, column in entity.columns.items()
             if column.type in kinds
             and not column.identifier
-            and not column.required
+            and (required or not column.required)
             and name not in fixed
             and name in self.table.column_names
         ]
@@ -207,7 +210,7 @@ def _spaced(numbers: np.ndarray) -> np.ndarray:
 def _plant_unknown_codes(plot: Field) -> None:
     vocabularies = known_codes(plot.world.catalogue)
     unknown = plot.world.catalogue.unknown
-    for column in plot.free_columns(ColumnType.CODE):
+    for column in plot.free_columns(ColumnType.CODE, required=True):
         vocabulary = _vocabulary_of(plot.table[column], vocabularies)
         codes = unknown.loc[unknown["vocabulary"] == vocabulary, "code"].to_numpy()
         if len(codes):
@@ -229,10 +232,15 @@ def known_codes(catalogue: Catalogue) -> dict[str, set[str]]:
 
 def _vocabulary_of(values: pa.ChunkedArray, vocabularies: dict[str, set[str]], sample: int = 2000) -> str:
     """The vocabulary that most of the first codes of a column are of, or nothing."""
-    seen = set(pc.unique(values.slice(0, sample).drop_null()).to_pylist())
+    seen = {_unpadded(code) for code in pc.unique(values.slice(0, sample).drop_null()).to_pylist()}
     shares = {name: len(seen & codes) / max(1, len(seen)) for name, codes in vocabularies.items()}
     best = max(shares, key=lambda name: shares[name])
     return best if shares[best] > 0.5 else ""
+
+
+def _unpadded(code: str) -> str:
+    """A code without the dot, filler and dagger that ICD-10 and OPCS-4 codes may come with."""
+    return code.replace(".", "").rstrip("XAD*+- ") if code[1:3].isdigit() else code
 
 
 def _plant_dates(plot: Field) -> None:
