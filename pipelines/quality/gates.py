@@ -43,6 +43,10 @@ SHOWN_FAILURES: Final = 50
 """Failures that an error message lists; the stored results hold all of them."""
 
 
+ROWS_TO_JUDGE: Final = 100
+"""Rows below which a share of an entity says little."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateLimits:
     """Thresholds that are a matter of judgement; every other rule always holds."""
@@ -161,13 +165,17 @@ def run_gates(
 
 
 def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
-    """Quarantined rows per entity and unmapped coded rows per source, against the configured shares."""
-    curated = _by_disposition(ledger, Stage.CURATE, "source", "entity")
-    for (source, entity), rows in curated.items():
-        check = Check(Zone.RUN, f"{source}_{entity}", Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
-        yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
+    """Quarantined rows per source and entity, and unmapped coded rows per source, against the configured shares.
+
+    An entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
+    """
+    for columns in (("source",), ("source", "entity")):
+        for key, rows in _by_disposition(ledger, Stage.CURATE, *columns).items():
+            if len(key) == 1 or rows[Disposition.DELIVERED] >= ROWS_TO_JUDGE:
+                check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
+                yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
-        check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=1 - limits.min_mapped_share)
+        check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
 
 
@@ -201,7 +209,7 @@ def _rule_column(check: Check) -> str:
 
 
 def _beyond_tolerance(one: Measured) -> int:
-    return max(0, one.violations - floor(one.rows * one.check.tolerance))
+    return max(0, one.violations - floor(round(one.rows * one.check.tolerance, 6)))
 
 
 def _failed(zone: Zone, measured: Sequence[Measured]) -> Iterator[_Key]:

@@ -1,0 +1,107 @@
+import pytest
+
+from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables, delta_schema
+from pipelines.errors import ConfigError, QualityGateError
+from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
+from pipelines.quality.gates import GateLimits, GateResult, judge, share_checks
+from pipelines.quality.ledger import Disposition, LedgerRow, Stage
+from pipelines.quality.measure import Measured
+
+
+@pytest.mark.parametrize(("version", "count"), [("5.4", 39), ("5.5", 42)])
+def test_every_table_of_the_version_has_a_contract(version: str, count: int) -> None:
+    assert len(cdm_tables(version)) == count
+
+
+def test_an_unknown_version_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"5\.4, 5\.5"):
+        cdm_tables("6.0")
+
+
+def test_ids_are_wide_and_lengths_are_those_of_the_cdm() -> None:
+    person = cdm_tables("5.4")["person"]
+    assert person.primary_key == "person_id"
+    assert person.column("person_id").type == "bigint"
+    assert person.column("person_source_value").length == 50
+    assert person.column("gender_concept_id").is_concept
+    assert person.column("location_id").references == ("location", "location_id")
+
+
+def test_a_key_that_only_the_model_needs_is_not_one() -> None:
+    tables = cdm_tables("5.4")
+    assert tables["cdm_source"].primary_key is None
+    assert tables["concept_ancestor"].primary_key is None
+    assert tables["death"].primary_key == "person_id"
+
+
+@pytest.mark.parametrize("version", ["5.4", "5.5"])
+def test_every_concept_field_is_a_link_to_the_vocabulary(version: str) -> None:
+    fields = [(t.name, c) for t in cdm_tables(version).values() for c in t.columns if c.name.endswith("_concept_id")]
+    assert {name for name, column in fields if not column.is_concept} == set()
+    assert {column.type for _, column in fields} == {"bigint"}
+
+
+def test_only_event_tables_have_hidden_columns() -> None:
+    for table in cdm_tables("5.4").values():
+        assert set(PROVENANCE_COLUMNS) <= set(delta_schema(table)) or table.name not in EVENT_TABLES
+        assert not set(PROVENANCE_COLUMNS) & set(table.schema)
+
+
+def test_every_fact_about_a_concept_field_is_about_a_field_that_exists() -> None:
+    tables = cdm_tables("5.4")
+    for table, field in concept_fields():
+        assert tables[table].column(field).is_concept
+
+
+def test_checks_are_derived_for_keys_required_fields_links_and_domains() -> None:
+    checks = {(check.rule, check.column, check.argument) for check in omop_checks(cdm_tables("5.4")["condition_occurrence"])}
+    assert (Rule.UNIQUE, "condition_occurrence_id", "") in checks
+    assert (Rule.REQUIRED, "condition_start_date", "") in checks
+    assert (Rule.FOREIGN_KEY, "person_id", "person.person_id") in checks
+    assert (Rule.FOREIGN_KEY, "visit_occurrence_id", "visit_occurrence.visit_occurrence_id") in checks
+    assert (Rule.DOMAIN, "condition_concept_id", "Condition") in checks
+    assert (Rule.LENGTH, "condition_source_value", "50") in checks
+    assert (Rule.PERIOD, "condition_start_date", "condition_end_date") in checks
+
+
+def test_violations_within_the_tolerance_pass() -> None:
+    check = Check(Zone.OMOP, "visit_occurrence", Rule.PERIOD, "visit_start_date", "visit_end_date", tolerance=0.01)
+    assert judge([Measured(check, 200, 2)]).results[0].passed
+    assert not judge([Measured(check, 200, 3)]).results[0].passed
+
+
+def test_a_warning_does_not_stop_the_release() -> None:
+    report = judge([Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id", severity=Severity.WARN), 5, 2)])
+    report.require_passed()
+    assert report.summary() == {"checks": 1, "failed": 0, "warnings": 1}
+
+
+def test_the_error_names_rule_table_and_count() -> None:
+    with pytest.raises(QualityGateError, match=r"1 of 2 gates failed[\s\S]*unique on omop\.person\.person_id: 2 of 5"):
+        judge(
+            [
+                Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5, 2),
+                Measured(Check(Zone.OMOP, "person", Rule.REQUIRED, "person_id"), 5, 0),
+            ]
+        ).require_passed()
+
+
+def test_too_many_quarantined_rows_and_too_few_mapped_ones_fail() -> None:
+    ledger = [
+        LedgerRow("run", Stage.CURATE, "gp", "patient", Disposition.DELIVERED, 100),
+        LedgerRow("run", Stage.CURATE, "gp", "patient", Disposition.QUARANTINED, 6, reason="short_row"),
+        LedgerRow("run", Stage.CODE, "gp", "patient", Disposition.CODED, 100, rule="gp_condition"),
+        LedgerRow("run", Stage.CODE, "gp", "patient", Disposition.STANDARD, 89, rule="gp_condition"),
+    ]
+    failures = {str(failure) for failure in judge(list(share_checks(ledger, GateLimits()))).failures}
+    assert failures == {
+        "quarantined_share on run.gp: 6 of 100, 5.0% allowed",
+        "quarantined_share on run.gp_patient: 6 of 100, 5.0% allowed",
+        "mapped_share on run.gp: 11 of 100, 10.0% allowed",
+    }
+    assert judge(list(share_checks(ledger, GateLimits(0.06, 0.89)))).failures == ()
+
+
+def test_a_stored_result_comes_back_the_same() -> None:
+    result = GateResult(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5, 2, passed=False)
+    assert GateResult.of(result.record("run")) == result

@@ -1,0 +1,56 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
+
+
+def test_small_numbers_are_hidden_and_noughts_are_not() -> None:
+    table = suppressed({"gp": {"a": 3, "b": 0, "c": 500, "d": 90}, "acute": {"a": 200, "b": 0, "c": 400, "d": 80}})
+    assert table["gp"]["a"] == HIDDEN
+    assert table["gp"]["b"] == 0
+    assert table["gp"]["c"] == 500
+
+
+def test_a_lone_small_number_takes_another_with_it_in_its_row_and_column() -> None:
+    table = suppressed({"gp": {"a": 3, "c": 500}, "acute": {"a": 200, "c": 400}})
+    assert [cell for row in table.values() for cell in row.values()].count(HIDDEN) >= 4
+
+
+def test_numbers_that_are_all_large_stay() -> None:
+    table = suppressed({"gp": {"a": 8, "b": 100}})
+    assert table == {"gp": {"a": 8, "b": 100, TOTAL: 108}, TOTAL: {"a": 8, "b": 100, TOTAL: 108}}
+
+
+def test_a_table_with_one_small_number_hides_its_total() -> None:
+    assert suppressed({"gp": {"a": 3}})[TOTAL][TOTAL] == HIDDEN
+
+
+tables = st.integers(1, 4).flatmap(
+    lambda columns: st.lists(
+        st.lists(st.sampled_from([0, 0, 1, 2, 5, 7, 8, 20, 300]), min_size=columns, max_size=columns), min_size=1, max_size=4
+    )
+)
+
+
+@settings(max_examples=300, derandomize=True)
+@given(tables)
+def test_no_hidden_number_follows_from_the_shown_ones(numbers: list[list[int]]) -> None:
+    counts = {f"r{i}": {f"c{j}": n for j, n in enumerate(row)} for i, row in enumerate(numbers)}
+    shown = suppressed(counts)
+    rows, columns = list(shown), list(shown[TOTAL])
+    hidden = [(r, c) for r in rows for c in columns if shown[r][c] == HIDDEN]
+    assert all(shown[r][c] == HIDDEN or shown[r][c] == 0 or shown[r][c] >= SMALLEST_SHOWN for r in rows for c in columns)
+    if not hidden:
+        return
+    # One equation a row and column: what is hidden in it, the total taken away, equals a known number.
+    equations = np.array(
+        [[(1 if c != TOTAL else -1) * (r == row) for r, c in hidden] for row in rows]
+        + [[(1 if r != TOTAL else -1) * (c == column) for r, c in hidden] for column in columns],
+        dtype=float,
+    )
+    rank = np.linalg.matrix_rank(equations)
+    for position in range(len(hidden)):
+        unit = np.zeros((1, len(hidden)))
+        unit[0, position] = 1
+        assert np.linalg.matrix_rank(np.vstack([equations, unit])) > rank

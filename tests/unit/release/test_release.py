@@ -1,0 +1,140 @@
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ReleaseError
+from pipelines.io.releases import POINTER, ReleaseFolder
+from pipelines.release.release import (
+    Code,
+    Extract,
+    Gates,
+    Release,
+    earlier_opt_outs,
+    fingerprint_of,
+    pins,
+    release_id_of,
+    release_of,
+)
+from pipelines.release.report import Section, markdown
+
+RELEASE = Release(
+    release_id="20240105-0123abcd",
+    run_id="r1",
+    run_date=date(2024, 1, 5),
+    cdm_version="5.4",
+    vocabulary_version="demo",
+    code=Code(version="0.1.0", commit="abc"),
+    configuration="c" * 64,
+    key_id="k1",
+    extracts=(Extract(source="gp", provider="P1", extract_date=date(2024, 1, 4)),),
+    opt_outs={"national": date(2024, 1, 3), "local": date(2024, 1, 1)},
+    input_fingerprint="0123abcd" * 8,
+    gates=Gates(checks=10, failed=0, warnings=1),
+    tables=pins([("omop", "person", 3, 10), ("omop", "death", 1, 0)]),
+)
+
+
+def test_a_release_comes_back_from_its_document_the_same() -> None:
+    assert release_of(json.loads(json.dumps(RELEASE.document()))) == RELEASE
+
+
+def test_a_document_that_is_not_a_release_names_the_fields() -> None:
+    with pytest.raises(ReleaseError, match="run_id"):
+        release_of({name: value for name, value in RELEASE.document().items() if name != "run_id"})
+
+
+def test_pins_are_in_a_fixed_order_and_found_by_name() -> None:
+    assert [table.name for table in RELEASE.tables] == ["death", "person"]
+    assert RELEASE.pin("omop", "person").version == 3
+    with pytest.raises(ReleaseError, match=r"no table omop\.visit_occurrence"):
+        RELEASE.pin("omop", "visit_occurrence")
+
+
+def test_the_id_is_made_of_run_date_and_inputs() -> None:
+    fingerprint = fingerprint_of({"deliveries": ["a", "b"], "run_date": date(2024, 1, 5)})
+    assert fingerprint == fingerprint_of({"run_date": date(2024, 1, 5), "deliveries": ["a", "b"]})
+    assert fingerprint != fingerprint_of({"run_date": date(2024, 1, 5), "deliveries": ["b", "a"]})
+    assert release_id_of(date(2024, 1, 5), fingerprint) == f"20240105-{fingerprint[:8]}"
+
+
+def test_older_and_missing_opt_out_lists_are_named() -> None:
+    older = RELEASE.model_copy(update={"opt_outs": {"national": date(2024, 1, 2)}})
+    assert earlier_opt_outs(older, than=RELEASE) == ["local", "national"]
+    assert earlier_opt_outs(RELEASE, than=older) == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ReleaseFolder:
+    folder = ReleaseFolder(tmp_path / "releases")
+    for release_id in ("20240105-a", "20240106-b"):
+        folder.write(release_id, {"release_id": release_id})
+        folder.point_at(release_id, action="publish", at="2024-01-06T01:00:00+00:00")
+    return folder
+
+
+def test_an_empty_folder_has_no_release(tmp_path: Path) -> None:
+    folder = ReleaseFolder(tmp_path / "nowhere")
+    assert (folder.ids(), folder.current(), folder.moves()) == ([], None, [])
+    with pytest.raises(ReleaseError, match="releases: none"):
+        folder.read("20240105-a")
+
+
+def test_the_pointer_names_the_last_one_and_keeps_its_moves(folder: ReleaseFolder) -> None:
+    folder.point_at("20240105-a", action="rollback", at="2024-01-06T02:00:00+00:00", reason="wrong map")
+    assert folder.current() == "20240105-a"
+    assert [(move["release_id"], move["action"]) for move in folder.moves()] == [
+        ("20240105-a", "publish"),
+        ("20240106-b", "publish"),
+        ("20240105-a", "rollback"),
+    ]
+
+
+def test_pointing_at_the_current_release_again_changes_nothing(folder: ReleaseFolder) -> None:
+    before = (folder.root / POINTER).read_bytes()
+    folder.point_at("20240106-b", action="publish", at="later")
+    assert (folder.root / POINTER).read_bytes() == before
+
+
+def test_the_pointer_never_names_a_release_that_is_not_there(folder: ReleaseFolder) -> None:
+    with pytest.raises(ReleaseError):
+        folder.point_at("20240107-c", action="publish", at="now")
+    assert folder.current() == "20240106-b"
+
+
+def test_a_release_is_immutable(folder: ReleaseFolder) -> None:
+    folder.write("20240105-a", {"release_id": "20240105-a", "changed": True})
+    assert "changed" not in folder.read("20240105-a")
+
+
+def test_a_write_that_is_cut_short_leaves_the_old_pointer(folder: ReleaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        folder.point_at("20240105-a", action="rollback", at="now")
+    assert folder.current() == "20240106-b"
+    assert sorted(path.name for path in folder.root.iterdir()) == ["20240105-a.json", "20240106-b.json", POINTER]
+
+
+def test_a_damaged_pointer_is_an_error_with_its_path(folder: ReleaseFolder) -> None:
+    (folder.root / POINTER).write_text("{")
+    with pytest.raises(ReleaseError, match="current: cannot be read"):
+        folder.current()
+
+
+def test_the_report_is_one_page_of_markdown() -> None:
+    page = markdown(
+        "Run r1",
+        {"release": "20240105-a", "people": 1000},
+        [
+            Section("Rows", [{"source": "gp", "rows": 1200}, {"source": "a|b", "rows": "*"}], note="A note."),
+            Section("Faults", []),
+        ],
+    )
+    assert page == (
+        "# Run r1\n\n- release: 20240105-a\n- people: 1,000\n\n## Rows\n\nA note.\n\n"
+        "| source | rows |\n| --- | ---: |\n| gp | 1,200 |\n| a\\|b | \\* |\n\n## Faults\n\nNone.\n"
+    )
