@@ -50,9 +50,8 @@ def organisation_table() -> pa.Table:
     """The trusts and their sites, delivered by each trust."""
     trusts = places.ACUTE_TRUSTS
     codes = [code for trust in trusts for code in (trust, *[trust + site for site in SITES])]
-    names = [
-        name for trust in TRUST_NAMES for name in (f"{trust} Hospitals NHS Trust", f"{trust} Infirmary", f"{trust} General Hospital")
-    ]
+    kinds = ("Hospitals NHS Trust", "Infirmary", "General Hospital")
+    names = [f"{trust} {kind}" for trust in TRUST_NAMES for kind in kinds]
     parents = [parent for trust in trusts for parent in ("", trust, trust)]
     count = len(codes)
     columns = {
