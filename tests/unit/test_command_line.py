@@ -46,22 +46,27 @@ def test_command_has_a_summary(module: str) -> None:
     assert cli.summary_of(module).endswith(".")
 
 
-@pytest.mark.parametrize("name", cli.command_modules())
-def test_command_runs_as_subcommand_module_and_script(name: str) -> None:
-    stem = name.replace("-", "_")
+@pytest.mark.parametrize("module", cli.command_modules().values())
+def test_command_can_be_started_as_a_script(module: str) -> None:
+    source = (PROJECT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    assert source.index("if not __package__:") < source.index("\nfrom jobs."), "the project's folder must come first"
+    assert source.endswith('if __name__ == "__main__":\n    start(app)\n')
+
+
+@pytest.mark.parametrize("process", [["-m", "jobs.cli", "key"], ["-m", "jobs.key"], ["jobs/key.py"]], ids=" ".join)
+def test_command_runs_as_subcommand_module_and_script(process: list[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": ""}
-    for process in (["-m", "jobs.cli", name], ["-m", f"jobs.{stem}"], [f"jobs/{stem}.py"]):
-        done = subprocess.run(
-            [sys.executable, *process, "--help"],
-            capture_output=True,
-            text=True,
-            cwd=PROJECT,
-            env=environment,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "--help" in done.stdout
+    done = subprocess.run(
+        [sys.executable, *process, "--help"],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "fingerprint" in done.stdout
 
 
 def test_version_is_shown() -> None:
