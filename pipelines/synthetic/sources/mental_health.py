@@ -302,7 +302,7 @@ def _contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     qualified = ~told & (rng.random(seen_count) < 0.05)
     found = np.where(~told & (rng.random(seen_count) < 0.3), rng.integers(0, len(FINDINGS), seen_count), -1)
     weighed = ~told & (rng.random(seen_count) < 0.15)
-    act = known(np.char.replace(contacts.number()[seen], "CC", "CA"))
+    act = known(replaced(contacts.number()[seen], "CC", "CA"))
     activity_columns = {
         "care_act_id": act,
         "care_contact_id": number.take(pa.array(seen)),
@@ -561,9 +561,9 @@ def _truth(world: World, drawn: Care) -> list[Truth]:
     diagnosed = referrals.received + np.timedelta64(5 * 86400, "s")
     source = "mental_health"
     return [
-        *truths(world, source, "visit_occurrence", in_stay, "25", stays.start, INPATIENT_VISIT),
+        *truths(world, source, "visit_occurrence", in_stay, "MHS501HospProvSpell", stays.start, INPATIENT_VISIT),
         *truths(world, source, "observation", in_stay, stays.legal_status, stays.start),
-        *truths(world, source, "visit_occurrence", in_contact, "5", contacts.at, OUTPATIENT_VISIT),
+        *truths(world, source, "visit_occurrence", in_contact, "MHS201CareContact", contacts.at, OUTPATIENT_VISIT),
         *truths(world, source, "procedure_occurrence", in_contact, THERAPIES[0], contacts.at),
         *truths(world, source, "observation", in_contact[scored], PHQ9, contacts.at[scored], PHQ9_CONCEPT),
         *truths(world, source, "condition_occurrence", referrals.person, icd10, diagnosed),
