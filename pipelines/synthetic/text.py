@@ -114,3 +114,8 @@ def spread(values: list[str] | np.ndarray, indices: np.ndarray) -> pa.Array:
     texts = pa.array([value or None for value in values], pa.string())
     at = pa.array(indices, pa.int64(), mask=np.asarray(indices) < 0)
     return texts.take(at)
+
+
+def replaced(texts: np.ndarray, old: str, new: str) -> np.ndarray:
+    """Texts with one part replaced; numpy itself cannot do this for no texts at all."""
+    return np.char.replace(texts, old, new) if len(texts) else texts

@@ -141,7 +141,7 @@ def _no_ids(count: int) -> dict[str, np.ndarray]:
 def _with_ids(timeline: Timeline) -> Timeline:
     """The timeline with a numbered id for each step that happens."""
     parts = {field.name: getattr(timeline, field.name) for field in fields(timeline)}
-    numbers = np.char.zfill(np.arange(1, len(timeline.person) + 1).astype("U8"), 8)
+    numbers = np.char.mod("%08d", np.arange(1, len(timeline.person) + 1))
     steps = {
         "call_id": ("CD", "call_at"),
         "epcr_id": ("EP", "scene_at"),

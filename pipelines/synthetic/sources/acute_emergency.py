@@ -96,7 +96,7 @@ def draw_attendances(world: World, spells: Spells) -> Attendances:
     arrival = at_hours(rng, day_between(rng, earliest, latest), 0, 23)
     minor = rng.integers(0, len(MINOR), len(walk_in))
     _, complaints, diagnoses = (np.array(column) for column in zip(*MINOR, strict=True))
-    numbers = np.char.add("AW", np.char.zfill(np.arange(1, len(walk_in) + 1).astype("U8"), 8))
+    numbers = np.char.add("AW", np.char.mod("%08d", np.arange(1, len(walk_in) + 1)))
     kind = timeline.kind[at]
     return Attendances(
         person=np.concatenate([timeline.person[at], walk_in]),

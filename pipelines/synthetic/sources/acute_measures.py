@@ -118,7 +118,7 @@ def draw_requests(world: World, spells: Spells, attendances: Attendances, appoin
     told = is_told(world, attendances.person)
     emergency = np.flatnonzero(told | (rng.random(len(told)) < EMERGENCY_TEST_SHARE))
     clinic = np.flatnonzero(appointments.was_seen & (rng.random(len(appointments.person)) < OUTPATIENT_TEST_SHARE))
-    identifiers = np.char.add("OA", np.char.zfill((clinic + 1).astype("U8"), 8))
+    identifiers = np.char.add("OA", np.char.mod("%08d", (clinic + 1)))
     seen = Encounters(
         appointments.person[clinic],
         identifiers,

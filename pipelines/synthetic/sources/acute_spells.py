@@ -183,4 +183,4 @@ def _last_days(world: World) -> Spells:
 
 
 def _numbers(prefix: str, count: int) -> np.ndarray:
-    return np.char.add(prefix, np.char.zfill(np.arange(1, count + 1).astype("U8"), 8))
+    return np.char.add(prefix, np.char.mod("%08d", np.arange(1, count + 1)))

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.synthetic.population import SourceData, Story, Truth, World
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same, yes_no
-from pipelines.synthetic.text import date_text, numbered, pick, spread
+from pipelines.synthetic.text import date_text, numbered, pick, replaced, spread
 
 FORM = "dd/MM/yyyy HH:mm:ss"
 NOT_YET = np.datetime64("NaT", "s")
@@ -159,7 +159,7 @@ def draw_contacts(world: World) -> Contacts:
     recent = (people.death_date > world.first_day) & (people.death_date <= world.last_day)
     dead = np.flatnonzero(recent & (people.story == Story.ORDINARY) & (rng.random(world.n) < ARREST_SHARE))
     call_at = people.death_date[dead].astype("datetime64[s]") + rng.integers(0, 22 * 3600, len(dead))
-    number = np.char.zfill(np.arange(len(dead)).astype("U8"), 8)
+    number = np.char.mod("%08d", np.arange(len(dead)))
     arrests = Contacts(
         dead,
         np.full(len(dead), NAMES.index("arrest")),
@@ -180,7 +180,7 @@ def draw_contacts(world: World) -> Contacts:
         companion[fit],
         np.full(int(fit.sum()), NAMES.index("fall")),
         beside.call_id,
-        np.char.replace(beside.epcr_id, "EP", "ES"),
+        replaced(beside.epcr_id, "EP", "ES"),
         beside.call_at,
         beside.scene_at,
         np.full(int(fit.sum()), NOT_YET),
@@ -209,7 +209,7 @@ def incident_table(world: World, contacts: Contacts) -> pa.Table:
     conveyed = ~np.isnat(contacts.arrive_at)
     columns: dict[str, pa.Array | None] = {
         "call_id": known(contacts.call_id),
-        "incident_number": known(np.char.replace(contacts.call_id, "C", "N")),
+        "incident_number": known(replaced(contacts.call_id, "C", "N")),
         "call_date": date_text(contacts.call_at, "dd/MM/yyyy"),
         "call_origin": pick(rng, ["999", "111", "HCP"], count, [85, 12, 3]),
         "call_connect_ts": date_text(contacts.call_at, FORM),
@@ -273,7 +273,7 @@ def contact_table(world: World, contacts: Contacts) -> pa.Table:
     columns: dict[str, pa.Array | None] = {
         "epcr_id": known(contacts.epcr_id),
         "call_id": known(contacts.call_id),
-        "incident_number": known(np.char.replace(contacts.call_id, "C", "N")),
+        "incident_number": known(replaced(contacts.call_id, "C", "N")),
         "response_id": same("R1", count),
         "nhs_number": spread(people.nhs_number, person),
         "local_patient_id": spread(people.ambulance_id, person),
