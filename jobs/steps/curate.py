@@ -10,20 +10,21 @@ from pyspark.sql import functions as F
 from jobs.settings import Unverifiable
 from jobs.steps.context import RunContext
 from pipelines.bronze.register import Registered, Standing, standing_files
-from pipelines.columns.ids import COLLISIONS_SCHEMA
+from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, without_collisions
 from pipelines.contracts.source import Via
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.io.opt_outs import OptOutFiles
 from pipelines.io.tables import Zone
 from pipelines.quality.ledger import Disposition, LedgerRow, Stage
 from pipelines.silver.fates import child_fates, direct_fates, orphan_fates, reference_fates, shared_fates, shared_key
-from pipelines.silver.linkage import LINK_SCHEMA, identities_in, link_people
+from pipelines.silver.linkage import LINK_SCHEMA, identities_in, linked_identities
 from pipelines.silver.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
 from pipelines.silver.rows import silver_rows
 from pipelines.silver.type_one import people_with_type_one, type_one_codes
 from pipelines.silver.versions import DIRECT_VERSION_SCHEMA, FATE_SCHEMA, FILE_SCHEMA, EntityOf, version_rows
 
-LINK, PERSON, COLLISION = "link", "person", "person_collision"
+IDENTITY, LINK, PERSON, COLLISION = "identity", "link", "person", "person_collision"
+PERSON_ID = ("person_id", ("person_key",))
 
 Files = dict[tuple[str, str], DataFrame]
 
@@ -101,9 +102,12 @@ def _link(run: RunContext, entities: list[EntityOf]) -> None:
         for entity in entities
         if entity.spec.subject.direct
     ]
-    links, collisions = link_people(reduce(DataFrame.unionByName, stated), run.pads)
-    run.store.overwrite(links, Zone.LINKAGE, LINK, LINK_SCHEMA)
-    run.store.overwrite(collisions, Zone.LINKAGE, COLLISION, COLLISIONS_SCHEMA)
+    store = run.store
+    store.overwrite(linked_identities(reduce(DataFrame.unionByName, stated), run.pads), Zone.LINKAGE, IDENTITY, LINK_SCHEMA)
+    linked = store.read(Zone.LINKAGE, IDENTITY)
+    store.overwrite(find_collisions(linked, *PERSON_ID), Zone.LINKAGE, COLLISION, COLLISIONS_SCHEMA)
+    unique = without_collisions(linked, *PERSON_ID, store.read(Zone.LINKAGE, COLLISION))
+    store.overwrite(unique, Zone.LINKAGE, LINK, LINK_SCHEMA)
 
 
 def _lists(run: RunContext, lists: OptOutFiles) -> OptOutLists:

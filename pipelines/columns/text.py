@@ -8,13 +8,15 @@ from pyspark.sql import functions as F
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
 """What providers write for nothing, compared in upper case after trimming."""
 
+BLANKS = " \t\r\n\u00a0"
+
 CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' \\-)]{1,200}$"
 """What a code or list value may look like; anything else (an address sign, a line break, accented text) is no code."""
 
 
 def trimmed(value: Column) -> Column:
     """The value without outer blanks (tabs, line ends and no-break spaces included); null where it stands for nothing."""
-    bare = F.regexp_replace(value, "^[ \\t\\r\\n\\u00a0]+|[ \\t\\r\\n\\u00a0]+$", "")
+    bare = F.btrim(value, F.lit(BLANKS))
     return F.when(~F.upper(bare).isin(*NULL_TEXTS), bare)
 
 

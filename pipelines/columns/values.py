@@ -11,51 +11,56 @@ from pipelines.contracts.source import ColumnType
 DEFAULT_DATES = ("1582-10-15", "1800-01-01", "1801-01-01", "1899-12-30", "1900-01-01", "9999-12-31")
 """Dates that systems write where they have none."""
 
-DATE_FORMS = (
-    ("^[0-9]{4}-[0-9]{2}-[0-9]{2}", 10, "yyyy-MM-dd"),
-    ("^[0-9]{8}", 8, "yyyyMMdd"),
-    ("^[0-9]{2}/[0-9]{2}/[0-9]{4}", 10, "dd/MM/yyyy"),
-    ("^[0-9]{2}-[A-Za-z]{3}-[0-9]{4}", 11, "dd-MMM-yyyy"),
-    ("^[0-9]{2} [A-Za-z]{3} [0-9]{4}", 11, "dd MMM yyyy"),
-)
-"""How a date may open a text: pattern, length, format."""
-
-TIME_PATTERN = "([0-9]{2}):?([0-9]{2})(:?([0-9]{2}))?([.][0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?$"
+_MONTHS = {name: f"{place:02}" for place, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), 1)}
+_DAY = "([0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}[/ -][A-Za-z]{3}[/ -][0-9]{4}|[0-9]{2}/[0-9]{2}/[0-9]{4})"
+_TIME = "([0-9]{2}):?([0-9]{2}):?([0-9]{2})?([.][0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 
 
-def _month_in_title_case(text: Column) -> Column:
-    return F.concat(F.substring(text, 1, 3), F.upper(F.substring(text, 4, 1)), F.lower(F.substring(text, 5, 100)))
+def _month_number(name: Column) -> Column:
+    numbers = F.create_map(*[F.lit(one) for pair in _MONTHS.items() for one in pair])
+    return F.try_element_at(numbers, F.upper(name))
+
+
+def _iso_day(text: Column) -> Column:
+    """The day a text opens with, as `yyyy-MM-dd`, whether or not there is such a day; null for default dates."""
+
+    def part(start: int, length: int) -> Column:
+        return F.substring(text, start, length)
+
+    iso = (
+        F.when(text.rlike("^[0-9]{4}-[0-9]{2}-[0-9]{2}"), part(1, 10))
+        .when(text.rlike("^[0-9]{8}"), F.concat_ws("-", part(1, 4), part(5, 2), part(7, 2)))
+        .when(text.rlike("^[0-9]{2}/[0-9]{2}/[0-9]{4}"), F.concat_ws("-", part(7, 4), part(4, 2), part(1, 2)))
+        .when(
+            text.rlike("^[0-9]{2}[ -][A-Za-z]{3}[ -][0-9]{4}"),
+            F.concat(part(8, 4), F.lit("-"), _month_number(part(4, 3)), F.lit("-"), part(1, 2)),
+        )
+    )
+    return F.when(~iso.isin(*DEFAULT_DATES), iso)
 
 
 def date_in(text: Column) -> Column:
-    """The date a trimmed text opens with, in any of DATE_FORMS; null for default dates."""
-    found: Column = F.lit(None).cast("date")
-    for pattern, length, form in reversed(DATE_FORMS):
-        part = F.substring(text, 1, length)
-        part = _month_in_title_case(part) if "MMM" in form else part
-        found = F.when(text.rlike(pattern), F.try_to_timestamp(part, F.lit(form)).cast("date")).otherwise(found)
-    return F.when(~F.date_format(found, "yyyy-MM-dd").isin(*DEFAULT_DATES), found)
+    """The date a trimmed text opens with: yyyy-MM-dd, yyyyMMdd, dd/MM/yyyy, dd-MMM-yyyy or dd MMM yyyy."""
+    return _iso_day(text).try_cast("date")
 
 
 def time_in(text: Column) -> Column:
-    """The time a trimmed text ends with, as `HH:mm:ss`; an offset is dropped, for the clock on the wall is meant."""
+    """The time of a trimmed text as `HH:mm:ss`; an offset is dropped, for the clock on the wall is meant."""
     bare = F.regexp_replace(text, "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]", "")
-    pattern = f"^{TIME_PATTERN}"
-    hour, minute, second = (F.regexp_extract(bare, pattern, group) for group in (1, 2, 4))
-    second = F.when(second == "", F.lit("00")).otherwise(second)
-    is_time = bare.rlike(pattern) & (hour <= "23") & (minute <= "59") & (second <= "59")
-    return F.when(is_time, F.concat_ws(":", hour, minute, second))
+    return _clock(bare, f"^{_TIME}$", 1)
+
+
+def _clock(text: Column, pattern: str, group: int) -> Column:
+    hour, minute, second = (F.regexp_extract(text, pattern, group + place) for place in range(3))
+    whole = F.concat_ws(":", hour, minute, F.when(second == "", F.lit("00")).otherwise(second))
+    return F.when(whole.rlike("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"), whole)
 
 
 def timestamp_in(text: Column) -> Column:
     """Date and time of a trimmed text; midnight where it holds a date alone."""
-    day = date_in(text)
-    tail = F.regexp_extract(text, f"[T ]?{TIME_PATTERN}", 0)
-    has_time = text.rlike(f"^([0-9]{{8}}|.{{10,11}}[T ]){TIME_PATTERN}") | text.rlike(f"^[0-9]{{8}}[T ]{TIME_PATTERN}")
-    time = F.when(has_time, time_in(F.regexp_replace(tail, "^[T ]", "")))
-    text_of_day = F.date_format(day, "yyyy-MM-dd")
-    whole = F.concat_ws(" ", text_of_day, F.coalesce(time, F.lit("00:00:00")))
-    return F.when(day.isNotNull() & (time.isNotNull() | ~has_time), F.try_to_timestamp(whole, F.lit("yyyy-MM-dd HH:mm:ss")))
+    day_alone = text.rlike(f"^{_DAY}$")
+    clock = F.when(day_alone, F.lit("00:00:00")).otherwise(_clock(text, f"^{_DAY}[T ]?{_TIME}$", 2))
+    return F.try_to_timestamp(F.concat(_iso_day(text), F.lit(" "), clock), F.lit("yyyy-MM-dd HH:mm:ss"))
 
 
 def integer_in(text: Column) -> Column:

@@ -8,7 +8,6 @@ belongs to the range of the environment: the 999 test range outside production, 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.ids import resolve_collisions
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of
 from pipelines.columns.nhs_number import NEVER_LINKED_STATUSES, digits_of, is_in_test_range, is_valid
 
@@ -63,29 +62,28 @@ def identity_columns(source: str, production: bool) -> list[Column]:
     ]
 
 
-def link_people(identities: DataFrame, pads: Pads) -> tuple[DataFrame, DataFrame]:
-    """One row per identity with its person (LINK_SCHEMA), and the id collisions that were resolved on the way.
+def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
+    """One row per identity with its person (LINK_SCHEMA).
 
-    Identities without a number and without a local identifier name nobody and are left out.
+    Identities without a number and without a local identifier name nobody and are left out. `person_id` is the hash of the
+    person's key: ids that meet are told apart by `pipelines.columns.ids`.
     """
     stated = identities.where((F.col("nhs_number") != "") | (F.col("local_id") != "")).distinct()
     place = ("_source", "_provider", "local_id")
     numbered = stated.where((F.col("nhs_number") != "") & (F.col("local_id") != ""))
     by_local_id = numbered.groupBy(*place).agg(F.min("nhs_number").alias("_least"), F.max("nhs_number").alias("_greatest"))
     found = stated.join(by_local_id, on=list(place), how="left")
-    is_single = F.col("_least") == F.col("_greatest")
-    linked = F.when(F.col("nhs_number") != "", F.col("nhs_number")).when(is_single, F.col("_least")).otherwise(F.lit(""))
+    has_number = F.col("nhs_number") != ""
+    has_one_elsewhere = F.col("_least") == F.col("_greatest")
+    linked = F.when(has_number, F.col("nhs_number")).when(has_one_elsewhere, F.col("_least")).otherwise(F.lit(""))
     method = (
-        F.when(F.col("nhs_number") != "", F.lit("nhs_number"))
-        .when(is_single, F.lit("nhs_number_of_local_id"))
+        F.when(has_number, F.lit("nhs_number"))
+        .when(has_one_elsewhere, F.lit("nhs_number_of_local_id"))
         .otherwise(F.lit("local_id"))
     )
-    with_number = found.withColumns({"linked_number": linked, "method": method})
     by_number = message_of([F.lit("nhs"), F.col("linked_number")])
     by_local = message_of([F.lit("local"), *[F.col(name) for name in place]])
     message = F.when(F.col("linked_number") != "", by_number).otherwise(by_local)
-    keyed = pads.without(pads.joined_to(with_number).withColumn("person_key", hmac_hex(message, "person")))
-    people = keyed.select("person_key").distinct().withColumn("person_id", id_of(F.col("person_key")))
-    unique, collisions = resolve_collisions(people, id_column="person_id", key_columns=("person_key",))
-    linked_people = keyed.join(unique, on="person_key", how="inner")
-    return linked_people.select(*LINK_SCHEMA), collisions
+    with_number = pads.joined_to(found.withColumns({"linked_number": linked, "method": method}))
+    keyed = with_number.withColumn("person_key", hmac_hex(message, "person"))
+    return keyed.withColumn("person_id", id_of(F.col("person_key"))).select(*LINK_SCHEMA)
