@@ -22,6 +22,10 @@ DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTA
 """DuckDB type of each Spark type; text keeps the length that the CDM gives it."""
 
 
+_QUESTIONS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+"""SHOW and DESCRIBE are read as a SELECT."""
+
+
 @dataclass(frozen=True, slots=True)
 class PinnedTable:
     """Where a released table lies and which version of it was released."""
@@ -80,9 +84,15 @@ def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable])
 
 
 def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """The names of the columns and the rows, fetched as they are used. Raises ReleaseError for SQL that cannot be run."""
+    """The names of the columns and the rows, fetched as they are used.
+
+    Raises ReleaseError for SQL that cannot be run, and for anything but one question (SELECT, SHOW, DESCRIBE, EXPLAIN).
+    """
     try:
-        connection.execute(sql)
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type not in _QUESTIONS:
+            raise ReleaseError("the query cannot be run: give one SELECT; a release cannot be changed")
+        connection.execute(statements[0])
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException) as error:
         raise ReleaseError(f"the query cannot be run: {error}") from error
     except duckdb.Error as error:
@@ -135,8 +145,7 @@ def _literal(text: str) -> str:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
-    found = connection.table(name).aggregate("count(*)").fetchone()
-    return int(found[0]) if found else 0
+    return int(connection.table(name).aggregate("count(*)").fetchall()[0][0])
 
 
 def read_records(path: str, columns: Mapping[str, str], column: str = "", value: str = "") -> list[dict[str, Any]]:

@@ -1,0 +1,303 @@
+"""Releases of real Delta tables: published, queried, listed, rolled back and reported on by the commands."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from typer.testing import CliRunner, Result
+
+from jobs import publish, query, releases, report, rollback, status
+from jobs.console import console
+from jobs.settings import Settings, load_settings
+from jobs.steps.published import chosen_release, release_folder
+from pipelines.contracts.cdm import PROVENANCE_COLUMNS, cdm_tables, delta_schema
+from pipelines.errors import ConfigError, ReleaseError
+from pipelines.io.tables import TableStore, Zone
+from pipelines.quality.checks import Check, Rule
+from pipelines.quality.checks import Zone as Checked
+from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, judge
+from pipelines.quality.ledger import LEDGER_SCHEMA, LEDGER_TABLE, Disposition, LedgerRow, Stage
+from pipelines.quality.measure import Measured
+from pipelines.release.release import Code, Extract, Gates, Release, pins
+
+CDM = cdm_tables("5.4")
+FIRST, SECOND = "20240105-aaaaaaaa", "20240106-bbbbbbbb"
+
+
+def frame(session: SparkSession, schema: dict[str, str], rows: list[dict[str, object]]) -> DataFrame:
+    ddl = ", ".join(f"`{name}` {kind}" for name, kind in schema.items())
+    return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], ddl)
+
+
+def visits(*numbers: int) -> list[dict[str, object]]:
+    return [
+        {
+            "visit_occurrence_id": number,
+            "person_id": 11,
+            "visit_concept_id": 9201,
+            "visit_start_date": date(2024, 7, 1),
+            "visit_start_datetime": datetime(2024, 7, 1, 12, 30),
+            "visit_end_date": date(2024, 7, 2),
+            "visit_type_concept_id": 32817,
+            "_source": "acute",
+            "_rule": "acute_spell",
+            "_row_key": "ab",
+        }
+        for number in numbers
+    ]
+
+
+PERSON = {"person_id": 11, "gender_concept_id": 8507, "year_of_birth": 1950, "race_concept_id": 0, "ethnicity_concept_id": 0}
+CONCEPT = {
+    "concept_id": 9201,
+    "concept_name": "Inpatient Visit",
+    "domain_id": "Visit",
+    "vocabulary_id": "Visit",
+    "concept_class_id": "Visit",
+    "standard_concept": "S",
+    "concept_code": "IP",
+    "valid_start_date": date(1970, 1, 1),
+    "valid_end_date": date(2099, 12, 31),
+}
+LEDGER = [
+    LedgerRow("r2", Stage.CURATE, "gp", "patient", Disposition.DELIVERED, 1203),
+    LedgerRow("r2", Stage.CURATE, "gp", "patient", Disposition.CURRENT, 1100),
+    LedgerRow("r2", Stage.CURATE, "gp", "patient", Disposition.OPTED_OUT, 100, reason="national"),
+    LedgerRow("r2", Stage.CURATE, "gp", "patient", Disposition.OPTED_OUT, 3, reason="objection"),
+    LedgerRow("r2", Stage.CODE, "gp", "patient", Disposition.CODED, 100, rule="gp_condition"),
+    LedgerRow("r2", Stage.CODE, "gp", "patient", Disposition.STANDARD, 90, rule="gp_condition"),
+    LedgerRow("r2", Stage.CODE, "gp", "patient", Disposition.UNKNOWN, 10, rule="gp_condition"),
+]
+
+
+@dataclass(frozen=True)
+class Released:
+    """A folder with two releases, the second one current."""
+
+    settings: Settings
+    options: tuple[str, ...]
+    store: TableStore
+
+
+@pytest.fixture
+def released(sail: SparkSession, tmp_path: Path) -> Released:
+    options = tuple(
+        option
+        for name in ("landing", "restricted", "deidentified")
+        for option in ("--set", f"storage.{name}={tmp_path / name}")
+    )
+    settings = load_settings("test", overrides=options[1::2])
+    store = TableStore(sail, Path(settings.storage.restricted), Path(settings.storage.deidentified))
+    write_release(store, settings, FIRST, visits(21), {"national": date(2024, 1, 4)})
+    write_release(store, settings, SECOND, visits(21, 22), {"national": date(2024, 1, 5)})
+    store.replace_slice(
+        frame(sail, LEDGER_SCHEMA, [row.record() for row in LEDGER]), Zone.LEDGER, LEDGER_TABLE, LEDGER_SCHEMA, "run_id", "r2"
+    )
+    gates = judge([Measured(Check(Checked.OMOP, "person", Rule.UNIQUE, "person_id"), 1, 0)])
+    store.replace_slice(frame(sail, GATE_SCHEMA, gates.records("r2")), Zone.LEDGER, GATE_TABLE, GATE_SCHEMA, "run_id", "r2")
+    return Released(settings, ("--env", "test", *options), store)
+
+
+def write_release(
+    store: TableStore, settings: Settings, release_id: str, visit_rows: list[dict[str, object]], opt_outs: dict[str, date]
+) -> None:
+    contents = {"person": [PERSON], "visit_occurrence": visit_rows}
+    versions = []
+    for name, rows in contents.items():
+        schema = delta_schema(CDM[name])
+        store.overwrite(frame(store.session, schema, rows), Zone.OMOP, name, schema)
+        versions.append(("omop", name, store.version(Zone.OMOP, name), len(rows)))
+    store.overwrite(frame(store.session, CDM["concept"].schema, [CONCEPT]), Zone.VOCABULARY, "concept", CDM["concept"].schema)
+    versions.append(("vocabulary", "concept", store.version(Zone.VOCABULARY, "concept"), 1))
+    release = Release(
+        release_id=release_id,
+        run_id="r1" if release_id == FIRST else "r2",
+        run_date=date(2024, 1, 5),
+        cdm_version="5.4",
+        vocabulary_version="demo",
+        code=Code(version="0.1.0"),
+        configuration="c" * 64,
+        key_id="k",
+        extracts=(Extract(source="gp", provider="P1", extract_date=date(2024, 1, 4)),),
+        opt_outs=opt_outs,
+        input_fingerprint="f" * 64,
+        gates=Gates(checks=1, failed=0, warnings=0),
+        tables=pins(versions),
+    )
+    folder = release_folder(settings)
+    folder.write(release_id, release.document())
+    folder.point_at(release_id, action="publish", at="2024-01-06T00:00:00+00:00")
+
+
+@pytest.fixture
+def run(released: Released, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.setattr(console, "json_lines", False)
+
+    def invoke(module: object, *arguments: str) -> Result:
+        monkeypatch.setattr(console, "out", output := io.StringIO())
+        monkeypatch.setattr(console, "err", output)
+        result = CliRunner().invoke(module.app, [*arguments, *released.options])  # type: ignore[attr-defined]
+        result.said = output.getvalue()  # type: ignore[attr-defined]
+        return result
+
+    return invoke
+
+
+def test_publish_writes_every_table_of_the_cdm_and_its_columns_only(run: Callable[..., Result], tmp_path: Path) -> None:
+    target = tmp_path / "out" / "cdm.duckdb"
+    assert run(publish, "--to", f"duckdb:{target}").exit_code == 0
+    with duckdb.connect(str(target), read_only=True) as db:
+        found = db.execute("select table_name, column_name, data_type, is_nullable from information_schema.columns").fetchall()
+        types = {"bigint": "BIGINT", "string": "VARCHAR", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
+        expected = {
+            (table.name, column.name, types[column.type], "YES" if column.nullable else "NO")
+            for table in CDM.values()
+            for column in table.columns
+        }
+        assert set(found) == expected
+        assert not {column for _, column, *_ in found} & set(PROVENANCE_COLUMNS)
+        rows = db.execute("select visit_occurrence_id, visit_start_date, visit_start_datetime from visit_occurrence order by 1")
+        assert rows.fetchall() == [(n, date(2024, 7, 1), datetime(2024, 7, 1, 12, 30)) for n in (21, 22)]
+        assert db.execute("select concept_name from concept").fetchall() == [("Inpatient Visit",)]
+        assert db.execute("select count(*) from measurement").fetchone() == (0,)
+        comment = db.execute("select comment from duckdb_tables() where table_name = 'cdm_source'").fetchone()
+        assert comment == (f"nhs-omop release {SECOND}",)
+
+
+def test_publish_of_an_earlier_release_reads_its_pinned_versions(run: Callable[..., Result], tmp_path: Path) -> None:
+    target = tmp_path / "cdm.duckdb"
+    assert run(publish, "--to", f"duckdb:{target}", "--release", FIRST).exit_code == 0
+    with duckdb.connect(str(target), read_only=True) as db:
+        assert db.execute("select visit_occurrence_id from visit_occurrence").fetchall() == [(21,)]
+
+
+def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: Callable[..., Result], tmp_path: Path) -> None:
+    target = tmp_path / "cdm.duckdb"
+    run(publish, "--to", f"duckdb:{target}")
+    before = target.read_bytes()
+    for data in Path(released.store.path(Zone.OMOP, "visit_occurrence")).glob("*.parquet"):
+        data.unlink()
+    assert run(publish, "--to", f"duckdb:{target}").exit_code != 0
+    assert target.read_bytes() == before
+    assert [path.name for path in tmp_path.glob(".cdm*")] == []
+
+
+@pytest.mark.parametrize("text", ["cdm.duckdb", "parquet:out", "duckdb:"])
+def test_publish_to_an_unknown_place_says_what_is_expected(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected duckdb:PATH"):
+        publish.target_of(text)
+
+
+def test_the_times_of_a_publication_do_not_depend_on_the_zone_of_the_machine(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "cdm.duckdb"
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/London")
+        time.tzset()
+        run(publish, "--to", f"duckdb:{target}")
+    time.tzset()
+    with duckdb.connect(str(target), read_only=True) as db:
+        assert db.execute("select distinct visit_start_datetime from visit_occurrence").fetchall() == [
+            (datetime(2024, 7, 1, 12, 30),)
+        ]
+
+
+SQL = "select person_id, count(*) as visits from visit_occurrence join person using (person_id) group by 1"
+
+
+def test_query_answers_from_the_current_release(run: Callable[..., Result]) -> None:
+    result = run(query, SQL)
+    assert result.exit_code == 0
+    assert SECOND in result.said  # type: ignore[attr-defined]
+
+
+def test_query_answers_from_an_earlier_release_as_csv_and_json(run: Callable[..., Result]) -> None:
+    rows = list(csv.reader(io.StringIO(run(query, SQL, "--release", FIRST, "--format", "csv").stdout)))
+    assert rows == [["person_id", "visits"], ["11", "1"]]
+    assert json.loads(run(query, SQL, "--format", "json").stdout) == {"person_id": 11, "visits": 2}
+
+
+def test_query_shows_the_columns_of_the_cdm_only(run: Callable[..., Result]) -> None:
+    rows = list(csv.reader(io.StringIO(run(query, "select * from visit_occurrence", "--format", "csv").stdout)))
+    assert rows[0] == list(CDM["visit_occurrence"].schema)
+
+
+def test_query_knows_the_tables_that_have_no_rows(run: Callable[..., Result]) -> None:
+    assert run(query, "select count(*) from note_nlp", "--format", "csv").stdout.splitlines() == ["count_star()", "0"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "insert into person select * from person",
+        "drop view person",
+        "copy person to '/tmp/person.csv'",
+        "select * from read_csv('/etc/passwd')",
+        "attach '/tmp/other.duckdb'",
+        "set enable_external_access = true",
+        "select nothing from person",
+        "selec 1",
+    ],
+)
+def test_query_refuses_what_is_not_a_question_to_the_release(run: Callable[..., Result], sql: str) -> None:
+    result = run(query, sql)
+    assert isinstance(result.exception, ReleaseError)
+
+
+def test_releases_lists_them_and_marks_the_current_one(run: Callable[..., Result]) -> None:
+    said = run(releases).said  # type: ignore[attr-defined]
+    assert FIRST in said
+    assert SECOND in said
+    assert "yes" in said
+
+
+def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run: Callable[..., Result]) -> None:
+    refused = run(rollback, "--reason", "a wrong map")
+    assert isinstance(refused.exception, ReleaseError)
+    assert "national" in str(refused.exception)
+    assert chosen_release(released.settings).release_id == SECOND
+    assert run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs").exit_code == 0
+    assert chosen_release(released.settings).release_id == FIRST
+    last = release_folder(released.settings).moves()[-1]
+    assert (last["action"], last["reason"]) == ("rollback", "a wrong map")
+
+
+def test_rollback_needs_a_release_to_go_back_to(run: Callable[..., Result]) -> None:
+    run(rollback, "--reason", "r", "--accept-older-opt-outs")
+    result = run(rollback, "--reason", "r", "--accept-older-opt-outs")
+    assert isinstance(result.exception, ReleaseError)
+    assert "no release before" in str(result.exception)
+
+
+def test_status_says_what_is_current_and_how_the_last_run_ended(run: Callable[..., Result]) -> None:
+    said = run(status).said  # type: ignore[attr-defined]
+    assert SECOND in said
+    assert "all gates passed" in said
+
+
+def test_report_hides_small_numbers_on_the_screen_and_in_the_file(run: Callable[..., Result], tmp_path: Path) -> None:
+    page = tmp_path / "report.md"
+    result = run(report, "--out", str(page))
+    assert result.exit_code == 0
+    text = page.read_text(encoding="utf-8")
+    assert "| gp | 1,203 | 1,100 |" in text
+    assert "| national | \\* | \\* |" in text
+    assert "| objection | \\* | \\* |" in text
+    assert "| gp | 100 | 90 | 0 | 10 | 90.0% |" in text
+    assert f"release: {SECOND}" in text
+
+
+def test_without_a_release_the_commands_say_how_to_make_one(tmp_path: Path) -> None:
+    places = ("landing", "restricted", "deidentified")
+    empty = load_settings("test", overrides=[f"storage.{name}={tmp_path / name}" for name in places])
+    with pytest.raises(ReleaseError, match="nhs-omop run makes one"):
+        chosen_release(empty)
