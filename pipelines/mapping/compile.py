@@ -69,7 +69,7 @@ def kept_rows(
     if persons is not None:
         frame = frame.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
-    values = provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")} | fields
+    values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
     return frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
 
 
@@ -170,7 +170,8 @@ def _filled(rule: Rule, contract: SourceContract) -> dict[str, Column]:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
     if "key" in schema:
         filled.setdefault("key", F.col("row_key"))
-    return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in schema.items()}
+    wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE}
+    return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
 
 
 def _double_columns(rule: Rule, contract: SourceContract) -> set[str]:
@@ -231,8 +232,10 @@ def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
 
 
 def _normalised(code: Code) -> Column:
-    """The code in the form of its vocabulary; null where there is none or its vocabulary is not known."""
+    """The code in the form of its vocabulary; null where there is none, its vocabulary is not known or it is no candidate."""
     raw = _delivered(code)
+    if code.pattern is not None:
+        raw = F.when(F.trim(raw).rlike(code.pattern), raw)
     if isinstance(code.vocabulary, str):
         return normalise(code.vocabulary, raw)
     vocabulary = _vocabulary(code.vocabulary)

@@ -121,11 +121,16 @@ class VocabularyBy(Frozen):
 
 
 class Code(Frozen):
-    """One candidate for a concept: the code in `column`, or the fixed `code`, in a vocabulary."""
+    """One candidate for a concept: the code in `column`, or the fixed `code`, in a vocabulary.
+
+    With `pattern` (a regular expression of the subset that all engines share) only codes that match it are a candidate: one
+    delivered column may hold codes of several vocabularies.
+    """
 
     column: str | None = None
     code: str | None = None
     vocabulary: str | VocabularyBy
+    pattern: str | None = None
 
     @model_validator(mode="after")
     def one_origin(self) -> Self:
@@ -175,7 +180,8 @@ class FieldRule(Frozen):
 class Condition(Frozen):
     """A row is kept when the condition holds, else it is counted under `reason`.
 
-    `in`: value in the list (an empty value is not). `not_in`: value not in the list (an empty value passes).
+    `in`: value in the list (an empty value is not). `not_in`: value not in the list (an empty value passes). Values are
+    compared as text, trimmed and without regard to case; dates as `2026-01-31`, booleans as `true`.
     `present`: value is there (true) or is not (false).
     """
 

@@ -8,11 +8,12 @@ compute the same frame again and again.
 2. `map_rows`: the rows of visits, details, deaths, registrations, staff and organisations, and the stem, which has one row
    per source event; with them the count of silver rows by rule and reason.
 3. `resolve_codes`: the codes in use, what the vocabulary says about them, the routes of events, the codes nobody can map.
-4. `build_people_and_places`: persons over all sources; locations, care sites, providers; deaths.
-5. `build_visits`: spells, attendances and contacts with their ends, and which led to which.
-6. `build_events`: the stem into the table of each event's standard concept.
-7. `build_periods`: when each person is observed.
-8. `describe`: the source of the database, the tables that stay empty, the ledger.
+4. `build_persons_and_visits`: one record a person over all sources; spells, attendances and contacts with their ends.
+5. `build_places`: the locations, care sites and staff that these refer to.
+6. `build_people_tables`: persons, deaths, visits (and which led to which) and their details.
+7. `build_events`: the stem into the table of each event's standard concept.
+8. `build_periods`: when each person is observed.
+9. `describe`: the source of the database, the tables that stay empty, the ledger.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -121,8 +122,9 @@ def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield from map_people(inputs, read)
     yield from map_rows(inputs, read)
     yield from resolve_codes(inputs, read)
-    yield from build_people_and_places(inputs, read)
-    yield from build_visits(inputs, read)
+    yield from build_persons_and_visits(inputs, read)
+    yield from build_places(inputs, read)
+    yield from build_people_tables(inputs, read)
     yield from build_events(inputs, read)
     yield from build_periods(inputs, read)
     yield from describe(inputs, read)
@@ -156,27 +158,11 @@ def resolve_codes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
 
 
-def build_people_and_places(inputs: MapInputs, read: Read) -> Iterator[Output]:
-    """`persons`; location, care_site, provider, person and death."""
-    meanings, order = read(Zone.STEM, "meanings"), inputs.source_priority
-    yield _stem("persons", persons(_read_rows(read, Target.PERSON), meanings, order), PERSONS_SCHEMA)
-    merged, site_rows = read(Zone.STEM, "persons"), _read_rows(read, Target.CARE_SITE)
-    yield _omop(inputs, "location", location((merged, site_rows), inputs.table("location")))
-    locations = read(Zone.OMOP, "location")
-    referring = [merged, *[_read_rows(read, target) for target in (Target.VISIT, Target.VISIT_DETAIL, Target.PROVIDER)]]
-    sites = described_sites(site_rows, order)
-    yield _omop(inputs, "care_site", care_site(sites, referring, meanings, locations, inputs.table("care_site")))
-    care_sites = read(Zone.OMOP, "care_site")
-    staff = _read_rows(read, Target.PROVIDER)
-    yield _omop(inputs, "provider", provider(staff, meanings, care_sites, inputs.table("provider")))
-    people = person(merged, locations, care_sites, inputs.with_month_of_birth, inputs.table("person"))
-    yield _omop(inputs, "person", people)
-    yield _omop(inputs, "death", death(_read_rows(read, Target.DEATH), meanings, order, inputs.table("death")))
-
-
-def build_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
-    """`visits` and `visit_details` with the collisions of their ids; visit_occurrence and visit_detail."""
+def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`persons`, `visits` and `visit_details`, with the collisions of visit ids."""
     meanings = read(Zone.STEM, "meanings")
+    everybody = persons(_read_rows(read, Target.PERSON), meanings, inputs.source_priority)
+    yield _stem("persons", everybody, PERSONS_SCHEMA)
     for target, name, kind in (
         (Target.VISIT, "visits", "visit_occurrence"),
         (Target.VISIT_DETAIL, "visit_details", "visit_detail"),
@@ -186,11 +172,36 @@ def build_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
         collisions = read(Zone.STEM, f"{kind}_collisions")
         whole = visits(rows, inputs.rules_for(target), meanings, collisions, inputs.extract_dates, kind)
         yield _stem(name, whole, VISITS_SCHEMA)
-    own, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
+
+
+def build_places(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """location, care_site and provider: those that a source describes or that persons, visits and staff refer to."""
+    meanings, site_rows, staff = (
+        read(Zone.STEM, "meanings"),
+        _read_rows(read, Target.CARE_SITE),
+        _read_rows(read, Target.PROVIDER),
+    )
+    referring = [read(Zone.STEM, name) for name in ("persons", "visits", "visit_details")]
+    sites = described_sites(site_rows, inputs.source_priority)
+    yield _omop(inputs, "location", location((referring[0], sites), inputs.table("location")))
+    locations = read(Zone.OMOP, "location")
+    yield _omop(inputs, "care_site", care_site(sites, [*referring, staff], meanings, locations, inputs.table("care_site")))
+    yield _omop(inputs, "provider", provider(staff, meanings, read(Zone.OMOP, "care_site"), inputs.table("provider")))
+
+
+def build_people_tables(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """person, death, visit_occurrence and visit_detail."""
     care_sites, providers = read(Zone.OMOP, "care_site"), read(Zone.OMOP, "provider")
-    occurrences = visit_occurrence(own, care_sites, providers, inputs.table("visit_occurrence"))
-    yield _omop(inputs, "visit_occurrence", occurrences)
-    yield _omop(inputs, "visit_detail", visit_detail(details, own, care_sites, providers, inputs.table("visit_detail")))
+    everybody, locations = read(Zone.STEM, "persons"), read(Zone.OMOP, "location")
+    table = inputs.table("person")
+    yield _omop(inputs, "person", person(everybody, locations, care_sites, inputs.with_month_of_birth, table))
+    deaths, meanings = _read_rows(read, Target.DEATH), read(Zone.STEM, "meanings")
+    yield _omop(inputs, "death", death(deaths, meanings, inputs.source_priority, inputs.table("death")))
+    own, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
+    table = inputs.table("visit_occurrence")
+    yield _omop(inputs, "visit_occurrence", visit_occurrence(own, care_sites, providers, table))
+    table = inputs.table("visit_detail")
+    yield _omop(inputs, "visit_detail", visit_detail(details, own, care_sites, providers, table))
 
 
 def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:

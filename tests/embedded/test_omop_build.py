@@ -1,0 +1,594 @@
+"""The map stage from silver to OMOP, on a handful of hand-written rows: what arrives where, and what is counted."""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.columns.ids import omop_id
+from pipelines.contracts.source import SourceContract
+from pipelines.io.tables import TableStore, Zone
+from pipelines.mapping.spec import Mapping, Rule, Target
+from pipelines.omop.build import MapInputs, build
+from pipelines.omop.codes import CODE_MAP_SCHEMA
+from pipelines.omop.source import CdmSource
+from pipelines.omop.stem import SilverSource
+from pipelines.quality.ledger import Disposition, LedgerRow, check_balance
+
+ASTHMA, STERILIZATION, CAROTID, CEREBROVASCULAR = 317009, 45766058, 4153380, 381591
+HISTORY_OF_EVENT, TRAUMA = 1340204, 439990
+TETANUS, DIPHTHERIA, VACCINATION = 529411, 529303, 3655690
+HEART_RATE, PER_LITRE, LESS_THAN, ORAL = 3027018, 8753, 4171756, 4132161
+FEMALE, MALE, WHITE = 8532, 8507, 8527
+INPATIENT, EMERGENCY, OFFICE = 9201, 9203, 581477
+EHR, PRESCRIPTION = 32817, 32838
+
+CODE_MAP = [
+    ("ICD10", "J45.9", 0, 45562456, ASTHMA, "Condition", None, "athena"),
+    ("ICD10", "Z30.2", 0, 45609921, STERILIZATION, "Procedure", None, "athena"),
+    ("ICD10", "I65.2", 0, 45552808, CAROTID, "Condition", None, "athena"),
+    ("ICD10", "I65.2", 1, 45552808, CEREBROVASCULAR, "Condition", None, "athena"),
+    ("ICD10", "Z91.4", 0, 45590771, HISTORY_OF_EVENT, "Observation", TRAUMA, "athena"),
+    ("ICD10", "U06.0", 0, 45756081, 0, None, None, None),
+    ("Read", "65KZ.00", 0, 45482248, TETANUS, "Drug", None, "athena"),
+    ("Read", "65KZ.00", 1, 45482248, DIPHTHERIA, "Drug", None, "athena"),
+    ("Read", "65KZ.00", 2, 45482248, VACCINATION, "Procedure", None, "athena"),
+    ("NHS Local Pathology", "hr", 0, 0, HEART_RATE, "Measurement", None, "local"),
+    ("NHS Unit", "mmol/l", 0, 0, PER_LITRE, "Unit", None, "local"),
+    ("NHS Route", "oral", 0, 0, ORAL, "Route", None, "local"),
+    ("NHS Gender", "1", 0, 0, MALE, "Gender", None, "local"),
+    ("NHS Gender", "2", 0, 0, FEMALE, "Gender", None, "local"),
+    ("NHS Gender", "9", 0, 0, 0, None, None, "local"),
+    ("NHS Ethnic Category", "A", 0, 0, WHITE, "Race", None, "athena"),
+]
+
+KEY = {"identifier": "record_id"}
+PATIENT_COLUMNS = {"id": KEY, "nhs": {"identifier": "nhs_number"}, "born": {"identifier": "birth_date", "type": "date"}}
+
+
+def link(entity: str) -> dict[str, Any]:
+    return {"entity": entity, "columns": ["link"]}
+
+
+def entity(references: dict[str, str] | None = None, **columns: str) -> dict[str, Any]:
+    """An entity of the subject `patient`, with columns by type."""
+    return {
+        "grain": "one row",
+        "files": ["x"],
+        "key": ["id"],
+        "subject": {"via": {"entity": "patient", "columns": ["link"]}},
+        "references": {name: link(target) for name, target in (references or {}).items()},
+        "columns": {"id": KEY, "link": KEY} | {name: {"type": kind} for name, kind in columns.items()},
+    }
+
+
+def patient(**columns: str) -> dict[str, Any]:
+    """The entity that describes people."""
+    return {
+        "grain": "one person",
+        "files": ["x"],
+        "key": ["id"],
+        "subject": {"direct": {"nhs_number": "nhs", "local_id": "id"}},
+        "columns": PATIENT_COLUMNS
+        | {"postcode": {"identifier": "postcode"}}
+        | {name: {"type": kind} for name, kind in columns.items()},
+    }
+
+
+GP = SourceContract.model_validate(
+    {
+        "source": "gp",
+        "title": "General practice",
+        "entities": {
+            "patient": patient(sex="code", ethnicity="code", practice="code", registered_on="date", left_on="date"),
+            "consultation": entity({"staff_key": "staff"}, day="date"),
+            "observation": entity(
+                {"consultation_key": "consultation"}, day="date", read="code", result="text", unit="code", low="decimal"
+            ),
+            "issue": entity(day="date", stop="date", read="code", days="integer", route="code"),
+            "staff": entity(role="code") | {"subject": {}},
+        },
+    }
+)
+
+ACUTE = SourceContract.model_validate(
+    {
+        "source": "acute",
+        "title": "Hospital",
+        "entities": {
+            "patient": patient(sex="code", ethnicity="code"),
+            "episode": entity({"spell_key": "episode"}, number="integer", start="date", end="date", site="code", status="code"),
+            "diagnosis": entity({"spell_key": "episode", "episode_key": "episode"}, icd="code"),
+            "attendance": entity(arrival="timestamp", departure="timestamp"),
+        },
+    }
+)
+
+
+def constant(value: int) -> dict[str, Any]:
+    return {"constant": value, "note": "for the test"}
+
+
+def code(column: str, vocabulary: str) -> dict[str, Any]:
+    return {"concept": [{"column": column, "vocabulary": vocabulary}]}
+
+
+def copied(**columns: str) -> dict[str, Any]:
+    return {field: {"copy": column} for field, column in columns.items()}
+
+
+DEMOGRAPHY = {"gender": code("sex", "NHS Gender"), "race": code("ethnicity", "NHS Ethnic Category")} | copied(
+    year_of_birth="year_of_birth", month_of_birth="month_of_birth", postcode_area="postcode_area"
+)
+
+GP_RULES = Mapping.model_validate(
+    {
+        "source": "gp",
+        "rules": [
+            {
+                "name": "gp_person",
+                "from": "patient",
+                "to": "person",
+                "fields": DEMOGRAPHY | copied(care_site_code="practice", recorded_on="registered_on"),
+            },
+            {
+                "name": "gp_registration",
+                "from": "patient",
+                "to": "observation_period",
+                "fields": copied(start_date="registered_on", end_date="left_on") | {"type_concept_id": constant(EHR)},
+            },
+            {
+                "name": "gp_consultation",
+                "from": "consultation",
+                "to": "visit",
+                "fields": {"concept": constant(OFFICE), "type_concept_id": constant(EHR)}
+                | copied(start_date="day", end_date="day", provider_key="staff_key"),
+            },
+            {"name": "gp_staff", "from": "staff", "to": "provider", "fields": {"specialty": code("role", "EMIS Job Category")}},
+            {
+                "name": "gp_result",
+                "from": "observation",
+                "with": {"consultation": {"entity": "consultation", "on": "consultation_key"}},
+                "where": [{"column": "read", "not_in": ["SECRET"], "reason": "not_for_research"}],
+                "to": "event",
+                "domain": "Measurement",
+                "fields": {
+                    "concept": code("read", "NHS Local Pathology"),
+                    "type_concept_id": constant(EHR),
+                    "value_as_number": {"expression": "number_in", "args": {"text": "result"}},
+                    "operator": {"expression": "operator_in", "args": {"text": "result"}},
+                    "unit": code("unit", "NHS Unit"),
+                }
+                | copied(start_date="day", visit_key="consultation_key", value_source_value="result", range_low="low")
+                | copied(provider_key="consultation.staff_key"),
+            },
+            {
+                "name": "gp_issue",
+                "from": "issue",
+                "to": "event",
+                "domain": "Drug",
+                "fields": {
+                    "concept": code("read", "Read"),
+                    "type_concept_id": constant(PRESCRIPTION),
+                    "route": code("route", "NHS Route"),
+                }
+                | copied(start_date="day", end_date="stop", days_supply="days"),
+            },
+        ],
+    }
+)
+
+ACUTE_RULES = Mapping.model_validate(
+    {
+        "source": "acute",
+        "rules": [
+            {"name": "acute_person", "from": "patient", "to": "person", "fields": DEMOGRAPHY},
+            {
+                "name": "acute_spell",
+                "from": "episode",
+                "where": [{"column": "status", "in": ["done", "open"], "reason": "cancelled"}],
+                "to": "visit",
+                "group": True,
+                "fields": {"concept": constant(INPATIENT), "type_concept_id": constant(EHR)}
+                | {"discharged_to": code("site", "NHS Discharge Destination")}
+                | copied(key="spell_key", start_date="start", end_date="end", order="number", care_site_code="site"),
+            },
+            {
+                "name": "acute_episode",
+                "from": "episode",
+                "to": "visit_detail",
+                "fields": {"concept": constant(INPATIENT), "type_concept_id": constant(EHR)}
+                | copied(visit_key="spell_key", start_date="start", end_date="end"),
+            },
+            {
+                "name": "acute_attendance",
+                "from": "attendance",
+                "to": "visit",
+                "fields": {
+                    "concept": constant(EMERGENCY),
+                    "type_concept_id": constant(EHR),
+                    "start_date": {"expression": "date_of", "args": {"timestamp": "arrival"}},
+                    "end_date": {"expression": "date_of", "args": {"timestamp": "departure"}},
+                }
+                | copied(start_datetime="arrival", end_datetime="departure"),
+            },
+            {
+                "name": "acute_diagnosis",
+                "from": "diagnosis",
+                "with": {"episode": {"entity": "episode", "on": "episode_key"}},
+                "to": "event",
+                "domain": "Condition",
+                "fields": {"concept": code("icd", "ICD10"), "type_concept_id": constant(EHR)}
+                | copied(start_date="episode.start", visit_key="spell_key", visit_detail_key="episode_key"),
+            },
+        ],
+    }
+)
+
+ANNA, BEN, CARL, DORA = 101, 102, 103, 104
+"""Carl has no year of birth anywhere; Dora is known to the hospital only."""
+
+
+def d(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def t(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
+    "gp": {
+        "patient": [
+            {
+                "row_key": "g1",
+                "person_id": ANNA,
+                "year_of_birth": 1950,
+                "month_of_birth": 6,
+                "postcode_area": "PR",
+                "sex": "9",
+                "ethnicity": "A",
+                "practice": " p81001",
+                "registered_on": d("2010-01-01"),
+            },
+            {
+                "row_key": "g2",
+                "person_id": BEN,
+                "year_of_birth": 1980,
+                "sex": "1",
+                "registered_on": d("2015-01-01"),
+                "left_on": d("2019-12-31"),
+                "practice": "P81001",
+            },
+            {
+                "row_key": "g3",
+                "person_id": BEN,
+                "year_of_birth": 1981,
+                "sex": "1",
+                "registered_on": d("2020-01-01"),
+                "practice": "P81002",
+            },
+            {"row_key": "g4", "person_id": CARL, "sex": "1", "registered_on": d("2015-01-01")},
+        ],
+        "consultation": [
+            {"row_key": "c1", "person_id": ANNA, "day": d("2024-05-01"), "staff_key": "s1"},
+            {"row_key": "c2", "person_id": CARL, "day": d("2024-05-01"), "staff_key": "s1"},
+        ],
+        "observation": [
+            {
+                "row_key": "o1",
+                "person_id": ANNA,
+                "consultation_key": "c1",
+                "day": d("2024-05-01"),
+                "read": " HR ",
+                "result": "<5.2",
+                "unit": "mmol/L",
+                "low": 60.5,
+            },
+            {
+                "row_key": "o2",
+                "person_id": ANNA,
+                "consultation_key": "gone",
+                "day": d("2024-05-02"),
+                "read": "XYZ",
+                "unit": "furlong",
+            },
+            {"row_key": "o3", "person_id": ANNA, "day": None, "read": "HR"},
+            {"row_key": "o4", "person_id": ANNA, "day": d("2024-05-02"), "read": "secret"},
+            {"row_key": "o5", "person_id": CARL, "day": d("2024-05-02"), "read": "HR"},
+            {"row_key": "o6", "person_id": ANNA, "day": d("2024-05-02"), "read": None},
+        ],
+        "issue": [
+            {"row_key": "i1", "person_id": BEN, "day": d("2024-03-01"), "read": "65KZ.", "days": 28, "route": "Oral"},
+            {"row_key": "i2", "person_id": BEN, "day": d("2024-03-01"), "read": "65KZ.", "days": 28, "stop": d("2024-03-05")},
+            {"row_key": "i3", "person_id": BEN, "day": d("2024-03-01"), "read": "65KZ.", "stop": d("2024-02-01")},
+        ],
+        "staff": [{"row_key": "s1", "role": "R0260"}],
+    },
+    "acute": {
+        "patient": [
+            {"row_key": "a1", "person_id": ANNA, "year_of_birth": 1951, "month_of_birth": 1, "postcode_area": "LA", "sex": "2"},
+            {"row_key": "a4", "person_id": DORA, "year_of_birth": 1990, "month_of_birth": 2, "sex": "2"},
+        ],
+        "episode": [
+            {
+                "row_key": "e1",
+                "person_id": ANNA,
+                "spell_key": "sp1",
+                "number": 1,
+                "start": d("2024-06-02"),
+                "end": d("2024-06-04"),
+                "site": "RXN01",
+                "status": "done",
+            },
+            {
+                "row_key": "e2",
+                "person_id": ANNA,
+                "spell_key": "sp1",
+                "number": 2,
+                "start": d("2024-06-04"),
+                "end": d("2024-06-09"),
+                "site": "RXN02",
+                "status": "done",
+            },
+            {"row_key": "e3", "person_id": DORA, "spell_key": "sp2", "number": 1, "start": d("2025-12-30"), "status": "OPEN"},
+            {"row_key": "e4", "person_id": DORA, "spell_key": "sp3", "number": 1, "start": d("2024-01-01"), "status": "void"},
+        ],
+        "diagnosis": [
+            {"row_key": "d1", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e1", "icd": "J459"},
+            {"row_key": "d2", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e1", "icd": "Z302"},
+            {"row_key": "d3", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e2", "icd": "I652"},
+            {"row_key": "d4", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e2", "icd": "Z914"},
+            {"row_key": "d5", "person_id": DORA, "spell_key": "sp3", "episode_key": "e4", "icd": "U060"},
+            {"row_key": "d6", "person_id": DORA, "spell_key": "sp2", "episode_key": "e3", "icd": "Q99X9"},
+        ],
+        "attendance": [
+            {"row_key": "t1", "person_id": ANNA, "arrival": t("2024-06-01T20:00:00"), "departure": t("2024-06-02T01:00:00")},
+            {"row_key": "t2", "person_id": ANNA, "arrival": t("2024-05-30T20:00:00"), "departure": t("2024-05-30T22:00:00")},
+            {"row_key": "t3", "person_id": DORA, "arrival": t("2024-02-02T10:00:00"), "departure": t("2024-02-02T09:00:00")},
+        ],
+    },
+}
+
+EXTRACTED = {"gp": d("2026-01-05"), "acute": d("2026-01-04")}
+
+
+def silver_source(session: SparkSession, contract: SourceContract, mapping: Mapping) -> SilverSource:
+    """The source with its silver tables, every column that a row leaves out being null."""
+    tables = {}
+    for name, rows in SILVER[contract.source].items():
+        columns = contract.entities[name].silver_columns
+        schema = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        tables[name] = session.createDataFrame([tuple(row.get(column) for column in columns) for row in rows], schema)
+    return SilverSource(contract, mapping, tables)
+
+
+def resolver(session: SparkSession) -> Callable[[DataFrame], DataFrame]:
+    schema = ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items())
+    known = session.createDataFrame(CODE_MAP, schema)
+    return lambda codes: codes.join(known, on=["source_vocabulary_id", "source_code"], how="inner")
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """The stored result, read as rows by the columns asked for."""
+
+    store: TableStore
+    rules: tuple[Rule, ...]
+
+    def rows(self, zone: Zone, name: str, *columns: str) -> list[tuple[Any, ...]]:
+        found = self.store.read(zone, name).select(*columns).collect()
+        return sorted((tuple(row) for row in found), key=str)
+
+    def omop(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
+        return self.rows(Zone.OMOP, name, *columns)
+
+    def stem(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
+        return self.rows(Zone.STEM, name, *columns)
+
+    def id_of(self, name: str, row_key: str) -> int:
+        table = self.store.read(Zone.OMOP, name)
+        found = table.where(f"_row_key = '{row_key}'").select(f"{name}_id").collect()
+        assert len(found) == 1
+        return int(found[0][0])
+
+
+@pytest.fixture(scope="module")
+def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The whole map stage, run once."""
+    folder = tmp_path_factory.mktemp("omop")
+    store = TableStore(sail, folder / "restricted", folder / "deidentified")
+    sources = (silver_source(sail, GP, GP_RULES), silver_source(sail, ACUTE, ACUTE_RULES))
+    described = CdmSource("Test", "T", "Nobody", "", "1", d("2026-01-05"), d("2026-01-06"), "5.4", "v5.0")
+    inputs = MapInputs(sources, resolver(sail), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+    for output in build(inputs, store.read):
+        store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
+    return Built(store, inputs.rules)
+
+
+def test_persons_take_each_attribute_from_the_first_source_that_knows_it(built: Built) -> None:
+    columns = ("person_id", "year_of_birth", "month_of_birth", "gender_concept_id", "gender_source_value", "race_concept_id")
+    assert built.omop("person", *columns) == [
+        (ANNA, 1950, 6, FEMALE, "2", WHITE),  # gp knows the year, only the hospital the gender
+        (BEN, 1981, None, MALE, "1", 0),  # the newest registration comes first, with its own missing month
+        (DORA, 1990, 2, FEMALE, "2", 0),
+    ]
+    assert set(built.omop("person", "day_of_birth", "birth_datetime", "person_source_value", "ethnicity_concept_id")) == {
+        (None, None, None, 0)
+    }
+
+
+def test_people_without_a_year_of_birth_are_left_out_with_their_rows(built: Built) -> None:
+    assert CARL not in {person for (person,) in built.omop("visit_occurrence", "person_id")}
+    counts = built.stem("map_counts", "rule", "reason", "rows")
+    assert ("gp_consultation", "person_without_year_of_birth", 1) in counts
+    assert ("gp_result", "person_without_year_of_birth", 1) in counts
+
+
+def test_each_silver_row_is_kept_or_counted_under_one_reason(built: Built) -> None:
+    counts = [row for row in built.stem("map_counts", "rule", "reason", "rows") if row[0] in ("gp_result", "acute_spell")]
+    assert counts == [
+        ("acute_spell", "", 3),
+        ("acute_spell", "cancelled", 1),
+        ("gp_result", "", 2),
+        ("gp_result", "code_missing", 1),
+        ("gp_result", "not_for_research", 1),
+        ("gp_result", "person_without_year_of_birth", 1),
+        ("gp_result", "start_date_missing", 1),
+    ]
+
+
+def test_the_domain_of_the_standard_concept_picks_the_table(built: Built) -> None:
+    condition = built.omop("condition_occurrence", "_row_key", "condition_concept_id", "condition_source_concept_id")
+    assert condition == [
+        ("d1", ASTHMA, 45562456),
+        ("d3", CEREBROVASCULAR, 45552808),
+        ("d3", CAROTID, 45552808),
+        ("d5", 0, 45756081),  # known but unmapped: stays where its rule declares
+        ("d6", 0, 0),  # unknown
+    ]
+    procedure = built.omop("procedure_occurrence", "_row_key", "procedure_concept_id", "procedure_source_value")
+    assert procedure == [
+        ("d2", STERILIZATION, "Z302"),
+        ("i1", VACCINATION, "65KZ."),
+        ("i2", VACCINATION, "65KZ."),
+        ("i3", VACCINATION, "65KZ."),
+    ]
+
+
+def test_maps_to_value_fills_the_value(built: Built) -> None:
+    columns = ("_row_key", "observation_concept_id", "value_as_concept_id", "observation_date", "_map_origin", "_rule")
+    assert built.omop("observation", *columns) == [
+        ("d4", HISTORY_OF_EVENT, TRAUMA, d("2024-06-04"), "athena", "acute_diagnosis")
+    ]
+
+
+def test_one_code_with_several_targets_gives_a_row_for_each_with_its_own_id(built: Built, sail: SparkSession) -> None:
+    drugs = built.omop("drug_exposure", "_row_key", "drug_concept_id")
+    assert drugs == [(key, concept) for key in ("i1", "i2", "i3") for concept in (DIPHTHERIA, TETANUS)]
+    ids = {row[0] for row in built.omop("drug_exposure", "drug_exposure_id")}
+    assert len(ids) == 6
+    from pyspark.sql import functions as F
+
+    wanted = sail.range(1).select(*[omop_id(F.lit("i1"), F.lit("gp_issue"), F.lit(n)).alias(f"n{n}") for n in (0, 1)]).first()
+    assert wanted is not None and set(wanted) <= ids
+
+
+def test_drug_end_dates_follow_the_rule_order_and_keep_what_was_delivered(built: Built) -> None:
+    ends = built.omop("drug_exposure", "_row_key", "drug_exposure_end_date", "verbatim_end_date", "days_supply")
+    assert sorted(set(ends), key=str) == [
+        ("i1", d("2024-03-28"), None, 28),  # start + 28 - 1
+        ("i2", d("2024-03-05"), d("2024-03-05"), 28),  # delivered
+        ("i3", d("2024-03-01"), d("2024-02-01"), None),  # delivered before the start: not believed, kept verbatim
+    ]
+    routes = built.omop("drug_exposure", "_row_key", "route_concept_id", "route_source_value")
+    assert sorted(set(routes), key=str) == [("i1", ORAL, "Oral"), ("i2", None, None), ("i3", None, None)]
+
+
+def test_measurements_carry_operator_unit_range_and_visit(built: Built) -> None:
+    columns = (
+        "_row_key", "measurement_concept_id", "value_as_number", "operator_concept_id", "unit_concept_id", "unit_source_value",
+        "range_low", "value_source_value", "measurement_source_value",
+    )  # fmt: skip
+    assert built.omop("measurement", *columns) == [
+        ("o1", HEART_RATE, 5.2, LESS_THAN, PER_LITRE, "mmol/L", 60.5, "<5.2", " HR "),
+        ("o2", 0, None, None, 0, "furlong", None, None, "XYZ"),
+    ]
+    visit, provider = built.id_of("visit_occurrence", "c1"), built.omop("provider", "provider_id")[0][0]
+    assert built.omop("measurement", "_row_key", "visit_occurrence_id", "provider_id") == [
+        ("o1", visit, provider),
+        ("o2", None, None),  # its consultation does not exist
+    ]
+
+
+def test_unmapped_codes_are_listed_with_their_rows_and_people(built: Built) -> None:
+    columns = ("vocabulary", "code", "rule", "field", "is_known", "rows", "people", "first_seen", "last_seen")
+    assert built.stem("unmapped_codes", *columns) == [
+        ("EMIS Job Category", "r0260", "gp_staff", "specialty", False, 1, 0, None, None),
+        ("ICD10", "Q99", "acute_diagnosis", "concept", False, 1, 1, d("2025-12-30"), d("2025-12-30")),
+        ("ICD10", "U06.0", "acute_diagnosis", "concept", True, 1, 1, d("2024-01-01"), d("2024-01-01")),
+        ("NHS Discharge Destination", "rxn01", "acute_spell", "discharged_to", False, 1, 1, d("2024-06-02"), d("2024-06-02")),
+        ("NHS Discharge Destination", "rxn02", "acute_spell", "discharged_to", False, 1, 1, d("2024-06-04"), d("2024-06-04")),
+        ("NHS Local Pathology", "xyz", "gp_result", "concept", False, 1, 1, d("2024-05-02"), d("2024-05-02")),
+        ("NHS Unit", "furlong", "gp_result", "unit", False, 1, 1, d("2024-05-02"), d("2024-05-02")),
+    ]
+
+
+def test_visits_are_spells_attendances_and_consultations_with_their_ends(built: Built) -> None:
+    columns = ("_row_key", "visit_concept_id", "visit_start_date", "visit_end_date", "discharged_to_source_value")
+    assert built.omop("visit_occurrence", *columns) == [
+        ("c1", OFFICE, d("2024-05-01"), d("2024-05-01"), None),
+        ("e1", INPATIENT, d("2024-06-02"), d("2024-06-09"), "RXN02"),  # two episodes, discharged from the second
+        ("e3", INPATIENT, d("2025-12-30"), d("2026-01-04"), None),  # still there: until the extract of its source
+        ("t1", EMERGENCY, d("2024-06-01"), d("2024-06-02"), None),
+        ("t2", EMERGENCY, d("2024-05-30"), d("2024-05-30"), None),
+        ("t3", EMERGENCY, d("2024-02-02"), d("2024-02-02"), None),
+    ]
+    rules = dict(built.stem("visits", "_row_key", "end_rule"))
+    assert (rules["e1"], rules["e3"], rules["t3"]) == ("delivered", "open", "before_start")
+
+
+def test_an_admission_within_a_day_follows_its_emergency_attendance(built: Built) -> None:
+    columns = ("_row_key", "preceding_visit_occurrence_id")
+    linked = [row for row in built.omop("visit_occurrence", *columns) if row[1] is not None]
+    assert linked == [("e1", built.id_of("visit_occurrence", "t1"))]
+
+
+def test_details_and_events_point_to_visits_that_exist(built: Built) -> None:
+    spell, still_in = built.id_of("visit_occurrence", "e1"), built.id_of("visit_occurrence", "e3")
+    assert built.omop("visit_detail", "_row_key", "visit_occurrence_id") == [("e1", spell), ("e2", spell), ("e3", still_in)]
+    second = built.id_of("visit_detail", "e2")
+    found = built.omop("condition_occurrence", "_row_key", "visit_occurrence_id", "visit_detail_id")
+    assert found[1:3] == [("d3", spell, second)] * 2
+    assert found[3] == ("d5", None, None)  # the cancelled spell is no visit, its episode no detail
+
+
+def test_people_and_visits_point_to_places(built: Built) -> None:
+    sites = dict(built.omop("care_site", "care_site_source_value", "care_site_id"))
+    assert sorted(sites) == ["P81001", "P81002", "RXN01"]
+    areas = dict(built.omop("location", "location_source_value", "location_id"))
+    assert sorted(areas) == ["PR"]
+    assert built.omop("person", "person_id", "care_site_id", "location_id") == [
+        (ANNA, sites["P81001"], areas["PR"]),
+        (BEN, sites["P81002"], None),
+        (DORA, None, None),
+    ]
+
+
+def test_observation_periods_are_registrations_else_the_span_of_events(built: Built) -> None:
+    columns = ("person_id", "observation_period_start_date", "observation_period_end_date", "period_type_concept_id")
+    assert built.omop("observation_period", *columns) == [
+        (ANNA, d("2010-01-01"), EXTRACTED["gp"], EHR),
+        (BEN, d("2015-01-01"), EXTRACTED["gp"], EHR),  # two registrations without a gap
+        (DORA, d("2024-01-01"), d("2025-12-30"), 32882),
+    ]
+
+
+def test_every_table_of_the_version_exists(built: Built) -> None:
+    names = {path.name for path in Path(built.store.path(Zone.OMOP, "x")).parent.iterdir()}
+    assert {"note", "episode", "drug_era", "cost", "fact_relationship", "cohort", "cdm_source", "specimen"} <= names
+    assert "concept" not in names
+    assert built.omop("cdm_source", "cdm_version", "source_release_date") == [("5.4", d("2026-01-05"))]
+
+
+def ledger_of(built: Built) -> list[LedgerRow]:
+    records = built.store.read(Zone.STEM, "map_ledger").collect()
+    return [LedgerRow.of(record.asDict() | {"run_id": "r"}) for record in records]
+
+
+def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
+    ledger = ledger_of(built)
+    check_balance(ledger)
+    assert {row.rule for row in ledger} == {rule.name for rule in built.rules if rule.to is not Target.DEATH}
+    entries = {(row.rule, row.disposition, row.reason): row.rows for row in ledger}
+    assert entries["gp_issue", Disposition.FANNED_OUT, ""] == 6
+    assert entries["gp_issue", Disposition.WRITTEN, "drug_exposure"] == 6
+    assert entries["acute_spell", Disposition.MERGED, ""] == 1
+    assert entries["acute_episode", Disposition.EXCLUDED, "visit_missing"] == 1
+    assert entries["gp_person", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
+    assert entries["acute_diagnosis", Disposition.KNOWN_UNMAPPED, ""] == 1
+    assert entries["acute_diagnosis", Disposition.STANDARD, ""] == 4
