@@ -1,0 +1,100 @@
+"""Athena files as typed tables, on the embedded engine."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from vocab.athena import TABLES, read_table
+from vocab.errors import VocabularyError
+from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
+
+CONCEPT_HEADER = "\t".join(TABLES["CONCEPT"])
+
+
+def lines_of(folder: Path, stem: str) -> int:
+    return len((folder / f"{stem}.csv").read_text(encoding="utf-8").splitlines()) - 1
+
+
+@pytest.mark.parametrize("stem", TABLES)
+def test_every_line_becomes_a_typed_row(sail: SparkSession, stem: str) -> None:
+    table = read_table(sail, DEMO_DIR, stem)
+    assert dict(table.dtypes) == TABLES[stem]
+    assert table.count() == lines_of(DEMO_DIR, stem)
+
+
+def test_names_keep_bare_quotes_and_other_letters(sail: SparkSession, tmp_path: Path) -> None:
+    rows = [
+        '1\t5" needle "fine" gauge\tDevice\tSNOMED\tPhysical Object\tS\t11\t19700101\t20991231\t',
+        "2\t\"Ménière's disease\tCondition\tSNOMED\tDisorder\t\t22\t20020131\t20200130\tU",
+        "3\tname, with | signs\tCondition\tSNOMED\tDisorder\tC\t33\t19700101\t20991231\tD",
+    ]
+    (tmp_path / "CONCEPT.csv").write_text("\n".join([CONCEPT_HEADER, *rows]) + "\n", encoding="utf-8")
+    found = read_table(sail, tmp_path, "CONCEPT").orderBy("concept_id").collect()
+    assert [row.concept_name for row in found] == ['5" needle "fine" gauge', "\"Ménière's disease", "name, with | signs"]
+    assert [row.standard_concept for row in found] == ["S", None, "C"]
+    assert [row.invalid_reason for row in found] == [None, "U", "D"]
+    assert (found[1].valid_start_date, found[1].valid_end_date) == (date(2002, 1, 31), date(2020, 1, 30))
+
+
+def test_columns_are_taken_by_name(sail: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "DOMAIN.csv").write_text("domain_concept_id\textra\tdomain_id\tdomain_name\n19\tx\tCondition\tCond\n", "utf-8")
+    (row,) = read_table(sail, tmp_path, "DOMAIN").collect()
+    assert row.asDict() == {"domain_id": "Condition", "domain_name": "Cond", "domain_concept_id": 19}
+
+
+def test_many_blocks_give_the_rows_of_one(sail: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vocab.athena.BLOCK_BYTES", 20_000)
+    table = read_table(sail, DEMO_DIR, "CONCEPT_RELATIONSHIP")
+    counted = table.agg(F.count("concept_id_1").alias("rows"), F.sum("concept_id_2").alias("total")).collect()[0]
+    lines = (DEMO_DIR / "CONCEPT_RELATIONSHIP.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert (counted.rows, counted.total) == (len(lines), sum(int(line.split("\t")[1]) for line in lines))
+
+
+def test_a_vocabulary_is_loaded_with_the_concepts_of_this_project(sail: SparkSession) -> None:
+    written: dict[str, int] = {}
+
+    def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
+        assert dict(rows.dtypes) == schema
+        written[name] = rows.count()
+
+    summary = load_vocabulary(sail, DEMO_DIR, write)
+    assert summary.release == "v5.0 30-AUG-24 (demo)"
+    assert set(written) == set(summary.tables) == {stem.lower() for stem in TABLES}
+    assert written["concept"] == lines_of(DEMO_DIR, "CONCEPT") + lines_of(LOCAL_DIR, "CONCEPT")
+    assert written["domain"] == lines_of(DEMO_DIR, "DOMAIN")
+
+
+def test_nothing_is_written_from_a_download_with_a_fault(sail: SparkSession, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DEMO_DIR, tmp_path / "athena"))
+    (folder / "DRUG_STRENGTH.csv").unlink()
+    written: list[str] = []
+    with pytest.raises(VocabularyError, match=r"DRUG_STRENGTH.csv is missing"):
+        load_vocabulary(sail, folder, lambda _rows, name, _schema: written.append(name))
+    assert written == []
+
+
+def test_loaded_ids_are_unique_and_relationships_have_both_ends(sail: SparkSession) -> None:
+    tables: dict[str, DataFrame] = {}
+    load_vocabulary(sail, DEMO_DIR, lambda rows, name, _schema: tables.update({name: rows}))
+    ids = tables["concept"].groupBy("concept_id").agg(F.count(F.lit(1)).alias("rows"))
+    assert ids.where(F.col("rows") > 1).count() == 0
+    edges = tables["concept_relationship"]
+    pairs = edges.select(F.col("concept_id_1").alias("a"), F.col("concept_id_2").alias("b"), "relationship_id")
+    reverse = tables["relationship"].select("relationship_id", "reverse_relationship_id")
+    back = pairs.join(reverse, on="relationship_id", how="left").select(
+        F.col("b").alias("a"), F.col("a").alias("b"), F.col("reverse_relationship_id").alias("relationship_id")
+    )
+    project_side = F.col("a") < 2_000_000_000
+    assert back.where(project_side).join(pairs, on=["a", "b", "relationship_id"], how="left_anti").count() == 0
+    known = tables["concept"].select(F.col("concept_id").alias("a"))
+    assert pairs.join(known, on="a", how="left_anti").count() == 0
+    assert (
+        tables["concept_ancestor"]
+        .join(known.withColumnRenamed("a", "descendant_concept_id"), on="descendant_concept_id", how="left_anti")
+        .count()
+        == 0
+    )

@@ -1,0 +1,132 @@
+"""The files of mappings/concepts, and what makes one wrong."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from vocab.errors import VocabularyError
+from vocab.load import DEMO_DIR, LOCAL_DIR
+from vocab.local_maps import APPROVED, COLUMNS, read_local_maps, refuse_faulty
+
+FOLDER = Path(__file__).parents[3] / "mappings" / "concepts"
+HEADER = ",".join(COLUMNS)
+GOOD = "11,0,NHS Admission Method,Elective,9201,Visit,1970-01-01,2099-12-31,,APPROVED,NHS Data Dictionary"
+
+
+def write(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    (folder / "one.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_every_row_of_the_project_is_valid_and_approved() -> None:
+    maps = read_local_maps(FOLDER)
+    assert len(maps) > 1_000
+    assert {one.status for one in maps} == {APPROVED}
+
+
+def test_a_file_holds_one_vocabulary() -> None:
+    vocabularies = defaultdict(set)
+    for one in read_local_maps(FOLDER):
+        vocabularies[one.file].add(one.source_vocabulary_id)
+    assert [file for file, names in vocabularies.items() if len(names) != 1] == []
+
+
+def test_local_maps_never_lead_to_concepts_of_the_demonstration_alone() -> None:
+    local = {int(line.split("\t")[0]) for line in (LOCAL_DIR / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]}
+    own = {one.target_concept_id for one in read_local_maps(FOLDER) if one.target_concept_id >= 2_000_000_000}
+    assert own <= local
+
+
+def test_targets_stand_with_the_vocabulary_they_come_from() -> None:
+    vocabulary = {}
+    for folder in (DEMO_DIR, LOCAL_DIR):
+        for line in (folder / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]:
+            values = line.split("\t")
+            vocabulary[int(values[0])] = values[3]
+    wrong = [one for one in read_local_maps(FOLDER) if vocabulary.get(one.target_concept_id) != one.target_vocabulary_id]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "codes"),
+    [
+        ("NHS Gender", {"0", "1", "2", "9", "X", "M", "F", "I", "U", "Male", "Female"}),
+        (
+            "NHS Admission Method",
+            {"11", "12", "13", "21", "22", "23", "24", "25", "2A", "2B", "2C", "2D", "28", "31", "32", "81", "82", "83"},
+        ),
+        ("NHS MHA Legal Status", {f"{n:02d}" for n in (*range(1, 11), *range(12, 21), 31, 32, 35, 36, 37, 38, 98, 99)}),
+        ("NHS Discharge Method", {str(n) for n in range(1, 10)}),
+        ("NHS Employment Status", {f"{n:02d}" for n in range(1, 9)} | {"ZZ"}),
+        ("NHS MHSDS Accommodation Type", {f"{n:02d}" for n in range(1, 22)} | {"98"}),
+        ("NHS CLD Event Type", {"Request", "Assessment", "Service", "Review"}),
+        ("AMPDS", {f"{n:02d}" for n in range(1, 37)}),
+    ],
+)
+def test_national_lists_are_complete(vocabulary: str, codes: set[str]) -> None:
+    assert codes <= {one.source_code for one in read_local_maps(FOLDER) if one.source_vocabulary_id == vocabulary}
+
+
+def test_codes_for_not_known_map_to_nothing() -> None:
+    targets = {(one.source_vocabulary_id, one.source_code): one.target_concept_id for one in read_local_maps(FOLDER)}
+    for key in [("NHS Gender", "X"), ("NHS Gender", "9"), ("NHS Admission Method", "99"), ("NHS MHA Legal Status", "98")]:
+        assert targets[key] == 0
+
+
+def test_rows_are_read_as_written(tmp_path: Path) -> None:
+    (one,) = read_local_maps(write(tmp_path, GOOD))
+    assert (one.file, one.line, one.source_vocabulary_id, one.source_code) == ("one.csv", 2, "NHS Admission Method", "11")
+    assert (one.source_concept_id, one.target_concept_id, one.target_vocabulary_id) == (0, 9201, "Visit")
+
+
+def test_invalidated_rows_are_left_out(tmp_path: Path) -> None:
+    assert read_local_maps(write(tmp_path, GOOD.replace(",,APPROVED", ",D,APPROVED"))) == ()
+
+
+def test_one_code_may_have_several_targets(tmp_path: Path) -> None:
+    assert len(read_local_maps(write(tmp_path, GOOD, GOOD.replace("9201", "9203")))) == 2
+
+
+def test_every_fault_is_named_by_file_and_line(tmp_path: Path) -> None:
+    rows = [
+        GOOD.replace("11,0", ",0"),
+        GOOD.replace("9201", "inpatient"),
+        GOOD.replace("1970-01-01", "01/01/1970"),
+        GOOD.replace("APPROVED", "MAYBE"),
+        GOOD.replace("NHS Data Dictionary", ""),
+        GOOD,
+        GOOD,
+        GOOD.replace(",,APPROVED", ",V,APPROVED"),
+    ]
+    with pytest.raises(VocabularyError) as error:
+        read_local_maps(write(tmp_path, *rows))
+    message = str(error.value)
+    for fault in (
+        "one.csv line 2: source_code is empty",
+        "one.csv line 3: target_concept_id is not a concept id",
+        "one.csv line 4: valid_start_date is not a date like 1970-01-01",
+        "one.csv line 5: status is none of APPROVED, UNAPPROVED",
+        "one.csv line 6: reference is empty",
+        "one.csv line 8: repeats an earlier row",
+        "one.csv line 9: invalid_reason is none of empty, D, U",
+    ):
+        assert fault in message
+    assert "MAYBE" not in message
+
+
+def test_a_fault_of_many_rows_is_told_once(tmp_path: Path) -> None:
+    rows = [GOOD.replace("11,0", f"{n},0").replace("APPROVED", "YES") for n in range(9)]
+    with pytest.raises(VocabularyError, match=r"one.csv line 2: status is none of APPROVED, UNAPPROVED \(and 8 more\)$"):
+        read_local_maps(write(tmp_path, *rows))
+
+
+def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match="lacks columns status, reference"):
+        read_local_maps(write(tmp_path, header=HEADER.replace(",status,reference", "")))
+
+
+def test_faulty_targets_are_refused_with_file_count_and_line() -> None:
+    with pytest.raises(VocabularyError, match=r"one.csv line 3: target is not in the vocabulary \(and 1 more\)"):
+        refuse_faulty([("one.csv", "target is not in the vocabulary", 2, 3)])
+    refuse_faulty([])

@@ -1,0 +1,226 @@
+"""An Athena download: what is in it, and its files as typed DataFrames.
+
+Athena writes tab-separated text without quoting, so a name may hold a bare double quote. CSV readers of the engines do
+not agree on how to switch quoting off; here pyarrow reads blocks of a file, whose size bounds the memory of a task.
+"""
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from vocab.errors import VocabularyError
+
+_VALIDITY = {"valid_start_date": "date", "valid_end_date": "date", "invalid_reason": "string"}
+
+TABLES: dict[str, dict[str, str]] = {
+    "CONCEPT": {
+        "concept_id": "bigint",
+        "concept_name": "string",
+        "domain_id": "string",
+        "vocabulary_id": "string",
+        "concept_class_id": "string",
+        "standard_concept": "string",
+        "concept_code": "string",
+    }
+    | _VALIDITY,
+    "CONCEPT_RELATIONSHIP": {"concept_id_1": "bigint", "concept_id_2": "bigint", "relationship_id": "string"} | _VALIDITY,
+    "CONCEPT_ANCESTOR": {
+        "ancestor_concept_id": "bigint",
+        "descendant_concept_id": "bigint",
+        "min_levels_of_separation": "bigint",
+        "max_levels_of_separation": "bigint",
+    },
+    "CONCEPT_SYNONYM": {"concept_id": "bigint", "concept_synonym_name": "string", "language_concept_id": "bigint"},
+    "CONCEPT_CLASS": {"concept_class_id": "string", "concept_class_name": "string", "concept_class_concept_id": "bigint"},
+    "DOMAIN": {"domain_id": "string", "domain_name": "string", "domain_concept_id": "bigint"},
+    "RELATIONSHIP": {
+        "relationship_id": "string",
+        "relationship_name": "string",
+        "is_hierarchical": "string",
+        "defines_ancestry": "string",
+        "reverse_relationship_id": "string",
+        "relationship_concept_id": "bigint",
+    },
+    "VOCABULARY": {
+        "vocabulary_id": "string",
+        "vocabulary_name": "string",
+        "vocabulary_reference": "string",
+        "vocabulary_version": "string",
+        "vocabulary_concept_id": "bigint",
+    },
+    "DRUG_STRENGTH": {
+        "drug_concept_id": "bigint",
+        "ingredient_concept_id": "bigint",
+        "amount_value": "double",
+        "amount_unit_concept_id": "bigint",
+        "numerator_value": "double",
+        "numerator_unit_concept_id": "bigint",
+        "denominator_value": "double",
+        "denominator_unit_concept_id": "bigint",
+        "box_size": "bigint",
+    }
+    | _VALIDITY,
+}
+"""The files of a download by stem, with their columns and Spark types."""
+
+UK_VOCABULARIES = (
+    "SNOMED", "ICD10", "OPCS4", "Read", "dm+d", "RxNorm", "RxNorm Extension", "LOINC", "UCUM", "NHS Ethnic Category",
+)  # fmt: skip
+"""What UK extracts are coded in or mapped to. A download without one of them loads with a warning."""
+
+BLOCK_BYTES = 32 * 1024 * 1024
+
+_RELEASE_ROW = "None"
+_BLOCK_SCHEMA = "file string, start bigint, stop bigint"
+
+
+@dataclass(frozen=True)
+class DownloadSummary:
+    """What a download holds: its release, the version of each vocabulary, bytes by file, and what an operator should know."""
+
+    release: str
+    vocabularies: dict[str, str]
+    file_bytes: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+@contextmanager
+def unpacked(download: Path) -> Iterator[Path]:
+    """The folder of a download; a zip is unpacked into a temporary folder for the length of the block.
+
+    Raises VocabularyError where there is no such folder or zip.
+    """
+    if download.is_dir():
+        yield download
+        return
+    if not zipfile.is_zipfile(download):
+        raise VocabularyError(f"{download}: neither a folder nor a zip; give the Athena download")
+    with tempfile.TemporaryDirectory(prefix="nhs-omop-athena-") as scratch, zipfile.ZipFile(download) as archive:
+        for member in archive.infolist():
+            # The base name only: no member can leave the scratch folder.
+            name = Path(member.filename).name
+            if not member.is_dir() and name.casefold().endswith(".csv"):
+                with archive.open(member) as packed, (Path(scratch) / name).open("wb") as out:
+                    shutil.copyfileobj(packed, out, BLOCK_BYTES)
+        yield Path(scratch)
+
+
+def check_download(folder: Path, stems: tuple[str, ...] = tuple(TABLES)) -> DownloadSummary:
+    """What is in a folder of Athena files.
+
+    Raises VocabularyError that lists every missing file, every wrong header and a missing release.
+    """
+    faults: list[str] = []
+    sizes: dict[str, int] = {}
+    for stem in stems:
+        path = _find(folder, stem)
+        if path is None:
+            faults.append(f"{stem}.csv is missing")
+            continue
+        sizes[stem] = path.stat().st_size
+        faults += _header_faults(path, stem)
+    vocabularies = {} if faults else _vocabulary_versions(folder)
+    release = vocabularies.pop(_RELEASE_ROW, "")
+    if not faults and not release:
+        faults.append(f"VOCABULARY.csv has no row {_RELEASE_ROW!r} with the release")
+    if faults:
+        raise VocabularyError(f"{folder}: not an Athena download: {'; '.join(faults)}. Unpack a complete download there")
+    missing = [name for name in UK_VOCABULARIES if name not in vocabularies]
+    warnings = tuple(f"{name} is not in the download: its codes will not be mapped" for name in missing)
+    return DownloadSummary(release, vocabularies, sizes, warnings)
+
+
+def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:
+    """One row per line of an Athena file, with the columns and types of TABLES; an empty value is null.
+
+    The file must be visible to every task under the same path.
+    """
+    path = _find(folder, stem)
+    if path is None:
+        raise VocabularyError(f"{folder}: {stem}.csv is missing")
+    schema = TABLES[stem]
+    names = _header(path)
+    blocks = _blocks(path)
+
+    def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for block in batch.to_pylist():
+                yield from _rows(Path(block["file"]), block["start"], block["stop"], names, list(schema))
+
+    texts = ", ".join(f"{name} string" for name in schema)
+    located = session.createDataFrame(blocks, _BLOCK_SCHEMA).repartition(len(blocks))
+    return located.mapInArrow(parse, texts).select(*[_typed(name, kind).alias(name) for name, kind in schema.items()])
+
+
+def _typed(name: str, kind: str) -> Column:
+    value = F.col(name)
+    return F.try_to_timestamp(value, F.lit("yyyyMMdd")).cast("date") if kind == "date" else value.cast(kind)
+
+
+def _find(folder: Path, stem: str) -> Path | None:
+    wanted = f"{stem}.csv".casefold()
+    return next((path for path in sorted(folder.iterdir()) if path.name.casefold() == wanted), None)
+
+
+def _header(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        line = file.readline().decode("utf-8-sig").rstrip("\r\n")
+    return [name.strip().casefold() for name in line.split("\t")]
+
+
+def _header_faults(path: Path, stem: str) -> list[str]:
+    names = _header(path)
+    if len(names) == 1:
+        return [f"{path.name} is not separated by tabs"]
+    missing = [name for name in TABLES[stem] if name not in names]
+    return [f"{path.name} lacks {', '.join(missing)}"] if missing else []
+
+
+def _vocabulary_versions(folder: Path) -> dict[str, str]:
+    path = _find(folder, "VOCABULARY")
+    assert path is not None  # noqa: S101 - its presence was checked
+    names = _header(path)
+    columns = ["vocabulary_id", "vocabulary_version"]
+    rows = (row for batch in _rows(path, 0, path.stat().st_size, names, columns) for row in batch.to_pylist())
+    return {row["vocabulary_id"]: row["vocabulary_version"] or "" for row in rows if row["vocabulary_id"]}
+
+
+def _blocks(path: Path) -> list[tuple[str, int, int]]:
+    size = path.stat().st_size
+    return [(str(path), start, min(start + BLOCK_BYTES, size)) for start in range(0, max(size, 1), BLOCK_BYTES)]
+
+
+def _rows(path: Path, start: int, stop: int, names: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """The lines that begin in a block: the first is left to the block before, the last is read to its end."""
+    with path.open("rb") as file:
+        if start:
+            # From the byte before: a line that begins exactly at `start` is ours.
+            file.seek(start - 1)
+        file.readline()
+        begin = file.tell()
+        if begin >= stop:
+            return
+        content = file.read(stop - begin)
+        if not content.endswith(b"\n"):
+            content += file.readline()
+    table = pacsv.read_csv(
+        pa.BufferReader(content),
+        read_options=pacsv.ReadOptions(column_names=names),
+        parse_options=pacsv.ParseOptions(delimiter="\t", quote_char=False, double_quote=False, escape_char=False),
+        convert_options=pacsv.ConvertOptions(
+            include_columns=columns,
+            column_types={name: pa.string() for name in names},
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    yield from table.to_batches()

@@ -1,0 +1,46 @@
+"""Loads a vocabulary: an Athena download, the packaged demonstration, and with either the concepts of this project."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+
+from vocab.athena import TABLES, check_download, read_table, unpacked
+
+DEMO_DIR = Path(__file__).parent / "demo"
+"""The packaged demonstration vocabulary."""
+
+LOCAL_DIR = Path(__file__).parent / "local"
+"""Concepts of this project that OMOP has no equivalent for."""
+
+LOCAL_STEMS = ("CONCEPT", "CONCEPT_RELATIONSHIP", "CONCEPT_ANCESTOR", "VOCABULARY")
+"""The files of LOCAL_DIR."""
+
+Write = Callable[[DataFrame, str, dict[str, str]], None]
+"""Stores a table: rows, its name, its columns and types."""
+
+
+@dataclass(frozen=True)
+class VocabularySummary:
+    """What was loaded: release, versions by vocabulary, table names, and what an operator should know."""
+
+    release: str
+    vocabularies: dict[str, str]
+    tables: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def load_vocabulary(session: SparkSession, download: Path, write: Write) -> VocabularySummary:
+    """Write every table of a download (folder or zip), with the concepts of this project added.
+
+    The download is checked whole before the first table is written. Raises VocabularyError where it is not one.
+    """
+    with unpacked(download) as folder:
+        found = check_download(folder)
+        for stem, schema in TABLES.items():
+            rows = read_table(session, folder, stem)
+            if stem in LOCAL_STEMS:
+                rows = rows.unionByName(read_table(session, LOCAL_DIR, stem))
+            write(rows, stem.lower(), schema)
+    return VocabularySummary(found.release, found.vocabularies, tuple(stem.lower() for stem in TABLES), found.warnings)
