@@ -43,6 +43,11 @@ def first_of(first: Column, second: Column) -> Column:
     return F.coalesce(first, second)
 
 
+def date_of_first(first: Column, second: Column) -> Column:
+    """The calendar day of the first timestamp, or of the second where the first is missing."""
+    return F.coalesce(first, second).cast("date")
+
+
 def days_after(date: Column, days: Column) -> Column:
     """The date a course ends: start plus days supplied minus one; null where the days are missing or below one."""
     whole = days.cast("int")
@@ -51,5 +56,5 @@ def days_after(date: Column, days: Column) -> Column:
 
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
-    for expression in (date_and_time, date_of, number_in, operator_in, first_of, days_after)
+    for expression in (date_and_time, date_of, number_in, operator_in, first_of, date_of_first, days_after)
 }
