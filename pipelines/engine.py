@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.errors import ConfigError, EngineError
@@ -26,6 +27,7 @@ SESSION_OPTIONS = {"spark.sql.ansi.enabled": "true", "spark.sql.session.timeZone
 """What every session has, whoever opened it: the transforms rely on both."""
 
 _CONNECT_MODE = "SPARK_CONNECT_MODE_ENABLED"
+_OUT_OF_MEMORY = "Failed to allocate additional"
 _SESSION_IDLE_SECONDS = 24 * 3600
 
 
@@ -83,8 +85,16 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
         server = server_class("127.0.0.1", 0)
         server.start(background=True)
         stack.callback(server.stop)
-        url = f"sc://127.0.0.1:{server.listening_address[1]}"
-        yield stack.enter_context(_connected(url))
+        session = stack.enter_context(_connected(f"sc://127.0.0.1:{server.listening_address[1]}"))
+        try:
+            yield session
+        except PySparkException as error:
+            if _OUT_OF_MEMORY in str(error):
+                message = f"the embedded engine ran out of its {engine.memory_gib:g} GiB; raise engine.memory_gib"
+                raise EngineError(
+                    message + (" or set engine.prefer_hash_join: false" if engine.prefer_hash_join else "")
+                ) from error
+            raise
 
 
 def _sail_environment(engine: EngineSettings, scratch: Path) -> dict[str, str]:

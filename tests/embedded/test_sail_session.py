@@ -8,6 +8,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.engine import EngineSettings, open_session
+from pipelines.errors import EngineError
+
 
 def test_session_is_ansi_and_utc(sail: SparkSession) -> None:
     assert sail.conf.get("spark.sql.ansi.enabled") == "true"
@@ -35,3 +38,12 @@ def test_process_ends_soon_after_its_session(tmp_path: Path) -> None:
     process = [sys.executable, str(script)]
     done = subprocess.run(process, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_running_out_of_memory_says_what_to_raise(sail: SparkSession) -> None:
+    """Half a GiB, and a hash join, which cannot spill, of more than that."""
+    settings = EngineSettings(memory_gib=0.5, prefer_hash_join=True)
+    with pytest.raises(EngineError, match=r"raise engine\.memory_gib"), open_session(settings) as session:
+        rows = session.range(8_000_000).select(F.sha2(F.col("id").cast("string"), 256).alias("key"), F.col("id"))
+        others = rows.select("key", (F.col("id") + 1).alias("other"))
+        rows.join(others, on="key", how="inner").agg(F.sum("other"), F.max("id")).collect()
