@@ -93,6 +93,9 @@ def truth_of(
             found += [("measurement", HBA1C, entries.day[at]) for at in tests[:1]]
             issued = np.flatnonzero((issues.person == number) & (issues.consultation < 0))
             found += [("drug_exposure", drugs["dmd"].iloc[issues.drug[at]], issues.day[at]) for at in issued[:1]]
+        if story is Story.IMMUNISATIONS:
+            given = np.flatnonzero(of_person & kind["Immunisation"])
+            found += [("drug_exposure", snomed[at], entries.day[at]) for at in given]
         if story is Story.DEATH:
             found.append(("death", "", people.death_date[number]))
         truth += [truth_at(story, int(number), *row) for row in found]

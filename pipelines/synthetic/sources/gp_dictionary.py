@@ -70,7 +70,9 @@ def clinical_codes(catalogue: Catalogue) -> ClinicalCodes:
     family = conditions.head(20).assign(group="family_history", category="Family history", read="")
     family = family.assign(term="FH: " + family["term"])
     observations = catalogue.observations[_in_setting(catalogue.observations, "gp")]
-    findings = _of_catalogue(observations, "", "Symptoms and Findings").assign(group=observations["kind"])
+    findings = _of_catalogue(observations, "", "Symptoms and Findings").assign(
+        group=observations["kind"].where(observations["snomed"] != "", "read_only")
+    )
     findings["category"] = findings["group"].map({"allergy": "Allergy and adverse reactions"}).fillna(findings["category"])
     measurements = catalogue.measurements[_in_setting(catalogue.measurements, "gp") & (catalogue.measurements["snomed"] != "")]
     values = _of_catalogue(measurements, "value", "Investigations")

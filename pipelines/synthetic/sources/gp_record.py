@@ -237,6 +237,7 @@ def draw_findings(world: World, codes: ClinicalCodes, consultations: Consultatio
         (("local",), clinical & adult, 0.08, "Observation"),
         (("local_unmapped",), clinical & adult, 0.004, "Observation"),
         (("social",), clinical & adult, 0.05, "Observation"),
+        (("read_only",), clinical & adult, 0.02, "Observation"),
         (("allergy",), clinical, 0.02, "Allergy"),
         (("administrative",), np.ones(len(clinical), dtype=bool), 0.12, "Observation"),
         (("procedure",), clinical & adult, 0.05, "Referral"),
