@@ -54,7 +54,21 @@ def days_after(date: Column, days: Column) -> Column:
     return F.when(whole >= 1, F.date_add(date, whole - 1))
 
 
+def diagnosis_status(position: Column) -> Column:
+    """OMOP condition status by the place in the list of diagnoses: 1 is primary (32902), any later one secondary (32908)."""
+    return F.when(position == 1, F.lit(32902)).when(position > 1, F.lit(32908)).cast("bigint")
+
+
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
-    for expression in (date_and_time, date_of, number_in, operator_in, first_of, date_of_first, days_after)
+    for expression in (
+        date_and_time,
+        date_of,
+        number_in,
+        operator_in,
+        first_of,
+        date_of_first,
+        days_after,
+        diagnosis_status,
+    )
 }
