@@ -184,7 +184,7 @@ def coded_item_table(world: World, attendances: Attendances) -> pa.Table:
     item_type = np.array([name for name, *_ in groups])[group]
     order = np.lexsort((group, item_type, row))
     row, group, code, value, item_type = (part[order] for part in (row, group, code, value, item_type))
-    of_type = np.char.add(np.char.add(row.astype("U9"), " "), item_type)
+    names, type_number = np.unique(item_type, return_inverse=True)
     person = attendances.person[row]
     suspected = (rng.random(len(row)) < SUSPECTED_SHARE) & ~told[row]
     qualifier = np.where(item_type == "DIAGNOSIS", suspected.astype(int), -1)
@@ -193,7 +193,7 @@ def coded_item_table(world: World, attendances: Attendances) -> pa.Table:
         "cds_unique_identifier": attendances.cds_identifiers().take(pa.array(row)),
         "record_last_updated": date_text(attendances.departure[row], STAMP),
         "item_type": known(item_type),
-        "sequence": number_text(number_within(of_type) + 1.0, 0),
+        "sequence": number_text(number_within(row * len(names) + type_number) + 1.0, 0),
         "code": known(code),
         "qualifier": spread([CONFIRMED, SUSPECTED], qualifier),
         "value": number_text(value, 0),

@@ -13,8 +13,8 @@ from pipelines.synthetic.sources.children import children_of, conditions_held, i
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same, yes_no
 from pipelines.synthetic.text import date_text, numbered, spread
 
-EVERYBODY = ("Paracetamol 500mg tablets",)
-BEDBOUND = ("Enoxaparin sodium 40mg/0.4ml solution for injection pre-filled syringes",)
+EVERYBODY: tuple[str, ...] = ("Paracetamol 500mg tablets",)
+BEDBOUND: tuple[str, ...] = ("Enoxaparin sodium 40mg/0.4ml solution for injection pre-filled syringes",)
 FOR_KIND = {
     "sepsis": ("Gentamicin 80mg/2ml solution for injection vials", "Sodium chloride 0.9% infusion 500ml bags"),
     "fall": ("Morphine 10mg/1ml solution for injection ampoules",),

@@ -127,7 +127,7 @@ def _booked(world: World) -> Spells:
     rng = world.rng("acute.spells.booked")
     conditions = world.catalogue.conditions.set_index("name")
     persons, days, diagnoses, operations, day_cases = [], [], [], [], []
-    for name, operation, is_day_case in ELECTIVES:
+    for name, operation, within_a_day in ELECTIVES:
         person, onset = world.has(name)
         booked = (rng.random(len(person)) < ELECTIVE_SHARE) & ~is_told(world, person)
         person, onset = person[booked], np.maximum(onset[booked], world.first_day)
@@ -137,7 +137,7 @@ def _booked(world: World) -> Spells:
         days.append(day_between(rng, onset[possible], latest[possible]))
         diagnoses.append(np.full(possible.sum(), conditions.loc[name, "icd10"], dtype="U5"))
         operations.append(np.full(possible.sum(), operation, dtype="U4"))
-        day_cases.append(np.full(possible.sum(), is_day_case))
+        day_cases.append(np.full(possible.sum(), within_a_day))
     person = np.concatenate(persons).astype(np.int64)
     is_day_case = np.concatenate(day_cases)
     start = at_hours(rng, np.concatenate(days), 7, 11)

@@ -19,7 +19,7 @@ from pipelines.synthetic.sources.monthly import (
 )
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same
 from pipelines.synthetic.sources.submitted_codes import undivided_padded
-from pipelines.synthetic.text import date_text, numbered, spread
+from pipelines.synthetic.text import date_text, numbered, replaced, spread
 
 MOST_MONTHS = 14
 STAFF = 25
@@ -342,10 +342,10 @@ def _diagnosis_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
             column: known(np.choose(scheme, [texts[condition] for texts in codes])),
         }
 
-    def of_referral(row: np.ndarray, column: str, date_column: str) -> pa.Table:
+    def of_referral(row: np.ndarray, column: str, date_column: str, condition: np.ndarray) -> pa.Table:
         columns = {
             "service_request_id": number.take(pa.array(row)),
-            **coded(row, column),
+            **coded(row, column, condition),
             date_column: date_text(day[row], DAY),
         }
         return _reported(world, columns, referrals.person[row], day[row])
