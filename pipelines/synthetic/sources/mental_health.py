@@ -20,7 +20,7 @@ from pipelines.synthetic.sources.monthly import (
 )
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same
 from pipelines.synthetic.sources.submitted_codes import undivided_padded
-from pipelines.synthetic.text import date_text, numbered, spread
+from pipelines.synthetic.text import date_text, numbered, replaced, spread
 
 MOST_MONTHS = 14
 STAFF = 30
