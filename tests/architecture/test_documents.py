@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pipelines.errors
 from jobs.cli import command_modules
-from jobs.settings import Settings
+from jobs.mapping_docs import pages_of
+from jobs.settings import PACKAGED_MAPPINGS_DIR, Settings
 from pipelines.errors import USER_ERRORS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -71,3 +72,9 @@ def test_every_tested_version_is_pinned_exactly() -> None:
         line for line in (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
     ]
     assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+
+
+def test_pages_of_the_mappings_are_up_to_date() -> None:
+    folder = PROJECT / "docs" / "mappings"
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    assert written == pages_of(PACKAGED_MAPPINGS_DIR), "run: make docs"

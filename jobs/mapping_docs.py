@@ -1,0 +1,45 @@
+"""Write the documentation of every mapping, from the mapping files themselves."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import JsonLines, MappingsDir, new_app, start
+from jobs.console import console
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.contracts.source import load_contracts
+from pipelines.mapping.pages import index_of, page_of
+from pipelines.mapping.spec import load_mappings
+
+app = new_app()
+
+
+@app.command()
+def mapping_docs(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the pages.")] = Path("docs/mappings"),
+    mappings_dir: MappingsDir = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Write the documentation of every mapping, from the mapping files themselves."""
+    pages = pages_of(mappings_dir or PACKAGED_MAPPINGS_DIR)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        (out / name).write_text(text, encoding="utf-8")
+    console.info("wrote the pages of the mappings", pages=len(pages), folder=str(out))
+
+
+def pages_of(mappings_dir: Path) -> dict[str, str]:
+    """The text of each page by its file name."""
+    contracts = load_contracts(mappings_dir)
+    mappings = load_mappings(mappings_dir, contracts)
+    pages = {f"{name}.md": page_of(contract, mappings[name]) for name, contract in contracts.items()}
+    return pages | {"README.md": index_of(contracts.values(), mappings)}
+
+
+if __name__ == "__main__":
+    start(app)
