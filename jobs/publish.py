@@ -11,6 +11,7 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
+from jobs.settings import Settings
 from jobs.steps.published import cdm_of, chosen_release, pinned_tables
 from pipelines.errors import ConfigError
 from pipelines.io.publications import publish_duckdb
@@ -31,12 +32,16 @@ def publish(
 ) -> None:
     """Write a release where analysts can use it: the tables of the CDM, with its columns only."""
     target = target_of(to)
-    settings = settings_of(env, conf_dir, overrides)
+    rows = publish_release(settings_of(env, conf_dir, overrides), target, release_id)
+    console.table(str(target), [{"table": name, "rows": n} for name, n in rows.items() if n])
+
+
+def publish_release(settings: Settings, target: Path, release_id: str | None = None) -> dict[str, int]:
+    """Write a release, the current one unless another is named, to a DuckDB file; rows by table."""
     release = chosen_release(settings, release_id)
     with console.stage(f"publish {release.release_id}"):
         tables = pinned_tables(settings, release)
-        rows = publish_duckdb(target, tables, cdm_of(release), f"nhs-omop release {release.release_id}")
-    console.table(f"{target}: release {release.release_id}", [{"table": name, "rows": n} for name, n in rows.items() if n])
+        return publish_duckdb(target, tables, cdm_of(release), f"nhs-omop release {release.release_id}")
 
 
 def target_of(text: str) -> Path:

@@ -27,7 +27,7 @@ SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_car
 
 _REFERENCES = ("key", "url")
 
-_RESULT_SECTIONS = {"cdm_version", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
+_RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
 
 
 def _absolute(location: Path) -> Path:
@@ -165,6 +165,7 @@ class Settings(_Frozen):
 
     environment: Environment
     cdm_version: Literal["5.4", "5.5"] = "5.4"
+    cdm_holder: str = Field(default="NHS Secure Data Environment", max_length=255)
     mappings_dir: Path = PACKAGED_MAPPINGS_DIR
     storage: StorageSettings
     engine: EngineSettings = EngineSettings()

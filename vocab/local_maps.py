@@ -118,6 +118,21 @@ def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:
     return frame.withColumn("source_code", lookup_forms(F.col("source_vocabulary_id"), F.col("source_code"))[0])
 
 
+def source_to_concept_map(approved: DataFrame) -> DataFrame:
+    """The approved maps as the CDM table SOURCE_TO_CONCEPT_MAP; a map row there has one target."""
+    return approved.select(
+        "source_code",
+        "source_concept_id",
+        "source_vocabulary_id",
+        "source_code_description",
+        "target_concept_id",
+        F.coalesce("target_vocabulary_id", F.lit("None")).alias("target_vocabulary_id"),
+        "valid_start_date",
+        "valid_end_date",
+        F.lit(None).cast("string").alias("invalid_reason"),
+    )
+
+
 def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
     """Targets that no row may have, by file (TARGET_FAULTS_SCHEMA): not in the vocabulary, not standard, or invalid.
 

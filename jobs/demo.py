@@ -1,0 +1,80 @@
+"""Show everything at once: generated extracts of six sources, two nights, to a DuckDB file."""
+
+import resource
+import sys
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import JsonLines, new_app, start
+from jobs.console import console
+from jobs.publish import publish_release
+from jobs.settings import Settings, load_settings
+from jobs.steps.nightly import Outcome, nightly
+from jobs.steps.vocabulary import load
+from pipelines.io.keys import demo_key_file
+from pipelines.synthetic.generate import FIRST_NIGHT, SOURCES, generate
+
+app = new_app()
+
+FOLDER = Path("demo")
+KIB = 1024
+
+
+@app.command()
+def demo(
+    people: Annotated[int, typer.Option(min=50, help="How many people.")] = 1000,
+    nights: Annotated[int, typer.Option(min=1, help="How many nightly deliveries.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same extracts.")] = 1,
+    folder: Annotated[Path, typer.Option("--out", help="Where everything goes; what is there is used again.")] = FOLDER,
+    json_lines: JsonLines = False,
+) -> None:
+    """Show everything at once: generated extracts of six sources, two nights, to a DuckDB file.
+
+    The extracts are made once and used again by the next call; remove the folder to begin anew.
+    """
+    begun = perf_counter()
+    settings = demo_settings(folder)
+    if not (folder / "landing").exists():
+        with console.stage("generate extracts", total=len(SOURCES) + 2) as stage:
+            generate(people, seed, nights, folder, lambda message, _done, _total: stage.advance(message))
+    demo_key_file(folder / "restricted" / "demo.key")
+    load(settings)
+    for night in range(nights):
+        day = FIRST_NIGHT + timedelta(days=night)
+        console.info(f"night {night + 1}: {day.isoformat()}")
+        outcome = nightly(settings, day)
+    publish_release(settings, folder / "cdm.duckdb")
+    _show(outcome, folder, perf_counter() - begun)
+
+
+def demo_settings(folder: Path) -> Settings:
+    """The demo environment with everything below a folder."""
+    places = [f"storage.{name}={folder / name}" for name in ("landing", "restricted", "deidentified")]
+    return load_settings("demo", overrides=[*places, f"key.path={folder / 'restricted' / 'demo.key'}"])
+
+
+def _show(outcome: Outcome, folder: Path, seconds: float) -> None:
+    facts = {"release": outcome.release_id, **(outcome.figures or {})}
+    console.table("last night", [{"": name.replace("_", " "), "value": value} for name, value in facts.items()])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB / KIB
+    places = {
+        "deliveries and opt-out lists": folder / "landing",
+        "bronze, linkage, quarantine, ledger (identifiable)": folder / "restricted",
+        "silver, OMOP, releases (de-identified)": folder / "deidentified",
+        "the release for analysts": folder / "cdm.duckdb",
+        "what was planted": folder / "truth",
+    }
+    console.table("where things are", [{"what": what, "where": str(where)} for what, where in places.items()])
+    console.info("done", seconds=round(seconds, 1), peak_memory_gib=round(peak, 2))
+    console.info('look into it: nhs-omop query "SELECT count(*) FROM person"   nhs-omop report   nhs-omop status')
+
+
+if __name__ == "__main__":
+    start(app)

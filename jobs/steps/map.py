@@ -1,0 +1,84 @@
+"""Step three: silver into the OMOP CDM."""
+
+from collections.abc import Iterable, Iterator
+
+from pyspark.sql import DataFrame
+
+from jobs.steps.context import RunContext
+from jobs.steps.prepare import Prepared
+from pipelines.contracts.cdm import cdm_tables
+from pipelines.io.tables import Zone
+from pipelines.omop.build import MapInputs, build
+from pipelines.omop.source import CdmSource
+from pipelines.omop.stem import SilverSource, entities_in_use
+from pipelines.quality.ledger import LedgerRow
+from vocab.concept_map import resolve_codes
+from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty, source_to_concept_map
+
+SOURCE_TO_CONCEPT_MAP = "source_to_concept_map"
+
+
+def map_to_omop(run: RunContext, prepared: Prepared) -> list[LedgerRow]:
+    """Build every OMOP table from silver; the part of the ledger that this stage adds."""
+    maps = approved_maps(run.store.session, prepared.local_maps)
+    concepts = run.store.read(Zone.VOCABULARY, "concept")
+    refuse_faulty(tuple(row.values()) for row in faulty_targets(maps, concepts).toArrow().to_pylist())
+    _store_local_maps(run, maps)
+    inputs = _inputs(run, prepared, maps)
+    with run.console.stage("map to OMOP") as stage:
+        for output in build(inputs, run.store.read):
+            run.store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
+            stage.advance(output.name)
+    ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
+    return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
+
+
+def _store_local_maps(run: RunContext, maps: DataFrame) -> None:
+    table = cdm_tables(run.settings.cdm_version)[SOURCE_TO_CONCEPT_MAP]
+    schema = {column.name: column.type for column in table.columns}
+    run.store.overwrite(source_to_concept_map(maps), Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP, schema)
+
+
+def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:
+    store = run.store
+    concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+    register = run.register()
+    extracted = {source: max(one.extract_date for one in register if one.source == source) for source in run.contracts
+                 if any(one.source == source for one in register)}
+    return MapInputs(
+        sources=tuple(_sources(run)),
+        resolve=lambda codes: resolve_codes(codes, concepts, relationships, maps),
+        source_priority=run.settings.person.source_priority,
+        extract_dates=extracted,
+        described_as=CdmSource(
+            name="NHS Secure Data Environment OMOP CDM",
+            abbreviation="NHS SDE OMOP",
+            holder=run.settings.cdm_holder,
+            description=f"Built by nhs-omop from {', '.join(extracted)}.",
+            etl_reference="nhs-omop",
+            extracted_on=max(extracted.values(), default=run.run_date),
+            built_on=run.run_date,
+            cdm_version=run.settings.cdm_version,
+            vocabulary_version=prepared.vocabulary["release"],
+        ),
+        with_month_of_birth=run.settings.person.month_of_birth,
+        cdm_version=run.settings.cdm_version,
+    )
+
+
+def _sources(run: RunContext) -> Iterator[SilverSource]:
+    for name, contract in run.contracts.items():
+        mapping = run.mappings[name]
+        yield SilverSource(contract, mapping, dict(_silver(run, name, entities_in_use(mapping))))
+
+
+def _silver(run: RunContext, source: str, entities: Iterable[str]) -> Iterator[tuple[str, DataFrame]]:
+    """The silver tables of a source; an entity that was never delivered has an empty one."""
+    for entity in entities:
+        table = f"{source}_{entity}"
+        if run.store.exists(Zone.SILVER, table):
+            yield entity, run.store.read(Zone.SILVER, table)
+        else:
+            columns = run.contracts[source].entities[entity].silver_columns
+            schema = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+            yield entity, run.store.session.createDataFrame([], schema)

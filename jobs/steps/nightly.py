@@ -1,0 +1,124 @@
+"""The nightly load as a whole."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from time import perf_counter
+
+from pyspark.sql import SparkSession
+
+from jobs.console import console
+from jobs.settings import Environment, Settings
+from jobs.steps.context import RunContext
+from jobs.steps.curate import curate
+from jobs.steps.gate import gate
+from jobs.steps.ingest import Ingested, ingest
+from jobs.steps.map import map_to_omop
+from jobs.steps.prepare import Prepared, prepare, remember_key, remember_opt_outs
+from jobs.steps.published import release_folder
+from jobs.steps.release import inputs_of, release
+from pipelines.engine import open_session
+from pipelines.io.keys import resolve_key
+from pipelines.io.tables import TableStore
+from pipelines.quality.gates import GateReport
+from pipelines.quality.ledger import Disposition, LedgerRow, Stage, mapped_share, totals_by
+from pipelines.release.release import fingerprint_of
+
+Figure = str | int | float
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """How long a step took, and how many rows came into it."""
+
+    step: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: the current release, and the figures of the run; None where nothing had changed."""
+
+    release_id: str
+    figures: dict[str, Figure] | None
+    times: tuple[StepTime, ...] = ()
+
+
+class _Clock:
+    """Collects the time of each step."""
+
+    def __init__(self) -> None:
+        self.times: list[StepTime] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, int]]:
+        """Time a step; put the rows that came in under `rows`."""
+        counted = {"rows": 0}
+        begun = perf_counter()
+        yield counted
+        self.times.append(StepTime(name, counted["rows"], perf_counter() - begun))
+
+
+def nightly(settings: Settings, run_date: date, *, full: bool = False) -> Outcome:
+    """Check, ingest, curate, map, gate and release.
+
+    Raises the error of whatever is not as it has to be; the current release is then left as it was.
+    """
+    prepared = prepare(settings, run_date)
+    with open_session(settings.engine) as session:
+        return _load(settings, run_date, prepared, session, full=full)
+
+
+def _load(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, *, full: bool) -> Outcome:
+    run = _context(settings, run_date, prepared, session, run_id="")
+    clock = _Clock()
+    with clock.step("ingest") as counted:
+        taken = ingest(run)
+        counted["rows"] = taken.rows
+    fingerprint = fingerprint_of(inputs_of(settings, prepared, run.register()))
+    current = release_folder(settings).current()
+    if current and not full and release_folder(settings).read(current)["input_fingerprint"] == fingerprint:
+        return Outcome(current, None)
+    run = _context(settings, run_date, prepared, session, run_id=f"{run_date:%Y%m%d}-{fingerprint[:8]}")
+    remember_key(settings, resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION))
+    with clock.step("curate") as counted:
+        ledger = curate(run, prepared.opt_outs, prepared.type_one)
+        counted["rows"] = _sum(ledger, Stage.CURATE, Disposition.DELIVERED)
+    with clock.step("map") as counted:
+        ledger += map_to_omop(run, prepared)
+        counted["rows"] = _sum(ledger, Stage.CURATE, Disposition.CURRENT)
+    with clock.step("gates") as counted:
+        report = gate(run, ledger)
+        counted["rows"] = _sum(ledger, Stage.MAP, Disposition.WRITTEN)
+    with clock.step("release") as counted:
+        made = release(run, prepared, report, fingerprint)
+        counted["rows"] = sum(table.rows for table in made.tables if table.zone == "omop")
+    remember_opt_outs(settings, prepared.opt_outs)
+    figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
+    return Outcome(made.release_id, figures, tuple(clock.times))
+
+
+def _context(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, run_id: str) -> RunContext:
+    store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+    return RunContext(run_id, run_date, settings, prepared.contracts, prepared.mappings, store, prepared.pads, console)
+
+
+def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int:
+    return totals_by(ledger, "stage", "disposition").get((stage.value, disposition.value), 0)
+
+
+def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> dict[str, Figure]:
+    share = mapped_share(ledger)
+    return {
+        "new_deliveries": taken.deliveries,
+        "new_rows": taken.rows,
+        "rows_in": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
+        "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
+        "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
+        "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
+        "mapped": f"{share:.1%}" if share is not None else "",
+        "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
+        "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",
+    }

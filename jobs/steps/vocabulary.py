@@ -1,0 +1,55 @@
+"""Loading a vocabulary into the lakehouse."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+
+from jobs.console import console
+from jobs.settings import Settings
+from jobs.steps.prepare import vocabulary_path
+from pipelines.engine import open_session
+from pipelines.io.documents import digest_of_files, read_document, write_document
+from pipelines.io.tables import TableStore, Zone
+from vocab.athena import TABLES, unpacked
+from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The vocabulary in use: its release, the version of each vocabulary, and whether this load changed anything."""
+
+    release: str
+    vocabularies: dict[str, str]
+    warnings: tuple[str, ...]
+    is_new: bool
+
+
+def load(settings: Settings, download: Path | None = None) -> Loaded:
+    """Load a download, the configured one, or the demonstration.
+
+    While it is being loaded no vocabulary counts as loaded, so that a run never meets half of one. Raises VocabularyError.
+    """
+    chosen = download or settings.vocabulary.athena_dir or DEMO_DIR
+    place = vocabulary_path(settings)
+    with unpacked(chosen) as folder:
+        digest = _digest(folder)
+        known = read_document(place)
+        if known.get("digest") == digest:
+            return Loaded(known["release"], known["vocabularies"], (), is_new=False)
+        with open_session(settings.engine) as session, console.stage("load vocabulary", total=len(TABLES)) as stage:
+            store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+
+            def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
+                place.unlink(missing_ok=True)
+                store.overwrite(rows, Zone.VOCABULARY, name, schema)
+                stage.advance(name)
+
+            summary = load_vocabulary(session, folder, write)
+    write_document(place, {"release": summary.release, "vocabularies": summary.vocabularies, "digest": digest})
+    return Loaded(summary.release, summary.vocabularies, summary.warnings, is_new=True)
+
+
+def _digest(folder: Path) -> str:
+    files = {path.name.upper(): path for path in folder.iterdir() if path.suffix.casefold() == ".csv"}
+    return digest_of_files(files | {f"local {path.name}": path for path in LOCAL_DIR.glob("*.csv")})
