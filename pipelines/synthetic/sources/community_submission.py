@@ -61,6 +61,7 @@ def reported(world: World, columns: dict[str, pa.Array | None], person: np.ndarr
 
 
 def local_ids(world: World, person: np.ndarray) -> dict[str, pa.Array | None]:
+    """The provider's own number of each patient."""
     return {"local_patient_id": spread(world.population.community_id, person)}
 
 

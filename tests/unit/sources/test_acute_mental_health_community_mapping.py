@@ -1,0 +1,130 @@
+"""What the mappings of acute, mental health and community promise, read from the files."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from pipelines.contracts.source import SourceContract, load_contract
+from pipelines.mapping.spec import FIELDS, Mapping, Rule, Target, VocabularyBy, load_mapping
+
+MAPPINGS = Path(__file__).resolve().parents[3] / "mappings"
+VOCABULARY = MAPPINGS.parent / "vocab"
+SOURCES = ("acute", "mental_health", "community")
+
+
+@pytest.fixture(scope="module")
+def contracts() -> dict[str, SourceContract]:
+    return {source: load_contract(MAPPINGS / source / "contract.yaml") for source in SOURCES}
+
+
+@pytest.fixture(scope="module")
+def mappings(contracts: dict[str, SourceContract]) -> dict[str, Mapping]:
+    return {source: load_mapping(MAPPINGS / source / "mapping.yaml", contracts[source]) for source in SOURCES}
+
+
+def rule(mappings: dict[str, Mapping], name: str) -> Rule:
+    return next(rule for mapping in mappings.values() for rule in mapping.rules if rule.name == name)
+
+
+def scheme(mappings: dict[str, Mapping], name: str) -> dict[str, str]:
+    """The coding schemes that a rule knows for its concept."""
+    code = (rule(mappings, name).fields["concept"].concept or ())[0]
+    assert isinstance(code.vocabulary, VocabularyBy)
+    return code.vocabulary.values
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_rule_has_a_note_and_the_name_of_its_source(mappings: dict[str, Mapping], source: str) -> None:
+    for each in mappings[source].rules:
+        assert each.note, each.name
+        assert each.name.startswith(f"{source}_")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_each_source_reaches_people_deaths_visits_events_and_staff(mappings: dict[str, Mapping], source: str) -> None:
+    targets = {each.to for each in mappings[source].rules}
+    assert {Target.PERSON, Target.DEATH, Target.VISIT, Target.EVENT, Target.PROVIDER, Target.CARE_SITE} <= targets
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_constant_concepts_are_in_the_demonstration_vocabulary(mappings: dict[str, Mapping], source: str) -> None:
+    known = set()
+    for path in (VOCABULARY / "demo" / "CONCEPT.csv", VOCABULARY / "local" / "CONCEPT.csv"):
+        with path.open(encoding="utf-8", newline="") as file:
+            known |= {row["concept_id"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
+    for each in mappings[source].rules:
+        for field, how in each.fields.items():
+            if how.constant is not None and (FIELDS[each.to][field] == "concept" or field == "type_concept_id"):
+                assert str(how.constant) in known, f"{each.name}.{field}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_links_are_keyed_references(mappings: dict[str, Mapping], source: str) -> None:
+    for each in mappings[source].rules:
+        for field in ("visit_key", "visit_detail_key", "provider_key", "preceding_key"):
+            if field in each.fields:
+                assert (each.fields[field].copy_ or "").endswith("_key"), f"{each.name}.{field}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_rule_writes_free_text_or_names(
+    mappings: dict[str, Mapping], contracts: dict[str, SourceContract], source: str
+) -> None:
+    for each in mappings[source].rules:
+        identifiers = {
+            name for name, column in contracts[source].entities[each.from_].columns.items() if column.identifier is not None
+        }
+        for field, how in each.fields.items():
+            assert not identifiers & set(how.columns), f"{each.name}.{field}"
+
+
+def test_results_and_visits_of_a_trust_share_one_kind_of_key(
+    mappings: dict[str, Mapping], contracts: dict[str, SourceContract]
+) -> None:
+    acute = contracts["acute"].entities
+    keys = {
+        "acute_visit_spell": "key",
+        "acute_visit_emergency": "key",
+        "acute_visit_outpatient": "key",
+        "acute_pathology_result": "visit_key",
+        "acute_vital_sign": "visit_key",
+        "acute_prescription": "visit_key",
+    }
+    for name, field in keys.items():
+        each = rule(mappings, name)
+        assert acute[each.from_].references[each.fields[field].copy_ or ""].entity == "encounter", name
+
+
+def test_only_attended_appointments_become_visits(mappings: dict[str, Mapping]) -> None:
+    for name, column in (
+        ("acute_visit_outpatient", "attended_code"),
+        ("mental_health_visit_contact", "attend_status"),
+        ("community_visit_contact", "attendance_status"),
+    ):
+        assert {condition.column: condition.in_ for condition in rule(mappings, name).where}[column] == ("5", "6")
+
+
+def test_suspected_diagnoses_and_uncoded_episodes_are_left_out_for_a_reason(mappings: dict[str, Mapping]) -> None:
+    suspected = rule(mappings, "acute_emergency_diagnosis").where[1]
+    uncoded = rule(mappings, "acute_diagnosis_inpatient").where[0]
+    assert (suspected.not_in, suspected.reason) == (("415684004",), "suspected_diagnosis")
+    assert "R69X" in (uncoded.not_in or ())
+    assert uncoded.reason == "not_coded_yet"
+
+
+def test_each_column_of_the_monthly_data_sets_has_its_own_scheme_numbers(mappings: dict[str, Mapping]) -> None:
+    assert scheme(mappings, "mental_health_activity_finding")["04"] == "SNOMED"
+    assert "04" not in scheme(mappings, "mental_health_primary_diagnosis")
+    assert scheme(mappings, "mental_health_presenting_complaint")["02"] == "ICD10"
+    assert scheme(mappings, "community_primary_diagnosis")["04"] == "Read"
+    assert scheme(mappings, "community_finding")["04"] == "SNOMED"
+    assert scheme(mappings, "community_coded_observation")["03"] == "SNOMED"
+    assert scheme(mappings, "community_finding")["03"] == "CTV3"
+
+
+def test_the_date_of_death_is_looked_for_in_every_month(
+    mappings: dict[str, Mapping], contracts: dict[str, SourceContract]
+) -> None:
+    assert contracts["mental_health"].entities["mpi"].key == ("local_patient_id", "uniq_month_id")
+    assert rule(mappings, "mental_health_death").from_ == "mpi"
