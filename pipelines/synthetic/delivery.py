@@ -32,13 +32,14 @@ ODD_PROVIDERS = {
 
 @dataclass(frozen=True)
 class Delivered:
-    """One file of a delivery."""
+    """One file of a delivery; `part` is empty for the main file of an entity."""
 
     source: str
     entity: str
     provider: str
     night: int
     name: str
+    part: str
     rows: int
     sha256: str
 
@@ -144,14 +145,15 @@ class _Writer:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(delivered)
         digest = hashlib.sha256(delivered).hexdigest()
-        self.files.append(Delivered(self.source, self.name, provider, night, name, rows, digest))
+        self.files.append(Delivered(self.source, self.name, provider, night, name, part, rows, digest))
 
 
 def resubmit(world: World, contract: SourceContract, files: list[Delivered], landing: Path) -> list[Delivered]:
-    """Send one file of the first night again, unchanged, on each later night: the smallest of people's rows."""
+    """Send one file of the first night again, unchanged, on each later night: the smallest main file of people's rows."""
     full = FULL_PROVIDERS.get(contract.source)
     about_people = [name for name, entity in contract.entities.items() if entity.subject.via or entity.subject.direct]
-    first = [file for file in files if file.night == 0 and file.provider != full and file.entity in about_people]
+    main = [file for file in files if file.night == 0 and not file.part and file.entity in about_people]
+    first = [file for file in main if file.provider != full]
     if not first:
         return []
     again = min(first, key=lambda file: (file.rows, file.name))
@@ -161,7 +163,7 @@ def resubmit(world: World, contract: SourceContract, files: list[Delivered], lan
         folder = folder_of(landing, world, again.source, again.provider, night)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / again.name).write_bytes(content)
-        copies.append(Delivered(again.source, again.entity, again.provider, night, again.name, again.rows, again.sha256))
+        copies.append(Delivered(again.source, again.entity, again.provider, night, again.name, "", again.rows, again.sha256))
     return copies
 
 
