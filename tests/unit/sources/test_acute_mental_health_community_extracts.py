@@ -36,6 +36,11 @@ def delivered(data: SourceData, entity: str) -> pd.DataFrame:
     return data.tables[entity].to_pandas()
 
 
+def rows_of(data: SourceData, entity: str, person: int) -> pd.DataFrame:
+    rows = delivered(data, entity)
+    return rows[rows["_person"] == person]
+
+
 def story_people(world: World) -> np.ndarray:
     return np.flatnonzero(world.population.story != Story.ORDINARY)
 
@@ -118,10 +123,10 @@ def test_truth_is_about_story_people_alone(world: World, extracts: dict[str, Sou
 def test_the_fall_runs_from_arrival_to_operation(world: World, extracts: dict[str, SourceData]) -> None:
     data = extracts["acute"]
     for person in world.population.told_in(Story.FALL):
-        attendance = delivered(data, "ecds_attendance").query("_person == @person").iloc[-1]
-        episode = delivered(data, "apc_episode").query("_person == @person").iloc[0]
-        diagnoses = delivered(data, "apc_diagnosis").query("_person == @person")["diagnosis_code"].tolist()
-        operations = delivered(data, "apc_procedure").query("_person == @person")["procedure_code"].tolist()
+        attendance = rows_of(data, "ecds_attendance", person).iloc[-1]
+        episode = rows_of(data, "apc_episode", person).iloc[0]
+        diagnoses = rows_of(data, "apc_diagnosis", person)["diagnosis_code"].tolist()
+        operations = rows_of(data, "apc_procedure", person)["procedure_code"].tolist()
         assert attendance["arrival_datetime"][:10].replace("-", "") <= episode["admission_date"]
         assert attendance["ambulance_care_contact_identifier"]
         assert diagnoses[0] == "S720"
