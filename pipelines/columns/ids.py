@@ -14,6 +14,8 @@ from pipelines.columns.keyed import ID_HEX_DIGITS, message_of
 ATTEMPTS = 32
 """Salted hashes tried for a key that gives way. At 52 bits the first is free; the small spaces of tests need more."""
 
+SHARED_IDS_SCHEMA = {"met_on": "bigint"}
+
 COLLISIONS_SCHEMA = {"_key": "string", "met_on": "bigint", "given": "bigint"}
 """Record of a collision: the key that gave way, the id it met another key on, and the id it has instead."""
 
@@ -29,21 +31,35 @@ def key_text(*parts: Column) -> Column:
     return message_of([part.cast("string") for part in parts])
 
 
-def find_collisions(frame: DataFrame, id_column: str, key_columns: Sequence[str], hex_digits: int = ID_HEX_DIGITS) -> DataFrame:
-    """The keys that give way because another key has the same id (COLLISIONS_SCHEMA); nearly always no row.
+def shared_ids(frame: DataFrame, id_column: str, key_columns: Sequence[str]) -> DataFrame:
+    """The ids (`met_on`) that more than one key has; nearly always no row. A key that occurs twice shares nothing."""
+    keys = frame.select(F.col(id_column).alias("met_on"), F.xxhash64(*key_columns).alias("_name"))
+    names = keys.groupBy("met_on").agg(F.min("_name").alias("_least"), F.max("_name").alias("_greatest"))
+    return names.where(F.col("_least") != F.col("_greatest")).select("met_on")
+
+
+def find_collisions(
+    frame: DataFrame,
+    id_column: str,
+    key_columns: Sequence[str],
+    shared: DataFrame,
+    hex_digits: int = ID_HEX_DIGITS,
+) -> DataFrame:
+    """The keys that give way because another key has the same id (COLLISIONS_SCHEMA).
 
     Of the keys that share an id the least keeps it. Each of the others takes the first of its salted hashes that is
     nobody's id and that no lesser key may claim, so the outcome depends on the keys alone. `given` is null when all
-    attempts are taken, which the gate on primary keys refuses. A key that occurs twice does not collide with itself.
+    attempts are taken, which the gate on primary keys refuses. `shared` comes from `shared_ids`; where it is stored and
+    empty, next to nothing is left to do.
     """
-    keys = frame.select(key_text(*[F.col(name) for name in key_columns]).alias("_key"), F.col(id_column).alias("met_on"))
-    span = keys.groupBy("met_on").agg(F.min("_key").alias("_least"), F.max("_key").alias("_greatest"))
-    shared = span.where(F.col("_least") != F.col("_greatest")).select("met_on", "_least")
-    giving_way = keys.join(F.broadcast(shared), on="met_on", how="inner").where(F.col("_key") != F.col("_least"))
-    losers = giving_way.groupBy("_key", "met_on").agg(F.count(F.lit(1)).alias("_rows")).select("_key", "met_on")
+    ids = frame.select(F.col(id_column).alias("met_on"), *key_columns)
+    meeting = ids.join(F.broadcast(shared), on="met_on", how="inner")
+    keys = meeting.select("met_on", key_text(*[F.col(name) for name in key_columns]).alias("_key")).distinct()
+    keeping = keys.groupBy("met_on").agg(F.min("_key").alias("_least"))
+    losers = keys.join(keeping, on="met_on", how="inner").where(F.col("_key") != F.col("_least")).select("_key", "met_on")
     attempts = losers.select("_key", F.explode(F.sequence(F.lit(1), F.lit(ATTEMPTS))).alias("_attempt"))
     drawn = attempts.withColumn("given", omop_id(F.col("_key"), F.col("_attempt"), hex_digits=hex_digits))
-    free = drawn.join(keys.select(F.col("met_on").alias("given")), on="given", how="left_anti")
+    free = drawn.join(ids.select(F.col("met_on").alias("given")), on="given", how="left_anti")
     claimed = _first_of(free, by="given", order=("_key", "_attempt"))
     chosen = _first_of(claimed, by="_key", order=("_attempt",)).select("_key", "given")
     return losers.join(chosen, on="_key", how="left").select("_key", "met_on", "given")
@@ -72,5 +88,6 @@ def resolve_collisions(
 
     The frame is read several times: store it first where it is large and computed.
     """
-    collisions = find_collisions(frame, id_column, key_columns, hex_digits)
+    shared = shared_ids(frame, id_column, key_columns)
+    collisions = find_collisions(frame, id_column, key_columns, shared, hex_digits)
     return without_collisions(frame, id_column, key_columns, collisions), collisions

@@ -22,7 +22,7 @@ from datetime import date
 
 from pyspark.sql import DataFrame
 
-from pipelines.columns.ids import COLLISIONS_SCHEMA
+from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids
 from pipelines.contracts.cdm import EVENT_TABLES, CdmTable, cdm_tables, delta_schema
 from pipelines.io.tables import Zone
 from pipelines.mapping.compile import COUNTS_SCHEMA, stacked, target_schema
@@ -39,7 +39,7 @@ from pipelines.omop.codes import (
     routes,
     unmapped_codes,
 )
-from pipelines.omop.events import CONCEPT_FIELDS, EventInputs, event_id_collisions, event_table
+from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import PERIODS_SCHEMA, observation_period, periods, registrations_outside
 from pipelines.omop.persons import PERSONS_SCHEMA, death, person, persons, without_year_of_birth
@@ -48,11 +48,12 @@ from pipelines.omop.source import CdmSource, cdm_source
 from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, SilverSource, counts_of, known_persons, rows_of, stem_schema
 from pipelines.omop.tables import empty_tables
 from pipelines.omop.visits import (
+    VISIT_KEY,
     VISITS_SCHEMA,
     details_without_visit,
     inside_visits,
     visit_detail,
-    visit_id_collisions,
+    visit_ids,
     visit_index,
     visit_occurrence,
     visits,
@@ -168,7 +169,7 @@ def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
         (Target.VISIT_DETAIL, "visit_details", "visit_detail"),
     ):
         rows = _read_rows(read, target)
-        yield _stem(f"{kind}_collisions", visit_id_collisions(rows, kind), COLLISIONS_SCHEMA)
+        yield from _collisions(read, kind, visit_ids(rows, kind), "id", VISIT_KEY)
         collisions = read(Zone.STEM, f"{kind}_collisions")
         whole = visits(rows, inputs.rules_for(target), meanings, collisions, inputs.extract_dates, kind)
         yield _stem(name, whole, VISITS_SCHEMA)
@@ -207,7 +208,7 @@ def build_people_tables(inputs: MapInputs, read: Read) -> Iterator[Output]:
 def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """The event tables, with the collisions of their ids."""
     stem, ways = _read_rows(read, Target.EVENT), read(Zone.STEM, "routes")
-    yield _stem("event_collisions", event_id_collisions(stem, ways), COLLISIONS_SCHEMA)
+    yield from _collisions(read, "event", event_ids(stem, ways), "_id", EVENT_KEY)
     visits_stored, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
     given = EventInputs(
         stem=stem,
@@ -266,6 +267,13 @@ def _ledger(inputs: MapInputs, read: Read) -> DataFrame:
     ways = read(Zone.STEM, "routes")
     mapped = map_ledger(read(Zone.STEM, "map_counts"), stacked(later), ways, written_rows(written), inputs.rules)
     return mapped.unionByName(code_ledger(ways))
+
+
+def _collisions(read: Read, kind: str, ids: DataFrame, id_column: str, key: tuple[str, ...]) -> Iterator[Output]:
+    """`<kind>_shared_ids`, nearly always empty, and then `<kind>_collisions`, the record of what was given instead."""
+    yield _stem(f"{kind}_shared_ids", shared_ids(ids, id_column, key), SHARED_IDS_SCHEMA)
+    shared = read(Zone.STEM, f"{kind}_shared_ids")
+    yield _stem(f"{kind}_collisions", find_collisions(ids, id_column, key, shared), COLLISIONS_SCHEMA)
 
 
 def _read_rows(read: Read, target: Target) -> DataFrame:

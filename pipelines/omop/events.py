@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.ids import find_collisions, omop_id, without_collisions
+from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.codes import given, looked_up
 from pipelines.omop.tables import conform
@@ -69,10 +69,9 @@ def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
     return stem.join(F.broadcast(renamed), on=on, how="inner")
 
 
-def event_id_collisions(stem: DataFrame, routes: DataFrame) -> DataFrame:
-    """The collisions among the ids of all events of all tables; usually no row."""
-    named = routed(stem, routes).select(*EVENT_KEY)
-    return find_collisions(named.withColumn("_id", _event_id()), "_id", EVENT_KEY)
+def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:
+    """EVENT_KEY and `_id` of every row of all event tables."""
+    return routed(stem, routes).select(*EVENT_KEY).withColumn("_id", _event_id())
 
 
 def _event_id() -> Column:

@@ -7,7 +7,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.ids import find_collisions, omop_id, without_collisions
+from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.spec import Rule
 from pipelines.omop.codes import looked_up
@@ -84,13 +84,13 @@ _FIRST = "first"
 _LAST = "last"
 
 
-def visit_id_collisions(visit_rows: DataFrame, kind: str) -> DataFrame:
-    """The collisions among the ids of visits or visit details; the rows of one spell do not collide."""
-    keys = visit_rows.select("key", F.lit(kind).alias("_kind"), _visit_id(kind).alias("id"))
-    return find_collisions(keys, "id", _KEY)
+VISIT_KEY = ("_kind", "key")
+"""What names a visit: the table and its key in the source."""
 
 
-_KEY = ("_kind", "key")
+def visit_ids(visit_rows: DataFrame, kind: str) -> DataFrame:
+    """VISIT_KEY and `id` of every visit or visit detail; the parts of a spell share theirs."""
+    return visit_rows.select("key", F.lit(kind).alias("_kind"), _visit_id(kind).alias("id"))
 
 
 def _visit_id(kind: str) -> Column:
@@ -117,7 +117,7 @@ def visits(
     meant = looked_up(whole, ("concept", "admitted_from", "discharged_to"), meanings)
     ended = _with_end(meant, extract_dates)
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
-    unique = without_collisions(numbered, "id", _KEY, collisions)
+    unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
         "concept_id": F.coalesce(F.col("concept_target"), F.lit(0)),
         "source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
