@@ -54,10 +54,10 @@ def demo(
     _show(outcome, folder, perf_counter() - begun)
 
 
-def demo_settings(folder: Path) -> Settings:
+def demo_settings(folder: Path, overrides: list[str] | None = None) -> Settings:
     """The demo environment with everything below a folder."""
     places = [f"storage.{name}={folder / name}" for name in ("landing", "restricted", "deidentified")]
-    return load_settings("demo", overrides=[*places, f"key.path={folder / 'restricted' / 'demo.key'}"])
+    return load_settings("demo", overrides=[*places, f"key.path={folder / 'restricted' / 'demo.key'}", *(overrides or ())])
 
 
 def _show(outcome: Outcome, folder: Path, seconds: float) -> None:

@@ -43,8 +43,11 @@ def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:
     store = run.store
     concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
     register = run.register()
-    extracted = {source: max(one.extract_date for one in register if one.source == source) for source in run.contracts
-                 if any(one.source == source for one in register)}
+    extracted = {
+        source: max(one.extract_date for one in register if one.source == source)
+        for source in run.contracts
+        if any(one.source == source for one in register)
+    }
     return MapInputs(
         sources=tuple(_sources(run)),
         resolve=lambda codes: resolve_codes(codes, concepts, relationships, maps),

@@ -15,6 +15,7 @@ from jobs.steps.curate import curate
 from jobs.steps.gate import gate
 from jobs.steps.ingest import Ingested, ingest
 from jobs.steps.map import map_to_omop
+from jobs.steps.memory import forget_peak, peak_gib
 from jobs.steps.prepare import Prepared, prepare, remember_key, remember_opt_outs
 from jobs.steps.published import release_folder
 from jobs.steps.release import inputs_of, release
@@ -30,11 +31,12 @@ Figure = str | int | float
 
 @dataclass(frozen=True)
 class StepTime:
-    """How long a step took, and how many rows came into it."""
+    """How long a step took, how many rows came into it, and the most memory this process held during it."""
 
     step: str
     rows: int
     seconds: float
+    peak_gib: float
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,20 @@ class Outcome:
     times: tuple[StepTime, ...] = ()
 
 
-class _Clock:
-    """Collects the time of each step."""
+class Clock:
+    """Collects what each step took."""
 
     def __init__(self) -> None:
         self.times: list[StepTime] = []
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, int]]:
-        """Time a step; put the rows that came in under `rows`."""
+        """Measure a step; put the rows that came in under `rows`."""
         counted = {"rows": 0}
+        forget_peak()
         begun = perf_counter()
         yield counted
-        self.times.append(StepTime(name, counted["rows"], perf_counter() - begun))
+        self.times.append(StepTime(name, counted["rows"], perf_counter() - begun, peak_gib()))
 
 
 def nightly(settings: Settings, run_date: date, *, full: bool = False) -> Outcome:
@@ -73,7 +76,7 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False) -> Outcom
 
 def _load(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, *, full: bool) -> Outcome:
     run = _context(settings, run_date, prepared, session, run_id="")
-    clock = _Clock()
+    clock = Clock()
     with clock.step("ingest") as counted:
         taken = ingest(run)
         counted["rows"] = taken.rows

@@ -43,7 +43,7 @@ class Layout:
 def _decoded(raw: bytes) -> bytes:
     """The content as UTF-8 without a byte order mark; what is not UTF-8 is read as UTF-16 by its mark, else as cp1252."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16").encode()
+        return raw.decode("utf-16", errors="replace").encode()
     if raw.startswith(b"\xef\xbb\xbf"):
         raw = raw[3:]
     try:

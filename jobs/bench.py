@@ -1,0 +1,69 @@
+"""Measure each stage on generated extracts: rows a second, seconds and peak memory."""
+
+import os
+import shutil
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+if not __package__:  # started as a script: the project's folder takes the place of this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from jobs.command import JsonLines, Overrides, new_app, start
+from jobs.console import Field, console
+from jobs.demo import demo_settings
+from jobs.publish import publish_release
+from jobs.steps.nightly import Clock, StepTime, nightly
+from jobs.steps.vocabulary import load
+from pipelines.io.keys import demo_key_file
+from pipelines.synthetic.generate import FIRST_NIGHT, generate
+
+app = new_app()
+
+FOLDER = Path("build/bench")
+
+
+@app.command()
+def bench(
+    people: Annotated[int, typer.Option(min=50, help="How many people.")] = 20_000,
+    nights: Annotated[int, typer.Option(min=1, help="How many nightly deliveries.")] = 2,
+    folder: Annotated[Path, typer.Option("--out", help="Where everything goes; what is there is removed first.")] = FOLDER,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Measure each stage on generated extracts: rows a second, seconds and peak memory of this process."""
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = demo_settings(folder, overrides)
+    clock = Clock()
+    with clock.step("generate") as counted:
+        counted["rows"] = generate(people, 1, nights, folder).rows
+    demo_key_file(folder / "restricted" / "demo.key")
+    with clock.step("vocab load"):
+        load(settings)
+    nightly_times = {}
+    for night in range(nights):
+        nightly_times[night + 1] = nightly(settings, FIRST_NIGHT + timedelta(days=night)).times
+    with clock.step("publish") as counted:
+        counted["rows"] = sum(publish_release(settings, folder / "cdm.duckdb").values())
+    before, after = clock.times[:2], clock.times[2:]
+    rows = [_row("", time) for time in before]
+    rows += [_row(f"night {night}: ", time) for night, times in nightly_times.items() for time in times]
+    rows += [_row("", time) for time in after]
+    console.table(f"{people:,} people on {os.cpu_count()} cores, engine {settings.engine.kind}", rows)
+
+
+def _row(prefix: str, time: StepTime) -> dict[str, Field]:
+    return {
+        "stage": f"{prefix}{time.step}",
+        "rows_in": time.rows or None,
+        "seconds": round(time.seconds, 1),
+        "rows_per_second": round(time.rows / time.seconds) if time.rows else None,
+        "peak_gib": round(time.peak_gib, 2),
+    }
+
+
+if __name__ == "__main__":
+    start(app)
