@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.settings import Unverifiable
 from jobs.steps.context import RunContext
 from pipelines.bronze.register import Registered, Standing, standing_files
-from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, without_collisions
+from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.contracts.source import Via
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.io.opt_outs import OptOutFiles
@@ -23,7 +23,8 @@ from pipelines.silver.rows import silver_rows
 from pipelines.silver.type_one import people_with_type_one, type_one_codes
 from pipelines.silver.versions import DIRECT_VERSION_SCHEMA, FATE_SCHEMA, FILE_SCHEMA, EntityOf, version_rows
 
-IDENTITY, LINK, PERSON, COLLISION = "identity", "link", "person", "person_collision"
+IDENTITY, LINK, PERSON = "identity", "link", "person"
+SHARED, COLLISION = "person_shared_id", "person_collision"
 PERSON_ID = ("person_id", ("person_key",))
 
 Files = dict[tuple[str, str], DataFrame]
@@ -105,7 +106,9 @@ def _link(run: RunContext, entities: list[EntityOf]) -> None:
     store = run.store
     store.overwrite(linked_identities(reduce(DataFrame.unionByName, stated), run.pads), Zone.LINKAGE, IDENTITY, LINK_SCHEMA)
     linked = store.read(Zone.LINKAGE, IDENTITY)
-    store.overwrite(find_collisions(linked, *PERSON_ID), Zone.LINKAGE, COLLISION, COLLISIONS_SCHEMA)
+    store.overwrite(shared_ids(linked, *PERSON_ID), Zone.LINKAGE, SHARED, {"met_on": "bigint"})
+    collisions = find_collisions(linked, *PERSON_ID, store.read(Zone.LINKAGE, SHARED))
+    store.overwrite(collisions, Zone.LINKAGE, COLLISION, COLLISIONS_SCHEMA)
     unique = without_collisions(linked, *PERSON_ID, store.read(Zone.LINKAGE, COLLISION))
     store.overwrite(unique, Zone.LINKAGE, LINK, LINK_SCHEMA)
 

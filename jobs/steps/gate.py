@@ -1,5 +1,9 @@
 """Step four: the ledger must balance and every gate must hold."""
 
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import DataFrame
+
 from jobs.steps.context import RunContext
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.io.tables import Zone
@@ -35,7 +39,7 @@ def _zone_of(run: RunContext, name: str) -> list[Zone]:
     return [zone for zone in (Zone.OMOP, Zone.VOCABULARY) if run.store.exists(zone, name)][:1]
 
 
-def _delivered(run: RunContext, zone: Zone) -> dict[tuple[str, str], object]:
+def _delivered(run: RunContext, zone: Zone) -> dict[tuple[str, str], DataFrame]:
     return {
         (source, entity): run.store.read(zone, f"{source}_{entity}")
         for source, contract in run.contracts.items()
@@ -44,7 +48,9 @@ def _delivered(run: RunContext, zone: Zone) -> dict[tuple[str, str], object]:
     }
 
 
-def _store(run: RunContext, records: list[dict[str, object]], name: str, schema: dict[str, str]) -> None:
+def _store(
+    run: RunContext, records: Sequence[Mapping[str, str | int | float | bool]], name: str, schema: dict[str, str]
+) -> None:
     rows = [tuple(record[column] for column in schema) for record in records]
     frame = run.store.session.createDataFrame(rows, ", ".join(f"{column} {kind}" for column, kind in schema.items()))
     run.store.replace_slice(frame, Zone.LEDGER, name, schema, "run_id", run.run_id)

@@ -18,7 +18,7 @@ from pipelines.bronze.register import Registered
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.io.tables import Zone
 from pipelines.quality.gates import GateReport
-from pipelines.release.release import Code, Extract, Gates, Release, fingerprint_of, pins, release_id_of
+from pipelines.release.release import Code, Extract, Gates, Release, pins, release_id_of
 
 
 def inputs_of(settings: Settings, prepared: Prepared, register: list[Registered]) -> dict[str, Any]:

@@ -24,7 +24,12 @@ from pipelines.errors import ConfigError
 CDM_VERSIONS: Final[dict[str, str]] = {"5.4": "omop_cdm.regular.cdm54", "5.5": "omop_cdm.regular.cdm55"}
 """Versions of the CDM that can be built, with the module of their model."""
 
-PROVENANCE_COLUMNS: Final[dict[str, str]] = {"_source": "string", "_rule": "string", "_row_key": "string", "_map_origin": "string"}
+PROVENANCE_COLUMNS: Final[dict[str, str]] = {
+    "_source": "string",
+    "_rule": "string",
+    "_row_key": "string",
+    "_map_origin": "string",
+}
 """Hidden columns of event tables: the source, the mapping rule, the silver row and the map that gave the concept."""
 
 EVENT_TABLES: Final[tuple[str, ...]] = (

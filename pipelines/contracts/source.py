@@ -139,8 +139,9 @@ class Entity(Frozen):
     """One delivered table.
 
     `files` are name patterns (`*`), matched without regard to case; without any, the entity is never delivered and serves
-    only as something that rows refer to (a hospital spell, known from its episodes). `key` is unique within a provider. `version` are the
-    columns that tell the newer of two rows with one key within one delivery day, the most significant first.
+    only as something that rows refer to (a hospital spell, known from its episodes). `key` is unique within a provider.
+    `version` are the columns that tell the newer of two rows with one key within one delivery day, the most significant
+    first.
     """
 
     grain: str
@@ -157,7 +158,7 @@ class Entity(Frozen):
     def silver_columns(self) -> dict[str, str]:
         """Name and Spark type of the columns of the silver table, in order."""
         columns = {"row_key": "string", "person_id": "bigint", "provider_code": "string"}
-        columns |= {name: "string" for name in self.references}
+        columns |= dict.fromkeys(self.references, "string")
         kinds = {column.identifier for column in self.columns.values()}
         if Identifier.BIRTH_DATE in kinds:
             columns |= {"year_of_birth": "bigint", "month_of_birth": "bigint"}
