@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.source import SourceContract
 from pipelines.io.tables import TableStore, Zone
-from pipelines.mapping.spec import Mapping, Rule, Target
+from pipelines.mapping.spec import Mapping, Rule
 from pipelines.omop.build import MapInputs, build
 from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.source import CdmSource
@@ -84,7 +85,9 @@ GP = SourceContract.model_validate(
         "source": "gp",
         "title": "General practice",
         "entities": {
-            "patient": patient(sex="code", ethnicity="code", practice="code", registered_on="date", left_on="date"),
+            "patient": patient(
+                sex="code", ethnicity="code", practice="code", registered_on="date", left_on="date", died_on="date"
+            ),
             "consultation": entity({"staff_key": "staff"}, day="date"),
             "observation": entity(
                 {"consultation_key": "consultation"}, day="date", read="code", result="text", unit="code", low="decimal"
@@ -140,6 +143,13 @@ GP_RULES = Mapping.model_validate(
                 "from": "patient",
                 "to": "observation_period",
                 "fields": copied(start_date="registered_on", end_date="left_on") | {"type_concept_id": constant(EHR)},
+            },
+            {
+                "name": "gp_death",
+                "from": "patient",
+                "where": [{"column": "died_on", "present": True, "reason": "alive"}],
+                "to": "death",
+                "fields": copied(death_date="died_on") | {"type_concept_id": constant(EHR)},
             },
             {
                 "name": "gp_consultation",
@@ -205,6 +215,12 @@ ACUTE_RULES = Mapping.model_validate(
                 | copied(visit_key="spell_key", start_date="start", end_date="end"),
             },
             {
+                "name": "acute_site",
+                "from": "episode",
+                "to": "care_site",
+                "fields": copied(care_site_code="site", care_site_name="site"),
+            },
+            {
                 "name": "acute_attendance",
                 "from": "attendance",
                 "to": "visit",
@@ -262,6 +278,7 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
                 "sex": "1",
                 "registered_on": d("2015-01-01"),
                 "left_on": d("2019-12-31"),
+                "died_on": d("2025-02-02"),
                 "practice": "P81001",
             },
             {
@@ -472,8 +489,6 @@ def test_one_code_with_several_targets_gives_a_row_for_each_with_its_own_id(buil
     assert drugs == [(key, concept) for key in ("i1", "i2", "i3") for concept in (DIPHTHERIA, TETANUS)]
     ids = {row[0] for row in built.omop("drug_exposure", "drug_exposure_id")}
     assert len(ids) == 6
-    from pyspark.sql import functions as F
-
     wanted = sail.range(1).select(*[omop_id(F.lit("i1"), F.lit("gp_issue"), F.lit(n)).alias(f"n{n}") for n in (0, 1)]).first()
     assert wanted is not None and set(wanted) <= ids
 
@@ -549,7 +564,9 @@ def test_details_and_events_point_to_visits_that_exist(built: Built) -> None:
 
 def test_people_and_visits_point_to_places(built: Built) -> None:
     sites = dict(built.omop("care_site", "care_site_source_value", "care_site_id"))
-    assert sorted(sites) == ["P81001", "P81002", "RXN01"]
+    assert sorted(sites) == ["P81001", "P81002", "RXN01", "RXN02"]
+    names = dict(built.omop("care_site", "care_site_source_value", "care_site_name"))
+    assert (names["RXN02"], names["P81001"]) == ("RXN02", None)  # described by a rule, only referred to
     areas = dict(built.omop("location", "location_source_value", "location_id"))
     assert sorted(areas) == ["PR"]
     assert built.omop("person", "person_id", "care_site_id", "location_id") == [
@@ -568,6 +585,12 @@ def test_observation_periods_are_registrations_else_the_span_of_events(built: Bu
     ]
 
 
+def test_a_death_comes_from_its_rule(built: Built) -> None:
+    assert built.omop("death", "person_id", "death_date", "death_type_concept_id", "_rule") == [
+        (BEN, d("2025-02-02"), EHR, "gp_death")
+    ]
+
+
 def test_every_table_of_the_version_exists(built: Built) -> None:
     names = {path.name for path in Path(built.store.path(Zone.OMOP, "x")).parent.iterdir()}
     assert {"note", "episode", "drug_era", "cost", "fact_relationship", "cohort", "cdm_source", "specimen"} <= names
@@ -583,11 +606,13 @@ def ledger_of(built: Built) -> list[LedgerRow]:
 def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
     ledger = ledger_of(built)
     check_balance(ledger)
-    assert {row.rule for row in ledger} == {rule.name for rule in built.rules if rule.to is not Target.DEATH}
+    assert {row.rule for row in ledger} == {rule.name for rule in built.rules}
     entries = {(row.rule, row.disposition, row.reason): row.rows for row in ledger}
     assert entries["gp_issue", Disposition.FANNED_OUT, ""] == 6
     assert entries["gp_issue", Disposition.WRITTEN, "drug_exposure"] == 6
     assert entries["acute_spell", Disposition.MERGED, ""] == 1
+    assert entries["acute_site", Disposition.WRITTEN, "care_site"] == 2
+    assert entries["gp_death", Disposition.WRITTEN, "death"] == 1
     assert entries["acute_episode", Disposition.EXCLUDED, "visit_missing"] == 1
     assert entries["gp_person", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_diagnosis", Disposition.KNOWN_UNMAPPED, ""] == 1

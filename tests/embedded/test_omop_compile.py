@@ -1,0 +1,242 @@
+"""Rules compiled to frames: which candidate is looked up, what a condition keeps, how values are typed."""
+
+from datetime import date, datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.source import SourceContract
+from pipelines.mapping.compile import kept_rows, row_counts, target_schema
+from pipelines.mapping.spec import Rule, Target
+
+KEY = {"identifier": "record_id"}
+
+CONTRACT = SourceContract.model_validate(
+    {
+        "source": "gp",
+        "title": "General practice",
+        "entities": {
+            "entry": {
+                "grain": "one entry",
+                "files": ["x"],
+                "key": ["id"],
+                "references": {
+                    "code_key": {"entity": "code", "columns": ["id"]},
+                    "author_key": {"entity": "staff", "columns": ["id"]},
+                },
+                "columns": {
+                    "id": KEY,
+                    "day": {"type": "date"},
+                    "moment": {"type": "timestamp"},
+                    "scheme": {"type": "code"},
+                    "code": {"type": "code"},
+                    "number": {"type": "decimal"},
+                    "count": {"type": "integer"},
+                    "wrong": {"type": "boolean"},
+                    "text": {"type": "text"},
+                },
+            },
+            "code": {
+                "grain": "one code",
+                "files": ["x"],
+                "key": ["id"],
+                "references": {"parent_key": {"entity": "parent", "columns": ["id"]}},
+                "columns": {"id": KEY, "snomed": {"type": "code"}, "read": {"type": "code"}},
+            },
+            "parent": {"grain": "one", "files": ["x"], "key": ["id"], "columns": {"id": KEY, "name": {"type": "text"}}},
+            "staff": {"grain": "one", "files": ["x"], "key": ["id"], "columns": {"id": KEY, "role": {"type": "code"}}},
+        },
+    }
+)
+
+TYPE = {"constant": 32817, "note": "for the test"}
+
+
+def event(concept: dict[str, Any] | list[dict[str, Any]], **more: Any) -> Rule:
+    """A rule for events from `entry`, dated by `day`."""
+    how = {"concept": concept} if isinstance(concept, list) else concept
+    fields = {"concept": how, "start_date": {"copy": "day"}, "type_concept_id": TYPE} | more.pop("fields", {})
+    return Rule.model_validate({"name": "r", "from": "entry", "to": "event", "domain": "Observation", "fields": fields} | more)
+
+
+def kept(session: SparkSession, rule: Rule, *columns: str, **tables: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(
+        (tuple(row) for row in kept_rows(rule, CONTRACT, silver(session, tables)).select(*columns).collect()), key=str
+    )
+
+
+def counted(session: SparkSession, rule: Rule, **tables: list[dict[str, Any]]) -> dict[str, int]:
+    return {row.reason: row.rows for row in row_counts(rule, CONTRACT, silver(session, tables)).collect()}
+
+
+def silver(session: SparkSession, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    frames = {}
+    for name, rows in tables.items():
+        columns = CONTRACT.entities[name].silver_columns
+        schema = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        frames[name] = session.createDataFrame([tuple(row.get(column) for column in columns) for row in rows], schema)
+    return frames
+
+
+def entry(key: str, **values: Any) -> dict[str, Any]:
+    return {"row_key": key, "person_id": 1, "day": date(2024, 1, 1)} | values
+
+
+CODE_PARTS = ("_row_key", "concept_vocabulary", "concept_code", "concept_source_value")
+
+
+def test_the_first_candidate_with_a_code_wins(sail: SparkSession) -> None:
+    rule = event(
+        [
+            {"column": "code.snomed", "vocabulary": "SNOMED"},
+            {"column": "code.read", "vocabulary": "EMIS Local", "pattern": "^EMIS"},
+            {"column": "code.read", "vocabulary": "Read"},
+        ],
+        **{"with": {"code": {"entity": "code", "on": "code_key"}}},
+    )
+    codes = [
+        {"row_key": "1", "snomed": "195967001", "read": "H33.."},
+        {"row_key": "2", "snomed": " ", "read": "H33.."},
+        {"row_key": "3", "read": "EMISNQ1"},
+        {"row_key": "4"},
+    ]
+    entries = [entry(f"e{number}", code_key=str(number)) for number in range(1, 6)]
+    assert kept(sail, rule, *CODE_PARTS, entry=entries, code=codes) == [
+        ("e1", "SNOMED", "195967001", "195967001"),
+        ("e2", "Read", "H33..00", "H33.."),
+        ("e3", "EMIS Local", "emisnq1", "EMISNQ1"),
+    ]
+    assert counted(sail, rule, entry=entries, code=codes) == {"": 3, "code_missing": 2}
+
+
+def test_a_coding_scheme_picks_the_vocabulary_and_an_unknown_scheme_keeps_the_delivered_code(sail: SparkSession) -> None:
+    rule = event([{"column": "code", "vocabulary": {"column": "scheme", "values": {"02": "ICD10", "06": "SNOMED"}}}])
+    entries = [
+        entry("a", scheme="02", code="J459"),
+        entry("b", scheme=" 06 ", code="123456"),
+        entry("c", scheme="99", code="Z"),
+    ]
+    assert kept(sail, rule, *CODE_PARTS, entry=entries) == [
+        ("a", "ICD10", "J45.9", "J459"),
+        ("b", "SNOMED", "123456", "123456"),
+        ("c", None, None, "Z"),
+    ]
+
+
+def test_a_fixed_code_and_a_constant_concept(sail: SparkSession) -> None:
+    fixed = event([{"column": "code", "vocabulary": "Read"}, {"code": "8H", "vocabulary": "Read"}])
+    assert kept(sail, fixed, *CODE_PARTS, entry=[entry("a")]) == [("a", "Read", "8H...00", "8H")]
+    constant = event({"constant": 4150499, "note": "given"})
+    assert kept(sail, constant, "concept_concept_id", *CODE_PARTS, entry=[entry("a")]) == [(4150499, "a", None, None, None)]
+
+
+def test_conditions_compare_trimmed_without_case_and_count_each_row_under_the_first_that_fails(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        where=[
+            {"column": "wrong", "not_in": ["true"], "reason": "wrong"},
+            {"column": "day", "not_in": ["1900-01-01"], "reason": "default_date"},
+            {"column": "text", "in": ["Service User", "carer"], "reason": "other_role"},
+            {"column": "count", "present": False, "reason": "counted"},
+        ],
+    )
+    entries = [
+        entry("kept", code="1", text=" service user", wrong=False),
+        entry("no flag", code="1", text="CARER"),
+        entry("wrong", code="1", text="carer", wrong=True, count=1, day=date(1900, 1, 1)),
+        entry("default", code="1", text="carer", day=date(1900, 1, 1)),
+        entry("role", code="1", text="other"),
+        entry("no role", code="1"),
+        entry("count", code="1", text="carer", count=0),
+        entry("nobody", code="1", text="carer", person_id=None),
+        entry("undated", code="1", text="carer", day=None),
+    ]
+    assert [row[0] for row in kept(sail, rule, "_row_key", entry=entries)] == ["kept", "no flag"]
+    assert counted(sail, rule, entry=entries) == {
+        "": 2,
+        "wrong": 1,
+        "default_date": 1,
+        "other_role": 2,
+        "counted": 1,
+        "person_missing": 1,
+        "start_date_missing": 1,
+    }
+
+
+def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
+    rule = event([{"column": "code", "vocabulary": "Read"}])
+    tables = silver(sail, {"entry": [entry("a", code="1"), entry("b", code="1", person_id=2)]})
+    persons = sail.createDataFrame([(1,)], "person_id bigint")
+    assert [row._row_key for row in kept_rows(rule, CONTRACT, tables, persons).collect()] == ["a"]
+    found = {row.reason: row.rows for row in row_counts(rule, CONTRACT, tables, persons).collect()}
+    assert found == {"": 1, "person_without_year_of_birth": 1}
+
+
+def test_values_take_the_type_of_their_field(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        fields={
+            "start_date": {"copy": "day"},
+            "start_datetime": {"copy": "moment"},
+            "value_source_value": {"copy": "number"},
+            "value_as_number": {"copy": "count"},
+            "value": {"concept": [{"column": "text", "vocabulary": "NHS Gender"}]},
+            "days_supply": {"copy": "text"},
+            "refills": {"constant": 2, "note": "given"},
+            "stop_reason": {"expression": "first_of", "args": {"first": "text", "second": "scheme"}},
+        },
+    )
+    rows = [
+        entry("a", code="1", number=10000000.0, count=3, text="28"),
+        entry("b", code="1", number=0.5, text="M", day=None, moment=datetime(2024, 2, 3, 4, 5)),
+        entry("c", code="1", scheme="moved", text=None),
+    ]
+    columns = ("_row_key", "value_source_value", "value_as_number", "value_code", "days_supply", "refills", "stop_reason")
+    assert kept(sail, rule, *columns, entry=rows) == [
+        ("a", "10000000", 3.0, "28", 28, 2, "28"),  # the text of its own, not the one the concept brings
+        ("b", "0.5", None, "m", None, 2, "M"),
+        ("c", None, None, None, None, 2, "moved"),
+    ]
+    assert kept(sail, rule, "_row_key", "start_date", entry=rows)[1] == ("b", date(2024, 2, 3))
+
+
+def test_lookups_may_follow_each_other_and_never_add_or_lose_rows(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        fields={"value_as_string": {"copy": "parent.name"}, "provider_key": {"copy": "staff.row_key"}},
+        **{
+            "with": {
+                "code": {"entity": "code", "on": "code_key"},
+                "parent": {"entity": "parent", "on": "code.parent_key"},
+                "staff": {"entity": "staff", "on": "author_key"},
+            }
+        },
+    )
+    found = kept(
+        sail,
+        rule,
+        "_row_key",
+        "value_as_string",
+        "provider_key",
+        entry=[entry("a", code="1", code_key="1", author_key="s"), entry("b", code="1", code_key="2", author_key="gone")],
+        code=[{"row_key": "1", "parent_key": "p"}],
+        parent=[{"row_key": "p", "name": "found"}],
+        staff=[{"row_key": "s"}],
+    )
+    assert found == [("a", "found", "s"), ("b", None, None)]
+
+
+def test_a_visit_is_named_by_its_row_unless_the_rule_says_otherwise(sail: SparkSession) -> None:
+    fields = {"concept": {"constant": 9202, "note": "given"}, "start_date": {"copy": "day"}, "type_concept_id": TYPE}
+    visit = {"name": "v", "from": "entry", "to": "visit"}
+    by_row = Rule.model_validate(visit | {"fields": fields})
+    by_key = Rule.model_validate(visit | {"fields": fields | {"key": {"copy": "author_key"}}})
+    rows = [entry("a", author_key="s"), entry("b")]
+    assert kept(sail, by_row, "key", entry=rows) == [("a",), ("b",)]
+    assert kept(sail, by_key, "key", entry=rows) == [("s",)]
+    assert counted(sail, by_key, entry=rows) == {"": 1, "key_missing": 1}
+
+
+def test_mapped_rows_have_the_declared_columns_and_types(sail: SparkSession) -> None:
+    frame = kept_rows(event([{"column": "code", "vocabulary": "Read"}]), CONTRACT, silver(sail, {"entry": [entry("a")]}))
+    assert frame.dtypes == list(target_schema(Target.EVENT).items())

@@ -1,0 +1,138 @@
+"""One person, one death and whole observation periods out of several records."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.contracts.cdm import cdm_tables
+from pipelines.mapping.compile import target_schema
+from pipelines.mapping.spec import Target
+from pipelines.omop.codes import CODE_MAP_SCHEMA
+from pipelines.omop.periods import PERIODS_SCHEMA, merged_spans, periods, registrations_outside
+from pipelines.omop.persons import death, persons
+
+MALE, FEMALE = 8507, 8532
+EXTRACTED = {"gp": date(2026, 1, 5), "acute": date(2026, 1, 4)}
+
+
+def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str, Any]]) -> DataFrame:
+    columns = ", ".join(f"{name} {kind}" for name, kind in schema.items())
+    return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], columns)
+
+
+@pytest.fixture(scope="module")
+def meanings(sail: SparkSession) -> DataFrame:
+    rows = [("NHS Gender", "1", MALE), ("NHS Gender", "2", FEMALE), ("NHS Gender", "9", 0)]
+    keys = ("source_vocabulary_id", "source_code", "target_concept_id")
+    return frame_of(sail, CODE_MAP_SCHEMA, [dict(zip(keys, row, strict=True)) | {"ordinal": 0} for row in rows])
+
+
+def record(source: str, key: str, gender: str | None, day: str | None = None, **values: Any) -> dict[str, Any]:
+    recorded = date.fromisoformat(day) if day else None
+    coded = {"gender_vocabulary": "NHS Gender", "gender_code": gender, "gender_source_value": gender}
+    return {"_source": source, "_row_key": key, "_rule": source, "person_id": 1, "recorded_on": recorded} | coded | values
+
+
+def merged(session: SparkSession, meanings: DataFrame, rows: list[dict[str, Any]], *columns: str) -> list[tuple[Any, ...]]:
+    frame = frame_of(session, target_schema(Target.PERSON), rows)
+    return [tuple(row) for row in persons(frame, meanings, ("gp", "acute")).select(*columns).collect()]
+
+
+def test_source_priority_comes_before_recency_and_known_before_unknown(sail: SparkSession, meanings: DataFrame) -> None:
+    rows = [
+        record("acute", "b", "1", "2025-01-01", year_of_birth=1951),
+        record("gp", "a", "2", "2001-01-01", year_of_birth=1950),
+        record("gp", "c", "9", "2024-01-01", postcode_area="PR"),
+        record("community", "d", "1", "2026-01-01", year_of_birth=1999, care_site_code="X"),
+    ]
+    columns = ("year_of_birth", "gender_concept_id", "gender_source_value", "postcode_area", "care_site_code", "_source")
+    for order in (rows, rows[::-1]):
+        assert merged(sail, meanings, order, *columns) == [(1950, FEMALE, "2", "PR", "X", "gp")]
+
+
+def test_an_unknown_gender_keeps_the_first_delivered_value(sail: SparkSession, meanings: DataFrame) -> None:
+    rows = [record("acute", "b", "X", year_of_birth=1951), record("gp", "a", None), record("gp", "c", "9")]
+    assert merged(sail, meanings, rows, "gender_concept_id", "gender_source_value") == [(0, "9")]
+
+
+def test_a_person_without_a_year_of_birth_is_none(sail: SparkSession, meanings: DataFrame) -> None:
+    assert merged(sail, meanings, [record("gp", "a", "1", month_of_birth=3)], "person_id") == []
+
+
+def test_one_death_a_person_from_the_first_source(sail: SparkSession, meanings: DataFrame) -> None:
+    rows = [
+        {"_source": "acute", "_row_key": "a", "person_id": 1, "death_date": date(2024, 1, 1), "cause_source_value": "I21"},
+        {"_source": "gp", "_row_key": "b", "person_id": 1, "death_date": date(2024, 1, 3)},
+        {"_source": "gp", "_row_key": "c", "person_id": 1, "death_date": date(2024, 1, 2)},
+        {"_source": "acute", "_row_key": "d", "person_id": 2, "death_date": date(2023, 1, 1)},
+    ]
+    frame = frame_of(sail, target_schema(Target.DEATH), [row | {"type_concept_id": 32817} for row in rows])
+    table = death(frame, meanings, ("gp", "acute"), cdm_tables("5.4")["death"])
+    found = sorted(tuple(row) for row in table.select("person_id", "death_date", "_row_key").collect())
+    assert found == [(1, date(2024, 1, 2), "c"), (2, date(2023, 1, 1), "d")]
+
+
+def span(person: int, name: str, start: str, end: str) -> dict[str, Any]:
+    return {
+        "person_id": person,
+        "name": name,
+        "start_date": date.fromisoformat(start),
+        "end_date": date.fromisoformat(end),
+        "type_concept_id": 32817,
+    }
+
+
+def test_spans_that_touch_overlap_or_contain_each_other_become_one(sail: SparkSession) -> None:
+    rows = [
+        span(1, "long", "2020-01-01", "2020-12-31"),
+        span(1, "inside", "2020-02-01", "2020-03-01"),
+        span(1, "after", "2021-01-02", "2021-02-01"),  # one day after the end of the long one is missing
+        span(1, "next", "2021-02-02", "2021-03-01"),
+        span(2, "other", "2020-06-01", "2020-06-02"),
+    ]
+    frame = frame_of(sail, PERIODS_SCHEMA, rows)
+
+    def found(gap: int) -> list[tuple[Any, ...]]:
+        merged_rows = merged_spans(frame, gap).select("person_id", "name", "start_date", "end_date").collect()
+        return sorted(tuple(row) for row in merged_rows)
+
+    other = (2, "other", date(2020, 6, 1), date(2020, 6, 2))
+    assert found(0) == [
+        (1, "after", date(2021, 1, 2), date(2021, 3, 1)),
+        (1, "long", date(2020, 1, 1), date(2020, 12, 31)),
+        other,
+    ]
+    assert found(1) == [(1, "long", date(2020, 1, 1), date(2021, 3, 1)), other]
+
+
+def test_periods_stay_between_the_year_of_birth_and_the_extract(sail: SparkSession) -> None:
+    people = sail.createDataFrame([(1, 2000), (2, 2000), (3, 2000), (4, 2000)], "person_id bigint, year_of_birth bigint")
+    registered = [
+        {"person_id": 1, "_source": "gp", "_row_key": "a", "start_date": date(1900, 1, 1), "end_date": date(2030, 1, 1)},
+        {"person_id": 2, "_source": "gp", "_row_key": "b", "start_date": date(2027, 1, 1)},
+        {"person_id": 2, "_source": "gp", "_row_key": "c", "start_date": date(2010, 1, 1), "end_date": date(2009, 1, 1)},
+    ]
+    common = {"type_concept_id": 32817, "_entity": "patient", "_rule": "r"}
+    registrations = frame_of(sail, target_schema(Target.OBSERVATION_PERIOD), [row | common for row in registered])
+    events = sail.createDataFrame(
+        [
+            (1, date(2005, 1, 1)),
+            (3, date(1900, 1, 1)),
+            (3, date(2005, 1, 1)),
+            (3, date(2006, 1, 1)),
+            (3, date(2099, 1, 1)),
+            (4, date(1999, 12, 31)),
+        ],
+        "person_id bigint, day date",
+    )
+    found = periods(registrations, [(events, "day")], people, EXTRACTED, 0).select(
+        "person_id", "start_date", "end_date", "name"
+    )
+    assert sorted(tuple(row) for row in found.collect()) == [
+        (1, date(2000, 1, 1), EXTRACTED["gp"], "a"),
+        (3, date(2005, 1, 1), date(2006, 1, 1), "events"),
+    ]
+    outside = registrations_outside(registrations, people, EXTRACTED).collect()
+    assert [(row.rule, row.reason, row.rows) for row in outside] == [("r", "registration_outside_extract", 2)]

@@ -1,0 +1,123 @@
+"""Stays from their parts, and which visit led to which."""
+
+from datetime import date, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.mapping.compile import target_schema
+from pipelines.mapping.spec import Target
+from pipelines.omop.visits import (
+    AMBULANCE_VISIT_CONCEPT_ID,
+    EMERGENCY_ROOM_VISIT_CONCEPT_ID,
+    INPATIENT_VISIT_CONCEPT_ID,
+    VISITS_SCHEMA,
+    preceding,
+    spells,
+)
+
+AMBULANCE, EMERGENCY, INPATIENT = AMBULANCE_VISIT_CONCEPT_ID, EMERGENCY_ROOM_VISIT_CONCEPT_ID, INPATIENT_VISIT_CONCEPT_ID
+
+
+def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str, Any]]) -> DataFrame:
+    columns = ", ".join(f"{name} {kind}" for name, kind in schema.items())
+    return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], columns)
+
+
+def part(key: str, row_key: str, order: int | None, start: str, end: str | None, **values: Any) -> dict[str, Any]:
+    ended = date.fromisoformat(end) if end else None
+    return {
+        "key": key,
+        "_row_key": row_key,
+        "order": order,
+        "start_date": date.fromisoformat(start),
+        "end_date": ended,
+    } | values
+
+
+def collapsed(session: SparkSession, rows: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    columns = ("_row_key", "start_date", "end_date", "care_site_code", "discharged_to_source_value")
+    found = spells(frame_of(session, target_schema(Target.VISIT), rows)).select("key", *columns).collect()
+    assert len({row[0] for row in found}) == len(found)
+    return {row[0]: tuple(row)[1:] for row in found}
+
+
+def test_a_spell_runs_from_the_least_start_to_the_greatest_end_of_its_parts(sail: SparkSession) -> None:
+    rows = [
+        part("s", "r2", 2, "2024-01-03", "2024-01-09", care_site_code="B", discharged_to_source_value="19"),
+        part("s", "r1", 1, "2024-01-01", "2024-01-10", care_site_code="A", discharged_to_source_value="51"),
+    ]
+    assert collapsed(sail, rows) == {"s": ("r1", date(2024, 1, 1), date(2024, 1, 10), "A", "19")}
+
+
+def test_a_spell_whose_last_part_has_no_end_is_open(sail: SparkSession) -> None:
+    rows = [part("s", "r1", 1, "2024-01-01", "2024-01-03"), part("s", "r2", 2, "2024-01-03", None)]
+    assert collapsed(sail, rows)["s"][2] is None
+    rows = [part("s", "r1", 1, "2024-01-01", None), part("s", "r2", 2, "2024-01-03", "2024-01-05")]
+    assert collapsed(sail, rows)["s"][2] == date(2024, 1, 5)
+
+
+def test_parts_without_an_order_are_placed_by_start_and_ten_comes_after_nine(sail: SparkSession) -> None:
+    rows = [part("a", "r1", None, "2024-01-05", "2024-01-06"), part("a", "r2", None, "2024-01-01", "2024-01-02")]
+    rows += [part("b", "r10", 10, "2024-01-01", None), part("b", "r9", 9, "2024-01-01", "2024-01-02")]
+    found = collapsed(sail, rows)
+    assert (found["a"][0], found["b"][0], found["b"][2]) == ("r2", "r9", None)
+
+
+def visit(key: str, concept: int, start: str, end: str, person: int = 1, preceding_key: str | None = None) -> dict[str, Any]:
+    starts, ends = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    whole_day = len(start) == 10
+    return {
+        "key": key,
+        "id": int(key),
+        "person_id": person,
+        "concept_id": concept,
+        "start_date": starts.date(),
+        "end_date": ends.date(),
+        "start_datetime": None if whole_day else starts,
+        "end_datetime": None if len(end) == 10 else ends,
+        "preceding_key": preceding_key,
+    }
+
+
+def links(session: SparkSession, *rows: dict[str, Any]) -> dict[int, int]:
+    found = preceding(frame_of(session, VISITS_SCHEMA, list(rows))).collect()
+    assert len({row.id for row in found}) == len(found)
+    return {row.id: row.preceding_id for row in found}
+
+
+def test_an_admission_follows_the_latest_attendance_of_the_same_person_within_a_day_of_leaving(sail: SparkSession) -> None:
+    attendances = [
+        visit("1", EMERGENCY, "2024-01-01 10:00:00", "2024-01-01 12:00:00"),
+        visit("2", EMERGENCY, "2024-01-01 20:00:00", "2024-01-01 22:00:00"),
+        visit("3", EMERGENCY, "2024-01-01 21:00:00", "2024-01-01 23:00:00", person=2),
+        visit("4", EMERGENCY, "2024-01-03 09:00:00", "2024-01-03 10:00:00"),
+    ]
+    within, after = "2024-01-02 21:59:00", "2024-01-02 22:01:00"
+    assert links(sail, *attendances, visit("9", INPATIENT, within, "2024-01-05")) == {9: 2}
+    assert links(sail, *attendances, visit("9", INPATIENT, after, "2024-01-05")) == {}
+    assert links(sail, *attendances, visit("9", INPATIENT, "2024-01-01 11:00:00", "2024-01-05")) == {9: 1}
+
+
+def test_an_admission_known_by_its_day_only_follows_an_attendance_of_that_day(sail: SparkSession) -> None:
+    attendance = visit("1", EMERGENCY, "2024-01-01 20:00:00", "2024-01-01 22:00:00")
+    assert links(sail, attendance, visit("9", INPATIENT, "2024-01-01", "2024-01-05")) == {9: 1}
+    assert links(sail, attendance, visit("9", INPATIENT, "2023-12-31", "2024-01-05")) == {}
+
+
+def test_an_attendance_follows_an_ambulance_within_six_hours(sail: SparkSession) -> None:
+    ambulance = visit("1", AMBULANCE, "2024-01-01 08:00:00", "2024-01-01 09:00:00")
+    near = visit("2", EMERGENCY, "2024-01-01 09:05:00", "2024-01-01 14:00:00")
+    far = visit("3", EMERGENCY, "2024-01-01 15:05:00", "2024-01-01 16:00:00")
+    assert links(sail, ambulance, near, far) == {2: 1}
+    assert links(sail, ambulance, near, visit("4", INPATIENT, "2024-01-01 14:00:00", "2024-01-09")) == {2: 1, 4: 2}
+
+
+def test_a_delivered_link_comes_before_the_rules(sail: SparkSession) -> None:
+    rows = [
+        visit("1", EMERGENCY, "2024-01-01 10:00:00", "2024-01-01 12:00:00"),
+        visit("2", EMERGENCY, "2024-01-01 14:00:00", "2024-01-01 15:00:00"),
+        visit("9", INPATIENT, "2024-01-01 16:00:00", "2024-01-05", preceding_key="1"),
+        visit("8", INPATIENT, "2024-02-01 16:00:00", "2024-02-05", preceding_key="8"),
+    ]
+    assert links(sail, *rows) == {9: 1}

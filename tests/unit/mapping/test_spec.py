@@ -1,0 +1,125 @@
+"""What the mapping language accepts, and what it says about a file that is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from pipelines.contracts.source import SourceContract
+from pipelines.errors import ContractError
+from pipelines.mapping.compile import target_schema
+from pipelines.mapping.spec import FIELDS, Rule, Target, load_mapping, load_mappings
+
+CONTRACT = SourceContract.model_validate(
+    {
+        "source": "gp",
+        "title": "General practice",
+        "entities": {
+            "entry": {
+                "grain": "one entry",
+                "files": ["x"],
+                "key": ["id"],
+                "columns": {"id": {"identifier": "record_id"}, "day": {"type": "date"}, "code": {"type": "code"}},
+            }
+        },
+    }
+)
+
+CODE = {"concept": [{"column": "code", "vocabulary": "Read"}]}
+TYPE = {"constant": 32817, "note": "from a record"}
+FILLED = {"concept": CODE, "start_date": {"copy": "day"}, "type_concept_id": TYPE}
+
+
+def rule(**changes: Any) -> dict[str, Any]:
+    return {"name": "r", "from": "entry", "to": "event", "domain": "Condition", "fields": FILLED} | changes
+
+
+def faults_of(content: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Rule.model_validate(content)
+    return str(caught.value)
+
+
+def test_a_complete_rule_is_accepted() -> None:
+    assert Rule.model_validate(rule()).fields["start_date"].columns == ("day",)
+
+
+def test_every_unfitting_field_is_reported_at_once() -> None:
+    fields = {"concept": {"copy": "code"}, "start_date": CODE, "colour": {"copy": "code"}}
+    found = faults_of(rule(fields=fields, domain="Spaceship"))
+    for fault in (
+        "colour: event has no such field",
+        "type_concept_id: required for event",
+        "concept: needs a concept",
+        "start_date: is not a concept field",
+        "domain: expected one of Condition",
+    ):
+        assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("how", "fault"),
+    [
+        ({"copy": "code", "constant": 1}, "exactly one of"),
+        ({}, "exactly one of"),
+        ({"constant": 1}, "needs a note"),
+        ({"expression": "guess"}, "unknown expression"),
+        ({"concept": [{"vocabulary": "Read"}]}, "one of column or code"),
+        ({"concept": [{"column": "code", "code": "1", "vocabulary": "Read"}]}, "one of column or code"),
+    ],
+)
+def test_a_field_is_filled_in_exactly_one_way(how: dict[str, Any], fault: str) -> None:
+    assert fault in faults_of(rule(fields=FILLED | {"status": how}))
+
+
+def test_a_condition_has_exactly_one_test() -> None:
+    assert "exactly one of in" in faults_of(rule(where=[{"column": "code", "reason": "x"}]))
+    assert "exactly one of in" in faults_of(rule(where=[{"column": "code", "in": ["1"], "present": True, "reason": "x"}]))
+
+
+def write(folder: Path, *rules: dict[str, Any], source: str = "gp") -> Path:
+    path = folder / "gp" / "mapping.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump({"source": source, "rules": list(rules)}), encoding="utf-8")
+    return path
+
+
+def test_names_that_the_contract_does_not_know_are_reported_together(tmp_path: Path) -> None:
+    wrong = rule(
+        where=[{"column": "nowhere", "present": True, "reason": "x"}],
+        fields=FILLED | {"stop_reason": {"copy": "other.code"}},
+        **{"with": {"other": {"entity": "gone", "on": "day"}}},
+    )
+    with pytest.raises(ContractError) as caught:
+        load_mapping(write(tmp_path, wrong, source="acute"), CONTRACT)
+    message = str(caught.value)
+    for fault in (
+        "where.x: no silver column nowhere",
+        "fields.stop_reason",
+        "no entity gone",
+        "source: expected gp",
+        "4 faults",
+    ):
+        assert fault in message
+
+
+def test_identifiers_cannot_be_mapped(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="no silver column id"):
+        load_mapping(write(tmp_path, rule(fields=FILLED | {"source_value": {"copy": "id"}})), CONTRACT)
+
+
+def test_rules_of_one_name_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, rule(), rule())
+    with pytest.raises(ContractError, match="same name: r"):
+        load_mappings(tmp_path, {"gp": CONTRACT})
+
+
+def test_each_concept_field_has_four_columns_and_no_column_comes_twice() -> None:
+    for target in Target:
+        schema = target_schema(target)
+        for field, kind in FIELDS[target].items():
+            parts = {f"{field}_{part}" for part in ("concept_id", "vocabulary", "code", "source_value")}
+            assert parts <= schema.keys() if kind == "concept" else schema[field] == kind
+    assert list(target_schema(Target.EVENT))[:5] == ["_source", "_entity", "_rule", "_row_key", "person_id"]
