@@ -51,11 +51,10 @@ def build(world: World) -> SourceData:
 
 
 def _stays(world: World, spells: Spells) -> list[Truth]:
-    """Spells with their reason, operation, first dose, and the death that ended them."""
+    """Spells with their reason, operation and first dose. Deaths are told by the source that comes first, the GP."""
     person, start = spells.person, spells.start
     operated = np.flatnonzero(spells.operation != "")
     hips = np.flatnonzero(spells.operation == HIP_REPLACEMENT)
-    died = np.flatnonzero(spells.died)
     dose = start + np.timedelta64(3600, "s")
     return [
         *truths(world, "acute", "visit_occurrence", person, "1", start, INPATIENT_VISIT),
@@ -63,7 +62,6 @@ def _stays(world: World, spells: Spells) -> list[Truth]:
         *truths(world, "acute", "procedure_occurrence", person[operated], spells.operation[operated], start[operated]),
         *truths(world, "acute", "procedure_occurrence", person[hips], inpatient.LATERALITY, start[hips]),
         *truths(world, "acute", "drug_exposure", person, PARACETAMOL, dose),
-        *truths(world, "acute", "death", person[died], "", spells.end[died]),
     ]
 
 

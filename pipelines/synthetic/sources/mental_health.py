@@ -42,11 +42,10 @@ def build(world: World) -> SourceData:
 
 
 def _truth(world: World, drawn: Care) -> list[Truth]:
-    """Spell, legal status, contacts, therapy, score, diagnosis and the death that one month alone tells."""
+    """Spell, legal status, contacts, therapy, score and diagnosis."""
     referrals, contacts, stays = drawn.referrals, drawn.contacts, drawn.stays
     in_stay, in_contact = referrals.person[stays.referral], referrals.person[contacts.referral]
     scored = np.flatnonzero(contacts.position % 3 == 0)
-    died = np.flatnonzero(~np.isnat(world.population.death_date[referrals.person]))
     icd10 = undivided_padded(world.catalogue.conditions["icd10"].to_numpy(dtype="U5"))[referrals.condition]
     diagnosed = referrals.received + np.timedelta64(5 * 86400, "s")
     source = "mental_health"
@@ -57,5 +56,4 @@ def _truth(world: World, drawn: Care) -> list[Truth]:
         *truths(world, source, "procedure_occurrence", in_contact, THERAPIES[0], contacts.at),
         *truths(world, source, "observation", in_contact[scored], PHQ9, contacts.at[scored], PHQ9_CONCEPT),
         *truths(world, source, "condition_occurrence", referrals.person, icd10, diagnosed),
-        *truths(world, source, "death", referrals.person[died], "", world.population.death_date[referrals.person[died]]),
     ]
