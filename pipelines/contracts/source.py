@@ -140,8 +140,8 @@ class Entity(Frozen):
 
     `files` are name patterns (`*`), matched without regard to case; without any, the entity is never delivered and serves
     only as something that rows refer to (a hospital spell, known from its episodes). `key` is unique within a provider.
-    `version` are the columns that tell the newer of two rows with one key within one delivery day, the most significant
-    first.
+    `version` are the columns that tell the newer of two rows with one key, the most significant first; the day of delivery
+    decides between rows that are equal in them. Parts of a key may be empty where their column is not `required`.
     """
 
     grain: str

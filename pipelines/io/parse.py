@@ -95,19 +95,30 @@ def layout_of(head: bytes, entity: Entity) -> tuple[Layout | None, list[str]]:
         return None, ["the file has no header"]
     delimiter = max(DELIMITERS, key=line.count)
     headers = next(csv.reader([line], delimiter=delimiter))
-    by_header = {
-        normalise_header(alias): name
-        for name, column in entity.columns.items()
-        for alias in (*column.aliases, column.header or name, name)
-    }
-    names = [by_header.get(normalise_header(header)) for header in headers]
-    found = [name for name in names if name]
-    faults = [f"column {name} appears {found.count(name)} times" for name in sorted(set(found)) if found.count(name) > 1]
+    names, faults = _placed([normalise_header(header) for header in headers], entity)
     needed = [name for name, column in entity.columns.items() if column.required or name in entity.key]
-    missing = [entity.columns[name].header or name for name in needed if name not in found]
+    missing = [entity.columns[name].header or name for name in needed if name not in names]
     if missing:
         faults.append(f"required columns are missing: {', '.join(missing)}")
     return Layout(delimiter, tuple(names), names.count(None)), faults
+
+
+def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], list[str]]:
+    """The column that each header fills, and the faults.
+
+    An extract may carry the old and the new name of an item side by side: the header comes before its aliases, these in
+    their order before the canonical name, and what is not chosen counts as undeclared.
+    """
+    names: list[str | None] = [None] * len(headers)
+    faults = []
+    for name, column in entity.columns.items():
+        accepted = dict.fromkeys(normalise_header(one) for one in (column.header or name, *column.aliases, name))
+        chosen = next((header for header in accepted if header in headers), None)
+        if chosen is not None:
+            names[headers.index(chosen)] = name
+            if headers.count(chosen) > 1:
+                faults.append(f"column {name} appears {headers.count(chosen)} times")
+    return names, faults
 
 
 def parse_file(path: Path, provider: str, file_id: str, columns: Sequence[str], layout: Layout) -> Iterator[pa.RecordBatch]:

@@ -64,6 +64,10 @@ class EntityOf:
         """The name of its tables in bronze and silver."""
         return f"{self.source}_{self.name}"
 
+    def own_key(self) -> Column:
+        """The keyed name of a row; parts of its key may be missing."""
+        return row_key(self.source, self.name, F.col("_provider"), [trimmed(F.col(column)) for column in self.spec.key])
+
     def key_of(self, entity: str, columns: tuple[str, ...]) -> Column:
         """The keyed name of the row of `entity` that our `columns` point to; null where one of them is missing."""
         parts = [trimmed(F.col(column)) for column in columns]
@@ -84,19 +88,22 @@ def _sortable(column: str, kind: ColumnType) -> Column:
 
 
 def _order(spec: Entity) -> Column:
-    """A text that sorts the rows of a record from oldest to newest and is different for every row."""
+    """A text that sorts the rows of a record from oldest to newest and is different for every row.
+
+    What the source declares comes before the day of delivery: a provider may send an older state again.
+    """
     declared = [_sortable(column, spec.columns[column].type) for column in spec.version]
     line = F.lpad(F.col("_line").cast("string"), 12, "0")
-    return F.concat_ws(_SEPARATOR, F.col("_effective"), *declared, F.col("_file"), line)
+    return F.concat_ws(_SEPARATOR, *declared, F.col("_effective"), F.col("_file"), line)
 
 
 def _unusable(spec: Entity) -> Column:
-    """Why a row cannot stand for its record: malformed, a key part missing, a required value missing or unreadable."""
-    reasons = [F.col("_reason")]
-    for name in spec.key:
-        reasons.append(F.when(trimmed(F.col(name)).isNull(), F.lit(f"missing_key:{name}")))
+    """Why a row cannot stand for its record: malformed, without a key, a required value missing or unreadable."""
+    parts = [trimmed(F.col(name)).isNull() for name in spec.key]
+    without_key = reduce(lambda left, right: left & right, parts)
+    reasons = [F.col("_reason"), F.when(without_key, F.lit("missing_key"))]
     for name, column in spec.columns.items():
-        if column.required and name not in spec.key:
+        if column.required:
             value = trimmed(F.col(name))
             reasons.append(F.when(value.isNull(), F.lit(f"missing:{name}")))
             reasons.append(F.when(READERS[column.type](value).isNull(), F.lit(f"untypable:{name}")))
@@ -171,7 +178,7 @@ def version_rows(bronze: DataFrame, files: DataFrame, entity: EntityOf, pads: Pa
     return keyed.select(
         *LINE,
         "_provider",
-        F.when(is_usable, entity.key_of(entity.name, spec.key)).alias("row_key"),
+        F.when(is_usable, entity.own_key()).alias("row_key"),
         F.coalesce(is_winner, F.lit(False)).alias("is_winner"),
         disposition.alias("disposition"),
         reason.alias("reason"),

@@ -206,7 +206,7 @@ def test_unusable_rows_are_quarantined_with_their_reason(run: RunContext, landin
     assert load(run) == {
         ("patient", "current", ""): 1,
         ("patient", "quarantined", "real_number_outside_production"): 1,
-        ("patient", "quarantined", "missing_key:patient_guid"): 1,
+        ("patient", "quarantined", "missing:patient_guid"): 1,
         ("patient", "quarantined", "malformed:too_few_fields"): 1,
         ("patient", "test_patient", ""): 1,
         ("consultation", "quarantined", "orphan:patient"): 1,

@@ -71,6 +71,10 @@ def test_columns_are_found_by_name_and_undeclared_ones_are_left_out(tmp_path: Pa
     assert parsed(tmp_path, b"c,Extra,A COLUMN\n3,x,1\n") == [(2, None, ("1", None, "3"))]
 
 
+def test_of_the_old_and_the_new_name_of_an_item_the_new_one_is_read(tmp_path: Path) -> None:
+    assert parsed(tmp_path, b"cee,a column,c,b\nold,1,new,2\n") == [(2, None, ("1", "2", "new"))]
+
+
 def test_text_that_is_not_utf8_is_read_as_cp1252(tmp_path: Path) -> None:
     assert parsed(tmp_path, "a column,b,c\n1,Zo\u00eb,O\u2019Neill\n".encode("cp1252")) == [
         (2, None, ("1", "Zo\u00eb", "O\u2019Neill"))
