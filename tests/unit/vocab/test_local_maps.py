@@ -68,6 +68,13 @@ def test_national_lists_are_complete(vocabulary: str, codes: set[str]) -> None:
     assert codes <= {one.source_code for one in read_local_maps(FOLDER) if one.source_vocabulary_id == vocabulary}
 
 
+def test_only_combined_vaccines_have_several_targets() -> None:
+    targets = defaultdict(set)
+    for one in read_local_maps(FOLDER):
+        targets[(one.source_vocabulary_id, " ".join(one.source_code.lower().split()))].add(one.target_concept_id)
+    assert {vocabulary for (vocabulary, _), found in targets.items() if len(found) > 1} == {"NHS CSDS Immunisation"}
+
+
 def test_codes_for_not_known_map_to_nothing() -> None:
     targets = {(one.source_vocabulary_id, one.source_code): one.target_concept_id for one in read_local_maps(FOLDER)}
     for key in [("NHS Gender", "X"), ("NHS Gender", "9"), ("NHS Admission Method", "99"), ("NHS MHA Legal Status", "98")]:
