@@ -40,8 +40,9 @@ def _bare(code: Column) -> Column:
 
 
 def _compact(code: Column) -> Column:
-    """Upper case, without blanks and dots: how the classifications are typed in many ways."""
-    return F.nullif(F.upper(F.regexp_replace(code, f"{_BLANKS}|[.]", "")), F.lit(""))
+    """Upper case, without blanks and dots, as the classifications are typed in many ways; null for a mere placeholder."""
+    compact = F.upper(F.regexp_replace(code, f"{_BLANKS}|[.]", ""))
+    return F.when(~compact.rlike("^[&-]*$"), compact)
 
 
 def _dotted(compact: Column, pattern: str, extra_groups: Sequence[int]) -> Column:

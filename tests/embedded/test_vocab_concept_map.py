@@ -114,7 +114,7 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("dm+d", "318906001"): [Answer(21255739, 1334494, "Drug", None, "athena")],
     ("NHS Ethnic Category", "H"): [Answer(700362, 8515, "Race", None, "athena")],
     ("NHS Ethnic Category", "A1"): [Answer(700385, 8527, "Race", None, "fallback1")],
-    ("NHS Ethnic Category", "Z"): [Answer(0, 0, None, None, "none")],
+    ("NHS Ethnic Category", "Z"): [Answer(0, 0, None, None, "local")],
     # local maps, in any case, by card, to nothing on purpose
     ("NHS Gender", "2"): [Answer(0, 8532, "Gender", None, "local")],
     ("NHS Gender", "X"): [Answer(0, 0, None, None, "local")],
