@@ -330,3 +330,19 @@ def test_targets_of_local_maps_are_checked_against_the_vocabulary(sail: SparkSes
         ("a.csv", "target is not a valid standard concept", 2, 4),
         ("b.csv", "target is not in the vocabulary", 2, 7),
     ]
+
+
+def test_approved_maps_leave_out_what_nobody_approved(sail: SparkSession, tmp_path: Path) -> None:
+    header = (
+        "source_code,source_concept_id,source_vocabulary_id,source_code_description,target_concept_id,target_vocabulary_id,"
+        "valid_start_date,valid_end_date,invalid_reason,status,reference"
+    )
+    rows = [
+        " J459 ,0,ICD10,Asthma,317009,SNOMED,1970-01-01,2099-12-31,,APPROVED,a list",
+        "J458,0,ICD10,Asthma,317009,SNOMED,1970-01-01,2099-12-31,,UNAPPROVED,a list",
+    ]
+    (tmp_path / "icd10.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    found = approved_maps(sail, read_local_maps(tmp_path)).collect()
+    assert [(row.source_vocabulary_id, row.source_code, row.target_concept_id, row.line) for row in found] == [
+        ("ICD10", "J45.9", 317009, 2)
+    ]
