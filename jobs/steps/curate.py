@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from jobs.settings import Unverifiable
 from jobs.steps.context import RunContext
+from jobs.steps.parallel import each
 from pipelines.bronze.register import Registered, Standing, standing_files
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.contracts.source import Via
@@ -37,25 +38,34 @@ def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> l
     """
     register = run.register()
     files = _files(run, standing_files(register))
-    entities = list(_in_order(run, files))
-    with run.console.stage("curate to silver", total=2 * len(entities) + 2) as stage:
-        for entity in (one for one in entities if one.spec.subject.direct):
+    levels = list(_levels(run, files))
+    entities = [entity for level in levels for entity in level]
+    naming_people = [entity for entity in entities if entity.spec.subject.direct]
+    with run.console.stage("curate to silver", total=len(naming_people) + 2 * len(entities) + 2) as stage:
+
+        def write_versions(entity: EntityOf) -> None:
             rows = version_rows(_bronze(run, entity), files[entity.source, entity.name], entity, run.pads)
             run.store.overwrite(rows, Zone.LINKAGE, _versions(entity), DIRECT_VERSION_SCHEMA)
             stage.advance(f"{entity.table}: versions")
-        _link(run, entities)
+
+        def write_fates(entity: EntityOf) -> None:
+            run.store.overwrite(_fates_of(run, entity, files, codes), Zone.LINKAGE, _fates(entity), FATE_SCHEMA)
+            stage.advance(f"{entity.table}: fates")
+
+        def write_silver(entity: EntityOf) -> None:
+            fates = run.store.read(Zone.LINKAGE, _fates(entity))
+            rows = silver_rows(_bronze(run, entity), fates, entity, run.pads)
+            run.store.overwrite(rows, Zone.SILVER, entity.table, entity.spec.silver_columns)
+            stage.advance(f"{entity.table}: silver")
+
+        each(naming_people, write_versions)
+        _link(run, naming_people)
         stage.advance("people")
         _apply_opt_outs(run, lists, codes, entities, files)
         stage.advance("opt-outs")
-        for entity in entities:
-            fates = _fates_of(run, entity, files, codes)
-            run.store.overwrite(fates, Zone.LINKAGE, _fates(entity), FATE_SCHEMA)
-            stage.advance(f"{entity.table}: fates")
-        for entity in entities:
-            current = run.store.read(Zone.LINKAGE, _fates(entity))
-            silver = silver_rows(_bronze(run, entity), current, entity, run.pads)
-            run.store.overwrite(silver, Zone.SILVER, entity.table, entity.spec.silver_columns)
-            stage.advance(f"{entity.table}: silver")
+        for level in levels:
+            each(level, write_fates)
+        each(entities, write_silver)
     return [*_delivered(run, register), *_counted(run, entities)]
 
 
@@ -79,29 +89,32 @@ def _files(run: RunContext, standing: dict[tuple[str, str], list[Standing]]) -> 
     }
 
 
-def _in_order(run: RunContext, files: Files) -> Iterator[EntityOf]:
-    """The delivered entities, each after the ones that its rows belong to."""
-    for source, contract in run.contracts.items():
-        waiting = [EntityOf(contract, name) for name in contract.entities if (source, name) in files]
-        there = {entity.name for entity in waiting}
-        done: set[str] = set()
-        while waiting:
-            ready = [one for one in waiting if _owners(one) & there <= done]
-            yield from ready
-            done |= {one.name for one in ready}
-            waiting = [one for one in waiting if one.name not in done]
+def _levels(run: RunContext, files: Files) -> Iterator[list[EntityOf]]:
+    """The delivered entities in groups, each after the groups that its rows belong to."""
+    waiting = [
+        EntityOf(contract, name)
+        for source, contract in run.contracts.items()
+        for name in contract.entities
+        if (source, name) in files
+    ]
+    there = {(one.source, one.name) for one in waiting}
+    done: set[tuple[str, str]] = set()
+    while waiting:
+        ready = [one for one in waiting if _owners(one) & there <= done]
+        yield ready
+        done |= {(one.source, one.name) for one in ready}
+        waiting = [one for one in waiting if (one.source, one.name) not in done]
 
 
-def _owners(entity: EntityOf) -> set[str]:
+def _owners(entity: EntityOf) -> set[tuple[str, str]]:
     subject = entity.spec.subject
-    return {link.entity for link in (subject.via, subject.shared) if link}
+    return {(entity.source, link.entity) for link in (subject.via, subject.shared) if link}
 
 
-def _link(run: RunContext, entities: list[EntityOf]) -> None:
+def _link(run: RunContext, naming_people: list[EntityOf]) -> None:
     stated = [
         identities_in(run.store.read(Zone.LINKAGE, _versions(entity)), entity.source, run.production)
-        for entity in entities
-        if entity.spec.subject.direct
+        for entity in naming_people
     ]
     store = run.store
     store.overwrite(linked_identities(reduce(DataFrame.unionByName, stated), run.pads), Zone.LINKAGE, IDENTITY, LINK_SCHEMA)

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.steps.context import REGISTER, RunContext
+from jobs.steps.parallel import each
 from pipelines.bronze.register import REGISTER_SCHEMA, Registered, load_id_of, registered, repeats
 from pipelines.bronze.rows import bronze_rows, bronze_schema
 from pipelines.errors import DeliveryError
@@ -48,9 +49,12 @@ def ingest(run: RunContext) -> Ingested:
     same = repeats(new, register)
     by_table = _files_by_table(new, same)
     with run.console.stage("ingest to bronze", total=len(by_table)) as stage:
-        for (source, entity), files in by_table.items():
-            _load(run, source, entity, files, layouts, load_id)
-            stage.advance(f"{source}.{entity}")
+
+        def load(place: tuple[str, str]) -> None:
+            _load(run, *place, by_table[place], layouts, load_id)
+            stage.advance(".".join(place))
+
+        each(by_table, load)
     counts = _counts(run, by_table, load_id)
     _compare_with_manifests(run, new, same, counts, by_table, load_id)
     entries = [
