@@ -22,7 +22,7 @@ from datetime import date
 
 from pyspark.sql import DataFrame
 
-from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids
+from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.contracts.cdm import EVENT_TABLES, CdmTable, cdm_tables, delta_schema
 from pipelines.io.tables import Zone
 from pipelines.mapping.compile import COUNTS_SCHEMA, stacked, target_schema
@@ -40,10 +40,19 @@ from pipelines.omop.codes import (
     unmapped_codes,
 )
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table
-from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, code_ledger, map_ledger, written_rows
-from pipelines.omop.periods import PERIODS_SCHEMA, observation_period, periods, registrations_outside
+from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
+from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods, registrations_outside
 from pipelines.omop.persons import PERSONS_SCHEMA, death, person, persons, without_year_of_birth
-from pipelines.omop.places import care_site, described_sites, location, provider, provider_index
+from pipelines.omop.places import (
+    PLACE_KEY,
+    PLACES_SCHEMA,
+    care_site,
+    described_sites,
+    location,
+    place_keys,
+    provider,
+    provider_index,
+)
 from pipelines.omop.source import CdmSource, cdm_source
 from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, SilverSource, counts_of, known_persons, rows_of, stem_schema
 from pipelines.omop.tables import empty_tables
@@ -177,17 +186,19 @@ def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def build_places(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """location, care_site and provider: those that a source describes or that persons, visits and staff refer to."""
-    meanings, site_rows, staff = (
-        read(Zone.STEM, "meanings"),
-        _read_rows(read, Target.CARE_SITE),
-        _read_rows(read, Target.PROVIDER),
-    )
-    referring = [read(Zone.STEM, name) for name in ("persons", "visits", "visit_details")]
-    sites = described_sites(site_rows, inputs.source_priority)
-    yield _omop(inputs, "location", location((referring[0], sites), inputs.table("location")))
+    meanings, staff = read(Zone.STEM, "meanings"), _read_rows(read, Target.PROVIDER)
+    everybody, own, details = (read(Zone.STEM, name) for name in ("persons", "visits", "visit_details"))
+    sites = described_sites(_read_rows(read, Target.CARE_SITE), inputs.source_priority)
+    keys = place_keys((everybody, sites), (everybody, own, details, staff, sites), staff)
+    yield _stem("place_keys", keys, PLACES_SCHEMA)
+    stored = read(Zone.STEM, "place_keys")
+    yield from _collisions(read, "place", stored, "id", PLACE_KEY)
+    places = without_collisions(stored, "id", PLACE_KEY, read(Zone.STEM, "place_collisions"))
+    yield _omop(inputs, "location", location(places, inputs.table("location")))
     locations = read(Zone.OMOP, "location")
-    yield _omop(inputs, "care_site", care_site(sites, [*referring, staff], meanings, locations, inputs.table("care_site")))
-    yield _omop(inputs, "provider", provider(staff, meanings, read(Zone.OMOP, "care_site"), inputs.table("provider")))
+    yield _omop(inputs, "care_site", care_site(places, sites, meanings, locations, inputs.table("care_site")))
+    care_sites = read(Zone.OMOP, "care_site")
+    yield _omop(inputs, "provider", provider(places, staff, meanings, care_sites, inputs.table("provider")))
 
 
 def build_people_tables(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -230,8 +241,9 @@ def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
     registrations, born = _read_rows(read, Target.OBSERVATION_PERIOD), read(Zone.STEM, "persons")
     spans = periods(registrations, dated, born, inputs.extract_dates, inputs.observation_gap_days)
     yield _stem("periods", spans, PERIODS_SCHEMA)
-    table = inputs.table("observation_period")
-    yield _omop(inputs, table.name, observation_period(read(Zone.STEM, "periods"), table))
+    stored, table = read(Zone.STEM, "periods"), inputs.table("observation_period")
+    yield from _collisions(read, "period", period_ids(stored), "id", PERIOD_KEY)
+    yield _omop(inputs, table.name, observation_period(stored, read(Zone.STEM, "period_collisions"), table))
 
 
 def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -240,7 +252,7 @@ def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield _omop(inputs, "cdm_source", cdm_source(known.sparkSession, inputs.described_as, inputs.table("cdm_source")))
     for name, frame in empty_tables(known.sparkSession, inputs.cdm_version, BUILT).items():
         yield _omop(inputs, name, frame)
-    yield _stem("map_ledger", _ledger(inputs, read), MAP_LEDGER_SCHEMA)
+    yield from _ledger(inputs, read)
 
 
 BUILT = frozenset(
@@ -250,23 +262,27 @@ BUILT = frozenset(
 """The tables that the map stage fills."""
 
 
-def _ledger(inputs: MapInputs, read: Read) -> DataFrame:
+def _ledger(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`map_left_out`, `map_written` and from them `map_ledger`."""
     born, registrations = read(Zone.STEM, "persons"), _read_rows(read, Target.OBSERVATION_PERIOD)
     later = [
         without_year_of_birth(_read_rows(read, Target.PERSON), read(Zone.STEM, "known_persons")),
         details_without_visit(_read_rows(read, Target.VISIT_DETAIL), _read_rows(read, Target.VISIT)),
         registrations_outside(registrations, born, inputs.extract_dates),
     ]
-    written: dict[str, DataFrame] = {name: read(Zone.OMOP, name) for name in EVENT_TABLES if name in BUILT}
-    written = written | {
+    yield _stem("map_left_out", stacked(later), COUNTS_SCHEMA)
+    tables: dict[str, DataFrame] = {name: read(Zone.OMOP, name) for name in EVENT_TABLES if name in BUILT}
+    tables = tables | {
         "person": born,
         "provider": _read_rows(read, Target.PROVIDER),
         "care_site": described_sites(_read_rows(read, Target.CARE_SITE), inputs.source_priority),
         "observation_period": read(Zone.STEM, "periods"),
     }
+    yield _stem("map_written", written_rows(tables), WRITTEN_SCHEMA)
+    counts, left_out, written = (read(Zone.STEM, name) for name in ("map_counts", "map_left_out", "map_written"))
     ways = read(Zone.STEM, "routes")
-    mapped = map_ledger(read(Zone.STEM, "map_counts"), stacked(later), ways, written_rows(written), inputs.rules)
-    return mapped.unionByName(code_ledger(ways))
+    mapped = map_ledger(counts, left_out, ways, written, inputs.rules)
+    yield _stem("map_ledger", mapped.unionByName(code_ledger(ways)), MAP_LEDGER_SCHEMA)
 
 
 def _collisions(read: Read, kind: str, ids: DataFrame, id_column: str, key: tuple[str, ...]) -> Iterator[Output]:

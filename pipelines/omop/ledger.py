@@ -20,11 +20,14 @@ MAP_LEDGER_SCHEMA = {
 }
 """One row per rule, disposition and reason; `stage` is map or code. A run id makes them rows of the ledger."""
 
+WRITTEN_SCHEMA = {"source": "string", "rule": "string", "reason": "string", "rows": "bigint"}
+"""OMOP rows by rule; `reason` is the table."""
+
 _RULE = ("source", "entity", "rule")
 
 
 def written_rows(tables: Mapping[str, DataFrame]) -> DataFrame:
-    """OMOP rows by rule and table: columns source, rule, reason (the table), rows.
+    """OMOP rows by rule and table (WRITTEN_SCHEMA).
 
     `tables` are stored frames with `_source` and `_rule`; rows without a rule were concluded, not mapped, and do not count.
     """

@@ -11,7 +11,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.ids import omop_id, resolve_collisions
+from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.compile import stacked
 from pipelines.omop.tables import conform
@@ -32,7 +32,12 @@ PERIODS_SCHEMA = {
     "_entity": "string",
     "_rule": "string",
 }
-"""One row per period. `name` is the row key of its first registration, or `events`; then it has no source and rule."""
+"""One row per period, named by (person_id, name).
+
+`name` is the row key of its first registration, or `events`; then it has no source and rule.
+"""
+
+PERIOD_KEY = ("person_id", "name")
 
 
 def periods(
@@ -54,18 +59,21 @@ def periods(
     return merged_spans(registered.unionByName(others), gap_days)
 
 
-def observation_period(periods: DataFrame, table: CdmTable) -> DataFrame:
+def period_ids(periods: DataFrame) -> DataFrame:
+    """The stored periods with their `id`."""
+    return periods.withColumn("id", omop_id(F.lit("observation_period"), F.col("person_id"), F.col("name")))
+
+
+def observation_period(periods: DataFrame, collisions: DataFrame, table: CdmTable) -> DataFrame:
     """The observation_period table from the stored periods."""
-    named = periods.withColumn("_id", omop_id(F.lit("observation_period"), F.col("person_id"), F.col("name")))
-    unique, _ = resolve_collisions(named, "_id", ("person_id", "name"))
     values = {
-        "observation_period_id": F.col("_id"),
+        "observation_period_id": F.col("id"),
         "person_id": F.col("person_id"),
         "observation_period_start_date": F.col("start_date"),
         "observation_period_end_date": F.col("end_date"),
         "period_type_concept_id": F.col("type_concept_id"),
     }
-    return conform(unique, values, table)
+    return conform(without_collisions(period_ids(periods), "id", PERIOD_KEY, collisions), values, table)
 
 
 def registrations_outside(registrations: DataFrame, persons: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
