@@ -70,6 +70,7 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False) -> Outcom
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
     prepared = prepare(settings, run_date)
+    _warn_of_old_lists(settings, prepared, run_date)
     with open_session(settings.engine) as session:
         return _load(settings, run_date, prepared, session, full=full)
 
@@ -106,6 +107,14 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
 def _context(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, run_id: str) -> RunContext:
     store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
     return RunContext(run_id, run_date, settings, prepared.contracts, prepared.mappings, store, prepared.pads, console)
+
+
+def _warn_of_old_lists(settings: Settings, prepared: Prepared, run_date: date) -> None:
+    for one in prepared.opt_outs.facts:
+        age = (run_date - one.as_at).days
+        if age >= settings.opt_outs.warn_at_days:
+            left = settings.opt_outs.max_age_days - age
+            console.warning(f"the {one.kind} opt-out list is {age} days old; fetch a new one within {left} days")
 
 
 def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int:
