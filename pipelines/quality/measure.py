@@ -1,5 +1,7 @@
-"""Counts the rows that break each check, in few jobs: one scan for all row rules of many tables, one for keys, one for
-links and one for concepts. Tables with many rows get jobs of their own, so that their keys need not share the memory.
+"""Counts the rows that break each check, in few jobs.
+
+Tables whose checks are the same are read together, so that an engine plans and compiles them once; tables with many rows
+get jobs of their own for what brings keys together, so that they need not share the memory.
 """
 
 from collections import defaultdict
@@ -7,17 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
 
-Tables = Mapping[tuple[Zone, str], DataFrame]
+Item = TypeVar("Item")
+
+TableKey = tuple[Zone, str]
+
+Tables = Mapping[TableKey, DataFrame]
 """The tables under check by zone and name."""
 
-TABLES_PER_JOB: Final = 40
+TABLES_PER_JOB: Final = 100
 """More tables in one plan cost more time to plan than they save to start."""
 
 ROWS_PER_JOB: Final = 2_000_000
@@ -43,21 +49,22 @@ def measure(checks: Sequence[Check], tables: Tables) -> list[Measured]:
     A check on a column that is not there is left out: the `columns` check of the table counts it.
     """
     columns = {key: {field.name: field.dataType.simpleString() for field in frame.schema} for key, frame in tables.items()}
-    found = [_structure(check, columns.get((check.zone, check.table))) for check in checks if check.rule in STRUCTURAL]
-    usable = [
-        check
-        for check in checks
-        if check.rule not in STRUCTURAL and set(check.columns) <= set(columns.get((check.zone, check.table), ()))
-    ]
-    found += _row_rules([check for check in usable if check.rule in ROW_RULES], tables)
-    rows = _row_counts(found, usable, tables)
-    filled = [check for check in usable if rows.get((check.zone, check.table), 0) > 0]
-    counted = [check for check in filled if check.rule not in ROW_RULES]
-    for batch in _batches(counted, rows):
-        violations = _duplicates(batch, tables) | _orphans(batch, tables) | _concept_faults(batch, tables)
-        found += [Measured(check, rows[check.zone, check.table], violations.get(check, 0)) for check in batch]
-    empty = [check for check in usable if check.rule not in ROW_RULES and check not in set(filled)]
-    return found + [Measured(check, 0, 0) for check in empty]
+    found = [_structure(check, columns.get(_table(check))) for check in checks if check.rule in STRUCTURAL]
+    usable = [c for c in checks if c.rule not in STRUCTURAL and set(c.columns) <= set(columns.get(_table(c), ()))]
+    rows = dict.fromkeys((_table(check) for check in usable), 0)
+    # Most tables of the CDM are empty, and each has checks of its own: these are counted first, the others with their rules.
+    rows |= _row_counts([key for key in rows if key[0] is Zone.OMOP], tables)
+    asked = [check for check in usable if check.rule in ROW_RULES and (check.zone is not Zone.OMOP or rows[_table(check)])]
+    counted, violations = _row_rules(asked, tables)
+    rows |= counted
+    filled = [check for check in usable if rows[_table(check)]]
+    for batch in _batches([check for check in filled if check.rule not in ROW_RULES], rows):
+        violations |= _duplicates(batch, tables, columns) | _orphans(batch, tables) | _concept_faults(batch, tables)
+    return found + [Measured(check, rows[_table(check)], violations.get(check, 0)) for check in usable]
+
+
+def _table(check: Check) -> TableKey:
+    return check.zone, check.table
 
 
 def _structure(check: Check, columns: Mapping[str, str] | None) -> Measured:
@@ -90,51 +97,58 @@ def _violates(check: Check) -> Column:
     return ~value.rlike("^[A-Z]{1,2}$")
 
 
-def _row_rules(checks: Sequence[Check], tables: Tables) -> list[Measured]:
-    """All row rules of each table in one scan of it."""
-    by_table: dict[tuple[Zone, str], list[Check]] = defaultdict(list)
-    for check in checks:
-        by_table[check.zone, check.table].append(check)
-    counts = {
-        (Zone(row["zone"]), row["table"]): row
-        for chunk in _chunks(list(by_table), TABLES_PER_JOB)
-        for row in _collected(_row_rule_counts(key, by_table[key], tables[key]) for key in chunk)
-    }
-    return [
-        Measured(check, counts[key]["rows"], counts[key]["violations"][position])
-        for key, asked in by_table.items()
-        for position, check in enumerate(asked)
-    ]
-
-
-def _row_rule_counts(key: tuple[Zone, str], checks: Sequence[Check], frame: DataFrame) -> DataFrame:
-    counters = [F.count(F.when(_violates(check), F.lit(1))).alias(f"v{i}") for i, check in enumerate(checks)]
-    return frame.agg(F.count(F.lit(1)).alias("rows"), *counters).select(
-        F.lit(str(key[0])).alias("zone"),
-        F.lit(key[1]).alias("table"),
-        "rows",
-        F.array(*[F.col(f"v{i}") for i in range(len(checks))]).alias("violations"),
-    )
-
-
-def _row_counts(found: Iterable[Measured], usable: Iterable[Check], tables: Tables) -> dict[tuple[Zone, str], int]:
-    """Rows of every table that a check is still open for; those without a row rule are counted here."""
-    rows = {(m.check.zone, m.check.table): m.rows for m in found if m.check.rule in ROW_RULES}
-    missing = {(check.zone, check.table): None for check in usable if (check.zone, check.table) not in rows}
-    for chunk in _chunks(list(missing), TABLES_PER_JOB):
-        for row in _collected(_row_rule_counts(key, (), tables[key]) for key in chunk):
+def _row_counts(keys: Sequence[TableKey], tables: Tables) -> dict[TableKey, int]:
+    """Rows of each table."""
+    rows = dict.fromkeys(keys, 0)
+    for chunk in _chunks(keys, TABLES_PER_JOB):
+        counted = _union([_labelled(key, tables[key]) for key in chunk]).groupBy("zone", "table")
+        for row in _collected([counted.agg(F.count(F.lit(1)).alias("rows"))]):
             rows[Zone(row["zone"]), row["table"]] = row["rows"]
     return rows
 
 
-def _batches(checks: Sequence[Check], rows: Mapping[tuple[Zone, str], int]) -> Iterator[list[Check]]:
-    """Checks of as many tables together as stay below the limit of rows, in the order given."""
-    by_table: dict[tuple[Zone, str], list[Check]] = defaultdict(list)
+def _labelled(key: TableKey, frame: DataFrame, *columns: Column) -> DataFrame:
+    return frame.select(F.lit(str(key[0])).alias("zone"), F.lit(key[1]).alias("table"), *columns)
+
+
+def _row_rules(checks: Sequence[Check], tables: Tables) -> tuple[dict[TableKey, int], dict[Check, int]]:
+    """Rows of each table that has any, and rows that break each row rule: all rules of a table in one scan of it."""
+    by_table = _by_table(checks)
+    by_shape: dict[tuple[tuple[Rule, str, str], ...], list[TableKey]] = defaultdict(list)
+    for key, asked in by_table.items():
+        by_shape[tuple((check.rule, check.column, check.argument) for check in asked)].append(key)
+    rows: dict[TableKey, int] = {}
+    violations: dict[Check, int] = {}
+    for chunk in _chunks(list(by_shape.values()), TABLES_PER_JOB):
+        for row in _collected(_row_rule_counts(keys, by_table[keys[0]], tables) for keys in chunk):
+            key = Zone(row["zone"]), row["table"]
+            rows[key] = row["rows"]
+            violations |= dict(zip(by_table[key], row["violations"], strict=True))
+    return rows, violations
+
+
+def _row_rule_counts(keys: Sequence[TableKey], checks: Sequence[Check], tables: Tables) -> DataFrame:
+    """One row per table that has rows, with the violations of each check, of tables that have the same checks."""
+    columns = [F.col(name) for name in sorted({name for check in checks for name in check.columns})]
+    together = _union([_labelled(key, tables[key], *columns) for key in keys])
+    counters = [F.count(F.when(_violates(check), F.lit(1))).alias(f"v{i}") for i, check in enumerate(checks)]
+    violations = F.array(*[F.col(f"v{i}") for i in range(len(checks))]).alias("violations")
+    counted = together.groupBy("zone", "table").agg(F.count(F.lit(1)).alias("rows"), *counters)
+    return counted.select("zone", "table", "rows", violations)
+
+
+def _by_table(checks: Iterable[Check]) -> dict[TableKey, list[Check]]:
+    by_table: dict[TableKey, list[Check]] = defaultdict(list)
     for check in checks:
-        by_table[check.zone, check.table].append(check)
+        by_table[_table(check)].append(check)
+    return by_table
+
+
+def _batches(checks: Sequence[Check], rows: Mapping[TableKey, int]) -> Iterator[list[Check]]:
+    """Checks of as many tables together as stay below the limit of rows, in the order given."""
     batch: list[Check] = []
     load = count = 0
-    for key, asked in by_table.items():
+    for key, asked in _by_table(checks).items():
         if batch and (load + rows[key] > ROWS_PER_JOB or count == TABLES_PER_JOB):
             yield batch
             batch, load, count = [], 0, 0
@@ -143,17 +157,21 @@ def _batches(checks: Sequence[Check], rows: Mapping[tuple[Zone, str], int]) -> I
         yield batch
 
 
-def _duplicates(checks: Iterable[Check], tables: Tables) -> dict[Check, int]:
-    """Rows that share their key with another row, per `unique` check."""
-    asked = {str(position): check for position, check in enumerate(c for c in checks if c.rule is Rule.UNIQUE)}
-    rows = _collected(_duplicate_rows(tag, check, tables[check.zone, check.table]) for tag, check in asked.items())
-    return {asked[row["tag"]]: row["rows"] for row in rows}
-
-
-def _duplicate_rows(tag: str, check: Check, frame: DataFrame) -> DataFrame:
-    present = reduce(lambda both, name: both & F.col(name).isNotNull(), check.columns, F.lit(True))
-    shared = frame.where(present).groupBy(*check.columns).agg(F.count(F.lit(1)).alias("n")).where(F.col("n") > 1)
-    return shared.agg(F.coalesce(F.sum("n"), F.lit(0)).cast("bigint").alias("rows")).select(F.lit(tag).alias("tag"), "rows")
+def _duplicates(checks: Iterable[Check], tables: Tables, columns: Mapping[TableKey, Mapping[str, str]]) -> dict[Check, int]:
+    """Rows that share their key with another row, per `unique` check. Keys of the same types are brought together."""
+    asked = [check for check in checks if check.rule is Rule.UNIQUE]
+    by_types: dict[tuple[str, ...], list[DataFrame]] = defaultdict(list)
+    for position, check in enumerate(asked):
+        types = tuple(columns[_table(check)][name] for name in check.columns)
+        keys = [F.col(name).alias(f"key{i}") for i, name in enumerate(check.columns)]
+        by_types[types].append(tables[_table(check)].select(F.lit(position).cast("int").alias("tag"), *keys))
+    counts = []
+    for types, frames in by_types.items():
+        names = [f"key{i}" for i in range(len(types))]
+        complete = reduce(Column.__and__, [F.col(name).isNotNull() for name in names])
+        shared = _union(frames).where(complete).groupBy("tag", *names).agg(F.count(F.lit(1)).alias("n"))
+        counts.append(shared.where(F.col("n") > 1).groupBy("tag").agg(F.sum("n").alias("n")))
+    return {asked[row["tag"]]: row["n"] for row in _collected(counts)}
 
 
 def _uses(checks: Sequence[Check], tables: Tables) -> DataFrame:
@@ -161,19 +179,17 @@ def _uses(checks: Sequence[Check], tables: Tables) -> DataFrame:
 
     Rows are grouped by all checked columns of their table first, which leaves far fewer than the table has.
     """
-    by_table: dict[tuple[Zone, str], list[tuple[int, Check]]] = defaultdict(list)
-    for position, check in enumerate(checks):
-        by_table[check.zone, check.table].append((position, check))
+    tags = {check: position for position, check in enumerate(checks)}
     frames = []
-    for key, asked in by_table.items():
-        grouped = tables[key].groupBy(*[check.column for _, check in asked]).agg(F.count(F.lit(1)).alias("n"))
+    for key, asked in _by_table(checks).items():
+        grouped = tables[key].groupBy(*[check.column for check in asked]).agg(F.count(F.lit(1)).alias("n"))
         used = [
             F.struct(
-                F.lit(position).cast("int").alias("tag"),
+                F.lit(tags[check]).cast("int").alias("tag"),
                 F.lit(check.argument).alias("parent"),
                 F.col(check.column).cast("bigint").alias("value"),
             )
-            for position, check in asked
+            for check in asked
         ]
         exploded = grouped.select("n", F.explode(F.array(*used)).alias("use"))
         frames.append(exploded.select("use.tag", "use.parent", "use.value", "n"))
@@ -245,7 +261,7 @@ def _collected(frames: Iterable[DataFrame]) -> list[Row]:
     return _union(parts).collect() if parts else []
 
 
-def _chunks(items: Sequence[tuple[Zone, str]], size: int) -> Iterator[Sequence[tuple[Zone, str]]]:
+def _chunks(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:
     iterator = iter(items)
     while chunk := tuple(islice(iterator, size)):
         yield chunk
