@@ -17,7 +17,7 @@ from jobs.steps.ingest import Ingested, ingest
 from jobs.steps.map import map_to_omop
 from jobs.steps.memory import forget_peak, peak_gib
 from jobs.steps.prepare import Prepared, prepare, remember_key, remember_opt_outs
-from jobs.steps.published import release_folder
+from jobs.steps.published import release_folder, runs_of
 from jobs.steps.release import inputs_of, release
 from pipelines.engine import open_session
 from pipelines.io.keys import resolve_key
@@ -85,7 +85,7 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
     current = release_folder(settings).current()
     if current and not full and release_folder(settings).read(current)["input_fingerprint"] == fingerprint:
         return Outcome(current, None)
-    run = _context(settings, run_date, prepared, session, run_id=f"{run_date:%Y%m%d}-{fingerprint[:8]}")
+    run = _context(settings, run_date, prepared, session, run_id=f"{run_date:%Y%m%d}-{len(runs_of(settings)) + 1:05}")
     remember_key(settings, resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION))
     with clock.step("curate") as counted:
         ledger = curate(run, prepared.opt_outs, prepared.type_one)

@@ -1,0 +1,145 @@
+"""Column expressions on what providers really send, with every expectation written out."""
+
+import hashlib
+import hmac
+from datetime import date, datetime
+
+import pytest
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, row_key
+from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
+from pipelines.columns.text import is_one_of, postcode_area, trimmed
+from pipelines.columns.values import READERS
+from pipelines.contracts.source import ColumnType
+from pipelines.io.keys import Key, hmac_pads
+
+DATE, TIMESTAMP, TIME = ColumnType.DATE, ColumnType.TIMESTAMP, ColumnType.TIME
+INTEGER, DECIMAL, BOOLEAN, CODE = ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN, ColumnType.CODE
+
+
+def evaluated(session: SparkSession, texts: list[str | None], expression: Column) -> list[object]:
+    """The expression over a column `t` of texts, in their order."""
+    rows = session.createDataFrame(list(enumerate(texts)), "i int, t string").select("i", expression.alias("value"))
+    return [row["value"] for row in sorted(rows.toArrow().to_pylist(), key=lambda row: row["i"])]
+
+
+DAY, NOON = date(2024, 1, 31), datetime(2024, 1, 31, 10, 11, 12)
+
+READINGS: list[tuple[ColumnType, str, object]] = [
+    *[(DATE, text, DAY) for text in ("2024-01-31", "20240131", "31/01/2024", "31-JAN-2024", "31 jan 2024")],
+    (DATE, "2024-01-31T10:11:12+01:00", DAY),
+    *[(DATE, text, None) for text in ("30/02/2024", "2024-13-01", "31-XXX-2024", "junk", "1900-01-01", "9999-12-31")],
+    *[(TIMESTAMP, text, NOON) for text in ("2024-01-31T10:11:12+01:00", "2024-01-31T10:11:12.5Z", "20240131 101112")],
+    *[(TIMESTAMP, text, NOON) for text in ("20240131101112", "31/01/2024 10:11:12", "31-Jan-2024 10:11:12")],
+    (TIMESTAMP, "2024-01-31", datetime(2024, 1, 31)),
+    (TIMESTAMP, "2024-01-31 10:11", datetime(2024, 1, 31, 10, 11)),
+    *[(TIMESTAMP, text, None) for text in ("2024-01-31 25:00", "2024-02-30 10:00:00", "10:11:12")],
+    *[(TIME, text, "10:20:00") for text in ("10:20", "1020", "102000", "10:20:00", "1899-12-30 10:20:00")],
+    *[(TIME, text, None) for text in ("25:00", "10:60", "ten")],
+    *[(INTEGER, text, 12) for text in ("12", "+12", "12.0")],
+    (INTEGER, "-12", -12),
+    *[(INTEGER, text, None) for text in ("12.5", "1e3", "12a", "12345678901234567890")],
+    *[(DECIMAL, text, 1.5) for text in ("1.5", "+1.5", "15e-1")],
+    *[(DECIMAL, text, None) for text in ("1,5", "NaN", "inf", "1.5d", "<1.5")],
+    *[(BOOLEAN, text, True) for text in ("TRUE", "y", "Yes", "1")],
+    *[(BOOLEAN, text, False) for text in ("false", "N", "0")],
+    (BOOLEAN, "maybe", None),
+    *[(CODE, text, text) for text in ("J45.9", "9Nu0.", "373873005 |Drug|", "White: Irish")],
+    *[(CODE, text, None) for text in ("a@b.org", "two\nlines", "Zo\u00eb")],
+]
+
+
+@pytest.mark.parametrize("kind", sorted({kind for kind, _, _ in READINGS}))
+def test_values_are_read_in_every_form_and_nothing_else_is(sail: SparkSession, kind: ColumnType) -> None:
+    cases = [(text, expected) for of, text, expected in READINGS if of is kind]
+    read = evaluated(sail, [text for text, _ in cases], READERS[kind](trimmed(F.col("t"))))
+    assert [
+        (text, value.replace(tzinfo=None) if isinstance(value, datetime) else value)
+        for (text, _), value in zip(cases, read, strict=True)
+    ] == cases
+
+
+def test_what_stands_for_nothing_is_null(sail: SparkSession) -> None:
+    texts = ["", "  ", "NULL", "null", "n/a", "\u00a0x\t", " y ", None]
+    assert evaluated(sail, texts, trimmed(F.col("t"))) == [None, None, None, None, None, "x", "y", None]
+
+
+def test_flags_compare_without_case_and_a_missing_value_raises_none(sail: SparkSession) -> None:
+    assert evaluated(sail, ["true", " TRUE ", "1", "", None], is_one_of(F.col("t"), ("TRUE", "1"))) == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_postcode_gives_its_area_only(sail: SparkSession) -> None:
+    texts = ["PR1 2AB", "pr12ab", "EC1A 1BB", "M1 1AA", "ZZ99 3VZ", "PR1", "nowhere", None]
+    assert evaluated(sail, texts, postcode_area(F.col("t"))) == ["PR", "PR", "EC", "M", None, None, None, None]
+
+
+def test_nhs_numbers_are_checked_by_modulus_11_and_placeholders_are_none(sail: SparkSession) -> None:
+    expected = {
+        "9434765919": True,
+        "943 476 5919": True,
+        "943-476-5919": True,
+        "4505577104": True,
+        "9990000018": True,
+        "9990000018.0": True,
+        "9434765918": False,
+        "9990000001": False,
+        "0000000000": False,
+        "9999999999": False,
+        "1000000001": False,
+        "123": False,
+        "ABCDEFGHIJ": False,
+    }
+    digits = digits_of(F.col("t"))
+    assert evaluated(sail, [*expected, None], is_valid(digits)) == [*expected.values(), False]
+    assert evaluated(sail, ["401023213", "9990000018", "4505577104"], digits) == ["0401023213", "9990000018", "4505577104"]
+    assert evaluated(sail, ["9990000018", "4505577104"], is_in_test_range(digits)) == [True, False]
+
+
+JEFE = b"Jefe".ljust(64, b"\0")
+RFC_4231_CASE_2 = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+
+
+def test_hmac_is_that_of_rfc_4231(sail: SparkSession) -> None:
+    pads = Pads({"row": (bytes(b ^ 0x36 for b in JEFE), bytes(b ^ 0x5C for b in JEFE))})
+    frame = pads.joined_to(sail.createDataFrame([("what do ya want for nothing?",)], "t string"))
+    assert frame.select(hmac_hex(F.col("t"), "row").alias("h")).toArrow().to_pylist() == [{"h": RFC_4231_CASE_2}]
+
+
+def test_hmac_of_columns_equals_that_of_python_and_the_key_stays_out_of_the_plan(sail: SparkSession, capsys) -> None:
+    key = Key(bytes(range(40)))
+    pads = Pads({"row": hmac_pads(key)})
+    texts = ["", "a", "Zo\u00eb", "x" * 200]
+    frame = pads.joined_to(sail.createDataFrame(list(enumerate(texts)), "i int, t string"))
+    hashed = frame.select("i", hmac_hex(F.col("t"), "row").alias("h"))
+    found = {row["i"]: row["h"] for row in hashed.toArrow().to_pylist()}
+    assert [found[i] for i in range(4)] == [hmac.new(key.material, t.encode(), hashlib.sha256).hexdigest() for t in texts]
+    hashed.explain(True)
+    plan = capsys.readouterr().out
+    inner, outer = hmac_pads(key)
+    assert not [secret for secret in (key.material, inner, outer) if secret.hex() in plan or str(secret)[2:-1] in plan]
+
+
+def test_parts_of_a_name_cannot_be_mistaken_for_one_another(sail: SparkSession) -> None:
+    rows = [("a", None, "b"), ("a", "b", None), ("a", "", "b"), ("ab", None, ""), ("a1:b", None, None)]
+    frame = sail.createDataFrame(rows, "x string, y string, z string")
+    names = frame.select(message_of([F.col(name) for name in "xyz"]).alias("m")).toArrow()["m"].to_pylist()
+    assert names == ["1:a-:1:b", "1:a1:b-:", "1:a0:1:b", "2:ab-:0:", "4:a1:b-:-:"]
+
+
+def test_row_keys_differ_by_source_entity_provider_and_key_and_ids_stay_below_2_to_the_52(sail: SparkSession) -> None:
+    pads = Pads({"row": hmac_pads(Key(bytes(range(40))))})
+    frame = pads.joined_to(sail.createDataFrame([("P1", "1"), ("P2", "1"), ("P1", "2")], "p string, k string"))
+    keys = [row_key(source, entity, F.col("p"), [F.col("k")]) for source, entity in (("gp", "a"), ("gp", "b"), ("mh", "a"))]
+    made = frame.select(F.explode(F.array(*keys)).alias("key")).select("key", id_of(F.col("key")).alias("id"))
+    rows = made.toArrow().to_pylist()
+    assert len({row["key"] for row in rows}) == len({row["id"] for row in rows}) == 9
+    assert {len(row["key"]) for row in rows} == {32}
+    assert all(0 < row["id"] < 2**52 for row in rows)
