@@ -37,7 +37,7 @@ delivery = st.tuples(st.sampled_from(PROVIDERS), st.sampled_from(["full", "delta
 def accounted(deliveries: list[tuple[str, str, list[Sent]]], opted_out: str) -> Counter[tuple[str, str]]:
     """Disposition and reason of every consultation, by a plain account of the deliveries in their order."""
     history: dict[tuple[str, str], list[tuple[tuple[int, int, int], Sent, bool]]] = {}
-    newest_full = {provider: -1 for provider in PROVIDERS}
+    newest_full = dict.fromkeys(PROVIDERS, -1)
     for day, (provider, mode, _) in enumerate(deliveries):
         if mode == "full":
             newest_full[provider] = day
