@@ -95,6 +95,8 @@ def test_an_admission_follows_the_latest_attendance_of_the_same_person_within_a_
     ]
     within, after = "2024-01-02 21:59:00", "2024-01-02 22:01:00"
     assert links(sail, *attendances, visit("9", INPATIENT, within, "2024-01-05")) == {9: 2}
+    both = "2024-01-02 09:00:00"
+    assert links(sail, *attendances, visit("9", INPATIENT, both, "2024-01-05")) == {9: 2}
     assert links(sail, *attendances, visit("9", INPATIENT, after, "2024-01-05")) == {}
     assert links(sail, *attendances, visit("9", INPATIENT, "2024-01-01 11:00:00", "2024-01-05")) == {9: 1}
 
