@@ -88,15 +88,36 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("ICD10", "Z363"): [Answer(45581023, 36713462, "Measurement", None, "athena")],
     ("ICD10", "Z302"): [Answer(45609921, 45766058, "Procedure", None, "athena")],
     ("ICD10", "Z348"): [Answer(45537628, 4047564, "Observation", None, "athena")],
+    # the domain of the target counts, whatever the chapter of the code
+    ("ICD10", "Z017"): [Answer(45556809, 4034850, "Measurement", None, "athena")],
+    ("ICD10", "Z516"): [Answer(45605134, 4057262, "Procedure", None, "athena")],
+    ("ICD10", "V174"): [Answer(45585374, 438921, "Observation", None, "athena")],
+    ("LOINC", "44261-6"): [Answer(3042932, 3042932, "Observation", None, "athena")],
+    ("LOINC", "70274-6"): [Answer(42868746, 42868746, "Observation", None, "athena")],
     # known without a map, and unknown
     ("ICD10", "U060"): [Answer(45756081, 0, None, None, "none")],
+    ("ICD10", "U06.0"): [Answer(45756081, 0, None, None, "none")],
     ("ICD10", "Q99X"): [Answer(0, 0, None, None, "none")],
+    ("ICD10", "X994"): [Answer(0, 0, None, None, "none")],
+    ("OPCS4", "X994"): [Answer(0, 0, None, None, "none")],
     ("SNOMED", "1777541000006100"): [Answer(0, 0, None, None, "none")],
+    # dagger and asterisk, as signs and as letters
+    ("ICD10", "J45.9+"): [Answer(45562456, 317009, "Condition", None, "athena")],
+    ("ICD10", "J459D"): [Answer(45562456, 317009, "Condition", None, "athena")],
+    ("ICD10", "J459*"): [Answer(45562456, 317009, "Condition", None, "athena")],
+    ("ICD10", "J459A"): [Answer(45562456, 317009, "Condition", None, "athena")],
+    # external causes have three characters in Athena, and no site of the body a fifth
+    ("ICD10", "W316"): [Answer(45756284, 4035493, "Condition", None, "fallback2")],
+    ("ICD10", "W31.62"): [Answer(45756284, 4035493, "Condition", None, "fallback2")],
+    ("ICD10", "M7702"): [Answer(45557989, 80187, "Condition", None, "fallback1")],
     # less specific codes
     ("ICD10", "J4590"): [Answer(45562456, 317009, "Condition", None, "fallback1")],
     ("Read", "F110.11"): [Answer(45509950, 378419, "Condition", None, "fallback1")],
     # OPCS-4 codes without a map are standard themselves
     ("OPCS4", "Z942"): [Answer(44517227, 44517227, "Procedure", None, "athena")],
+    # W40.1 is a knee operation in OPCS-4 and an accident in ICD-10, of which the demonstration knows nothing
+    ("OPCS4", "W401"): [Answer(44514796, 44514796, "Procedure", None, "athena")],
+    ("ICD10", "W401"): [Answer(0, 0, None, None, "none")],
     ("OPCS4", "X403"): [Answer(44515557, 4120120, "Procedure", None, "athena")],
     # Read in five and seven characters, without dots, with a synonym suffix
     ("Read", "F110."): [Answer(45509950, 378419, "Condition", None, "athena")],
@@ -117,7 +138,13 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("NHS Ethnic Category", "Z"): [Answer(0, 0, None, None, "local")],
     # local maps, in any case, by card, to nothing on purpose
     ("NHS Gender", "2"): [Answer(0, 8532, "Gender", None, "local")],
+    ("NHS Gender", "9"): [Answer(0, 0, None, None, "local")],
     ("NHS Gender", "X"): [Answer(0, 0, None, None, "local")],
+    ("SNOMED", "445455005"): [Answer(0, 42868746, "Observation", None, "local")],
+    # concepts of Gender that were withdrawn
+    ("Gender", "O"): [Answer(8521, 0, None, None, "none")],
+    ("Gender", "U"): [Answer(8551, 0, None, None, "none")],
+    ("Gender", "A"): [Answer(8570, 0, None, None, "none")],
     ("NHS CLD Service Component", "DAY  support "): [Answer(0, 4121680, "Observation", None, "local")],
     ("AMPDS", "17D03"): [Answer(0, 436583, "Observation", None, "local")],
     ("SNOMED", "720433000"): [Answer(0, 3042932, "Observation", None, "local")],
@@ -313,6 +340,20 @@ def test_a_broader_code_without_a_target_does_not_stand_in(sail: SparkSession) -
 def test_a_code_is_looked_up_in_its_own_vocabulary_only(sail: SparkSession) -> None:
     small = Small(sail).concept(1, "J45", vocabulary="ICD10CM").edge(1, "Maps to", 1)
     assert small.resolve(("ICD10", "J45")) == {("ICD10", "J45"): [Answer(0, 0, None, None, "none")]}
+
+
+def test_one_text_is_a_diagnosis_in_one_vocabulary_and_an_operation_in_the_other(sail: SparkSession) -> None:
+    small = (
+        Small(sail)
+        .concept(1, "H05.1", None, vocabulary="ICD10")
+        .concept(2, "H05.1", "S", vocabulary="OPCS4", domain="Procedure")
+    )
+    small.concept(3, "3").edge(1, "Maps to", 3).edge(2, "Maps to", 2)
+    diagnosis, operation = ("ICD10", "H051"), ("OPCS4", "H051")
+    assert small.resolve(diagnosis, operation) == {
+        diagnosis: [Answer(1, 3, "Condition", None, "athena")],
+        operation: [Answer(2, 2, "Procedure", None, "athena")],
+    }
 
 
 def test_repeated_codes_give_one_answer_and_missing_ones_none(sail: SparkSession) -> None:
