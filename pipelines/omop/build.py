@@ -142,8 +142,9 @@ def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def map_people(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`person_rows` and `known_persons`."""
-    anyone = next(iter(inputs.sources[0].tables.values()))
-    yield _rows(Target.PERSON, rows_of(Target.PERSON, inputs.sources, anyone))
+    # Nobody is known yet, and rows about people are kept for all: any frame will do.
+    some_frame = next(iter(inputs.sources[0].tables.values()))
+    yield _rows(Target.PERSON, rows_of(Target.PERSON, inputs.sources, some_frame))
     yield _stem("known_persons", known_persons(_read_rows(read, Target.PERSON)), KNOWN_PERSONS_SCHEMA)
 
 
