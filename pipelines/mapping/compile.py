@@ -145,7 +145,7 @@ def _holds(condition: Condition) -> Column:
     value = F.col(_flat(condition.column))
     if condition.present is not None:
         return value.isNotNull() if condition.present else value.isNull()
-    listed = is_one_of(value.cast("string"), condition.in_ or condition.not_in or ())
+    listed = is_one_of(F.trim(value.cast("string")), condition.in_ or condition.not_in or ())
     return listed if condition.in_ is not None else ~listed
 
 
