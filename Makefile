@@ -50,6 +50,10 @@ format: venv ## Put the code into the house style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: golden-lock
+golden-lock: venv ## Agree on changed mapping rules with their golden patients (tests/golden)
+	@$(BIN)/python -m tests.golden.rules_lock
+
 .PHONY: bench
 bench: venv ## Rows per second, time and memory of each stage for 20,000 people
 	@$(BIN)/nhs-omop bench

@@ -1,0 +1,220 @@
+"""Golden patients as written in YAML: read, completed with the defaults of their source, checked for unknown names.
+
+Every value is read as text, so that a code `01` or an answer `No` stays what was written.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.source import SourceContract, load_contracts
+from pipelines.mapping.spec import Mapping as SourceMapping
+from pipelines.mapping.spec import load_mappings
+from pipelines.synthetic.nhs_numbers import valid_numbers
+
+GOLDEN = Path(__file__).parent
+DEFAULTS = "defaults.yaml"
+DELIVERED_ON = date(2026, 1, 5)
+"""The day of every delivery, and the extract date of every source, unless a row says that it came before."""
+
+CDM_VERSION = "5.4"
+CONVENTION = "convention: "
+FIRST_NUMBER = 1000
+"""Place of the first golden patient's number in the test range; those before are for opt-out lists."""
+
+_PLACEHOLDER = re.compile(r"^\$([A-Za-z0-9_]+)$")
+
+Values = Mapping[str, str]
+Expected = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One row as a provider sends it."""
+
+    source: str
+    entity: str
+    provider: str
+    day: date
+    values: Values
+
+
+@dataclass(frozen=True)
+class Case:
+    """One golden patient. `nhs_number` and ids that are or begin with `local_id` are nobody else's."""
+
+    source: str
+    topic: str
+    title: str
+    rules: tuple[str, ...]
+    nhs_number: str
+    local_id: str
+    rows: tuple[Delivered, ...]
+    expect: Mapping[str, tuple[Expected, ...]]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """How tests and messages name the case."""
+        return f"{self.source}/{self.topic}: {self.title}"
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The sources that deliver a row of the case."""
+        return frozenset(row.source for row in self.rows)
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    provider: str
+    always: tuple[str, ...]
+    rows: Mapping[str, Values]
+
+
+@cache
+def golden_contracts() -> dict[str, SourceContract]:
+    """The contracts of all sources."""
+    return load_contracts(PACKAGED_MAPPINGS_DIR)
+
+
+@cache
+def golden_mappings() -> dict[str, SourceMapping]:
+    """The mappings of all sources."""
+    return load_mappings(PACKAGED_MAPPINGS_DIR, golden_contracts())
+
+
+@cache
+def golden_cases() -> tuple[Case, ...]:
+    """Every case, in the order of the files."""
+    written = [(path, one) for path in _topics() for one in _read(path)["patients"]]
+    return tuple(_case(path, one, number) for number, (path, one) in enumerate(written))
+
+
+@cache
+def shared_rows() -> tuple[tuple[str, str, Values], ...]:
+    """Source, entity and values of the reference rows (code tables, organisations, staff), each once."""
+    found = {}
+    for path in [*_topics(), *sorted(GOLDEN.glob(f"*/{DEFAULTS}"))]:
+        for written, rows in _read(path).get("shared", {}).items():
+            source, entity = _place(written, path.parent.name)
+            for row in rows:
+                values = dict(_defaults(source).rows.get(entity, {})) | row
+                found[source, entity, json.dumps(values, sort_keys=True)] = values
+    return tuple((source, entity, values) for (source, entity, _), values in found.items())
+
+
+def golden_sources() -> tuple[str, ...]:
+    """The sources that golden patients have rows in."""
+    return tuple(sorted({source for case in golden_cases() for source in case.sources}))
+
+
+def faults_of(case: Case) -> list[str]:
+    """Every name in a case that no contract, mapping or CDM table knows."""
+    known_rules = {rule.name for mapping in golden_mappings().values() for rule in mapping.rules}
+    faults = [f"rule {rule}: no mapping has it" for rule in case.rules if rule not in known_rules]
+    for row in case.rows:
+        entity = golden_contracts()[row.source].entities.get(row.entity)
+        columns = entity.columns if entity else {}
+        faults += [f"{row.source}.{row.entity}: no column {name}" for name in row.values if name not in columns]
+    for table, rows in case.expect.items():
+        for name in dict.fromkeys(name for row in rows for name in row):
+            faults += [f"{table}: {fault}" for fault in _column_faults(table, name)]
+    if not case.expect:
+        faults.append("expect: nothing is expected, give a table and its rows, or [] for none")
+    return list(dict.fromkeys(faults))
+
+
+def foreign_key(table: CdmTable, link: str) -> tuple[str, str]:
+    """The column behind `link` (`care_site` for `care_site_id`) and the table that it points to."""
+    references = table.column(f"{link}_id").references
+    if references is None:
+        raise LookupError(link)
+    return f"{link}_id", references[0]
+
+
+def _column_faults(table: str, name: str) -> Iterator[str]:
+    tables = cdm_tables(CDM_VERSION)
+    *links, column = name.split(".")
+    for link in links:
+        try:
+            table = foreign_key(tables[table], link)[1]
+        except (KeyError, LookupError, StopIteration):
+            yield f"{name}: no link {link}"
+            return
+    if table not in tables or column not in delta_schema(tables[table]):
+        yield f"no column {name}"
+
+
+def _topics() -> list[Path]:
+    return sorted(path for path in GOLDEN.glob("*/*.yaml") if path.name != DEFAULTS)
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    return content
+
+
+@cache
+def _defaults(source: str) -> _Defaults:
+    path = GOLDEN / source / DEFAULTS
+    content = _read(path) if path.is_file() else {}
+    return _Defaults(content.get("provider", ""), tuple(content.get("always", ())), content.get("rows", {}))
+
+
+def _place(written: str, source: str) -> tuple[str, str]:
+    other, _, entity = written.rpartition(".")
+    return other or source, entity
+
+
+def _case(path: Path, written: Mapping[str, Any], number: int) -> Case:
+    source, topic = path.parent.name, path.stem
+    rules = written["rule"] if isinstance(written["rule"], list) else [written["rule"]]
+    mine = {"nhs": str(valid_numbers()[FIRST_NUMBER + number]), "local": f"golden{number}"}
+    given = {entity: [{}] for entity in _defaults(source).always} | written.get("given", {})
+    rows = [_delivered(_place(entity, source), row, mine) for entity, listed in given.items() for row in listed]
+    expect = {
+        table: tuple({name: None if value == "null" else value for name, value in row.items()} for row in listed)
+        for table, listed in written["expect"].items()
+    }
+    return Case(
+        source=source,
+        topic=topic,
+        title=written["title"],
+        rules=tuple(rule for rule in rules if not rule.startswith(CONVENTION)),
+        nhs_number=mine["nhs"],
+        local_id=mine["local"],
+        rows=tuple(rows),
+        expect=expect,
+        digest=digest_of(written),
+    )
+
+
+def _delivered(place: tuple[str, str], row: Values, mine: Mapping[str, str]) -> Delivered:
+    source, entity = place
+    defaults = _defaults(source)
+    stated = dict(defaults.rows.get(entity, {})) | dict(row)
+    provider, day = stated.pop("_provider", defaults.provider), stated.pop("_delivered", DELIVERED_ON.isoformat())
+    values = {name: _filled(value, mine) for name, value in stated.items()}
+    return Delivered(source, entity, provider, date.fromisoformat(day), values)
+
+
+def _filled(value: str, mine: Mapping[str, str]) -> str:
+    """A value with its placeholder filled in: `$nhs`, `$local`, or `$name` for an id of the case's own."""
+    found = _PLACEHOLDER.match(value)
+    return mine.get(found[1], f"{mine['local']}-{found[1]}") if found else value
+
+
+def digest_of(content: Any) -> str:
+    """A short mark of parsed YAML, which comments and layout leave alone."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,0 +1,155 @@
+"""All golden patients in one lakehouse: their deliveries, one run, and the rows that came of each of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.console import Console
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from jobs.steps.context import RunContext
+from jobs.steps.curate import LINK, curate
+from jobs.steps.ingest import ingest
+from jobs.steps.map import map_to_omop
+from jobs.steps.prepare import Prepared
+from pipelines.contracts.cdm import CdmTable, cdm_tables
+from pipelines.contracts.type_one import load_type_one_codes
+from pipelines.io.opt_outs import OptOutPolicy, read_opt_outs
+from pipelines.io.tables import TableStore, Zone
+from pipelines.synthetic.nhs_numbers import valid_numbers
+from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.runs import PADS, settings_in
+from tests.golden.cases import (
+    CDM_VERSION,
+    DELIVERED_ON,
+    FIRST_NUMBER,
+    Case,
+    Values,
+    foreign_key,
+    golden_cases,
+    golden_contracts,
+    golden_mappings,
+    golden_sources,
+    shared_rows,
+)
+from vocab.load import DEMO_DIR, load_vocabulary
+from vocab.local_maps import read_local_maps
+
+Row = dict[str, Any]
+
+OPT_OUTS_PER_PERSON = 0.05
+
+
+def golden_landing(folder: Path, sources: Iterable[str] = ()) -> None:
+    """Write the deliveries of all golden patients (or of those of some sources) and opt-out lists that keep them all."""
+    cases = _cases_of(sources)
+    deliveries: dict[tuple[str, str, date], dict[str, list[Values]]] = defaultdict(lambda: defaultdict(list))
+    for case in cases:
+        for row in case.rows:
+            deliveries[row.source, row.provider, row.day][row.entity].append(row.values)
+    for source, entity, values in shared_rows():
+        for (of_source, _, day), tables in deliveries.items():
+            if (of_source, day) == (source, DELIVERED_ON):
+                tables[entity].append(values)
+    for (source, provider, day), tables in sorted(deliveries.items()):
+        deliver(folder, golden_contracts()[source], provider, f"{day:%Y%m%d}", tables)
+    numbers = [case.nhs_number for case in cases]
+    strangers = [str(number) for number in valid_numbers()[: int(FIRST_NUMBER * OPT_OUTS_PER_PERSON)]]
+    opted_out = strangers[: max(3, int(len(numbers) * OPT_OUTS_PER_PERSON))]
+    refused = (opted_out[1], "", "", "refused")
+    opt_out_lists(folder, f"{DELIVERED_ON:%Y%m%d}", numbers, numbers + opted_out, opted_out[:1], [refused])
+
+
+def _cases_of(sources: Iterable[str]) -> list[Case]:
+    chosen = frozenset(sources) or frozenset(golden_sources())
+    return [case for case in golden_cases() if case.sources <= chosen]
+
+
+@dataclass(frozen=True)
+class Published:
+    """The OMOP tables of the run, read once, and whose person is whose."""
+
+    tables: Mapping[str, list[Row]]
+    people: Mapping[str, frozenset[int]]
+
+    def rows_of(self, case: Case, table: str) -> list[Row]:
+        """The rows of the case's person in a table."""
+        people = self.people[case.name]
+        return [row for row in self.tables[table] if row["person_id"] in people]
+
+    def value(self, table: str, row: Row, name: str) -> str | None:
+        """A column of a row as text, or by way of links (`care_site.care_site_name`) of the row that it points to."""
+        link, _, rest = name.partition(".")
+        if not rest:
+            return text_of(row[name])
+        column, other = foreign_key(cdm_tables(CDM_VERSION)[table], link)
+        key = f"{other}_id"
+        linked = next((one for one in self.tables[other] if one[key] == row[column]), None)
+        return None if linked is None else self.value(other, linked, rest)
+
+
+def text_of(value: Any) -> str | None:
+    """A published value as it is written in a golden patient."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> Published:
+    """Deliver, ingest, curate and map the golden patients of some sources, or of all."""
+    sources = tuple(sources) or golden_sources()
+    settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]")
+    store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+    contracts = {source: golden_contracts()[source] for source in sources}
+    mappings = {source: golden_mappings()[source] for source in sources}
+    golden_landing(settings.storage.landing, sources)
+
+    def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
+        store.overwrite(rows, Zone.VOCABULARY, name, schema)
+
+    summary = load_vocabulary(session, DEMO_DIR, write)
+    type_one = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs" / "type1.yaml", golden_contracts()["gp"])
+    prepared = Prepared(
+        contracts=contracts,
+        mappings=mappings,
+        mappings_digest="",
+        local_maps=read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts"),
+        pads=PADS,
+        key_id="",
+        opt_outs=read_opt_outs(settings.storage.landing, OptOutPolicy(21, 0.0, 0.25), DELIVERED_ON),
+        type_one=type_one if "gp" in sources else None,
+        vocabulary={"release": summary.release},
+    )
+    run = RunContext("golden", DELIVERED_ON, settings, contracts, mappings, store, PADS, Console())
+    ingest(run)
+    curate(run, prepared.opt_outs, prepared.type_one)
+    map_to_omop(run, prepared)
+    return _published(store, _cases_of(sources))
+
+
+def _published(store: TableStore, cases: list[Case]) -> Published:
+    expected = {table for case in cases for table in case.expect}
+    wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person"}
+    tables = {name: store.read(Zone.OMOP, name).toArrow().to_pylist() for name in sorted(wanted)}
+    links = store.read(Zone.LINKAGE, LINK).select("local_id", "nhs_number", "person_id").toArrow().to_pylist()
+    return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases})
+
+
+def _people(case: Case, links: Iterable[Row]) -> Iterable[int]:
+    for link in links:
+        own_id = link["local_id"] == case.local_id or link["local_id"].startswith(f"{case.local_id}-")
+        if own_id or link["nhs_number"] == case.nhs_number:
+            yield link["person_id"]
+
+
+def person_tables() -> dict[str, CdmTable]:
+    """The tables whose rows belong to a person: the ones a golden patient may name."""
+    return {name: table for name, table in cdm_tables(CDM_VERSION).items() if "person_id" in table.schema}
