@@ -1,11 +1,11 @@
 """Local code maps: `mappings/concepts/*.csv` in the form of SOURCE_TO_CONCEPT_MAP, with `status` and `reference`.
 
 A map is used only where a row is APPROVED. Target 0 says that the code is known to mean nothing (`not known`, `not
-applicable`), so that it does not count as unmapped work.
+applicable`), so that it does not count as unmapped work. `vocabularies.csv` in the same folder declares the vocabularies.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +15,14 @@ from pyspark.sql import functions as F
 
 from vocab.codes import lookup_forms
 from vocab.errors import VocabularyError
+from vocab.faults import Faults, located
+from vocab.local_vocabularies import (
+    CDM_VOCABULARY_ID_LENGTH,
+    VOCABULARIES_FILE,
+    LocalVocabulary,
+    cdm_vocabulary_rows,
+    read_local_vocabularies,
+)
 
 COLUMNS = (
     "source_code",
@@ -36,6 +44,7 @@ APPROVED, UNAPPROVED = "APPROVED", "UNAPPROVED"
 LOCAL_MAPS_SCHEMA = {
     "file": "string",
     "source_vocabulary_id": "string",
+    "cdm_vocabulary_id": "string",
     "source_code": "string",
     "source_code_description": "string",
     "source_concept_id": "bigint",
@@ -49,37 +58,24 @@ LOCAL_MAPS_SCHEMA = {
 TARGET_FAULTS_SCHEMA = {"file": "string", "problem": "string", "rows": "bigint", "first_line": "bigint"}
 """Columns of `faulty_targets`."""
 
+CDM_CODE_LENGTH = 50
+"""Characters that the CDM allows for a source code."""
+
+CUT_MARK_LENGTH = 9
+"""Characters at the end of a code that was cut: a tilde and the beginning of the SHA-256 of the whole."""
+
 _ALLOWED = {"invalid_reason": ("", "D", "U"), "status": (APPROVED, UNAPPROVED)}
 _LONGEST = {"source_code": 255, "source_vocabulary_id": 50, "source_code_description": 255}
 
 
-class _Faults:
-    """Lines by file and fault: a fault of a whole column is told once."""
-
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, str], list[int]] = {}
-
-    def add(self, file: str, line: int, fault: str) -> None:
-        self._lines.setdefault((file, fault), []).append(line)
-
-    def __bool__(self) -> bool:
-        return bool(self._lines)
-
-    def __str__(self) -> str:
-        return "; ".join(_located(file, fault, len(lines), min(lines)) for (file, fault), lines in self._lines.items())
-
-
-def _located(file: str, fault: str, rows: int, line: int) -> str:
-    return f"{file} line {line}: {fault}" + (f" (and {rows - 1} more)" if rows > 1 else "")
-
-
 @dataclass(frozen=True)
 class LocalMap:
-    """One row of a map file: a code, what it maps to, and where it stands."""
+    """One row of a map file: a code, what it maps to, and where it stands. The CDM knows its vocabulary by a short id."""
 
     file: str
     line: int
     source_vocabulary_id: str
+    cdm_vocabulary_id: str
     source_code: str
     source_code_description: str
     source_concept_id: int
@@ -90,15 +86,33 @@ class LocalMap:
     status: str
 
 
+def map_files(folder: Path) -> list[Path]:
+    """The map files of a folder, in the order in which they are read."""
+    return sorted(path for path in folder.glob("*.csv") if path.name != VOCABULARIES_FILE)
+
+
+def local_vocabulary_rows(folder: Path, maps: Iterable[LocalMap]) -> list[dict[str, str | int]]:
+    """Rows of VOCABULARY for the vocabularies of a folder: those declared, and undeclared ones that a map uses.
+
+    Raises VocabularyError where their declaration has a fault.
+    """
+    faults = Faults()
+    declared = read_local_vocabularies(folder, faults)
+    if faults:
+        raise VocabularyError(f"{folder}: {faults}")
+    return cdm_vocabulary_rows(declared.values(), {one.cdm_vocabulary_id for one in maps})
+
+
 def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
     """Every valid row of every map file, approved or not, in the order of the files. Invalidated rows are left out.
 
     Raises VocabularyError that lists every fault by file and line.
     """
-    faults = _Faults()
+    faults = Faults()
+    declared = read_local_vocabularies(folder, faults)
     maps: list[LocalMap] = []
-    for path in sorted(folder.glob("*.csv")):
-        maps += _read_file(path, faults)
+    for path in map_files(folder):
+        maps += _read_file(path, declared, faults)
     seen: dict[tuple[str, str, int], LocalMap] = {}
     for one in maps:
         key = (one.source_vocabulary_id, one.source_code, one.target_concept_id)
@@ -119,12 +133,20 @@ def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:
 
 
 def source_to_concept_map(approved: DataFrame) -> DataFrame:
-    """The approved maps as the CDM table SOURCE_TO_CONCEPT_MAP; a map row there has one target."""
+    """The approved maps as the CDM table SOURCE_TO_CONCEPT_MAP; a map row there has one target.
+
+    A vocabulary has its short id there. A code of more than the 50 characters that the CDM allows is cut, with a mark of
+    the whole text at its end, so that no two codes become one; the whole text stands in an empty description.
+    """
+    code = F.col("source_code")
+    mark = F.concat(F.lit("~"), F.substring(F.sha2(code, 256), 1, CUT_MARK_LENGTH - 1))
+    cut = F.concat(F.substring(code, 1, CDM_CODE_LENGTH - CUT_MARK_LENGTH), mark)
+    description = F.coalesce(F.nullif("source_code_description", F.lit("")), code)
     return approved.select(
-        "source_code",
+        F.when(F.char_length(code) > CDM_CODE_LENGTH, cut).otherwise(code).alias("source_code"),
         "source_concept_id",
-        "source_vocabulary_id",
-        "source_code_description",
+        F.col("cdm_vocabulary_id").alias("source_vocabulary_id"),
+        description.alias("source_code_description"),
         "target_concept_id",
         F.coalesce("target_vocabulary_id", F.lit("None")).alias("target_vocabulary_id"),
         "valid_start_date",
@@ -158,14 +180,14 @@ def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
 
 def refuse_faulty(faults: Iterable[tuple[str, str, int, int]]) -> None:
     """Raise VocabularyError if `faulty_targets` gave rows: file, problem, rows, first line."""
-    listed = [_located(*fault) for fault in faults]
+    listed = [located(*fault) for fault in faults]
     if listed:
         raise VocabularyError(
             f"local code maps do not fit the vocabulary: {'; '.join(listed)}. Correct the targets or load the right vocabulary"
         )
 
 
-def _read_file(path: Path, faults: _Faults) -> Iterator[LocalMap]:
+def _read_file(path: Path, declared: Mapping[str, LocalVocabulary], faults: Faults) -> Iterator[LocalMap]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
@@ -174,19 +196,24 @@ def _read_file(path: Path, faults: _Faults) -> Iterator[LocalMap]:
             return
         for row in reader:
             values = {name: (row[name] or "").strip() for name in COLUMNS}
-            wrong = _row_faults(values, too_wide=None in row)
+            name = values["source_vocabulary_id"]
+            short = declared[name].cdm_vocabulary_id if name in declared else name
+            wrong = _row_faults(values, short, too_wide=None in row)
             for fault in wrong:
                 faults.add(path.name, reader.line_num, fault)
             if not wrong and not values["invalid_reason"]:
-                yield _local_map(path.name, reader.line_num, values)
+                yield _local_map(path.name, reader.line_num, values, short)
 
 
-def _row_faults(values: dict[str, str], *, too_wide: bool) -> list[str]:
+def _row_faults(values: dict[str, str], short: str, *, too_wide: bool) -> list[str]:
     ids = ("source_concept_id", "target_concept_id")
     days = ("valid_start_date", "valid_end_date")
     faults = ["has more values than columns"] if too_wide else []
     faults += [f"{name} is empty" for name in ("source_code", "source_vocabulary_id", "reference") if not values[name]]
     faults += [f"{name} is longer than {most} characters" for name, most in _LONGEST.items() if len(values[name]) > most]
+    if len(short) > CDM_VOCABULARY_ID_LENGTH:
+        most = f"longer than {CDM_VOCABULARY_ID_LENGTH} characters"
+        faults.append(f"source_vocabulary_id is {most} and has no short id in {VOCABULARIES_FILE}")
     faults += [f"{name} is not a concept id" for name in ids if not values[name].isdecimal()]
     faults += [f"{name} is not a date like 1970-01-01" for name in days if _date(values[name]) is None]
     faults += [
@@ -204,11 +231,12 @@ def _date(text: str) -> date | None:
         return None
 
 
-def _local_map(file: str, line: int, values: dict[str, str]) -> LocalMap:
+def _local_map(file: str, line: int, values: dict[str, str], short: str) -> LocalMap:
     return LocalMap(
         file=file,
         line=line,
         source_vocabulary_id=values["source_vocabulary_id"],
+        cdm_vocabulary_id=short,
         source_code=values["source_code"],
         source_code_description=values["source_code_description"],
         source_concept_id=int(values["source_concept_id"]),

@@ -6,16 +6,14 @@ from pyspark.sql import DataFrame
 
 from jobs.steps.context import RunContext
 from jobs.steps.prepare import Prepared
-from pipelines.contracts.cdm import cdm_tables
+from jobs.steps.vocabulary import store_local_maps
 from pipelines.io.tables import Zone
 from pipelines.omop.build import MapInputs, build
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource, entities_in_use
 from pipelines.quality.ledger import LedgerRow
 from vocab.concept_map import resolve_codes
-from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty, source_to_concept_map
-
-SOURCE_TO_CONCEPT_MAP = "source_to_concept_map"
+from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty
 
 
 def map_to_omop(run: RunContext, prepared: Prepared) -> list[LedgerRow]:
@@ -23,7 +21,7 @@ def map_to_omop(run: RunContext, prepared: Prepared) -> list[LedgerRow]:
     maps = approved_maps(run.store.session, prepared.local_maps)
     concepts = run.store.read(Zone.VOCABULARY, "concept")
     refuse_faulty(tuple(row.values()) for row in faulty_targets(maps, concepts).toArrow().to_pylist())
-    _store_local_maps(run, maps)
+    store_local_maps(run.store, run.settings, prepared.local_maps, maps)
     inputs = _inputs(run, prepared, maps)
     with run.console.stage("map to OMOP") as stage:
         for output in build(inputs, run.store.read):
@@ -31,12 +29,6 @@ def map_to_omop(run: RunContext, prepared: Prepared) -> list[LedgerRow]:
             stage.advance(output.name)
     ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
     return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
-
-
-def _store_local_maps(run: RunContext, maps: DataFrame) -> None:
-    table = cdm_tables(run.settings.cdm_version)[SOURCE_TO_CONCEPT_MAP]
-    schema = {column.name: column.type for column in table.columns}
-    run.store.overwrite(source_to_concept_map(maps), Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP, schema)
 
 
 def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:

@@ -1,6 +1,8 @@
 """Loading a vocabulary into the lakehouse."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -8,11 +10,19 @@ from pyspark.sql import DataFrame
 from jobs.console import console
 from jobs.settings import Settings
 from jobs.steps.prepare import vocabulary_path
+from pipelines.contracts.cdm import cdm_tables
 from pipelines.engine import open_session
 from pipelines.io.documents import digest_of_files, read_document, write_document
 from pipelines.io.tables import TableStore, Zone
 from vocab.athena import TABLES, unpacked
 from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
+from vocab.local_maps import LocalMap, local_vocabulary_rows, source_to_concept_map
+from vocab.local_vocabularies import VOCABULARY_VERSION
+
+SOURCE_TO_CONCEPT_MAP = "source_to_concept_map"
+
+MAPS_FOLDER = "concepts"
+"""The folder of local code maps below that of the mappings."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,25 @@ def load(settings: Settings, download: Path | None = None) -> Loaded:
             summary = load_vocabulary(session, folder, write)
     write_document(place, {"release": summary.release, "vocabularies": summary.vocabularies, "digest": digest})
     return Loaded(summary.release, summary.vocabularies, summary.warnings, is_new=True)
+
+
+def store_local_maps(store: TableStore, settings: Settings, maps: Sequence[LocalMap], approved: DataFrame) -> None:
+    """Put the approved maps into SOURCE_TO_CONCEPT_MAP, and into VOCABULARY what vocabularies they are of.
+
+    `approved` is that of `approved_maps`. VOCABULARY stays as it is where it already says so. Raises VocabularyError.
+    """
+    table = cdm_tables(settings.cdm_version)[SOURCE_TO_CONCEPT_MAP]
+    schema = {column.name: column.type for column in table.columns}
+    store.overwrite(source_to_concept_map(approved), Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP, schema)
+    known = store.read(Zone.VOCABULARY, "vocabulary").select(*TABLES["VOCABULARY"]).toArrow().to_pylist()
+    kept = [row for row in known if row["vocabulary_version"] != VOCABULARY_VERSION]
+    names = {row["vocabulary_id"] for row in kept}
+    ours = local_vocabulary_rows(settings.mappings_dir / MAPS_FOLDER, maps)
+    wanted = kept + [row for row in ours if row["vocabulary_id"] not in names]
+    if sorted(known, key=itemgetter("vocabulary_id")) != sorted(wanted, key=itemgetter("vocabulary_id")):
+        types = ", ".join(f"{name} {kind}" for name, kind in TABLES["VOCABULARY"].items())
+        rows = [tuple(row[name] for name in TABLES["VOCABULARY"]) for row in wanted]
+        store.overwrite(store.session.createDataFrame(rows, types), Zone.VOCABULARY, "vocabulary", TABLES["VOCABULARY"])
 
 
 def _digest(folder: Path) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
-from vocab.local_maps import APPROVED, COLUMNS, read_local_maps, refuse_faulty
+from vocab.local_maps import APPROVED, COLUMNS, local_vocabulary_rows, read_local_maps, refuse_faulty
+from vocab.local_vocabularies import VOCABULARIES_FILE, VOCABULARY_COLUMNS
 
 FOLDER = Path(__file__).parents[3] / "mappings" / "concepts"
 HEADER = ",".join(COLUMNS)
@@ -137,3 +138,74 @@ def test_faulty_targets_are_refused_with_file_count_and_line() -> None:
     with pytest.raises(VocabularyError, match=r"one.csv line 3: target is not in the vocabulary \(and 1 more\)"):
         refuse_faulty([("one.csv", "target is not in the vocabulary", 2, 3)])
     refuse_faulty([])
+
+
+LONG = GOOD.replace("NHS Admission Method", "NHS Admission Method of spells")
+DECLARED = "NHS Admission Method of spells,NHS Admission Spells,Admission methods,NHS Data Dictionary"
+
+
+def declare(folder: Path, *rows: str, header: str = ",".join(VOCABULARY_COLUMNS)) -> None:
+    (folder / VOCABULARIES_FILE).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def test_every_vocabulary_of_the_project_has_an_id_that_the_cdm_allows() -> None:
+    maps = read_local_maps(FOLDER)
+    short = {one.source_vocabulary_id: one.cdm_vocabulary_id for one in maps}
+    assert max(map(len, short.values())) <= 20
+    assert len(set(short.values())) == len(short)
+    assert short["NHS CLD Accommodation Status"] == "NHS CLD Accomm"
+    assert short["NHS Gender"] == "NHS Gender"
+
+
+def test_every_vocabulary_that_is_no_part_of_athena_is_declared_and_used() -> None:
+    maps = read_local_maps(FOLDER)
+    declared = {row["vocabulary_id"] for row in local_vocabulary_rows(FOLDER, ())}
+    assert {one.cdm_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
+    assert declared <= {one.cdm_vocabulary_id for one in maps}
+
+
+def test_a_long_vocabulary_id_without_a_short_one_is_refused(tmp_path: Path) -> None:
+    expected = "one.csv line 2: source_vocabulary_id is longer than 20 characters and has no short id in vocabularies.csv"
+    with pytest.raises(VocabularyError, match=expected):
+        read_local_maps(write(tmp_path, LONG))
+
+
+def test_a_declared_vocabulary_keeps_its_name_and_has_a_short_id(tmp_path: Path) -> None:
+    declare(tmp_path, DECLARED)
+    (one,) = read_local_maps(write(tmp_path, LONG))
+    assert (one.source_vocabulary_id, one.cdm_vocabulary_id) == ("NHS Admission Method of spells", "NHS Admission Spells")
+
+
+def test_faults_of_declarations_are_named_by_line(tmp_path: Path) -> None:
+    declare(
+        tmp_path,
+        DECLARED,
+        "Other," + DECLARED.split(",", 1)[1],
+        "Third,,A name,",
+        "Fourth,A short id of 23 chars,Name,Reference",
+    )
+    with pytest.raises(VocabularyError) as error:
+        read_local_maps(write(tmp_path, GOOD))
+    message = str(error.value)
+    for fault in (
+        "vocabularies.csv line 3: repeats a vocabulary_id or cdm_vocabulary_id of an earlier row",
+        "vocabularies.csv line 4: cdm_vocabulary_id is empty",
+        "vocabularies.csv line 4: vocabulary_reference is empty",
+        "vocabularies.csv line 5: cdm_vocabulary_id is longer than 20 characters",
+    ):
+        assert fault in message
+
+
+def test_declarations_without_a_column_are_refused(tmp_path: Path) -> None:
+    declare(tmp_path, header="vocabulary_id,cdm_vocabulary_id,vocabulary_name")
+    with pytest.raises(VocabularyError, match=r"vocabularies.csv line 1: lacks columns vocabulary_reference"):
+        read_local_maps(write(tmp_path, GOOD))
+
+
+def test_an_undeclared_vocabulary_gets_a_row_of_its_own(tmp_path: Path) -> None:
+    declare(tmp_path, DECLARED)
+    rows = local_vocabulary_rows(tmp_path, read_local_maps(write(tmp_path, GOOD)))
+    assert [(row["vocabulary_id"], row["vocabulary_name"], row["vocabulary_concept_id"]) for row in rows] == [
+        ("NHS Admission Method", "NHS Admission Method", 0),
+        ("NHS Admission Spells", "Admission methods", 0),
+    ]
