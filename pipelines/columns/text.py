@@ -26,11 +26,11 @@ def is_code(value: Column) -> Column:
 
 
 def is_one_of(value: Column, values: Iterable[str]) -> Column:
-    """Whether a delivered value is one of `values`, trimmed and without regard to case; false where it is missing."""
-    return F.coalesce(F.upper(trimmed(value)).isin(*[one.upper() for one in values]), F.lit(False))
+    """Whether a trimmed value is one of `values` without regard to case; false where it is missing."""
+    return F.coalesce(F.upper(value).isin(*[one.upper() for one in values]), F.lit(False))
 
 
 def postcode_area(value: Column) -> Column:
-    """The letters that open a postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and for what is no postcode."""
-    area = F.regexp_extract(F.upper(trimmed(value)), "^([A-Z]{1,2})[0-9][0-9A-Z]? ?[0-9][A-Z]{2}$", 1)
+    """The letters that open a trimmed postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and what is none."""
+    area = F.regexp_extract(F.upper(value), "^([A-Z]{1,2})[0-9][0-9A-Z]? ?[0-9][A-Z]{2}$", 1)
     return F.when((area != "") & (area != "ZZ"), area)

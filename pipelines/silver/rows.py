@@ -4,17 +4,17 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
-from pipelines.columns.text import postcode_area, trimmed
+from pipelines.columns.text import postcode_area
 from pipelines.columns.values import READERS, date_in
 from pipelines.contracts.source import ColumnType, Identifier
-from pipelines.silver.versions import EntityOf
+from pipelines.silver.versions import EntityOf, trimmed_values
 
 
 def _subject_parts(entity: EntityOf) -> dict[str, Column]:
     parts: dict[str, Column] = {}
     birth = entity.spec.identified_by(Identifier.BIRTH_DATE)
     if birth:
-        born = date_in(trimmed(F.col(birth)))
+        born = date_in(F.col(birth))
         parts |= {"year_of_birth": F.year(born), "month_of_birth": F.month(born)}
     postcode = entity.spec.identified_by(Identifier.POSTCODE)
     return parts | ({"postcode_area": postcode_area(F.col(postcode))} if postcode else {})
@@ -25,7 +25,7 @@ def _flags(entity: EntityOf) -> Column:
     flags = []
     for name, column in entity.spec.columns.items():
         if column.identifier is None and not column.required and column.type is not ColumnType.TEXT:
-            value = trimmed(F.col(name))
+            value = F.col(name)
             flags.append(F.when(value.isNotNull() & READERS[column.type](value).isNull(), F.lit(name)))
     return F.nullif(F.concat_ws(",", *flags), F.lit("")) if flags else F.lit(None).cast("string")
 
@@ -33,14 +33,12 @@ def _flags(entity: EntityOf) -> Column:
 def silver_rows(bronze: DataFrame, fates: DataFrame, entity: EntityOf, pads: Pads) -> DataFrame:
     """One row per valid record, with the columns of `Entity.silver_columns`."""
     current = fates.where(F.col("disposition") == "current").select("_file", "_line", "row_key", "person_id")
-    valid = pads.joined_to(bronze.join(current, on=["_file", "_line"], how="inner"))
+    valid = pads.joined_to(trimmed_values(bronze.join(current, on=["_file", "_line"], how="inner"), entity.spec.columns))
     columns = {"row_key": F.col("row_key"), "person_id": F.col("person_id"), "provider_code": F.col("_provider")}
     columns |= {name: entity.key_of(link.entity, link.columns) for name, link in entity.spec.references.items()}
     columns |= _subject_parts(entity)
     columns |= {
-        name: READERS[column.type](trimmed(F.col(name)))
-        for name, column in entity.spec.columns.items()
-        if column.identifier is None
+        name: READERS[column.type](F.col(name)) for name, column in entity.spec.columns.items() if column.identifier is None
     }
     columns |= {"_flags": _flags(entity)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
     return valid.select(*[columns[name].alias(name) for name in entity.spec.silver_columns])

@@ -5,6 +5,7 @@ superseded, or duplicates where their content is the winner's. A winner marked a
 delivery of its provider, is deleted at source.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -65,18 +66,18 @@ class EntityOf:
         return f"{self.source}_{self.name}"
 
     def own_key(self) -> Column:
-        """The keyed name of a row; parts of its key may be missing."""
-        return row_key(self.source, self.name, F.col("_provider"), [trimmed(F.col(column)) for column in self.spec.key])
+        """The keyed name of a row of trimmed values; parts of its key may be missing."""
+        return row_key(self.source, self.name, F.col("_provider"), [F.col(column) for column in self.spec.key])
 
     def key_of(self, entity: str, columns: tuple[str, ...]) -> Column:
-        """The keyed name of the row of `entity` that our `columns` point to; null where one of them is missing."""
-        parts = [trimmed(F.col(column)) for column in columns]
+        """The keyed name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing."""
+        parts = [F.col(column) for column in columns]
         present = reduce(lambda left, right: left & right, [part.isNotNull() for part in parts])
         return F.when(present, row_key(self.source, entity, F.col("_provider"), parts))
 
 
 def _sortable(column: str, kind: ColumnType) -> Column:
-    value = trimmed(F.col(column))
+    value = F.col(column)
     match kind:
         case ColumnType.INTEGER:
             text = F.lpad(READERS[kind](value).cast("string"), 20, "0")
@@ -99,12 +100,12 @@ def _order(spec: Entity) -> Column:
 
 def _unusable(spec: Entity) -> Column:
     """Why a row cannot stand for its record: malformed, without a key, a required value missing or unreadable."""
-    parts = [trimmed(F.col(name)).isNull() for name in spec.key]
+    parts = [F.col(name).isNull() for name in spec.key]
     without_key = reduce(lambda left, right: left & right, parts)
     reasons = [F.col("_reason"), F.when(without_key, F.lit("missing_key"))]
     for name, column in spec.columns.items():
         if column.required:
-            value = trimmed(F.col(name))
+            value = F.col(name)
             reasons.append(F.when(value.isNull(), F.lit(f"missing:{name}")))
             reasons.append(F.when(READERS[column.type](value).isNull(), F.lit(f"untypable:{name}")))
     return F.coalesce(*reasons)
@@ -120,11 +121,11 @@ def _subject_columns(entity: EntityOf) -> list[Column]:
 
 
 def _direct_columns(direct: Direct) -> list[Column]:
-    status = trimmed(F.col(direct.nhs_number_status)) if direct.nhs_number_status else F.lit(None).cast("string")
+    status = F.col(direct.nhs_number_status) if direct.nhs_number_status else F.lit(None).cast("string")
     return [
-        trimmed(F.col(direct.nhs_number)).alias("nhs_number"),
+        F.col(direct.nhs_number).alias("nhs_number"),
         status.alias("nhs_number_status"),
-        trimmed(F.col(direct.local_id)).alias("local_id"),
+        F.col(direct.local_id).alias("local_id"),
     ]
 
 
@@ -140,8 +141,8 @@ def version_rows(bronze: DataFrame, files: DataFrame, entity: EntityOf, pads: Pa
     ties the row to a person: `parent_key`, or `nhs_number`, `nhs_number_status` and `local_id`.
     """
     spec = entity.spec
-    known = bronze.join(F.broadcast(files), on="_file", how="inner")
-    key_text = message_of([F.col("_provider"), *[trimmed(F.col(name)) for name in spec.key]])
+    known = trimmed_values(bronze.join(F.broadcast(files), on="_file", how="inner"), _columns_read(spec))
+    key_text = message_of([F.col("_provider"), *[F.col(name) for name in spec.key]])
     deleted, test = spec.deleted, spec.test
     rows = known.select(
         *LINE,
@@ -184,6 +185,20 @@ def version_rows(bronze: DataFrame, files: DataFrame, entity: EntityOf, pads: Pa
         reason.alias("reason"),
         *_subject_columns(entity),
     )
+
+
+def trimmed_values(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
+    """`frame` with some of its columns trimmed: once, so that what is made of them stays a short expression to plan."""
+    return frame.withColumns({column: trimmed(F.col(column)) for column in columns})
+
+
+def _columns_read(spec: Entity) -> list[str]:
+    """The delivered columns that decide about a row."""
+    subject, flags = spec.subject, [flag.column for flag in (spec.deleted, spec.test) if flag]
+    direct = (subject.direct.nhs_number, subject.direct.nhs_number_status, subject.direct.local_id) if subject.direct else ()
+    required = [name for name, column in spec.columns.items() if column.required]
+    names = [*spec.key, *spec.version, *flags, *required, *(subject.via.columns if subject.via else ()), *direct]
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def _subject_inputs(entity: EntityOf) -> list[str]:
