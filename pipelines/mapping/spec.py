@@ -50,6 +50,7 @@ FIELDS: dict[Target, dict[str, str]] = {
     Target.PERSON: {
         "gender": "concept",
         "race": "concept",
+        "ethnicity": "concept",
         "year_of_birth": "bigint",
         "month_of_birth": "bigint",
         "postcode_area": "string",

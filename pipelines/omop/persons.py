@@ -11,6 +11,9 @@ from pipelines.omop.codes import looked_up
 from pipelines.omop.places import location_index, with_care_site
 from pipelines.omop.tables import conform, priority
 
+CODED = ("gender", "race", "ethnicity")
+"""The coded attributes of a person. Ethnicity is Hispanic or not, as OMOP means it; UK sources do not say."""
+
 PERSONS_SCHEMA = {
     "person_id": "bigint",
     "_source": "string",
@@ -24,6 +27,9 @@ PERSONS_SCHEMA = {
     "race_concept_id": "bigint",
     "race_source_value": "string",
     "race_source_concept_id": "bigint",
+    "ethnicity_concept_id": "bigint",
+    "ethnicity_source_value": "string",
+    "ethnicity_source_concept_id": "bigint",
     "postcode_area": "string",
     "care_site_code": "string",
 }
@@ -37,7 +43,7 @@ def persons(person_rows: DataFrame, meanings: DataFrame, sources: Sequence[str])
     known; where no record knows a concept, the first delivered value is kept with concept 0. The month comes from the record
     that gives the year.
     """
-    meant = looked_up(person_rows, ("gender", "race"), meanings)
+    meant = looked_up(person_rows, CODED, meanings)
     order = (priority(sources), F.col("recorded_on").desc_nulls_last(), F.col("_row_key"), F.col("_rule"))
     by_person = Window.partitionBy("person_id").orderBy(*order)
     whole = by_person.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
@@ -51,7 +57,7 @@ def persons(person_rows: DataFrame, meanings: DataFrame, sources: Sequence[str])
         "_area": first(F.col("postcode_area")),
         "_site": first(F.col("care_site_code")),
     }
-    for field in ("gender", "race"):
+    for field in CODED:
         parts = F.struct(
             F.col(f"{field}_target").alias("target"),
             F.col(f"{field}_source_value").alias("value"),
@@ -67,9 +73,9 @@ def persons(person_rows: DataFrame, meanings: DataFrame, sources: Sequence[str])
         "month_of_birth": F.col("_birth.month_of_birth"),
         "postcode_area": F.col("_area"),
         "care_site_code": F.col("_site"),
-        **_chosen("gender"),
-        **_chosen("race"),
     }
+    for field in CODED:
+        values |= _chosen(field)
     return one_each.select(*[values[n].cast(kind).alias(n) if n in values else n for n, kind in PERSONS_SCHEMA.items()])
 
 
@@ -104,8 +110,8 @@ def person(merged: DataFrame, locations: DataFrame, care_sites: DataFrame, with_
     placed = with_care_site(merged.join(F.broadcast(areas), on="postcode_area", how="left"), care_sites)
     names = ["person_id", "year_of_birth", "location_id", "care_site_id"]
     parts = ("concept_id", "source_value", "source_concept_id")
-    names += [f"{field}_{part}" for field in ("gender", "race") for part in parts]
-    values = {name: F.col(name) for name in names} | {"ethnicity_concept_id": F.lit(0)}
+    names += [f"{field}_{part}" for field in CODED for part in parts]
+    values = {name: F.col(name) for name in names}
     if with_month:
         values["month_of_birth"] = F.col("month_of_birth")
     return conform(placed, values, table)
