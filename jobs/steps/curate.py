@@ -26,7 +26,14 @@ from pipelines.silver.versions import DIRECT_VERSION_SCHEMA, FATE_SCHEMA, FILE_S
 
 IDENTITY, LINK, PERSON = "identity", "link", "person"
 SHARED, COLLISION = "person_shared_id", "person_collision"
+LINES = "lines"
 PERSON_ID = ("person_id", ("person_key",))
+
+QUARANTINE_SCHEMA = dict.fromkeys(("source", "entity", "provider", "folder", "file_name"), "string") | {
+    "line": "bigint",
+    "reason": "string",
+}
+"""One row per quarantined line: where it was delivered and why it cannot be used. What it says stands in bronze."""
 
 Files = dict[tuple[str, str], DataFrame]
 
@@ -41,7 +48,7 @@ def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> l
     levels = list(_levels(run, files))
     entities = [entity for level in levels for entity in level]
     naming_people = [entity for entity in entities if entity.spec.subject.direct]
-    with run.console.stage("curate to silver", total=len(naming_people) + 2 * len(entities) + 2) as stage:
+    with run.console.stage("curate to silver", total=len(naming_people) + 2 * len(entities) + 3) as stage:
 
         def write_versions(entity: EntityOf) -> None:
             rows = version_rows(_bronze(run, entity), files[entity.source, entity.name], entity, run.pads)
@@ -66,6 +73,8 @@ def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> l
         for level in levels:
             each(level, write_fates)
         each(entities, write_silver)
+        _write_quarantine(run, entities, register)
+        stage.advance("quarantine")
     return [*_delivered(run, register), *_counted(run, entities)]
 
 
@@ -215,15 +224,33 @@ def _delivered(run: RunContext, register: list[Registered]) -> Iterator[LedgerRo
             yield LedgerRow(run.run_id, Stage.CURATE, source, entity, Disposition.DUPLICATE, repeated, reason="repeated_file")
 
 
-def _counted(run: RunContext, entities: list[EntityOf]) -> Iterator[LedgerRow]:
-    """What became of the rows in bronze, in one pass over the fates of all entities."""
+def _all_fates(run: RunContext, entities: list[EntityOf]) -> DataFrame:
+    """The fates of all entities, each row with its `source` and `entity`."""
     frames = [
         run.store.read(Zone.LINKAGE, _fates(entity)).select(
-            F.lit(entity.source).alias("source"), F.lit(entity.name).alias("entity"), "disposition", "reason"
+            F.lit(entity.source).alias("source"),
+            F.lit(entity.name).alias("entity"),
+            "_file",
+            "_line",
+            "disposition",
+            "reason",
         )
         for entity in entities
     ]
-    counted = reduce(DataFrame.unionByName, frames).groupBy("source", "entity", "disposition", "reason")
+    return reduce(DataFrame.unionByName, frames)
+
+
+def _write_quarantine(run: RunContext, entities: list[EntityOf], register: list[Registered]) -> None:
+    """One table of the lines that could not be used, for whoever has to ask a provider for better ones."""
+    named = [(one.file_id, one.provider, one.folder, one.file_name) for one in register]
+    files = run.store.session.createDataFrame(named, "_file string, provider string, folder string, file_name string")
+    lines = _all_fates(run, entities).where(F.col("disposition") == "quarantined").withColumnRenamed("_line", "line")
+    run.store.overwrite(lines.join(F.broadcast(files), on="_file", how="left"), Zone.QUARANTINE, LINES, QUARANTINE_SCHEMA)
+
+
+def _counted(run: RunContext, entities: list[EntityOf]) -> Iterator[LedgerRow]:
+    """What became of the rows in bronze, in one pass over the fates of all entities."""
+    counted = _all_fates(run, entities).groupBy("source", "entity", "disposition", "reason")
     for one in counted.agg(F.count("*").alias("rows")).toArrow().to_pylist():
         yield LedgerRow(
             run.run_id,

@@ -212,6 +212,13 @@ def test_unusable_rows_are_quarantined_with_their_reason(run: RunContext, landin
         ("consultation", "quarantined", "orphan:patient"): 1,
         ("consultation", "test_patient", ""): 1,
     }
+    quarantine = run.store.read(Zone.QUARANTINE, "lines").toArrow().to_pylist()
+    assert {(one["entity"], one["folder"], one["file_name"], one["line"], one["reason"]) for one in quarantine} == {
+        ("patient", "20260105", "x_Admin_Patient_x.csv", 4, "real_number_outside_production"),
+        ("patient", "20260105", "x_Admin_Patient_x.csv", 5, "missing:patient_guid"),
+        ("patient", "20260105", "x_Admin_Patient_x.csv", 7, "malformed:too_few_fields"),
+        ("consultation", "20260104", "xCareRecord_Consultation_x.csv", 2, "orphan:patient"),
+    }
     malformed = run.store.read(Zone.BRONZE, "gp_patient").where("_reason is not null").toArrow().to_pylist()
     assert [(row["_line"], row["_raw"]) for row in malformed] == [(7, "too,few")]
 

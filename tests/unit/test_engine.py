@@ -72,7 +72,7 @@ def test_embedded_engine_is_bounded_quiet_and_spills_to_the_scratch_folder() -> 
     assert environment["SAIL_RUNTIME__MEMORY_POOL__TYPE"] == "fair"
     assert environment["SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE"] == "1610612736"
     assert environment["SAIL_RUNTIME__TEMPORARY_FILES__PATHS"] == '["/scratch"]'
-    assert environment["SAIL_OPTIMIZER__PREFER_HASH_JOIN"] == "false"
+    assert environment["SAIL_OPTIMIZER__PREFER_HASH_JOIN"] == "true"
     assert environment["SAIL_EXECUTION__DEFAULT_PARALLELISM"] == "3"
     assert environment["RUST_LOG"] == "off"
 
