@@ -142,6 +142,8 @@ class Entity(Frozen):
     only as something that rows refer to (a hospital spell, known from its episodes). `key` is unique within a provider.
     `version` are the columns that tell the newer of two rows with one key, the most significant first; the day of delivery
     decides between rows that are equal in them. Parts of a key may be empty where their column is not `required`.
+    `withhold` names columns that identify someone in some rows only (the answer to a question about the address): where the
+    flag is raised the value ends at curate.
     """
 
     grain: str
@@ -150,6 +152,7 @@ class Entity(Frozen):
     version: tuple[str, ...] = ()
     deleted: Flag | None = None
     test: Flag | None = None
+    withhold: dict[str, Flag] = Field(default_factory=dict)
     subject: Subject = Subject()
     references: dict[str, Reference] = Field(default_factory=dict)
     columns: dict[str, Column]
@@ -190,6 +193,7 @@ class SourceContract(Frozen):
     def _faults(self, name: str, entity: Entity) -> list[str]:
         used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]
         used += [(part, (flag.column,)) for part, flag in (("deleted", entity.deleted), ("test", entity.test)) if flag]
+        used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         subject = entity.subject
         if subject.direct:
             names = (subject.direct.nhs_number, subject.direct.local_id, subject.direct.nhs_number_status)

@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
-from pipelines.columns.text import postcode_area
+from pipelines.columns.text import is_one_of, postcode_area
 from pipelines.columns.values import READERS, date_in
 from pipelines.contracts.source import ColumnType, Identifier
 from pipelines.silver.versions import EntityOf, trimmed_values
@@ -18,6 +18,12 @@ def _subject_parts(entity: EntityOf) -> dict[str, Column]:
         parts |= {"year_of_birth": F.year(born), "month_of_birth": F.month(born)}
     postcode = entity.spec.identified_by(Identifier.POSTCODE)
     return parts | ({"postcode_area": postcode_area(F.col(postcode))} if postcode else {})
+
+
+def _shown(name: str, entity: EntityOf) -> Column:
+    """The delivered value, or null in the rows that withhold it."""
+    flag = entity.spec.withhold.get(name)
+    return F.when(~is_one_of(F.col(flag.column), flag.values), F.col(name)) if flag else F.col(name)
 
 
 def _flags(entity: EntityOf) -> Column:
@@ -38,7 +44,9 @@ def silver_rows(bronze: DataFrame, fates: DataFrame, entity: EntityOf, pads: Pad
     columns |= {name: entity.key_of(link.entity, link.columns) for name, link in entity.spec.references.items()}
     columns |= _subject_parts(entity)
     columns |= {
-        name: READERS[column.type](F.col(name)) for name, column in entity.spec.columns.items() if column.identifier is None
+        name: READERS[column.type](_shown(name, entity))
+        for name, column in entity.spec.columns.items()
+        if column.identifier is None
     }
     columns |= {"_flags": _flags(entity)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
     return valid.select(*[columns[name].alias(name) for name in entity.spec.silver_columns])
