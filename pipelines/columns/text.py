@@ -10,8 +10,11 @@ NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
 
 BLANKS = " \t\r\n\u00a0"
 
-CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' \\-)]{1,200}$"
-"""What a code or list value may look like; anything else (an address sign, a line break, accented text) is no code."""
+CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\\-)]{1,200}$"
+"""What a code, unit or list value may look like; anything else (an address sign, a line break, accented text) is no code.
+
+The signs outside ASCII are those of units (micro in both of its forms, degree, square, cube) and the dash of list values.
+"""
 
 
 def trimmed(value: Column) -> Column:

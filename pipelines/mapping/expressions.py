@@ -16,6 +16,12 @@ def date_and_time(date: Column, time: Column) -> Column:
     return F.try_to_timestamp(text, F.lit("yyyy-MM-dd HH:mm:ss"))
 
 
+def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
+    """The moment that many minutes after a date and its time; null where one of the three is missing."""
+    began = F.when(time.isNotNull(), date_and_time(date, time))
+    return F.timestamp_seconds(F.unix_timestamp(began) + minutes * 60)
+
+
 def date_of(timestamp: Column) -> Column:
     """The calendar day of a timestamp."""
     return timestamp.cast("date")
@@ -48,12 +54,6 @@ def date_of_first(first: Column, second: Column) -> Column:
     return F.coalesce(first, second).cast("date")
 
 
-def days_after(date: Column, days: Column) -> Column:
-    """The date a course ends: start plus days supplied minus one; null where the days are missing or below one."""
-    whole = days.cast("int")
-    return F.when(whole >= 1, F.date_add(date, whole - 1))
-
-
 def diagnosis_status(position: Column) -> Column:
     """OMOP condition status by the place in the list of diagnoses: 1 is primary (32902), any later one secondary (32908)."""
     return F.when(position == 1, F.lit(32902)).when(position > 1, F.lit(32908)).cast("bigint")
@@ -63,12 +63,12 @@ EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
         date_and_time,
+        minutes_after,
         date_of,
         number_in,
         operator_in,
         first_of,
         date_of_first,
-        days_after,
         diagnosis_status,
     )
 }

@@ -225,12 +225,16 @@ def _period(prefix: str) -> dict[str, Column]:
 
 
 def _valued(prefix: str) -> dict[str, Column]:
-    """Date, value and unit. What `Maps to value` says about the code comes before a value delivered beside it."""
+    """Date, value and unit. What `Maps to value` says about the code comes before a value delivered beside it.
+
+    A number is no category: its value concept is null, not 0.
+    """
+    category = F.when(F.col("value_as_number").isNull() | (F.col("value_target") > 0), F.col("value_target"))
     return {
         f"{prefix}_date": F.col("start_date"),
         f"{prefix}_datetime": F.col("start_datetime"),
         "value_as_number": F.col("value_as_number"),
-        "value_as_concept_id": F.coalesce(F.col("_value_as_concept_id"), F.col("value_target")),
+        "value_as_concept_id": F.coalesce(F.col("_value_as_concept_id"), category),
         "unit_concept_id": F.col("unit_target"),
         "unit_source_value": F.col("unit_source_value"),
     }

@@ -47,6 +47,10 @@ READINGS: list[tuple[ColumnType, str, object]] = [
     *[(BOOLEAN, text, False) for text in ("false", "N", "0")],
     (BOOLEAN, "maybe", None),
     *[(CODE, text, text) for text in ("J45.9", "9Nu0.", "373873005 |Drug|", "White: Irish")],
+    *[
+        (CODE, text, text)
+        for text in ("10^9/L", "{beats}/min", "mm[Hg]", "\u00b5mol/L", "\u03bcg", "\u00b0C", "kg/m\u00b2", "a \u2013 b")
+    ],
     *[(CODE, text, None) for text in ("a@b.org", "two\nlines", "Zo\u00eb")],
 ]
 
