@@ -97,7 +97,7 @@ def text_of(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
+        return value.replace(tzinfo=None).isoformat(sep=" ")
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return str(value)
