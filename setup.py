@@ -50,6 +50,7 @@ setup(
         "pyarrow>=18",
         "pydantic>=2.9,<3",
         "PyYAML>=6,<7",
+        "rapidfuzz>=3.9,<4",
         "rich>=13",
         "SQLAlchemy>=2,<3",
         "typer>=0.15,<1",

@@ -1,4 +1,4 @@
-"""Load a vocabulary: an Athena download, or the packaged demonstration."""
+"""Load vocabularies, and work on the codes that they do not map."""
 
 import sys
 from pathlib import Path
@@ -9,17 +9,32 @@ import typer
 if not __package__:  # started as a script: the project's folder takes the place of this one
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
+from jobs.command import (
+    DEFAULT_CONF_DIR,
+    DEFAULT_ENV,
+    ConfDir,
+    Env,
+    JsonLines,
+    MappingsDir,
+    Overrides,
+    new_app,
+    settings_of,
+    start,
+)
+from jobs.console import Field, console
 from jobs.settings import Settings
-from jobs.steps.vocabulary import load
+from jobs.steps.vocabulary import load, store_of
+from jobs.steps.worklist import Review, apply, for_usagi, review, work_list
+from pipelines.engine import open_session
+from pipelines.errors import ConfigError
+from vocab.usagi import read_usagi, write_usagi
 
-app = new_app("Load and compare vocabularies.")
+app = new_app("Load vocabularies, and work on the codes that they do not map.")
 
 
 @app.callback()
 def _group() -> None:
-    """Load and compare vocabularies."""
+    """Load vocabularies, and work on the codes that they do not map."""
 
 
 @app.command("load")
@@ -42,6 +57,70 @@ def load_command(
     for warning in loaded.warnings:
         console.warning(warning)
     console.table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
+
+
+@app.command("unmapped")
+def unmapped_command(
+    to_usagi: Annotated[Path | None, typer.Option("--to-usagi", help="Write the list as a file that Usagi opens.")] = None,
+    from_usagi: Annotated[
+        Path | None, typer.Option("--from-usagi", help="Show what the approved rows of a file that Usagi saved bring.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--apply", help="With --from-usagi: put them into the local maps.")] = False,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="With --from-usagi: the vocabulary of codes whose row does not name one.")
+    ] = None,
+    suggestions: Annotated[int, typer.Option(min=0, max=20, help="Candidates by name for each code.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="How many codes to show, those with most rows first.")] = 50,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    mappings_dir: MappingsDir = None,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """List the codes of the last run without a standard concept: the work of whoever maps codes.
+
+    Rows and people from 1 to 7 are hidden. The codes themselves are shown, so treat the list as the data it comes from.
+    """
+    if write and from_usagi is None:
+        raise ConfigError("--apply needs --from-usagi FILE")
+    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    approvals = read_usagi(from_usagi, vocabulary) if from_usagi else None
+    with open_session(settings.engine) as session:
+        store = store_of(session, settings)
+        if approvals is None:
+            with console.stage("list unmapped codes"):
+                items = work_list(store, settings, suggestions)
+            if to_usagi is not None:
+                written = write_usagi(to_usagi, for_usagi(items))
+                console.info(f"{written} codes written to {to_usagi}")
+            else:
+                brief = None if json_lines else 1
+                _show("codes without a standard concept", [one.as_row(brief) for one in items], None if json_lines else top)
+            return
+        with console.stage("review approved targets"):
+            found = review(store, settings, approvals)
+    _show_review(found)
+    if not write:
+        console.info("nothing was changed; --apply puts these rows into the local maps")
+        return
+    for file, rows in sorted(apply(settings, found.gains).items()):
+        console.info(f"{rows} rows added to {settings.mappings_dir / 'concepts' / file}")
+    console.info("the next nhs-omop run uses them")
+
+
+def _show_review(found: Review) -> None:
+    for reason, rows in sorted(found.left_out.items()):
+        console.warning(f"{rows} rows are left out: {reason}")
+    _show("approved targets and what they bring", [one.as_row() for one in found.gains], None)
+
+
+def _show(title: str, rows: list[dict[str, Field]], most: int | None) -> None:
+    if not rows:
+        console.info(f"{title}: none")
+        return
+    console.table(title, rows[:most])
+    if most is not None and len(rows) > most:
+        console.warning(f"the first {most} of {len(rows)} are shown; --top or --json shows more")
 
 
 if __name__ == "__main__":

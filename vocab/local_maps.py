@@ -5,7 +5,10 @@ applicable`), so that it does not count as unmapped work. `vocabularies.csv` in 
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -63,6 +66,8 @@ CDM_CODE_LENGTH = 50
 
 CUT_MARK_LENGTH = 9
 """Characters at the end of a code that was cut: a tilde and the beginning of the SHA-256 of the whole."""
+
+_ALWAYS = ("1970-01-01", "2099-12-31")
 
 _ALLOWED = {"invalid_reason": ("", "D", "U"), "status": (APPROVED, UNAPPROVED)}
 _LONGEST = {"source_code": 255, "source_vocabulary_id": 50, "source_code_description": 255}
@@ -122,6 +127,73 @@ def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
     if faults:
         raise VocabularyError(f"{folder}: local code maps are wrong: {faults}")
     return tuple(maps)
+
+
+@dataclass(frozen=True)
+class ApprovedTarget:
+    """A target that somebody approved for a code, to be added to the map file of its vocabulary."""
+
+    vocabulary: str
+    code: str
+    description: str
+    target_concept_id: int
+    target_vocabulary: str
+    reference: str
+
+
+def with_targets(folder: Path, targets: Iterable[ApprovedTarget]) -> dict[str, int]:
+    """Add approved targets to the map files of a folder, all or none; the rows added to each file.
+
+    A vocabulary without a file gets one. Raises VocabularyError where the files would be wrong with them; nothing is
+    changed then.
+    """
+    files = {one.source_vocabulary_id: one.file for one in read_local_maps(folder)}
+    added: dict[str, list[ApprovedTarget]] = {}
+    for one in targets:
+        added.setdefault(files.get(one.vocabulary) or _file_name(one.vocabulary), []).append(one)
+    with tempfile.TemporaryDirectory(prefix="nhs-omop-maps-") as scratch:
+        trial = Path(shutil.copytree(folder, Path(scratch) / folder.name))
+        for name, rows in added.items():
+            _append(trial / name, rows)
+        read_local_maps(trial)
+        for name in added:
+            unfinished = folder / f".{name}.part"
+            shutil.copyfile(trial / name, unfinished)
+            unfinished.replace(folder / name)
+    return {name: len(rows) for name, rows in added.items()}
+
+
+def _file_name(vocabulary: str) -> str:
+    return re.sub("[^a-z0-9]+", "_", vocabulary.lower()).strip("_") + ".csv"
+
+
+def _append(path: Path, targets: Iterable[ApprovedTarget]) -> None:
+    columns: Sequence[str] = COLUMNS
+    ends_in_line = True
+    if path.exists():
+        content = path.read_text(encoding="utf-8-sig")
+        columns, ends_in_line = next(csv.reader(content.splitlines())), content.endswith("\n")
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", restval="")
+        if file.tell() == 0:
+            writer.writeheader()
+        elif not ends_in_line:
+            file.write("\n")
+        for one in targets:
+            writer.writerow(
+                {
+                    "source_code": one.code,
+                    "source_concept_id": 0,
+                    "source_vocabulary_id": one.vocabulary,
+                    "source_code_description": one.description,
+                    "target_concept_id": one.target_concept_id,
+                    "target_vocabulary_id": one.target_vocabulary,
+                    "valid_start_date": _ALWAYS[0],
+                    "valid_end_date": _ALWAYS[1],
+                    "status": APPROVED,
+                    "reference": one.reference,
+                }
+            )
 
 
 def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:

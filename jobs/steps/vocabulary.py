@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.console import console
 from jobs.settings import Settings
@@ -35,6 +35,11 @@ class Loaded:
     is_new: bool
 
 
+def store_of(session: SparkSession, settings: Settings) -> TableStore:
+    """The tables of a lakehouse, read with a session."""
+    return TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+
+
 def load(settings: Settings, download: Path | None = None) -> Loaded:
     """Load a download, the configured one, or the demonstration.
 
@@ -48,7 +53,7 @@ def load(settings: Settings, download: Path | None = None) -> Loaded:
         if known.get("digest") == digest:
             return Loaded(known["release"], known["vocabularies"], (), is_new=False)
         with open_session(settings.engine) as session, console.stage("load vocabulary", total=len(TABLES)) as stage:
-            store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+            store = store_of(session, settings)
 
             def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
                 place.unlink(missing_ok=True)

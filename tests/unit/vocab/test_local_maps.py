@@ -7,7 +7,15 @@ import pytest
 
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
-from vocab.local_maps import APPROVED, COLUMNS, local_vocabulary_rows, read_local_maps, refuse_faulty
+from vocab.local_maps import (
+    APPROVED,
+    COLUMNS,
+    ApprovedTarget,
+    local_vocabulary_rows,
+    read_local_maps,
+    refuse_faulty,
+    with_targets,
+)
 from vocab.local_vocabularies import VOCABULARIES_FILE, VOCABULARY_COLUMNS
 
 FOLDER = Path(__file__).parents[3] / "mappings" / "concepts"
@@ -209,3 +217,39 @@ def test_an_undeclared_vocabulary_gets_a_row_of_its_own(tmp_path: Path) -> None:
         ("NHS Admission Method", "NHS Admission Method", 0),
         ("NHS Admission Spells", "Admission methods", 0),
     ]
+
+
+def target(vocabulary: str, code: str, concept: int) -> ApprovedTarget:
+    return ApprovedTarget(vocabulary, code, f"about {code}", concept, "SNOMED", "Usagi: approved")
+
+
+def test_approved_targets_go_into_the_file_of_their_vocabulary_or_a_new_one(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    before = (tmp_path / "one.csv").read_bytes()
+    added = with_targets(
+        tmp_path, [target("NHS Admission Method", "12", 1), target("dm+d", "1,1", 2), target("dm+d", "1,1", 3)]
+    )
+    assert added == {"one.csv": 1, "dm_d.csv": 2}
+    assert (tmp_path / "one.csv").read_bytes().startswith(before)
+    found = {(one.file, one.source_code, one.target_concept_id, one.status) for one in read_local_maps(tmp_path)}
+    assert found == {
+        ("one.csv", "11", 9201, APPROVED),
+        ("one.csv", "12", 1, APPROVED),
+        ("dm_d.csv", "1,1", 2, APPROVED),
+        ("dm_d.csv", "1,1", 3, APPROVED),
+    }
+
+
+def test_a_file_without_an_end_of_line_and_with_other_columns_first_is_continued(tmp_path: Path) -> None:
+    names, values = HEADER.split(","), GOOD.split(",")
+    (tmp_path / "one.csv").write_text(",".join(names[::-1]) + "\n" + ",".join(values[::-1]), encoding="utf-8")
+    with_targets(tmp_path, [target("NHS Admission Method", "12", 1)])
+    assert [(one.source_code, one.target_concept_id) for one in read_local_maps(tmp_path)] == [("11", 9201), ("12", 1)]
+
+
+def test_targets_that_would_spoil_a_file_change_none(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(VocabularyError, match=r"one.csv line 4: repeats an earlier row"):
+        with_targets(tmp_path, [target("A new list", "1", 1), *[target("NHS Admission Method", "12", 1)] * 2])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
