@@ -16,15 +16,18 @@ from vocab.concept_map import resolve_codes
 from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty
 
 
-def map_to_omop(run: RunContext, prepared: Prepared) -> list[LedgerRow]:
-    """Build every OMOP table from silver; the part of the ledger that this stage adds."""
+def map_to_omop(run: RunContext, prepared: Prepared, *, from_codes: bool = False) -> list[LedgerRow]:
+    """Build every OMOP table from silver; the part of the ledger that this stage adds.
+
+    With `from_codes` the stored stem and the other mapped rows stand: only the vocabulary or the local maps are new.
+    """
     maps = approved_maps(run.store.session, prepared.local_maps)
     concepts = run.store.read(Zone.VOCABULARY, "concept")
     refuse_faulty(tuple(row.values()) for row in faulty_targets(maps, concepts).toArrow().to_pylist())
     store_local_maps(run.store, run.settings, prepared.local_maps, maps)
     inputs = _inputs(run, prepared, maps)
     with run.console.stage("map to OMOP") as stage:
-        for output in build(inputs, run.store.read):
+        for output in build(inputs, run.store.read, from_codes=from_codes):
             run.store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
             stage.advance(output.name)
     ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()

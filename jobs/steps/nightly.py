@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 from time import perf_counter
 
 from pyspark.sql import SparkSession
@@ -17,9 +18,10 @@ from jobs.steps.ingest import Ingested, ingest
 from jobs.steps.map import map_to_omop
 from jobs.steps.memory import forget_peak, peak_gib
 from jobs.steps.prepare import Prepared, prepare, remember_key, remember_opt_outs
-from jobs.steps.published import release_folder, runs_of
-from jobs.steps.release import inputs_of, release
+from jobs.steps.published import ledger_of, release_folder, runs_of
+from jobs.steps.release import inputs_of, release, stem_inputs_of
 from pipelines.engine import open_session
+from pipelines.io.documents import read_document, write_document
 from pipelines.io.keys import resolve_key
 from pipelines.io.tables import TableStore
 from pipelines.quality.gates import GateReport
@@ -87,14 +89,22 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
         return Outcome(current, None)
     run = _context(settings, run_date, prepared, session, run_id=f"{run_date:%Y%m%d}-{len(runs_of(settings)) + 1:05}")
     remember_key(settings, resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION))
+    stem_inputs = fingerprint_of(stem_inputs_of(settings, prepared, run.register()))
+    curated_by = None if full else _run_that_made_the_stem(settings, stem_inputs)
     with clock.step("curate") as counted:
-        ledger = curate(run, prepared.opt_outs, prepared.type_one)
+        if curated_by is None:
+            _stem_document(settings).unlink(missing_ok=True)
+            ledger = curate(run, prepared.opt_outs, prepared.type_one)
+        else:
+            console.info("only vocabulary or local maps have changed: silver and the stem stand")
+            ledger = _curated(settings, curated_by, run.run_id)
         counted["rows"] = _sum(ledger, Stage.CURATE, Disposition.DELIVERED)
     with clock.step("map") as counted:
-        ledger += map_to_omop(run, prepared)
+        ledger += map_to_omop(run, prepared, from_codes=curated_by is not None)
         counted["rows"] = _sum(ledger, Stage.CURATE, Disposition.CURRENT)
     with clock.step("gates") as counted:
         report = gate(run, ledger)
+        write_document(_stem_document(settings), {"inputs": stem_inputs, "run_id": run.run_id})
         counted["rows"] = _sum(ledger, Stage.MAP, Disposition.WRITTEN)
     with clock.step("release") as counted:
         made = release(run, prepared, report, fingerprint)
@@ -102,6 +112,22 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
     remember_opt_outs(settings, prepared.opt_outs)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
     return Outcome(made.release_id, figures, tuple(clock.times))
+
+
+def _stem_document(settings: Settings) -> Path:
+    """What the stored silver and stem were made from; absent while they are being made."""
+    return settings.storage.restricted / "stem.json"
+
+
+def _run_that_made_the_stem(settings: Settings, stem_inputs: str) -> str | None:
+    """The run whose silver and stem are stored, if they were made from these inputs."""
+    made = read_document(_stem_document(settings))
+    return made["run_id"] if made.get("inputs") == stem_inputs else None
+
+
+def _curated(settings: Settings, curated_by: str, run_id: str) -> list[LedgerRow]:
+    """The curate part of an earlier run's ledger, as that of this run."""
+    return [replace(row, run_id=run_id) for row in ledger_of(settings, curated_by) if row.stage is Stage.CURATE]
 
 
 def _context(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, run_id: str) -> RunContext:

@@ -26,7 +26,8 @@ class Prepared:
 
     contracts: dict[str, SourceContract]
     mappings: dict[str, Mapping]
-    mappings_digest: str
+    rules_digest: str
+    local_maps_digest: str
     local_maps: tuple[LocalMap, ...]
     pads: Pads
     key_id: str
@@ -59,7 +60,8 @@ def prepare(settings: Settings, run_date: date) -> Prepared:
     return Prepared(
         contracts=contracts,
         mappings=mappings,
-        mappings_digest=_mappings_digest(settings.mappings_dir),
+        rules_digest=_digest(settings.mappings_dir, "*.yaml"),
+        local_maps_digest=_digest(settings.mappings_dir, "*.csv"),
         local_maps=local_maps,
         pads=_pads(key),
         key_id=fingerprint[:8],
@@ -85,9 +87,8 @@ def _pads(key: Key) -> Pads:
     return Pads({purpose: hmac_pads(derive(key, purpose)) for purpose in PURPOSES})
 
 
-def _mappings_digest(folder: Path) -> str:
-    files = [path for pattern in ("*.yaml", "*.csv") for path in folder.rglob(pattern)]
-    return digest_of_files({path.relative_to(folder).as_posix(): path for path in files})
+def _digest(folder: Path, pattern: str) -> str:
+    return digest_of_files({path.relative_to(folder).as_posix(): path for path in folder.rglob(pattern)})
 
 
 def _opt_outs(settings: Settings, run_date: date, state: dict[str, Any]) -> OptOutFiles:

@@ -21,17 +21,22 @@ from pipelines.quality.gates import GateReport
 from pipelines.release.release import Code, Extract, Gates, Release, pins, release_id_of
 
 
-def inputs_of(settings: Settings, prepared: Prepared, register: list[Registered]) -> dict[str, Any]:
-    """Everything that decides what a release holds, as plain data."""
+def stem_inputs_of(settings: Settings, prepared: Prepared, register: list[Registered]) -> dict[str, Any]:
+    """Everything that decides what silver and the stem hold, as plain data."""
     return {
         "deliveries": sorted({one.delivery_id for one in register}),
         "opt_outs": {one.kind: one.sha256 for one in prepared.opt_outs.facts},
-        "vocabulary": prepared.vocabulary["digest"],
         "configuration": settings.fingerprint,
-        "mappings": prepared.mappings_digest,
+        "rules": prepared.rules_digest,
         "key": prepared.key_id,
         "code": __version__,
     }
+
+
+def inputs_of(settings: Settings, prepared: Prepared, register: list[Registered]) -> dict[str, Any]:
+    """Everything that decides what a release holds, as plain data."""
+    vocabulary = {"vocabulary": prepared.vocabulary["digest"], "local_maps": prepared.local_maps_digest}
+    return stem_inputs_of(settings, prepared, register) | vocabulary
 
 
 def release(run: RunContext, prepared: Prepared, report: GateReport, input_fingerprint: str) -> Release:

@@ -13,7 +13,8 @@ compute the same frame again and again.
 6. `build_people_tables`: persons, deaths, visits (and which led to which) and their details.
 7. `build_events`: the stem into the table of each event's standard concept.
 8. `build_periods`: when each person is observed.
-9. `describe`: the source of the database, the tables that stay empty, the ledger.
+9. `build_eras`: for how long each person had a condition or took an ingredient.
+10. `describe`: the source of the database, the tables that stay empty, the ledger.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ from pipelines.omop.codes import (
     routes,
     unmapped_codes,
 )
+from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods, registrations_outside
@@ -127,16 +129,22 @@ class MapInputs:
         return cdm_tables(self.cdm_version)[name]
 
 
-def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
-    """Everything the map stage stores, in order. Write each output before taking the next."""
-    yield from map_people(inputs, read)
-    yield from map_rows(inputs, read)
+def build(inputs: MapInputs, read: Read, *, from_codes: bool = False) -> Iterator[Output]:
+    """Everything the map stage stores, in order. Write each output before taking the next.
+
+    With `from_codes` the mapped rows that are stored stand, and only what depends on the vocabulary and the local maps is
+    built again.
+    """
+    if not from_codes:
+        yield from map_people(inputs, read)
+        yield from map_rows(inputs, read)
     yield from resolve_codes(inputs, read)
     yield from build_persons_and_visits(inputs, read)
     yield from build_places(inputs, read)
     yield from build_people_tables(inputs, read)
     yield from build_events(inputs, read)
     yield from build_periods(inputs, read)
+    yield from build_eras(inputs, read)
     yield from describe(inputs, read)
 
 
@@ -247,6 +255,17 @@ def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield _omop(inputs, table.name, observation_period(stored, read(Zone.STEM, "period_collisions"), table))
 
 
+def build_eras(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`eras`, condition_era, drug_era and dose_era."""
+    conditions, drugs = read(Zone.OMOP, "condition_occurrence"), read(Zone.OMOP, "drug_exposure")
+    vocabulary = DrugVocabulary(*[read(Zone.VOCABULARY, name) for name in ("concept", "concept_ancestor", "drug_strength")])
+    yield _stem("eras", eras(conditions, drugs, vocabulary), ERAS_SCHEMA)
+    stored = read(Zone.STEM, "eras")
+    yield from _collisions(read, "era", era_ids(stored), "id", ERA_KEY)
+    for name in ERA_TABLES:
+        yield _omop(inputs, name, era_table(stored, read(Zone.STEM, "era_collisions"), inputs.table(name)))
+
+
 def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """cdm_source, the clinical tables that stay empty, and `map_ledger`."""
     known = read(Zone.STEM, "known_persons")
@@ -258,7 +277,7 @@ def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 BUILT = frozenset(
     {"cdm_source", "location", "care_site", "provider", "person", "death", "observation_period"}
-    | {"visit_occurrence", "visit_detail", *CONCEPT_FIELDS}
+    | {"visit_occurrence", "visit_detail", *CONCEPT_FIELDS, *ERA_TABLES}
 )
 """The tables that the map stage fills."""
 

@@ -47,6 +47,8 @@ ERAS_SCHEMA = {
 of one stretch to the start of the next, so that stretches on consecutive days are one day apart.
 """
 
+ERA_TABLES = ("condition_era", "drug_era", "dose_era")
+
 ERA_KEY = ("_kind", "person_id", "concept_id", "unit_concept_id", "dose_millionths", "start_date")
 """What names an era."""
 
