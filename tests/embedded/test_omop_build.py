@@ -19,6 +19,7 @@ from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource
 from pipelines.quality.ledger import Disposition, LedgerRow, check_balance
+from vocab.athena import TABLES
 
 ASTHMA, STERILIZATION, CAROTID, CEREBROVASCULAR = 317009, 45766058, 4153380, 381591
 HISTORY_OF_EVENT, TRAUMA = 1340204, 439990
@@ -46,6 +47,13 @@ CODE_MAP = [
     ("NHS Gender", "9", 0, 0, 0, None, None, "local"),
     ("NHS Ethnic Category", "A", 0, 0, WHITE, "Race", None, "athena"),
 ]
+
+VOCABULARY: dict[str, list[dict[str, Any]]] = {
+    "concept": [{"concept_id": TETANUS, "concept_class_id": "Ingredient", "standard_concept": "S"}],
+    "concept_ancestor": [{"ancestor_concept_id": TETANUS, "descendant_concept_id": TETANUS}],
+    "drug_strength": [],
+}
+"""What eras look up: of the drugs, only tetanus vaccine is an ingredient."""
 
 KEY = {"identifier": "record_id"}
 PATIENT_COLUMNS = {"id": KEY, "nhs": {"identifier": "nhs_number"}, "born": {"identifier": "birth_date", "type": "date"}}
@@ -422,6 +430,11 @@ def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built
     sources = (silver_source(sail, GP, GP_RULES), silver_source(sail, ACUTE, ACUTE_RULES))
     described = CdmSource("Test", "T", "Nobody", "", "1", d("2026-01-05"), d("2026-01-06"), "5.4", "v5.0")
     inputs = MapInputs(sources, resolver(sail), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+    for name, rows in VOCABULARY.items():
+        schema = TABLES[name.upper()]
+        columns = ", ".join(f"{column} {kind}" for column, kind in schema.items())
+        frame = sail.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], columns)
+        store.overwrite(frame, Zone.VOCABULARY, name, schema)
     for output in build(inputs, store.read):
         store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
     return Built(store, inputs.rules)
@@ -617,3 +630,11 @@ def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
     assert entries["gp_person", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_diagnosis", Disposition.KNOWN_UNMAPPED, ""] == 1
     assert entries["acute_diagnosis", Disposition.STANDARD, ""] == 4
+
+
+def test_conditions_and_ingredients_have_eras(built: Built) -> None:
+    conditions = {concept for (concept,) in built.omop("condition_era", "condition_concept_id")}
+    assert conditions == {ASTHMA, CAROTID, CEREBROVASCULAR}  # what has no concept has no era
+    columns = ("person_id", "drug_concept_id", "drug_era_start_date", "drug_era_end_date", "drug_exposure_count", "gap_days")
+    assert built.omop("drug_era", *columns) == [(BEN, TETANUS, d("2024-03-01"), d("2024-03-28"), 3, 0)]
+    assert built.omop("dose_era", "dose_era_id") == []
