@@ -23,10 +23,13 @@ from jobs.command import (
 )
 from jobs.console import Field, console
 from jobs.settings import Settings
+from jobs.steps.prepare import vocabulary_path
 from jobs.steps.vocabulary import load, store_of
+from jobs.steps.vocabulary_diff import difference
 from jobs.steps.worklist import Review, apply, for_usagi, review, work_list
 from pipelines.engine import open_session
 from pipelines.errors import ConfigError
+from pipelines.io.documents import read_document
 from vocab.usagi import read_usagi, write_usagi
 
 app = new_app("Load vocabularies, and work on the codes that they do not map.")
@@ -106,6 +109,30 @@ def unmapped_command(
     for file, rows in sorted(apply(settings, found.gains).items()):
         console.info(f"{rows} rows added to {settings.mappings_dir / 'concepts' / file}")
     console.info("the next nhs-omop run uses them")
+
+
+@app.command("diff")
+def diff_command(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Folder or zip of an Athena download, or the word loaded.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, for the vocabulary to compare with.")],
+    top: Annotated[int, typer.Option(min=1, help="How many codes to show, losses first.")] = 50,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    mappings_dir: MappingsDir = None,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Show what another vocabulary would change for the codes of the last run, before it is adopted.
+
+    Losses, gains, other targets, and targets that move to another domain; with the rows and people they touch, 1 to 7 hidden.
+    """
+    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    loaded = read_document(vocabulary_path(settings)).get("release", "")
+    with open_session(settings.engine) as session, console.stage("compare vocabularies", total=5) as stage:
+        found = difference(store_of(session, settings), settings, (old, new), loaded, stage)
+    console.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
+    console.table("changes", found.summary())
+    _show("changed codes", [one.as_row() for one in found.changes], None if json_lines else top)
 
 
 def _show_review(found: Review) -> None:

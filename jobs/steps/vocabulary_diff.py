@@ -15,6 +15,7 @@ from jobs.steps.descriptions import descriptions, read_code_tables
 from jobs.steps.usage import Use, codes_used, shown, uses
 from jobs.steps.vocabulary import MAPS_FOLDER
 from pipelines.io.tables import TableStore, Zone
+from pipelines.quality.suppression import HIDDEN
 from vocab.athena import check_download, read_table, unpacked
 from vocab.changes import Change, Code, Kind, Meaning, changes, meanings
 from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes
@@ -82,7 +83,10 @@ class Difference:
     changes: tuple[CodeChange, ...]
 
     def summary(self) -> list[dict[str, Field]]:
-        """Codes, rows and people by kind of change; people are not added up, since one may be in several codes."""
+        """Codes and rows by kind of change; people are not added up, since one may be in several codes.
+
+        A sum of rows from which a hidden number would follow is hidden too.
+        """
         by_kind: dict[Kind, list[CodeChange]] = defaultdict(list)
         for one in self.changes:
             by_kind[one.change.kind].append(one)
@@ -90,11 +94,16 @@ class Difference:
             {
                 "change": str(kind),
                 "codes": len(by_kind[kind]),
-                "rows": shown(sum(one.use.rows for one in by_kind[kind])),
+                "rows": _shown_sum([one.use.rows for one in by_kind[kind]]),
                 "codes_to_other_tables": sum(one.change.moves for one in by_kind[kind]),
             }
             for kind in Kind
         ]
+
+
+def _shown_sum(counts: Sequence[int]) -> int | str:
+    hidden = sum(one for one in counts if shown(one) == HIDDEN)
+    return HIDDEN if shown(hidden) == HIDDEN else sum(counts)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,136 @@
+"""What another release would change for the codes in use, on the embedded engine."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.console import Stage
+from jobs.settings import Settings
+from jobs.steps.usage import Use
+from jobs.steps.vocabulary_diff import LOADED, CodeChange, Difference, difference
+from pipelines.io.tables import TableStore, Zone
+from pipelines.omop.codes import CODE_MAP_SCHEMA, CODES_SCHEMA
+from vocab.athena import TABLES, read_table
+from vocab.changes import Change, Kind, Meaning
+from vocab.concept_map import resolve_codes
+from vocab.errors import VocabularyError
+from vocab.load import DEMO_DIR, LOCAL_DIR
+from vocab.local_maps import approved_maps
+
+ASTHMA, HYPERTENSION, KNEE, UNMAPPED = ("ICD10", "J45.9"), ("ICD10", "I10"), ("OPCS4", "W40.1"), ("ICD10", "U06.0")
+LOCAL_ONLY, UNTOUCHED = ("NHS Gender", "1"), ("SNOMED", "73761001")
+CODES = {ASTHMA: 12, HYPERTENSION: 3, KNEE: 9, UNMAPPED: 8, LOCAL_ONLY: 20, UNTOUCHED: 10}
+
+
+def put(store: TableStore, zone: Zone, name: str, schema: dict[str, str], rows: list[tuple[Any, ...]]) -> None:
+    frame = store.session.createDataFrame(rows, ", ".join(f"{column} {kind}" for column, kind in schema.items()))
+    store.overwrite(frame, zone, name, schema)
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A later release: asthma is an observation, hypertension has no map, the knee another one, U06.0 its first."""
+    folder = Path(shutil.copytree(DEMO_DIR, tmp_path_factory.mktemp("newer") / "athena"))
+    change(folder / "VOCABULARY.csv", {("None",): {3: "v5.0 28-FEB-26"}})
+    change(folder / "CONCEPT.csv", {("317009",): {2: "Observation"}})
+    ends = {("45591453", "320128", "Maps to"): {5: "D"}, ("44514796", "44514796", "Maps to"): {1: "4249893"}}
+    change(folder / "CONCEPT_RELATIONSHIP.csv", ends)
+    with (folder / "CONCEPT_RELATIONSHIP.csv").open("a", encoding="utf-8") as file:
+        file.write("45756081\t37311061\tMaps to\t20200101\t20991231\t\n")
+    with (folder / "CONCEPT.csv").open("a", encoding="utf-8") as file:
+        file.write("37311061\tCOVID-19\tCondition\tSNOMED\tClinical Finding\tS\tnew\t20200101\t20991231\t\n")
+    return folder
+
+
+def change(path: Path, rows: dict[tuple[str, ...], dict[int, str]]) -> None:
+    """Set fields of the rows that begin with some values; each must be there."""
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+    for start, fields in rows.items():
+        (found,) = [line for line in lines if tuple(line[: len(start)]) == start]
+        for place, value in fields.items():
+            found[place] = value
+    path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def store(sail: SparkSession, settings: Settings) -> TableStore:
+    """A lakehouse with the demonstration loaded, and people with each code of CODES."""
+    store = TableStore(sail, settings.storage.restricted, settings.storage.deidentified)
+    for stem in ("CONCEPT", "CONCEPT_RELATIONSHIP"):
+        rows = read_table(sail, DEMO_DIR, stem).unionByName(read_table(sail, LOCAL_DIR, stem))
+        store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
+    in_use = [("event", "acute", "e", "r", "concept", *code, None, 2 * people, None, None) for code, people in CODES.items()]
+    put(store, Zone.STEM, "codes", CODES_SCHEMA, in_use)
+    held = [("acute", person, *code) for code, people in CODES.items() for person in range(people) for _ in range(2)]
+    schema = {"_source": "string", "person_id": "bigint", "concept_vocabulary": "string", "concept_code": "string"}
+    put(store, Zone.STEM, "stem", schema, held)
+    codes = sail.createDataFrame(list(CODES), "source_vocabulary_id string, source_code string")
+    tables = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+    store.overwrite(resolve_codes(codes, *tables, approved_maps(sail, ())), Zone.STEM, "code_map", CODE_MAP_SCHEMA)
+    return store
+
+
+def compared(store: TableStore, settings: Settings, old: str, new: str) -> Difference:
+    return difference(store, settings, (old, new), "the loaded release", Stage(None, None))
+
+
+def test_losses_gains_retargets_and_domain_moves_with_their_rows_and_people(
+    store: TableStore, settings: Settings, newer: Path
+) -> None:
+    found = compared(store, settings, LOADED, str(newer))
+    assert (found.old_release, found.new_release, found.codes) == ("the loaded release", "v5.0 28-FEB-26", 6)
+    columns = ("change", "code", "old", "new", "domains", "rows", "people")
+    assert [tuple(one.as_row()[name] for name in columns) for one in found.changes] == [
+        ("loss", "I10", "320128 Essential hypertension", "", "", "*", "*"),
+        ("gain", "U06.0", "", "37311061 COVID-19", "", 16, 8),
+        (
+            "retarget",
+            "W40.1",
+            "44514796 Primary total prosthetic replacement of knee joint using cement",
+            "4249893 Colonoscopy",
+            "",
+            18,
+            9,
+        ),
+        ("domain move", "J45.9", "317009 Asthma", "317009 Asthma", "Condition -> Observation", 24, 12),
+    ]
+    assert [(row["change"], row["codes"], row["codes_to_other_tables"]) for row in found.summary()] == [
+        ("loss", 1, 0),
+        ("gain", 1, 0),
+        ("retarget", 1, 0),
+        ("domain move", 1, 1),
+    ]
+    json.dumps([one.as_row() for one in found.changes])
+    assert list(settings.storage.deidentified.glob("nhs-omop-diff-*")) == []
+
+
+def test_a_sum_from_which_a_hidden_number_follows_is_hidden() -> None:
+    def summed(*rows: int) -> Any:
+        meaning, nothing = Meaning(frozenset({(1, None)}), frozenset({"Condition"})), Meaning(frozenset(), frozenset())
+        lost = [CodeChange(Change("ICD10", str(n), Kind.LOSS, meaning, nothing), "", {}, Use(n, n)) for n in rows]
+        return Difference("old", "new", 9, tuple(lost)).summary()[0]["rows"]
+
+    assert (summed(), summed(8, 9), summed(8, 9, 7), summed(8, 3, 7), summed(2)) == (0, 17, "*", 18, "*")
+
+
+def test_the_way_back_turns_gains_into_losses(store: TableStore, settings: Settings, newer: Path) -> None:
+    found = compared(store, settings, str(newer), str(DEMO_DIR))
+    assert [(str(one.change.kind), one.change.code) for one in found.changes] == [
+        ("loss", "U06.0"),
+        ("gain", "I10"),
+        ("retarget", "W40.1"),
+        ("domain move", "J45.9"),
+    ]
+
+
+def test_a_release_does_not_differ_from_itself(store: TableStore, settings: Settings) -> None:
+    assert compared(store, settings, LOADED, str(DEMO_DIR)).changes == ()
+
+
+def test_what_is_no_download_is_refused(store: TableStore, settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match="no such folder or zip; give an Athena download, or the word loaded"):
+        compared(store, settings, LOADED, str(tmp_path / "none"))
