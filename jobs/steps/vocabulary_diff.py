@@ -16,7 +16,7 @@ from jobs.steps.usage import Use, codes_used, shown, uses
 from jobs.steps.vocabulary import MAPS_FOLDER
 from pipelines.io.tables import TableStore, Zone
 from pipelines.quality.suppression import HIDDEN
-from vocab.athena import check_download, read_table, unpacked
+from vocab.athena import TABLES, check_download, read_table, unpacked
 from vocab.changes import Change, Code, Kind, Meaning, changes, meanings
 from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes
 from vocab.errors import VocabularyError
@@ -163,19 +163,18 @@ def _side(store: TableStore, name: str, loaded: str, scratch: Path) -> _Side:
         raise VocabularyError(f"{name}: no such folder or zip; give an Athena download, or the word {LOADED}")
     with unpacked(download) as folder:
         release = check_download(folder).release
-        frames = [_staged(store, folder, table, scratch) for table in _RESOLVED_BY]
+        frames = [_staged(TableStore(store.session, scratch, scratch), folder, table) for table in _RESOLVED_BY]
     return _Side(release, *frames)
 
 
-def _staged(store: TableStore, folder: Path, table: str, scratch: Path) -> DataFrame:
-    """A table of a download, cut to what resolving needs, in a form that is read several times at little cost."""
+def _staged(scratch: TableStore, folder: Path, table: str) -> DataFrame:
+    """A table of a download, cut to what resolving needs, as a table that is read several times at little cost."""
     stem = table.upper()
-    rows = read_table(store.session, folder, stem).unionByName(read_table(store.session, LOCAL_DIR, stem))
+    rows = read_table(scratch.session, folder, stem).unionByName(read_table(scratch.session, LOCAL_DIR, stem))
     if table == "concept_relationship":
         rows = rows.where(F.col("relationship_id").isin(MAPS_TO, MAPS_TO_VALUE, REPLACED_BY))
-    place = str(scratch / table)
-    rows.select(*_RESOLVED_BY[table]).write.parquet(place)
-    return store.session.read.parquet(place)
+    scratch.overwrite(rows, Zone.VOCABULARY, table, {name: TABLES[stem][name] for name in _RESOLVED_BY[table]})
+    return scratch.read(Zone.VOCABULARY, table)
 
 
 def _meanings(store: TableStore, codes: DataFrame, side: _Side, maps: Sequence[LocalMap]) -> dict[Code, Meaning]:
