@@ -1,4 +1,4 @@
-"""Measure each stage on generated extracts: rows a second, seconds and peak memory."""
+"""Measure each stage on generated extracts, or the load of a vocabulary: rows a second, seconds and peak memory."""
 
 import os
 import shutil
@@ -16,10 +16,13 @@ from jobs.command import JsonLines, Overrides, new_app, start
 from jobs.console import Field, console
 from jobs.demo import demo_settings
 from jobs.publish import publish_release
+from jobs.settings import Settings
 from jobs.steps.nightly import Clock, StepTime, nightly
 from jobs.steps.vocabulary import load
 from pipelines.io.keys import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
+from vocab.athena import TABLES
+from vocab.synthetic import CONCEPTS, write_download
 
 app = new_app()
 
@@ -30,14 +33,24 @@ FOLDER = Path("build/bench")
 def bench(
     people: Annotated[int, typer.Option(min=50, help="How many people.")] = 20_000,
     nights: Annotated[int, typer.Option(min=1, help="How many nightly deliveries.")] = 2,
+    vocabulary: Annotated[
+        int | None,
+        typer.Option(metavar="CONCEPTS", min=1000, help=f"Measure a vocabulary's load instead; {CONCEPTS} is full size."),
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Where everything goes; what is there is removed first.")] = FOLDER,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
-    """Measure each stage on generated extracts: rows a second, seconds and peak memory of this process."""
+    """Measure each stage on generated extracts: rows a second, seconds and peak memory of this process.
+
+    With --vocabulary only the load of a synthetic Athena download is measured. At full size it takes 15 GB of disk.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     settings = demo_settings(folder, overrides)
     clock = Clock()
+    if vocabulary is not None:
+        _bench_vocabulary(settings, folder / "athena", vocabulary, clock)
+        return
     with clock.step("generate") as counted:
         counted["rows"] = generate(people, 1, nights, folder).rows
     demo_key_file(folder / "restricted" / "demo.key")
@@ -53,6 +66,17 @@ def bench(
     rows += [_row(f"night {night}: ", time) for night, times in nightly_times.items() for time in times]
     rows += [_row("", time) for time in after]
     console.table(f"{people:,} people on {os.cpu_count()} cores, engine {settings.engine.kind}", rows)
+
+
+def _bench_vocabulary(settings: Settings, download: Path, concepts: int, clock: Clock) -> None:
+    with clock.step("generate") as counted, console.stage("generate download", total=len(TABLES)) as stage:
+        rows = sum(write_download(download, concepts, told=stage.advance).values())
+        counted["rows"] = rows
+    with clock.step("vocab load") as counted:
+        load(settings, download)
+        counted["rows"] = rows
+    title = f"{concepts:,} concepts on {os.cpu_count()} cores, engine {settings.engine.kind}"
+    console.table(title, [_row("", time) for time in clock.times])
 
 
 def _row(prefix: str, time: StepTime) -> dict[str, Field]:

@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 
 from vocab.athena import TABLES, read_table
 from vocab.errors import VocabularyError
-from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
+from vocab.load import DEMO_DIR, LOCAL_DIR, LOCAL_STEMS, load_vocabulary
+from vocab.synthetic import write_download
 
 CONCEPT_HEADER = "\t".join(TABLES["CONCEPT"])
 
@@ -98,3 +99,12 @@ def test_loaded_ids_are_unique_and_relationships_have_both_ends(sail: SparkSessi
         .count()
         == 0
     )
+
+
+def test_a_synthetic_download_loads_whole(sail: SparkSession, tmp_path: Path) -> None:
+    written: dict[str, int] = {}
+    rows = write_download(tmp_path, 2_000)
+    summary = load_vocabulary(sail, tmp_path, lambda frame, name, _schema: written.update({name: frame.count()}))
+    assert summary.warnings == ()
+    own = {stem: lines_of(DEMO_DIR, stem) + (lines_of(LOCAL_DIR, stem) if stem in LOCAL_STEMS else 0) for stem in TABLES}
+    assert written == {stem.lower(): rows[stem] + own[stem] for stem in TABLES}

@@ -1,0 +1,146 @@
+"""Synthetic Athena downloads of any size, for measuring: the layout and proportions of a real one, no content of any.
+
+The demonstration stands at the beginning of each file, so that extracts map as they do with it. Synthetic concepts have ids
+from FIRST_ID and codes that no vocabulary holds.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vocab.athena import TABLES
+from vocab.load import DEMO_DIR
+
+CONCEPTS = 8_000_000
+"""Concepts of a download as UK sites choose it."""
+
+RELATIONSHIPS_PER_CONCEPT = 6.25
+ANCESTORS_PER_CONCEPT = 10.0
+SYNONYMS_PER_CONCEPT = 1.0
+STRENGTHS_PER_CONCEPT = 0.35
+
+FIRST_ID = 1_000_000_000
+"""First id of a synthetic concept: above those that OMOP has given, below those of sites."""
+
+ROWS_AT_ONCE = 500_000
+
+_VOCABULARIES = {"RxNorm Extension": 0.33, "SNOMED": 0.17, "dm+d": 0.12, "RxNorm": 0.08, "LOINC": 0.06, "Read": 0.04}
+_OTHER_VOCABULARY = "ICD10"
+_DOMAINS = {"RxNorm Extension": "Drug", "dm+d": "Drug", "RxNorm": "Drug", "LOINC": "Measurement"}
+_STANDARD_SHARE = 0.4
+_QUOTED_SHARE = 0.01
+_WORDS = (
+    "acute chronic left right upper lower severe mild recurrent congenital acquired secondary primary malignant benign oral "
+    "tablet capsule solution injection release extended milligram structure disorder finding procedure measurement serum "
+    "plasma urine bone joint muscle artery vein nerve heart lung liver kidney brain skin eye ear history of due to with"
+).split()
+
+_Chunk = list[pa.Array]
+Told = Callable[[str], None]
+"""Is told the name of each file that is finished."""
+
+
+def write_download(folder: Path, concepts: int, seed: int = 1, told: Told = lambda _: None) -> dict[str, int]:
+    """Write a download of so many synthetic concepts; the rows of each file. The same seed gives the same files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    world = _World(concepts, np.random.default_rng(seed))
+    makers: dict[str, tuple[int, Callable[[int, int], _Chunk]]] = {
+        "CONCEPT": (concepts, world.concept),
+        "CONCEPT_RELATIONSHIP": (int(concepts * RELATIONSHIPS_PER_CONCEPT), world.relationship),
+        "CONCEPT_ANCESTOR": (int(concepts * ANCESTORS_PER_CONCEPT), world.ancestor),
+        "CONCEPT_SYNONYM": (int(concepts * SYNONYMS_PER_CONCEPT), world.synonym),
+        "DRUG_STRENGTH": (int(concepts * STRENGTHS_PER_CONCEPT), world.strength),
+    }
+    rows = {}
+    for stem in TABLES:
+        path = folder / f"{stem}.csv"
+        shutil.copyfile(DEMO_DIR / path.name, path)
+        wanted, make = makers.get(stem, (0, world.concept))
+        with path.open("ab") as file:
+            for start, stop in _spans(wanted):
+                file.write(_lines(make(start, stop)))
+        rows[stem] = wanted
+        told(stem)
+    return rows
+
+
+def _spans(rows: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + ROWS_AT_ONCE, rows)) for start in range(0, rows, ROWS_AT_ONCE))
+
+
+def _lines(columns: _Chunk) -> pa.Buffer:
+    """Columns as tab-separated lines without quoting, which CSV writers refuse where a name holds a quote."""
+    texts = [column.cast(pa.large_string()) for column in columns]
+    ends = pc.binary_join_element_wise(texts[-1], pa.scalar("", pa.large_string()), pa.scalar("\n", pa.large_string()))
+    lines = pc.binary_join_element_wise(*texts[:-1], ends, pa.scalar("\t", pa.large_string()))
+    return lines.buffers()[2]
+
+
+def _constant(value: str, rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, pa.large_string()), rows)
+
+
+class _World:
+    """The concepts of a download, by number from 0; those that are standard come first."""
+
+    def __init__(self, concepts: int, rng: np.random.Generator) -> None:
+        self._concepts = concepts
+        self._standard = max(1, int(concepts * _STANDARD_SHARE))
+        self._rng = rng
+
+    def concept(self, start: int, stop: int) -> _Chunk:
+        rows, numbers = stop - start, np.arange(start, stop)
+        names = [*_VOCABULARIES, _OTHER_VOCABULARY]
+        shares = [*_VOCABULARIES.values(), 1 - sum(_VOCABULARIES.values())]
+        vocabularies = pa.array(names).take(pa.array(self._rng.choice(len(names), rows, p=shares)))
+        domains = pa.array([_DOMAINS.get(name, "Condition") for name in names]).take(pc.index_in(vocabularies, pa.array(names)))
+        standard = pc.if_else(pa.array(numbers < self._standard), "S", "")
+        codes = pc.binary_join_element_wise("SYN", pa.array(numbers).cast(pa.string()), "-")
+        fixed = [_constant("Synthetic", rows), standard, codes, *self._validity(rows)]
+        return [pa.array(FIRST_ID + numbers), self._names(rows), domains, vocabularies, *fixed]
+
+    def relationship(self, start: int, stop: int) -> _Chunk:
+        """Every concept maps to a standard one and back; the rest is hierarchy."""
+        numbers = np.arange(start, stop)
+        concept, kind = numbers % self._concepts, numbers // self._concepts
+        target = np.where(concept < self._standard, concept, (concept * 7919) % self._standard)
+        other = self._rng.integers(0, self._concepts, len(numbers))
+        one = np.where(kind == 1, target, concept)
+        two = np.where(kind == 0, target, np.where(kind == 1, concept, other))
+        kinds = pa.array(["Maps to", "Mapped from", "Is a", "Subsumes"]).take(pa.array(np.where(kind < 2, kind, 2 + kind % 2)))
+        return [pa.array(FIRST_ID + one), pa.array(FIRST_ID + two), kinds, *self._validity(len(numbers))]
+
+    def ancestor(self, start: int, stop: int) -> _Chunk:
+        numbers = np.arange(start, stop)
+        is_self = numbers < self._standard
+        above = np.where(is_self, numbers, self._rng.integers(0, self._standard, len(numbers)))
+        below = np.where(is_self, numbers, self._rng.integers(0, self._standard, len(numbers)))
+        levels = np.where(is_self, 0, self._rng.integers(1, 12, len(numbers)))
+        return [pa.array(FIRST_ID + above), pa.array(FIRST_ID + below), pa.array(levels), pa.array(levels)]
+
+    def synonym(self, start: int, stop: int) -> _Chunk:
+        numbers = np.arange(start, stop)
+        return [pa.array(FIRST_ID + numbers % self._concepts), self._names(len(numbers)), _constant("4180186", len(numbers))]
+
+    def strength(self, start: int, stop: int) -> _Chunk:
+        rows, nothing = stop - start, _constant("", stop - start)
+        drugs = pa.array(FIRST_ID + np.arange(start, stop))
+        ingredients = pa.array(FIRST_ID + self._rng.integers(0, self._standard, rows))
+        amounts = pa.array(self._rng.integers(1, 1000, rows))
+        units = _constant("8576", rows)
+        return [drugs, ingredients, amounts, units, *[nothing] * 5, *self._validity(rows)]
+
+    def _names(self, rows: int) -> pa.Array:
+        """Names of four words and a number; some hold a bare quote, as those of Athena do."""
+        words = pa.array(_WORDS)
+        parts = [words.take(pa.array(self._rng.integers(0, len(_WORDS), rows))) for _ in range(4)]
+        numbers = pa.array(self._rng.integers(0, 100_000, rows)).cast(pa.string())
+        quote = pc.if_else(pa.array(self._rng.random(rows) < _QUOTED_SHARE), '5" size', "size")
+        return pc.binary_join_element_wise(*parts, quote, numbers, " ")
+
+    def _validity(self, rows: int) -> _Chunk:
+        return [_constant("19700101", rows), _constant("20991231", rows), _constant("", rows)]
