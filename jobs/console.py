@@ -5,7 +5,7 @@ Give names, counts and paths only. Nothing here may be handed a value out of a d
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,17 +20,31 @@ from rich.table import Table
 Field = str | int | float | bool | None
 
 
-class Stage:
-    """One piece of long work; call `advance` after each part of it."""
+QUIET_SECONDS = 30
+"""Where there is no terminal, long work says how far it is, but not more often than this."""
 
-    def __init__(self, progress: Progress | None, task: TaskID | None) -> None:
+
+class Stage:
+    """One piece of long work; call `advance` after each part of it.
+
+    Without a terminal `say` is told how far the work is, now and then.
+    """
+
+    def __init__(self, progress: Progress | None, task: TaskID | None, say: Callable[[str, int], None] | None = None) -> None:
         self._progress = progress
         self._task = task
+        self._say = say
+        self._done = 0
+        self._said = perf_counter()
 
     def advance(self, label: str = "") -> None:
         """One part is done; `label` names it."""
+        self._done += 1
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, advance=1, label=escape(label))
+        if self._say is not None and perf_counter() - self._said >= QUIET_SECONDS:
+            self._said = perf_counter()
+            self._say(label, self._done)
 
 
 @dataclass
@@ -59,7 +73,7 @@ class Console:
         begun = perf_counter()
         if self.json_lines or not self.err.isatty():
             self._say("info", f"{name}: started", {})
-            yield Stage(None, None)
+            yield Stage(None, None, lambda label, done: self._say("info", f"{name}: {label}", {"done": done, "of": total}))
         else:
             with self._bar() as bar:
                 yield Stage(bar, bar.add_task(name, total=total, label=""))
