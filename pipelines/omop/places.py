@@ -21,9 +21,14 @@ PLACES_SCHEMA = {"_kind": "string", "key": "string", "id": "bigint"}
 PLACE_KEY = ("_kind", "key")
 
 
+NO_ORGANISATION = ("", "V81997", "V81998", "V81999")
+"""What stands for no practice: not registered, not applicable and not known, by the NHS Data Dictionary."""
+
+
 def care_site_code(column: str = "care_site_code") -> Column:
-    """The organisation code as it is compared: trimmed, upper case; null where it is empty."""
-    return F.nullif(F.upper(F.trim(F.col(column))), F.lit(""))
+    """The organisation code as it is compared: trimmed, upper case; null where it names no organisation."""
+    code = F.upper(F.trim(F.col(column)))
+    return F.when(~code.isin(*NO_ORGANISATION), code)
 
 
 def place_keys(areas: Iterable[DataFrame], codes: Iterable[DataFrame], staff: DataFrame) -> DataFrame:

@@ -131,14 +131,16 @@ def visits(
 def spells(rows: DataFrame) -> DataFrame:
     """One row per `key` from its parts: the least start, the greatest end, where it was discharged to from the last part.
 
-    All else comes from the first part by `order`, then start, then row key. When the last part has no end, neither has the
-    spell: the person is still there.
+    All else comes from the first part by `order`, then start, then those without an end, then row key. When the last part has
+    no end, neither has the spell: the person is still there.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
     position = F.concat_ws(
         "|",
         F.lpad(F.coalesce(F.col("order"), F.lit(0)).cast("string"), 19, "0"),
         F.date_format(start, "yyyy-MM-dd HH:mm:ss"),
+        # Sent unfinished and finished under two identifiers, a part is finished.
+        F.when(F.col("end_date").isNull(), F.lit("0")).otherwise(F.lit("1")),
         F.col("_rule"),
         F.col("_row_key"),
     )
@@ -255,7 +257,7 @@ def visit_detail(
     details: DataFrame, visits: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable
 ) -> DataFrame:
     """The visit_detail table from the stored details; a detail of a visit that does not exist is left out."""
-    existing = inside_visits(details, visits)
+    existing = _ended_with_visit(inside_visits(details, visits), visits)
     linked = with_links(
         existing,
         visit_occurrence_id=(visit_index(visits), "visit_key"),
@@ -266,6 +268,15 @@ def visit_detail(
         "preceding_visit_detail_id": F.col("preceding_id"),
     }
     return _visit_table(linked, care_sites, providers, table, "visit_detail", values)
+
+
+def _ended_with_visit(details: DataFrame, visits: DataFrame) -> DataFrame:
+    """Details without an end of their own end no later than their visit: who has left hospital has left the ward."""
+    ends = visits.select(F.col("key").alias("_visit"), F.col("end_date").alias("_visit_end"))
+    joined = details.join(ends, on=F.col("visit_key") == F.col("_visit"), how="left")
+    last_day = F.greatest(F.col("start_date"), F.least(F.col("end_date"), F.col("_visit_end")))
+    end_date = F.when(F.col("end_rule") == "open", last_day).otherwise(F.col("end_date"))
+    return joined.withColumn("end_date", end_date).drop("_visit", "_visit_end")
 
 
 def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:

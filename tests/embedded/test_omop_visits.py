@@ -57,6 +57,11 @@ def test_a_spell_whose_last_part_has_no_end_is_open(sail: SparkSession) -> None:
     assert collapsed(sail, rows)["s"][2] == date(2024, 1, 5)
 
 
+def test_of_a_part_sent_open_and_finished_the_finished_one_ends_the_spell(sail: SparkSession) -> None:
+    rows = [part("s", row_key, 1, "2024-01-01", end) for row_key, end in (("r1", None), ("r2", "2024-01-03"), ("r3", None))]
+    assert collapsed(sail, rows)["s"][1:3] == (date(2024, 1, 1), date(2024, 1, 3))
+
+
 def test_parts_without_an_order_are_placed_by_start_and_ten_comes_after_nine(sail: SparkSession) -> None:
     rows = [part("a", "r1", None, "2024-01-05", "2024-01-06"), part("a", "r2", None, "2024-01-01", "2024-01-02")]
     rows += [part("b", "r10", 10, "2024-01-01", None), part("b", "r9", 9, "2024-01-01", "2024-01-02")]
