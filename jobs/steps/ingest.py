@@ -42,6 +42,11 @@ def ingest(run: RunContext) -> Ingested:
     limit = f"{run.run_date:%Y%m%d}"
     found = find_deliveries(run.settings.storage.landing, run.contracts)
     new = [one for one in found if one.delivery_id not in taken and one.folder.name <= limit]
+    if not new and not register:
+        raise DeliveryError(
+            f"nothing has been delivered up to {run.run_date}: expected <source>/<provider>/<yyyymmdd>/manifest.json in "
+            f"{run.settings.storage.landing} for {', '.join(run.contracts)}"
+        )
     if not new:
         return Ingested(0, 0)
     layouts = verify(new, run.contracts)
