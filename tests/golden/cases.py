@@ -97,7 +97,7 @@ def golden_mappings() -> dict[str, SourceMapping]:
 def golden_cases() -> tuple[Case, ...]:
     """Every case, in the order of the files."""
     written = [(path, one) for path in _topics() for one in _read(path)["patients"]]
-    return tuple(_case(path, one, number) for number, (path, one) in enumerate(written))
+    return tuple(_named(path, one, number) for number, (path, one) in enumerate(written))
 
 
 @cache
@@ -177,6 +177,14 @@ def _place(written: str, source: str) -> tuple[str, str]:
     return other or source, entity
 
 
+def _named(path: Path, written: Mapping[str, Any], number: int) -> Case:
+    """The case; an error of its form says where it is written."""
+    try:
+        return _case(path, written, number)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path.parent.name}/{path.name}: {written.get('title', 'without a title')}: {error!r}") from error
+
+
 def _case(path: Path, written: Mapping[str, Any], number: int) -> Case:
     source, topic = path.parent.name, path.stem
     rules = written["rule"] if isinstance(written["rule"], list) else [written["rule"]]
@@ -205,6 +213,9 @@ def _delivered(place: tuple[str, str], row: Values, mine: Mapping[str, str]) -> 
     defaults = _defaults(source)
     stated = dict(defaults.rows.get(entity, {})) | dict(row)
     provider, day = stated.pop("_provider", defaults.provider), stated.pop("_delivered", DELIVERED_ON.isoformat())
+    nested = [name for name, value in stated.items() if not isinstance(value, str)]
+    if nested:
+        raise ValueError(f"{source}.{entity}: {', '.join(nested)}: one text is expected; quote what holds a comma or a colon")
     values = {name: _filled(value, mine) for name, value in stated.items()}
     return Delivered(source, entity, provider, date.fromisoformat(day), values)
 
