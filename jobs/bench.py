@@ -43,7 +43,7 @@ def bench(
 ) -> None:
     """Measure each stage on generated extracts: rows a second, seconds and peak memory of this process.
 
-    With --vocabulary only the load of a synthetic Athena download is measured. At full size it takes 15 GB of disk.
+    With --vocabulary only the load of a synthetic Athena download is measured. At full size it takes 8 GB of disk.
     """
     shutil.rmtree(folder, ignore_errors=True)
     settings = demo_settings(folder, overrides)

@@ -79,6 +79,9 @@ UK_VOCABULARIES = (
 
 BLOCK_BYTES = 32 * 1024 * 1024
 
+MOST_TASKS = 8
+"""Tasks that read one file. A writer keeps the rows of its task until they fill a row group, so tasks cost memory."""
+
 _RELEASE_ROW = "None"
 _BLOCK_SCHEMA = "file string, start bigint, stop bigint"
 
@@ -157,7 +160,7 @@ def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:
                 yield from _rows(Path(block["file"]), block["start"], block["stop"], names, list(schema))
 
     texts = ", ".join(f"{name} string" for name in schema)
-    located = session.createDataFrame(blocks, _BLOCK_SCHEMA).repartition(len(blocks))
+    located = session.createDataFrame(blocks, _BLOCK_SCHEMA).repartition(min(len(blocks), MOST_TASKS))
     return located.mapInArrow(parse, texts).select(*[_typed(name, kind).alias(name) for name, kind in schema.items()])
 
 

@@ -8,7 +8,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vocab.athena import TABLES, read_table
+from jobs.settings import Settings
+from pipelines.io.tables import TableStore, Zone
+from vocab.athena import MOST_TASKS, TABLES, read_table
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR, LOCAL_STEMS, load_vocabulary
 from vocab.synthetic import write_download
@@ -53,6 +55,17 @@ def test_many_blocks_give_the_rows_of_one(sail: SparkSession, monkeypatch: pytes
     counted = table.agg(F.count("concept_id_1").alias("rows"), F.sum("concept_id_2").alias("total")).collect()[0]
     lines = (DEMO_DIR / "CONCEPT_RELATIONSHIP.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert (counted.rows, counted.total) == (len(lines), sum(int(line.split("\t")[1]) for line in lines))
+
+
+def test_a_file_of_many_blocks_is_read_by_few_tasks(
+    sail: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vocab.athena.BLOCK_BYTES", 5_000)
+    store = TableStore(sail, settings.storage.restricted, settings.storage.deidentified)
+    store.overwrite(read_table(sail, DEMO_DIR, "CONCEPT"), Zone.VOCABULARY, "concept", TABLES["CONCEPT"])
+    files = list(Path(store.path(Zone.VOCABULARY, "concept")).glob("*.parquet"))
+    assert 1 < len(files) <= MOST_TASKS
+    assert store.read(Zone.VOCABULARY, "concept").count() == lines_of(DEMO_DIR, "CONCEPT")
 
 
 def test_a_vocabulary_is_loaded_with_the_concepts_of_this_project(sail: SparkSession) -> None:
