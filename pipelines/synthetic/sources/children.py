@@ -3,8 +3,14 @@
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.synthetic.population import Story, Truth, World
+
+OUTPATIENT_VISIT, HOME_VISIT, REMOTE_VISIT = 9202, 581476, 2_000_000_157
+
+FACE_TO_FACE, AT_HOME = "01", "A01"
+"""CONSULTATION MECHANISM and ACTIVITY LOCATION TYPE CODE that decide what kind of visit a contact is."""
 
 
 def children_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,13 +84,22 @@ def truths(
     person: np.ndarray,
     value: np.ndarray | str,
     when: np.ndarray,
-    concept_id: int | None = None,
+    concept_id: np.ndarray | int | None = None,
 ) -> list[Truth]:
-    """A truth for each row of story people among rows given by person, source value and day."""
+    """A truth for each row of story people among rows given by person, source value and day, and by concept where known."""
     values = np.full(len(person), value) if isinstance(value, str) else value
+    concepts = concept_id if isinstance(concept_id, np.ndarray) else np.full(len(person), concept_id, dtype=object)
     found = []
     for row in np.flatnonzero(is_told(world, person)):
         story = Story(world.population.story[person[row]]).name.lower()
         day: date = when[row].astype("datetime64[D]").item()
-        found.append(Truth(story, int(person[row]), source, table, str(values[row]), day, concept_id))
+        concept = None if concepts[row] is None else int(concepts[row])
+        found.append(Truth(story, int(person[row]), source, table, str(values[row]), day, concept))
     return found
+
+
+def contact_visits(mechanism: pa.ChunkedArray, location: pa.ChunkedArray) -> np.ndarray:
+    """The visit concept of each contact: remote unless it is face to face (01), else at home (A01), else as an outpatient."""
+    is_remote = mechanism.to_numpy() != FACE_TO_FACE
+    at_home = location.to_numpy() == AT_HOME
+    return np.where(is_remote, REMOTE_VISIT, np.where(at_home, HOME_VISIT, OUTPATIENT_VISIT))

@@ -1,10 +1,11 @@
 """The community extract: the Community Services Data Set v1.6 of one provider, repeated month by month."""
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.synthetic.population import SourceData, Truth, World
 from pipelines.synthetic.sources import community_care as care
-from pipelines.synthetic.sources.children import truths
+from pipelines.synthetic.sources.children import contact_visits, truths
 from pipelines.synthetic.sources.community_activity import (
     PROCEDURES,
     SYSTOLIC,
@@ -13,8 +14,6 @@ from pipelines.synthetic.sources.community_activity import (
     immunisation_tables,
 )
 from pipelines.synthetic.sources.community_submission import Care, patient_tables, referral_tables, staff_table
-
-OUTPATIENT_VISIT = 9202
 
 
 def build(world: World) -> SourceData:
@@ -29,10 +28,10 @@ def build(world: World) -> SourceData:
         **diagnosis_tables(world, drawn),
         "staff": staff_table(),
     }
-    return SourceData(tables, _truth(world, drawn))
+    return SourceData(tables, _truth(world, drawn, tables["care_contact"]))
 
 
-def _truth(world: World, drawn: Care) -> list[Truth]:
+def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
     """Contacts with what was done and measured, the reason for the referral, immunisations."""
     referrals, contacts, given = drawn.referrals, drawn.contacts, drawn.immunisations
     person = referrals.person[contacts.referral]
@@ -41,9 +40,10 @@ def _truth(world: World, drawn: Care) -> list[Truth]:
     snomed = world.catalogue.conditions["snomed"].to_numpy(dtype="U18")[referrals.condition[diagnosed]]
     coded = np.flatnonzero(given.by_code)
     vaccine = world.catalogue.immunisations["snomed"].to_numpy(dtype="U18")[given.vaccine[coded]]
+    visits = contact_visits(contact["cons_mechanism"], contact["activity_location_type"])
     source = "community"
     return [
-        *truths(world, source, "visit_occurrence", person, "CYP201CareContact", contacts.at, OUTPATIENT_VISIT),
+        *truths(world, source, "visit_occurrence", person, "CYP201CareContact", contacts.at, visits),
         *truths(world, source, "procedure_occurrence", person, PROCEDURES[0], contacts.at),
         *truths(world, source, "measurement", person[nursed], SYSTOLIC, contacts.at[nursed]),
         *truths(world, source, "condition_occurrence", referrals.person[diagnosed], snomed, referrals.received[diagnosed]),

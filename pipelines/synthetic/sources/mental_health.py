@@ -1,10 +1,11 @@
 """The mental health extract: the Mental Health Services Data Set v6 of one provider, repeated month by month."""
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.synthetic.population import SourceData, Truth, World
 from pipelines.synthetic.sources import mental_health_care as care
-from pipelines.synthetic.sources.children import truths
+from pipelines.synthetic.sources.children import contact_visits, truths
 from pipelines.synthetic.sources.mental_health_activity import PHQ9, THERAPIES, contact_tables, stay_tables
 from pipelines.synthetic.sources.mental_health_coded import coded_tables, reference_tables
 from pipelines.synthetic.sources.mental_health_patients import (
@@ -18,7 +19,7 @@ from pipelines.synthetic.sources.mental_health_patients import (
 from pipelines.synthetic.sources.mental_health_submission import Care
 from pipelines.synthetic.sources.submitted_codes import undivided_padded
 
-INPATIENT_VISIT, OUTPATIENT_VISIT = 9201, 9202
+INPATIENT_VISIT = 9201
 PHQ9_CONCEPT = 3042932
 
 
@@ -38,21 +39,22 @@ def build(world: World) -> SourceData:
         **coded_tables(world, drawn),
         **reference_tables(),
     }
-    return SourceData(tables, _truth(world, drawn))
+    return SourceData(tables, _truth(world, drawn, tables["care_contact"]))
 
 
-def _truth(world: World, drawn: Care) -> list[Truth]:
+def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
     """Spell, legal status, contacts, therapy, score and diagnosis."""
     referrals, contacts, stays = drawn.referrals, drawn.contacts, drawn.stays
     in_stay, in_contact = referrals.person[stays.referral], referrals.person[contacts.referral]
     scored = np.flatnonzero(contacts.position % 3 == 0)
     icd10 = undivided_padded(world.catalogue.conditions["icd10"].to_numpy(dtype="U5"))[referrals.condition]
     diagnosed = referrals.received + np.timedelta64(5 * 86400, "s")
+    visits = contact_visits(contact["cons_mechanism_mh"], contact["act_loc_type_code"])
     source = "mental_health"
     return [
         *truths(world, source, "visit_occurrence", in_stay, "MHS501HospProvSpell", stays.start, INPATIENT_VISIT),
         *truths(world, source, "observation", in_stay, stays.legal_status, stays.start),
-        *truths(world, source, "visit_occurrence", in_contact, "MHS201CareContact", contacts.at, OUTPATIENT_VISIT),
+        *truths(world, source, "visit_occurrence", in_contact, "MHS201CareContact", contacts.at, visits),
         *truths(world, source, "procedure_occurrence", in_contact, THERAPIES[0], contacts.at),
         *truths(world, source, "observation", in_contact[scored], PHQ9, contacts.at[scored], PHQ9_CONCEPT),
         *truths(world, source, "condition_occurrence", referrals.person, icd10, diagnosed),
