@@ -130,7 +130,9 @@ def _check_file(path: Path, announced: ManifestFile | None, where: str) -> None:
     if announced is None or not path.is_file():
         raise OptOutMissingError(f"{where}: {path.name} is missing from the folder or its manifest; deliver the list again")
     if path.stat().st_size == 0:
-        raise OptOutEmptyError(f"{where}/{path.name}: the file is empty; an empty list would let everyone or no one through")
+        raise OptOutEmptyError(
+            f"{where}/{path.name}: the file is empty, which would let everyone or no one through; deliver the list again"
+        )
     if sha256_of(path) != announced.sha256:
         raise OptOutInvalidError(f"{where}/{path.name}: checksum differs from the manifest; deliver the list again")
 
@@ -172,7 +174,7 @@ def _table(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
         raise OptOutInvalidError(f"{path.name}: columns are missing: {', '.join(missing)}")
     rows = [{name: (row.get(headers[normalise_header(name)]) or "").strip() for name in needed} for row in reader]
     if not rows:
-        raise OptOutEmptyError(f"{path.name}: no entry in it; an empty list would let everyone through")
+        raise OptOutEmptyError(f"{path.name}: no entry in it, which would let everyone through; deliver the list again")
     return rows
 
 

@@ -1,0 +1,97 @@
+"""What may be nowhere: the identifiers of everybody who was delivered, and the key."""
+
+import base64
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from jobs.settings import PACKAGED_MAPPINGS_DIR, SOURCES
+from jobs.steps.prepare import PURPOSES
+from pipelines.contracts.source import Identifier, load_contracts
+from pipelines.io.keys import DEMO_KEY, derive, hmac_pads
+from tests.e2e.scanner import PREFIX, Needles
+from tests.e2e.world import DemoWorld
+
+CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR, SOURCES)
+
+PEOPLE_COLUMNS = (
+    "nhs_number",
+    "given_name",
+    "surname",
+    "address",
+    "postcode",
+    "phone",
+    "gp_guid",
+    "gp_guid2",
+    "acute_mrn",
+    "mh_id",
+    "community_id",
+    "ambulance_id",
+    "council_id",
+)
+"""What people.csv says to find a person by. A birth date alone is a date like many others and is not looked for."""
+
+NOT_LOOKED_FOR = (None, Identifier.BIRTH_DATE)
+
+SHORTEST = 4
+PART_OF_A_FILE_NAME = re.compile("[0-9a-fA-F]{4}")
+"""What could be a piece of the random names of Parquet files."""
+
+
+def delivered_identifiers(world: DemoWorld) -> Needles:
+    """Every identifier of every generated person and of every delivered record, read from bronze, by column.
+
+    The names of hospitals are public, also where a crew writes one into a free text.
+    """
+    values: dict[str, set[str]] = defaultdict(set)
+    for person in world.truth("people"):
+        for column in PEOPLE_COLUMNS:
+            values[f"people.{column}"].add(person[column])
+        values["people.postcode"].add(person["postcode"].replace(" ", ""))
+    delivered = {table for _, table in world.tables("bronze")}
+    for source, contract in CONTRACTS.items():
+        for name, entity in contract.entities.items():
+            identifying = [
+                column for column, spec in entity.columns.items() if spec.identifier not in (None, Identifier.BIRTH_DATE)
+            ]
+            if identifying and f"{source}_{name}" in delivered:
+                rows = world.rows("bronze", f"{source}_{name}", identifying)
+                for column in identifying:
+                    values[f"{source}.{name}.{column}"] |= set(rows[column].dropna().str.strip())
+    organisations = " ".join(world.rows("bronze", "acute_organisation", ["org_name"])["org_name"])
+    return needles_of({kind: {value for value in found if value not in organisations} for kind, found in values.items()})
+
+
+def needles_of(values: dict[str, set[str]]) -> Needles:
+    """Long values without blanks are looked for anywhere; short ones, names and addresses as whole words.
+
+    Placeholders such as 0000000000 are nobody's, and are in the names of the files of a transaction log.
+    """
+    anywhere: dict[str, set[str]] = defaultdict(set)
+    words: dict[str, set[str]] = defaultdict(set)
+    for kind, found in values.items():
+        for value in found:
+            if len(set(value)) == 1:
+                continue
+            if len(value) >= PREFIX and re.fullmatch("[0-9A-Za-z{}-]*[0-9][0-9A-Za-z{}-]*", value):
+                anywhere[kind].add(value)
+            elif len(value) >= SHORTEST and not PART_OF_A_FILE_NAME.fullmatch(value):
+                words[kind].add(value)
+    return Needles({k: frozenset(v) for k, v in anywhere.items()}, {k: frozenset(v) for k, v in words.items()})
+
+
+def secrets() -> Iterator[tuple[str, bytes]]:
+    """The key, what is derived from it and the pads, as bytes and in the ways in which bytes are written."""
+    keys = {"key": DEMO_KEY} | {purpose: derive(DEMO_KEY, purpose) for purpose in PURPOSES}
+    for name, key in keys.items():
+        for part, secret in zip(("", " inner pad", " outer pad"), (key.material, *hmac_pads(key)), strict=True):
+            secret = secret[: len(key.material)]
+            yield name + part, secret
+            yield f"{name}{part} in hexadecimal", secret.hex().encode()
+            yield f"{name}{part} in base64", base64.b64encode(secret).rstrip(b"=")[:-1]
+
+
+def secrets_in(content: bytes) -> set[str]:
+    """The forms of the key that occur."""
+    lowered = content.lower()
+    return {name for name, secret in secrets() if secret in content or (name.endswith("hexadecimal") and secret in lowered)}

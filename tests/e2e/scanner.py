@@ -1,0 +1,167 @@
+"""Looks for known values in every byte of a folder: names of files, their bytes, and what compression hides.
+
+Of a Parquet file the footer is read as it is and as what it says, the pages as the values of all columns of every type:
+compressed bytes hold pieces of text side by side that nobody wrote. A finding says where a value was found, never which.
+"""
+
+import gzip
+import re
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+PREFIX = 8
+"""Values of at least so many bytes are looked for at every position; shorter ones as whole words only."""
+
+TEXT_SUFFIXES = {".json", "", ".csv", ".md", ".log", ".txt", ".yaml"}
+_WORD = re.compile(r"\w+")
+_GAP = re.compile(rb"(?<=[0-9])[ -](?=[0-9])")
+
+
+@dataclass(frozen=True)
+class Haystack:
+    """Some bytes and where they come from. `is_text` is false for bytes in which short words would occur by chance."""
+
+    where: str
+    content: bytes
+    is_text: bool
+
+
+@dataclass(frozen=True)
+class Needles:
+    """Values to look for, by what they are: `anywhere` also inside longer texts, `words` between other characters only."""
+
+    anywhere: Mapping[str, frozenset[str]]
+    words: Mapping[str, frozenset[str]]
+
+    @cached_property
+    def prefixes(self) -> np.ndarray:
+        """The first bytes of each long value as one number, sorted."""
+        heads = {needle[:PREFIX] for needle in self._long}
+        return np.sort(np.frombuffer(b"".join(heads), dtype="<u8"))
+
+    @cached_property
+    def _long(self) -> dict[bytes, set[str]]:
+        found: dict[bytes, set[str]] = {}
+        for kind, values in self.anywhere.items():
+            for value in values:
+                found.setdefault(value.lower().encode(), set()).add(kind)
+        return found
+
+    @cached_property
+    def _by_head(self) -> dict[bytes, list[bytes]]:
+        heads: dict[bytes, list[bytes]] = {}
+        for needle in self._long:
+            heads.setdefault(needle[:PREFIX], []).append(needle)
+        return heads
+
+    @cached_property
+    def _short(self) -> dict[str, list[tuple[str, str]]]:
+        """Words and phrases by the longest word in them."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for kind, values in self.words.items():
+            for value in values:
+                words = _WORD.findall(value.lower())
+                found.setdefault(max(words, key=len), []).append((value.lower(), kind))
+        return found
+
+    def __post_init__(self) -> None:
+        short = [kind for kind, values in self.anywhere.items() if any(len(value.encode()) < PREFIX for value in values)]
+        if short:
+            raise ValueError(f"too short to be looked for anywhere: {short}")
+
+    def kinds_in(self, haystack: Haystack) -> set[str]:
+        """The kinds of value that occur, without regard to case."""
+        content = haystack.content.lower()
+        found = self._anywhere(content)
+        if haystack.is_text:
+            found |= self._anywhere(_GAP.sub(b"", content)) | self._words(content.decode("utf-8", "replace"))
+        return found
+
+    def _anywhere(self, content: bytes) -> set[str]:
+        if len(content) < PREFIX or not self._long:
+            return set()
+        padded = np.frombuffer(content, dtype=np.uint8).astype("<u8")
+        count = len(content) - PREFIX + 1
+        windows = np.zeros(count, dtype="<u8")
+        for place in range(PREFIX):
+            windows |= padded[place : place + count] << np.uint64(8 * place)
+        nearest = np.minimum(np.searchsorted(self.prefixes, windows), len(self.prefixes) - 1)
+        places = np.flatnonzero(self.prefixes[nearest] == windows)
+        there = {
+            needle
+            for place in places.tolist()
+            for needle in self._by_head[content[place : place + PREFIX]]
+            if content.startswith(needle, place)
+        }
+        return set().union(*[self._long[needle] for needle in there])
+
+    def _words(self, text: str) -> set[str]:
+        there = set(_WORD.findall(text)) & self._short.keys()
+        return {
+            kind for word in there for value, kind in self._short[word] if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)
+        }
+
+
+def findings(needles: Needles, folder: Path, skip: Iterable[Path] = ()) -> list[str]:
+    """What was found below a folder, as kind and place."""
+    left_out = set(skip)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in left_out]
+    return sorted(
+        f"{kind} in {path.relative_to(folder)}{haystack.where}"
+        for path in files
+        for haystack in haystacks(path, folder)
+        for kind in needles.kinds_in(haystack)
+    )
+
+
+def haystacks(path: Path, folder: Path) -> Iterator[Haystack]:
+    """Everything there is to look through in a file."""
+    yield Haystack(" (its name)", str(path.relative_to(folder)).encode(), True)
+    raw = path.read_bytes()
+    if raw.startswith(b"PAR1"):
+        yield from parquet_haystacks(path, raw)
+        return
+    yield Haystack("", raw, path.suffix in TEXT_SUFFIXES)
+    if raw.startswith(b"\x1f\x8b"):
+        yield Haystack(" (unpacked)", gzip.decompress(raw), True)
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                yield Haystack(f" ({name})", archive.read(name), True)
+
+
+def parquet_haystacks(path: Path, raw: bytes) -> Iterator[Haystack]:
+    """The values of each column, and what the footer says about them."""
+    length = int.from_bytes(raw[-8:-4], "little")
+    yield Haystack(" (footer as it is)", raw[-8 - length :], False)
+    file = pq.ParquetFile(path)
+    statistics = [
+        f"{column.statistics.min}\n{column.statistics.max}"
+        for group in range(file.metadata.num_row_groups)
+        for column in (file.metadata.row_group(group).column(place) for place in range(file.metadata.num_columns))
+        if column.statistics is not None and column.statistics.has_min_max
+    ]
+    stated = [f"{key!r} {value!r}" for key, value in (file.metadata.metadata or {}).items()]
+    yield Haystack(" (footer)", "\n".join([*statistics, *stated, str(file.schema)]).encode(), True)
+    table = file.read()
+    for name in table.column_names:
+        yield Haystack(f" (column {name})", column_bytes(table[name]), True)
+
+
+def column_bytes(column: pa.ChunkedArray) -> bytes:
+    """Every different value of a column, one a line."""
+    kind = column.type
+    if pa.types.is_nested(kind):
+        return str(column.to_pylist()).encode()
+    values = pc.unique(column)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return b"\n".join(value.as_py() or b"" for value in values)
+    return "\n".join(text or "" for text in pc.cast(values, pa.string()).to_pylist()).encode()

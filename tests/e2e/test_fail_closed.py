@@ -1,0 +1,178 @@
+"""Whatever is not as it has to be stops the real command: its own exit code, the next step, nothing changed."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import (
+    DeliveryError,
+    KeyChangedError,
+    KeyMissingError,
+    OptOutEmptyError,
+    OptOutMissingError,
+    OptOutStaleError,
+)
+from tests.conftest import PROJECT
+from tests.e2e.identifiers import secrets_in
+from tests.e2e.scanner import Haystack, Needles
+from tests.e2e.test_rerun import state_of
+from tests.e2e.world import LAST_NIGHT, DemoWorld
+from vocab.errors import VocabularyError
+
+NEXT = LAST_NIGHT + timedelta(days=1)
+OLDEST_ALLOWED = LAST_NIGHT + timedelta(days=21)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the lakehouse before the run, what the run is told, and how it must end."""
+
+    damage: Callable[[Path], None]
+    exit_code: int
+    says: str
+    day: date = NEXT
+    overrides: tuple[str, ...] = ()
+
+
+def rewrite(path: Path, content: str) -> None:
+    """Put a new file in the place of one that may be a link to the shared world."""
+    path.unlink()
+    path.write_text(content)
+
+
+def announce(folder: Path, name: str, **facts: str | int) -> None:
+    """Change what a manifest says of a file."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for file in manifest["files"]:
+        if file["name"] == name:
+            file.update(facts)
+    rewrite(folder / "manifest.json", json.dumps(manifest))
+
+
+def deliver_again(folder: Path) -> Path:
+    """The newest delivery of a provider once more, a day later."""
+    delivery = folder / "landing/gp/Y99001" / f"{LAST_NIGHT:%Y%m%d}"
+    later = delivery.with_name(f"{NEXT:%Y%m%d}")
+    shutil.copytree(delivery, later)
+    return later
+
+
+def with_wrong_checksum(folder: Path) -> None:
+    delivery = deliver_again(folder)
+    file = next(path for path in sorted(delivery.iterdir()) if path.name != "manifest.json")
+    announce(delivery, file.name, sha256="0" * 64)
+
+
+def without_national_list(folder: Path) -> None:
+    shutil.rmtree(folder / "landing/optouts/national")
+
+
+def with_empty_national_list(folder: Path) -> None:
+    newest = folder / "landing/optouts/national" / f"{LAST_NIGHT:%Y%m%d}"
+    rewrite(newest / "response.dat", "")
+    announce(newest, "response.dat", rows=0, sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+
+def with_older_list(folder: Path) -> None:
+    shutil.rmtree(folder / "landing/optouts/national" / f"{LAST_NIGHT:%Y%m%d}")
+
+
+def without_key(folder: Path) -> None:
+    (folder / "restricted/demo.key").unlink()
+
+
+def with_another_key(folder: Path) -> None:
+    rewrite(folder / "restricted/demo.key", secrets.token_hex(32))
+    (folder / "restricted/demo.key").chmod(0o600)
+
+
+def without_vocabulary(folder: Path) -> None:
+    (folder / "deidentified/vocabulary/loaded.json").unlink()
+
+
+def nothing(folder: Path) -> None:
+    """Time alone does it."""
+
+
+FAULTS = {
+    "wrong checksum": Fault(with_wrong_checksum, DeliveryError.exit_code, "checksum differs.*[Aa]sk the provider to send"),
+    "missing opt-out list": Fault(without_national_list, OptOutMissingError.exit_code, "missing.*put the list there"),
+    "empty opt-out list": Fault(with_empty_national_list, OptOutEmptyError.exit_code, "is empty.*deliver the list again"),
+    "opt-out list of 22 days": Fault(
+        nothing, OptOutStaleError.exit_code, "22 days old.*fetch a new", OLDEST_ALLOWED + timedelta(days=1)
+    ),
+    "opt-out list older than the last": Fault(with_older_list, OptOutStaleError.exit_code, "older than.*fetch the newest"),
+    "no key": Fault(without_key, KeyMissingError.exit_code, "no pseudonymisation key.*nhs-omop key new"),
+    "another key": Fault(with_another_key, KeyChangedError.exit_code, "[Pp]ut the former key back"),
+    "no vocabulary": Fault(without_vocabulary, VocabularyError.exit_code, "nhs-omop vocab load"),
+}
+
+
+@pytest.fixture
+def linked_copy(world: DemoWorld, tmp_path: Path) -> DemoWorld:
+    """A copy that shares its files with the world; what a fault changes is written anew."""
+    shutil.copytree(world.folder, tmp_path / "demo", copy_function=os.link)
+    return replace(world, folder=tmp_path / "demo")
+
+
+def command(world: DemoWorld, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command as users start it."""
+    places = {f"storage.{name}": world.folder / name for name in ("landing", "restricted", "deidentified")}
+    settings = places | {"key.path": world.folder / "restricted/demo.key"}
+    options = [text for name, value in settings.items() for text in ("--set", f"{name}={value}")]
+    started = [sys.executable, "-m", f"jobs.{module}", *arguments, "--env", "demo", *options]
+    return subprocess.run(started, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
+
+
+def run_on(world: DemoWorld, day: date) -> subprocess.CompletedProcess[str]:
+    return command(world, "run", "--date", day.isoformat())
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_stops_the_run_and_changes_nothing(name: str, linked_copy: DemoWorld, needles: Needles) -> None:
+    fault = FAULTS[name]
+    fault.damage(linked_copy.folder)
+    before = state_of(linked_copy)
+    ended = run_on(linked_copy, fault.day)
+    assert ended.returncode == fault.exit_code, ended.stderr
+    assert re.search(fault.says, ended.stderr, re.DOTALL), ended.stderr
+    assert "Traceback" not in ended.stderr
+    said = (ended.stdout + ended.stderr).encode()
+    assert not needles.kinds_in(Haystack("", said, True))
+    assert not secrets_in(said)
+    assert state_of(linked_copy) == before
+
+
+def test_every_fault_has_an_exit_code_of_its_own() -> None:
+    stale = [fault.exit_code for fault in FAULTS.values() if fault.exit_code == OptOutStaleError.exit_code]
+    codes = [fault.exit_code for fault in FAULTS.values()]
+    assert len(stale) == 2
+    assert len(set(codes)) == len(codes) - 1
+    assert 0 not in codes
+    assert 70 not in codes
+
+
+@pytest.mark.parametrize("name", ["wrong checksum", "no key", "no vocabulary"])
+def test_the_last_release_can_still_be_queried(name: str, world: DemoWorld, linked_copy: DemoWorld) -> None:
+    FAULTS[name].damage(linked_copy.folder)
+    assert run_on(linked_copy, NEXT).returncode == FAULTS[name].exit_code
+    asked = command(linked_copy, "query", "SELECT count(*) AS people FROM person", "--format", "csv")
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.split() == ["people", str(len(world.rows("omop", "person")))]
+
+
+def test_a_list_of_21_days_is_taken(linked_copy: DemoWorld) -> None:
+    """The boundary, and proof that these runs stop for the fault alone."""
+    ended = run_on(linked_copy, OLDEST_ALLOWED)
+    assert ended.returncode == 0, ended.stderr
+    assert "nothing has changed" in ended.stderr

@@ -1,0 +1,136 @@
+"""Running again: nothing new changes nothing, a full run comes to the same, a new opt-out list makes a new release."""
+
+import hashlib
+import json
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from jobs.publish import publish_release
+from jobs.steps.nightly import nightly
+from jobs.steps.published import chosen_release, pinned_tables, release_folder
+from tests.e2e.world import FIRST_NIGHT, LAST_NIGHT, DemoWorld
+
+
+@pytest.fixture
+def copy(world: DemoWorld, tmp_path: Path) -> DemoWorld:
+    """The world after its last night, to be changed."""
+    return world.copied_to(tmp_path / "demo")
+
+
+def state_of(world: DemoWorld) -> dict[str, str]:
+    """Every file of both roots with the digest of its content."""
+    files = [path for root in ("restricted", "deidentified") for path in (world.folder / root).rglob("*") if path.is_file()]
+    return {str(path.relative_to(world.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def content_of(world: DemoWorld, *zones: str) -> dict[str, Counter[tuple[object, ...]]]:
+    """The rows of every table of some zones as multisets."""
+    return {f"{zone}.{table}": multiset(world.rows(zone, table)) for zone, table in world.tables(*zones)}
+
+
+def multiset(rows: pd.DataFrame) -> Counter[tuple[object, ...]]:
+    ordered = rows[sorted(rows.columns)].astype(object)
+    return Counter(ordered.where(ordered.notna(), None).itertuples(index=False, name=None))
+
+
+def test_running_again_writes_nothing_at_all(copy: DemoWorld) -> None:
+    before = state_of(copy)
+    outcome = nightly(copy.settings, LAST_NIGHT)
+    assert outcome.figures is None
+    assert outcome.release_id == copy.outcomes[-1].release_id
+    assert state_of(copy) == before
+
+
+def test_running_again_days_later_makes_no_release(copy: DemoWorld) -> None:
+    """The run date alone is no reason for a release."""
+    before = state_of(copy)
+    outcome = nightly(copy.settings, LAST_NIGHT + timedelta(days=3))
+    assert outcome.release_id == copy.outcomes[-1].release_id
+    assert state_of(copy) == before
+
+
+def test_a_full_run_comes_to_the_same_rows(copy: DemoWorld) -> None:
+    loaded = ("bronze", "silver", "linkage", "stem", "omop")
+    versions = copy.versions()
+    before = content_of(copy, *loaded)
+    pointer = (copy.folder / "deidentified/releases/current").read_bytes()
+    outcome = nightly(copy.settings, LAST_NIGHT, full=True)
+    assert outcome.figures is not None
+    assert outcome.release_id == copy.outcomes[-1].release_id
+    assert (copy.folder / "deidentified/releases/current").read_bytes() == pointer
+    after = copy.versions()
+    unchanged = {name for name in versions if after[name] == versions[name]}
+    kept = {name for name in versions if name.startswith("restricted/bronze/") or name.endswith("/register")}
+    assert kept <= unchanged
+    assert {name for name in versions if name.startswith(("deidentified/silver/", "deidentified/omop/"))}.isdisjoint(unchanged)
+    full = content_of(copy, *loaded)
+    assert full.keys() == before.keys()
+    assert [name for name, rows in before.items() if rows != full[name]] == []
+    for table in ("rows", "gates"):
+        ledger = copy.rows("ledger", table)
+        last, rerun = sorted(ledger["run_id"].unique())[-2:]
+        of_run = {run: multiset(ledger[ledger["run_id"] == run].drop(columns="run_id")) for run in (last, rerun)}
+        assert of_run[last] == of_run[rerun], table
+
+
+def test_a_new_opt_out_list_makes_a_new_release(copy: DemoWorld) -> None:
+    person, number = next(
+        (row["person_id"], row["linked_number"])
+        for row in copy.rows("linkage", "link").to_dict("records")
+        if row["person_id"] in set(copy.rows("omop", "person")["person_id"])
+    )
+    deliver_local_list(copy, number, f"{LAST_NIGHT + timedelta(days=1):%Y%m%d}")
+    bronze = {name: version for name, version in copy.versions().items() if "/bronze/" in name or name.endswith("/register")}
+    former = copy.outcomes[-1].release_id
+    outcome = nightly(copy.settings, LAST_NIGHT + timedelta(days=1))
+    assert outcome.release_id != former
+    assert release_folder(copy.settings).current() == outcome.release_id
+    assert {name: copy.versions()[name] for name in bronze} == bronze
+    assert person not in set(copy.rows("omop", "person")["person_id"])
+    assert published_people(copy, former) - published_people(copy, outcome.release_id) == {person}
+    assert published_people(copy, outcome.release_id) <= published_people(copy, former)
+
+
+def deliver_local_list(world: DemoWorld, number: str, day: str) -> None:
+    """The local list of the last night with one number more."""
+    folder = world.folder / "landing/optouts/local"
+    last = max(path for path in folder.iterdir())
+    content = (last / "local.csv").read_text() + f"{number},2026-01-06\n"
+    (folder / day).mkdir()
+    (folder / day / "local.csv").write_text(content)
+    manifest = json.loads((last / "manifest.json").read_text())
+    (file,) = manifest["files"]
+    file |= {"rows": file["rows"] + 1, "sha256": hashlib.sha256(content.encode()).hexdigest()}
+    (folder / day / "manifest.json").write_text(json.dumps(manifest | {"as_at": f"{day[:4]}-{day[4:6]}-{day[6:]}"}))
+
+
+def published_people(world: DemoWorld, release_id: str) -> set[int]:
+    """The people of a release, at its pinned version."""
+    pinned = pinned_tables(world.settings, chosen_release(world.settings, release_id))["person"]
+    return set(world.rows("omop", "person", ["person_id"], version=pinned.version)["person_id"])
+
+
+def test_deliveries_after_the_run_date_wait(world: DemoWorld) -> None:
+    days = Counter(manifest.parent.name for manifest in (world.folder / "landing").glob("[!o]*/*/*/manifest.json"))
+    first, second = f"{FIRST_NIGHT:%Y%m%d}", f"{LAST_NIGHT:%Y%m%d}"
+    assert set(days) == {first, second}
+    taken = [outcome.figures["new_deliveries"] for outcome in world.outcomes if outcome.figures]
+    assert taken == [days[first], days[second]]
+    assert set(world.rows("linkage", "register", ["folder"], version=0)["folder"]) == {first}
+    assert set(world.rows("linkage", "register", ["folder"])["folder"]) == {first, second}
+
+
+def test_opt_out_lists_after_the_run_date_wait(world: DemoWorld) -> None:
+    for night, outcome in zip((FIRST_NIGHT, LAST_NIGHT), world.outcomes, strict=True):
+        assert set(chosen_release(world.settings, outcome.release_id).opt_outs.values()) == {night}
+
+
+def test_every_release_stays_readable(world: DemoWorld, tmp_path: Path) -> None:
+    rows = [publish_release(world.settings, tmp_path / "cdm.duckdb", outcome.release_id) for outcome in world.outcomes]
+    assert world.outcomes[0].release_id != world.outcomes[1].release_id
+    assert all(release["person"] > 100 and release["measurement"] > 1000 for release in rows)
+    assert rows[0] != rows[1]
