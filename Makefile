@@ -27,11 +27,16 @@ demo: venv ## Six generated sources, two nights, 1,000 people, to demo/cdm.duckd
 	@$(BIN)/nhs-omop demo
 
 .PHONY: test
-test: test-embedded test-spark ## All tests (Spark tests need Java 17 or later)
+test: venv ## All tests (Spark tests need Java 17 or later)
+	@$(PYTEST)
 
 .PHONY: test-embedded
-test-embedded: venv ## The quick loop: everything that needs no Spark
-	@$(PYTEST) -m "not spark"
+test-embedded: venv ## The quick loop: everything but whole runs and Spark
+	@$(PYTEST) -m "not spark and not e2e"
+
+.PHONY: test-e2e
+test-e2e: venv ## Whole runs on generated extracts, embedded engine
+	@$(PYTEST) -m e2e
 
 .PHONY: test-spark
 test-spark: venv ## Tests on local Spark with Delta, engine parity among them

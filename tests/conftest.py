@@ -40,12 +40,15 @@ class Engines:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers that folders give."""
     config.addinivalue_line("markers", "embedded: needs the embedded engine")
+    config.addinivalue_line("markers", "e2e: whole runs on generated extracts, minutes in all")
     config.addinivalue_line("markers", "spark: needs Java and Apache Spark with Delta")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the sessions they use and put those on Spark last."""
     for item in items:
+        if item.path.is_relative_to(PROJECT / "tests" / "e2e"):
+            item.add_marker(pytest.mark.e2e)
         fixtures = getattr(item, "fixturenames", ())
         if "spark" in fixtures or item.path.is_relative_to(PROJECT / "tests" / "spark"):
             item.add_marker(pytest.mark.spark)
