@@ -31,6 +31,8 @@ SEED = 5
 RUN_DEPENDENT = {"ledger": ["run_id"]}
 """Columns that name the run and not the data."""
 
+pytestmark = pytest.mark.timeout(1800)
+
 
 @dataclass(frozen=True)
 class Lakes:
