@@ -26,10 +26,12 @@ from pipelines.secrets import SecretReference
 SESSION_OPTIONS = {
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
 }
-"""What every session has, whoever opened it. The transforms rely on the first two; without the third PySpark looks up the
-calling line for every column expression, which takes a fifth of a small run."""
+"""What every session has, whoever opened it: the transforms rely on it."""
+
+_NO_CALL_SITES = {"spark.python.sql.dataFrameDebugging.enabled": "false"}
+"""PySpark else looks up the calling line for every column expression, which takes a fifth of a small run. Spark takes this
+only when it starts, so a session that was there before keeps what it has."""
 
 _CONNECT_MODE = "SPARK_CONNECT_MODE_ENABLED"
 _OUT_OF_MEMORY = "Failed to allocate additional"
@@ -91,6 +93,8 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
         server.start(background=True)
         stack.callback(server.stop)
         session = stack.enter_context(_connected(f"sc://127.0.0.1:{server.listening_address[1]}"))
+        for name, value in _NO_CALL_SITES.items():
+            session.conf.set(name, value)
         try:
             yield session
         except PySparkException as error:
@@ -129,7 +133,7 @@ def _spark(engine: EngineSettings) -> Iterator[SparkSession]:
         with _session_options(session):
             yield session
     elif engine.master is None:
-        with _stopped_at_end(_start(_builder(SESSION_OPTIONS | _QUIET | _DELTA | engine.spark_options))) as session:
+        with _stopped_at_end(_start(_builder(_STARTED | engine.spark_options))) as session:
             yield session
     else:
         with _local_spark(engine, engine.master) as session:
@@ -155,7 +159,7 @@ def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with _scratch_folder(engine) as scratch:
-        options = SESSION_OPTIONS | _QUIET | _DELTA | _local_options(engine, scratch)
+        options = _STARTED | _local_options(engine, scratch)
         if not submitted:
             options |= _delta_jars(engine.jars_dir)
         builder = _builder(options | engine.spark_options).master(master)
@@ -170,6 +174,9 @@ _DELTA = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
 }
+
+_STARTED = SESSION_OPTIONS | _NO_CALL_SITES | _QUIET | _DELTA
+"""What a Spark that this module starts has."""
 
 
 def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
