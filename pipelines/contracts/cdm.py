@@ -32,6 +32,20 @@ PROVENANCE_COLUMNS: Final[dict[str, str]] = {
 }
 """Hidden columns of event tables: the source, the mapping rule, the silver row and the map that gave the concept."""
 
+CODE_BUCKET: Final = "_code_bucket"
+"""Hidden column of the stem and of the tables that it is routed to, by which they are partitioned."""
+
+ROUTED_TABLES: Final[tuple[str, ...]] = (
+    "condition_occurrence",
+    "device_exposure",
+    "drug_exposure",
+    "measurement",
+    "observation",
+    "procedure_occurrence",
+    "specimen",
+)
+"""Tables whose events come by way of the stem, by the domain of their concept."""
+
 EVENT_TABLES: Final[tuple[str, ...]] = (
     "condition_occurrence",
     "death",
@@ -153,4 +167,5 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
 
 def delta_schema(table: CdmTable) -> dict[str, str]:
     """Name and Spark type of the columns of the Delta table: the fields of the CDM, then the hidden ones."""
-    return table.schema | (PROVENANCE_COLUMNS if table.name in EVENT_TABLES else {})
+    hidden = PROVENANCE_COLUMNS if table.name in EVENT_TABLES else {}
+    return table.schema | hidden | ({CODE_BUCKET: "int"} if table.name in ROUTED_TABLES else {})

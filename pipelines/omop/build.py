@@ -15,19 +15,31 @@ compute the same frame again and again.
 8. `build_periods`: when each person is observed.
 9. `build_eras`: for how long each person had a condition or took an ingredient.
 10. `describe`: the source of the database, the tables that stay empty, the ledger.
+
+`adopt` does the same from step 3 on for what a changed vocabulary or local map concerns.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids, without_collisions
-from pipelines.contracts.cdm import EVENT_TABLES, CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.cdm import CODE_BUCKET, EVENT_TABLES, CdmTable, cdm_tables, delta_schema
 from pipelines.io.tables import Zone
 from pipelines.mapping.compile import COUNTS_SCHEMA, stacked, target_schema
 from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.changes import (
+    CHANGED_CODES_SCHEMA,
+    Concerned,
+    changed_codes,
+    concerned,
+    differences,
+    of_changed,
+    of_unchanged,
+)
 from pipelines.omop.codes import (
     CODE_MAP_SCHEMA,
     CODES_SCHEMA,
@@ -88,13 +100,14 @@ ROW_TABLES = {
 
 @dataclass(frozen=True)
 class Output:
-    """A frame to be stored under a name with its schema, as a whole."""
+    """A frame to be stored under a name with its schema, as a whole or for some buckets only."""
 
     zone: Zone
     name: str
     frame: DataFrame
     schema: Mapping[str, str]
     partition_by: tuple[str, ...] = ()
+    buckets: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,15 +142,10 @@ class MapInputs:
         return cdm_tables(self.cdm_version)[name]
 
 
-def build(inputs: MapInputs, read: Read, *, from_codes: bool = False) -> Iterator[Output]:
-    """Everything the map stage stores, in order. Write each output before taking the next.
-
-    With `from_codes` the mapped rows that are stored stand, and only what depends on the vocabulary and the local maps is
-    built again.
-    """
-    if not from_codes:
-        yield from map_people(inputs, read)
-        yield from map_rows(inputs, read)
+def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """Everything the map stage stores, in order. Write each output before taking the next."""
+    yield from map_people(inputs, read)
+    yield from map_rows(inputs, read)
     yield from resolve_codes(inputs, read)
     yield from build_persons_and_visits(inputs, read)
     yield from build_places(inputs, read)
@@ -145,6 +153,31 @@ def build(inputs: MapInputs, read: Read, *, from_codes: bool = False) -> Iterato
     yield from build_events(inputs, read)
     yield from build_periods(inputs, read)
     yield from build_eras(inputs, read)
+    yield from describe(inputs, read)
+
+
+def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator[Output]:
+    """What a new vocabulary or new local maps change of the stored result, which becomes what `build` would give.
+
+    The mapped rows stand; so does every table and bucket without a code that means something else than before. Write each
+    output before taking the next. `is_new_vocabulary` says that not only local maps are new.
+    """
+    yield from resolve_again(inputs, read)
+    found = _found(inputs, read)
+    yield _stem("unmapped_codes", _unmapped_again(inputs, read, found), UNMAPPED_SCHEMA)
+    if found.targets:
+        yield from build_persons_and_visits(inputs, read)
+        yield from build_places(inputs, read)
+        yield from build_people_tables(inputs, read)
+    if found.has_other_events:
+        yield _stem("former_event_collisions", read(Zone.STEM, "event_collisions"), COLLISIONS_SCHEMA)
+        yield from _event_collisions(read)
+        former, now = (read(Zone.STEM, name) for name in ("former_event_collisions", "event_collisions"))
+        if not differences(former, now, COLLISIONS_SCHEMA).isEmpty():
+            found = replace(found, tables=frozenset(CONCEPT_FIELDS), buckets=None)
+    yield from build_event_tables(inputs, read, found.tables, found.buckets)
+    if is_new_vocabulary or found.tables & ERAS_FROM:
+        yield from build_eras(inputs, read)
     yield from describe(inputs, read)
 
 
@@ -170,11 +203,42 @@ def resolve_codes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     rows = {target: _read_rows(read, target) for target in ROW_TABLES}
     yield _stem("codes", codes_in_use(rows, inputs.rules), CODES_SCHEMA)
     codes = read(Zone.STEM, "codes")
+    yield from _meanings_of(inputs, read)
+    code_map = read(Zone.STEM, "code_map")
+    yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
+
+
+def resolve_again(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`code_map`, `meanings` and `routes` anew, with `former_code_map` and `changed_codes`."""
+    yield _stem("former_code_map", read(Zone.STEM, "code_map"), CODE_MAP_SCHEMA)
+    yield from _meanings_of(inputs, read)
+    former, code_map = read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map")
+    yield _stem("changed_codes", changed_codes(former, code_map), CHANGED_CODES_SCHEMA)
+
+
+def _meanings_of(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`code_map`, `meanings` and `routes`, of the codes in use."""
+    codes = read(Zone.STEM, "codes")
     yield _stem("code_map", inputs.resolve(distinct_codes(codes)), CODE_MAP_SCHEMA)
     code_map = read(Zone.STEM, "code_map")
     yield _stem("meanings", first_meanings(code_map), CODE_MAP_SCHEMA)
     yield _stem("routes", routes(codes, code_map, inputs.rules), ROUTES_SCHEMA)
-    yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
+
+
+def _found(inputs: MapInputs, read: Read) -> Concerned:
+    changed, codes, stem = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "codes"), _read_rows(read, Target.EVENT)
+    maps = (read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map"))
+    return concerned(changed, codes, maps, stem, inputs.rules)
+
+
+def _unmapped_again(inputs: MapInputs, read: Read, found: Concerned) -> DataFrame:
+    """The stored work list, with what now is true of the codes that have changed."""
+    changed, stored = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "unmapped_codes")
+    rows = {target: _read_rows(read, target) for target in ROW_TABLES}
+    rows[Target.EVENT] = _in_buckets(rows[Target.EVENT], found.buckets)
+    codes = of_changed(read(Zone.STEM, "codes"), changed)
+    now = unmapped_codes(codes, read(Zone.STEM, "code_map"), rows, inputs.rules)
+    return of_unchanged(stored, changed).unionByName(now)
 
 
 def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -227,12 +291,18 @@ def build_people_tables(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """The event tables, with the collisions of their ids."""
-    stem, ways = _read_rows(read, Target.EVENT), read(Zone.STEM, "routes")
-    yield from _collisions(read, "event", event_ids(stem, ways), "_id", EVENT_KEY)
+    yield from _event_collisions(read)
+    yield from build_event_tables(inputs, read, frozenset(CONCEPT_FIELDS))
+
+
+def build_event_tables(
+    inputs: MapInputs, read: Read, tables: frozenset[str], buckets: tuple[int, ...] | None = None
+) -> Iterator[Output]:
+    """Some event tables, whole or for some buckets."""
     visits_stored, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
     given = EventInputs(
-        stem=stem,
-        routes=ways,
+        stem=_in_buckets(_read_rows(read, Target.EVENT), buckets),
+        routes=read(Zone.STEM, "routes"),
         meanings=read(Zone.STEM, "meanings"),
         visits=visit_index(visits_stored),
         visit_details=visit_index(inside_visits(details, visits_stored)),
@@ -241,7 +311,20 @@ def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:
         coded=coded_fields(inputs.rules, Target.EVENT),
     )
     for name in CONCEPT_FIELDS:
-        yield _omop(inputs, name, event_table(inputs.table(name), given))
+        if name in tables:
+            whole = _omop(inputs, name, event_table(inputs.table(name), given))
+            yield replace(whole, partition_by=(CODE_BUCKET,), buckets=buckets)
+
+
+def _event_collisions(read: Read) -> Iterator[Output]:
+    ids = event_ids(_read_rows(read, Target.EVENT), read(Zone.STEM, "routes"))
+    yield from _collisions(read, "event", ids, "_id", EVENT_KEY)
+
+
+def _in_buckets(events: DataFrame, buckets: tuple[int, ...] | None) -> DataFrame:
+    if buckets is None:
+        return events
+    return events.where(F.col(CODE_BUCKET).isin(*buckets) if buckets else F.lit(False))
 
 
 def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -274,6 +357,9 @@ def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
         yield _omop(inputs, name, frame)
     yield from _ledger(inputs, read)
 
+
+ERAS_FROM = frozenset({"condition_occurrence", "drug_exposure"})
+"""The tables that eras are concluded from."""
 
 BUILT = frozenset(
     {"cdm_source", "location", "care_site", "provider", "person", "death", "observation_period"}
@@ -318,7 +404,7 @@ def _read_rows(read: Read, target: Target) -> DataFrame:
 
 def _rows(target: Target, frame: DataFrame) -> Output:
     schema = stem_schema() if target is Target.EVENT else target_schema(target)
-    return Output(Zone.STEM, ROW_TABLES[target], frame, schema, ("_source",) if target is Target.EVENT else ())
+    return Output(Zone.STEM, ROW_TABLES[target], frame, schema)
 
 
 def _stem(name: str, frame: DataFrame, schema: Mapping[str, str]) -> Output:

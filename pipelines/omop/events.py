@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
-from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.omop.codes import given, looked_up
 from pipelines.omop.tables import conform
 
@@ -123,7 +123,7 @@ def _common(table: str) -> dict[str, Column]:
         "provider_id": F.col("provider_id"),
         "visit_occurrence_id": F.col("visit_occurrence_id"),
         "visit_detail_id": F.col("visit_detail_id"),
-    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin")}
+    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin", CODE_BUCKET)}
 
 
 def _condition() -> dict[str, Column]:
