@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from jobs.steps.context import RunContext
 from jobs.steps.prepare import Prepared
 from jobs.steps.vocabulary import store_local_maps
-from pipelines.io.tables import Zone
+from pipelines.io.tables import TableStore, Zone
 from pipelines.omop.build import MapInputs, Output, adopt, build
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource, entities_in_use
@@ -38,19 +38,20 @@ def map_to_omop(run: RunContext, prepared: Prepared, news: News = News.EVERYTHIN
         else:
             outputs = adopt(inputs, run.store.read, is_new_vocabulary=news is News.VOCABULARY)
         for output in outputs:
-            _write(run, output)
+            write(run.store, output)
             stage.advance(output.name)
     ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
     return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
 
 
-def _write(run: RunContext, output: Output) -> None:
+def write(store: TableStore, output: Output) -> None:
+    """Store what the map stage made, whole or in its buckets."""
     place = (output.zone, output.name, output.schema)
     if output.buckets is None:
-        run.store.overwrite(output.frame, *place, output.partition_by)
+        store.overwrite(output.frame, *place, output.partition_by)
     else:
         (column,) = output.partition_by
-        run.store.replace_parts(output.frame, *place, column, output.buckets)
+        store.replace_parts(output.frame, *place, column, output.buckets)
 
 
 def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:

@@ -35,6 +35,7 @@ from pipelines.omop.changes import (
     CHANGED_CODES_SCHEMA,
     Concerned,
     changed_codes,
+    changed_targets,
     concerned,
     differences,
     of_changed,
@@ -52,7 +53,7 @@ from pipelines.omop.codes import (
     routes,
     unmapped_codes,
 )
-from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
+from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras, eras_of
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods, registrations_outside
@@ -176,9 +177,13 @@ def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator
         if not differences(former, now, COLLISIONS_SCHEMA).isEmpty():
             found = replace(found, tables=frozenset(CONCEPT_FIELDS), buckets=None)
     yield from build_event_tables(inputs, read, found.tables, found.buckets)
-    if is_new_vocabulary or found.tables & ERAS_FROM:
+    if is_new_vocabulary:
         yield from build_eras(inputs, read)
-    yield from describe(inputs, read)
+    elif found.tables & ERAS_FROM:
+        changed, maps = read(Zone.STEM, "changed_codes"), _code_maps(read)
+        yield from build_eras(inputs, read, changed_targets(changed, maps))
+    yield _cdm_source(inputs, read)
+    yield from _ledger(inputs, read)
 
 
 def map_people(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -212,8 +217,7 @@ def resolve_again(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`code_map`, `meanings` and `routes` anew, with `former_code_map` and `changed_codes`."""
     yield _stem("former_code_map", read(Zone.STEM, "code_map"), CODE_MAP_SCHEMA)
     yield from _meanings_of(inputs, read)
-    former, code_map = read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map")
-    yield _stem("changed_codes", changed_codes(former, code_map), CHANGED_CODES_SCHEMA)
+    yield _stem("changed_codes", changed_codes(*_code_maps(read)), CHANGED_CODES_SCHEMA)
 
 
 def _meanings_of(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -227,8 +231,11 @@ def _meanings_of(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def _found(inputs: MapInputs, read: Read) -> Concerned:
     changed, codes, stem = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "codes"), _read_rows(read, Target.EVENT)
-    maps = (read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map"))
-    return concerned(changed, codes, maps, stem, inputs.rules)
+    return concerned(changed, codes, _code_maps(read), stem, inputs.rules)
+
+
+def _code_maps(read: Read) -> tuple[DataFrame, DataFrame]:
+    return read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map")
 
 
 def _unmapped_again(inputs: MapInputs, read: Read, found: Concerned) -> DataFrame:
@@ -338,11 +345,17 @@ def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield _omop(inputs, table.name, observation_period(stored, read(Zone.STEM, "period_collisions"), table))
 
 
-def build_eras(inputs: MapInputs, read: Read) -> Iterator[Output]:
-    """`eras`, condition_era, drug_era and dose_era."""
+def build_eras(inputs: MapInputs, read: Read, concepts: DataFrame | None = None) -> Iterator[Output]:
+    """`eras`, condition_era, drug_era and dose_era. With `concepts` the stored eras of all others stand."""
     conditions, drugs = read(Zone.OMOP, "condition_occurrence"), read(Zone.OMOP, "drug_exposure")
     vocabulary = DrugVocabulary(*[read(Zone.VOCABULARY, name) for name in ("concept", "concept_ancestor", "drug_strength")])
-    yield _stem("eras", eras(conditions, drugs, vocabulary), ERAS_SCHEMA)
+    if concepts is None:
+        built = eras(conditions, drugs, vocabulary)
+    else:
+        about = eras_of(concepts, vocabulary)
+        others = read(Zone.STEM, "eras").join(F.broadcast(about), on="concept_id", how="left_anti")
+        built = others.select(*ERAS_SCHEMA).unionByName(eras(conditions, drugs, vocabulary, about))
+    yield _stem("eras", built, ERAS_SCHEMA)
     stored = read(Zone.STEM, "eras")
     yield from _collisions(read, "era", era_ids(stored), "id", ERA_KEY)
     for name in ERA_TABLES:
@@ -352,7 +365,7 @@ def build_eras(inputs: MapInputs, read: Read) -> Iterator[Output]:
 def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """cdm_source, the clinical tables that stay empty, and `map_ledger`."""
     known = read(Zone.STEM, "known_persons")
-    yield _omop(inputs, "cdm_source", cdm_source(known.sparkSession, inputs.described_as, inputs.table("cdm_source")))
+    yield _cdm_source(inputs, read)
     for name, frame in empty_tables(known.sparkSession, inputs.cdm_version, BUILT).items():
         yield _omop(inputs, name, frame)
     yield from _ledger(inputs, read)
@@ -360,6 +373,12 @@ def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 ERAS_FROM = frozenset({"condition_occurrence", "drug_exposure"})
 """The tables that eras are concluded from."""
+
+
+def _cdm_source(inputs: MapInputs, read: Read) -> Output:
+    session = read(Zone.STEM, "known_persons").sparkSession
+    return _omop(inputs, "cdm_source", cdm_source(session, inputs.described_as, inputs.table("cdm_source")))
+
 
 BUILT = frozenset(
     {"cdm_source", "location", "care_site", "provider", "person", "death", "observation_period"}

@@ -70,6 +70,12 @@ def concerned(
     )
 
 
+def changed_targets(changed: DataFrame, maps: Iterable[DataFrame]) -> DataFrame:
+    """`concept_id` of everything that changed codes meant or mean; `maps` are the code maps before and now."""
+    meant = [one.join(F.broadcast(changed.select(*_CODE)), on=list(_CODE), how="left_semi") for one in maps]
+    return stacked([one.select(F.col("target_concept_id").alias("concept_id")) for one in meant]).distinct()
+
+
 def of_changed(codes: DataFrame, changed: DataFrame) -> DataFrame:
     """The rows of `codes` whose `vocabulary` and `code` have changed."""
     return codes.join(F.broadcast(_names(changed)), on=["vocabulary", "code"], how="left_semi")

@@ -1,7 +1,7 @@
 """The map stage from silver to OMOP, on a handful of hand-written rows: what arrives where, and what is counted."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.steps.map import write
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.source import SourceContract
 from pipelines.io.tables import TableStore, Zone
@@ -392,9 +393,9 @@ def silver_source(session: SparkSession, contract: SourceContract, mapping: Mapp
     return SilverSource(contract, mapping, tables)
 
 
-def resolver(session: SparkSession) -> Callable[[DataFrame], DataFrame]:
+def resolver(session: SparkSession, code_map: Sequence[tuple[Any, ...]]) -> Callable[[DataFrame], DataFrame]:
     schema = ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items())
-    known = session.createDataFrame(CODE_MAP, schema)
+    known = session.createDataFrame(list(code_map), schema)
     return lambda codes: codes.join(known, on=["source_vocabulary_id", "source_code"], how="inner")
 
 
@@ -422,21 +423,31 @@ class Built:
         return int(found[0][0])
 
 
-@pytest.fixture(scope="module")
-def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The whole map stage, run once."""
-    folder = tmp_path_factory.mktemp("omop")
-    store = TableStore(sail, folder / "restricted", folder / "deidentified")
-    sources = (silver_source(sail, GP, GP_RULES), silver_source(sail, ACUTE, ACUTE_RULES))
+def map_inputs(session: SparkSession, code_map: Sequence[tuple[Any, ...]] = tuple(CODE_MAP)) -> MapInputs:
+    """Both sources, with what the vocabulary says about their codes."""
+    sources = (silver_source(session, GP, GP_RULES), silver_source(session, ACUTE, ACUTE_RULES))
     described = CdmSource("Test", "T", "Nobody", "", "1", d("2026-01-05"), d("2026-01-06"), "5.4", "v5.0")
-    inputs = MapInputs(sources, resolver(sail), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+    return MapInputs(sources, resolver(session, code_map), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+
+
+def store_with_vocabulary(session: SparkSession, folder: Path) -> TableStore:
+    """A lakehouse in a folder that knows VOCABULARY."""
+    store = TableStore(session, folder / "restricted", folder / "deidentified")
     for name, rows in VOCABULARY.items():
         schema = TABLES[name.upper()]
         columns = ", ".join(f"{column} {kind}" for column, kind in schema.items())
-        frame = sail.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], columns)
+        frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], columns)
         store.overwrite(frame, Zone.VOCABULARY, name, schema)
+    return store
+
+
+@pytest.fixture(scope="module")
+def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The whole map stage, run once."""
+    store = store_with_vocabulary(sail, tmp_path_factory.mktemp("omop"))
+    inputs = map_inputs(sail)
     for output in build(inputs, store.read):
-        store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
+        write(store, output)
     return Built(store, inputs.rules)
 
 
