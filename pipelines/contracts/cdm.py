@@ -32,6 +32,9 @@ PROVENANCE_COLUMNS: Final[dict[str, str]] = {
 }
 """Hidden columns of event tables: the source, the mapping rule, the silver row and the map that gave the concept."""
 
+OWN_PROVENANCE_COLUMNS: Final[dict[str, dict[str, str]]] = {"drug_exposure": {"_end_rule": "string"}}
+"""Further hidden columns of single event tables: by which rule the end of a drug exposure was chosen."""
+
 EVENT_TABLES: Final[tuple[str, ...]] = (
     "condition_occurrence",
     "death",
@@ -45,7 +48,7 @@ EVENT_TABLES: Final[tuple[str, ...]] = (
     "visit_detail",
     "visit_occurrence",
 )
-"""Tables whose rows come from one rule each and carry PROVENANCE_COLUMNS in Delta, never in a publication."""
+"""Tables whose rows come from one rule each and carry `hidden_columns` in Delta, never in a publication."""
 
 
 class _CohortBase(DeclarativeBase):
@@ -151,6 +154,11 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
     return {model.name: _cdm_table(model) for model in sorted(models, key=lambda model: model.name)}
 
 
+def hidden_columns(table: CdmTable) -> dict[str, str]:
+    """Name and Spark type of the columns that the Delta table has beside the fields of the CDM; none of them is published."""
+    return PROVENANCE_COLUMNS | OWN_PROVENANCE_COLUMNS.get(table.name, {}) if table.name in EVENT_TABLES else {}
+
+
 def delta_schema(table: CdmTable) -> dict[str, str]:
     """Name and Spark type of the columns of the Delta table: the fields of the CDM, then the hidden ones."""
-    return table.schema | (PROVENANCE_COLUMNS if table.name in EVENT_TABLES else {})
+    return table.schema | hidden_columns(table)

@@ -140,6 +140,7 @@ def _drug() -> dict[str, Column]:
         "drug_exposure_start_date": F.col("start_date"),
         "drug_exposure_start_datetime": F.col("start_datetime"),
         "drug_exposure_end_date": drug_end_date(),
+        "_end_rule": drug_end_rule(),
         "drug_exposure_end_datetime": F.when(_end_is_usable(), F.col("end_datetime")),
         "verbatim_end_date": F.coalesce(F.col("verbatim_end_date"), F.col("end_date")),
         "stop_reason": F.col("stop_reason"),
@@ -153,13 +154,30 @@ def _drug() -> dict[str, Column]:
 
 
 def drug_end_date() -> Column:
-    """Themis order: the delivered end unless it lies before the start, else start + days supplied - 1, else the start.
+    """The end of a drug exposure by the first rule of `_drug_ends` that gives one.
 
     `verbatim_end_date` keeps the delivered end whatever was chosen.
     """
+    return F.coalesce(*[end for _, end in _drug_ends()])
+
+
+def drug_end_rule() -> Column:
+    """The name of the rule by which `drug_end_date` chose: `delivered`, `days_supplied` or `same_day`."""
+    return F.coalesce(*[F.when(end.isNotNull(), F.lit(rule)) for rule, end in _drug_ends()])
+
+
+def _drug_ends() -> tuple[tuple[str, Column], ...]:
+    """The rules for the end of a drug exposure in Themis' order, each with the end it gives or null.
+
+    The delivered end unless it lies before the start, else start + days supplied - 1, else the start.
+    """
     days = F.col("days_supply").cast("int")
-    supplied = F.when(F.col("days_supply").between(1, MAX_DAYS_SUPPLY), F.date_add(F.col("start_date"), days - 1))
-    return F.coalesce(F.when(_end_is_usable(), F.col("end_date")), supplied, F.col("start_date"))
+    is_supply = F.col("days_supply").between(1, MAX_DAYS_SUPPLY)
+    return (
+        ("delivered", F.when(_end_is_usable(), F.col("end_date"))),
+        ("days_supplied", F.when(is_supply, F.date_add(F.col("start_date"), days - 1))),
+        ("same_day", F.col("start_date")),
+    )
 
 
 MAX_DAYS_SUPPLY = 3650

@@ -507,11 +507,11 @@ def test_one_code_with_several_targets_gives_a_row_for_each_with_its_own_id(buil
 
 
 def test_drug_end_dates_follow_the_rule_order_and_keep_what_was_delivered(built: Built) -> None:
-    ends = built.omop("drug_exposure", "_row_key", "drug_exposure_end_date", "verbatim_end_date", "days_supply")
+    ends = built.omop("drug_exposure", "_row_key", "drug_exposure_end_date", "_end_rule", "verbatim_end_date", "days_supply")
     assert sorted(set(ends), key=str) == [
-        ("i1", d("2024-03-28"), None, 28),  # start + 28 - 1
-        ("i2", d("2024-03-05"), d("2024-03-05"), 28),  # delivered
-        ("i3", d("2024-03-01"), d("2024-02-01"), None),  # delivered before the start: not believed, kept verbatim
+        ("i1", d("2024-03-28"), "days_supplied", None, 28),  # start + 28 - 1
+        ("i2", d("2024-03-05"), "delivered", d("2024-03-05"), 28),  # delivered
+        ("i3", d("2024-03-01"), "same_day", d("2024-02-01"), None),  # delivered before the start: not believed, kept verbatim
     ]
     routes = built.omop("drug_exposure", "_row_key", "route_concept_id", "route_source_value")
     assert sorted(set(routes), key=str) == [("i1", ORAL, "Oral"), ("i2", None, None), ("i3", None, None)]
