@@ -61,6 +61,7 @@ FIELDS: dict[Target, dict[str, str]] = {
     Target.VISIT: _VISIT_FIELDS,
     Target.VISIT_DETAIL: _VISIT_FIELDS | {"visit_key": "string"},
     Target.EVENT: {
+        "key": "string",
         "concept": "concept",
         "start_date": "date",
         "start_datetime": "timestamp",
@@ -215,7 +216,8 @@ class Rule(Frozen):
 
     `domain` is where an event goes while its code has no standard concept. `group` collapses rows with the same `key`
     into one (a spell from its episodes): the least start, the greatest end, other fields from the first row by `order`,
-    `discharged_to` from the last.
+    `discharged_to` from the last. Of events with one `key` and person (a specimen from its results) the first by start and row
+    key stands for all; the `key` names the event, so that its id stays whichever row comes first.
     """
 
     name: str
@@ -242,6 +244,8 @@ class Rule(Frozen):
                 faults.append(f"{field}: is not a concept field")
         if self.to is Target.EVENT and self.domain not in EVENT_DOMAINS:
             faults.append(f"domain: expected one of {', '.join(EVENT_DOMAINS)}")
+        if self.to is Target.EVENT and self.group != ("key" in self.fields):
+            faults.append("key: events have a key if, and only if, the rule groups them")
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -15,7 +15,7 @@ from pipelines.omop.codes import given, looked_up
 from pipelines.omop.tables import conform
 
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
-"""What names an event row: the silver row, the rule and the place among the target concepts of its code."""
+"""What tells an event row from all others: the silver row, the rule and the place among the target concepts of its code."""
 
 CONCEPT_FIELDS = {
     "condition_occurrence": ("status",),
@@ -71,11 +71,12 @@ def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
 
 def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:
     """EVENT_KEY and `_id` of every row of all event tables."""
-    return routed(stem, routes).select(*EVENT_KEY).withColumn("_id", _event_id())
+    return routed(stem, routes).select(*EVENT_KEY, _event_id().alias("_id"))
 
 
 def _event_id() -> Column:
-    return omop_id(*[F.col(name) for name in EVENT_KEY])
+    """The id of an event, by its silver row or, where several rows make one event, by the key they share."""
+    return omop_id(F.coalesce(F.col("key"), F.col("_row_key")), F.col("_rule"), F.col("_ordinal"))
 
 
 def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:

@@ -61,7 +61,7 @@ def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame)
 
 
 def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
-    """How many silver rows each rule was shown, kept (empty reason) and left out, by reason (COUNTS_SCHEMA)."""
+    """How many silver rows each rule was shown and kept or left out, by reason (COUNTS_SCHEMA)."""
     frames = [
         row_counts(rule, source.contract, source.tables, _persons_for(rule.to, persons))
         for source in sources

@@ -237,6 +237,36 @@ def test_a_visit_is_named_by_its_row_unless_the_rule_says_otherwise(sail: SparkS
     assert counted(sail, by_key, entry=rows) == {"": 1, "key_missing": 1}
 
 
+def test_events_of_one_key_and_person_become_the_first_of_them_and_the_rest_are_counted(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        group=True,
+        where=[{"column": "text", "present": True, "reason": "no_text"}],
+        fields={"key": {"copy": "author_key"}, "start_datetime": {"copy": "moment"}},
+    )
+    rows = [
+        entry("late", author_key="k", code="1", text="x", moment=datetime(2024, 1, 1, 9)),
+        entry("early2", author_key="k", code="2", text="x", moment=datetime(2024, 1, 1, 8)),
+        entry("early1", author_key="k", code="3", text="x", moment=datetime(2024, 1, 1, 8)),
+        entry("excluded", author_key="k", code="4", moment=datetime(2024, 1, 1, 7)),
+        entry("other person", author_key="k", code="5", text="x", moment=datetime(2024, 1, 1, 10), person_id=2),
+        entry("day alone", author_key="m", code="6", text="x"),
+        entry("same day", author_key="m", code="7", text="x", moment=datetime(2024, 1, 1, 0, 0, 1)),
+        entry("no key", code="8", text="x"),
+    ]
+    assert kept(sail, rule, "_row_key", "key", "person_id", entry=rows) == [
+        ("day alone", "m", 1),
+        ("early1", "k", 1),
+        ("other person", "k", 2),
+    ]
+    assert counted(sail, rule, entry=rows) == {"": 3, "stood_for": 3, "no_text": 1, "key_missing": 1}
+
+
+def test_events_that_are_not_grouped_have_no_key(sail: SparkSession) -> None:
+    rule = event([{"column": "code", "vocabulary": "Read"}])
+    assert kept(sail, rule, "_row_key", "key", entry=[entry("a", code="1", author_key="k")]) == [("a", None)]
+
+
 def test_mapped_rows_have_the_declared_columns_and_types(sail: SparkSession) -> None:
     frame = kept_rows(event([{"column": "code", "vocabulary": "Read"}]), CONTRACT, silver(sail, {"entry": [entry("a")]}))
     assert frame.dtypes == list(target_schema(Target.EVENT).items())

@@ -35,6 +35,11 @@ MOST_TESTS = 4
 EMERGENCY_TEST_SHARE = 0.45
 OUTPATIENT_TEST_SHARE = 0.2
 
+WHOLE_BLOOD = (*PANELS["full blood count"], "HBA1C")
+GLYCOLYSIS_STOPPED = ("GLU", "LACT")
+SPECIMENS = ("Serum", "EDTA blood", "Fluoride plasma")
+"""Kinds of sample: what is counted or glycated needs whole blood, what cells would use up a preservative, the rest serum."""
+
 BELOW_RANGE = {"CRP": 5.0, "TROPT": 3.0, "BILI": 3.0, "FERR": 5.0}
 ABOVE_RANGE = {"EGFR": 90.0, "BNP": 3000.0}
 """Beyond these a laboratory reports <limit or >limit."""
@@ -163,7 +168,7 @@ def result_table(world: World, requests: Encounters) -> pa.Table:
         "test_code": spread(codes, scheme * len(tests) + test),
         "test_code_scheme": spread(list(CODED_SCHEMES), scheme),
         "test_name": spread(tests["name"].to_list(), test),
-        "specimen_type": same("Blood", len(test)),
+        "specimen_type": spread(list(SPECIMENS), _specimens(tests)[test]),
         "collected_datetime": date_text(at, "dd/MM/yyyy HH:mm"),
         "reported_datetime": date_text(reported, "dd/MM/yyyy HH:mm"),
         "result_value": _reported(rng, tests["local_code"].to_numpy(dtype="U")[test], value, sd, told),
@@ -189,6 +194,11 @@ def _panels_of(rng: np.random.Generator, requests: Encounters, panels: list[str]
     panel = np.concatenate([np.full(len(rows), number) for rows, number in parts])
     order = np.argsort(request, kind="stable")
     return request[order], panel[order]
+
+
+def _specimens(tests: pd.DataFrame) -> np.ndarray:
+    """Position in SPECIMENS of the sample that each test needs."""
+    return np.select([tests["local_code"].isin(WHOLE_BLOOD), tests["local_code"].isin(GLYCOLYSIS_STOPPED)], [1, 2], 0)
 
 
 def _schemes(world: World, rng: np.random.Generator, tests: pd.DataFrame, test: np.ndarray, person: np.ndarray) -> np.ndarray:

@@ -59,6 +59,13 @@ def test_every_unfitting_field_is_reported_at_once() -> None:
         assert fault in found
 
 
+def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
+    keyed = FILLED | {"key": {"copy": "code"}}
+    assert Rule.model_validate(rule(fields=keyed, group=True)).group
+    for wrong in (rule(fields=keyed), rule(group=True)):
+        assert "key: events have a key if, and only if" in faults_of(wrong)
+
+
 @pytest.mark.parametrize(
     ("how", "fault"),
     [
