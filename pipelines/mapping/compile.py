@@ -156,7 +156,7 @@ def _flat(column: str) -> str:
 def _columns_of_checks(rule: Rule) -> set[str]:
     deciding = {*REQUIRED[rule.to], "key"} | ({"source_value"} if rule.to is Target.EVENT else set())
     deciding |= {_DAY_OF[field] for field in deciding if field in _DAY_OF}
-    columns = {condition.column for condition in rule.where}
+    columns = {column for condition in rule.where for column in condition.columns}
     return columns | {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
 
 
@@ -176,7 +176,10 @@ def _checks(rule: Rule, fields: Mapping[str, Column]) -> list[_Check]:
 
 def _holds(condition: Condition) -> Column:
     """Whether a row meets the condition. Lists are compared trimmed and without regard to case; a missing value is in none."""
-    value = F.col(_flat(condition.column))
+    if condition.column is not None:
+        value = F.col(_flat(condition.column))
+    else:
+        value = _evaluated(condition)
     if condition.present is not None:
         return value.isNotNull() if condition.present else value.isNull()
     listed = is_one_of(F.trim(value.cast("string")), condition.in_ or condition.not_in or ())
@@ -230,10 +233,12 @@ def _typed(how: FieldRule, kind: str, doubles: set[str]) -> Column:
 def _value(how: FieldRule) -> Column:
     if how.copy_ is not None:
         return F.col(_flat(how.copy_))
-    if how.expression is not None:
-        arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
-        return EXPRESSIONS[how.expression](**arguments, **how.options)
-    return F.lit(how.constant)
+    return F.lit(how.constant) if how.expression is None else _evaluated(how)
+
+
+def _evaluated(how: FieldRule | Condition) -> Column:
+    arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
+    return EXPRESSIONS[str(how.expression)](**arguments, **how.options)
 
 
 def _concept(field: str, how: FieldRule) -> dict[str, Column]:

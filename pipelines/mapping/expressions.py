@@ -9,6 +9,9 @@ Expression = Callable[..., Column]
 
 NUMBER_PATTERN = "^[<>]?=? *(-?[0-9]+([.][0-9]+)?)$"
 
+PAIR_PATTERN = "^([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
+"""Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
+
 
 def date_and_time(date: Column, time: Column) -> Column:
     """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing."""
@@ -44,6 +47,30 @@ def operator_in(text: Column) -> Column:
     )
 
 
+def blood_pressure_pair(code: Column, text: Column, codes: str) -> Column:
+    """The text where it is a systolic over a diastolic pressure under one code for both, else null.
+
+    `codes` is the regular expression of such codes. A first number below the second is no such pair.
+    """
+    written = F.trim(text)
+    is_pair = F.trim(code).rlike(codes) & written.rlike(PAIR_PATTERN) & (systolic_in(text) >= diastolic_in(text))
+    return F.when(is_pair, written)
+
+
+def systolic_in(text: Column) -> Column:
+    """The first number of a text such as `142/88`; null where it is none."""
+    return _number_of_pair(text, 1)
+
+
+def diastolic_in(text: Column) -> Column:
+    """The second number of a text such as `142/88`; null where it is none."""
+    return _number_of_pair(text, 2)
+
+
+def _number_of_pair(text: Column, place: int) -> Column:
+    return F.nullif(F.regexp_extract(F.trim(text), PAIR_PATTERN, place), F.lit("")).try_cast("double")
+
+
 def first_of(first: Column, second: Column) -> Column:
     """The first value, or the second where the first is missing."""
     return F.coalesce(first, second)
@@ -67,6 +94,9 @@ EXPRESSIONS: dict[str, Expression] = {
         date_of,
         number_in,
         operator_in,
+        blood_pressure_pair,
+        systolic_in,
+        diastolic_in,
         first_of,
         date_of_first,
         diagnosis_status,

@@ -60,6 +60,11 @@ VITALS = {
     "respiration": "86290005", "saturation": "103228002", "systolic": "271649006", "diastolic": "271650006",
     "pulse": "78564009", "temperature": "386725007", "news2": "1104051000000101",
 }  # fmt: skip
+SYSTOLIC, DIASTOLIC = list(VITALS).index("systolic"), list(VITALS).index("diastolic")
+BLOOD_PRESSURE = "75367002"
+CHARTS_PAIRS = "RZ2"
+"""The trust whose charting system writes a blood pressure as one text under one code, such as 142/88."""
+
 SEVERITY = {"sepsis": 1.6, "copd": 1.2, "last_days": 2.0, "stroke": 0.6, "mi": 0.5}
 NO_TIME = np.datetime64("NaT", "s")
 
@@ -235,7 +240,10 @@ def draw_observation_sets(world: World, spells: Spells, attendances: Attendances
 
 
 def observation_table(world: World, sets: Encounters) -> pa.Table:
-    """One row per observation; the NEWS2 total is the score of the values beside it."""
+    """One row per observation; the NEWS2 total is the score of the values beside it.
+
+    A set that is charted in pairs has one row for both blood pressures.
+    """
     rng = world.rng("acute.observations")
     measurements = world.catalogue.measurements
     ill, count = sets.severity, len(sets)
@@ -248,28 +256,40 @@ def observation_table(world: World, sets: Encounters) -> pa.Table:
     values[:, 5] = np.clip(np.round(rng.normal(36.8 + 0.4 * ill, 0.4), 1), 34, 41)
     values[:, 6] = news2_total(values)
     decimals = np.array([0, 0, 0, 0, 0, 1, 0])
+    in_pairs = (world.population.acute_trust[sets.person] == CHARTS_PAIRS) & ~is_told(world, sets.person)
     kind = np.tile(np.arange(len(VITALS)), count)
     row = np.repeat(np.arange(count), len(VITALS))
+    number = np.flatnonzero(~(in_pairs[row] & (kind == DIASTOLIC)))
+    kind, row = kind[number], row[number]
+    is_pair = in_pairs[row] & (kind == SYSTOLIC)
+    what = np.where(is_pair, len(VITALS), kind)
     person, at = sets.person[row], sets.at[row]
     by_code = measurements[measurements["snomed"] != ""].drop_duplicates("snomed").set_index("snomed")
     named = by_code.loc[list(VITALS.values())]
-    text = decimal_text(values.reshape(-1), decimals[kind])
+    single = decimal_text(np.where(is_pair, np.nan, values[row, kind]), decimals[kind])
+    text = pc.coalesce(single, _pair_text(values[row, SYSTOLIC], values[row, DIASTOLIC]))
     columns = {
-        "observation_id": numbered("OB", np.arange(1, len(row) + 1), 10),
+        "observation_id": numbered("OB", 1 + number, 10),
         **identity_columns(world, person),
         "encounter_id": spread(sets.identifier, row),
         "ward_code": spread(list(WARDS), person % len(WARDS)),
         "observation_datetime": date_text(at, STAMP),
-        "observation_code": spread(list(VITALS.values()), kind),
+        "observation_code": spread([*VITALS.values(), BLOOD_PRESSURE], what),
         "code_scheme": same("SNOMED CT", len(row)),
-        "observation_name": spread(named["name"].to_list(), kind),
+        "observation_name": spread([*named["name"], "Blood pressure"], what),
         "value_text": text,
-        "value_number": text,
+        "value_number": single,
         "unit": spread(named["unit"].to_list(), kind),
         "clinician_id": numbered("N", 1 + row % 200, 5),
         "record_last_updated": date_text(at, STAMP),
     }
     return assemble(columns, spread(world.population.acute_trust, person), world.night_of(at), person)
+
+
+def _pair_text(systolic: np.ndarray, diastolic: np.ndarray) -> pa.Array:
+    """Both pressures as one text, through a table of the texts that occur."""
+    keys, inverse = np.unique((systolic * 1000 + diastolic).astype(np.int64), return_inverse=True)
+    return spread([f"{key // 1000}/{key % 1000}" for key in keys.tolist()], inverse)
 
 
 def news2_total(values: np.ndarray) -> np.ndarray:
