@@ -35,6 +35,11 @@ def number_in(text: Column) -> Column:
     return F.nullif(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), F.lit("")).try_cast("double")
 
 
+def number_or_in(number: Column, text: Column) -> Column:
+    """The number as delivered, or the one in the result text where the number is missing."""
+    return F.coalesce(number, number_in(text))
+
+
 def operator_in(text: Column) -> Column:
     """OMOP operator concept of a result text: < 4171756, <= 4171754, > 4172704, >= 4171755; null for a bare number."""
     trimmed = F.trim(text)
@@ -93,6 +98,7 @@ EXPRESSIONS: dict[str, Expression] = {
         minutes_after,
         date_of,
         number_in,
+        number_or_in,
         operator_in,
         blood_pressure_pair,
         systolic_in,
