@@ -48,7 +48,7 @@ EVENT_TABLES: Final[tuple[str, ...]] = (
     "visit_detail",
     "visit_occurrence",
 )
-"""Tables whose rows come from one rule each and carry `hidden_columns` in Delta, never in a publication."""
+"""Tables whose rows come from one rule each and carry `provenance_columns` in Delta, never in a publication."""
 
 
 class _CohortBase(DeclarativeBase):
@@ -154,11 +154,11 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
     return {model.name: _cdm_table(model) for model in sorted(models, key=lambda model: model.name)}
 
 
-def hidden_columns(table: CdmTable) -> dict[str, str]:
-    """Name and Spark type of the columns that the Delta table has beside the fields of the CDM; none of them is published."""
+def provenance_columns(table: CdmTable) -> dict[str, str]:
+    """Name and Spark type of the columns that say where a row of the table comes from; none of them is published."""
     return PROVENANCE_COLUMNS | OWN_PROVENANCE_COLUMNS.get(table.name, {}) if table.name in EVENT_TABLES else {}
 
 
 def delta_schema(table: CdmTable) -> dict[str, str]:
     """Name and Spark type of the columns of the Delta table: the fields of the CDM, then the hidden ones."""
-    return table.schema | hidden_columns(table)
+    return table.schema | provenance_columns(table)
