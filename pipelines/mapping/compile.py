@@ -24,10 +24,13 @@ PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row
 """What stands before the fields in every mapped row: where it came from and whose it is."""
 
 COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "rows": "bigint"}
-"""Columns of the counts by rule and reason; an empty reason means kept."""
+"""Columns of the counts by rule and reason; an empty reason means kept, STOOD_FOR kept as part of another row."""
 
 UNKNOWN_PERSON = "person_without_year_of_birth"
 """Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
+
+STOOD_FOR = "stood_for"
+"""Reason of rows that were kept and that another event of their key stands for."""
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
@@ -59,6 +62,7 @@ def kept_rows(
 ) -> DataFrame:
     """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
 
+    Of a rule that groups events there is one row per key and person.
     `silver` holds the tables of the source by entity. `persons` (column `person_id`, unique) are the people of the CDM;
     without it everybody is taken.
     """
@@ -70,7 +74,21 @@ def kept_rows(
         frame = frame.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
-    return frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    rows = frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    return _first_of_each(rows) if _groups_events(rule) else rows
+
+
+def _groups_events(rule: Rule) -> bool:
+    return rule.group and rule.to is Target.EVENT
+
+
+def _first_of_each(events: DataFrame) -> DataFrame:
+    """Of the events of one key and person the first by start, then row key."""
+    start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
+    place = F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("_row_key"))
+    first = events.groupBy("person_id", "key").agg(F.min(place).alias("_place"))
+    chosen = first.select(F.substring_index(F.col("_place"), "|", -1).alias("_row_key"))
+    return events.join(chosen, on="_row_key", how="left_semi")
 
 
 def row_counts(
@@ -78,22 +96,38 @@ def row_counts(
 ) -> DataFrame:
     """Silver rows of the rule's entity by reason (COUNTS_SCHEMA): every row once, kept ones under an empty reason.
 
-    Only the columns that decide are read.
+    Where the rule groups events, kept rows beyond the first of each key and person are under STOOD_FOR. Only the columns that
+    decide are read.
     """
+    fields = _filled(rule, contract)
     frame = _read(rule, silver, _columns_of_checks(rule))
-    reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, _filled(rule, contract))]
+    reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, fields)]
     if persons is not None:
         known = F.broadcast(persons.select("person_id", F.lit(True).alias("_known")))
         frame = frame.join(known, on="person_id", how="left")
         reasons.append(F.when(F.col("_known").isNull(), F.lit(UNKNOWN_PERSON)))
-    counted = frame.select(F.coalesce(*reasons, F.lit("")).alias("reason")).groupBy("reason")
-    return counted.agg(F.count(F.lit(1)).alias("rows")).select(
+    reason = F.coalesce(*reasons, F.lit("")).alias("reason")
+    if _groups_events(rule):
+        name = F.concat_ws("|", F.col("person_id").cast("string"), fields["key"]).alias("_name")
+        counted = _counts_of_groups(frame.select(reason, name))
+    else:
+        counted = frame.select(reason).groupBy("reason").agg(F.count(F.lit(1)).alias("rows"))
+    return counted.select(
         F.lit(contract.source).alias("source"),
         F.lit(rule.from_).alias("entity"),
         F.lit(rule.name).alias("rule"),
         "reason",
         "rows",
     )
+
+
+def _counts_of_groups(named: DataFrame) -> DataFrame:
+    """Rows by reason, of the kept ones as many as there are names; the rest of them under STOOD_FOR."""
+    counted = named.groupBy("reason").agg(F.count(F.lit(1)).alias("_all"), F.count_distinct("_name").alias("_names"))
+    is_kept = F.col("reason") == ""
+    first = counted.select("reason", F.when(is_kept, F.col("_names")).otherwise(F.col("_all")).alias("rows"))
+    others = counted.where(is_kept & (F.col("_all") > F.col("_names")))
+    return first.unionByName(others.select(F.lit(STOOD_FOR).alias("reason"), (F.col("_all") - F.col("_names")).alias("rows")))
 
 
 def _read(rule: Rule, silver: Mapping[str, DataFrame], columns: Iterable[str]) -> DataFrame:
@@ -122,7 +156,7 @@ def _flat(column: str) -> str:
 def _columns_of_checks(rule: Rule) -> set[str]:
     deciding = {*REQUIRED[rule.to], "key"} | ({"source_value"} if rule.to is Target.EVENT else set())
     deciding |= {_DAY_OF[field] for field in deciding if field in _DAY_OF}
-    columns = {condition.column for condition in rule.where}
+    columns = {column for condition in rule.where for column in condition.columns}
     return columns | {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
 
 
@@ -142,7 +176,10 @@ def _checks(rule: Rule, fields: Mapping[str, Column]) -> list[_Check]:
 
 def _holds(condition: Condition) -> Column:
     """Whether a row meets the condition. Lists are compared trimmed and without regard to case; a missing value is in none."""
-    value = F.col(_flat(condition.column))
+    if condition.column is not None:
+        value = F.col(_flat(condition.column))
+    else:
+        value = _evaluated(condition)
     if condition.present is not None:
         return value.isNotNull() if condition.present else value.isNull()
     listed = is_one_of(F.trim(value.cast("string")), condition.in_ or condition.not_in or ())
@@ -168,7 +205,7 @@ def _filled(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     for day, moment in _DAY_OF.items():
         if day in filled and moment in filled:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
-    if "key" in schema:
+    if "key" in schema and rule.to is not Target.EVENT:
         filled.setdefault("key", F.col("row_key"))
     wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE}
     return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
@@ -196,10 +233,12 @@ def _typed(how: FieldRule, kind: str, doubles: set[str]) -> Column:
 def _value(how: FieldRule) -> Column:
     if how.copy_ is not None:
         return F.col(_flat(how.copy_))
-    if how.expression is not None:
-        arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
-        return EXPRESSIONS[how.expression](**arguments, **how.options)
-    return F.lit(how.constant)
+    return F.lit(how.constant) if how.expression is None else _evaluated(how)
+
+
+def _evaluated(how: FieldRule | Condition) -> Column:
+    arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
+    return EXPRESSIONS[str(how.expression)](**arguments, **how.options)
 
 
 def _concept(field: str, how: FieldRule) -> dict[str, Column]:

@@ -49,7 +49,7 @@ def _target(rule: Rule) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    column = f"`{condition.column}`"
+    column = _expression(condition) if condition.column is None else f"`{condition.column}`"
     if condition.not_in is not None:
         return f"not where {column} is {_alternatives(condition.not_in)}: these count as `{condition.reason}`"
     if condition.in_ is not None:
@@ -68,10 +68,12 @@ def _how(how: FieldRule) -> str:
         return f"`{how.copy_}`"
     if how.concept is not None:
         return ", else ".join(_code(code) for code in how.concept)
-    if how.expression is not None:
-        arguments = [f"`{column}`" for column in how.args.values()]
-        return f"{how.expression}({', '.join(arguments + [f'{name}={value}' for name, value in how.options.items()])})"
-    return f"constant `{how.constant}`"
+    return f"constant `{how.constant}`" if how.expression is None else _expression(how)
+
+
+def _expression(how: FieldRule | Condition) -> str:
+    arguments = [f"`{column}`" for column in how.args.values()]
+    return f"{how.expression}({', '.join(arguments + [f'{name}=`{value}`' for name, value in how.options.items()])})"
 
 
 def _code(code: Code) -> str:

@@ -69,7 +69,7 @@ def _with_bucket(events: DataFrame) -> DataFrame:
 
 
 def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
-    """How many silver rows each rule was shown, kept (empty reason) and left out, by reason (COUNTS_SCHEMA)."""
+    """How many silver rows each rule was shown and kept or left out, by reason (COUNTS_SCHEMA)."""
     frames = [
         row_counts(rule, source.contract, source.tables, _persons_for(rule.to, persons))
         for source in sources
