@@ -26,6 +26,9 @@ PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row
 COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "rows": "bigint"}
 """Columns of the counts by rule and reason; an empty reason means kept, STOOD_FOR kept as part of another row."""
 
+REASONS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "name": "string"}
+"""Columns of the reasons row by row; `name` is that of the event which a kept row is part of, where the rule groups events."""
+
 UNKNOWN_PERSON = "person_without_year_of_birth"
 """Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
 
@@ -91,14 +94,10 @@ def _first_of_each(events: DataFrame) -> DataFrame:
     return events.join(chosen, on="_row_key", how="left_semi")
 
 
-def row_counts(
+def row_reasons(
     rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], persons: DataFrame | None = None
 ) -> DataFrame:
-    """Silver rows of the rule's entity by reason (COUNTS_SCHEMA): every row once, kept ones under an empty reason.
-
-    Where the rule groups events, kept rows beyond the first of each key and person are under STOOD_FOR. Only the columns that
-    decide are read.
-    """
+    """One row per silver row of the rule's entity with why it is left out (REASONS_SCHEMA). Only what decides is read."""
     fields = _filled(rule, contract)
     frame = _read(rule, silver, _columns_of_checks(rule))
     reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, fields)]
@@ -106,28 +105,34 @@ def row_counts(
         known = F.broadcast(persons.select("person_id", F.lit(True).alias("_known")))
         frame = frame.join(known, on="person_id", how="left")
         reasons.append(F.when(F.col("_known").isNull(), F.lit(UNKNOWN_PERSON)))
-    reason = F.coalesce(*reasons, F.lit("")).alias("reason")
+    values = {
+        "source": F.lit(contract.source),
+        "entity": F.lit(rule.from_),
+        "rule": F.lit(rule.name),
+        "reason": F.coalesce(*reasons, F.lit("")),
+    }
     if _groups_events(rule):
-        name = F.concat_ws("|", F.col("person_id").cast("string"), fields["key"]).alias("_name")
-        counted = _counts_of_groups(frame.select(reason, name))
-    else:
-        counted = frame.select(reason).groupBy("reason").agg(F.count(F.lit(1)).alias("rows"))
-    return counted.select(
-        F.lit(contract.source).alias("source"),
-        F.lit(rule.from_).alias("entity"),
-        F.lit(rule.name).alias("rule"),
-        "reason",
-        "rows",
-    )
+        values["name"] = F.concat_ws("|", F.col("person_id").cast("string"), fields["key"])
+    return frame.select(*[values.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in REASONS_SCHEMA.items()])
 
 
-def _counts_of_groups(named: DataFrame) -> DataFrame:
-    """Rows by reason, of the kept ones as many as there are names; the rest of them under STOOD_FOR."""
-    counted = named.groupBy("reason").agg(F.count(F.lit(1)).alias("_all"), F.count_distinct("_name").alias("_names"))
-    is_kept = F.col("reason") == ""
-    first = counted.select("reason", F.when(is_kept, F.col("_names")).otherwise(F.col("_all")).alias("rows"))
-    others = counted.where(is_kept & (F.col("_all") > F.col("_names")))
-    return first.unionByName(others.select(F.lit(STOOD_FOR).alias("reason"), (F.col("_all") - F.col("_names")).alias("rows")))
+def row_counts(reasons: Iterable[DataFrame]) -> DataFrame:
+    """Silver rows by rule and reason (COUNTS_SCHEMA), from the `row_reasons` of each rule.
+
+    Of kept rows with a name as many as there are names count as kept, the rest under STOOD_FOR.
+    """
+    each = ("source", "entity", "rule", "reason")
+    by_name = stacked(reasons).groupBy(*each, "name").agg(F.count(F.lit(1)).alias("_rows"))
+    counted = by_name.groupBy(*each).agg(F.sum("_rows").alias("_all"), F.count("name").alias("_names"))
+    others = F.when((F.col("reason") == "") & (F.col("_names") > 0), F.col("_all") - F.col("_names")).otherwise(F.lit(0))
+    parts = counted.withColumn("_others", others).withColumn("_part", F.explode(F.array(F.lit(0), F.lit(1))))
+    is_first = F.col("_part") == 0
+    values = {
+        "reason": F.when(is_first, F.col("reason")).otherwise(F.lit(STOOD_FOR)),
+        "rows": F.when(is_first, F.col("_all") - F.col("_others")).otherwise(F.col("_others")),
+    }
+    kept = parts.where(is_first | (F.col("_others") > 0))
+    return kept.select(*[values.get(name, F.col(name)).cast(kind).alias(name) for name, kind in COUNTS_SCHEMA.items()])
 
 
 def _read(rule: Rule, silver: Mapping[str, DataFrame], columns: Iterable[str]) -> DataFrame:

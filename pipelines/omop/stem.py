@@ -17,6 +17,7 @@ from pipelines.mapping.compile import (
     empty_rows,
     kept_rows,
     row_counts,
+    row_reasons,
     stacked,
     target_schema,
 )
@@ -71,11 +72,11 @@ def _with_bucket(events: DataFrame) -> DataFrame:
 def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
     """How many silver rows each rule was shown and kept or left out, by reason (COUNTS_SCHEMA)."""
     frames = [
-        row_counts(rule, source.contract, source.tables, _persons_for(rule.to, persons))
+        row_reasons(rule, source.contract, source.tables, _persons_for(rule.to, persons))
         for source in sources
         for rule in source.mapping.rules
     ]
-    return stacked(frames) if frames else empty_rows(persons, COUNTS_SCHEMA)
+    return row_counts(frames) if frames else empty_rows(persons, COUNTS_SCHEMA)
 
 
 def _persons_for(target: Target, persons: DataFrame) -> DataFrame | None:

@@ -6,7 +6,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract
-from pipelines.mapping.compile import kept_rows, row_counts, target_schema
+from pipelines.mapping.compile import kept_rows, row_counts, row_reasons, target_schema
 from pipelines.mapping.spec import Rule, Target
 
 KEY = {"identifier": "record_id"}
@@ -66,7 +66,7 @@ def kept(session: SparkSession, rule: Rule, *columns: str, **tables: list[dict[s
 
 
 def counted(session: SparkSession, rule: Rule, **tables: list[dict[str, Any]]) -> dict[str, int]:
-    return {row.reason: row.rows for row in row_counts(rule, CONTRACT, silver(session, tables)).collect()}
+    return {row.reason: row.rows for row in row_counts([row_reasons(rule, CONTRACT, silver(session, tables))]).collect()}
 
 
 def silver(session: SparkSession, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
     tables = silver(sail, {"entry": [entry("a", code="1"), entry("b", code="1", person_id=2)]})
     persons = sail.createDataFrame([(1,)], "person_id bigint")
     assert [row._row_key for row in kept_rows(rule, CONTRACT, tables, persons).collect()] == ["a"]
-    found = {row.reason: row.rows for row in row_counts(rule, CONTRACT, tables, persons).collect()}
+    found = {row.reason: row.rows for row in row_counts([row_reasons(rule, CONTRACT, tables, persons)]).collect()}
     assert found == {"": 1, "person_without_year_of_birth": 1}
 
 
