@@ -1,18 +1,22 @@
 """Step three: silver into the OMOP CDM."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from enum import StrEnum
 
 from pyspark.sql import DataFrame
 
 from jobs.steps.context import RunContext
 from jobs.steps.prepare import Prepared
+from jobs.steps.release import inputs_of
 from jobs.steps.vocabulary import store_local_maps
+from pipelines import __version__
 from pipelines.io.tables import TableStore, Zone
 from pipelines.omop.build import MapInputs, Output, adopt, build
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource, entities_in_use
 from pipelines.quality.ledger import LedgerRow
+from pipelines.release.release import fingerprint_of, release_id_of
 from vocab.concept_map import resolve_codes
 from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty
 
@@ -68,19 +72,34 @@ def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:
         resolve=lambda codes: resolve_codes(codes, concepts, relationships, maps),
         source_priority=run.settings.person.source_priority,
         extract_dates=extracted,
-        described_as=CdmSource(
-            name="NHS Secure Data Environment OMOP CDM",
-            abbreviation="NHS SDE OMOP",
-            holder=run.settings.cdm_holder,
-            description=f"Built by nhs-omop from {', '.join(extracted)}.",
-            etl_reference="nhs-omop",
-            extracted_on=max(extracted.values(), default=run.run_date),
-            built_on=run.run_date,
-            cdm_version=run.settings.cdm_version,
-            vocabulary_version=prepared.vocabulary["release"],
-        ),
+        described_as=_described(run, prepared, extracted),
         with_month_of_birth=run.settings.person.month_of_birth,
         cdm_version=run.settings.cdm_version,
+    )
+
+
+def _described(run: RunContext, prepared: Prepared, extracted: Mapping[str, date]) -> CdmSource:
+    """What the tables say about themselves. Nothing of it tells one run of the same inputs from another."""
+    inputs = fingerprint_of(inputs_of(run.settings, prepared, run.register()))
+    return CdmSource(
+        name="NHS Secure Data Environment OMOP CDM",
+        abbreviation="NHS SDE OMOP",
+        holder=run.settings.cdm_holder,
+        description=f"Built by nhs-omop from {', '.join(extracted)}.",
+        etl_reference="nhs-omop",
+        extracted_on=max(extracted.values(), default=run.run_date),
+        built_on=run.run_date,
+        release=release_id_of(run.run_date, inputs),
+        cdm_version=run.settings.cdm_version,
+        vocabulary_version=prepared.vocabulary["release"],
+        extracts=extracted,
+        versions={
+            "nhs-omop version": __version__,
+            "vocabulary release": prepared.vocabulary["release"],
+            "configuration": run.settings.fingerprint,
+            "mapping rules": prepared.rules_digest,
+            "local code maps": prepared.local_maps_digest,
+        },
     )
 
 

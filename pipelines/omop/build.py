@@ -68,7 +68,7 @@ from pipelines.omop.places import (
     provider,
     provider_index,
 )
-from pipelines.omop.source import CdmSource, cdm_source
+from pipelines.omop.source import CdmSource, cdm_source, metadata
 from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, SilverSource, counts_of, known_persons, rows_of, stem_schema
 from pipelines.omop.tables import empty_tables
 from pipelines.omop.visits import (
@@ -182,7 +182,7 @@ def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator
     elif found.tables & ERAS_FROM:
         changed, maps = read(Zone.STEM, "changed_codes"), _code_maps(read)
         yield from build_eras(inputs, read, changed_targets(changed, maps))
-    yield _cdm_source(inputs, read)
+    yield from _descriptions(inputs, read)
     yield from _ledger(inputs, read)
 
 
@@ -363,9 +363,9 @@ def build_eras(inputs: MapInputs, read: Read, concepts: DataFrame | None = None)
 
 
 def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
-    """cdm_source, the clinical tables that stay empty, and `map_ledger`."""
+    """cdm_source, metadata, the clinical tables that stay empty, and `map_ledger`."""
     known = read(Zone.STEM, "known_persons")
-    yield _cdm_source(inputs, read)
+    yield from _descriptions(inputs, read)
     for name, frame in empty_tables(known.sparkSession, inputs.cdm_version, BUILT).items():
         yield _omop(inputs, name, frame)
     yield from _ledger(inputs, read)
@@ -375,13 +375,15 @@ ERAS_FROM = frozenset({"condition_occurrence", "drug_exposure"})
 """The tables that eras are concluded from."""
 
 
-def _cdm_source(inputs: MapInputs, read: Read) -> Output:
+def _descriptions(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """cdm_source and metadata."""
     session = read(Zone.STEM, "known_persons").sparkSession
-    return _omop(inputs, "cdm_source", cdm_source(session, inputs.described_as, inputs.table("cdm_source")))
+    for name, made in (("cdm_source", cdm_source), ("metadata", metadata)):
+        yield _omop(inputs, name, made(session, inputs.described_as, inputs.table(name)))
 
 
 BUILT = frozenset(
-    {"cdm_source", "location", "care_site", "provider", "person", "death", "observation_period"}
+    {"cdm_source", "metadata", "location", "care_site", "provider", "person", "death", "observation_period"}
     | {"visit_occurrence", "visit_detail", *CONCEPT_FIELDS, *ERA_TABLES}
 )
 """The tables that the map stage fills."""

@@ -1,19 +1,34 @@
-"""The cdm_source table: one row that says what the database is."""
+"""What the database is: the single row of cdm_source, and the statements of metadata about how it was made.
 
+Both follow from the inputs of a run alone. Nothing here differs between two runs of the same inputs, so no run is named.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.tables import conform
+
+STANDARD_ALGORITHM_CONCEPT_ID = 32880
+"""Type of a statement that a program makes."""
+
+RELEASE = "release"
+"""Name of the statement that holds the identifier of the release."""
+
+_STATEMENT_SCHEMA = "name string, value string, stated_on string"
 
 
 @dataclass(frozen=True)
 class CdmSource:
     """What is said about the database. `extracted_on` is the newest extract, `built_on` the run date, an input.
 
+    `release` is the identifier of the release that the tables are for. `extracts` gives the newest extract of each source,
+    `versions` names what else decides the content (code, vocabulary, configuration, mappings) with its version or digest.
     `cdm_version_concept_id` is 0 where the loaded vocabulary has no concept for the version.
     """
 
@@ -24,9 +39,19 @@ class CdmSource:
     etl_reference: str
     extracted_on: date
     built_on: date
+    release: str
     cdm_version: str
     vocabulary_version: str
+    extracts: Mapping[str, date]
+    versions: Mapping[str, str]
     cdm_version_concept_id: int = 0
+
+    @property
+    def statements(self) -> tuple[tuple[str, str, date], ...]:
+        """Name, value and date of everything that metadata says, in a fixed order."""
+        made = [(name, value, self.built_on) for name, value in sorted((dict(self.versions) | {RELEASE: self.release}).items())]
+        delivered = [(f"extract of {source}", day.isoformat(), day) for source, day in sorted(self.extracts.items())]
+        return tuple(made + delivered)
 
 
 def cdm_source(session: SparkSession, source: CdmSource, table: CdmTable) -> DataFrame:
@@ -38,9 +63,28 @@ def cdm_source(session: SparkSession, source: CdmSource, table: CdmTable) -> Dat
         "source_description": source.description,
         "cdm_etl_reference": source.etl_reference,
         "source_release_date": source.extracted_on.isoformat(),
+        "cdm_release_identifier": source.release,
         "cdm_release_date": source.built_on.isoformat(),
         "cdm_version": source.cdm_version,
         "cdm_version_concept_id": source.cdm_version_concept_id,
         "vocabulary_version": source.vocabulary_version,
     }
     return conform(session.range(1), {name: F.lit(value) for name, value in values.items()}, table)
+
+
+def metadata(session: SparkSession, source: CdmSource, table: CdmTable) -> DataFrame:
+    """The metadata table: one row per statement about the database.
+
+    The name of a statement is its key, so that its id is the same in every release. No concept says what it is about (0).
+    """
+    rows = [(name, value, day.isoformat()) for name, value, day in source.statements]
+    stated = session.createDataFrame(rows, _STATEMENT_SCHEMA)
+    values = {
+        "metadata_id": omop_id(F.lit("metadata"), F.col("name")),
+        "metadata_concept_id": F.lit(0),
+        "metadata_type_concept_id": F.lit(STANDARD_ALGORITHM_CONCEPT_ID),
+        "name": F.col("name"),
+        "value_as_string": F.col("value"),
+        "metadata_date": F.col("stated_on"),
+    }
+    return conform(stated, values, table)

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.steps.map import write
 from pipelines.columns.ids import omop_id
+from pipelines.contracts.cdm import cdm_tables, delta_schema
 from pipelines.contracts.source import SourceContract
 from pipelines.io.tables import TableStore, Zone
 from pipelines.mapping.spec import Mapping, Rule
@@ -448,7 +449,20 @@ class Built:
 def map_inputs(session: SparkSession, code_map: Sequence[tuple[Any, ...]] = tuple(CODE_MAP)) -> MapInputs:
     """Both sources, with what the vocabulary says about their codes."""
     sources = (silver_source(session, GP, GP_RULES), silver_source(session, ACUTE, ACUTE_RULES))
-    described = CdmSource("Test", "T", "Nobody", "", "1", d("2026-01-05"), d("2026-01-06"), "5.4", "v5.0")
+    described = CdmSource(
+        name="Test",
+        abbreviation="T",
+        holder="Nobody",
+        description="",
+        etl_reference="1",
+        extracted_on=d("2026-01-05"),
+        built_on=d("2026-01-06"),
+        release="20260106-test",
+        cdm_version="5.4",
+        vocabulary_version="v5.0",
+        extracts=EXTRACTED,
+        versions={},
+    )
     return MapInputs(sources, resolver(session, code_map), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
 
 
@@ -640,9 +654,20 @@ def test_a_death_comes_from_its_rule(built: Built) -> None:
 
 def test_every_table_of_the_version_exists(built: Built) -> None:
     names = {path.name for path in Path(built.store.path(Zone.OMOP, "x")).parent.iterdir()}
+    assert names == {name for name, table in cdm_tables("5.4").items() if not table.is_vocabulary}
     assert {"note", "episode", "drug_era", "cost", "fact_relationship", "cohort", "cdm_source", "specimen"} <= names
-    assert "concept" not in names
     assert built.omop("cdm_source", "cdm_version", "source_release_date") == [("5.4", d("2026-01-05"))]
+    said = [("extract of acute", "2026-01-04"), ("extract of gp", "2026-01-05"), ("release", "20260106-test")]
+    assert built.omop("metadata", "name", "value_as_string") == said
+
+
+@pytest.mark.parametrize(
+    "name", ["payer_plan_period", "cost", "cohort", "cohort_definition", "note", "note_nlp", "fact_relationship"]
+)
+def test_tables_that_no_source_fills_are_there_and_empty(built: Built, name: str) -> None:
+    table = built.store.read(Zone.OMOP, name)
+    assert {field.name: field.dataType.simpleString() for field in table.schema} == delta_schema(cdm_tables("5.4")[name])
+    assert table.count() == 0
 
 
 def test_a_specimen_is_one_row_for_all_its_results_and_is_named_by_its_key(built: Built, sail: SparkSession) -> None:

@@ -145,7 +145,7 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
         key_id="",
         opt_outs=read_opt_outs(settings.storage.landing, OptOutPolicy(21, 0.0, 0.25), DELIVERED_ON),
         type_one=type_one if "gp" in sources else None,
-        vocabulary={"release": summary.release},
+        vocabulary={"release": summary.release, "digest": "demo"},
     )
     run = RunContext("golden", DELIVERED_ON, settings, contracts, mappings, store, PADS, Console())
     ingest(run)

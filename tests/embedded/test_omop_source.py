@@ -1,0 +1,69 @@
+"""What the database says about itself: cdm_source and metadata, from the inputs of a run alone."""
+
+import dataclasses
+from datetime import date
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.cdm import cdm_tables
+from pipelines.omop.source import CdmSource, cdm_source, metadata
+
+DESCRIBED = CdmSource(
+    name="Test database",
+    abbreviation="Test",
+    holder="Nobody",
+    description="Built for a test.",
+    etl_reference="nhs-omop",
+    extracted_on=date(2026, 1, 4),
+    built_on=date(2026, 1, 5),
+    release="20260105-0123abcd",
+    cdm_version="5.4",
+    vocabulary_version="v5.0 30-AUG-24",
+    extracts={"social_care": date(2025, 12, 31), "gp": date(2026, 1, 4)},
+    versions={"nhs-omop version": "0.1.0", "vocabulary release": "v5.0 30-AUG-24", "configuration": "c0ffee"},
+)
+
+
+def stated(session: SparkSession, described: CdmSource) -> dict[str, tuple[int, str, date]]:
+    """Id, value and date of each statement by name."""
+    rows = metadata(session, described, cdm_tables("5.4")["metadata"]).collect()
+    return {row["name"]: (row["metadata_id"], row["value_as_string"], row["metadata_date"]) for row in rows}
+
+
+def test_metadata_names_what_decides_the_content_and_how_recent_each_source_is(sail: SparkSession) -> None:
+    said = {name: values[1:] for name, values in stated(sail, DESCRIBED).items()}
+    assert said == {
+        "nhs-omop version": ("0.1.0", date(2026, 1, 5)),
+        "vocabulary release": ("v5.0 30-AUG-24", date(2026, 1, 5)),
+        "configuration": ("c0ffee", date(2026, 1, 5)),
+        "release": ("20260105-0123abcd", date(2026, 1, 5)),
+        "extract of gp": ("2026-01-04", date(2026, 1, 4)),
+        "extract of social_care": ("2025-12-31", date(2025, 12, 31)),
+    }
+
+
+def test_metadata_holds_no_concept_that_is_not_known(sail: SparkSession) -> None:
+    rows = metadata(sail, DESCRIBED, cdm_tables("5.4")["metadata"]).collect()
+    assert {(row["metadata_concept_id"], row["metadata_type_concept_id"]) for row in rows} == {(0, 32880)}
+    assert {row["metadata_datetime"] for row in rows} == {None}  # the run has a date, no time
+
+
+def test_statements_keep_their_ids_from_release_to_release(sail: SparkSession) -> None:
+    next_night = dataclasses.replace(
+        DESCRIBED, built_on=date(2026, 1, 6), release="20260106-4567cdef", extracts={"gp": date(2026, 1, 5)}
+    )
+    before, after = stated(sail, DESCRIBED), stated(sail, next_night)
+    assert {name: values[0] for name, values in after.items()} == {
+        name: values[0] for name, values in before.items() if name != "extract of social_care"
+    }
+    assert len({values[0] for values in before.values()}) == 6
+    assert after["extract of gp"][1:] == ("2026-01-05", date(2026, 1, 5))
+
+
+@pytest.mark.parametrize(("version", "identifier"), [("5.4", None), ("5.5", "20260105-0123abcd")])
+def test_only_cdm_5_5_names_the_release_in_cdm_source(sail: SparkSession, version: str, identifier: str | None) -> None:
+    row = cdm_source(sail, DESCRIBED, cdm_tables(version)["cdm_source"]).collect()[0].asDict()
+    assert row.get("cdm_release_identifier") == identifier
+    assert ("cdm_release_identifier" in row) is (version == "5.5")
+    assert (row["source_release_date"], row["cdm_release_date"]) == (date(2026, 1, 4), date(2026, 1, 5))
