@@ -72,6 +72,29 @@ TABLES: dict[str, dict[str, str]] = {
 }
 """The files of a download by stem, with their columns and Spark types."""
 
+OPTIONAL_TABLES: dict[str, dict[str, str]] = {
+    "CONCEPT_METADATA": {"concept_id": "bigint", "concept_category": "string", "reuse_status": "string"},
+    "CONCEPT_RELATIONSHIP_METADATA": {
+        "concept_id_1": "bigint",
+        "concept_id_2": "bigint",
+        "relationship_id": "string",
+        "relationship_predicate_id": "string",
+        "relationship_group": "bigint",
+        "mapping_source": "string",
+        "confidence": "double",
+        "mapping_tool": "string",
+        "mapper": "string",
+        "reviewer": "string",
+    },
+    "PACK_CONTENT": {
+        "pack_concept_id": "bigint",
+        "drug_concept_id": "bigint",
+        "amount_integer": "bigint",
+        "box_size": "bigint",
+    },
+}
+"""Files that came with CDM 5.5. A download may lack them; their tables are then empty."""
+
 UK_VOCABULARIES = (
     "SNOMED", "ICD10", "OPCS4", "Read", "dm+d", "RxNorm", "RxNorm Extension", "LOINC", "UCUM", "NHS Ethnic Category",
 )  # fmt: skip
@@ -130,7 +153,12 @@ def check_download(folder: Path, stems: tuple[str, ...] = tuple(TABLES)) -> Down
             faults.append(f"{stem}.csv is missing")
             continue
         sizes[stem] = path.stat().st_size
-        faults += _header_faults(path, stem)
+        faults += _header_faults(path, TABLES[stem])
+    for stem, schema in OPTIONAL_TABLES.items():
+        path = _find(folder, stem)
+        if path is not None:
+            sizes[stem] = path.stat().st_size
+            faults += _header_faults(path, schema)
     vocabularies = {} if faults else _vocabulary_versions(folder)
     release = vocabularies.pop(_RELEASE_ROW, "")
     if not faults and not release:
@@ -145,12 +173,15 @@ def check_download(folder: Path, stems: tuple[str, ...] = tuple(TABLES)) -> Down
 def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:
     """One row per line of an Athena file, with the columns and types of TABLES; an empty value is null.
 
-    The file must be visible to every task under the same path.
+    The file must be visible to every task under the same path. A file of OPTIONAL_TABLES that is not there has no rows; any
+    other raises VocabularyError.
     """
     path = _find(folder, stem)
+    schema = (TABLES | OPTIONAL_TABLES)[stem]
     if path is None:
-        raise VocabularyError(f"{folder}: {stem}.csv is missing")
-    schema = TABLES[stem]
+        if stem not in OPTIONAL_TABLES:
+            raise VocabularyError(f"{folder}: {stem}.csv is missing")
+        return session.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema.items()))
     names = _header(path)
     blocks = _blocks(path)
 
@@ -180,11 +211,11 @@ def _header(path: Path) -> list[str]:
     return [name.strip().casefold() for name in line.split("\t")]
 
 
-def _header_faults(path: Path, stem: str) -> list[str]:
+def _header_faults(path: Path, schema: dict[str, str]) -> list[str]:
     names = _header(path)
     if len(names) == 1:
         return [f"{path.name} is not separated by tabs"]
-    missing = [name for name in TABLES[stem] if name not in names]
+    missing = [name for name in schema if name not in names]
     return [f"{path.name} lacks {', '.join(missing)}"] if missing else []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from vocab.athena import TABLES, check_download, read_table, unpacked
+from vocab.athena import OPTIONAL_TABLES, TABLES, check_download, read_table, unpacked
 
 DEMO_DIR = Path(__file__).parent / "demo"
 """The packaged demonstration vocabulary."""
@@ -16,6 +16,9 @@ LOCAL_DIR = Path(__file__).parent / "local"
 
 LOCAL_STEMS = ("CONCEPT", "CONCEPT_RELATIONSHIP", "CONCEPT_ANCESTOR", "VOCABULARY")
 """The files of LOCAL_DIR."""
+
+LOADED = TABLES | OPTIONAL_TABLES
+"""Every table that a load writes, by the stem of its file."""
 
 Write = Callable[[DataFrame, str, dict[str, str]], None]
 """Stores a table: rows, its name, its columns and types."""
@@ -34,13 +37,14 @@ class VocabularySummary:
 def load_vocabulary(session: SparkSession, download: Path, write: Write) -> VocabularySummary:
     """Write every table of a download (folder or zip), with the concepts of this project added.
 
+    Tables of CDM 5.5 are written as well, without rows where the download lacks their files: CDM 5.4 does not publish them.
     The download is checked whole before the first table is written. Raises VocabularyError where it is not one.
     """
     with unpacked(download) as folder:
         found = check_download(folder)
-        for stem, schema in TABLES.items():
+        for stem, schema in LOADED.items():
             rows = read_table(session, folder, stem)
             if stem in LOCAL_STEMS:
                 rows = rows.unionByName(read_table(session, LOCAL_DIR, stem))
             write(rows, stem.lower(), schema)
-    return VocabularySummary(found.release, found.vocabularies, tuple(stem.lower() for stem in TABLES), found.warnings)
+    return VocabularySummary(found.release, found.vocabularies, tuple(stem.lower() for stem in LOADED), found.warnings)

@@ -15,7 +15,7 @@ from pipelines.engine import open_session
 from pipelines.io.documents import digest_of_files, read_document, write_document
 from pipelines.io.tables import TableStore, Zone
 from vocab.athena import TABLES, unpacked
-from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
+from vocab.load import DEMO_DIR, LOADED, LOCAL_DIR, load_vocabulary
 from vocab.local_maps import LocalMap, local_vocabulary_rows, source_to_concept_map
 from vocab.local_vocabularies import VOCABULARY_VERSION
 
@@ -52,7 +52,7 @@ def load(settings: Settings, download: Path | None = None) -> Loaded:
         known = read_document(place)
         if known.get("digest") == digest:
             return Loaded(known["release"], known["vocabularies"], (), is_new=False)
-        with open_session(settings.engine) as session, console.stage("load vocabulary", total=len(TABLES)) as stage:
+        with open_session(settings.engine) as session, console.stage("load vocabulary", total=len(LOADED)) as stage:
             store = store_of(session, settings)
 
             def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:

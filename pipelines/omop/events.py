@@ -206,7 +206,6 @@ def _measurement() -> dict[str, Column]:
         "operator_concept_id": F.col("operator_target"),
         "range_low": F.col("range_low"),
         "range_high": F.col("range_high"),
-        "unit_source_concept_id": F.col("unit_source_concept"),
         "value_source_value": F.coalesce(F.col("value_source_value"), F.col("value_as_string")),
     }
 
@@ -214,10 +213,17 @@ def _measurement() -> dict[str, Column]:
 def _observation() -> dict[str, Column]:
     return _valued("observation") | {
         "value_as_string": F.col("value_as_string"),
+        "value_as_date": date_in(F.col("value_as_string")),
         "qualifier_concept_id": F.col("modifier_target"),
         "qualifier_source_value": F.col("modifier_source_value"),
         "value_source_value": F.col("value_source_value"),
     }
+
+
+def date_in(text: Column) -> Column:
+    """The date that a text is, in the form that delivered dates have once they are typed; null for any other text."""
+    is_date = F.coalesce(text.rlike("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), F.lit(False))
+    return F.when(is_date, F.try_to_timestamp(text, F.lit("yyyy-MM-dd")).cast("date"))
 
 
 def _device() -> dict[str, Column]:
@@ -246,7 +252,8 @@ def _period(prefix: str) -> dict[str, Column]:
 def _valued(prefix: str) -> dict[str, Column]:
     """Date, value and unit. What `Maps to value` says about the code comes before a value delivered beside it.
 
-    A number is no category: its value concept is null, not 0.
+    A number is no category: its value concept is null, not 0. The source concepts of value and unit are what was delivered;
+    for observations, and for values, only CDM 5.5 has a field.
     """
     category = F.when(F.col("value_as_number").isNull() | (F.col("value_target") > 0), F.col("value_target"))
     return {
@@ -254,8 +261,10 @@ def _valued(prefix: str) -> dict[str, Column]:
         f"{prefix}_datetime": F.col("start_datetime"),
         "value_as_number": F.col("value_as_number"),
         "value_as_concept_id": F.coalesce(F.col("_value_as_concept_id"), category),
+        "value_as_source_concept_id": F.col("value_source_concept"),
         "unit_concept_id": F.col("unit_target"),
         "unit_source_value": F.col("unit_source_value"),
+        "unit_source_concept_id": F.col("unit_source_concept"),
     }
 
 

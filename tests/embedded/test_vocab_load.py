@@ -9,10 +9,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.settings import Settings
+from pipelines.contracts.cdm import cdm_tables
 from pipelines.io.tables import TableStore, Zone
-from vocab.athena import MOST_TASKS, TABLES, read_table
+from vocab.athena import MOST_TASKS, OPTIONAL_TABLES, TABLES, read_table
 from vocab.errors import VocabularyError
-from vocab.load import DEMO_DIR, LOCAL_DIR, LOCAL_STEMS, load_vocabulary
+from vocab.load import DEMO_DIR, LOADED, LOCAL_DIR, LOCAL_STEMS, load_vocabulary
 from vocab.synthetic import write_download
 
 CONCEPT_HEADER = "\t".join(TABLES["CONCEPT"])
@@ -77,9 +78,39 @@ def test_a_vocabulary_is_loaded_with_the_concepts_of_this_project(sail: SparkSes
 
     summary = load_vocabulary(sail, DEMO_DIR, write)
     assert summary.release == "v5.0 30-AUG-24 (demo)"
-    assert set(written) == set(summary.tables) == {stem.lower() for stem in TABLES}
+    assert set(written) == set(summary.tables) == {stem.lower() for stem in LOADED}
+    assert {stem: written[stem.lower()] for stem in OPTIONAL_TABLES} == dict.fromkeys(OPTIONAL_TABLES, 0)
     assert written["concept"] == lines_of(DEMO_DIR, "CONCEPT") + lines_of(LOCAL_DIR, "CONCEPT")
     assert written["domain"] == lines_of(DEMO_DIR, "DOMAIN")
+
+
+def test_the_files_of_cdm_5_5_are_loaded_where_a_download_has_them(sail: SparkSession, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(DEMO_DIR, tmp_path / "athena"))
+    files = {
+        "CONCEPT_METADATA": ["concept_id", "317009", "concept_category", "A", "reuse_status", ""],
+        "CONCEPT_RELATIONSHIP_METADATA": [
+            *("concept_id_1", "45562456", "concept_id_2", "317009", "relationship_id", "Maps to"),
+            *("relationship_predicate_id", "exactMatch", "relationship_group", "", "mapping_source", "manual"),
+            *("confidence", "0.75", "mapping_tool", "", "mapper", "somebody", "reviewer", ""),
+        ],
+        "PACK_CONTENT": ["pack_concept_id", "1", "drug_concept_id", "2", "amount_integer", "28", "box_size", ""],
+    }
+    for stem, cells in files.items():
+        (folder / f"{stem}.csv").write_text("\t".join(cells[::2]) + "\n" + "\t".join(cells[1::2]) + "\n", "utf-8")
+    found: dict[str, list[tuple[object, ...]]] = {}
+    load_vocabulary(sail, folder, lambda rows, name, _schema: found.update({name: [tuple(row) for row in rows.collect()]}))
+    assert found["concept_metadata"] == [(317009, "A", None)]
+    assert found["concept_relationship_metadata"] == [
+        (45562456, 317009, "Maps to", "exactMatch", None, "manual", 0.75, None, "somebody", None)
+    ]
+    assert found["pack_content"] == [(1, 2, 28, None)]
+
+
+def test_the_files_of_cdm_5_5_have_the_columns_of_its_tables() -> None:
+    new = {name for name, table in cdm_tables("5.5").items() if table.is_vocabulary} - set(cdm_tables("5.4"))
+    assert {stem.lower(): schema for stem, schema in OPTIONAL_TABLES.items()} == {
+        name: cdm_tables("5.5")[name].schema for name in new
+    }
 
 
 def test_nothing_is_written_from_a_download_with_a_fault(sail: SparkSession, tmp_path: Path) -> None:
@@ -120,4 +151,8 @@ def test_a_synthetic_download_loads_whole(sail: SparkSession, tmp_path: Path) ->
     summary = load_vocabulary(sail, tmp_path, lambda frame, name, _schema: written.update({name: frame.count()}))
     assert summary.warnings == ()
     own = {stem: lines_of(DEMO_DIR, stem) + (lines_of(LOCAL_DIR, stem) if stem in LOCAL_STEMS else 0) for stem in TABLES}
-    assert written == {stem.lower(): rows[stem] + own[stem] for stem in TABLES}
+    assert written == {stem.lower(): rows[stem] + own[stem] for stem in TABLES} | {
+        "concept_metadata": 0,
+        "concept_relationship_metadata": 0,
+        "pack_content": 0,
+    }
