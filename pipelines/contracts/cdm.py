@@ -46,14 +46,18 @@ ROUTED_TABLES: Final[tuple[str, ...]] = (
 )
 """Tables whose events come by way of the stem, by the domain of their concept."""
 
-OWN_PROVENANCE_COLUMNS: Final[dict[str, dict[str, str]]] = {"drug_exposure": {"_end_rule": "string"}}
-"""Further hidden columns of single event tables: by which rule the end of a drug exposure was chosen."""
+OWN_PROVENANCE_COLUMNS: Final[dict[str, dict[str, str]]] = {
+    "drug_exposure": {"_end_rule": "string"},
+    "episode": {"_end_rule": "string"},
+}
+"""Further hidden columns of single event tables: by which rule the end of a drug exposure or an episode was chosen."""
 
 EVENT_TABLES: Final[tuple[str, ...]] = (
     "condition_occurrence",
     "death",
     "device_exposure",
     "drug_exposure",
+    "episode",
     "measurement",
     "note",
     "observation",

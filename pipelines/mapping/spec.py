@@ -27,6 +27,7 @@ class Target(StrEnum):
     OBSERVATION_PERIOD = "observation_period"
     PROVIDER = "provider"
     CARE_SITE = "care_site"
+    EPISODE = "episode"
 
 
 _VISIT_FIELDS = {
@@ -58,7 +59,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "recorded_on": "date",
     },
     Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},
-    Target.VISIT: _VISIT_FIELDS,
+    Target.VISIT: _VISIT_FIELDS | {"episode_key": "string"},
     Target.VISIT_DETAIL: _VISIT_FIELDS | {"visit_key": "string"},
     Target.EVENT: {
         "key": "string",
@@ -89,6 +90,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "dose_unit_source_value": "string",
         "stop_reason": "string",
         "modifier": "concept",
+        "episode_key": "string",
     },
     Target.OBSERVATION_PERIOD: {"start_date": "date", "end_date": "date", "type_concept_id": "bigint"},
     Target.PROVIDER: {"specialty": "concept", "care_site_code": "string"},
@@ -97,6 +99,17 @@ FIELDS: dict[Target, dict[str, str]] = {
         "care_site_name": "string",
         "place_of_service": "concept",
         "postcode_area": "string",
+    },
+    Target.EPISODE: {
+        "key": "string",
+        "concept": "concept",
+        "object": "concept",
+        "start_date": "date",
+        "start_datetime": "timestamp",
+        "end_date": "date",
+        "end_datetime": "timestamp",
+        "type_concept_id": "bigint",
+        "source_value": "string",
     },
 }
 """Fields of each target and their Spark type; `concept` fields are looked up by vocabulary and code."""
@@ -110,6 +123,7 @@ REQUIRED: dict[Target, tuple[str, ...]] = {
     Target.OBSERVATION_PERIOD: ("start_date", "type_concept_id"),
     Target.PROVIDER: (),
     Target.CARE_SITE: ("care_site_code",),
+    Target.EPISODE: ("concept", "start_date", "type_concept_id"),
 }
 
 EVENT_DOMAINS = ("Condition", "Drug", "Procedure", "Measurement", "Observation", "Device", "Specimen")

@@ -12,9 +12,10 @@ compute the same frame again and again.
 5. `build_places`: the locations, care sites and staff that these refer to.
 6. `build_people_tables`: persons, deaths, visits (and which led to which) and their details.
 7. `build_events`: the stem into the table of each event's standard concept.
-8. `build_periods`: when each person is observed.
-9. `build_eras`: for how long each person had a condition or took an ingredient.
-10. `describe`: the source of the database, the tables that stay empty, the ledger.
+8. `build_episodes`: for how long a service looked after a person, and the visits and events under it.
+9. `build_periods`: when each person is observed.
+10. `build_eras`: for how long each person had a condition or took an ingredient.
+11. `describe`: the source of the database, the tables that stay empty, the ledger.
 
 `adopt` does the same from step 3 on for what a changed vocabulary or local map concerns.
 """
@@ -53,8 +54,17 @@ from pipelines.omop.codes import (
     routes,
     unmapped_codes,
 )
+from pipelines.omop.episodes import (
+    EPISODE_KEY,
+    EPISODES_SCHEMA,
+    episode,
+    episode_event,
+    episode_ids,
+    episodes,
+    links_of,
+)
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras, eras_of
-from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table
+from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table, numbered_events
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods, registrations_outside
 from pipelines.omop.persons import PERSONS_SCHEMA, death, person, persons, without_year_of_birth
@@ -94,6 +104,7 @@ ROW_TABLES = {
     Target.OBSERVATION_PERIOD: "registration_rows",
     Target.PROVIDER: "provider_rows",
     Target.CARE_SITE: "care_site_rows",
+    Target.EPISODE: "episode_rows",
     Target.EVENT: "stem",
 }
 """Where the mapped rows of each target are stored, in Zone.STEM."""
@@ -152,6 +163,7 @@ def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield from build_places(inputs, read)
     yield from build_people_tables(inputs, read)
     yield from build_events(inputs, read)
+    yield from build_episodes(inputs, read)
     yield from build_periods(inputs, read)
     yield from build_eras(inputs, read)
     yield from describe(inputs, read)
@@ -334,6 +346,24 @@ def _in_buckets(events: DataFrame, buckets: tuple[int, ...] | None) -> DataFrame
     return events.where(F.col(CODE_BUCKET).isin(*buckets) if buckets else F.lit(False))
 
 
+def build_episodes(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`episodes`, episode and episode_event, with the collisions of episode ids."""
+    rows = _read_rows(read, Target.EPISODE)
+    yield from _collisions(read, "episode", episode_ids(rows), "id", EPISODE_KEY)
+    whole = episodes(rows, read(Zone.STEM, "meanings"), read(Zone.STEM, "episode_collisions"))
+    yield _stem("episodes", whole, EPISODES_SCHEMA)
+    stored = read(Zone.STEM, "episodes")
+    yield _omop(inputs, "episode", episode(stored, inputs.table("episode")))
+    carrying = _read_rows(read, Target.EVENT).where(F.col("episode_key").isNotNull())
+    events = numbered_events(carrying, read(Zone.STEM, "routes"), read(Zone.STEM, "event_collisions"))
+    links = (
+        links_of(read(Zone.STEM, "visits"), F.lit("visit_occurrence"), F.col("id")),
+        links_of(events, F.col("_table"), F.col("_id")),
+    )
+    table = inputs.table("episode_event")
+    yield _omop(inputs, table.name, episode_event(stored, links, read(Zone.VOCABULARY, "concept"), table))
+
+
 def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`periods` and observation_period."""
     dated = ((_read_rows(read, Target.EVENT), "start_date"), (read(Zone.STEM, "visits"), "start_date"))
@@ -384,7 +414,7 @@ def _descriptions(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 BUILT = frozenset(
     {"cdm_source", "metadata", "location", "care_site", "provider", "person", "death", "observation_period"}
-    | {"visit_occurrence", "visit_detail", *CONCEPT_FIELDS, *ERA_TABLES}
+    | {"visit_occurrence", "visit_detail", "episode", "episode_event", *CONCEPT_FIELDS, *ERA_TABLES}
 )
 """The tables that the map stage fills."""
 

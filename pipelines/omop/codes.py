@@ -97,6 +97,7 @@ _DATE_COLUMN = {
     Target.EVENT: "start_date",
     Target.VISIT: "start_date",
     Target.VISIT_DETAIL: "start_date",
+    Target.EPISODE: "start_date",
     Target.DEATH: "death_date",
 }
 

@@ -54,6 +54,7 @@ def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
         F.coalesce(F.col("vocabulary"), F.lit("")).alias("_route_vocabulary"),
         F.coalesce(F.col("code"), F.lit("")).alias("_route_code"),
         F.coalesce(F.col("concept_id"), F.lit(-1)).alias("_route_concept_id"),
+        F.col("table").alias("_table"),
         F.col("ordinal").alias("_ordinal"),
         F.col("target_concept_id").alias("_target_concept_id"),
         F.col("source_concept_id").alias("_source_concept_id"),
@@ -79,10 +80,14 @@ def _event_id() -> Column:
     return omop_id(F.coalesce(F.col("key"), F.col("_row_key")), F.col("_rule"), F.col("_ordinal"))
 
 
+def numbered_events(stem: DataFrame, routes: DataFrame, collisions: DataFrame) -> DataFrame:
+    """The stem with its routes and the id (`_id`) that each row has in its table (`_table`)."""
+    return without_collisions(routed(stem, routes).withColumn("_id", _event_id()), "_id", EVENT_KEY, collisions)
+
+
 def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
     """One event table: the rows that its routes send to it, with every concept, visit and provider they name."""
-    own = routed(inputs.stem, inputs.routes.where(F.col("table") == table.name))
-    numbered = without_collisions(own.withColumn("_id", _event_id()), "_id", EVENT_KEY, inputs.collisions)
+    numbered = numbered_events(inputs.stem, inputs.routes.where(F.col("table") == table.name), inputs.collisions)
     fields = CONCEPT_FIELDS[table.name]
     coded = looked_up(numbered, [field for field in fields if field in inputs.coded], inputs.meanings)
     meant = given(coded, [field for field in fields if field not in inputs.coded])

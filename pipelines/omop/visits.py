@@ -57,6 +57,7 @@ VISITS_SCHEMA = {
     "discharged_to_source_value": "string",
     "preceding_key": "string",
     "visit_key": "string",
+    "episode_key": "string",
     "_source": "string",
     "_entity": "string",
     "_rule": "string",
@@ -111,7 +112,9 @@ def visits(
     `extract_dates` give the day each source was extracted, at which stays that are still open end.
     """
     grouped = [rule.name for rule in rules if rule.group]
-    rows = visit_rows if "visit_key" in visit_rows.columns else visit_rows.withColumn("visit_key", F.lit(None).cast("string"))
+    rows = visit_rows
+    for link in ("visit_key", "episode_key"):  # a detail names its visit, a visit its episode
+        rows = rows if link in rows.columns else rows.withColumn(link, F.lit(None).cast("string"))
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     meant = looked_up(whole, ("concept", "admitted_from", "discharged_to"), meanings)

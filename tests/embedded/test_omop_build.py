@@ -31,6 +31,7 @@ FEMALE, MALE, WHITE = 8532, 8507, 8527
 INPATIENT, EMERGENCY, OFFICE = 9201, 9203, 581477
 EHR, PRESCRIPTION, LAB = 32817, 32838, 32856
 SERUM = 2000000183
+EPISODE = 2_000_000_301
 
 CODE_MAP = [
     ("ICD10", "J45.9", 0, 45562456, ASTHMA, "Condition", None, "athena"),
@@ -239,6 +240,19 @@ ACUTE_RULES = Mapping.model_validate(
                 "to": "visit",
                 "fields": {
                     "concept": constant(EMERGENCY),
+                    "type_concept_id": constant(EHR),
+                    "start_date": {"expression": "date_of", "args": {"timestamp": "arrival"}},
+                    "end_date": {"expression": "date_of", "args": {"timestamp": "departure"}},
+                }
+                | copied(start_datetime="arrival", end_datetime="departure", episode_key="row_key"),
+            },
+            {
+                "name": "acute_pathway",
+                "from": "attendance",
+                "where": [{"column": "departure", "present": True, "reason": "still_there"}],
+                "to": "episode",
+                "fields": {
+                    "concept": constant(EPISODE),
                     "type_concept_id": constant(EHR),
                     "start_date": {"expression": "date_of", "args": {"timestamp": "arrival"}},
                     "end_date": {"expression": "date_of", "args": {"timestamp": "departure"}},
@@ -687,6 +701,18 @@ def test_specimens_of_two_people_under_one_key_have_ids_of_their_own(built: Buil
     assert built.id_of("specimen", "r2") != built.id_of("specimen", "r5")
 
 
+def test_visits_that_carry_the_key_of_an_episode_are_its_events(built: Built) -> None:
+    columns = ("_row_key", "episode_concept_id", "episode_start_date", "episode_end_date", "episode_object_concept_id")
+    assert built.omop("episode", *columns) == [
+        ("t1", EPISODE, d("2024-06-01"), d("2024-06-02"), 0),
+        ("t2", EPISODE, d("2024-05-30"), d("2024-05-30"), 0),
+        ("t3", EPISODE, d("2024-02-02"), d("2024-02-02"), 0),
+    ]
+    pairs = {(built.id_of("episode", key), built.id_of("visit_occurrence", key), 0) for key in ("t1", "t2", "t3")}
+    events = built.omop("episode_event", "episode_id", "event_id", "episode_event_field_concept_id")
+    assert (set(events), len(events)) == (pairs, 3)
+
+
 def ledger_of(built: Built) -> list[LedgerRow]:
     records = built.store.read(Zone.STEM, "map_ledger").collect()
     return [LedgerRow.of(record.asDict() | {"run_id": "r"}) for record in records]
@@ -707,6 +733,7 @@ def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
     assert entries["acute_specimen", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_site", Disposition.WRITTEN, "care_site"] == 2
     assert entries["gp_death", Disposition.WRITTEN, "death"] == 1
+    assert entries["acute_pathway", Disposition.WRITTEN, "episode"] == 3
     assert entries["acute_episode", Disposition.EXCLUDED, "visit_missing"] == 1
     assert entries["gp_person", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_diagnosis", Disposition.KNOWN_UNMAPPED, ""] == 1

@@ -135,7 +135,12 @@ def faults_of(case: Case) -> list[str]:
 
 
 def foreign_key(table: CdmTable, link: str) -> tuple[str, str]:
-    """The column behind `link` (`care_site` for `care_site_id`) and the table that it points to."""
+    """The column behind `link` (`care_site` for `care_site_id`) and the table that it points to.
+
+    The `event_id` of an episode's event is the id of a row of any table: the link names the table.
+    """
+    if "event_id" in table.schema and f"{link}_id" not in table.schema:
+        return "event_id", link
     references = table.column(f"{link}_id").references
     if references is None:
         raise LookupError(link)

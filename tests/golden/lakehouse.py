@@ -83,9 +83,12 @@ class Published:
     people: Mapping[str, frozenset[int]]
 
     def rows_of(self, case: Case, table: str) -> list[Row]:
-        """The rows of the case's person in a table."""
+        """The rows of the case's person in a table; those of episode_event are of the person of the episode."""
         people = self.people[case.name]
-        return [row for row in self.tables[table] if row["person_id"] in people]
+        if table != "episode_event":
+            return [row for row in self.tables[table] if row["person_id"] in people]
+        own = {row["episode_id"] for row in self.rows_of(case, "episode")}
+        return [row for row in self.tables[table] if row["episode_id"] in own]
 
     def value(self, table: str, row: Row, name: str) -> str | None:
         """A column of a row as text, or by way of links (`care_site.care_site_name`) of the row that it points to."""
@@ -157,7 +160,10 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
 def published(read: Callable[[Zone, str], list[Row]], cases: Iterable[Case]) -> Published:
     """What came of some cases; `read` gives the rows of a table."""
     expected = {table for case in cases for table in case.expect}
-    wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person"}
+    wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person", "episode"}
+    wanted |= {
+        name.split(".")[0] for case in cases for row in case.expect.get("episode_event", ()) for name in row if "." in name
+    }
     tables = {name: read(Zone.OMOP, name) for name in sorted(wanted)}
     links = read(Zone.LINKAGE, LINK)
     return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases})
@@ -172,4 +178,5 @@ def _people(case: Case, links: Iterable[Row]) -> Iterable[int]:
 
 def person_tables() -> dict[str, CdmTable]:
     """The tables whose rows belong to a person: the ones a golden patient may name."""
-    return {name: table for name, table in cdm_tables(CDM_VERSION).items() if "person_id" in table.schema}
+    tables = cdm_tables(CDM_VERSION)
+    return {name: table for name, table in tables.items() if {"person_id", "episode_id"} & set(table.schema)}

@@ -1,0 +1,119 @@
+"""Episodes of care: for how long a service looked after a person, as its source states it, and what happened meanwhile.
+
+A source states an episode as a record of its own, such as a referral from receipt to discharge. Visits and events belong to it
+when they carry its key; nothing is concluded from dates.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.ids import omop_id, without_collisions
+from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.compile import stacked
+from pipelines.omop.codes import looked_up
+from pipelines.omop.tables import conform
+
+EPISODES_SCHEMA = {
+    "key": "string",
+    "id": "bigint",
+    "person_id": "bigint",
+    "concept_id": "bigint",
+    "object_concept_id": "bigint",
+    "start_date": "date",
+    "start_datetime": "timestamp",
+    "end_date": "date",
+    "end_datetime": "timestamp",
+    "end_rule": "string",
+    "type_concept_id": "bigint",
+    "source_value": "string",
+    "source_concept_id": "bigint",
+    "_source": "string",
+    "_entity": "string",
+    "_rule": "string",
+    "_row_key": "string",
+}
+"""One row per episode with its id. `end_rule`: delivered, open (no end is known) or before_start."""
+
+EPISODE_KEY = ("key",)
+"""What names an episode: its key in the source."""
+
+CDM_VOCABULARY, FIELD_CLASS = "CDM", "Field"
+"""Where Athena keeps a concept for each field of the CDM, named `table.field`."""
+
+_LINKS = ("episode_key", "person_id", "field", "event_id")
+
+
+def episode_ids(episode_rows: DataFrame) -> DataFrame:
+    """EPISODE_KEY and `id` of every episode."""
+    return episode_rows.select("key", _episode_id().alias("id"))
+
+
+def _episode_id() -> Column:
+    return omop_id(F.lit("episode"), F.col("key"))
+
+
+def episodes(episode_rows: DataFrame, meanings: DataFrame, collisions: DataFrame) -> DataFrame:
+    """One row per episode (EPISODES_SCHEMA) from the rows of Target.EPISODE: concepts looked up, end decided, id given.
+
+    An end before the start is not believed: the episode ends on the day it begins, and `end_rule` says so. An episode without
+    an end is open; it has no end until its source states one.
+    """
+    meant = looked_up(episode_rows, ("concept", "object"), meanings)
+    unique = without_collisions(meant.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
+    is_backwards = F.coalesce(F.col("end_date") < F.col("start_date"), F.lit(False))
+    is_later = F.coalesce(F.col("end_datetime") >= F.col("start_datetime"), F.lit(True))
+    values = {
+        "concept_id": F.coalesce(F.col("concept_target"), F.lit(0)),
+        "object_concept_id": F.coalesce(F.col("object_target"), F.lit(0)),
+        "end_date": F.when(is_backwards, F.col("start_date")).otherwise(F.col("end_date")),
+        # On one day the end may lack its time; then it is known by the day only.
+        "end_datetime": F.when(~is_backwards & is_later, F.col("end_datetime")),
+        "end_rule": F.when(is_backwards, F.lit("before_start"))
+        .when(F.col("end_date").isNull(), F.lit("open"))
+        .otherwise(F.lit("delivered")),
+        "source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
+        "source_concept_id": F.coalesce(F.col("concept_source_concept"), F.lit(0)),
+    }
+    return unique.select(*[values.get(name, F.col(name)).cast(kind).alias(name) for name, kind in EPISODES_SCHEMA.items()])
+
+
+def episode(stored: DataFrame, table: CdmTable) -> DataFrame:
+    """The episode table from the stored episodes."""
+    parts = ("concept_id", "object_concept_id", "start_date", "start_datetime", "end_date", "end_datetime")
+    values = {f"episode_{name}": F.col(name) for name in (*parts, "type_concept_id", "source_value", "source_concept_id")}
+    same = ("person_id", "_source", "_rule", "_row_key")
+    own = {"episode_id": F.col("id"), "_end_rule": F.col("end_rule")}
+    return conform(stored, values | own | {name: F.col(name) for name in same}, table)
+
+
+def links_of(rows: DataFrame, table: Column, event_id: Column) -> DataFrame:
+    """What carries an episode's key: `episode_key`, `person_id`, `event_id`, and `field`, the key that the id is of."""
+    columns = {"field": F.concat(table, F.lit("."), table, F.lit("_id")), "event_id": event_id}
+    linked = rows.where(F.col("episode_key").isNotNull())
+    return linked.select(*[columns.get(name, F.col(name)).alias(name) for name in _LINKS])
+
+
+def episode_event(stored: DataFrame, links: Iterable[DataFrame], concepts: DataFrame, table: CdmTable) -> DataFrame:
+    """The episode_event table: one row per visit or event that carries the key of an episode of the same person.
+
+    `links` come from `links_of`. `concepts` is CONCEPT: of the concept of a field the vocabulary has to know, or it is 0.
+    """
+    keys = stored.select(F.col("key").alias("episode_key"), "person_id", F.col("id").alias("episode_id"))
+    linked = stacked(links).join(keys, on=["episode_key", "person_id"], how="inner")
+    named = linked.join(F.broadcast(_field_concepts(concepts)), on="field", how="left")
+    values: Mapping[str, Column] = {
+        "episode_id": F.col("episode_id"),
+        "event_id": F.col("event_id"),
+        "episode_event_field_concept_id": F.coalesce(F.col("field_concept_id"), F.lit(0)),
+    }
+    return conform(named, values, table)
+
+
+def _field_concepts(concepts: DataFrame) -> DataFrame:
+    """`field` and `field_concept_id` of the fields that the vocabulary has a standard concept for."""
+    is_field = (F.col("vocabulary_id") == CDM_VOCABULARY) & (F.col("concept_class_id") == FIELD_CLASS)
+    is_usable = (F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()
+    named = concepts.where(is_field & is_usable).select(F.lower("concept_name").alias("field"), "concept_id")
+    return named.groupBy("field").agg(F.min("concept_id").alias("field_concept_id"))
