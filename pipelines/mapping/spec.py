@@ -91,6 +91,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "stop_reason": "string",
         "modifier": "concept",
         "episode_key": "string",
+        "specimen_key": "string",
     },
     Target.OBSERVATION_PERIOD: {"start_date": "date", "end_date": "date", "type_concept_id": "bigint"},
     Target.PROVIDER: {"specialty": "concept", "care_site_code": "string"},

@@ -12,10 +12,11 @@ compute the same frame again and again.
 5. `build_places`: the locations, care sites and staff that these refer to.
 6. `build_people_tables`: persons, deaths, visits (and which led to which) and their details.
 7. `build_events`: the stem into the table of each event's standard concept.
-8. `build_episodes`: for how long a service looked after a person, and the visits and events under it.
-9. `build_periods`: when each person is observed.
-10. `build_eras`: for how long each person had a condition or took an ingredient.
-11. `describe`: the source of the database, the tables that stay empty, the ledger.
+8. `build_relationships`: results and the specimens that they were found in.
+9. `build_episodes`: for how long a service looked after a person, and the visits and events under it.
+10. `build_periods`: when each person is observed.
+11. `build_eras`: for how long each person had a condition or took an ingredient.
+12. `describe`: the source of the database, the tables that stay empty, the ledger.
 
 `adopt` does the same from step 3 on for what a changed vocabulary or local map concerns.
 """
@@ -78,6 +79,7 @@ from pipelines.omop.places import (
     provider,
     provider_index,
 )
+from pipelines.omop.relationships import fact_relationship
 from pipelines.omop.source import CdmSource, cdm_source, metadata
 from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, SilverSource, counts_of, known_persons, rows_of, stem_schema
 from pipelines.omop.tables import empty_tables
@@ -163,6 +165,7 @@ def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield from build_places(inputs, read)
     yield from build_people_tables(inputs, read)
     yield from build_events(inputs, read)
+    yield from build_relationships(inputs, read)
     yield from build_episodes(inputs, read)
     yield from build_periods(inputs, read)
     yield from build_eras(inputs, read)
@@ -346,6 +349,18 @@ def _in_buckets(events: DataFrame, buckets: tuple[int, ...] | None) -> DataFrame
     return events.where(F.col(CODE_BUCKET).isin(*buckets) if buckets else F.lit(False))
 
 
+def build_relationships(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """fact_relationship."""
+    table = inputs.table("fact_relationship")
+    yield _omop(inputs, table.name, fact_relationship(_carrying(read, "specimen_key"), _carrying(read, "key"), table))
+
+
+def _carrying(read: Read, link: str) -> DataFrame:
+    """The events that carry a key in column `link`, with their tables and ids."""
+    carrying = _read_rows(read, Target.EVENT).where(F.col(link).isNotNull())
+    return numbered_events(carrying, read(Zone.STEM, "routes"), read(Zone.STEM, "event_collisions"))
+
+
 def build_episodes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`episodes`, episode and episode_event, with the collisions of episode ids."""
     rows = _read_rows(read, Target.EPISODE)
@@ -354,11 +369,9 @@ def build_episodes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield _stem("episodes", whole, EPISODES_SCHEMA)
     stored = read(Zone.STEM, "episodes")
     yield _omop(inputs, "episode", episode(stored, inputs.table("episode")))
-    carrying = _read_rows(read, Target.EVENT).where(F.col("episode_key").isNotNull())
-    events = numbered_events(carrying, read(Zone.STEM, "routes"), read(Zone.STEM, "event_collisions"))
     links = (
         links_of(read(Zone.STEM, "visits"), F.lit("visit_occurrence"), F.col("id")),
-        links_of(events, F.col("_table"), F.col("_id")),
+        links_of(_carrying(read, "episode_key"), F.col("_table"), F.col("_id")),
     )
     table = inputs.table("episode_event")
     yield _omop(inputs, table.name, episode_event(stored, links, read(Zone.VOCABULARY, "concept"), table))
@@ -414,7 +427,7 @@ def _descriptions(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 BUILT = frozenset(
     {"cdm_source", "metadata", "location", "care_site", "provider", "person", "death", "observation_period"}
-    | {"visit_occurrence", "visit_detail", "episode", "episode_event", *CONCEPT_FIELDS, *ERA_TABLES}
+    | {"visit_occurrence", "visit_detail", "fact_relationship", "episode", "episode_event", *CONCEPT_FIELDS, *ERA_TABLES}
 )
 """The tables that the map stage fills."""
 

@@ -675,9 +675,7 @@ def test_every_table_of_the_version_exists(built: Built) -> None:
     assert built.omop("metadata", "name", "value_as_string") == said
 
 
-@pytest.mark.parametrize(
-    "name", ["payer_plan_period", "cost", "cohort", "cohort_definition", "note", "note_nlp", "fact_relationship"]
-)
+@pytest.mark.parametrize("name", ["payer_plan_period", "cost", "cohort", "cohort_definition", "note", "note_nlp"])
 def test_tables_that_no_source_fills_are_there_and_empty(built: Built, name: str) -> None:
     table = built.store.read(Zone.OMOP, name)
     assert {field.name: field.dataType.simpleString() for field in table.schema} == delta_schema(cdm_tables("5.4")[name])

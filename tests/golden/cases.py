@@ -32,6 +32,9 @@ CONVENTION = "convention: "
 FIRST_NUMBER = 1000
 """Place of the first golden patient's number in the test range; those before are for opt-out lists."""
 
+POLYMORPHIC = ("event_id", "fact_id_1", "fact_id_2")
+"""Columns that hold the id of a row of whatever table another column says."""
+
 _PLACEHOLDER = re.compile(r"^\$([A-Za-z0-9_]+)$")
 
 Values = Mapping[str, str]
@@ -134,17 +137,18 @@ def faults_of(case: Case) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def foreign_key(table: CdmTable, link: str) -> tuple[str, str]:
-    """The column behind `link` (`care_site` for `care_site_id`) and the table that it points to.
+def foreign_key(table: CdmTable, link: str) -> tuple[tuple[str, ...], str]:
+    """The columns behind `link` (`care_site_id` for `care_site`) and the table that it points to.
 
-    The `event_id` of an episode's event is the id of a row of any table: the link names the table.
+    The ids of POLYMORPHIC columns are of rows of any table: the link names the table.
     """
-    if "event_id" in table.schema and f"{link}_id" not in table.schema:
-        return "event_id", link
+    columns = tuple(name for name in POLYMORPHIC if name in table.schema)
+    if columns and f"{link}_id" not in table.schema:
+        return columns, link
     references = table.column(f"{link}_id").references
     if references is None:
         raise LookupError(link)
-    return f"{link}_id", references[0]
+    return (f"{link}_id",), references[0]
 
 
 def _column_faults(table: str, name: str) -> Iterator[str]:

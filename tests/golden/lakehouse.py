@@ -44,6 +44,12 @@ Row = dict[str, Any]
 
 OPT_OUTS_PER_PERSON = 0.05
 
+LEADING_FROM = {
+    "episode_event": ("episode_id", ("episode",)),
+    "fact_relationship": ("fact_id_1", ("measurement", "observation", "specimen")),
+}
+"""Tables without persons: the column that leads to a row of a person, and the tables that this row may be in."""
+
 
 def golden_landing(folder: Path, sources: Iterable[str] = ()) -> None:
     """Write the deliveries of all golden patients (or of those of some sources) and opt-out lists that keep them all."""
@@ -83,21 +89,22 @@ class Published:
     people: Mapping[str, frozenset[int]]
 
     def rows_of(self, case: Case, table: str) -> list[Row]:
-        """The rows of the case's person in a table; those of episode_event are of the person of the episode."""
-        people = self.people[case.name]
-        if table != "episode_event":
+        """The rows of the case's person in a table; of tables without persons, those that lead from a row of the person."""
+        if table not in LEADING_FROM:
+            people = self.people[case.name]
             return [row for row in self.tables[table] if row["person_id"] in people]
-        own = {row["episode_id"] for row in self.rows_of(case, "episode")}
-        return [row for row in self.tables[table] if row["episode_id"] in own]
+        column, others = LEADING_FROM[table]
+        own = {row[f"{other}_id"] for other in others for row in self.rows_of(case, other)}
+        return [row for row in self.tables[table] if row[column] in own]
 
     def value(self, table: str, row: Row, name: str) -> str | None:
         """A column of a row as text, or by way of links (`care_site.care_site_name`) of the row that it points to."""
         link, _, rest = name.partition(".")
         if not rest:
             return text_of(row[name])
-        column, other = foreign_key(cdm_tables(CDM_VERSION)[table], link)
-        key = f"{other}_id"
-        linked = next((one for one in self.tables[other] if one[key] == row[column]), None)
+        columns, other = foreign_key(cdm_tables(CDM_VERSION)[table], link)
+        key, ids = f"{other}_id", {row[column] for column in columns}
+        linked = next((one for one in self.tables[other] if one[key] in ids), None)
         return None if linked is None else self.value(other, linked, rest)
 
     def differences(self, case: Case) -> list[str]:
@@ -160,10 +167,10 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
 def published(read: Callable[[Zone, str], list[Row]], cases: Iterable[Case]) -> Published:
     """What came of some cases; `read` gives the rows of a table."""
     expected = {table for case in cases for table in case.expect}
-    wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person", "episode"}
-    wanted |= {
-        name.split(".")[0] for case in cases for row in case.expect.get("episode_event", ()) for name in row if "." in name
-    }
+    wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person"}
+    for table, (_, others) in LEADING_FROM.items():
+        led_to = [name.split(".")[0] for case in cases for row in case.expect.get(table, ()) for name in row if "." in name]
+        wanted |= {*others, *led_to}
     tables = {name: read(Zone.OMOP, name) for name in sorted(wanted)}
     links = read(Zone.LINKAGE, LINK)
     return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases})
@@ -179,4 +186,4 @@ def _people(case: Case, links: Iterable[Row]) -> Iterable[int]:
 def person_tables() -> dict[str, CdmTable]:
     """The tables whose rows belong to a person: the ones a golden patient may name."""
     tables = cdm_tables(CDM_VERSION)
-    return {name: table for name, table in tables.items() if {"person_id", "episode_id"} & set(table.schema)}
+    return {name: table for name, table in tables.items() if "person_id" in table.schema or name in LEADING_FROM}

@@ -62,7 +62,7 @@ def test_constant_concepts_are_in_the_demonstration_vocabulary(mappings: dict[st
 @pytest.mark.parametrize("source", SOURCES)
 def test_links_are_keyed_references(mappings: dict[str, Mapping], source: str) -> None:
     for each in mappings[source].rules:
-        for field in ("visit_key", "visit_detail_key", "provider_key", "preceding_key", "episode_key"):
+        for field in ("visit_key", "visit_detail_key", "provider_key", "preceding_key", "episode_key", "specimen_key"):
             if field in each.fields:
                 assert (each.fields[field].copy_ or "").endswith("_key"), f"{each.name}.{field}"
 
