@@ -53,6 +53,12 @@ def test_running_again_days_later_makes_no_release(copy: DemoWorld) -> None:
     assert state_of(copy) == before
 
 
+def test_the_tables_name_the_release_that_they_are_of(world: DemoWorld) -> None:
+    said = world.rows("omop", "metadata").set_index("name")["value_as_string"]
+    assert said["release"] == world.outcomes[-1].release_id
+    assert said["extract of gp"] == LAST_NIGHT.isoformat()
+
+
 def test_a_full_run_comes_to_the_same_rows(copy: DemoWorld) -> None:
     loaded = ("bronze", "silver", "linkage", "stem", "omop")
     versions = copy.versions()
