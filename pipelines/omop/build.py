@@ -420,9 +420,9 @@ ERAS_FROM = frozenset({"condition_occurrence", "drug_exposure"})
 
 def _descriptions(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """cdm_source and metadata."""
-    session = read(Zone.STEM, "known_persons").sparkSession
-    for name, made in (("cdm_source", cdm_source), ("metadata", metadata)):
-        yield _omop(inputs, name, made(session, inputs.described_as, inputs.table(name)))
+    described, concepts = inputs.described_as, read(Zone.VOCABULARY, "concept")
+    yield _omop(inputs, "cdm_source", cdm_source(described, concepts, inputs.table("cdm_source")))
+    yield _omop(inputs, "metadata", metadata(concepts.sparkSession, described, inputs.table("metadata")))
 
 
 BUILT = frozenset(

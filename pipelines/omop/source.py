@@ -29,7 +29,6 @@ class CdmSource:
 
     `release` is the identifier of the release that the tables are for. `extracts` gives the newest extract of each source,
     `versions` names what else decides the content (code, vocabulary, configuration, mappings) with its version or digest.
-    `cdm_version_concept_id` is 0 where the loaded vocabulary has no concept for the version.
     """
 
     name: str
@@ -44,7 +43,6 @@ class CdmSource:
     vocabulary_version: str
     extracts: Mapping[str, date]
     versions: Mapping[str, str]
-    cdm_version_concept_id: int = 0
 
     @property
     def statements(self) -> tuple[tuple[str, str, date], ...]:
@@ -54,8 +52,8 @@ class CdmSource:
         return tuple(made + delivered)
 
 
-def cdm_source(session: SparkSession, source: CdmSource, table: CdmTable) -> DataFrame:
-    """The single row of cdm_source."""
+def cdm_source(source: CdmSource, concepts: DataFrame, table: CdmTable) -> DataFrame:
+    """The single row of cdm_source. `concepts` is CONCEPT; a version that it has no concept for is 0."""
     values = {
         "cdm_source_name": source.name,
         "cdm_source_abbreviation": source.abbreviation,
@@ -66,10 +64,19 @@ def cdm_source(session: SparkSession, source: CdmSource, table: CdmTable) -> Dat
         "cdm_release_identifier": source.release,
         "cdm_release_date": source.built_on.isoformat(),
         "cdm_version": source.cdm_version,
-        "cdm_version_concept_id": source.cdm_version_concept_id,
         "vocabulary_version": source.vocabulary_version,
     }
-    return conform(session.range(1), {name: F.lit(value) for name, value in values.items()}, table)
+    columns = {name: F.lit(value) for name, value in values.items()} | {"cdm_version_concept_id": F.col("_concept_id")}
+    return conform(_version_concept(concepts, source.cdm_version), columns, table)
+
+
+def _version_concept(concepts: DataFrame, version: str) -> DataFrame:
+    """One row: the standard concept of a version of the CDM, whose code ends in it (`CDM v5.4.0`), or 0."""
+    is_version = (F.col("vocabulary_id") == "CDM") & (F.col("concept_class_id") == "CDM")
+    is_usable = (F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()
+    names_it = F.col("concept_code").rlike(f"(^|[^0-9.]){version.replace('.', '[.]')}([.]0)?$")
+    found = concepts.where(is_version & is_usable & names_it)
+    return found.agg(F.coalesce(F.min("concept_id"), F.lit(0).cast("bigint")).alias("_concept_id"))
 
 
 def metadata(session: SparkSession, source: CdmSource, table: CdmTable) -> DataFrame:

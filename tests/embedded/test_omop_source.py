@@ -4,10 +4,11 @@ import dataclasses
 from datetime import date
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.omop.source import CdmSource, cdm_source, metadata
+from vocab.athena import TABLES
 
 DESCRIBED = CdmSource(
     name="Test database",
@@ -63,7 +64,37 @@ def test_statements_keep_their_ids_from_release_to_release(sail: SparkSession) -
 
 @pytest.mark.parametrize(("version", "identifier"), [("5.4", None), ("5.5", "20260105-0123abcd")])
 def test_only_cdm_5_5_names_the_release_in_cdm_source(sail: SparkSession, version: str, identifier: str | None) -> None:
-    row = cdm_source(sail, DESCRIBED, cdm_tables(version)["cdm_source"]).collect()[0].asDict()
+    row = cdm_source(DESCRIBED, versions_in(sail), cdm_tables(version)["cdm_source"]).collect()[0].asDict()
     assert row.get("cdm_release_identifier") == identifier
     assert ("cdm_release_identifier" in row) is (version == "5.5")
     assert (row["source_release_date"], row["cdm_release_date"]) == (date(2026, 1, 4), date(2026, 1, 5))
+
+
+def versions_in(session: SparkSession, *codes: str, concept_class: str = "CDM", invalid: str | None = None) -> DataFrame:
+    """A vocabulary with concepts of the CDM by code, their ids from 2,000,099,991."""
+    common = {"vocabulary_id": "CDM", "concept_class_id": concept_class, "standard_concept": "S", "invalid_reason": invalid}
+    rows = [common | {"concept_id": 2_000_099_991 + n, "concept_code": code} for n, code in enumerate(codes)]
+    schema = TABLES["CONCEPT"]
+    columns = ", ".join(f"{name} {kind}" for name, kind in schema.items())
+    return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], columns)
+
+
+@pytest.mark.parametrize(
+    ("codes", "found"),
+    [
+        (("CDM v5.3.1", "CDM v5.4.0", "CDM v6.0.0"), 2_000_099_992),
+        (("CDM 5.4",), 2_000_099_991),
+        (("5.4",), 2_000_099_991),
+        (("CDM v5.4.1", "CDM v15.4", "CDM v5x4"), 0),
+        ((), 0),
+    ],
+)
+def test_the_concept_of_the_version_is_what_the_vocabulary_says(sail: SparkSession, codes: tuple[str, ...], found: int) -> None:
+    (row,) = cdm_source(DESCRIBED, versions_in(sail, *codes), cdm_tables("5.4")["cdm_source"]).collect()
+    assert row["cdm_version_concept_id"] == found
+
+
+def test_a_version_without_a_valid_concept_of_its_own_has_none(sail: SparkSession) -> None:
+    table = cdm_tables("5.4")["cdm_source"]
+    for concepts in (versions_in(sail, "CDM v5.4.0", invalid="D"), versions_in(sail, "CDM v5.4.0", concept_class="Table")):
+        assert cdm_source(DESCRIBED, concepts, table).collect()[0]["cdm_version_concept_id"] == 0
