@@ -13,7 +13,15 @@ from pipelines.synthetic.sources.community_activity import (
     diagnosis_tables,
     immunisation_tables,
 )
-from pipelines.synthetic.sources.community_submission import Care, patient_tables, referral_tables, staff_table
+from pipelines.synthetic.sources.community_submission import (
+    REFERRAL_REASON,
+    Care,
+    patient_tables,
+    referral_tables,
+    staff_table,
+)
+
+REFERRAL_EPISODE = 2_000_000_302
 
 
 def build(world: World) -> SourceData:
@@ -32,7 +40,7 @@ def build(world: World) -> SourceData:
 
 
 def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
-    """Contacts with what was done and measured, the reason for the referral, immunisations."""
+    """Referrals, contacts with what was done and measured, the reason for the referral, immunisations."""
     referrals, contacts, given = drawn.referrals, drawn.contacts, drawn.immunisations
     person = referrals.person[contacts.referral]
     nursed = np.flatnonzero(referrals.service[contacts.referral] == care.NURSING)
@@ -43,6 +51,7 @@ def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
     visits = contact_visits(contact["cons_mechanism"], contact["activity_location_type"])
     source = "community"
     return [
+        *truths(world, source, "episode", referrals.person, REFERRAL_REASON, referrals.received, REFERRAL_EPISODE),
         *truths(world, source, "visit_occurrence", person, "CYP201CareContact", contacts.at, visits),
         *truths(world, source, "procedure_occurrence", person, PROCEDURES[0], contacts.at),
         *truths(world, source, "measurement", person[nursed], SYSTOLIC, contacts.at[nursed]),

@@ -29,6 +29,7 @@ STAMP = "yyyy-MM-dd HH:mm:ss"
 NO_DAY = np.datetime64("NaT", "D")
 SERVICES = (care.NURSING, care.HEALTH_VISITING, care.THERAPY)
 DISABILITIES = ("01", "02", "03", "05")
+REFERRAL_REASON = "01"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def referral_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
         "org_id_referring": spread(world.population.gp_practice, person),
         "referring_staff_group": None,
         "priority_type": same("1", len(row)),
-        "primary_referral_reason": same("01", len(row)),
+        "primary_referral_reason": same(REFERRAL_REASON, len(row)),
         "discharge_date": date_text(closed, DAY),
         "discharge_letter_issued_date": None,
     }

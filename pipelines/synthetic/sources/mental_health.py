@@ -13,6 +13,7 @@ from pipelines.synthetic.sources.mental_health_patients import (
     employment_table,
     other_service_table,
     patient_table,
+    reasons_for_referral,
     referral_table,
     registration_table,
 )
@@ -21,6 +22,7 @@ from pipelines.synthetic.sources.submitted_codes import undivided_padded
 
 INPATIENT_VISIT = 9201
 PHQ9_CONCEPT = 3042932
+REFERRAL_EPISODE = 2_000_000_301
 
 
 def build(world: World) -> SourceData:
@@ -43,7 +45,7 @@ def build(world: World) -> SourceData:
 
 
 def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
-    """Spell, legal status, contacts, therapy, score and diagnosis."""
+    """Referral, spell, legal status, contacts, therapy, score and diagnosis."""
     referrals, contacts, stays = drawn.referrals, drawn.contacts, drawn.stays
     in_stay, in_contact = referrals.person[stays.referral], referrals.person[contacts.referral]
     scored = np.flatnonzero(contacts.position % 3 == 0)
@@ -51,7 +53,9 @@ def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
     diagnosed = referrals.received + np.timedelta64(5 * 86400, "s")
     visits = contact_visits(contact["cons_mechanism_mh"], contact["act_loc_type_code"])
     source = "mental_health"
+    reasons = reasons_for_referral(drawn)
     return [
+        *truths(world, source, "episode", referrals.person, reasons, referrals.received, REFERRAL_EPISODE),
         *truths(world, source, "visit_occurrence", in_stay, "MHS501HospProvSpell", stays.start, INPATIENT_VISIT),
         *truths(world, source, "observation", in_stay, stays.legal_status, stays.start),
         *truths(world, source, "visit_occurrence", in_contact, "MHS201CareContact", contacts.at, visits),

@@ -97,6 +97,11 @@ def employment_table(world: World, drawn: Care) -> pa.Table:
     return submitted(world, columns, person, month, night)
 
 
+def reasons_for_referral(drawn: Care) -> np.ndarray:
+    """The primary reason of each referral: in crisis (18), or else anxiety (05)."""
+    return np.where(drawn.referrals.team == care.CRISIS, "18", "05")
+
+
 def referral_table(world: World, drawn: Care) -> pa.Table:
     """Each referral once for every month in which it is open."""
     referrals = drawn.referrals
@@ -107,6 +112,7 @@ def referral_table(world: World, drawn: Care) -> pa.Table:
     closed = np.where(snapshots.is_closed, referrals.closed[row], np.datetime64("NaT", "s"))
     received = referrals.received[row]
     is_crisis = (referrals.team[row] == care.CRISIS).astype(int)
+    reason = known(reasons_for_referral(drawn)).take(pa.array(row))
     columns = {
         "service_request_id": known(referrals.number()).take(pa.array(row)),
         **local_ids(world, person),
@@ -120,7 +126,7 @@ def referral_table(world: World, drawn: Care) -> pa.Table:
         "org_id_referring_org": spread(world.population.gp_practice, person),
         "referring_care_professional_type": None,
         "clin_resp_priority_type": spread(["3", "1"], is_crisis),
-        "prim_reason_referral_mh": spread(["05", "18"], is_crisis),
+        "prim_reason_referral_mh": reason,
         "reason_oat": None,
         "decision_to_treat_date": None,
         "decision_to_treat_time": None,

@@ -25,6 +25,7 @@ from pipelines.synthetic.sources.social_care_values import (
     EVENT_TYPES,
     HOME_SUPPORT,
     LOCATIONS,
+    LONG_TERM_SUPPORT,
     OUTCOMES,
     REABLEMENT,
     RELEASE_1_SPELLINGS,
@@ -351,7 +352,7 @@ def outcome(events: Events) -> np.ndarray:
 
 
 def truth_of(world: World, events: Events) -> list[Truth]:
-    """What must be found of the story people: assessment, service, stay in a care home and dementia, and reablement."""
+    """What must be found of the story people: assessment, service and what it is part of, stay in a care home, dementia."""
     release_1 = in_release_1(world, events)
     truth = []
     for at in np.flatnonzero(world.population.story[events.person] != Story.ORDINARY):
@@ -364,6 +365,9 @@ def truth_of(world: World, events: Events) -> list[Truth]:
             found.append(("procedure_occurrence", "Assessment"))
         if events.type[at] == SERVICE:
             found.append(("observation", service))
+            kind, _ = SERVICES[component]
+            if kind.startswith(LONG_TERM_SUPPORT):
+                found.append(("episode", RELEASE_1_SPELLINGS.get(kind, kind) if release_1[at] else kind))
         if events.type[at] == SERVICE and events.component[at] in RESIDENTIAL_COMPONENTS:
             found.append(("visit_occurrence", service))
         if events.type[at] == ASSESSMENT and story is Story.SOCIAL_CARE:

@@ -19,6 +19,8 @@ SERVICES = {
 }
 """Service components with their service type and how often they are arranged after an assessment."""
 COMPONENTS = list(SERVICES)
+LONG_TERM_SUPPORT = "Long term support"
+"""How the types of long term services begin."""
 REABLEMENT, HOME_SUPPORT, RESIDENTIAL, RESPITE = (
     COMPONENTS.index(name)
     for name in ("Reablement", "Home support or domiciliary care", "Long term residential care", "Unpaid carer respite")
