@@ -181,7 +181,7 @@ def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator
     yield from resolve_again(inputs, read)
     found = _found(inputs, read)
     yield _stem("unmapped_codes", _unmapped_again(inputs, read, found), UNMAPPED_SCHEMA)
-    if found.targets:
+    if found.targets - {Target.EPISODE}:
         yield from build_persons_and_visits(inputs, read)
         yield from build_places(inputs, read)
         yield from build_people_tables(inputs, read)
@@ -192,6 +192,10 @@ def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator
         if not differences(former, now, COLLISIONS_SCHEMA).isEmpty():
             found = replace(found, tables=frozenset(CONCEPT_FIELDS), buckets=None)
     yield from build_event_tables(inputs, read, found.tables, found.buckets)
+    if found.moves_events:
+        yield from build_relationships(inputs, read)
+    if found.moves_events or is_new_vocabulary or Target.EPISODE in found.targets:
+        yield from build_episodes(inputs, read)
     if is_new_vocabulary:
         yield from build_eras(inputs, read)
     elif found.tables & ERAS_FROM:

@@ -17,6 +17,7 @@ CHANGED_CODES_SCHEMA = {"source_vocabulary_id": "string", "source_code": "string
 """One row per code that means something else than before. `has_other_number`: it has more or fewer targets."""
 
 _CODE = ("source_vocabulary_id", "source_code")
+_WAY = ("rule", "vocabulary", "code", "ordinal", "table")
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Concerned:
     """What has to be built again: targets other than events, event tables, and in these the buckets; None stands for all.
 
     `has_other_events`: some code gives its events more or fewer targets, so that there are other event rows than before.
+    `moves_events`: some code does, or sends its events to another table, so that what refers to events has to follow.
     """
 
     targets: frozenset[Target]
     tables: frozenset[str]
     buckets: tuple[int, ...] | None
     has_other_events: bool
+    moves_events: bool
 
 
 def differences(former: DataFrame, now: DataFrame, schema: Iterable[str]) -> DataFrame:
@@ -60,13 +63,15 @@ def concerned(
     if others:
         buckets = buckets.unionByName(_buckets_with(stem, changed, others))
     rules = tuple(rules)
-    ways = stacked([routes(own, one, rules).select("table") for one in maps])
+    former, now = (routes(own, one, rules).select(*_WAY) for one in maps)
+    ways = former.unionByName(now).select("table")
     renumbered = of_changed(own, changed.where(F.col("has_other_number")))
     return Concerned(
         targets=frozenset(target for target, _ in fields if target is not Target.EVENT),
         tables=frozenset(row["table"] for row in _rows(ways.distinct())) | _tables_with(others),
         buckets=tuple(sorted(row[CODE_BUCKET] for row in _rows(buckets.distinct()))),
         has_other_events=not renumbered.isEmpty(),
+        moves_events=not differences(former, now, _WAY).isEmpty(),
     )
 
 

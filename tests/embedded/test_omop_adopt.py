@@ -130,6 +130,8 @@ def test_only_tables_and_buckets_with_a_changed_code_are_written(sail: SparkSess
     former = {path.name for path in conditions.glob(f"{CODE_BUCKET}=*/*.parquet")}
     written = adopted(sail, store, changed(("ICD10", "J45.9"), [(4329847, "Condition")]), is_new_vocabulary=False)
     assert not {"person", "visit_occurrence", "measurement", "stem", "drug_exposure", "observation_period"} & set(written)
+    assert "episode" in written  # what it is about has changed
+    assert "fact_relationship" not in written  # no event has moved
     there = {path.name for path in conditions.glob(f"{CODE_BUCKET}=*/*.parquet")}
     assert len(there - former) == 1
     assert len(former) > 1

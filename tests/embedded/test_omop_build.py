@@ -118,7 +118,7 @@ ACUTE = SourceContract.model_validate(
         "entities": {
             "patient": patient(sex="code", ethnicity="code"),
             "episode": entity({"spell_key": "episode"}, number="integer", start="date", end="date", site="code", status="code"),
-            "diagnosis": entity({"spell_key": "episode", "episode_key": "episode"}, icd="code"),
+            "diagnosis": entity({"spell_key": "episode", "episode_key": "episode", "sample_key": "attendance"}, icd="code"),
             "attendance": entity(arrival="timestamp", departure="timestamp"),
             "result": entity({"sample_key": "attendance"}, kind="code", taken="timestamp"),
         },
@@ -266,7 +266,16 @@ ACUTE_RULES = Mapping.model_validate(
                 "to": "event",
                 "domain": "Condition",
                 "fields": {"concept": code("icd", "ICD10"), "type_concept_id": constant(EHR)}
-                | copied(start_date="episode.start", visit_key="spell_key", visit_detail_key="episode_key"),
+                | copied(start_date="episode.start", visit_key="spell_key", visit_detail_key="episode_key")
+                | copied(episode_key="episode_key", specimen_key="sample_key"),
+            },
+            {
+                "name": "acute_care",
+                "from": "episode",
+                "to": "episode",
+                "fields": {"concept": constant(EPISODE), "type_concept_id": constant(EHR)}
+                | {"object": {"concept": [{"code": "J459", "vocabulary": "ICD10"}]}}
+                | copied(start_date="start", end_date="end"),
             },
             {
                 "name": "acute_specimen",
@@ -393,10 +402,10 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"row_key": "e4", "person_id": DORA, "spell_key": "sp3", "number": 1, "start": d("2024-01-01"), "status": "void"},
         ],
         "diagnosis": [
-            {"row_key": "d1", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e1", "icd": "J459"},
+            {"row_key": "d1", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e1", "icd": "J459", "sample_key": "s1"},
             {"row_key": "d2", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e1", "icd": "Z302"},
             {"row_key": "d3", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e2", "icd": "I652"},
-            {"row_key": "d4", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e2", "icd": "Z914"},
+            {"row_key": "d4", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e2", "icd": "Z914", "sample_key": "s2"},
             {"row_key": "d5", "person_id": DORA, "spell_key": "sp3", "episode_key": "e4", "icd": "U060"},
             {"row_key": "d6", "person_id": DORA, "spell_key": "sp2", "episode_key": "e3", "icd": "Q99X9"},
         ],
@@ -699,16 +708,38 @@ def test_specimens_of_two_people_under_one_key_have_ids_of_their_own(built: Buil
     assert built.id_of("specimen", "r2") != built.id_of("specimen", "r5")
 
 
-def test_visits_that_carry_the_key_of_an_episode_are_its_events(built: Built) -> None:
+def test_visits_and_events_that_carry_the_key_of_an_episode_are_its_events(built: Built) -> None:
     columns = ("_row_key", "episode_concept_id", "episode_start_date", "episode_end_date", "episode_object_concept_id")
     assert built.omop("episode", *columns) == [
+        ("e1", EPISODE, d("2024-06-02"), d("2024-06-04"), ASTHMA),
+        ("e2", EPISODE, d("2024-06-04"), d("2024-06-09"), ASTHMA),
+        ("e3", EPISODE, d("2025-12-30"), None, ASTHMA),
+        ("e4", EPISODE, d("2024-01-01"), None, ASTHMA),
         ("t1", EPISODE, d("2024-06-01"), d("2024-06-02"), 0),
         ("t2", EPISODE, d("2024-05-30"), d("2024-05-30"), 0),
         ("t3", EPISODE, d("2024-02-02"), d("2024-02-02"), 0),
     ]
-    pairs = {(built.id_of("episode", key), built.id_of("visit_occurrence", key), 0) for key in ("t1", "t2", "t3")}
+    pairs = [(key, built.id_of("visit_occurrence", key)) for key in ("t1", "t2", "t3")]
+    pairs += [("e1", built.id_of("condition_occurrence", "d1")), ("e1", built.id_of("procedure_occurrence", "d2"))]
+    conditions = built.omop("condition_occurrence", "_row_key", "condition_occurrence_id")
+    pairs += [("e2", event_id) for key, event_id in conditions if key == "d3"]
+    pairs += [("e2", built.id_of("observation", "d4"))]
+    pairs += [("e4", built.id_of("condition_occurrence", "d5")), ("e3", built.id_of("condition_occurrence", "d6"))]
     events = built.omop("episode_event", "episode_id", "event_id", "episode_event_field_concept_id")
-    assert (set(events), len(events)) == (pairs, 3)
+    assert len(pairs) == 10
+    assert sorted(events) == sorted((built.id_of("episode", key), event_id, 0) for key, event_id in pairs)
+
+
+def test_events_that_name_a_specimen_are_related_to_it_both_ways(built: Built) -> None:
+    condition, observation, specimen = 19, 27, 36
+    serum, bark = built.id_of("specimen", "r2"), built.id_of("specimen", "r4")
+    asthma, history = built.id_of("condition_occurrence", "d1"), built.id_of("observation", "d4")
+    columns = ("domain_concept_id_1", "fact_id_1", "domain_concept_id_2", "fact_id_2", "relationship_concept_id")
+    assert sorted(built.omop("fact_relationship", *columns)) == [
+        (condition, asthma, specimen, serum, 44818756),
+        (observation, history, specimen, bark, 44818756),
+        *sorted([(specimen, serum, condition, asthma, 44818854), (specimen, bark, observation, history, 44818854)]),
+    ]
 
 
 def ledger_of(built: Built) -> list[LedgerRow]:
@@ -732,6 +763,7 @@ def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
     assert entries["acute_site", Disposition.WRITTEN, "care_site"] == 2
     assert entries["gp_death", Disposition.WRITTEN, "death"] == 1
     assert entries["acute_pathway", Disposition.WRITTEN, "episode"] == 3
+    assert entries["acute_care", Disposition.WRITTEN, "episode"] == 4
     assert entries["acute_episode", Disposition.EXCLUDED, "visit_missing"] == 1
     assert entries["gp_person", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_diagnosis", Disposition.KNOWN_UNMAPPED, ""] == 1
