@@ -89,6 +89,7 @@ class LocalMap:
     valid_start_date: date
     valid_end_date: date
     status: str
+    reference: str
 
 
 def map_files(folder: Path) -> list[Path]:
@@ -101,11 +102,16 @@ def local_vocabulary_rows(folder: Path, maps: Iterable[LocalMap]) -> list[dict[s
 
     Raises VocabularyError where their declaration has a fault.
     """
+    return cdm_vocabulary_rows(declared_vocabularies(folder).values(), {one.cdm_vocabulary_id for one in maps})
+
+
+def declared_vocabularies(folder: Path) -> dict[str, LocalVocabulary]:
+    """The vocabularies that a folder declares, by the name that the mappings use. Raises VocabularyError."""
     faults = Faults()
     declared = read_local_vocabularies(folder, faults)
     if faults:
         raise VocabularyError(f"{folder}: {faults}")
-    return cdm_vocabulary_rows(declared.values(), {one.cdm_vocabulary_id for one in maps})
+    return declared
 
 
 def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
@@ -317,4 +323,5 @@ def _local_map(file: str, line: int, values: dict[str, str], short: str) -> Loca
         valid_start_date=date.fromisoformat(values["valid_start_date"]),
         valid_end_date=date.fromisoformat(values["valid_end_date"]),
         status=values["status"],
+        reference=values["reference"],
     )

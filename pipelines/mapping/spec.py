@@ -258,6 +258,14 @@ class Mapping(Frozen):
         return [fault for rule in self.rules for fault in _rule_faults(rule, contract)]
 
     @property
+    def vocabularies(self) -> frozenset[str]:
+        """The vocabularies in which rules look codes up."""
+        codes = [code for rule in self.rules for how in rule.fields.values() for code in how.concept or ()]
+        by_column = [code.vocabulary.values.values() for code in codes if isinstance(code.vocabulary, VocabularyBy)]
+        fixed = {code.vocabulary for code in codes if isinstance(code.vocabulary, str)}
+        return frozenset(fixed.union(*by_column))
+
+    @property
     def columns_read(self) -> dict[str, frozenset[str]]:
         """The silver columns that rules read, by entity."""
         read: dict[str, set[str]] = {}
