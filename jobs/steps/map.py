@@ -13,7 +13,7 @@ from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource, entities_in_use
 from pipelines.quality.ledger import LedgerRow
 from vocab.concept_map import resolve_codes
-from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty
+from vocab.local_maps import LocalMap, TargetFault, approved_maps, faulty_targets, without_faulty
 
 
 def map_to_omop(run: RunContext, prepared: Prepared, *, from_codes: bool = False) -> list[LedgerRow]:
@@ -21,10 +21,9 @@ def map_to_omop(run: RunContext, prepared: Prepared, *, from_codes: bool = False
 
     With `from_codes` the stored stem and the other mapped rows stand: only the vocabulary or the local maps are new.
     """
-    maps = approved_maps(run.store.session, prepared.local_maps)
-    concepts = run.store.read(Zone.VOCABULARY, "concept")
-    refuse_faulty(tuple(row.values()) for row in faulty_targets(maps, concepts).toArrow().to_pylist())
-    store_local_maps(run.store, run.settings, prepared.local_maps, maps)
+    usable = _usable_maps(run, prepared)
+    maps = approved_maps(run.store.session, usable)
+    store_local_maps(run.store, run.settings, usable, maps)
     inputs = _inputs(run, prepared, maps)
     with run.console.stage("map to OMOP") as stage:
         for output in build(inputs, run.store.read, from_codes=from_codes):
@@ -32,6 +31,18 @@ def map_to_omop(run: RunContext, prepared: Prepared, *, from_codes: bool = False
             stage.advance(output.name)
     ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
     return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
+
+
+def _usable_maps(run: RunContext, prepared: Prepared) -> tuple[LocalMap, ...]:
+    """The local maps that fit the vocabulary. Those of vocabularies that no enabled source uses need not."""
+    approved = approved_maps(run.store.session, prepared.local_maps)
+    faulty = faulty_targets(approved, run.store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
+    in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in run.mappings.values()))
+    usable = without_faulty(prepared.local_maps, [TargetFault(**row) for row in faulty], in_use)
+    left_out = len(prepared.local_maps) - len(usable)
+    if left_out:
+        run.console.warning("local maps of codes that no enabled source uses do not fit the vocabulary", left_out=left_out)
+    return usable
 
 
 def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:

@@ -10,6 +10,8 @@ from pipelines.mapping.spec import Rule, Target, load_mappings
 CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR)
 RULES = {rule.name: rule for mapping in load_mappings(PACKAGED_MAPPINGS_DIR, CONTRACTS).values() for rule in mapping.rules}
 
+SPECIALTY = ("specialty_concept_id", "specialty_source_value", "specialty_source_concept_id")
+
 WITHOUT_A_FIELD = {"key", "order", "recorded_on"}
 """What orders or groups rows, in targets other than events."""
 
@@ -20,12 +22,7 @@ WITHOUT_A_FIELD = {"key", "order", "recorded_on"}
         ("gp_person", "postcode_area", "person", ("location_id",)),
         ("gp_death", "type_concept_id", "death", ("death_type_concept_id",)),
         ("gp_care_site", "care_site_code", "care_site", ("care_site_source_value", "care_site_id")),
-        (
-            "gp_provider",
-            "specialty",
-            "provider",
-            tuple(f"specialty_{n}" for n in ("concept_id", "source_value", "source_concept_id")),
-        ),
+        ("gp_provider", "specialty", "provider", SPECIALTY),
         ("gp_registration", "type_concept_id", "observation_period", ("period_type_concept_id",)),
         ("gp_consultation", "start_date", "visit_occurrence", ("visit_start_date",)),
         ("gp_consultation", "concept", "visit_occurrence", ("visit_concept_id", "visit_source_concept_id")),

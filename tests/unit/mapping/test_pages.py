@@ -83,8 +83,9 @@ def test_page_says_how_each_field_is_filled_and_where_it_ends() -> None:
     assert "| `start_date` | `seen_on` | `condition_start_date` |  |" in page
     assert "| `type_concept_id` | constant `32817` | `condition_type_concept_id` | EHR |" in page
     assert (
-        "| `concept` | `diagnosis` in the vocabulary that `scheme` names (1: ICD10, 2: SNOMED), else the code `64572001` in SNOMED "
-        "| `condition_concept_id`, `condition_source_value`, `condition_source_concept_id` | main diagnosis |" in page
+        "| `concept` | `diagnosis` in the vocabulary that `scheme` names (1: ICD10, 2: SNOMED), "
+        "else the code `64572001` in SNOMED | "
+        "`condition_concept_id`, `condition_source_value`, `condition_source_concept_id` | main diagnosis |" in page
     )
 
 

@@ -11,10 +11,11 @@ from vocab.local_maps import (
     APPROVED,
     COLUMNS,
     ApprovedTarget,
+    TargetFault,
     local_vocabulary_rows,
     read_local_maps,
-    refuse_faulty,
     with_targets,
+    without_faulty,
 )
 from vocab.local_vocabularies import VOCABULARIES_FILE, VOCABULARY_COLUMNS
 
@@ -142,10 +143,20 @@ def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
         read_local_maps(write(tmp_path, header=HEADER.replace(",status,reference", "")))
 
 
-def test_faulty_targets_are_refused_with_file_count_and_line() -> None:
-    with pytest.raises(VocabularyError, match=r"one.csv line 3: target is not in the vocabulary \(and 1 more\)"):
-        refuse_faulty([("one.csv", "target is not in the vocabulary", 2, 3)])
-    refuse_faulty([])
+def faulty(*lines: int) -> list[TargetFault]:
+    return [TargetFault("one.csv", line, "NHS Admission Method", "target is not in the vocabulary") for line in lines]
+
+
+def test_faulty_targets_of_a_vocabulary_in_use_are_refused_with_file_count_and_line(tmp_path: Path) -> None:
+    maps = read_local_maps(write(tmp_path, GOOD, GOOD.replace("11,0", "12,0")))
+    with pytest.raises(VocabularyError, match=r"one.csv line 2: target is not in the vocabulary \(and 1 more\)"):
+        without_faulty(maps, faulty(2, 3), {"NHS Admission Method"})
+    assert without_faulty(maps, [], {"NHS Admission Method"}) == maps
+
+
+def test_faulty_targets_of_a_vocabulary_not_in_use_are_left_out_alone(tmp_path: Path) -> None:
+    maps = read_local_maps(write(tmp_path, GOOD, GOOD.replace("11,0", "12,0")))
+    assert [one.source_code for one in without_faulty(maps, faulty(2), {"NHS Gender"})] == ["12"]
 
 
 LONG = GOOD.replace("NHS Admission Method", "NHS Admission Method of spells")
