@@ -46,13 +46,14 @@ def pages_of(mappings_dir: Path) -> dict[str, str]:
 
 
 def code_lists_of(folder: Path) -> dict[str, CodeList]:
-    """The approved local maps of a folder by vocabulary."""
+    """The approved local maps of a folder by vocabulary; one that is declared and has no map yet is there without a file."""
     ours = declared_vocabularies(folder)
+    empty = {name: CodeList(name, "", is_ours=True, codes=0, meaning_nothing=0, references=()) for name in ours}
     by_vocabulary: dict[str, list[LocalMap]] = defaultdict(list)
     for one in read_local_maps(folder):
         if one.status == APPROVED:
             by_vocabulary[one.source_vocabulary_id].append(one)
-    return {
+    return empty | {
         name: CodeList(
             vocabulary=name,
             file=maps[0].file,

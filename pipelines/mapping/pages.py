@@ -169,7 +169,7 @@ def _code(code: Code, lists: MappingOf[str, CodeList]) -> str:
 
 
 def _link(listed: CodeList) -> str:
-    return f"[{listed.vocabulary}](../../mappings/concepts/{listed.file})"
+    return f"[{listed.vocabulary}](../../mappings/concepts/{listed.file})" if listed.file else listed.vocabulary
 
 
 def _meaning(how: FieldRule, rule: Rule, contract: SourceContract) -> str:
@@ -200,7 +200,8 @@ def _vocabularies(mapping: Mapping, lists: MappingOf[str, CodeList]) -> list[str
         count = (
             f"{listed.codes}, of which {listed.meaning_nothing} mean nothing" if listed.meaning_nothing else str(listed.codes)
         )
-        where = _link(listed) if listed.is_ours else f"{_link(listed)}, Athena"
+        where = _link(listed) if listed.file else "no map yet"
+        where += "" if listed.is_ours else ", Athena"
         rows.append((vocabulary, where, count, "; ".join(listed.references)))
     text = "A local map comes before Athena. A code in neither keeps its source value, has concept 0 and is in the work list."
     return [text, _table(("vocabulary", "looked up in", "codes", "according to"), rows)]

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.contracts.source import load_contracts
+from pipelines.mapping.spec import load_mappings
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
 from vocab.local_maps import (
@@ -12,6 +15,7 @@ from vocab.local_maps import (
     COLUMNS,
     ApprovedTarget,
     TargetFault,
+    declared_vocabularies,
     local_vocabulary_rows,
     read_local_maps,
     with_targets,
@@ -178,9 +182,11 @@ def test_every_vocabulary_of_the_project_has_an_id_that_the_cdm_allows() -> None
 
 def test_every_vocabulary_that_is_no_part_of_athena_is_declared_and_used() -> None:
     maps = read_local_maps(FOLDER)
-    declared = {row["vocabulary_id"] for row in local_vocabulary_rows(FOLDER, ())}
-    assert {one.cdm_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
-    assert declared <= {one.cdm_vocabulary_id for one in maps}
+    mappings = load_mappings(PACKAGED_MAPPINGS_DIR, load_contracts(PACKAGED_MAPPINGS_DIR)).values()
+    looked_up = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings))
+    declared = declared_vocabularies(FOLDER).keys()
+    assert {one.source_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
+    assert declared - looked_up == set()
 
 
 def test_a_long_vocabulary_id_without_a_short_one_is_refused(tmp_path: Path) -> None:
