@@ -71,11 +71,12 @@ def _cases_of(sources: Iterable[str]) -> list[Case]:
 
 @dataclass(frozen=True)
 class Published:
-    """The OMOP tables of the run, read once, whose person is whose, and the work list of codes."""
+    """The OMOP tables of the run, read once, whose person is whose, the work list of codes and the ledger of the map stage."""
 
     tables: Mapping[str, list[Row]]
     people: Mapping[str, frozenset[int]]
     unmapped: list[Row]
+    ledger: list[Row]
 
     def rows_of(self, case: Case, table: str) -> list[Row]:
         """The rows of the case's person in a table."""
@@ -142,8 +143,8 @@ def _published(store: TableStore, cases: list[Case]) -> Published:
     wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person"}
     tables = {name: store.read(Zone.OMOP, name).toArrow().to_pylist() for name in sorted(wanted)}
     links = store.read(Zone.LINKAGE, LINK).select("local_id", "nhs_number", "person_id").toArrow().to_pylist()
-    unmapped = store.read(Zone.STEM, "unmapped_codes").toArrow().to_pylist()
-    return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases}, unmapped)
+    unmapped, ledger = (store.read(Zone.STEM, name).toArrow().to_pylist() for name in ("unmapped_codes", "map_ledger"))
+    return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases}, unmapped, ledger)
 
 
 def _people(case: Case, links: Iterable[Row]) -> Iterable[int]:

@@ -74,3 +74,12 @@ def test_an_unknown_code_is_in_the_work_list_with_its_rows(use: tuple[str, str, 
     found = [row for row in listed if row["code"].upper() == UNKNOWN]
     assert [row["is_known"] for row in found] == [False]
     assert found[0]["rows"] >= 1
+
+
+@pytest.mark.parametrize("rule", ["acute_visit_outpatient", "community_visit_contact", "mental_health_visit_contact"])
+def test_an_unknown_attendance_counts_apart_from_a_missed_one(rule: str, published: Published) -> None:
+    excluded = {
+        row["reason"]: row["rows"] for row in published.ledger if row["rule"] == rule and row["disposition"] == "excluded"
+    }
+    assert excluded["attendance_unknown"] >= 1
+    assert excluded["not_attended"] >= 1
