@@ -4,6 +4,8 @@ The golden patients of `national_codes.yaml` deliver the code QQ in every field 
 without a concept.
 """
 
+from collections import Counter, defaultdict
+
 import pytest
 
 from jobs.settings import PACKAGED_MAPPINGS_DIR
@@ -83,3 +85,26 @@ def test_an_unknown_attendance_counts_apart_from_a_missed_one(rule: str, publish
     }
     assert excluded["attendance_unknown"] >= 1
     assert excluded["not_attended"] >= 1
+
+
+def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Published) -> None:
+    """Of every rule for events; the golden patients have codes of every kind, unlike generated extracts."""
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in published.ledger:
+        if row["stage"] == "code":
+            rows[row["disposition"]][row["rule"]] += row["rows"]
+    listed: Counter[str] = Counter()
+    for row in published.unmapped:
+        if row["field"] == "concept" and row["rule"] in rows["coded"]:
+            listed[row["rule"]] += row["rows"]
+    assert rows["known_unmapped"] + rows["unknown"] == listed
+    assert rows["standard"] + rows["settled"] + listed == rows["coded"]
+    assert all(rows[kind] for kind in ("standard", "settled", "known_unmapped", "unknown"))
+
+
+def test_a_code_that_a_map_settles_is_no_work(published: Published) -> None:
+    rule = "mental_health_legal_status"  # its golden patients have 99, which the map says is not known
+    settled = [row["rows"] for row in published.ledger if (row["rule"], row["disposition"]) == (rule, "settled")]
+    assert settled == [1]
+    assert {row["code"] for row in published.unmapped if row["rule"] == rule} >= {"qq"}
+    assert "99" not in {row["code"] for row in published.unmapped if row["rule"] == rule}
