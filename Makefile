@@ -27,8 +27,8 @@ demo: venv ## Six generated sources, two nights, 1,000 people, to demo/cdm.duckd
 	@$(BIN)/nhs-omop demo
 
 .PHONY: test
-test: venv ## All tests (Spark tests need Java 17 or later)
-	@$(PYTEST)
+test: venv ## All tests, in two processes (Spark tests need Java 17 or later)
+	@$(PYTEST) --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: test-embedded
 test-embedded: venv ## The quick loop: everything but whole runs and Spark

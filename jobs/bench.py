@@ -4,10 +4,12 @@ import os
 import shutil
 import sys
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pyspark.sql import functions as F
 
 if not __package__:  # started as a script: the project's folder takes the place of this one
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -18,15 +20,19 @@ from jobs.demo import demo_settings
 from jobs.publish import publish_release
 from jobs.settings import Settings
 from jobs.steps.nightly import Clock, StepTime, nightly
-from jobs.steps.vocabulary import load
+from jobs.steps.vocabulary import MAPS_FOLDER, load, store_of
+from pipelines.engine import open_session
 from pipelines.io.keys import demo_key_file
+from pipelines.io.tables import Zone
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from vocab.athena import TABLES
+from vocab.local_maps import ApprovedTarget, with_targets
 from vocab.synthetic import CONCEPTS, write_download
 
 app = new_app()
 
 FOLDER = Path("build/bench")
+CODES_PER_CHANGE = 100
 
 
 @app.command()
@@ -42,6 +48,8 @@ def bench(
     json_lines: JsonLines = False,
 ) -> None:
     """Measure each stage on generated extracts: rows a second, seconds and peak memory of this process.
+
+    After the last night one in a hundred of the codes in use comes to mean something else, and the release is adopted.
 
     With --vocabulary only the load of a synthetic Athena download is measured. At full size it takes 8 GB of disk.
     """
@@ -61,11 +69,36 @@ def bench(
         nightly_times[night + 1] = nightly(settings, FIRST_NIGHT + timedelta(days=night)).times
     with clock.step("publish") as counted:
         counted["rows"] = sum(publish_release(settings, folder / "cdm.duckdb").values())
+    retargeted, codes = _with_other_maps(settings, folder / "mappings")
+    last_night = FIRST_NIGHT + timedelta(days=nights - 1)
+    remap = [time for time in nightly(retargeted, last_night).times if time.step == "map"]
     before, after = clock.times[:2], clock.times[2:]
     rows = [_row("", time) for time in before]
     rows += [_row(f"night {night}: ", time) for night, times in nightly_times.items() for time in times]
     rows += [_row("", time) for time in after]
+    rows += [_row(f"{codes} codes changed: ", time) for time in remap]
     console.table(f"{people:,} people on {os.cpu_count()} cores, engine {settings.engine.kind}", rows)
+
+
+def _with_other_maps(settings: Settings, mappings: Path) -> tuple[Settings, int]:
+    """Settings with local maps by which one in CODES_PER_CHANGE of the codes in use has the target of another; how many."""
+    shutil.copytree(settings.mappings_dir, mappings)
+    with open_session(settings.engine) as session:
+        store = store_of(session, settings)
+        code_map = store.read(Zone.STEM, "code_map")
+        events = store.read(Zone.STEM, "routes").select("vocabulary", "code").distinct()
+        on = (F.col("source_vocabulary_id") == F.col("vocabulary")) & (F.col("source_code") == F.col("code"))
+        mapped = code_map.where("map_origin = 'athena' AND ordinal = 0").join(events, on=on, how="left_semi")
+        rows = mapped.orderBy("target_domain_id", "source_vocabulary_id", "source_code").toArrow().to_pylist()
+        wanted = -(-code_map.select("source_vocabulary_id", "source_code").distinct().count() // CODES_PER_CHANGE)
+    pairs = [(one, other) for one, other in pairwise(rows) if one["target_domain_id"] == other["target_domain_id"]]
+    chosen = [pair for pair in pairs if pair[0]["target_concept_id"] != pair[1]["target_concept_id"]]
+    targets = [
+        ApprovedTarget(one["source_vocabulary_id"], one["source_code"], "", other["target_concept_id"], "", "bench")
+        for one, other in chosen[:: len(chosen) // wanted][:wanted]
+    ]
+    with_targets(mappings / MAPS_FOLDER, targets)
+    return settings.model_copy(update={"mappings_dir": mappings}), len(targets)
 
 
 def _bench_vocabulary(settings: Settings, download: Path, concepts: int, clock: Clock) -> None:

@@ -167,7 +167,15 @@ def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
             yield session
 
 
-_QUIET = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "FATAL"}
+_QUIET = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.ui.retainedJobs": "1",
+    "spark.ui.retainedStages": "1",
+    "spark.sql.ui.retainedExecutions": "1",
+    "spark.log.level": "FATAL",
+}
+"""Without a page to show them on, the plans of past statements only fill the driver's memory."""
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -177,6 +185,10 @@ _DELTA = {
 
 _STARTED = SESSION_OPTIONS | _NO_CALL_SITES | _QUIET | _DELTA
 """What a Spark that this module starts has."""
+
+
+_TABLES_IN_MEMORY = 50
+"""Tables whose log the driver keeps: each takes megabytes, and a load reads hundreds of tables once or twice."""
 
 
 def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
@@ -189,6 +201,7 @@ def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.sql.shuffle.partitions": str(2 * cores),
         "spark.default.parallelism": str(cores),
+        "spark.databricks.delta.delta.log.cacheSize": str(_TABLES_IN_MEMORY),
     }
 
 

@@ -45,7 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the sessions they use and put those on Spark last."""
+    """Mark tests by the sessions they use and put those on Spark last.
+
+    Tests that share what takes long to make form a group, so that of several test processes one makes it; the longest first.
+    """
     for item in items:
         if item.path.is_relative_to(PROJECT / "tests" / "e2e"):
             item.add_marker(pytest.mark.e2e)
@@ -54,7 +57,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.spark)
         elif "sail" in fixtures or item.path.is_relative_to(PROJECT / "tests" / "embedded"):
             item.add_marker(pytest.mark.embedded)
-    items.sort(key=lambda item: item.get_closest_marker("spark") is not None)
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _GROUPS.get(_group_of(item), len(_GROUPS)))
+    else:
+        items.sort(key=lambda item: item.get_closest_marker("spark") is not None)
+
+
+_GROUPS = {"spark": 0, "world": 1, "golden": 2}
+"""The groups that take longest; every other file is a group of its own."""
+
+
+def _group_of(item: pytest.Item) -> str:
+    if item.get_closest_marker("spark"):
+        return "spark"
+    if "world" in getattr(item, "fixturenames", ()):
+        return "world"
+    return "golden" if item.path.parent == PROJECT / "tests" / "golden" else str(item.path.relative_to(PROJECT))
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Step two: bronze into silver; people linked, opt-outs applied, identity left behind."""
 
 from collections.abc import Iterable, Iterator
-from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -16,6 +15,7 @@ from pipelines.contracts.source import Via
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.io.opt_outs import OptOutFiles
 from pipelines.io.tables import Zone
+from pipelines.mapping.compile import stacked
 from pipelines.quality.ledger import Disposition, LedgerRow, Stage
 from pipelines.silver.fates import child_fates, direct_fates, orphan_fates, reference_fates, shared_fates, shared_key
 from pipelines.silver.linkage import LINK_SCHEMA, identities_in, linked_identities
@@ -126,7 +126,7 @@ def _link(run: RunContext, naming_people: list[EntityOf]) -> None:
         for entity in naming_people
     ]
     store = run.store
-    store.overwrite(linked_identities(reduce(DataFrame.unionByName, stated), run.pads), Zone.LINKAGE, IDENTITY, LINK_SCHEMA)
+    store.overwrite(linked_identities(stacked(stated), run.pads), Zone.LINKAGE, IDENTITY, LINK_SCHEMA)
     linked = store.read(Zone.LINKAGE, IDENTITY)
     store.overwrite(shared_ids(linked, *PERSON_ID), Zone.LINKAGE, SHARED, {"met_on": "bigint"})
     collisions = find_collisions(linked, *PERSON_ID, store.read(Zone.LINKAGE, SHARED))
@@ -237,7 +237,7 @@ def _all_fates(run: RunContext, entities: list[EntityOf]) -> DataFrame:
         )
         for entity in entities
     ]
-    return reduce(DataFrame.unionByName, frames)
+    return stacked(frames)
 
 
 def _write_quarantine(run: RunContext, entities: list[EntityOf], register: list[Registered]) -> None:

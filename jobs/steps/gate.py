@@ -11,12 +11,16 @@ from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateRep
 from pipelines.quality.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow, check_balance
 
 
+def keep_ledger(run: RunContext, ledger: list[LedgerRow]) -> None:
+    """Store the ledger of the run, balanced or not."""
+    _store(run, [row.record() for row in ledger], LEDGER_TABLE, LEDGER_SCHEMA)
+
+
 def gate(run: RunContext, ledger: list[LedgerRow]) -> GateReport:
-    """Store the ledger and the results of all checks, then demand that they hold.
+    """Store the results of all checks, then demand that they and the ledger hold.
 
     Raises LedgerError or QualityGateError; both leave the last release as it is.
     """
-    _store(run, [row.record() for row in ledger], LEDGER_TABLE, LEDGER_SCHEMA)
     check_balance(ledger)
     cdm = cdm_tables(run.settings.cdm_version)
     limits = run.settings.gates

@@ -3,10 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.steps.context import REGISTER, RunContext
@@ -17,6 +15,7 @@ from pipelines.errors import DeliveryError
 from pipelines.io.landing import Delivery, File, find_deliveries, verify
 from pipelines.io.parse import Layout
 from pipelines.io.tables import Zone
+from pipelines.mapping.compile import stacked
 
 LOAD = "_load_id"
 FILES_PER_TASK = 4
@@ -103,7 +102,7 @@ def _counts(run: RunContext, by_table: Iterable[tuple[str, str]], load_id: str) 
     ]
     if not frames:
         return {}
-    rows = reduce(DataFrame.unionByName, frames)
+    rows = stacked(frames)
     per_file = rows.groupBy("_file").agg(F.count("*").alias("rows"), F.count("_reason").alias("malformed"))
     return {one["_file"]: (one["rows"], one["malformed"]) for one in per_file.toArrow().to_pylist()}
 

@@ -1,14 +1,15 @@
 """Step three: silver into the OMOP CDM."""
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 
 from pyspark.sql import DataFrame
 
 from jobs.steps.context import RunContext
 from jobs.steps.prepare import Prepared
 from jobs.steps.vocabulary import store_local_maps
-from pipelines.io.tables import Zone
-from pipelines.omop.build import MapInputs, build
+from pipelines.io.tables import TableStore, Zone
+from pipelines.omop.build import MapInputs, Output, adopt, build
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource, entities_in_use
 from pipelines.quality.ledger import LedgerRow
@@ -16,18 +17,27 @@ from vocab.concept_map import resolve_codes
 from vocab.local_maps import LocalMap, TargetFault, approved_maps, faulty_targets, without_faulty
 
 
-def map_to_omop(run: RunContext, prepared: Prepared, *, from_codes: bool = False) -> list[LedgerRow]:
-    """Build every OMOP table from silver; the part of the ledger that this stage adds.
+class News(StrEnum):
+    """What is new since the stored result was mapped."""
 
-    With `from_codes` the stored stem and the other mapped rows stand: only the vocabulary or the local maps are new.
-    """
+    EVERYTHING = "everything"
+    VOCABULARY = "vocabulary"
+    LOCAL_MAPS = "local_maps"
+
+
+def map_to_omop(run: RunContext, prepared: Prepared, news: News = News.EVERYTHING) -> list[LedgerRow]:
+    """Build every OMOP table from silver, or what of them the news concern; the part of the ledger that this stage adds."""
     usable = _usable_maps(run, prepared)
     maps = approved_maps(run.store.session, usable)
     store_local_maps(run.store, run.settings, usable, maps)
     inputs = _inputs(run, prepared, maps)
     with run.console.stage("map to OMOP") as stage:
-        for output in build(inputs, run.store.read, from_codes=from_codes):
-            run.store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
+        if news is News.EVERYTHING:
+            outputs = build(inputs, run.store.read)
+        else:
+            outputs = adopt(inputs, run.store.read, is_new_vocabulary=news is News.VOCABULARY)
+        for output in outputs:
+            write(run.store, output)
             stage.advance(output.name)
     ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
     return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
@@ -43,6 +53,16 @@ def _usable_maps(run: RunContext, prepared: Prepared) -> tuple[LocalMap, ...]:
     if left_out:
         run.console.warning("local maps of codes that no enabled source uses do not fit the vocabulary", left_out=left_out)
     return usable
+
+
+def write(store: TableStore, output: Output) -> None:
+    """Store what the map stage made, whole or in its buckets."""
+    place = (output.zone, output.name, output.schema)
+    if output.buckets is None:
+        store.overwrite(output.frame, *place, output.partition_by)
+    else:
+        (column,) = output.partition_by
+        store.replace_parts(output.frame, *place, column, output.buckets)
 
 
 def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -13,9 +14,9 @@ from jobs.console import console
 from jobs.settings import Environment, Settings
 from jobs.steps.context import RunContext
 from jobs.steps.curate import curate
-from jobs.steps.gate import gate
+from jobs.steps.gate import gate, keep_ledger
 from jobs.steps.ingest import Ingested, ingest
-from jobs.steps.map import map_to_omop
+from jobs.steps.map import News, map_to_omop
 from jobs.steps.memory import forget_peak, peak_gib
 from jobs.steps.prepare import Prepared, prepare, remember_key, remember_opt_outs
 from jobs.steps.published import ledger_of, release_folder, runs_of
@@ -90,21 +91,24 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
     run = _context(settings, run_date, prepared, session, run_id=f"{run_date:%Y%m%d}-{len(runs_of(settings)) + 1:05}")
     remember_key(settings, resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION))
     stem_inputs = fingerprint_of(stem_inputs_of(settings, prepared, run.register()))
-    curated_by = None if full else _run_that_made_the_stem(settings, stem_inputs)
+    stored = read_document(_stem_document(settings))
+    news = News.EVERYTHING if full else _news(stored, stem_inputs, prepared)
+    _stem_document(settings).unlink(missing_ok=True)
     with clock.step("curate") as counted:
-        if curated_by is None:
-            _stem_document(settings).unlink(missing_ok=True)
+        if news is News.EVERYTHING:
             ledger = curate(run, prepared.opt_outs, prepared.type_one)
         else:
-            console.info("only vocabulary or local maps have changed: silver and the stem stand")
-            ledger = _curated(settings, curated_by, run.run_id)
+            console.info("only vocabulary or local maps have changed: what they do not concern stands")
+            ledger = _curated(settings, stored["run_id"], run.run_id)
         counted["rows"] = _sum(ledger, Stage.CURATE, Disposition.DELIVERED)
     with clock.step("map") as counted:
-        ledger += map_to_omop(run, prepared, from_codes=curated_by is not None)
+        ledger += map_to_omop(run, prepared, news)
+        keep_ledger(run, ledger)
         counted["rows"] = _sum(ledger, Stage.CURATE, Disposition.CURRENT)
+    stem_document = {"inputs": stem_inputs, "run_id": run.run_id, "vocabulary": prepared.vocabulary["digest"]}
+    write_document(_stem_document(settings), stem_document)
     with clock.step("gates") as counted:
         report = gate(run, ledger)
-        write_document(_stem_document(settings), {"inputs": stem_inputs, "run_id": run.run_id})
         counted["rows"] = _sum(ledger, Stage.MAP, Disposition.WRITTEN)
     with clock.step("release") as counted:
         made = release(run, prepared, report, fingerprint)
@@ -115,14 +119,15 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
 
 
 def _stem_document(settings: Settings) -> Path:
-    """What the stored silver and stem were made from; absent while they are being made."""
+    """What the stored silver, stem and OMOP tables were made from; absent while they are being made."""
     return settings.storage.restricted / "stem.json"
 
 
-def _run_that_made_the_stem(settings: Settings, stem_inputs: str) -> str | None:
-    """The run whose silver and stem are stored, if they were made from these inputs."""
-    made = read_document(_stem_document(settings))
-    return made["run_id"] if made.get("inputs") == stem_inputs else None
+def _news(stored: dict[str, Any], stem_inputs: str, prepared: Prepared) -> News:
+    """What is new since the stored tables were made, by the document that says what they were made from."""
+    if stored.get("inputs") != stem_inputs:
+        return News.EVERYTHING
+    return News.LOCAL_MAPS if stored["vocabulary"] == prepared.vocabulary["digest"] else News.VOCABULARY
 
 
 def _curated(settings: Settings, curated_by: str, run_id: str) -> list[LedgerRow]:

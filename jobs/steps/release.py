@@ -2,11 +2,9 @@
 
 import subprocess
 from collections.abc import Mapping
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.settings import Settings
@@ -17,6 +15,7 @@ from pipelines import __version__
 from pipelines.bronze.register import Registered
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.io.tables import Zone
+from pipelines.mapping.compile import stacked
 from pipelines.quality.gates import GateReport
 from pipelines.release.release import Code, Extract, Gates, Release, pins, release_id_of
 
@@ -83,7 +82,7 @@ def _row_counts(run: RunContext, zones: Mapping[str, Zone]) -> dict[str, int]:
         run.store.read(zone, name).agg(F.count("*").alias("rows")).select(F.lit(name).alias("name"), "rows")
         for name, zone in zones.items()
     ]
-    return {one["name"]: one["rows"] for one in reduce(DataFrame.unionByName, counts).toArrow().to_pylist()}
+    return {one["name"]: one["rows"] for one in stacked(counts).toArrow().to_pylist()}
 
 
 def _commit() -> str | None:

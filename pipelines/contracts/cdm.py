@@ -32,6 +32,23 @@ PROVENANCE_COLUMNS: Final[dict[str, str]] = {
 }
 """Hidden columns of event tables: the source, the mapping rule, the silver row and the map that gave the concept."""
 
+CODE_BUCKET: Final = "_code_bucket"
+"""Hidden column of the stem and of the tables that it is routed to, by which they are partitioned."""
+
+ROUTED_TABLES: Final[tuple[str, ...]] = (
+    "condition_occurrence",
+    "device_exposure",
+    "drug_exposure",
+    "measurement",
+    "observation",
+    "procedure_occurrence",
+    "specimen",
+)
+"""Tables whose events come by way of the stem, by the domain of their concept."""
+
+OWN_PROVENANCE_COLUMNS: Final[dict[str, dict[str, str]]] = {"drug_exposure": {"_end_rule": "string"}}
+"""Further hidden columns of single event tables: by which rule the end of a drug exposure was chosen."""
+
 EVENT_TABLES: Final[tuple[str, ...]] = (
     "condition_occurrence",
     "death",
@@ -45,7 +62,7 @@ EVENT_TABLES: Final[tuple[str, ...]] = (
     "visit_detail",
     "visit_occurrence",
 )
-"""Tables whose rows come from one rule each and carry PROVENANCE_COLUMNS in Delta, never in a publication."""
+"""Tables whose rows come from one rule each and carry `provenance_columns` in Delta, never in a publication."""
 
 
 DOMAIN_TABLES: Final[dict[str, str]] = {
@@ -163,6 +180,11 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
     return {model.name: _cdm_table(model) for model in sorted(models, key=lambda model: model.name)}
 
 
+def provenance_columns(table: CdmTable) -> dict[str, str]:
+    """Name and Spark type of the columns that say where a row of the table comes from; none of them is published."""
+    return PROVENANCE_COLUMNS | OWN_PROVENANCE_COLUMNS.get(table.name, {}) if table.name in EVENT_TABLES else {}
+
+
 def delta_schema(table: CdmTable) -> dict[str, str]:
     """Name and Spark type of the columns of the Delta table: the fields of the CDM, then the hidden ones."""
-    return table.schema | (PROVENANCE_COLUMNS if table.name in EVENT_TABLES else {})
+    return table.schema | provenance_columns(table) | ({CODE_BUCKET: "int"} if table.name in ROUTED_TABLES else {})

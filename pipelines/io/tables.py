@@ -4,7 +4,7 @@ Every write selects and casts to the declared schema first, because an engine ma
 without an error. Tables below the restricted root carry no column statistics in their transaction log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -69,11 +69,13 @@ class TableStore:
         self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], partition_by: tuple[str, ...] = ()
     ) -> None:
         """Replace the whole table, its schema included, in one commit."""
-        writer = typed(frame, schema).write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+        rows = typed(frame, schema)
+        if partition_by:
+            # One task writes a partition; else each sorts its rows, and a union of a hundred frames is as many sorts at once.
+            rows = rows.repartition(*partition_by)
+        writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(*partition_by)
         if not self.exists(zone, name):
             writer = writer.options(**self._properties(zone))
-        if partition_by:
-            writer = writer.partitionBy(*partition_by)
         writer.save(self.path(zone, name))
 
     def replace_slice(
@@ -90,6 +92,14 @@ class TableStore:
         else:
             writer = writer.options(**self._properties(zone))
         writer.save(self.path(zone, name))
+
+    def replace_parts(
+        self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], column: str, values: Sequence[int]
+    ) -> None:
+        """Replace the partitions of a table that have one of these values, in one commit; rows of others are left out."""
+        among = f"{column} IN ({', '.join(str(value) for value in values)})"
+        writer = typed(frame.where(among), schema).write.format("delta").mode("overwrite").partitionBy(column)
+        writer.option("replaceWhere", among).save(self.path(zone, name))
 
     def delete_slice(self, zone: Zone, name: str, column: str, value: str) -> None:
         """Remove the rows whose partition column has this value; does nothing where there are none."""

@@ -6,7 +6,7 @@ row of its target must have; the first check that fails gives the reason under w
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from itertools import zip_longest
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -24,10 +24,16 @@ PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row
 """What stands before the fields in every mapped row: where it came from and whose it is."""
 
 COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "rows": "bigint"}
-"""Columns of the counts by rule and reason; an empty reason means kept."""
+"""Columns of the counts by rule and reason; an empty reason means kept, STOOD_FOR kept as part of another row."""
+
+REASONS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "name": "string"}
+"""Columns of the reasons row by row; `name` is that of the event which a kept row is part of, where the rule groups events."""
 
 UNKNOWN_PERSON = "person_without_year_of_birth"
 """Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
+
+STOOD_FOR = "stood_for"
+"""Reason of rows that were kept and that another event of their key stands for."""
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
@@ -59,6 +65,7 @@ def kept_rows(
 ) -> DataFrame:
     """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
 
+    Of a rule that groups events there is one row per key and person.
     `silver` holds the tables of the source by entity. `persons` (column `person_id`, unique) are the people of the CDM;
     without it everybody is taken.
     """
@@ -70,30 +77,62 @@ def kept_rows(
         frame = frame.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
-    return frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    rows = frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    return _first_of_each(rows) if _groups_events(rule) else rows
 
 
-def row_counts(
+def _groups_events(rule: Rule) -> bool:
+    return rule.group and rule.to is Target.EVENT
+
+
+def _first_of_each(events: DataFrame) -> DataFrame:
+    """Of the events of one key and person the first by start, then row key."""
+    start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
+    place = F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("_row_key"))
+    first = events.groupBy("person_id", "key").agg(F.min(place).alias("_place"))
+    chosen = first.select(F.substring_index(F.col("_place"), "|", -1).alias("_row_key"))
+    return events.join(chosen, on="_row_key", how="left_semi")
+
+
+def row_reasons(
     rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], persons: DataFrame | None = None
 ) -> DataFrame:
-    """Silver rows of the rule's entity by reason (COUNTS_SCHEMA): every row once, kept ones under an empty reason.
-
-    Only the columns that decide are read.
-    """
+    """One row per silver row of the rule's entity with why it is left out (REASONS_SCHEMA). Only what decides is read."""
+    fields = _filled(rule, contract)
     frame = _read(rule, silver, _columns_of_checks(rule))
-    reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, _filled(rule, contract))]
+    reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, fields)]
     if persons is not None:
         known = F.broadcast(persons.select("person_id", F.lit(True).alias("_known")))
         frame = frame.join(known, on="person_id", how="left")
         reasons.append(F.when(F.col("_known").isNull(), F.lit(UNKNOWN_PERSON)))
-    counted = frame.select(F.coalesce(*reasons, F.lit("")).alias("reason")).groupBy("reason")
-    return counted.agg(F.count(F.lit(1)).alias("rows")).select(
-        F.lit(contract.source).alias("source"),
-        F.lit(rule.from_).alias("entity"),
-        F.lit(rule.name).alias("rule"),
-        "reason",
-        "rows",
-    )
+    values = {
+        "source": F.lit(contract.source),
+        "entity": F.lit(rule.from_),
+        "rule": F.lit(rule.name),
+        "reason": F.coalesce(*reasons, F.lit("")),
+    }
+    if _groups_events(rule):
+        values["name"] = F.concat_ws("|", F.col("person_id").cast("string"), fields["key"])
+    return frame.select(*[values.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in REASONS_SCHEMA.items()])
+
+
+def row_counts(reasons: Iterable[DataFrame]) -> DataFrame:
+    """Silver rows by rule and reason (COUNTS_SCHEMA), from the `row_reasons` of each rule.
+
+    Of kept rows with a name as many as there are names count as kept, the rest under STOOD_FOR.
+    """
+    each = ("source", "entity", "rule", "reason")
+    by_name = stacked(reasons).groupBy(*each, "name").agg(F.count(F.lit(1)).alias("_rows"))
+    counted = by_name.groupBy(*each).agg(F.sum("_rows").alias("_all"), F.count("name").alias("_names"))
+    others = F.when((F.col("reason") == "") & (F.col("_names") > 0), F.col("_all") - F.col("_names")).otherwise(F.lit(0))
+    parts = counted.withColumn("_others", others).withColumn("_part", F.explode(F.array(F.lit(0), F.lit(1))))
+    is_first = F.col("_part") == 0
+    values = {
+        "reason": F.when(is_first, F.col("reason")).otherwise(F.lit(STOOD_FOR)),
+        "rows": F.when(is_first, F.col("_all") - F.col("_others")).otherwise(F.col("_others")),
+    }
+    kept = parts.where(is_first | (F.col("_others") > 0))
+    return kept.select(*[values.get(name, F.col(name)).cast(kind).alias(name) for name, kind in COUNTS_SCHEMA.items()])
 
 
 def _read(rule: Rule, silver: Mapping[str, DataFrame], columns: Iterable[str]) -> DataFrame:
@@ -122,7 +161,7 @@ def _flat(column: str) -> str:
 def _columns_of_checks(rule: Rule) -> set[str]:
     deciding = {*REQUIRED[rule.to], "key"} | ({"source_value"} if rule.to is Target.EVENT else set())
     deciding |= {_DAY_OF[field] for field in deciding if field in _DAY_OF}
-    columns = {condition.column for condition in rule.where}
+    columns = {column for condition in rule.where for column in condition.columns}
     return columns | {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
 
 
@@ -142,7 +181,10 @@ def _checks(rule: Rule, fields: Mapping[str, Column]) -> list[_Check]:
 
 def _holds(condition: Condition) -> Column:
     """Whether a row meets the condition. Lists are compared trimmed and without regard to case; a missing value is in none."""
-    value = F.col(_flat(condition.column))
+    if condition.column is not None:
+        value = F.col(_flat(condition.column))
+    else:
+        value = _evaluated(condition)
     if condition.present is not None:
         return value.isNotNull() if condition.present else value.isNull()
     listed = is_one_of(F.trim(value.cast("string")), condition.in_ or condition.not_in or ())
@@ -168,7 +210,7 @@ def _filled(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     for day, moment in _DAY_OF.items():
         if day in filled and moment in filled:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
-    if "key" in schema:
+    if "key" in schema and rule.to is not Target.EVENT:
         filled.setdefault("key", F.col("row_key"))
     wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE}
     return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
@@ -196,10 +238,12 @@ def _typed(how: FieldRule, kind: str, doubles: set[str]) -> Column:
 def _value(how: FieldRule) -> Column:
     if how.copy_ is not None:
         return F.col(_flat(how.copy_))
-    if how.expression is not None:
-        arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
-        return EXPRESSIONS[how.expression](**arguments, **how.options)
-    return F.lit(how.constant)
+    return F.lit(how.constant) if how.expression is None else _evaluated(how)
+
+
+def _evaluated(how: FieldRule | Condition) -> Column:
+    arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
+    return EXPRESSIONS[str(how.expression)](**arguments, **how.options)
 
 
 def _concept(field: str, how: FieldRule) -> dict[str, Column]:
@@ -249,5 +293,12 @@ def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
 
 
 def stacked(frames: Iterable[DataFrame]) -> DataFrame:
-    """The rows of frames with the same columns, one after the other."""
-    return reduce(DataFrame.unionByName, frames)
+    """The rows of frames with the same columns, one after the other.
+
+    Put together by twos: Spark looks at the whole of a frame whenever one is added to it, so a hundred one by one take minutes.
+    """
+    level = list(frames)
+    while len(level) > 1:
+        pairs = zip_longest(level[::2], level[1::2])
+        level = [left if right is None else left.unionByName(right) for left, right in pairs]
+    return level[0]

@@ -9,6 +9,9 @@ Expression = Callable[..., Column]
 
 NUMBER_PATTERN = "^[<>]?=? *(-?[0-9]+([.][0-9]+)?)$"
 
+PAIR_PATTERN = "^([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
+"""Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
+
 
 def date_and_time(date: Column, time: Column) -> Column:
     """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing."""
@@ -32,6 +35,11 @@ def number_in(text: Column) -> Column:
     return F.nullif(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), F.lit("")).try_cast("double")
 
 
+def number_or_in(number: Column, text: Column) -> Column:
+    """The number as delivered, or the one in the result text where the number is missing."""
+    return F.coalesce(number, number_in(text))
+
+
 def operator_in(text: Column) -> Column:
     """OMOP operator concept of a result text: < 4171756, <= 4171754, > 4172704, >= 4171755; null for a bare number."""
     trimmed = F.trim(text)
@@ -42,6 +50,30 @@ def operator_in(text: Column) -> Column:
         .when(trimmed.startswith(">"), F.lit(4172704))
         .cast("bigint")
     )
+
+
+def blood_pressure_pair(code: Column, text: Column, codes: str) -> Column:
+    """The text where it is a systolic over a diastolic pressure under one code for both, else null.
+
+    `codes` is the regular expression of such codes. A first number below the second is no such pair.
+    """
+    written = F.trim(text)
+    is_pair = F.trim(code).rlike(codes) & written.rlike(PAIR_PATTERN) & (systolic_in(text) >= diastolic_in(text))
+    return F.when(is_pair, written)
+
+
+def systolic_in(text: Column) -> Column:
+    """The first number of a text such as `142/88`; null where it is none."""
+    return _number_of_pair(text, 1)
+
+
+def diastolic_in(text: Column) -> Column:
+    """The second number of a text such as `142/88`; null where it is none."""
+    return _number_of_pair(text, 2)
+
+
+def _number_of_pair(text: Column, place: int) -> Column:
+    return F.nullif(F.regexp_extract(F.trim(text), PAIR_PATTERN, place), F.lit("")).try_cast("double")
 
 
 def first_of(first: Column, second: Column) -> Column:
@@ -66,7 +98,11 @@ EXPRESSIONS: dict[str, Expression] = {
         minutes_after,
         date_of,
         number_in,
+        number_or_in,
         operator_in,
+        blood_pressure_pair,
+        systolic_in,
+        diastolic_in,
         first_of,
         date_of_first,
         diagnosis_status,

@@ -133,7 +133,7 @@ def _omop(rule: Rule, field: str) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    column = f"`{condition.column}`"
+    column = _expression(condition) if condition.column is None else f"`{condition.column}`"
     if condition.not_in is not None:
         return f"not where {column} is {_alternatives(condition.not_in)}: these count as `{condition.reason}`"
     if condition.in_ is not None:
@@ -152,10 +152,12 @@ def _how(how: FieldRule, lists: MappingOf[str, CodeList]) -> str:
         return f"`{how.copy_}`"
     if how.concept is not None:
         return ", else ".join(_code(code, lists) for code in how.concept)
-    if how.expression is not None:
-        arguments = [f"`{column}`" for column in how.args.values()] + [f"{name}={value}" for name, value in how.options.items()]
-        return f"[{how.expression}](README.md#expressions)({', '.join(arguments)})"
-    return f"constant `{how.constant}`"
+    return f"constant `{how.constant}`" if how.expression is None else _expression(how)
+
+
+def _expression(how: FieldRule | Condition) -> str:
+    arguments = [f"`{column}`" for column in how.args.values()] + [f"{name}=`{value}`" for name, value in how.options.items()]
+    return f"[{how.expression}](README.md#expressions)({', '.join(arguments)})"
 
 
 def _code(code: Code, lists: MappingOf[str, CodeList]) -> str:

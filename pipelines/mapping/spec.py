@@ -61,6 +61,7 @@ FIELDS: dict[Target, dict[str, str]] = {
     Target.VISIT: _VISIT_FIELDS,
     Target.VISIT_DETAIL: _VISIT_FIELDS | {"visit_key": "string"},
     Target.EVENT: {
+        "key": "string",
         "concept": "concept",
         "start_date": "date",
         "start_datetime": "timestamp",
@@ -181,12 +182,16 @@ class FieldRule(Frozen):
 class Condition(Frozen):
     """A row is kept when the condition holds, else it is counted under `reason`.
 
+    The value is that of a column or of a registered expression, with `args` and `options` as in a field.
     `in`: value in the list (an empty value is not). `not_in`: value not in the list (an empty value passes). Values are
     compared as text, trimmed and without regard to case; dates as `2026-01-31`, booleans as `true`.
     `present`: value is there (true) or is not (false).
     """
 
-    column: str
+    column: str | None = None
+    expression: str | None = None
+    args: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
     in_: tuple[str, ...] | None = Field(default=None, alias="in")
     not_in: tuple[str, ...] | None = None
     present: bool | None = None
@@ -194,10 +199,19 @@ class Condition(Frozen):
 
     @model_validator(mode="after")
     def one_test(self) -> Self:
-        """Refuse a condition with no test or with several."""
+        """Refuse a condition with no test or with several, and one without a value to test."""
         if sum(test is not None for test in (self.in_, self.not_in, self.present)) != 1:
             raise ValueError("give exactly one of in, not_in or present")
+        if (self.column is None) == (self.expression is None):
+            raise ValueError("give one of column or expression")
+        if self.expression is not None and self.expression not in EXPRESSIONS:
+            raise ValueError(f"unknown expression; known: {', '.join(sorted(EXPRESSIONS))}")
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column this condition reads."""
+        return (self.column,) if self.column is not None else tuple(self.args.values())
 
 
 class Lookup(Frozen):
@@ -215,7 +229,8 @@ class Rule(Frozen):
 
     `domain` is where an event goes while its code has no standard concept. `group` collapses rows with the same `key`
     into one (a spell from its episodes): the least start, the greatest end, other fields from the first row by `order`,
-    `discharged_to` from the last.
+    `discharged_to` from the last. Of events with one `key` and person (a specimen from its results) the first by start and row
+    key stands for all; the `key` names the event, so that its id stays whichever row comes first.
     """
 
     name: str
@@ -242,6 +257,8 @@ class Rule(Frozen):
                 faults.append(f"{field}: is not a concept field")
         if self.to is Target.EVENT and self.domain not in EVENT_DOMAINS:
             faults.append(f"domain: expected one of {', '.join(EVENT_DOMAINS)}")
+        if self.to is Target.EVENT and self.group != ("key" in self.fields):
+            faults.append("key: events have a key if, and only if, the rule groups them")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -272,7 +289,7 @@ class Mapping(Frozen):
         for rule in self.rules:
             entities = {alias: lookup.entity for alias, lookup in rule.lookups.items()}
             names = [lookup.on for lookup in rule.lookups.values()]
-            names += [condition.column for condition in rule.where]
+            names += [column for condition in rule.where for column in condition.columns]
             names += [name for how in rule.fields.values() for name in how.columns]
             for name in names:
                 alias, _, column = name.rpartition(".")
@@ -292,7 +309,7 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
             faults.append(f"{rule.name}.with.{alias}.entity: no entity {lookup.entity}")
             continue
         visible |= {f"{alias}.{column}" for column in contract.entities[lookup.entity].silver_columns}
-    used = [(f"where.{condition.reason}", condition.column) for condition in rule.where]
+    used = [(f"where.{condition.reason}", column) for condition in rule.where for column in condition.columns]
     used += [(f"fields.{field}", column) for field, how in rule.fields.items() for column in how.columns]
     return faults + [f"{rule.name}.{where}: no silver column {column}" for where, column in used if column not in visible]
 

@@ -15,19 +15,32 @@ compute the same frame again and again.
 8. `build_periods`: when each person is observed.
 9. `build_eras`: for how long each person had a condition or took an ingredient.
 10. `describe`: the source of the database, the tables that stay empty, the ledger.
+
+`adopt` does the same from step 3 on for what a changed vocabulary or local map concerns.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids, without_collisions
-from pipelines.contracts.cdm import EVENT_TABLES, CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.cdm import CODE_BUCKET, EVENT_TABLES, CdmTable, cdm_tables, delta_schema
 from pipelines.io.tables import Zone
 from pipelines.mapping.compile import COUNTS_SCHEMA, stacked, target_schema
 from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.changes import (
+    CHANGED_CODES_SCHEMA,
+    Concerned,
+    changed_codes,
+    changed_targets,
+    concerned,
+    differences,
+    of_changed,
+    of_unchanged,
+)
 from pipelines.omop.codes import (
     CODE_MAP_SCHEMA,
     CODES_SCHEMA,
@@ -40,7 +53,7 @@ from pipelines.omop.codes import (
     routes,
     unmapped_codes,
 )
-from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
+from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras, eras_of
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods, registrations_outside
@@ -88,13 +101,14 @@ ROW_TABLES = {
 
 @dataclass(frozen=True)
 class Output:
-    """A frame to be stored under a name with its schema, as a whole."""
+    """A frame to be stored under a name with its schema, as a whole or for some buckets only."""
 
     zone: Zone
     name: str
     frame: DataFrame
     schema: Mapping[str, str]
     partition_by: tuple[str, ...] = ()
+    buckets: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,15 +143,10 @@ class MapInputs:
         return cdm_tables(self.cdm_version)[name]
 
 
-def build(inputs: MapInputs, read: Read, *, from_codes: bool = False) -> Iterator[Output]:
-    """Everything the map stage stores, in order. Write each output before taking the next.
-
-    With `from_codes` the mapped rows that are stored stand, and only what depends on the vocabulary and the local maps is
-    built again.
-    """
-    if not from_codes:
-        yield from map_people(inputs, read)
-        yield from map_rows(inputs, read)
+def build(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """Everything the map stage stores, in order. Write each output before taking the next."""
+    yield from map_people(inputs, read)
+    yield from map_rows(inputs, read)
     yield from resolve_codes(inputs, read)
     yield from build_persons_and_visits(inputs, read)
     yield from build_places(inputs, read)
@@ -146,6 +155,35 @@ def build(inputs: MapInputs, read: Read, *, from_codes: bool = False) -> Iterato
     yield from build_periods(inputs, read)
     yield from build_eras(inputs, read)
     yield from describe(inputs, read)
+
+
+def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator[Output]:
+    """What a new vocabulary or new local maps change of the stored result, which becomes what `build` would give.
+
+    The mapped rows stand; so does every table and bucket without a code that means something else than before. Write each
+    output before taking the next. `is_new_vocabulary` says that not only local maps are new.
+    """
+    yield from resolve_again(inputs, read)
+    found = _found(inputs, read)
+    yield _stem("unmapped_codes", _unmapped_again(inputs, read, found), UNMAPPED_SCHEMA)
+    if found.targets:
+        yield from build_persons_and_visits(inputs, read)
+        yield from build_places(inputs, read)
+        yield from build_people_tables(inputs, read)
+    if found.has_other_events:
+        yield _stem("former_event_collisions", read(Zone.STEM, "event_collisions"), COLLISIONS_SCHEMA)
+        yield from _event_collisions(read)
+        former, now = (read(Zone.STEM, name) for name in ("former_event_collisions", "event_collisions"))
+        if not differences(former, now, COLLISIONS_SCHEMA).isEmpty():
+            found = replace(found, tables=frozenset(CONCEPT_FIELDS), buckets=None)
+    yield from build_event_tables(inputs, read, found.tables, found.buckets)
+    if is_new_vocabulary:
+        yield from build_eras(inputs, read)
+    elif found.tables & ERAS_FROM:
+        changed, maps = read(Zone.STEM, "changed_codes"), _code_maps(read)
+        yield from build_eras(inputs, read, changed_targets(changed, maps))
+    yield _cdm_source(inputs, read)
+    yield from _ledger(inputs, read)
 
 
 def map_people(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -170,11 +208,44 @@ def resolve_codes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     rows = {target: _read_rows(read, target) for target in ROW_TABLES}
     yield _stem("codes", codes_in_use(rows, inputs.rules), CODES_SCHEMA)
     codes = read(Zone.STEM, "codes")
+    yield from _meanings_of(inputs, read)
+    code_map = read(Zone.STEM, "code_map")
+    yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
+
+
+def resolve_again(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`code_map`, `meanings` and `routes` anew, with `former_code_map` and `changed_codes`."""
+    yield _stem("former_code_map", read(Zone.STEM, "code_map"), CODE_MAP_SCHEMA)
+    yield from _meanings_of(inputs, read)
+    yield _stem("changed_codes", changed_codes(*_code_maps(read)), CHANGED_CODES_SCHEMA)
+
+
+def _meanings_of(inputs: MapInputs, read: Read) -> Iterator[Output]:
+    """`code_map`, `meanings` and `routes`, of the codes in use."""
+    codes = read(Zone.STEM, "codes")
     yield _stem("code_map", inputs.resolve(distinct_codes(codes)), CODE_MAP_SCHEMA)
     code_map = read(Zone.STEM, "code_map")
     yield _stem("meanings", first_meanings(code_map), CODE_MAP_SCHEMA)
     yield _stem("routes", routes(codes, code_map, inputs.rules), ROUTES_SCHEMA)
-    yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
+
+
+def _found(inputs: MapInputs, read: Read) -> Concerned:
+    changed, codes, stem = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "codes"), _read_rows(read, Target.EVENT)
+    return concerned(changed, codes, _code_maps(read), stem, inputs.rules)
+
+
+def _code_maps(read: Read) -> tuple[DataFrame, DataFrame]:
+    return read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map")
+
+
+def _unmapped_again(inputs: MapInputs, read: Read, found: Concerned) -> DataFrame:
+    """The stored work list, with what now is true of the codes that have changed."""
+    changed, stored = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "unmapped_codes")
+    rows = {target: _read_rows(read, target) for target in ROW_TABLES}
+    rows[Target.EVENT] = _in_buckets(rows[Target.EVENT], found.buckets)
+    codes = of_changed(read(Zone.STEM, "codes"), changed)
+    now = unmapped_codes(codes, read(Zone.STEM, "code_map"), rows, inputs.rules)
+    return of_unchanged(stored, changed).unionByName(now)
 
 
 def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -227,12 +298,18 @@ def build_people_tables(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """The event tables, with the collisions of their ids."""
-    stem, ways = _read_rows(read, Target.EVENT), read(Zone.STEM, "routes")
-    yield from _collisions(read, "event", event_ids(stem, ways), "_id", EVENT_KEY)
+    yield from _event_collisions(read)
+    yield from build_event_tables(inputs, read, frozenset(CONCEPT_FIELDS))
+
+
+def build_event_tables(
+    inputs: MapInputs, read: Read, tables: frozenset[str], buckets: tuple[int, ...] | None = None
+) -> Iterator[Output]:
+    """Some event tables, whole or for some buckets."""
     visits_stored, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
     given = EventInputs(
-        stem=stem,
-        routes=ways,
+        stem=_in_buckets(_read_rows(read, Target.EVENT), buckets),
+        routes=read(Zone.STEM, "routes"),
         meanings=read(Zone.STEM, "meanings"),
         visits=visit_index(visits_stored),
         visit_details=visit_index(inside_visits(details, visits_stored)),
@@ -241,7 +318,20 @@ def build_events(inputs: MapInputs, read: Read) -> Iterator[Output]:
         coded=coded_fields(inputs.rules, Target.EVENT),
     )
     for name in CONCEPT_FIELDS:
-        yield _omop(inputs, name, event_table(inputs.table(name), given))
+        if name in tables:
+            whole = _omop(inputs, name, event_table(inputs.table(name), given))
+            yield replace(whole, partition_by=(CODE_BUCKET,), buckets=buckets)
+
+
+def _event_collisions(read: Read) -> Iterator[Output]:
+    ids = event_ids(_read_rows(read, Target.EVENT), read(Zone.STEM, "routes"))
+    yield from _collisions(read, "event", ids, "_id", EVENT_KEY)
+
+
+def _in_buckets(events: DataFrame, buckets: tuple[int, ...] | None) -> DataFrame:
+    if buckets is None:
+        return events
+    return events.where(F.col(CODE_BUCKET).isin(*buckets) if buckets else F.lit(False))
 
 
 def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
@@ -255,11 +345,17 @@ def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
     yield _omop(inputs, table.name, observation_period(stored, read(Zone.STEM, "period_collisions"), table))
 
 
-def build_eras(inputs: MapInputs, read: Read) -> Iterator[Output]:
-    """`eras`, condition_era, drug_era and dose_era."""
+def build_eras(inputs: MapInputs, read: Read, concepts: DataFrame | None = None) -> Iterator[Output]:
+    """`eras`, condition_era, drug_era and dose_era. With `concepts` the stored eras of all others stand."""
     conditions, drugs = read(Zone.OMOP, "condition_occurrence"), read(Zone.OMOP, "drug_exposure")
     vocabulary = DrugVocabulary(*[read(Zone.VOCABULARY, name) for name in ("concept", "concept_ancestor", "drug_strength")])
-    yield _stem("eras", eras(conditions, drugs, vocabulary), ERAS_SCHEMA)
+    if concepts is None:
+        built = eras(conditions, drugs, vocabulary)
+    else:
+        about = eras_of(concepts, vocabulary)
+        others = read(Zone.STEM, "eras").join(F.broadcast(about), on="concept_id", how="left_anti")
+        built = others.select(*ERAS_SCHEMA).unionByName(eras(conditions, drugs, vocabulary, about))
+    yield _stem("eras", built, ERAS_SCHEMA)
     stored = read(Zone.STEM, "eras")
     yield from _collisions(read, "era", era_ids(stored), "id", ERA_KEY)
     for name in ERA_TABLES:
@@ -269,10 +365,19 @@ def build_eras(inputs: MapInputs, read: Read) -> Iterator[Output]:
 def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """cdm_source, the clinical tables that stay empty, and `map_ledger`."""
     known = read(Zone.STEM, "known_persons")
-    yield _omop(inputs, "cdm_source", cdm_source(known.sparkSession, inputs.described_as, inputs.table("cdm_source")))
+    yield _cdm_source(inputs, read)
     for name, frame in empty_tables(known.sparkSession, inputs.cdm_version, BUILT).items():
         yield _omop(inputs, name, frame)
     yield from _ledger(inputs, read)
+
+
+ERAS_FROM = frozenset({"condition_occurrence", "drug_exposure"})
+"""The tables that eras are concluded from."""
+
+
+def _cdm_source(inputs: MapInputs, read: Read) -> Output:
+    session = read(Zone.STEM, "known_persons").sparkSession
+    return _omop(inputs, "cdm_source", cdm_source(session, inputs.described_as, inputs.table("cdm_source")))
 
 
 BUILT = frozenset(
@@ -318,7 +423,7 @@ def _read_rows(read: Read, target: Target) -> DataFrame:
 
 def _rows(target: Target, frame: DataFrame) -> Output:
     schema = stem_schema() if target is Target.EVENT else target_schema(target)
-    return Output(Zone.STEM, ROW_TABLES[target], frame, schema, ("_source",) if target is Target.EVENT else ())
+    return Output(Zone.STEM, ROW_TABLES[target], frame, schema)
 
 
 def _stem(name: str, frame: DataFrame, schema: Mapping[str, str]) -> Output:

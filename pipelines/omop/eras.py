@@ -68,14 +68,19 @@ class DrugVocabulary:
     strengths: DataFrame
 
 
-def eras(conditions: DataFrame, drugs: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
-    """The condition, drug and dose eras of all people (ERAS_SCHEMA), from condition_occurrence and drug_exposure."""
+def eras(conditions: DataFrame, drugs: DataFrame, vocabulary: DrugVocabulary, concepts: DataFrame | None = None) -> DataFrame:
+    """The condition, drug and dose eras of all people (ERAS_SCHEMA), from condition_occurrence and drug_exposure.
+
+    With `concepts` (column `concept_id`) only those of these conditions and ingredients.
+    """
     taken = ingredient_spans(drugs, vocabulary)
     spans = {
         "condition_era": condition_spans(conditions),
         "drug_era": taken.select(*_SPAN),
         "dose_era": dose_spans(taken, vocabulary.strengths),
     }
+    if concepts is not None:
+        spans = {kind: frame.join(F.broadcast(concepts), on="concept_id", how="left_semi") for kind, frame in spans.items()}
     merged = [merged_spans(frame).withColumn("_kind", F.lit(kind)) for kind, frame in spans.items()]
     return stacked([frame.select(*ERAS_SCHEMA) for frame in merged])
 
@@ -93,12 +98,24 @@ def condition_spans(conditions: DataFrame) -> DataFrame:
     )
 
 
-def ingredient_spans(drugs: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
-    """One row per drug exposure and ingredient of its drug, with `drug_concept_id`, `quantity` and `days_supply`."""
+def _ingredients(vocabulary: DrugVocabulary) -> DataFrame:
+    """`concept_id` of an ingredient and `drug_concept_id` for every drug that it is in."""
     ingredients = vocabulary.concepts.where((F.col("concept_class_id") == INGREDIENT) & (F.col("standard_concept") == "S"))
-    parts = vocabulary.ancestors.join(
+    return vocabulary.ancestors.join(
         F.broadcast(ingredients.select(F.col("concept_id").alias("ancestor_concept_id"))), on="ancestor_concept_id", how="inner"
     ).select(F.col("ancestor_concept_id").alias("concept_id"), F.col("descendant_concept_id").alias("drug_concept_id"))
+
+
+def eras_of(concepts: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
+    """The concepts that eras can be about because of `concepts`: themselves, and the ingredients of those that are drugs."""
+    drugs = F.broadcast(concepts.select(F.col("concept_id").alias("drug_concept_id")))
+    ingredients = _ingredients(vocabulary).join(drugs, on="drug_concept_id", how="left_semi").select("concept_id")
+    return concepts.select("concept_id").unionByName(ingredients).distinct()
+
+
+def ingredient_spans(drugs: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
+    """One row per drug exposure and ingredient of its drug, with `drug_concept_id`, `quantity` and `days_supply`."""
+    parts = _ingredients(vocabulary)
     # Of all drugs of the vocabulary only those that were taken are worth sending to every task.
     in_use = drugs.select("drug_concept_id").distinct()
     known_parts = parts.join(F.broadcast(in_use), on="drug_concept_id", how="left_semi")

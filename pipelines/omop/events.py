@@ -10,12 +10,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
-from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.omop.codes import given, looked_up
 from pipelines.omop.tables import conform
 
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
-"""What names an event row: the silver row, the rule and the place among the target concepts of its code."""
+"""What tells an event row from all others: the silver row, the rule and the place among the target concepts of its code."""
 
 CONCEPT_FIELDS = {
     "condition_occurrence": ("status",),
@@ -71,11 +71,12 @@ def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
 
 def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:
     """EVENT_KEY and `_id` of every row of all event tables."""
-    return routed(stem, routes).select(*EVENT_KEY).withColumn("_id", _event_id())
+    return routed(stem, routes).select(*EVENT_KEY, _event_id().alias("_id"))
 
 
 def _event_id() -> Column:
-    return omop_id(*[F.col(name) for name in EVENT_KEY])
+    """The id of an event, by its silver row or, where several rows make one event, by the key they share."""
+    return omop_id(F.coalesce(F.col("key"), F.col("_row_key")), F.col("_rule"), F.col("_ordinal"))
 
 
 def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
@@ -123,7 +124,7 @@ def _common(table: str) -> dict[str, Column]:
         "provider_id": F.col("provider_id"),
         "visit_occurrence_id": F.col("visit_occurrence_id"),
         "visit_detail_id": F.col("visit_detail_id"),
-    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin")}
+    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin", CODE_BUCKET)}
 
 
 def _condition() -> dict[str, Column]:
@@ -140,6 +141,7 @@ def _drug() -> dict[str, Column]:
         "drug_exposure_start_date": F.col("start_date"),
         "drug_exposure_start_datetime": F.col("start_datetime"),
         "drug_exposure_end_date": drug_end_date(),
+        "_end_rule": drug_end_rule(),
         "drug_exposure_end_datetime": F.when(_end_is_usable(), F.col("end_datetime")),
         "verbatim_end_date": F.coalesce(F.col("verbatim_end_date"), F.col("end_date")),
         "stop_reason": F.col("stop_reason"),
@@ -153,13 +155,30 @@ def _drug() -> dict[str, Column]:
 
 
 def drug_end_date() -> Column:
-    """Themis order: the delivered end unless it lies before the start, else start + days supplied - 1, else the start.
+    """The end of a drug exposure by the first rule of `_drug_ends` that gives one.
 
     `verbatim_end_date` keeps the delivered end whatever was chosen.
     """
+    return F.coalesce(*[end for _, end in _drug_ends()])
+
+
+def drug_end_rule() -> Column:
+    """The name of the rule by which `drug_end_date` chose: `delivered`, `days_supplied` or `same_day`."""
+    return F.coalesce(*[F.when(end.isNotNull(), F.lit(rule)) for rule, end in _drug_ends()])
+
+
+def _drug_ends() -> tuple[tuple[str, Column], ...]:
+    """The rules for the end of a drug exposure in Themis' order, each with the end it gives or null.
+
+    The delivered end unless it lies before the start, else start + days supplied - 1, else the start.
+    """
     days = F.col("days_supply").cast("int")
-    supplied = F.when(F.col("days_supply").between(1, MAX_DAYS_SUPPLY), F.date_add(F.col("start_date"), days - 1))
-    return F.coalesce(F.when(_end_is_usable(), F.col("end_date")), supplied, F.col("start_date"))
+    is_supply = F.col("days_supply").between(1, MAX_DAYS_SUPPLY)
+    return (
+        ("delivered", F.when(_end_is_usable(), F.col("end_date"))),
+        ("days_supplied", F.when(is_supply, F.date_add(F.col("start_date"), days - 1))),
+        ("same_day", F.col("start_date")),
+    )
 
 
 MAX_DAYS_SUPPLY = 3650

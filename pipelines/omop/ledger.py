@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.mapping.compile import stacked
+from pipelines.mapping.compile import STOOD_FOR, stacked
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import LOCAL_ORIGIN
 
@@ -47,13 +47,15 @@ def map_ledger(
 
     `counts` are the silver rows of each rule by reason; `left_out_later` those that were mapped and then left out (their
     person or visit is not in the CDM). What routes add is `fanned_out` for events. Rows of other targets may become part of
-    another row (`merged`); an event never does, so an event that is lost leaves the ledger out of balance.
+    another row (`merged`). Of events only those are `merged` that were counted as such in silver, so an event that is lost
+    leaves the ledger out of balance.
     """
     events = [rule.name for rule in rules if rule.to is Target.EVENT]
     is_event = F.col("rule").isin(*events) if events else F.lit(False)
     later = left_out_later.select(*_RULE, "reason", "rows")
-    excluded = counts.where(F.col("reason") != "").unionByName(later)
-    kept = counts.where(F.col("reason") == "").select(*_RULE, "rows")
+    excluded = counts.where(~F.col("reason").isin("", STOOD_FOR)).unionByName(later)
+    kept = counts.where(F.col("reason").isin("", STOOD_FOR)).select(*_RULE, "rows")
+    stood_for = counts.where(F.col("reason") == STOOD_FOR).select(*_RULE, "rows")
     taken_back = later.select(*_RULE, (-F.col("rows")).alias("rows"))
     mapped = _total(kept.unionByName(taken_back))
     entities = counts.select(*_RULE).distinct()
@@ -68,7 +70,7 @@ def map_ledger(
             _entries(mapped, "mapped"),
             _entries(excluded, "excluded", F.col("reason")),
             _entries(fanned.where(F.col("rows") > 0), "fanned_out"),
-            _entries(merged.where(F.col("rows") != 0), "merged"),
+            _entries(merged.where(F.col("rows") != 0).unionByName(stood_for), "merged"),
             _entries(outcome, "written", F.col("reason")),
         ]
     )

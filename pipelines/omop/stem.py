@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.source import SourceContract
 from pipelines.mapping.compile import (
     COUNTS_SCHEMA,
@@ -16,11 +17,13 @@ from pipelines.mapping.compile import (
     empty_rows,
     kept_rows,
     row_counts,
+    row_reasons,
     stacked,
     target_schema,
 )
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.codes import code_bucket
 
 KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"}
 """The people of the CDM."""
@@ -40,8 +43,8 @@ class SilverSource:
 
 
 def stem_schema() -> dict[str, str]:
-    """Columns and Spark types of the stem: one row per source event, before any concept is looked up."""
-    return target_schema(Target.EVENT)
+    """Columns and Spark types of the stem: one row per source event with its bucket, before any concept is looked up."""
+    return target_schema(Target.EVENT) | {CODE_BUCKET: "int"}
 
 
 def entities_in_use(mapping: SourceMapping) -> tuple[str, ...]:
@@ -51,23 +54,29 @@ def entities_in_use(mapping: SourceMapping) -> tuple[str, ...]:
 
 
 def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
-    """The kept rows of every rule for `target`, with the columns of `target_schema(target)`.
+    """The kept rows of every rule for `target`, with the columns of `target_schema(target)`, events with those of the stem.
 
     Rows that belong to a person are kept for the people in `persons` only; the rows that describe persons are kept for all.
     """
     known = _persons_for(target, persons)
     frames = [kept_rows(rule, source.contract, source.tables, known) for source in sources for rule in source.rules(target)]
-    return stacked(frames) if frames else empty_rows(persons, target_schema(target))
+    rows = stacked(frames) if frames else empty_rows(persons, target_schema(target))
+    return _with_bucket(rows) if target is Target.EVENT else rows
+
+
+def _with_bucket(events: DataFrame) -> DataFrame:
+    own = code_bucket(F.col("concept_vocabulary"), F.col("concept_code"), F.col("concept_concept_id"))
+    return events.withColumn(CODE_BUCKET, own)
 
 
 def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
-    """How many silver rows each rule was shown, kept (empty reason) and left out, by reason (COUNTS_SCHEMA)."""
+    """How many silver rows each rule was shown and kept or left out, by reason (COUNTS_SCHEMA)."""
     frames = [
-        row_counts(rule, source.contract, source.tables, _persons_for(rule.to, persons))
+        row_reasons(rule, source.contract, source.tables, _persons_for(rule.to, persons))
         for source in sources
         for rule in source.mapping.rules
     ]
-    return stacked(frames) if frames else empty_rows(persons, COUNTS_SCHEMA)
+    return row_counts(frames) if frames else empty_rows(persons, COUNTS_SCHEMA)
 
 
 def _persons_for(target: Target, persons: DataFrame) -> DataFrame | None:

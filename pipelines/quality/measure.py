@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
+from pipelines.mapping.compile import stacked
 from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
 
 Item = TypeVar("Item")
@@ -101,7 +102,7 @@ def _row_counts(keys: Sequence[TableKey], tables: Tables) -> dict[TableKey, int]
     """Rows of each table."""
     rows = dict.fromkeys(keys, 0)
     for chunk in _chunks(keys, TABLES_PER_JOB):
-        counted = _union([_labelled(key, tables[key]) for key in chunk]).groupBy("zone", "table")
+        counted = stacked([_labelled(key, tables[key]) for key in chunk]).groupBy("zone", "table")
         for row in _collected([counted.agg(F.count(F.lit(1)).alias("rows"))]):
             rows[Zone(row["zone"]), row["table"]] = row["rows"]
     return rows
@@ -130,7 +131,7 @@ def _row_rules(checks: Sequence[Check], tables: Tables) -> tuple[dict[TableKey, 
 def _row_rule_counts(keys: Sequence[TableKey], checks: Sequence[Check], tables: Tables) -> DataFrame:
     """One row per table that has rows, with the violations of each check, of tables that have the same checks."""
     columns = [F.col(name) for name in sorted({name for check in checks for name in check.columns})]
-    together = _union([_labelled(key, tables[key], *columns) for key in keys])
+    together = stacked([_labelled(key, tables[key], *columns) for key in keys])
     counters = [F.count(F.when(_violates(check), F.lit(1))).alias(f"v{i}") for i, check in enumerate(checks)]
     violations = F.array(*[F.col(f"v{i}") for i in range(len(checks))]).alias("violations")
     counted = together.groupBy("zone", "table").agg(F.count(F.lit(1)).alias("rows"), *counters)
@@ -169,7 +170,7 @@ def _duplicates(checks: Iterable[Check], tables: Tables, columns: Mapping[TableK
     for types, frames in by_types.items():
         names = [f"key{i}" for i in range(len(types))]
         complete = reduce(Column.__and__, [F.col(name).isNotNull() for name in names])
-        shared = _union(frames).where(complete).groupBy("tag", *names).agg(F.count(F.lit(1)).alias("n"))
+        shared = stacked(frames).where(complete).groupBy("tag", *names).agg(F.count(F.lit(1)).alias("n"))
         counts.append(shared.where(F.col("n") > 1).groupBy("tag").agg(F.sum("n").alias("n")))
     return {asked[row["tag"]]: row["n"] for row in _collected(counts)}
 
@@ -193,7 +194,7 @@ def _uses(checks: Sequence[Check], tables: Tables) -> DataFrame:
         ]
         exploded = grouped.select("n", F.explode(F.array(*used)).alias("use"))
         frames.append(exploded.select("use.tag", "use.parent", "use.value", "n"))
-    return _union(frames).where(F.col("value").isNotNull()).groupBy("tag", "parent", "value").agg(F.sum("n").alias("n"))
+    return stacked(frames).where(F.col("value").isNotNull()).groupBy("tag", "parent", "value").agg(F.sum("n").alias("n"))
 
 
 def _orphans(checks: Iterable[Check], tables: Tables) -> dict[Check, int]:
@@ -208,7 +209,7 @@ def _orphans(checks: Iterable[Check], tables: Tables) -> dict[Check, int]:
         if (Zone.OMOP, table) in tables:
             values = F.col(field).cast("bigint").alias("value")
             keys.append(tables[Zone.OMOP, table].select(F.lit(parent).alias("parent"), values))
-    lost = uses.join(_union(keys), on=["parent", "value"], how="left_anti") if keys else uses
+    lost = uses.join(stacked(keys), on=["parent", "value"], how="left_anti") if keys else uses
     return {asked[row["tag"]]: row["n"] for row in _collected([lost.groupBy("tag").agg(F.sum("n").alias("n"))])}
 
 
@@ -251,14 +252,10 @@ def _concept_fits(check: Check, concept: Row) -> bool:
     return bool(concept["standard"])
 
 
-def _union(frames: Sequence[DataFrame]) -> DataFrame:
-    return reduce(DataFrame.unionAll, frames)
-
-
 def _collected(frames: Iterable[DataFrame]) -> list[Row]:
     """The rows of several small frames of one schema, in one job. Only counts ever come to the driver."""
     parts = list(frames)
-    return _union(parts).collect() if parts else []
+    return stacked(parts).collect() if parts else []
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:

@@ -250,7 +250,7 @@ PLANTED: list[tuple[str, str, Plant, str]] = [
         "concept_standard on omop.condition_occurrence.condition_concept_id: 1 of 1",
     ),
     ("omop", "condition_occurrence", value("_rule", None), "required on omop.condition_occurrence._rule: 1 of 1"),
-    ("omop", "condition_occurrence", lambda rows: rows.drop("stop_reason"), "columns on omop.condition_occurrence: 1 of 20"),
+    ("omop", "condition_occurrence", lambda rows: rows.drop("stop_reason"), "columns on omop.condition_occurrence: 1 of 21"),
     (
         "omop",
         "visit_occurrence",

@@ -1,7 +1,7 @@
 """The map stage from silver to OMOP, on a handful of hand-written rows: what arrives where, and what is counted."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.steps.map import write
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.source import SourceContract
 from pipelines.io.tables import TableStore, Zone
@@ -27,7 +28,8 @@ TETANUS, DIPHTHERIA, VACCINATION = 529411, 529303, 3655690
 HEART_RATE, PER_LITRE, LESS_THAN, ORAL = 3027018, 8753, 4171756, 4132161
 FEMALE, MALE, WHITE = 8532, 8507, 8527
 INPATIENT, EMERGENCY, OFFICE = 9201, 9203, 581477
-EHR, PRESCRIPTION = 32817, 32838
+EHR, PRESCRIPTION, LAB = 32817, 32838, 32856
+SERUM = 2000000183
 
 CODE_MAP = [
     ("ICD10", "J45.9", 0, 45562456, ASTHMA, "Condition", None, "athena"),
@@ -42,6 +44,7 @@ CODE_MAP = [
     ("NHS Local Pathology", "hr", 0, 0, HEART_RATE, "Measurement", None, "local"),
     ("NHS Unit", "mmol/l", 0, 0, PER_LITRE, "Unit", None, "local"),
     ("NHS Route", "oral", 0, 0, ORAL, "Route", None, "local"),
+    ("NHS Specimen Type", "serum", 0, 0, SERUM, "Specimen", None, "local"),
     ("NHS Gender", "1", 0, 0, MALE, "Gender", None, "local"),
     ("NHS Gender", "2", 0, 0, FEMALE, "Gender", None, "local"),
     ("NHS Gender", "9", 0, 0, 0, None, None, "local"),
@@ -115,6 +118,7 @@ ACUTE = SourceContract.model_validate(
             "episode": entity({"spell_key": "episode"}, number="integer", start="date", end="date", site="code", status="code"),
             "diagnosis": entity({"spell_key": "episode", "episode_key": "episode"}, icd="code"),
             "attendance": entity(arrival="timestamp", departure="timestamp"),
+            "result": entity({"sample_key": "attendance"}, kind="code", taken="timestamp"),
         },
     }
 )
@@ -249,6 +253,16 @@ ACUTE_RULES = Mapping.model_validate(
                 "fields": {"concept": code("icd", "ICD10"), "type_concept_id": constant(EHR)}
                 | copied(start_date="episode.start", visit_key="spell_key", visit_detail_key="episode_key"),
             },
+            {
+                "name": "acute_specimen",
+                "from": "result",
+                "to": "event",
+                "domain": "Specimen",
+                "group": True,
+                "fields": {"concept": code("kind", "NHS Specimen Type"), "type_concept_id": constant(LAB)}
+                | {"start_date": {"expression": "date_of", "args": {"timestamp": "taken"}}}
+                | copied(key="sample_key", start_datetime="taken"),
+            },
         ],
     }
 )
@@ -376,6 +390,15 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"row_key": "t2", "person_id": ANNA, "arrival": t("2024-05-30T20:00:00"), "departure": t("2024-05-30T22:00:00")},
             {"row_key": "t3", "person_id": DORA, "arrival": t("2024-02-02T10:00:00"), "departure": t("2024-02-02T09:00:00")},
         ],
+        "result": [
+            {"row_key": "r1", "person_id": ANNA, "sample_key": "s1", "kind": "Serum", "taken": t("2024-06-03T09:00:00")},
+            {"row_key": "r2", "person_id": ANNA, "sample_key": "s1", "kind": "SERUM", "taken": t("2024-06-03T08:00:00")},
+            {"row_key": "r3", "person_id": ANNA, "sample_key": "s1", "kind": "Serum", "taken": t("2024-06-03T08:00:00")},
+            {"row_key": "r4", "person_id": ANNA, "sample_key": "s2", "kind": "Bark", "taken": t("2024-06-04T08:00:00")},
+            {"row_key": "r5", "person_id": DORA, "sample_key": "s1", "kind": "Serum", "taken": t("2024-06-05T08:00:00")},
+            {"row_key": "r6", "person_id": ANNA, "kind": "Serum", "taken": t("2024-06-03T08:00:00")},
+            {"row_key": "r7", "person_id": CARL, "sample_key": "s3", "kind": "Serum", "taken": t("2024-06-03T08:00:00")},
+        ],
     },
 }
 
@@ -392,9 +415,9 @@ def silver_source(session: SparkSession, contract: SourceContract, mapping: Mapp
     return SilverSource(contract, mapping, tables)
 
 
-def resolver(session: SparkSession) -> Callable[[DataFrame], DataFrame]:
+def resolver(session: SparkSession, code_map: Sequence[tuple[Any, ...]]) -> Callable[[DataFrame], DataFrame]:
     schema = ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items())
-    known = session.createDataFrame(CODE_MAP, schema)
+    known = session.createDataFrame(list(code_map), schema)
     return lambda codes: codes.join(known, on=["source_vocabulary_id", "source_code"], how="inner")
 
 
@@ -422,21 +445,31 @@ class Built:
         return int(found[0][0])
 
 
-@pytest.fixture(scope="module")
-def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The whole map stage, run once."""
-    folder = tmp_path_factory.mktemp("omop")
-    store = TableStore(sail, folder / "restricted", folder / "deidentified")
-    sources = (silver_source(sail, GP, GP_RULES), silver_source(sail, ACUTE, ACUTE_RULES))
+def map_inputs(session: SparkSession, code_map: Sequence[tuple[Any, ...]] = tuple(CODE_MAP)) -> MapInputs:
+    """Both sources, with what the vocabulary says about their codes."""
+    sources = (silver_source(session, GP, GP_RULES), silver_source(session, ACUTE, ACUTE_RULES))
     described = CdmSource("Test", "T", "Nobody", "", "1", d("2026-01-05"), d("2026-01-06"), "5.4", "v5.0")
-    inputs = MapInputs(sources, resolver(sail), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+    return MapInputs(sources, resolver(session, code_map), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+
+
+def store_with_vocabulary(session: SparkSession, folder: Path) -> TableStore:
+    """A lakehouse in a folder that knows VOCABULARY."""
+    store = TableStore(session, folder / "restricted", folder / "deidentified")
     for name, rows in VOCABULARY.items():
         schema = TABLES[name.upper()]
         columns = ", ".join(f"{column} {kind}" for column, kind in schema.items())
-        frame = sail.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], columns)
+        frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], columns)
         store.overwrite(frame, Zone.VOCABULARY, name, schema)
+    return store
+
+
+@pytest.fixture(scope="module")
+def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The whole map stage, run once."""
+    store = store_with_vocabulary(sail, tmp_path_factory.mktemp("omop"))
+    inputs = map_inputs(sail)
     for output in build(inputs, store.read):
-        store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
+        write(store, output)
     return Built(store, inputs.rules)
 
 
@@ -507,11 +540,11 @@ def test_one_code_with_several_targets_gives_a_row_for_each_with_its_own_id(buil
 
 
 def test_drug_end_dates_follow_the_rule_order_and_keep_what_was_delivered(built: Built) -> None:
-    ends = built.omop("drug_exposure", "_row_key", "drug_exposure_end_date", "verbatim_end_date", "days_supply")
+    ends = built.omop("drug_exposure", "_row_key", "drug_exposure_end_date", "_end_rule", "verbatim_end_date", "days_supply")
     assert sorted(set(ends), key=str) == [
-        ("i1", d("2024-03-28"), None, 28),  # start + 28 - 1
-        ("i2", d("2024-03-05"), d("2024-03-05"), 28),  # delivered
-        ("i3", d("2024-03-01"), d("2024-02-01"), None),  # delivered before the start: not believed, kept verbatim
+        ("i1", d("2024-03-28"), "days_supplied", None, 28),  # start + 28 - 1
+        ("i2", d("2024-03-05"), "delivered", d("2024-03-05"), 28),  # delivered
+        ("i3", d("2024-03-01"), "same_day", d("2024-02-01"), None),  # delivered before the start: not believed, kept verbatim
     ]
     routes = built.omop("drug_exposure", "_row_key", "route_concept_id", "route_source_value")
     assert sorted(set(routes), key=str) == [("i1", ORAL, "Oral"), ("i2", None, None), ("i3", None, None)]
@@ -542,6 +575,7 @@ def test_unmapped_codes_are_listed_with_their_rows_and_people(built: Built) -> N
         ("NHS Discharge Destination", "rxn01", "acute_spell", "discharged_to", False, 1, 1, d("2024-06-02"), d("2024-06-02")),
         ("NHS Discharge Destination", "rxn02", "acute_spell", "discharged_to", False, 1, 1, d("2024-06-04"), d("2024-06-04")),
         ("NHS Local Pathology", "xyz", "gp_result", "concept", False, 1, 1, d("2024-05-02"), d("2024-05-02")),
+        ("NHS Specimen Type", "bark", "acute_specimen", "concept", False, 1, 1, d("2024-06-04"), d("2024-06-04")),
         ("NHS Unit", "furlong", "gp_result", "unit", False, 1, 1, d("2024-05-02"), d("2024-05-02")),
     ]
 
@@ -611,6 +645,23 @@ def test_every_table_of_the_version_exists(built: Built) -> None:
     assert built.omop("cdm_source", "cdm_version", "source_release_date") == [("5.4", d("2026-01-05"))]
 
 
+def test_a_specimen_is_one_row_for_all_its_results_and_is_named_by_its_key(built: Built, sail: SparkSession) -> None:
+    names = ("concept_id", "datetime", "source_value", "source_id")
+    columns = ("person_id", "_row_key", *[f"specimen_{name}" for name in names])
+    assert built.omop("specimen", *columns) == [
+        (ANNA, "r2", SERUM, t("2024-06-03T08:00:00"), "SERUM", None),  # the first to be taken, then by row key
+        (ANNA, "r4", 0, t("2024-06-04T08:00:00"), "Bark", None),
+        (DORA, "r5", SERUM, t("2024-06-05T08:00:00"), "Serum", None),
+    ]
+    named = sail.range(1).select(omop_id(F.lit("s2"), F.lit("acute_specimen"), F.lit(0))).first()
+    assert named is not None
+    assert built.id_of("specimen", "r4") == named[0]
+
+
+def test_specimens_of_two_people_under_one_key_have_ids_of_their_own(built: Built) -> None:
+    assert built.id_of("specimen", "r2") != built.id_of("specimen", "r5")
+
+
 def ledger_of(built: Built) -> list[LedgerRow]:
     records = built.store.read(Zone.STEM, "map_ledger").collect()
     return [LedgerRow.of(record.asDict() | {"run_id": "r"}) for record in records]
@@ -624,6 +675,11 @@ def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
     assert entries["gp_issue", Disposition.FANNED_OUT, ""] == 6
     assert entries["gp_issue", Disposition.WRITTEN, "drug_exposure"] == 6
     assert entries["acute_spell", Disposition.MERGED, ""] == 1
+    assert entries["acute_specimen", Disposition.MAPPED, ""] == 5
+    assert entries["acute_specimen", Disposition.MERGED, ""] == 2
+    assert entries["acute_specimen", Disposition.WRITTEN, "specimen"] == 3
+    assert entries["acute_specimen", Disposition.EXCLUDED, "key_missing"] == 1
+    assert entries["acute_specimen", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_site", Disposition.WRITTEN, "care_site"] == 2
     assert entries["gp_death", Disposition.WRITTEN, "death"] == 1
     assert entries["acute_episode", Disposition.EXCLUDED, "visit_missing"] == 1

@@ -6,7 +6,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract
-from pipelines.mapping.compile import kept_rows, row_counts, target_schema
+from pipelines.mapping.compile import kept_rows, row_counts, row_reasons, target_schema
 from pipelines.mapping.spec import Rule, Target
 
 KEY = {"identifier": "record_id"}
@@ -66,7 +66,7 @@ def kept(session: SparkSession, rule: Rule, *columns: str, **tables: list[dict[s
 
 
 def counted(session: SparkSession, rule: Rule, **tables: list[dict[str, Any]]) -> dict[str, int]:
-    return {row.reason: row.rows for row in row_counts(rule, CONTRACT, silver(session, tables)).collect()}
+    return {row.reason: row.rows for row in row_counts([row_reasons(rule, CONTRACT, silver(session, tables))]).collect()}
 
 
 def silver(session: SparkSession, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -163,12 +163,34 @@ def test_conditions_compare_trimmed_without_case_and_count_each_row_under_the_fi
     }
 
 
+def test_a_condition_may_test_what_an_expression_gives(sail: SparkSession) -> None:
+    pair = {"expression": "blood_pressure_pair", "args": {"code": "code", "text": "text"}, "options": {"codes": "^BP$"}}
+    fields = {
+        "value_as_number": {"expression": "systolic_in", "args": {"text": "text"}},
+        "range_low": {"expression": "diastolic_in", "args": {"text": "text"}},
+    }
+    code = [{"column": "code", "vocabulary": "Read"}]
+    paired = event(code, where=[pair | {"present": True, "reason": "no_pair"}], fields=fields)
+    single = event(code, where=[pair | {"present": False, "reason": "pair"}])
+    texts = ["142/88", " 101 / 64 mmHg ", "120/80mm[Hg]", "90/90", "64/101", "142", "6/9", "142/88/70", "x/y", "1420/880", None]
+    rows = [entry(f"{place:02}", code=" BP ", text=text) for place, text in enumerate(texts)]
+    rows += [entry("other code", code="VA", text="60/18"), entry("no code", text="142/88")]
+    assert kept(sail, paired, "_row_key", "value_as_number", "range_low", entry=rows) == [
+        ("00", 142.0, 88.0),
+        ("01", 101.0, 64.0),
+        ("02", 120.0, 80.0),
+        ("03", 90.0, 90.0),
+    ]
+    assert counted(sail, paired, entry=rows) == {"": 4, "no_pair": 9}
+    assert counted(sail, single, entry=rows) == {"": 8, "pair": 4, "code_missing": 1}
+
+
 def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
     rule = event([{"column": "code", "vocabulary": "Read"}])
     tables = silver(sail, {"entry": [entry("a", code="1"), entry("b", code="1", person_id=2)]})
     persons = sail.createDataFrame([(1,)], "person_id bigint")
     assert [row._row_key for row in kept_rows(rule, CONTRACT, tables, persons).collect()] == ["a"]
-    found = {row.reason: row.rows for row in row_counts(rule, CONTRACT, tables, persons).collect()}
+    found = {row.reason: row.rows for row in row_counts([row_reasons(rule, CONTRACT, tables, persons)]).collect()}
     assert found == {"": 1, "person_without_year_of_birth": 1}
 
 
@@ -235,6 +257,36 @@ def test_a_visit_is_named_by_its_row_unless_the_rule_says_otherwise(sail: SparkS
     assert kept(sail, by_row, "key", entry=rows) == [("a",), ("b",)]
     assert kept(sail, by_key, "key", entry=rows) == [("s",)]
     assert counted(sail, by_key, entry=rows) == {"": 1, "key_missing": 1}
+
+
+def test_events_of_one_key_and_person_become_the_first_of_them_and_the_rest_are_counted(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        group=True,
+        where=[{"column": "text", "present": True, "reason": "no_text"}],
+        fields={"key": {"copy": "author_key"}, "start_datetime": {"copy": "moment"}},
+    )
+    rows = [
+        entry("late", author_key="k", code="1", text="x", moment=datetime(2024, 1, 1, 9)),
+        entry("early2", author_key="k", code="2", text="x", moment=datetime(2024, 1, 1, 8)),
+        entry("early1", author_key="k", code="3", text="x", moment=datetime(2024, 1, 1, 8)),
+        entry("excluded", author_key="k", code="4", moment=datetime(2024, 1, 1, 7)),
+        entry("other person", author_key="k", code="5", text="x", moment=datetime(2024, 1, 1, 10), person_id=2),
+        entry("day alone", author_key="m", code="6", text="x"),
+        entry("same day", author_key="m", code="7", text="x", moment=datetime(2024, 1, 1, 0, 0, 1)),
+        entry("no key", code="8", text="x"),
+    ]
+    assert kept(sail, rule, "_row_key", "key", "person_id", entry=rows) == [
+        ("day alone", "m", 1),
+        ("early1", "k", 1),
+        ("other person", "k", 2),
+    ]
+    assert counted(sail, rule, entry=rows) == {"": 3, "stood_for": 3, "no_text": 1, "key_missing": 1}
+
+
+def test_events_that_are_not_grouped_have_no_key(sail: SparkSession) -> None:
+    rule = event([{"column": "code", "vocabulary": "Read"}])
+    assert kept(sail, rule, "_row_key", "key", entry=[entry("a", code="1", author_key="k")]) == [("a", None)]
 
 
 def test_mapped_rows_have_the_declared_columns_and_types(sail: SparkSession) -> None:

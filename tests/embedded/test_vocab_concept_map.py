@@ -118,6 +118,13 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     # W40.1 is a knee operation in OPCS-4 and an accident in ICD-10, of which the demonstration knows nothing
     ("OPCS4", "W401"): [Answer(44514796, 44514796, "Procedure", None, "athena")],
     ("ICD10", "W401"): [Answer(0, 0, None, None, "none")],
+    # H05.1 is an inflammation of the orbit in ICD-10 and an operation on the bowel in OPCS-4
+    ("ICD10", "H051"): [Answer(2000100365, 2000100367, "Condition", None, "athena")],
+    ("OPCS4", "H051"): [Answer(2000100366, 2000100366, "Procedure", None, "athena")],
+    # G20 is Parkinson's disease in ICD-10 and hypertension in Read; CTV3 has codes of Read's form and none of these
+    ("ICD10", "G20X"): [Answer(2000100094, 381270, "Condition", None, "athena")],
+    ("Read", "G20"): [Answer(2000100001, 320128, "Condition", None, "athena")],
+    ("CTV3", "G20"): [Answer(0, 0, None, None, "none")],
     ("OPCS4", "X403"): [Answer(44515557, 4120120, "Procedure", None, "athena")],
     # Read in five and seven characters, without dots, with a synonym suffix
     ("Read", "F110."): [Answer(45509950, 378419, "Condition", None, "athena")],
@@ -128,11 +135,19 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     # SNOMED: standard, post-coordinated, mapped to another concept, replaced
     ("SNOMED", "195967001"): [Answer(317009, 317009, "Condition", None, "athena")],
     ("SNOMED", "73761001 |Colonoscopy|:363589002=1"): [Answer(4249893, 4249893, "Procedure", None, "athena")],
+    ("SNOMED", "195967001 |Asthma|"): [Answer(317009, 317009, "Condition", None, "athena")],
+    # the id of a description is no concept, whatever it describes
+    ("SNOMED", "301485011"): [Answer(0, 0, None, None, "none")],
     ("SNOMED", "364075005"): [Answer(4239408, 3027018, "Measurement", None, "athena")],
     ("SNOMED", "419199007"): [Answer(4169307, 43530807, "Observation", None, "athena")],
     ("UCUM", "mL/min/1.73.m2"): [Answer(9117, 720870, "Unit", None, "athena")],
     # dm+d and ethnicity
     ("dm+d", "318906001"): [Answer(21255739, 1334494, "Drug", None, "athena")],
+    # a product, a brand of it and its substance; dm+d ids are no SNOMED CT concepts of this vocabulary
+    ("dm+d", "322236009"): [Answer(21311718, 19020053, "Drug", None, "athena")],
+    ("dm+d", "1689999999109"): [Answer(2000100368, 19020053, "Drug", None, "athena")],
+    ("dm+d", "90332006"): [Answer(2000100369, 1125315, "Drug", None, "athena")],
+    ("SNOMED", "90332006"): [Answer(0, 0, None, None, "none")],
     ("NHS Ethnic Category", "H"): [Answer(700362, 8515, "Race", None, "athena")],
     ("NHS Ethnic Category", "A1"): [Answer(700385, 8527, "Race", None, "fallback1")],
     ("NHS Ethnic Category", "Z"): [Answer(0, 0, None, None, "local")],

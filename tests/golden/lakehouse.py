@@ -1,7 +1,7 @@
 """All golden patients in one lakehouse: their deliveries, one run, and the rows that came of each of them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from tests.golden.cases import (
     golden_sources,
     shared_rows,
 )
+from tests.golden.comparison import difference, is_pairing
 from vocab.load import DEMO_DIR, load_vocabulary
 from vocab.local_maps import read_local_maps
 
@@ -46,6 +47,15 @@ OPT_OUTS_PER_PERSON = 0.05
 
 def golden_landing(folder: Path, sources: Iterable[str] = ()) -> None:
     """Write the deliveries of all golden patients (or of those of some sources) and opt-out lists that keep them all."""
+    numbers = golden_deliveries(folder, sources)
+    strangers = [str(number) for number in valid_numbers()[: int(FIRST_NUMBER * OPT_OUTS_PER_PERSON)]]
+    opted_out = strangers[: max(3, int(len(numbers) * OPT_OUTS_PER_PERSON))]
+    refused = (opted_out[1], "", "", "refused")
+    opt_out_lists(folder, f"{DELIVERED_ON:%Y%m%d}", numbers, numbers + opted_out, opted_out[:1], [refused])
+
+
+def golden_deliveries(folder: Path, sources: Iterable[str] = ()) -> list[str]:
+    """Write the deliveries of all golden patients, or of those of some sources; gives their NHS numbers."""
     cases = _cases_of(sources)
     deliveries: dict[tuple[str, str, date], dict[str, list[Values]]] = defaultdict(lambda: defaultdict(list))
     for case in cases:
@@ -57,11 +67,7 @@ def golden_landing(folder: Path, sources: Iterable[str] = ()) -> None:
                 tables[entity].append(values)
     for (source, provider, day), tables in sorted(deliveries.items()):
         deliver(folder, golden_contracts()[source], provider, f"{day:%Y%m%d}", tables)
-    numbers = [case.nhs_number for case in cases]
-    strangers = [str(number) for number in valid_numbers()[: int(FIRST_NUMBER * OPT_OUTS_PER_PERSON)]]
-    opted_out = strangers[: max(3, int(len(numbers) * OPT_OUTS_PER_PERSON))]
-    refused = (opted_out[1], "", "", "refused")
-    opt_out_lists(folder, f"{DELIVERED_ON:%Y%m%d}", numbers, numbers + opted_out, opted_out[:1], [refused])
+    return [case.nhs_number for case in cases]
 
 
 def _cases_of(sources: Iterable[str]) -> list[Case]:
@@ -92,6 +98,18 @@ class Published:
         key = f"{other}_id"
         linked = next((one for one in self.tables[other] if one[key] == row[column]), None)
         return None if linked is None else self.value(other, linked, rest)
+
+    def differences(self, case: Case) -> list[str]:
+        """A text for every table in which the person's rows are not the expected ones."""
+        found = []
+        for table, expected in case.expect.items():
+            columns = list(dict.fromkeys(name for row in expected for name in row))
+            rows = self.rows_of(case, table)
+            shown = columns or [name for name, value in (rows[0] if rows else {}).items() if value is not None]
+            actual = [{name: self.value(table, row, name) for name in shown} for row in rows]
+            if not is_pairing(expected, actual):
+                found.append(difference(table, expected, actual))
+        return found
 
 
 def text_of(value: Any) -> str | None:
@@ -135,15 +153,16 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
     ingest(run)
     curate(run, prepared.opt_outs, prepared.type_one)
     map_to_omop(run, prepared)
-    return _published(store, _cases_of(sources))
+    return published(lambda zone, name: store.read(zone, name).toArrow().to_pylist(), _cases_of(sources))
 
 
-def _published(store: TableStore, cases: list[Case]) -> Published:
+def published(read: Callable[[Zone, str], list[Row]], cases: Iterable[Case]) -> Published:
+    """What came of some cases; `read` gives the rows of a table."""
     expected = {table for case in cases for table in case.expect}
     wanted = expected | {"care_site", "location", "provider", "visit_occurrence", "visit_detail", "person"}
-    tables = {name: store.read(Zone.OMOP, name).toArrow().to_pylist() for name in sorted(wanted)}
-    links = store.read(Zone.LINKAGE, LINK).select("local_id", "nhs_number", "person_id").toArrow().to_pylist()
-    unmapped, ledger = (store.read(Zone.STEM, name).toArrow().to_pylist() for name in ("unmapped_codes", "map_ledger"))
+    tables = {name: read(Zone.OMOP, name) for name in sorted(wanted)}
+    links = read(Zone.LINKAGE, LINK)
+    unmapped, ledger = (read(Zone.STEM, name) for name in ("unmapped_codes", "map_ledger"))
     return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases}, unmapped, ledger)
 
 

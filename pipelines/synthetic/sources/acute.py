@@ -73,9 +73,10 @@ def _attended(world: World, attendances: emergency.Attendances, appointments: ou
 
 
 def _measured(world: World, requests: measures.Encounters, sets: measures.Encounters) -> list[Truth]:
-    systolic, haemoglobin = measures.VITALS["systolic"], "HB"
+    systolic, haemoglobin, sample = measures.VITALS["systolic"], "HB", "EDTA blood"
     sampled = np.flatnonzero(requests.kind != "clinic")
     return [
         *truths(world, "acute", "measurement", sets.person, systolic, sets.at),
         *truths(world, "acute", "measurement", requests.person[sampled], haemoglobin, requests.at[sampled]),
+        *truths(world, "acute", "specimen", requests.person[sampled], sample, requests.at[sampled]),
     ]

@@ -35,6 +35,11 @@ MOST_TESTS = 4
 EMERGENCY_TEST_SHARE = 0.45
 OUTPATIENT_TEST_SHARE = 0.2
 
+WHOLE_BLOOD = (*PANELS["full blood count"], "HBA1C")
+GLYCOLYSIS_STOPPED = ("GLU", "LACT")
+SPECIMENS = ("Serum", "EDTA blood", "Fluoride plasma")
+"""Kinds of sample: what is counted or glycated needs whole blood, what cells would use up a preservative, the rest serum."""
+
 BELOW_RANGE = {"CRP": 5.0, "TROPT": 3.0, "BILI": 3.0, "FERR": 5.0}
 ABOVE_RANGE = {"EGFR": 90.0, "BNP": 3000.0}
 """Beyond these a laboratory reports <limit or >limit."""
@@ -55,6 +60,11 @@ VITALS = {
     "respiration": "86290005", "saturation": "103228002", "systolic": "271649006", "diastolic": "271650006",
     "pulse": "78564009", "temperature": "386725007", "news2": "1104051000000101",
 }  # fmt: skip
+SYSTOLIC, DIASTOLIC = list(VITALS).index("systolic"), list(VITALS).index("diastolic")
+BLOOD_PRESSURE = "75367002"
+CHARTS_PAIRS = "RZ2"
+"""The trust whose charting system writes a blood pressure as one text under one code, such as 142/88."""
+
 SEVERITY = {"sepsis": 1.6, "copd": 1.2, "last_days": 2.0, "stroke": 0.6, "mi": 0.5}
 NO_TIME = np.datetime64("NaT", "s")
 
@@ -163,7 +173,7 @@ def result_table(world: World, requests: Encounters) -> pa.Table:
         "test_code": spread(codes, scheme * len(tests) + test),
         "test_code_scheme": spread(list(CODED_SCHEMES), scheme),
         "test_name": spread(tests["name"].to_list(), test),
-        "specimen_type": same("Blood", len(test)),
+        "specimen_type": spread(list(SPECIMENS), _specimens(tests)[test]),
         "collected_datetime": date_text(at, "dd/MM/yyyy HH:mm"),
         "reported_datetime": date_text(reported, "dd/MM/yyyy HH:mm"),
         "result_value": _reported(rng, tests["local_code"].to_numpy(dtype="U")[test], value, sd, told),
@@ -189,6 +199,11 @@ def _panels_of(rng: np.random.Generator, requests: Encounters, panels: list[str]
     panel = np.concatenate([np.full(len(rows), number) for rows, number in parts])
     order = np.argsort(request, kind="stable")
     return request[order], panel[order]
+
+
+def _specimens(tests: pd.DataFrame) -> np.ndarray:
+    """Position in SPECIMENS of the sample that each test needs."""
+    return np.select([tests["local_code"].isin(WHOLE_BLOOD), tests["local_code"].isin(GLYCOLYSIS_STOPPED)], [1, 2], 0)
 
 
 def _schemes(world: World, rng: np.random.Generator, tests: pd.DataFrame, test: np.ndarray, person: np.ndarray) -> np.ndarray:
@@ -225,7 +240,10 @@ def draw_observation_sets(world: World, spells: Spells, attendances: Attendances
 
 
 def observation_table(world: World, sets: Encounters) -> pa.Table:
-    """One row per observation; the NEWS2 total is the score of the values beside it."""
+    """One row per observation; the NEWS2 total is the score of the values beside it.
+
+    A set that is charted in pairs has one row for both blood pressures.
+    """
     rng = world.rng("acute.observations")
     measurements = world.catalogue.measurements
     ill, count = sets.severity, len(sets)
@@ -238,28 +256,40 @@ def observation_table(world: World, sets: Encounters) -> pa.Table:
     values[:, 5] = np.clip(np.round(rng.normal(36.8 + 0.4 * ill, 0.4), 1), 34, 41)
     values[:, 6] = news2_total(values)
     decimals = np.array([0, 0, 0, 0, 0, 1, 0])
+    in_pairs = (world.population.acute_trust[sets.person] == CHARTS_PAIRS) & ~is_told(world, sets.person)
     kind = np.tile(np.arange(len(VITALS)), count)
     row = np.repeat(np.arange(count), len(VITALS))
+    number = np.flatnonzero(~(in_pairs[row] & (kind == DIASTOLIC)))
+    kind, row = kind[number], row[number]
+    is_pair = in_pairs[row] & (kind == SYSTOLIC)
+    what = np.where(is_pair, len(VITALS), kind)
     person, at = sets.person[row], sets.at[row]
     by_code = measurements[measurements["snomed"] != ""].drop_duplicates("snomed").set_index("snomed")
     named = by_code.loc[list(VITALS.values())]
-    text = decimal_text(values.reshape(-1), decimals[kind])
+    single = decimal_text(np.where(is_pair, np.nan, values[row, kind]), decimals[kind])
+    text = pc.coalesce(single, _pair_text(values[row, SYSTOLIC], values[row, DIASTOLIC]))
     columns = {
-        "observation_id": numbered("OB", np.arange(1, len(row) + 1), 10),
+        "observation_id": numbered("OB", 1 + number, 10),
         **identity_columns(world, person),
         "encounter_id": spread(sets.identifier, row),
         "ward_code": spread(list(WARDS), person % len(WARDS)),
         "observation_datetime": date_text(at, STAMP),
-        "observation_code": spread(list(VITALS.values()), kind),
+        "observation_code": spread([*VITALS.values(), BLOOD_PRESSURE], what),
         "code_scheme": same("SNOMED CT", len(row)),
-        "observation_name": spread(named["name"].to_list(), kind),
+        "observation_name": spread([*named["name"], "Blood pressure"], what),
         "value_text": text,
-        "value_number": text,
+        "value_number": single,
         "unit": spread(named["unit"].to_list(), kind),
         "clinician_id": numbered("N", 1 + row % 200, 5),
         "record_last_updated": date_text(at, STAMP),
     }
     return assemble(columns, spread(world.population.acute_trust, person), world.night_of(at), person)
+
+
+def _pair_text(systolic: np.ndarray, diastolic: np.ndarray) -> pa.Array:
+    """Both pressures as one text, through a table of the texts that occur."""
+    keys, inverse = np.unique((systolic * 1000 + diastolic).astype(np.int64), return_inverse=True)
+    return spread([f"{key // 1000}/{key % 1000}" for key in keys.tolist()], inverse)
 
 
 def news2_total(values: np.ndarray) -> np.ndarray:

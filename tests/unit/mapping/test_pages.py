@@ -48,6 +48,7 @@ MAPPING = Mapping.model_validate(
                     {"column": "diagnosis", "present": True, "reason": "no_diagnosis"},
                     {"column": "kind", "in": ["A", "B"], "reason": "other_kind"},
                     {"column": "kind", "not_in": ["T"], "reason": "training"},
+                    {"expression": "number_in", "args": {"text": "kind"}, "present": False, "reason": "numbered"},
                 ],
                 "fields": {
                     "concept": {
@@ -131,6 +132,7 @@ def test_page_says_which_rows_a_rule_takes_and_how_others_count() -> None:
     assert "- only where `diagnosis` is present: the rest count as `no_diagnosis`" in page
     assert "- only where `kind` is `A` or `B`: the rest count as `other_kind`" in page
     assert "- not where `kind` is `T`: these count as `training`" in page
+    assert "- only where [number_in](README.md#expressions)(`kind`) is empty: the rest count as `numbered`" in page
 
 
 def test_page_says_where_a_row_goes_without_a_standard_concept() -> None:

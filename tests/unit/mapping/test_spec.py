@@ -60,6 +60,13 @@ def test_every_unfitting_field_is_reported_at_once() -> None:
         assert fault in found
 
 
+def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
+    keyed = FILLED | {"key": {"copy": "code"}}
+    assert Rule.model_validate(rule(fields=keyed, group=True)).group
+    for wrong in (rule(fields=keyed), rule(group=True)):
+        assert "key: events have a key if, and only if" in faults_of(wrong)
+
+
 @pytest.mark.parametrize(
     ("how", "fault"),
     [
@@ -78,6 +85,24 @@ def test_a_field_is_filled_in_exactly_one_way(how: dict[str, Any], fault: str) -
 def test_a_condition_has_exactly_one_test() -> None:
     assert "exactly one of in" in faults_of(rule(where=[{"column": "code", "reason": "x"}]))
     assert "exactly one of in" in faults_of(rule(where=[{"column": "code", "in": ["1"], "present": True, "reason": "x"}]))
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ({}, "one of column or expression"),
+        ({"column": "code", "expression": "number_in", "args": {"text": "code"}}, "one of column or expression"),
+        ({"expression": "guess"}, "unknown expression"),
+    ],
+)
+def test_a_condition_tests_one_column_or_one_known_expression(value: dict[str, Any], fault: str) -> None:
+    assert fault in faults_of(rule(where=[{"present": True, "reason": "x"} | value]))
+
+
+def test_columns_of_a_condition_by_expression_have_to_exist(tmp_path: Path) -> None:
+    where = [{"expression": "number_in", "args": {"text": "nowhere"}, "present": True, "reason": "x"}]
+    with pytest.raises(ContractError, match=r"where\.x: no silver column nowhere"):
+        load_mapping(write(tmp_path, rule(where=where)), CONTRACT)
 
 
 def write(folder: Path, *rules: dict[str, Any], source: str = "gp") -> Path:

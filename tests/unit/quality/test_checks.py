@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables, delta_schema
+from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables, delta_schema, provenance_columns
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.gates import GateLimits, GateResult, judge, share_checks
@@ -41,10 +41,19 @@ def test_every_concept_field_is_a_link_to_the_vocabulary(version: str) -> None:
     assert {column.type for _, column in fields} == {"bigint"}
 
 
-def test_only_event_tables_have_hidden_columns() -> None:
+def test_only_event_tables_have_provenance_columns() -> None:
     for table in cdm_tables("5.4").values():
-        assert set(PROVENANCE_COLUMNS) <= set(delta_schema(table)) or table.name not in EVENT_TABLES
-        assert not set(PROVENANCE_COLUMNS) & set(table.schema)
+        provenance = set(provenance_columns(table))
+        assert set(PROVENANCE_COLUMNS) <= provenance if table.name in EVENT_TABLES else not provenance
+        assert provenance <= set(delta_schema(table)) - set(table.schema)
+
+
+def test_drug_exposures_have_to_say_how_their_end_was_chosen() -> None:
+    tables = cdm_tables("5.4")
+    asked = {(check.column, check.rule) for check in omop_checks(tables["drug_exposure"])}
+    assert ("_end_rule", Rule.REQUIRED) in asked
+    assert ("_map_origin", Rule.REQUIRED) not in asked
+    assert "_end_rule" not in provenance_columns(tables["condition_occurrence"])
 
 
 def test_every_fact_about_a_concept_field_is_about_a_field_that_exists() -> None:

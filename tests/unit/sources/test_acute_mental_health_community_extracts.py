@@ -211,3 +211,28 @@ def test_missed_and_cancelled_appointments_are_delivered(
     extracts: dict[str, SourceData], source: str, entity: str, column: str
 ) -> None:
     assert {"2", "3", "4", "5", "6"} <= set(delivered(extracts[source], entity)[column])
+
+
+def test_one_trust_charts_blood_pressures_as_pairs_and_the_other_as_two_numbers(
+    world: World, extracts: dict[str, SourceData]
+) -> None:
+    rows = delivered(extracts["acute"], "vital_sign")
+    ordinary = rows[~rows["_person"].isin(story_people(world))]
+    codes = ordinary.groupby("_provider")["observation_code"].agg(set)
+    assert {"75367002"} <= codes["RZ2"]
+    assert not {"271649006", "271650006"} & codes["RZ2"]
+    assert {"271649006", "271650006"} <= codes["RZ1"]
+    pairs = rows[rows["observation_code"] == "75367002"]
+    assert pairs["value_number"].isna().all()
+    systolic, diastolic = pairs["value_text"].str.split("/", expand=True).astype(int).to_numpy().T
+    assert (systolic > diastolic).all()
+    assert rows["observation_id"].is_unique
+
+
+def test_a_request_is_answered_from_a_sample_of_each_kind_its_tests_need(extracts: dict[str, SourceData]) -> None:
+    rows = delivered(extracts["acute"], "pathology_result")
+    kinds = rows.groupby("test_name")["specimen_type"].agg(set)
+    assert (kinds["Haemoglobin"], kinds["Creatinine"], kinds["Glucose"]) == ({"EDTA blood"}, {"Serum"}, {"Fluoride plasma"})
+    assert rows.groupby("order_id")["specimen_type"].nunique().max() > 1
+    taken = rows.groupby(["order_id", "specimen_type"])["collected_datetime"].nunique()
+    assert (taken == 1).all()
