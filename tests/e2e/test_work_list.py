@@ -99,7 +99,7 @@ def test_the_ledger_of_codes_takes_over_from_map_and_map_from_curate(world: Demo
     for (rule, disposition), rows in counted(ledger, Stage.MAP, "rule", "disposition").items():
         if rule in event_rules():
             mapped[rule] += {Disposition.MAPPED: rows, Disposition.MERGED: -rows}.get(Disposition(disposition), 0)
-    assert world.rows("stem", "stem", ["_rule"]).groupby("_rule").size().to_dict() == mapped
+    assert world.rows("stem", "stem", ["_rule"]).groupby("_rule").size().to_dict() == dict(+mapped)
     coded = {
         rule: rows
         for (rule, disposition), rows in counted(ledger, Stage.CODE, "rule", "disposition").items()
