@@ -79,20 +79,25 @@ class Console:
                 yield Stage(bar, bar.add_task(name, total=total, label=""))
         self._say("info", f"{name}: done", {"seconds": round(perf_counter() - begun, 1)})
 
-    def table(self, title: str, rows: Sequence[Mapping[str, Field]]) -> None:
-        """A result: a table for people, one JSON object a row for machines."""
+    def table(self, title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool = True) -> None:
+        """A result: a table for people, one JSON object a row for machines.
+
+        `grouped` sets off the thousands of counts; the ids in columns `..._id` never are, so that they can be copied.
+        """
         if self.json_lines:
             for row in rows:
                 self._write(self.out, {"table": title, **row})
             return
-        table = Table(title=title, title_justify="left")
+        table = Table()
         columns = list(dict.fromkeys(name for row in rows for name in row))
         for name in columns:
             numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
             table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
         for row in rows:
-            table.add_row(*[escape(_shown(row.get(name))) for name in columns])
-        RichConsole(file=self.out).print(table)
+            table.add_row(*[escape(_shown(row.get(name), grouped and not name.endswith("_id"))) for name in columns])
+        terminal = RichConsole(file=self.out)
+        terminal.print(escape(title), style="italic", highlight=False, soft_wrap=True)
+        terminal.print(table)
 
     def _bar(self) -> Progress:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -114,10 +119,12 @@ class Console:
         stream.flush()
 
 
-def _shown(value: Field) -> str:
+def _shown(value: Field, grouped: bool = True) -> str:
     if isinstance(value, bool) or value is None:
         return "" if value is None else str(value).lower()
-    return f"{value:,}" if isinstance(value, int | float) else value
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if grouped else str(value)
 
 
 console = Console()

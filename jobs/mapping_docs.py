@@ -1,6 +1,7 @@
 """Write the documentation of every mapping, from the mapping files themselves."""
 
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,11 @@ if not __package__:  # started as a script: the project's folder takes the place
 from jobs.command import JsonLines, MappingsDir, new_app, start
 from jobs.console import console
 from jobs.settings import PACKAGED_MAPPINGS_DIR
+from jobs.steps.vocabulary import MAPS_FOLDER
 from pipelines.contracts.source import load_contracts
-from pipelines.mapping.pages import index_of, page_of
+from pipelines.mapping.pages import CodeList, index_of, page_of
 from pipelines.mapping.spec import load_mappings
+from vocab.local_maps import APPROVED, LocalMap, declared_vocabularies, read_local_maps
 
 app = new_app()
 
@@ -37,8 +40,30 @@ def pages_of(mappings_dir: Path) -> dict[str, str]:
     """The text of each page by its file name."""
     contracts = load_contracts(mappings_dir)
     mappings = load_mappings(mappings_dir, contracts)
-    pages = {f"{name}.md": page_of(contract, mappings[name]) for name, contract in contracts.items()}
+    lists = code_lists_of(mappings_dir / MAPS_FOLDER)
+    pages = {f"{name}.md": page_of(contract, mappings[name], lists) for name, contract in contracts.items()}
     return pages | {"README.md": index_of(contracts.values(), mappings)}
+
+
+def code_lists_of(folder: Path) -> dict[str, CodeList]:
+    """The approved local maps of a folder by vocabulary; one that is declared and has no map yet is there without a file."""
+    ours = declared_vocabularies(folder)
+    empty = {name: CodeList(name, "", is_ours=True, codes=0, meaning_nothing=0, references=()) for name in ours}
+    by_vocabulary: dict[str, list[LocalMap]] = defaultdict(list)
+    for one in read_local_maps(folder):
+        if one.status == APPROVED:
+            by_vocabulary[one.source_vocabulary_id].append(one)
+    return empty | {
+        name: CodeList(
+            vocabulary=name,
+            file=maps[0].file,
+            is_ours=name in ours,
+            codes=len({one.source_code for one in maps}),
+            meaning_nothing=len({one.source_code for one in maps if one.target_concept_id == 0}),
+            references=tuple(dict.fromkeys(one.reference for one in maps)),
+        )
+        for name, maps in by_vocabulary.items()
+    }
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def query(
 
 def _show(release_id: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     shown = [dict(zip(columns, map(_cell, row), strict=True)) for row in islice(rows, SHOWN_ROWS)]
-    console.table(f"release {release_id}", shown or [dict.fromkeys(columns)])
+    console.table(f"release {release_id}", shown or [dict.fromkeys(columns)], grouped=False)
     if next(rows, None) is not None:
         console.warning(f"only the first {SHOWN_ROWS} rows are shown; --format csv writes all")
 

@@ -55,7 +55,11 @@ def show(outcome: Outcome) -> None:
     if outcome.figures is None:
         console.info("nothing has changed since the current release; it stands", release=outcome.release_id)
     else:
-        console.table("run", [{"release": outcome.release_id, **outcome.figures}])
+        facts = {"release": outcome.release_id, **outcome.figures}
+        if console.json_lines:
+            console.table("run", [facts])
+        else:
+            console.table("run", [{"": name.replace("_", " "), "value": value} for name, value in facts.items()])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import csv
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from vocab.codes import lookup_forms
 from vocab.errors import VocabularyError
-from vocab.faults import Faults, located
+from vocab.faults import Faults
 from vocab.local_vocabularies import (
     CDM_VOCABULARY_ID_LENGTH,
     VOCABULARIES_FILE,
@@ -58,7 +58,7 @@ LOCAL_MAPS_SCHEMA = {
 }
 """Columns of the approved maps as a DataFrame; source_code is in the form in which it is looked up."""
 
-TARGET_FAULTS_SCHEMA = {"file": "string", "problem": "string", "rows": "bigint", "first_line": "bigint"}
+TARGET_FAULTS_SCHEMA = {"file": "string", "line": "bigint", "source_vocabulary_id": "string", "problem": "string"}
 """Columns of `faulty_targets`."""
 
 CDM_CODE_LENGTH = 50
@@ -89,6 +89,7 @@ class LocalMap:
     valid_start_date: date
     valid_end_date: date
     status: str
+    reference: str
 
 
 def map_files(folder: Path) -> list[Path]:
@@ -101,11 +102,16 @@ def local_vocabulary_rows(folder: Path, maps: Iterable[LocalMap]) -> list[dict[s
 
     Raises VocabularyError where their declaration has a fault.
     """
+    return cdm_vocabulary_rows(declared_vocabularies(folder).values(), {one.cdm_vocabulary_id for one in maps})
+
+
+def declared_vocabularies(folder: Path) -> dict[str, LocalVocabulary]:
+    """The vocabularies that a folder declares, by the name that the mappings use. Raises VocabularyError."""
     faults = Faults()
     declared = read_local_vocabularies(folder, faults)
     if faults:
         raise VocabularyError(f"{folder}: {faults}")
-    return cdm_vocabulary_rows(declared.values(), {one.cdm_vocabulary_id for one in maps})
+    return declared
 
 
 def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
@@ -228,7 +234,7 @@ def source_to_concept_map(approved: DataFrame) -> DataFrame:
 
 
 def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
-    """Targets that no row may have, by file (TARGET_FAULTS_SCHEMA): not in the vocabulary, not standard, or invalid.
+    """Rows with a target that none may have (TARGET_FAULTS_SCHEMA): not in the vocabulary, not standard, or invalid.
 
     `approved` is that of `approved_maps`, `concepts` the CONCEPT table.
     """
@@ -242,21 +248,36 @@ def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
         ~F.coalesce(F.col("usable"), F.lit(False)), F.lit("target is not a valid standard concept")
     )
     faulty = looked_up.withColumn("problem", problem).where(F.col("problem").isNotNull())
-    return (
-        faulty.groupBy("file", "problem")
-        .agg(F.count(F.lit(1)).alias("rows"), F.min("line").alias("first_line"))
-        .orderBy("file", "problem")
-        .select(*TARGET_FAULTS_SCHEMA)
-    )
+    return faulty.orderBy("file", "line").select(*TARGET_FAULTS_SCHEMA)
 
 
-def refuse_faulty(faults: Iterable[tuple[str, str, int, int]]) -> None:
-    """Raise VocabularyError if `faulty_targets` gave rows: file, problem, rows, first line."""
-    listed = [located(*fault) for fault in faults]
-    if listed:
+@dataclass(frozen=True)
+class TargetFault:
+    """A row of `faulty_targets`."""
+
+    file: str
+    line: int
+    source_vocabulary_id: str
+    problem: str
+
+
+def without_faulty(maps: Sequence[LocalMap], faulty: Iterable[TargetFault], in_use: Container[str]) -> tuple[LocalMap, ...]:
+    """The maps that a run can use: those without the faulty rows of vocabularies that are not in use.
+
+    A vocabulary need not hold the targets of codes that no source delivers. Raises VocabularyError with the rows of
+    vocabularies in use, because their codes would lose the concept that somebody approved.
+    """
+    left_out: set[tuple[str, int]] = set()
+    refused = Faults()
+    for one in faulty:
+        if one.source_vocabulary_id in in_use:
+            refused.add(one.file, one.line, one.problem)
+        left_out.add((one.file, one.line))
+    if refused:
         raise VocabularyError(
-            f"local code maps do not fit the vocabulary: {'; '.join(listed)}. Correct the targets or load the right vocabulary"
+            f"local code maps do not fit the vocabulary: {refused}. Correct the targets or load the right vocabulary"
         )
+    return tuple(one for one in maps if (one.file, one.line) not in left_out)
 
 
 def _read_file(path: Path, declared: Mapping[str, LocalVocabulary], faults: Faults) -> Iterator[LocalMap]:
@@ -317,4 +338,5 @@ def _local_map(file: str, line: int, values: dict[str, str], short: str) -> Loca
         valid_start_date=date.fromisoformat(values["valid_start_date"]),
         valid_end_date=date.fromisoformat(values["valid_end_date"]),
         status=values["status"],
+        reference=values["reference"],
     )

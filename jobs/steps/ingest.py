@@ -48,7 +48,7 @@ def ingest(run: RunContext) -> Ingested:
         )
     if not new:
         return Ingested(0, 0)
-    layouts = verify(new, run.contracts)
+    layouts = verify(new, run.contracts, {source: mapping.columns_read for source, mapping in run.mappings.items()})
     load_id = load_id_of(run.run_date, new)
     same = repeats(new, register)
     by_table = _files_by_table(new, same)

@@ -18,7 +18,7 @@ from pipelines.omop.stem import SilverSource, entities_in_use
 from pipelines.quality.ledger import LedgerRow
 from pipelines.release.release import fingerprint_of, release_id_of
 from vocab.concept_map import resolve_codes
-from vocab.local_maps import approved_maps, faulty_targets, refuse_faulty
+from vocab.local_maps import LocalMap, TargetFault, approved_maps, faulty_targets, without_faulty
 
 
 class News(StrEnum):
@@ -31,10 +31,9 @@ class News(StrEnum):
 
 def map_to_omop(run: RunContext, prepared: Prepared, news: News = News.EVERYTHING) -> list[LedgerRow]:
     """Build every OMOP table from silver, or what of them the news concern; the part of the ledger that this stage adds."""
-    maps = approved_maps(run.store.session, prepared.local_maps)
-    concepts = run.store.read(Zone.VOCABULARY, "concept")
-    refuse_faulty(tuple(row.values()) for row in faulty_targets(maps, concepts).toArrow().to_pylist())
-    store_local_maps(run.store, run.settings, prepared.local_maps, maps)
+    usable = _usable_maps(run, prepared)
+    maps = approved_maps(run.store.session, usable)
+    store_local_maps(run.store, run.settings, usable, maps)
     inputs = _inputs(run, prepared, maps)
     with run.console.stage("map to OMOP") as stage:
         if news is News.EVERYTHING:
@@ -46,6 +45,18 @@ def map_to_omop(run: RunContext, prepared: Prepared, news: News = News.EVERYTHIN
             stage.advance(output.name)
     ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
     return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
+
+
+def _usable_maps(run: RunContext, prepared: Prepared) -> tuple[LocalMap, ...]:
+    """The local maps that fit the vocabulary. Those of vocabularies that no enabled source uses need not."""
+    approved = approved_maps(run.store.session, prepared.local_maps)
+    faulty = faulty_targets(approved, run.store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
+    in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in run.mappings.values()))
+    usable = without_faulty(prepared.local_maps, [TargetFault(**row) for row in faulty], in_use)
+    left_out = len(prepared.local_maps) - len(usable)
+    if left_out:
+        run.console.warning("local maps of codes that no enabled source uses do not fit the vocabulary", left_out=left_out)
+    return usable
 
 
 def write(store: TableStore, output: Output) -> None:

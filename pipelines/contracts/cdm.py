@@ -69,6 +69,18 @@ EVENT_TABLES: Final[tuple[str, ...]] = (
 """Tables whose rows come from one rule each and carry `provenance_columns` in Delta, never in a publication."""
 
 
+DOMAIN_TABLES: Final[dict[str, str]] = {
+    "Condition": "condition_occurrence",
+    "Drug": "drug_exposure",
+    "Procedure": "procedure_occurrence",
+    "Measurement": "measurement",
+    "Observation": "observation",
+    "Device": "device_exposure",
+    "Specimen": "specimen",
+}
+"""The table of each event domain. A standard concept of any other domain is an observation, as OHDSI has it."""
+
+
 class _CohortBase(DeclarativeBase):
     """Registry of the two tables that the versioned models leave out."""
 

@@ -170,6 +170,20 @@ class Entity(Frozen):
         columns |= {name: column.type.spark for name, column in self.columns.items() if column.identifier is None}
         return columns | {"_flags": "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
 
+    @property
+    def used_columns(self) -> frozenset[str]:
+        """The columns that curate needs: to tell rows apart and newer from older, to find the person, and to follow links."""
+        used = {*self.key, *self.version, *(name for name, column in self.columns.items() if column.required)}
+        used |= {flag.column for flag in (self.deleted, self.test) if flag}
+        used |= {name for withheld, flag in self.withhold.items() for name in (withheld, flag.column)}
+        used |= {name for reference in self.references.values() for name in reference.columns}
+        direct, via, shared = self.subject.direct, self.subject.via, self.subject.shared
+        if direct:
+            used |= {direct.nhs_number, direct.local_id} | ({direct.nhs_number_status} if direct.nhs_number_status else set())
+        used |= {*(via.columns if via else ()), *(shared.columns if shared else ())}
+        kept = (Identifier.BIRTH_DATE, Identifier.POSTCODE)
+        return frozenset(used | {name for name, column in self.columns.items() if column.identifier in kept})
+
     def identified_by(self, kind: Identifier) -> str | None:
         """The first column of a kind of identifier, if there is one."""
         return next((name for name, column in self.columns.items() if column.identifier is kind), None)

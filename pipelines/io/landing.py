@@ -150,12 +150,20 @@ def _some(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
-def verify(deliveries: Iterable[Delivery], contracts: Mapping[str, SourceContract]) -> dict[str, Layout]:
+ColumnsRead = Mapping[str, Mapping[str, frozenset[str]]]
+"""The columns that mapping rules read, by source and entity."""
+
+
+def verify(
+    deliveries: Iterable[Delivery], contracts: Mapping[str, SourceContract], columns_read: ColumnsRead | None = None
+) -> dict[str, Layout]:
     """Check every file of the deliveries against its manifest and contract; give the layout of each file by file id.
 
     Raises DeliveryError naming each delivery to reject and why: files missing or not announced, checksums that differ,
-    headers without a required column. Nothing of such a delivery may be loaded.
+    headers without a required column, or without one that curate or a rule reads where it may have another name. Nothing
+    of such a delivery may be loaded.
     """
+    read = columns_read or {}
     faults: list[str] = []
     layouts: dict[str, Layout] = {}
     with ThreadPoolExecutor() as pool:
@@ -166,7 +174,9 @@ def verify(deliveries: Iterable[Delivery], contracts: Mapping[str, SourceContrac
                 if actual != file.sha256:
                     faults.append(f"{delivery.name}/{file.path.name}: checksum differs from the manifest")
                     continue
-                layout, wrong = layout_of(read_head(file.path), contracts[delivery.source].entities[file.entity])
+                entity = contracts[delivery.source].entities[file.entity]
+                in_use = entity.used_columns | read.get(delivery.source, {}).get(file.entity, frozenset())
+                layout, wrong = layout_of(read_head(file.path), entity, in_use)
                 faults += [f"{delivery.name}/{file.path.name}: {fault}" for fault in wrong]
                 if layout:
                     layouts[file.file_id] = layout
@@ -175,7 +185,8 @@ def verify(deliveries: Iterable[Delivery], contracts: Mapping[str, SourceContrac
         more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise DeliveryError(
             f"{len(faults)} faults in deliveries; they are rejected whole and nothing was loaded:\n{shown}{more}\n"
-            "Ask the provider to send them again, or move the delivery folder out of the landing folder."
+            "Where a column only has another name there, add that name to its aliases in mappings/<source>/contract.yaml and "
+            "run again. Otherwise ask the provider to send them again, or move the delivery folder out of the landing folder."
         )
     return layouts
 

@@ -8,8 +8,9 @@ kept whole with the reason.
 import csv
 import gzip
 import io
+import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,11 @@ MAX_LINES_OF_A_RECORD = 200
 
 BATCH_ROWS = 65_536
 HEAD_BYTES = 65_536
+
+LIKE_A_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,59}")
+"""What a header of a file may look like to stand in a message."""
+
+HEADERS_SHOWN = 10
 
 LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 """What every parsed row carries before the columns of its contract: `_reason` and `_raw` only where it is malformed."""
@@ -87,8 +93,12 @@ def _first_line(content: bytes) -> str:
     return text.splitlines()[0] if text else ""
 
 
-def layout_of(head: bytes, entity: Entity) -> tuple[Layout | None, list[str]]:
-    """The layout that a file's header gives, and the faults that make the file unusable."""
+def layout_of(head: bytes, entity: Entity, in_use: Collection[str] = ()) -> tuple[Layout | None, list[str]]:
+    """The layout that a file's header gives, and the faults that make the file unusable.
+
+    A column `in_use` that is not required may be missing: not every system delivers it. It is a fault where the file has
+    columns that nobody declared as well, because one of them may be the missing one under another name, and lost.
+    """
     cut = head[: head.rfind(b"\n") + 1] or head
     line = _first_line(_decoded(cut))
     if not line.strip():
@@ -98,9 +108,29 @@ def layout_of(head: bytes, entity: Entity) -> tuple[Layout | None, list[str]]:
     names, faults = _placed([normalise_header(header) for header in headers], entity)
     needed = [name for name, column in entity.columns.items() if column.required or name in entity.key]
     missing = [entity.columns[name].header or name for name in needed if name not in names]
+    renamed = [column.header or name for name, column in entity.columns.items() if name in in_use and name not in names]
+    undeclared = _undeclared(headers, names)
     if missing:
-        faults.append(f"required columns are missing: {', '.join(missing)}")
+        faults.append(f"required columns are missing: {', '.join(missing)}{undeclared}")
+    elif renamed and undeclared:
+        faults.append(f"columns in use are missing: {', '.join(renamed)}{undeclared}")
     return Layout(delimiter, tuple(names), names.count(None)), faults
+
+
+def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
+    """What to say of headers that no column of the contract has.
+
+    The first line of a file without a header is a person's: nothing of a line is shown unless most of it is understood.
+    """
+    unknown = [header.strip() for header, name in zip(headers, names, strict=True) if name is None and header.strip()]
+    if not unknown:
+        return ""
+    count = f"; the contract does not know {len(unknown)} of its headers"
+    if 2 * len(unknown) > len(headers):
+        return count
+    shown = [header for header in unknown if LIKE_A_HEADER.fullmatch(header)][:HEADERS_SHOWN]
+    more = [f"{len(unknown) - len(shown)} more"] if len(shown) < len(unknown) else []
+    return f"{count}: {', '.join(shown + more)}"
 
 
 def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], list[str]]:

@@ -1,18 +1,59 @@
 """The page of a source: what is delivered and how each rule turns it into OMOP, in Markdown, from the files that do it."""
 
+import inspect
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
 
 from pipelines.contracts.source import Entity, SourceContract, Subject
+from pipelines.mapping.expressions import EXPRESSIONS
+from pipelines.mapping.omop_fields import omop_fields, omop_table
 from pipelines.mapping.spec import Code, Condition, FieldRule, Mapping, Rule, Target, VocabularyBy
 
+CDM_PAGE = "https://ohdsi.github.io/CommonDataModel/cdm54.html"
 
-def page_of(contract: SourceContract, mapping: Mapping) -> str:
-    """The page of one source; the same files give the same page."""
+_ADDED = {
+    "row_key": "the row itself",
+    "provider_code": "the provider that delivered the row",
+    "year_of_birth": "year of the date of birth",
+    "month_of_birth": "month of the date of birth",
+    "postcode_area": "letters that the postcode begins with",
+}
+"""What the columns are that curate adds."""
+
+_LEGEND = (
+    "An arrow is one rule, by its name, or several. A dashed arrow goes to the table of the declared domain: the domain of the "
+    "standard concept sends a row to another event table where it is another. A line that ends in a circle is a lookup."
+)
+
+
+@dataclass(frozen=True)
+class CodeList:
+    """The local map of a vocabulary: its file, its approved codes, how many of them mean nothing, and who says so.
+
+    `is_ours`: the vocabulary is declared here, so that Athena does not have it.
+    """
+
+    vocabulary: str
+    file: str
+    is_ours: bool
+    codes: int
+    meaning_nothing: int
+    references: tuple[str, ...]
+
+
+def page_of(contract: SourceContract, mapping: Mapping, code_lists: MappingOf[str, CodeList] | None = None) -> str:
+    """The page of one source; the same files give the same page. `code_lists` are the local maps by vocabulary."""
+    lists = code_lists or {}
     parts = [
         f"# {contract.title}",
         f"Written by `make docs` from `mappings/{contract.source}/`; change those files, not this one.",
+        *_picture(contract, mapping),
         "## Rules",
-        *[_rule(rule, contract.entities[rule.from_]) for rule in mapping.rules],
+        *[_rule(rule, contract, lists) for rule in mapping.rules],
+        "## Vocabularies",
+        *_vocabularies(mapping, lists),
         "## Delivered files",
         *[_entity(name, entity) for name, entity in contract.entities.items()],
     ]
@@ -20,32 +61,75 @@ def page_of(contract: SourceContract, mapping: Mapping) -> str:
 
 
 def index_of(contracts: Iterable[SourceContract], mappings: dict[str, Mapping]) -> str:
-    """The list of all sources."""
+    """The list of all sources, and what the expressions of the mapping language do."""
     rows = [
         (f"[{contract.title}]({contract.source}.md)", str(len(contract.entities)), str(len(mappings[contract.source].rules)))
         for contract in contracts
     ]
-    return "# Mappings\n\n" + _table(("source", "delivered entities", "rules"), rows) + "\n"
+    expressions = [(f"`{name}`", " ".join((inspect.getdoc(one) or "").split())) for name, one in sorted(EXPRESSIONS.items())]
+    parts = [
+        "# Mappings",
+        _table(("source", "delivered entities", "rules"), rows),
+        "## Expressions",
+        _table(("expression", "gives"), expressions),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _rule(rule: Rule, entity: Entity) -> str:
-    parts = [f"### {rule.name}", f"`{rule.from_}` ({entity.grain}) to **{_target(rule)}**."]
+def _picture(contract: SourceContract, mapping: Mapping) -> list[str]:
+    """A flowchart: delivered entities, the rules as arrows, OMOP tables; and the entities that no rule reads."""
+    ways: dict[tuple[str, str, bool], list[str]] = {}
+    for rule in mapping.rules:
+        ways.setdefault((rule.from_, omop_table(rule), rule.to is Target.EVENT), []).append(rule.name)
+    lookups = Counter((one.entity, rule.from_) for rule in mapping.rules for one in rule.lookups.values())
+    read = {entity for entity, _, _ in ways} | {entity for pair in lookups for entity in pair}
+    tables = dict.fromkeys(sorted(table for _, table, _ in ways))
+    lines = ["flowchart LR", "  subgraph delivered"]
+    lines += [f'    e_{name}["{name}"]' for name in contract.entities if name in read]
+    lines += ["  end", '  subgraph omop["OMOP CDM"]', *[f'    t_{table}[("{table}")]' for table in tables], "  end"]
+    lines += [f"  e_{looked_up} --o e_{entity}" for looked_up, entity in sorted(lookups) if looked_up != entity]
+    for (entity, table, is_event), names in ways.items():
+        label = names[0] if len(names) == 1 else f"{len(names)} rules"
+        lines.append(f'  e_{entity} {"-.->" if is_event else "-->"}|"{label}"| t_{table}')
+    unread = [f"`{name}`" for name in contract.entities if name not in read]
+    kept = [f"Kept in silver, read by no rule: {', '.join(unread)}."] if unread else []
+    return ["## Picture", "```mermaid\n" + "\n".join(lines) + "\n```", _LEGEND, *kept]
+
+
+def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList]) -> str:
+    grain = contract.entities[rule.from_].grain
+    parts = [f"### {rule.name}", f"[`{rule.from_}`](#{rule.from_}) ({grain}) to {_target(rule)}."]
     if rule.note:
         parts.append(rule.note)
-    details = [f"`{alias}` is the row of `{lookup.entity}` at `{lookup.on}`" for alias, lookup in rule.lookups.items()]
+    details = [
+        f"`{alias}` is the row of [`{lookup.entity}`](#{lookup.entity}) at `{lookup.on}`"
+        for alias, lookup in rule.lookups.items()
+    ]
     details += [_condition(condition) for condition in rule.where]
     if rule.group:
         details.append("rows with one key become one")
     if details:
         parts.append("\n".join(f"- {detail}" for detail in details))
-    rows = [(f"`{field}`", _how(how), _meaning(how, entity)) for field, how in rule.fields.items()]
-    return "\n\n".join([*parts, _table(("field", "from", "what it is"), rows)])
+    rows = [
+        (f"`{field}`", _how(how, lists), _omop(rule, field), _meaning(how, rule, contract))
+        for field, how in rule.fields.items()
+    ]
+    return "\n\n".join([*parts, _table(("field", "from", "OMOP field", "what it is"), rows)])
 
 
 def _target(rule: Rule) -> str:
+    table = omop_table(rule)
+    link = f"[{table}]({CDM_PAGE}#{table})"
     if rule.to is Target.EVENT:
-        return f"the table of the concept's domain; {rule.domain} while there is no standard concept"
-    return rule.to.value
+        return f"**the table of the concept's domain**; {link} while there is no standard concept"
+    return f"**{link}**"
+
+
+def _omop(rule: Rule, field: str) -> str:
+    names = omop_fields(rule, field)
+    if names:
+        return ", ".join(f"`{name}`" for name in names)
+    return "in tables that have it" if rule.to is Target.EVENT else ""
 
 
 def _condition(condition: Condition) -> str:
@@ -63,32 +147,66 @@ def _alternatives(values: Sequence[str]) -> str:
     return " or ".join(f"`{value}`" for value in values)
 
 
-def _how(how: FieldRule) -> str:
+def _how(how: FieldRule, lists: MappingOf[str, CodeList]) -> str:
     if how.copy_ is not None:
         return f"`{how.copy_}`"
     if how.concept is not None:
-        return ", else ".join(_code(code) for code in how.concept)
+        return ", else ".join(_code(code, lists) for code in how.concept)
     return f"constant `{how.constant}`" if how.expression is None else _expression(how)
 
 
 def _expression(how: FieldRule | Condition) -> str:
-    arguments = [f"`{column}`" for column in how.args.values()]
-    return f"{how.expression}({', '.join(arguments + [f'{name}=`{value}`' for name, value in how.options.items()])})"
+    arguments = [f"`{column}`" for column in how.args.values()] + [f"{name}=`{value}`" for name, value in how.options.items()]
+    return f"[{how.expression}](README.md#expressions)({', '.join(arguments)})"
 
 
-def _code(code: Code) -> str:
+def _code(code: Code, lists: MappingOf[str, CodeList]) -> str:
     value = f"`{code.column}`" if code.column else f"the code `{code.code}`"
     fitting = f" where it matches `{code.pattern}`" if code.pattern else ""
     if isinstance(code.vocabulary, VocabularyBy):
         schemes = ", ".join(f"{scheme}: {name}" for scheme, name in code.vocabulary.values.items())
         return f"{value}{fitting} in the vocabulary that `{code.vocabulary.column}` names ({schemes})"
-    return f"{value}{fitting} in {code.vocabulary}"
+    listed = lists.get(code.vocabulary)
+    return f"{value}{fitting} in {_link(listed) if listed else code.vocabulary}"
 
 
-def _meaning(how: FieldRule, entity: Entity) -> str:
+def _link(listed: CodeList) -> str:
+    return f"[{listed.vocabulary}](../../mappings/concepts/{listed.file})" if listed.file else listed.vocabulary
+
+
+def _meaning(how: FieldRule, rule: Rule, contract: SourceContract) -> str:
     """The data items of the columns that the field is made of, and the note of the rule."""
-    items = [entity.columns[column].item for column in how.columns if column in entity.columns]
+    entities = {"": rule.from_} | {alias: lookup.entity for alias, lookup in rule.lookups.items()}
+    items = []
+    for name in how.columns:
+        alias, _, column = name.rpartition(".")
+        items.append(_item(column, contract.entities[entities[alias]]))
     return "; ".join(dict.fromkeys(text for text in (*items, how.note) if text))
+
+
+def _item(column: str, entity: Entity) -> str:
+    if column in entity.columns:
+        return entity.columns[column].item
+    reference = entity.references.get(column)
+    return f"the row of `{reference.entity}`" if reference else _ADDED.get(column, "")
+
+
+def _vocabularies(mapping: Mapping, lists: MappingOf[str, CodeList]) -> list[str]:
+    """The vocabularies that codes of the source are looked up in, and the local map of each that has one."""
+    rows = []
+    for vocabulary in sorted(mapping.vocabularies):
+        listed = lists.get(vocabulary)
+        if listed is None:
+            rows.append((vocabulary, "Athena", "", ""))
+            continue
+        count = (
+            f"{listed.codes}, of which {listed.meaning_nothing} mean nothing" if listed.meaning_nothing else str(listed.codes)
+        )
+        where = _link(listed) if listed.file else "no map yet"
+        where += "" if listed.is_ours else ", Athena"
+        rows.append((vocabulary, where, count, "; ".join(listed.references)))
+    text = "A local map comes before Athena. A code in neither keeps its source value, has concept 0 and is in the work list."
+    return [text, _table(("vocabulary", "looked up in", "codes", "according to"), rows)]
 
 
 def _entity(name: str, entity: Entity) -> str:

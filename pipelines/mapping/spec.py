@@ -289,6 +289,28 @@ class Mapping(Frozen):
         """Every name in the mapping that the contract does not know."""
         return [fault for rule in self.rules for fault in _rule_faults(rule, contract)]
 
+    @property
+    def vocabularies(self) -> frozenset[str]:
+        """The vocabularies in which rules look codes up."""
+        codes = [code for rule in self.rules for how in rule.fields.values() for code in how.concept or ()]
+        by_column = [code.vocabulary.values.values() for code in codes if isinstance(code.vocabulary, VocabularyBy)]
+        fixed = {code.vocabulary for code in codes if isinstance(code.vocabulary, str)}
+        return frozenset(fixed.union(*by_column))
+
+    @property
+    def columns_read(self) -> dict[str, frozenset[str]]:
+        """The silver columns that rules read, by entity."""
+        read: dict[str, set[str]] = {}
+        for rule in self.rules:
+            entities = {alias: lookup.entity for alias, lookup in rule.lookups.items()}
+            names = [lookup.on for lookup in rule.lookups.values()]
+            names += [column for condition in rule.where for column in condition.columns]
+            names += [name for how in rule.fields.values() for name in how.columns]
+            for name in names:
+                alias, _, column = name.rpartition(".")
+                read.setdefault(entities[alias] if alias else rule.from_, set()).add(column)
+        return {entity: frozenset(columns) for entity, columns in read.items()}
+
 
 def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
     if rule.from_ not in contract.entities:

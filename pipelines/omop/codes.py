@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.contracts.cdm import DOMAIN_TABLES
 from pipelines.mapping.compile import empty_rows, stacked
 from pipelines.mapping.spec import FIELDS, Rule, Target
 
@@ -71,17 +72,6 @@ UNMAPPED_SCHEMA = {
     "last_seen": "date",
 }
 """The work list of codes without a standard concept. `is_known`: the vocabulary has the code but maps it to nothing."""
-
-DOMAIN_TABLES = {
-    "Condition": "condition_occurrence",
-    "Drug": "drug_exposure",
-    "Procedure": "procedure_occurrence",
-    "Measurement": "measurement",
-    "Observation": "observation",
-    "Device": "device_exposure",
-    "Specimen": "specimen",
-}
-"""The table of each event domain. A standard concept of any other domain is an observation, as OHDSI has it."""
 
 FIRST_ORDINAL = 0
 """Ordinal of the first target of a code, and of an event without one: its id stays when its code becomes mapped."""

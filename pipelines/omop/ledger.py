@@ -77,7 +77,10 @@ def map_ledger(
 
 
 def code_ledger(routes: DataFrame) -> DataFrame:
-    """How many coded events have a standard concept, by rule (MAP_LEDGER_SCHEMA, stage `code`)."""
+    """How many coded events have a standard concept, by rule (MAP_LEDGER_SCHEMA, stage `code`).
+
+    What is neither standard nor settled by a local map is in the work list: its rows add up to the same.
+    """
     coded = routes.where(F.col("code").isNotNull())
     by_code = coded.groupBy(*_RULE, "vocabulary", "code", "rows").agg(
         F.max("target_concept_id").alias("_target"),
@@ -86,7 +89,8 @@ def code_ledger(routes: DataFrame) -> DataFrame:
     )
     outcome = (
         F.when(F.col("_target") > 0, F.lit("standard"))
-        .when((F.col("_source_concept") > 0) | (F.col("_local") == 1), F.lit("known_unmapped"))
+        .when(F.col("_local") == 1, F.lit("settled"))
+        .when(F.col("_source_concept") > 0, F.lit("known_unmapped"))
         .otherwise(F.lit("unknown"))
     )
     parts = by_code.withColumn("_disposition", outcome)

@@ -39,7 +39,7 @@ def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figur
 
 def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
     """How the coded rows of each source fared, and the share of them that has a standard concept."""
-    outcomes = (Disposition.STANDARD, Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN)
+    outcomes = next(balance.right for balance in BALANCES if balance.stage is Stage.CODE)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, outcomes), 0))
     for row in ledger:
         if row.stage is Stage.CODE and row.disposition in outcomes:

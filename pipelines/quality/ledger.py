@@ -53,6 +53,8 @@ class Disposition(StrEnum):
     """Code, in: rows of the rule that carry a source code."""
     STANDARD = "standard"
     """Code, out: the code has a standard concept."""
+    SETTLED = "settled"
+    """Code, out: an approved local map says that the code means nothing; that is no work for anybody."""
     KNOWN_UNMAPPED = "known_unmapped"
     """Code, out: the vocabulary knows the code but gives it no standard concept."""
     UNKNOWN = "unknown"
@@ -133,7 +135,11 @@ BALANCES = (
     ),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
-    Balance(Stage.CODE, (Disposition.CODED,), (Disposition.STANDARD, Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN)),
+    Balance(
+        Stage.CODE,
+        (Disposition.CODED,),
+        (Disposition.STANDARD, Disposition.SETTLED, Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN),
+    ),
 )
 """Every equation that a ledger has to satisfy."""
 

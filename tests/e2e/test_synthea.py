@@ -13,14 +13,17 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from jobs.settings import load_settings
+from jobs.settings import PACKAGED_MAPPINGS_DIR, load_settings
 from jobs.steps.nightly import nightly
 from jobs.steps.vocabulary import load
+from pipelines.contracts.source import load_contract
 from pipelines.io.keys import demo_key_file
+from pipelines.mapping.spec import load_mapping
 from tests.builders.landing import deliver_files, opt_out_lists
 from tests.conftest import PROJECT
 from vocab.athena import TABLES
 from vocab.load import DEMO_DIR
+from vocab.local_maps import read_local_maps
 
 SAMPLE = Path(os.environ.get("NHS_OMOP_SYNTHEA", PROJECT.parent / "shared" / "data" / "synthea27"))
 DAY = date(2024, 3, 1)
@@ -97,7 +100,10 @@ def _completed_vocabulary(folder: Path) -> Path:
     folder.mkdir()
     own = {row[0] for row in _lines(SAMPLE / "vocabulary" / "CONCEPT.csv")}
     wanted = {row[0] for row in _lines(DEMO_DIR / "CONCEPT.csv") if row[3] not in ("SNOMED", "LOINC", "RxNorm", "CVX")} - own
-    targets = {row["target_concept_id"] for path in (PROJECT / "mappings" / "concepts").glob("*.csv") for row in _maps(path)}
+    contract = load_contract(PACKAGED_MAPPINGS_DIR / "synthea" / "contract.yaml")
+    used = load_mapping(PACKAGED_MAPPINGS_DIR / "synthea" / "mapping.yaml", contract).vocabularies
+    maps = read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts")
+    targets = {str(one.target_concept_id) for one in maps if one.source_vocabulary_id in used}
     wanted |= {row[0] for row in _lines(DEMO_DIR / "CONCEPT.csv") if row[0] in targets} - own
     additions = {
         "CONCEPT": lambda row: row[0] in wanted,
@@ -113,11 +119,6 @@ def _completed_vocabulary(folder: Path) -> Path:
 
 def _lines(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
-
-
-def _maps(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if "target_concept_id" in row]
 
 
 def rows(folder: Path, table: str) -> pd.DataFrame:

@@ -292,7 +292,7 @@ def test_report_hides_small_numbers_on_the_screen_and_in_the_file(run: Callable[
     assert "| gp | 1,203 | 1,100 |" in text
     assert "| national | \\* | \\* |" in text
     assert "| objection | \\* | \\* |" in text
-    assert "| gp | 100 | 90 | 0 | 10 | 90.0% |" in text
+    assert "| gp | 100 | 90 | 0 | 0 | 10 | 90.0% |" in text
     assert f"release: {SECOND}" in text
 
 

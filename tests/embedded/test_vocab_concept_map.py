@@ -380,11 +380,12 @@ def test_targets_of_local_maps_are_checked_against_the_vocabulary(sail: SparkSes
     concepts = sail.createDataFrame(
         [(1, "S", None), (2, None, None), (3, "S", "D")], "concept_id bigint, standard_concept string, invalid_reason string"
     )
-    rows = [("a.csv", 2, 1), ("a.csv", 3, 0), ("a.csv", 4, 2), ("a.csv", 5, 3), ("b.csv", 9, 4), ("b.csv", 7, 4)]
-    approved = sail.createDataFrame(rows, "file string, line bigint, target_concept_id bigint")
+    rows = [("a.csv", 2, "A", 1), ("a.csv", 3, "A", 0), ("a.csv", 4, "A", 2), ("a.csv", 5, "B", 3), ("b.csv", 7, "B", 4)]
+    approved = sail.createDataFrame(rows, "file string, line bigint, source_vocabulary_id string, target_concept_id bigint")
     assert [tuple(row) for row in faulty_targets(approved, concepts).collect()] == [
-        ("a.csv", "target is not a valid standard concept", 2, 4),
-        ("b.csv", "target is not in the vocabulary", 2, 7),
+        ("a.csv", 4, "A", "target is not a valid standard concept"),
+        ("a.csv", 5, "B", "target is not a valid standard concept"),
+        ("b.csv", 7, "B", "target is not in the vocabulary"),
     ]
 
 

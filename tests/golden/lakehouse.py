@@ -83,10 +83,12 @@ def _cases_of(sources: Iterable[str]) -> list[Case]:
 
 @dataclass(frozen=True)
 class Published:
-    """The OMOP tables of the run, read once, and whose person is whose."""
+    """The OMOP tables of the run, read once, whose person is whose, the work list of codes and the ledger of the map stage."""
 
     tables: Mapping[str, list[Row]]
     people: Mapping[str, frozenset[int]]
+    unmapped: list[Row]
+    ledger: list[Row]
 
     def rows_of(self, case: Case, table: str) -> list[Row]:
         """The rows of the case's person in a table; of tables without persons, those that lead from a row of the person."""
@@ -173,7 +175,8 @@ def published(read: Callable[[Zone, str], list[Row]], cases: Iterable[Case]) -> 
         wanted |= {*others, *led_to}
     tables = {name: read(Zone.OMOP, name) for name in sorted(wanted)}
     links = read(Zone.LINKAGE, LINK)
-    return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases})
+    unmapped, ledger = (read(Zone.STEM, name) for name in ("unmapped_codes", "map_ledger"))
+    return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases}, unmapped, ledger)
 
 
 def _people(case: Case, links: Iterable[Row]) -> Iterable[int]:

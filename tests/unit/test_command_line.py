@@ -132,3 +132,23 @@ def test_console_writes_results_to_stdout() -> None:
     assert "1,234" in people.getvalue()
     assert "[death]" in people.getvalue()
     assert [json.loads(line)["rows"] for line in machines.getvalue().splitlines()] == [1234, None]
+
+
+def test_ids_and_rows_of_a_query_are_shown_as_they_are_under_a_title_that_is_not_cut() -> None:
+    counted, stored = StringIO(), StringIO()
+    Console(out=counted).table("a title longer than the table", [{"concept_id": 4152194, "rows": 1234}])
+    Console(out=stored).table("release", [{"year": 1940}], grouped=False)
+    assert "a title longer than the table" in counted.getvalue()
+    assert "4152194" in counted.getvalue()
+    assert "1,234" in counted.getvalue()
+    assert "1940" in stored.getvalue()
+
+
+def test_mappings_are_copied_once(tmp_path: Path) -> None:
+    own = tmp_path / "mappings"
+    assert nhs_omop("copy-mappings", str(own)).returncode == 0
+    packaged = {path.relative_to(PROJECT / "mappings") for path in (PROJECT / "mappings").rglob("*.*")}
+    assert {path.relative_to(own) for path in own.rglob("*.*")} == packaged
+    (own / "gp" / "contract.yaml").write_text("changed")
+    again = nhs_omop("copy-mappings", str(own))
+    assert (again.returncode, (own / "gp" / "contract.yaml").read_text()) == (10, "changed")

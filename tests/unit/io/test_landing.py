@@ -95,3 +95,22 @@ def test_a_file_without_a_required_column_is_refused(tmp_path: Path) -> None:
     deliver_files(tmp_path, "gp", "A", "20260105", {"patient.csv": ("nhs_number\n9990000018\n", 1)})
     with pytest.raises(DeliveryError, match="required columns are missing: guid"):
         checked(tmp_path)
+
+
+def test_a_column_that_curate_needs_under_another_name_is_refused_and_both_names_are_said(tmp_path: Path) -> None:
+    deliver_files(tmp_path, "gp", "A", "20260105", {"patient.csv": ("guid,NHS No\n1,9990000018\n", 1)})
+    with pytest.raises(DeliveryError) as raised:
+        checked(tmp_path)
+    fault = "columns in use are missing: nhs_number; the contract does not know 1 of its headers: NHS No"
+    assert f"gp/A/20260105/patient.csv: {fault}" in str(raised.value)
+    assert "aliases in mappings/<source>/contract.yaml" in str(raised.value)
+
+
+def test_a_column_that_a_rule_reads_counts_as_in_use(tmp_path: Path) -> None:
+    sex = {"grain": "g", "files": ["*patient*"], "key": ["guid"], "columns": {"guid": {}, "sex": {}}}
+    contract = SourceContract.model_validate({"source": "gp", "title": "t", "entities": {"patient": sex}})
+    deliver_files(tmp_path, "gp", "A", "20260105", {"patient.csv": ("guid,Gender\n1,F\n", 1)})
+    deliveries = find_deliveries(tmp_path, {"gp": contract})
+    assert len(verify(deliveries, {"gp": contract})) == 1
+    with pytest.raises(DeliveryError, match=r"columns in use are missing: sex; .* 1 of its headers: Gender"):
+        verify(deliveries, {"gp": contract}, {"gp": {"patient": frozenset({"sex"})}})

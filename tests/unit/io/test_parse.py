@@ -111,6 +111,29 @@ def test_a_header_that_does_not_fit_is_refused(header: bytes, fault: str) -> Non
     assert layout_of(header, ENTITY)[1] == [fault]
 
 
+@pytest.mark.parametrize(
+    ("header", "faults"),
+    [
+        (b"a column,b\n", []),
+        (b"a column,b,\n", []),
+        (
+            b"a column,b,See,1 Elm Rd\n",
+            ["columns in use are missing: c; the contract does not know 2 of its headers: See, 1 more"],
+        ),
+        (b"a column,c,Extra\n", []),
+    ],
+    ids=["not_delivered", "blank_header", "renamed", "not_in_use"],
+)
+def test_a_column_in_use_may_be_absent_but_not_under_another_name(header: bytes, faults: list[str]) -> None:
+    assert layout_of(header, ENTITY, in_use={"c"})[1] == faults
+
+
+def test_nothing_is_shown_of_a_first_line_that_is_not_understood() -> None:
+    assert layout_of(b"9990000018,Smith,F\n", ENTITY)[1] == [
+        "required columns are missing: A Column; the contract does not know 3 of its headers"
+    ]
+
+
 def test_a_zip_of_several_files_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     path.write_bytes(zipped(("x.csv", PLAIN), ("y.csv", PLAIN)))

@@ -1,5 +1,5 @@
 from pipelines.contracts.source import SourceContract
-from pipelines.mapping.pages import index_of, page_of
+from pipelines.mapping.pages import CDM_PAGE, CodeList, index_of, page_of
 from pipelines.mapping.spec import Mapping
 
 CONTRACT = SourceContract.model_validate(
@@ -12,6 +12,7 @@ CONTRACT = SourceContract.model_validate(
                 "files": ["patient*.csv"],
                 "key": ["number"],
                 "subject": {"direct": {"nhs_number": "nhs_number", "local_id": "number"}},
+                "references": {"ward_key": {"entity": "ward", "columns": ["kind"]}},
                 "columns": {
                     "nhs_number": {"header": "NHS No", "identifier": "nhs_number"},
                     "number": {"identifier": "local_id"},
@@ -22,7 +23,13 @@ CONTRACT = SourceContract.model_validate(
                     "kind": {"type": "code"},
                 },
             },
-            "ward": {"grain": "one ward", "files": ["w.csv"], "key": ["code"], "columns": {"code": {}}},
+            "ward": {
+                "grain": "one ward",
+                "files": ["w.csv"],
+                "key": ["code"],
+                "columns": {"code": {}, "closed_on": {"type": "date", "item": "day of closing"}},
+            },
+            "staff": {"grain": "one nurse", "files": ["s.csv"], "key": ["code"], "columns": {"code": {}}},
         },
     }
 )
@@ -36,6 +43,7 @@ MAPPING = Mapping.model_validate(
                 "to": "event",
                 "domain": "Condition",
                 "note": "Main diagnoses only.",
+                "with": {"place": {"entity": "ward", "on": "ward_key"}},
                 "where": [
                     {"column": "diagnosis", "present": True, "reason": "no_diagnosis"},
                     {"column": "kind", "in": ["A", "B"], "reason": "other_kind"},
@@ -53,22 +61,70 @@ MAPPING = Mapping.model_validate(
                         ]
                     },
                     "start_date": {"copy": "seen_on"},
+                    "end_date": {"expression": "first_of", "args": {"first": "place.closed_on", "second": "seen_on"}},
+                    "unit": {"concept": [{"column": "kind", "vocabulary": "Kinds"}]},
                     "type_concept_id": {"constant": 32817, "note": "EHR"},
                 },
-            }
+            },
+            {
+                "name": "clinic_person",
+                "from": "patient",
+                "to": "person",
+                "fields": {"gender": {"concept": [{"column": "sex", "vocabulary": "Kinds"}]}},
+            },
+            {"name": "clinic_person_again", "from": "patient", "to": "person", "fields": {"recorded_on": {"copy": "seen_on"}}},
         ],
     }
 )
+LISTS = {"Kinds": CodeList("Kinds", "kinds.csv", True, 12, 3, ("Handbook", "Letter"))}
 
 
-def test_page_says_how_each_field_is_filled() -> None:
+def test_page_says_how_each_field_is_filled_and_where_it_ends() -> None:
     page = page_of(CONTRACT, MAPPING)
-    assert "| `start_date` | `seen_on` |  |" in page
-    assert "| `type_concept_id` | constant `32817` | EHR |" in page
+    assert "| `start_date` | `seen_on` | `condition_start_date` |  |" in page
+    assert "| `type_concept_id` | constant `32817` | `condition_type_concept_id` | EHR |" in page
     assert (
         "| `concept` | `diagnosis` in the vocabulary that `scheme` names (1: ICD10, 2: SNOMED), "
-        "else the code `64572001` in SNOMED | main diagnosis |" in page
+        "else the code `64572001` in SNOMED | "
+        "`condition_concept_id`, `condition_source_value`, `condition_source_concept_id` | main diagnosis |" in page
     )
+
+
+def test_page_says_what_a_column_of_another_row_is() -> None:
+    page = page_of(CONTRACT, MAPPING)
+    assert "| [first_of](README.md#expressions)(`place.closed_on`, `seen_on`) | `condition_end_date` | day of closing |" in page
+    assert "- `place` is the row of [`ward`](#ward) at `ward_key`" in page
+
+
+def test_page_says_that_a_field_is_for_other_tables_only() -> None:
+    assert "| `unit` | `kind` in Kinds | in tables that have it |  |" in page_of(CONTRACT, MAPPING)
+
+
+def test_page_links_the_local_map_and_says_whose_word_it_is() -> None:
+    page = page_of(CONTRACT, MAPPING, LISTS)
+    assert "| `unit` | `kind` in [Kinds](../../mappings/concepts/kinds.csv) |" in page
+    assert "| Kinds | [Kinds](../../mappings/concepts/kinds.csv) | 12, of which 3 mean nothing | Handbook; Letter |" in page
+    assert "| ICD10 | Athena |  |  |" in page
+
+
+def test_picture_shows_entities_rules_and_tables() -> None:
+    page = page_of(CONTRACT, MAPPING)
+    picture = page[page.index("```mermaid\n") : page.index("\n```\n")].splitlines()
+    assert picture[1:] == [
+        "flowchart LR",
+        "  subgraph delivered",
+        '    e_patient["patient"]',
+        '    e_ward["ward"]',
+        "  end",
+        '  subgraph omop["OMOP CDM"]',
+        '    t_condition_occurrence[("condition_occurrence")]',
+        '    t_person[("person")]',
+        "  end",
+        "  e_ward --o e_patient",
+        '  e_patient -.->|"clinic_diagnosis"| t_condition_occurrence',
+        '  e_patient -->|"2 rules"| t_person',
+    ]
+    assert "Kept in silver, read by no rule: `staff`." in page
 
 
 def test_page_says_which_rows_a_rule_takes_and_how_others_count() -> None:
@@ -76,11 +132,13 @@ def test_page_says_which_rows_a_rule_takes_and_how_others_count() -> None:
     assert "- only where `diagnosis` is present: the rest count as `no_diagnosis`" in page
     assert "- only where `kind` is `A` or `B`: the rest count as `other_kind`" in page
     assert "- not where `kind` is `T`: these count as `training`" in page
-    assert "- only where number_in(`kind`) is empty: the rest count as `numbered`" in page
+    assert "- only where [number_in](README.md#expressions)(`kind`) is empty: the rest count as `numbered`" in page
 
 
 def test_page_says_where_a_row_goes_without_a_standard_concept() -> None:
-    assert "Condition while there is no standard concept" in page_of(CONTRACT, MAPPING)
+    page = page_of(CONTRACT, MAPPING)
+    assert f"[condition_occurrence]({CDM_PAGE}#condition_occurrence) while there is no standard concept" in page
+    assert f"[`patient`](#patient) (one patient) to **[person]({CDM_PAGE}#person)**." in page
 
 
 def test_page_marks_identifiers_and_keeps_tables_whole() -> None:
@@ -91,4 +149,6 @@ def test_page_marks_identifiers_and_keeps_tables_whole() -> None:
 
 
 def test_index_lists_every_source() -> None:
-    assert "| [Clinic](clinic.md) | 2 | 1 |" in index_of([CONTRACT], {"clinic": MAPPING})
+    index = index_of([CONTRACT], {"clinic": MAPPING})
+    assert "| [Clinic](clinic.md) | 3 | 3 |" in index
+    assert "| `date_of` | The calendar day of a timestamp. |" in index

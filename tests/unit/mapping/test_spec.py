@@ -7,10 +7,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pipelines.contracts.source import SourceContract
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.contracts.source import SourceContract, load_contract
 from pipelines.errors import ContractError
 from pipelines.mapping.compile import target_schema
-from pipelines.mapping.spec import FIELDS, Rule, Target, load_mapping, load_mappings
+from pipelines.mapping.spec import FIELDS, Mapping, Rule, Target, load_mapping, load_mappings
 
 CONTRACT = SourceContract.model_validate(
     {
@@ -148,3 +149,22 @@ def test_each_concept_field_has_four_columns_and_no_column_comes_twice() -> None
             parts = {f"{field}_{part}" for part in ("concept_id", "vocabulary", "code", "source_value")}
             assert parts <= schema.keys() if kind == "concept" else schema[field] == kind
     assert list(target_schema(Target.EVENT))[:5] == ["_source", "_entity", "_rule", "_row_key", "person_id"]
+
+
+def test_columns_that_rules_read_are_known_by_entity_through_every_lookup() -> None:
+    fields = FILLED | {"end_date": {"copy": "other.day"}, "visit_key": {"copy": "code"}}
+    lookups = {"first": {"entity": "parent", "on": "day"}, "other": {"entity": "entry", "on": "first.link"}}
+    where = [{"column": "first.kind", "present": True, "reason": "none"}]
+    given = {"source": "gp", "rules": [rule(fields=fields, where=where, **{"with": lookups})]}
+    assert Mapping.model_validate(given).columns_read == {
+        "entry": {"day", "code"},
+        "parent": {"link", "kind"},
+    }
+
+
+def test_columns_that_curate_needs_are_in_use() -> None:
+    contract = load_contract(PACKAGED_MAPPINGS_DIR / "gp" / "contract.yaml")
+    patient = {"organisation_guid", "patient_guid", "processing_id", "deleted", "dummy_type", "nhs_number", "date_of_birth"}
+    assert contract.entities["patient"].used_columns == patient | {"postcode", "usual_gp_user_in_role_guid"}
+    slot = contract.entities["appointment_slot"]
+    assert slot.used_columns == {"organisation_guid", "slot_guid", "patient_guid", "processing_id", "deleted"}

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.contracts.source import load_contracts
+from pipelines.mapping.spec import load_mappings
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
 from vocab.local_maps import (
     APPROVED,
     COLUMNS,
     ApprovedTarget,
+    TargetFault,
+    declared_vocabularies,
     local_vocabulary_rows,
     read_local_maps,
-    refuse_faulty,
     with_targets,
+    without_faulty,
 )
 from vocab.local_vocabularies import VOCABULARIES_FILE, VOCABULARY_COLUMNS
 
@@ -142,10 +147,20 @@ def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
         read_local_maps(write(tmp_path, header=HEADER.replace(",status,reference", "")))
 
 
-def test_faulty_targets_are_refused_with_file_count_and_line() -> None:
-    with pytest.raises(VocabularyError, match=r"one.csv line 3: target is not in the vocabulary \(and 1 more\)"):
-        refuse_faulty([("one.csv", "target is not in the vocabulary", 2, 3)])
-    refuse_faulty([])
+def faulty(*lines: int) -> list[TargetFault]:
+    return [TargetFault("one.csv", line, "NHS Admission Method", "target is not in the vocabulary") for line in lines]
+
+
+def test_faulty_targets_of_a_vocabulary_in_use_are_refused_with_file_count_and_line(tmp_path: Path) -> None:
+    maps = read_local_maps(write(tmp_path, GOOD, GOOD.replace("11,0", "12,0")))
+    with pytest.raises(VocabularyError, match=r"one.csv line 2: target is not in the vocabulary \(and 1 more\)"):
+        without_faulty(maps, faulty(2, 3), {"NHS Admission Method"})
+    assert without_faulty(maps, [], {"NHS Admission Method"}) == maps
+
+
+def test_faulty_targets_of_a_vocabulary_not_in_use_are_left_out_alone(tmp_path: Path) -> None:
+    maps = read_local_maps(write(tmp_path, GOOD, GOOD.replace("11,0", "12,0")))
+    assert [one.source_code for one in without_faulty(maps, faulty(2), {"NHS Gender"})] == ["12"]
 
 
 LONG = GOOD.replace("NHS Admission Method", "NHS Admission Method of spells")
@@ -167,9 +182,11 @@ def test_every_vocabulary_of_the_project_has_an_id_that_the_cdm_allows() -> None
 
 def test_every_vocabulary_that_is_no_part_of_athena_is_declared_and_used() -> None:
     maps = read_local_maps(FOLDER)
-    declared = {row["vocabulary_id"] for row in local_vocabulary_rows(FOLDER, ())}
-    assert {one.cdm_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
-    assert declared <= {one.cdm_vocabulary_id for one in maps}
+    mappings = load_mappings(PACKAGED_MAPPINGS_DIR, load_contracts(PACKAGED_MAPPINGS_DIR)).values()
+    looked_up = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings))
+    declared = declared_vocabularies(FOLDER).keys()
+    assert {one.source_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
+    assert declared - looked_up == set()
 
 
 def test_a_long_vocabulary_id_without_a_short_one_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Which OMOP table a rule fills, and which of its fields a field of the mapping language ends in, for the documentation.
+
+Names are candidates by pattern; those that the published model of the table has are meant.
+"""
+
+from pipelines.contracts.cdm import DOMAIN_TABLES, cdm_tables
+from pipelines.mapping.spec import Rule, Target
+
+CDM_VERSION = "5.4"
+
+_TABLES = {Target.VISIT: "visit_occurrence"}
+
+_PREFIXES = {
+    "condition_occurrence": "condition",
+    "drug_exposure": "drug",
+    "procedure_occurrence": "procedure",
+    "device_exposure": "device",
+    "visit_occurrence": "visit",
+    "observation_period": "period",
+}
+"""How a table begins the names of its own fields, where that is not its name."""
+
+_CONCEPT = ("{0}_concept_id", "{0}_source_value", "{0}_source_concept_id")
+
+_PATTERNS = {
+    "concept": tuple(name.format("{prefix}") for name in _CONCEPT),
+    "status": tuple(name.format("condition_status") for name in _CONCEPT),
+    "value": ("value_as_concept_id",),
+    "object": ("episode_object_concept_id",),
+    "modifier": tuple(name.format(one) for one in ("modifier", "qualifier") for name in _CONCEPT),
+    "source_value": ("{prefix}_source_value",),
+    "care_site_code": ("care_site_source_value", "care_site_id"),
+    "postcode_area": ("location_id",),
+    "type_concept_id": ("{prefix}_type_concept_id",),
+    "visit_key": ("visit_occurrence_id",),
+    "visit_detail_key": ("visit_detail_id",),
+    "provider_key": ("provider_id",),
+    "preceding_key": ("preceding_{table}_id",),
+}
+"""Names for the fields whose OMOP field is not called after them."""
+
+_ELSE = {"value_as_string": "value_source_value"}
+"""What takes a field where the table has none of its own: a measurement has no text beside its number."""
+
+_DATED = ("{prefix}_{field}", "{table}_{field}", "{prefix}_{ending}", "{table}_{ending}")
+"""A start in a table that knows one day only is called by the ending alone: `measurement_date`."""
+
+
+def omop_table(rule: Rule) -> str:
+    """The table that a rule fills; for events that of the declared domain, where rows are without a standard concept."""
+    if rule.to is Target.EVENT:
+        return DOMAIN_TABLES[rule.domain or ""]
+    return _TABLES.get(rule.to, rule.to.value)
+
+
+def omop_fields(rule: Rule, field: str) -> tuple[str, ...]:
+    """The fields of the rule's table that a field fills; none where it serves to order, group, find or tie rows."""
+    table = omop_table(rule)
+    names: tuple[str, ...] = _PATTERNS.get(field, (field, *(name.format(field) for name in _CONCEPT)))
+    if field.startswith("start_"):
+        names += _DATED
+    elif field.startswith("end_"):
+        names += _DATED[:2]
+    known = {column.name for column in cdm_tables(CDM_VERSION)[table].columns}
+    values = {"prefix": _PREFIXES.get(table, table), "table": table, "field": field, "ending": field.partition("_")[2]}
+    found = [name for name in dict.fromkeys(name.format(**values) for name in names) if name in known]
+    if field == "concept" and "source_value" in rule.fields:
+        found.remove(f"{values['prefix']}_source_value")
+    instead = _ELSE.get(field)
+    return tuple(found or ([instead] if instead in known else []))

@@ -1,0 +1,110 @@
+"""National code sets: each is a map that says whose word it is, and a code it does not have is counted wherever it may stand.
+
+The golden patients of `national_codes.yaml` deliver the code QQ in every field of a national set and expect its value kept
+without a concept.
+"""
+
+from collections import Counter, defaultdict
+
+import pytest
+
+from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.mapping.spec import VocabularyBy
+from tests.golden.cases import golden_mappings
+from tests.golden.lakehouse import Published
+from vocab.local_maps import APPROVED, declared_vocabularies, read_local_maps
+
+UNKNOWN = "QQ"
+
+NATIONAL_SETS = (
+    "NHS Gender",
+    "NHS Ethnic Category",
+    "NHS Admission Method",
+    "NHS Admission Source",
+    "NHS Discharge Method",
+    "NHS Discharge Destination",
+    "NHS Patient Classification",
+    "NHS Treatment Function",
+    "NHS Main Specialty",
+    "NHS Consultation Mechanism",
+    "NHS ECDS Arrival Mode",
+    "NHS ECDS Discharge Destination",
+    "NHS MHA Legal Status",
+    "NHS MHSDS Accommodation Type",
+    "NHS Employment Status",
+    "NHS CLD Ethnicity",
+    "NHS CLD Service Component",
+    "NHS CLD Assessment Type",
+    "NHS CLD Primary Support Reason",
+    "NHS CLD Accommodation Status",
+    "NHS CLD Employment Status",
+)
+
+EVENT_TYPE = "NHS CLD Event Type"
+
+KNOWN_BY_CONDITION = {"social_care_assessment", "social_care_request", "social_care_review"}
+"""Rules that take one event type each; an unknown one is taken by `social_care_unknown_event`."""
+
+USES = sorted(
+    {
+        (code.vocabulary, source, rule.name, field)
+        for source, mapping in golden_mappings().items()
+        for rule in mapping.rules
+        for field, how in rule.fields.items()
+        for code in how.concept or ()
+        if not isinstance(code.vocabulary, VocabularyBy)
+        and code.vocabulary in (*NATIONAL_SETS, EVENT_TYPE)
+        and (code.vocabulary != EVENT_TYPE or rule.name not in KNOWN_BY_CONDITION)
+    }
+)
+"""Vocabulary, source, rule and field of every place where a code of a national set is looked up."""
+
+
+@pytest.mark.parametrize("vocabulary", NATIONAL_SETS)
+def test_every_set_is_a_map_with_its_source_and_used(vocabulary: str) -> None:
+    folder = PACKAGED_MAPPINGS_DIR / "concepts"
+    maps = [one for one in read_local_maps(folder) if one.source_vocabulary_id == vocabulary and one.status == APPROVED]
+    assert maps
+    assert all(one.reference for one in maps)
+    assert vocabulary in declared_vocabularies(folder) or vocabulary == "NHS Ethnic Category"
+    assert vocabulary in {use[0] for use in USES}
+
+
+@pytest.mark.parametrize("use", USES, ids=["-".join(use[1:]) for use in USES])
+def test_an_unknown_code_is_in_the_work_list_with_its_rows(use: tuple[str, str, str, str], published: Published) -> None:
+    listed = [row for row in published.unmapped if (row["vocabulary"], row["source"], row["rule"], row["field"]) == use]
+    found = [row for row in listed if row["code"].upper() == UNKNOWN]
+    assert [row["is_known"] for row in found] == [False]
+    assert found[0]["rows"] >= 1
+
+
+@pytest.mark.parametrize("rule", ["acute_visit_outpatient", "community_visit_contact", "mental_health_visit_contact"])
+def test_an_unknown_attendance_counts_apart_from_a_missed_one(rule: str, published: Published) -> None:
+    excluded = {
+        row["reason"]: row["rows"] for row in published.ledger if row["rule"] == rule and row["disposition"] == "excluded"
+    }
+    assert excluded["attendance_unknown"] >= 1
+    assert excluded["not_attended"] >= 1
+
+
+def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Published) -> None:
+    """Of every rule for events; the golden patients have codes of every kind, unlike generated extracts."""
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in published.ledger:
+        if row["stage"] == "code":
+            rows[row["disposition"]][row["rule"]] += row["rows"]
+    listed: Counter[str] = Counter()
+    for row in published.unmapped:
+        if row["field"] == "concept" and row["rule"] in rows["coded"]:
+            listed[row["rule"]] += row["rows"]
+    assert rows["known_unmapped"] + rows["unknown"] == listed
+    assert rows["standard"] + rows["settled"] + listed == rows["coded"]
+    assert all(rows[kind] for kind in ("standard", "settled", "known_unmapped", "unknown"))
+
+
+def test_a_code_that_a_map_settles_is_no_work(published: Published) -> None:
+    rule = "mental_health_legal_status"  # its golden patients have 99, which the map says is not known
+    settled = [row["rows"] for row in published.ledger if (row["rule"], row["disposition"]) == (rule, "settled")]
+    assert settled == [1]
+    assert {row["code"] for row in published.unmapped if row["rule"] == rule} >= {"qq"}
+    assert "99" not in {row["code"] for row in published.unmapped if row["rule"] == rule}
