@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
+from pipelines.delta_jars import delta_jars
 from pipelines.errors import ConfigError, EngineError
 from pipelines.secrets import SecretReference
 
@@ -161,7 +161,7 @@ def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
     with _scratch_folder(engine) as scratch:
         options = _STARTED | _local_options(engine, scratch)
         if not submitted:
-            options |= _delta_jars(engine.jars_dir)
+            options["spark.jars"] = ",".join(map(str, delta_jars(engine.jars_dir)))
         builder = _builder(options | engine.spark_options).master(master)
         with _stopped_at_end(_start(builder)) as session:
             yield session
@@ -203,23 +203,6 @@ def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
         "spark.default.parallelism": str(cores),
         "spark.databricks.delta.delta.log.cacheSize": str(_TABLES_IN_MEMORY),
     }
-
-
-def _delta_jars(jars_dir: Path) -> dict[str, str]:
-    """The options that put Delta on the class path: the jars downloaded before, else their Maven coordinate.
-
-    Raises EngineError where pyspark or delta-spark is not installed.
-    """
-    try:
-        spark_version, delta_version = version("pyspark"), version("delta-spark")
-    except PackageNotFoundError as error:
-        raise EngineError(f"{error.name} is not installed: pip install 'nhs-omop[local]'") from error
-    folder = Path(os.environ.get("NHS_OMOP_JARS", jars_dir)).absolute()
-    artifact = f"delta-spark_{'.'.join(spark_version.split('.')[:2])}_2.13"
-    jars = sorted((folder / "jars").glob("*.jar"))
-    if any(jar.name == f"io.delta_{artifact}-{delta_version}.jar" for jar in jars):
-        return {"spark.jars": ",".join(map(str, jars))}
-    return {"spark.jars.packages": f"io.delta:{artifact}:{delta_version}", "spark.jars.ivy": str(folder)}
 
 
 def _java_is_installed() -> bool:
@@ -285,8 +268,7 @@ def _start(builder: SparkSession.Builder) -> SparkSession:
     try:
         return builder.getOrCreate()
     except Exception as error:  # py4j and pyspark raise several classes here, all with the same meaning
-        message = "Spark did not start; its own message stands above. The first start downloads Delta from Maven Central: check"
-        raise EngineError(f"{message} the network, or put the jars into the folder engine.jars_dir names") from error
+        raise EngineError("Spark did not start; its own message stands above") from error
 
 
 @contextmanager

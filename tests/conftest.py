@@ -91,12 +91,17 @@ def sail(engines: Engines) -> SparkSession:
 
 
 @pytest.fixture(scope="session")
-def spark(engines: Engines) -> SparkSession:
-    """A local Spark session with Delta; without Java the test is skipped, or fails where CI is set."""
+def java() -> None:
+    """Java for Spark; without it the test is skipped, or fails where CI is set."""
     if shutil.which("java") is None:
         if os.environ.get("CI"):
             pytest.fail("Java is not installed, so nothing ran on Spark")
         pytest.skip("needs Java 17 or later")
+
+
+@pytest.fixture(scope="session")
+def spark(java: None, engines: Engines) -> SparkSession:
+    """A local Spark session with Delta."""
     return engines.open(EngineKind.SPARK)
 
 

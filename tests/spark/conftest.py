@@ -63,7 +63,7 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def lakes(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Lakes:
+def lakes(java: None, engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Lakes:
     """One night for some generated people and all golden patients, loaded by both engines."""
     engines.close()
     folder = tmp_path_factory.mktemp("parity")

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import engine
+from pipelines.delta_jars import delta_jars
 from pipelines.engine import EngineSettings, open_session
 from pipelines.errors import EngineError
 from pipelines.secrets import EnvironmentSecret
@@ -50,21 +51,16 @@ def test_remote_with_another_kind_of_url_is_refused_without_showing_it(monkeypat
     assert "token" not in str(caught.value)
 
 
-def test_delta_is_downloaded_in_the_version_of_pyspark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NHS_OMOP_JARS", raising=False)
-    spark = ".".join(version("pyspark").split(".")[:2])
-    coordinate = f"io.delta:delta-spark_{spark}_2.13:{version('delta-spark')}"
-    assert engine._delta_jars(tmp_path) == {"spark.jars.packages": coordinate, "spark.jars.ivy": str(tmp_path)}
-
-
 def test_downloaded_jars_are_used_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NHS_OMOP_JARS", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
     spark = ".".join(version("pyspark").split(".")[:2])
     (tmp_path / "jars").mkdir()
-    names = ["a.jar", f"io.delta_delta-spark_{spark}_2.13-{version('delta-spark')}.jar"]
+    delta = version("delta-spark")
+    names = ["a.jar", f"io.delta_delta-spark_{spark}_2.13-{delta}.jar", f"io.delta_delta-storage-{delta}.jar"]
     for name in names:
         (tmp_path / "jars" / name).touch()
-    assert engine._delta_jars(Path("elsewhere")) == {"spark.jars": ",".join(str(tmp_path / "jars" / name) for name in names)}
+    assert delta_jars(Path("elsewhere")) == [tmp_path / "jars" / name for name in names]
 
 
 def test_embedded_engine_is_bounded_quiet_and_spills_to_the_scratch_folder() -> None:
