@@ -28,7 +28,7 @@ demo: venv ## Six generated sources, two nights, 1,000 people, to demo/cdm.duckd
 
 .PHONY: test
 test: venv ## All tests, in two processes (Spark tests need Java 17 or later)
-	@$(PYTEST) --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@$(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-embedded
 test-embedded: venv ## The quick loop: everything but whole runs and Spark

@@ -66,7 +66,11 @@ def bench(
         load(settings)
     nightly_times = {}
     for night in range(nights):
-        nightly_times[night + 1] = nightly(settings, FIRST_NIGHT + timedelta(days=night)).times
+        outcome = nightly(settings, FIRST_NIGHT + timedelta(days=night))
+        nightly_times[night + 1] = outcome.times
+    console.table(
+        "last night", [{"": name.replace("_", " "), "value": value} for name, value in (outcome.figures or {}).items()]
+    )
     with clock.step("publish") as counted:
         counted["rows"] = sum(publish_release(settings, folder / "cdm.duckdb").values())
     retargeted, codes = _with_other_maps(settings, folder / "mappings")

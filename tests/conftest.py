@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from jobs.settings import Settings, load_settings
 from pipelines.engine import EngineKind, EngineSettings, open_session
@@ -45,10 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the sessions they use and put those on Spark last.
-
-    Tests that share what takes long to make form a group, so that of several test processes one makes it; the longest first.
-    """
+    """Mark tests by the sessions they use and put those on Spark last; of several processes one begins with them."""
     for item in items:
         if item.path.is_relative_to(PROJECT / "tests" / "e2e"):
             item.add_marker(pytest.mark.e2e)
@@ -57,23 +56,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.spark)
         elif "sail" in fixtures or item.path.is_relative_to(PROJECT / "tests" / "embedded"):
             item.add_marker(pytest.mark.embedded)
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: _GROUPS.get(_group_of(item), len(_GROUPS)))
+        items.sort(
+            key=lambda item: LONGEST.index(_group_of(item.nodeid)) if _group_of(item.nodeid) in LONGEST else len(LONGEST)
+        )
     else:
         items.sort(key=lambda item: item.get_closest_marker("spark") is not None)
 
 
-_GROUPS = {"spark": 0, "world": 1, "golden": 2}
-"""The groups that take longest; every other file is a group of its own."""
+LONGEST = ("tests/spark", "tests/e2e", "tests/golden")
+"""Folders whose tests share what takes minutes to make: of several test processes one makes it, and begins early."""
+
+OF_THEIR_OWN = ("tests/e2e/test_onboarding.py", "tests/e2e/test_synthea.py")
+"""Files in these folders that share nothing with the others."""
 
 
-def _group_of(item: pytest.Item) -> str:
-    if item.get_closest_marker("spark"):
-        return "spark"
-    if "world" in getattr(item, "fixturenames", ()):
-        return "world"
-    return "golden" if item.path.parent == PROJECT / "tests" / "golden" else str(item.path.relative_to(PROJECT))
+def _group_of(nodeid: str) -> str:
+    """The tests that one process runs: those of a folder that shares something, else those of a file."""
+    path = nodeid.partition("::")[0]
+    return next((folder for folder in LONGEST if path.startswith(f"{folder}/") and path not in OF_THEIR_OWN), path)
+
+
+class _ByGroup(LoadScopeScheduling):
+    """Gives the processes whole groups of tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Share out tests by groups where there are several processes."""
+    return _ByGroup(config, log)
 
 
 @pytest.fixture(scope="session")
