@@ -8,8 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 from pipelines.errors import EngineError
@@ -50,7 +49,8 @@ def _are_there(folder: Path, names: tuple[str, ...]) -> bool:
 def _download(coordinate: str, folder: Path) -> None:
     """Have Spark resolve a Maven coordinate into `folder/jars`. What it remembers of an earlier attempt is forgotten first."""
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    spark = Path(str(files("pyspark")))
+    # Under spark-submit the module itself comes from an archive; the installed package has the programs.
+    spark = Path(str(distribution("pyspark").locate_file("pyspark")))
     options = ["--packages", coordinate, "--conf", f"spark.jars.ivy={folder}", "--master", "local[1]"]
     # Spark resolves packages only for a program: this one says its version and ends.
     program = ["--class", "org.apache.spark.deploy.SparkSubmit", "spark-internal", "--version"]

@@ -59,7 +59,7 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
     done = subprocess.run(
         [*command, *options], cwd=PROJECT, env=_environment(), capture_output=True, text=True, timeout=1500, check=False
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.fixture(scope="session")
