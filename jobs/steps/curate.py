@@ -10,12 +10,12 @@ from jobs.settings import Unverifiable
 from jobs.steps.context import RunContext
 from jobs.steps.parallel import each
 from pipelines.bronze.register import Registered, Standing, standing_files
+from pipelines.columns.frames import stacked
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.contracts.source import Via
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.io.opt_outs import OptOutFiles
 from pipelines.io.tables import Zone
-from pipelines.mapping.compile import stacked
 from pipelines.quality.ledger import Disposition, LedgerRow, Stage
 from pipelines.silver.fates import child_fates, direct_fates, orphan_fates, reference_fates, shared_fates, shared_key
 from pipelines.silver.linkage import LINK_SCHEMA, identities_in, linked_identities

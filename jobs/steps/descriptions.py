@@ -9,9 +9,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.steps.usage import CODE_COLUMNS, Code, codes_frame
+from pipelines.columns.frames import stacked
 from pipelines.errors import ContractError
 from pipelines.io.tables import TableStore, Zone
-from pipelines.mapping.compile import stacked
 from vocab.codes import lookup_forms, normalise
 from vocab.local_maps import LocalMap
 

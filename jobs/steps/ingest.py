@@ -11,11 +11,11 @@ from jobs.steps.context import REGISTER, RunContext
 from jobs.steps.parallel import each
 from pipelines.bronze.register import REGISTER_SCHEMA, Registered, load_id_of, registered, repeats
 from pipelines.bronze.rows import bronze_rows, bronze_schema
+from pipelines.columns.frames import stacked
 from pipelines.errors import DeliveryError
 from pipelines.io.landing import Delivery, File, find_deliveries, verify
 from pipelines.io.parse import Layout
 from pipelines.io.tables import Zone
-from pipelines.mapping.compile import stacked
 
 LOAD = "_load_id"
 FILES_PER_TASK = 4

@@ -13,9 +13,9 @@ from jobs.steps.prepare import Prepared
 from jobs.steps.published import release_folder
 from pipelines import __version__
 from pipelines.bronze.register import Registered
+from pipelines.columns.frames import stacked
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.io.tables import Zone
-from pipelines.mapping.compile import stacked
 from pipelines.quality.gates import GateReport
 from pipelines.release.release import Code, Extract, Gates, Release, pins, release_id_of
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.io.tables import TableStore, Zone
-from pipelines.mapping.compile import stacked
 from pipelines.mapping.spec import Target
 from pipelines.omop.build import ROW_TABLES
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN

@@ -71,7 +71,7 @@ class TableStore:
         """Replace the whole table, its schema included, in one commit."""
         rows = typed(frame, schema)
         if partition_by:
-            # One task writes a partition; else each sorts its rows, and a union of a hundred frames is as many sorts at once.
+            # One task writes a partition, so that it is one file and not one of every task.
             rows = rows.repartition(*partition_by)
         writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(*partition_by)
         if not self.exists(zone, name):

@@ -6,11 +6,11 @@ row of its target must have; the first check that fails gives the reason under w
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.source import SourceContract
 from pipelines.mapping.expressions import EXPRESSIONS
@@ -285,20 +285,3 @@ def _normalised(code: Code) -> Column:
     vocabulary = _vocabulary(code.vocabulary)
     names = sorted(set(code.vocabulary.values.values()))
     return F.coalesce(*[F.when(vocabulary == name, normalise(name, raw)) for name in names])
-
-
-def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
-    """No rows with the columns of `schema`, in the session of `like`."""
-    return like.sparkSession.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema.items()))
-
-
-def stacked(frames: Iterable[DataFrame]) -> DataFrame:
-    """The rows of frames with the same columns, one after the other.
-
-    Put together by twos: Spark looks at the whole of a frame whenever one is added to it, so a hundred one by one take minutes.
-    """
-    level = list(frames)
-    while len(level) > 1:
-        pairs = zip_longest(level[::2], level[1::2])
-        level = [left if right is None else left.unionByName(right) for left, right in pairs]
-    return level[0]

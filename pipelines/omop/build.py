@@ -28,10 +28,11 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, EVENT_TABLES, CdmTable, cdm_tables, delta_schema
 from pipelines.io.tables import Zone
-from pipelines.mapping.compile import COUNTS_SCHEMA, stacked, target_schema
+from pipelines.mapping.compile import COUNTS_SCHEMA, target_schema
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.changes import (
     CHANGED_CODES_SCHEMA,

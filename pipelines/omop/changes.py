@@ -7,8 +7,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.mapping.compile import stacked
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import CODE_MAP_SCHEMA, code_bucket, routes
 from pipelines.omop.events import CONCEPT_FIELDS

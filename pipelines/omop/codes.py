@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import empty_rows, stacked
 from pipelines.contracts.cdm import DOMAIN_TABLES
-from pipelines.mapping.compile import empty_rows, stacked
 from pipelines.mapping.spec import FIELDS, Rule, Target
 
 CODES_SCHEMA = {

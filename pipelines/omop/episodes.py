@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
-from pipelines.mapping.compile import stacked
 from pipelines.omop.codes import looked_up
 from pipelines.omop.tables import conform
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.mapping.compile import STOOD_FOR, stacked
+from pipelines.columns.frames import stacked
+from pipelines.mapping.compile import STOOD_FOR
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import LOCAL_ORIGIN
 

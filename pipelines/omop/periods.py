@@ -11,9 +11,9 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
-from pipelines.mapping.compile import stacked
 from pipelines.omop.tables import conform
 
 STANDARD_ALGORITHM_FROM_EHR_CONCEPT_ID = 32882

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import stacked
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import CdmTable
-from pipelines.mapping.compile import stacked
 from pipelines.omop.codes import looked_up
 from pipelines.omop.tables import conform, priority
 

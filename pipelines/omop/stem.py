@@ -9,18 +9,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import empty_rows, stacked
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.source import SourceContract
-from pipelines.mapping.compile import (
-    COUNTS_SCHEMA,
-    PERSON_BOUND,
-    empty_rows,
-    kept_rows,
-    row_counts,
-    row_reasons,
-    stacked,
-    target_schema,
-)
+from pipelines.mapping.compile import COUNTS_SCHEMA, PERSON_BOUND, kept_rows, row_counts, row_reasons, target_schema
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from pipelines.mapping.compile import stacked
+from pipelines.columns.frames import stacked
 from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
 
 Item = TypeVar("Item")

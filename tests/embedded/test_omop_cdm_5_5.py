@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.steps.map import write
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.io.tables import TableStore, Zone
@@ -143,7 +144,7 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
         empty = session.createDataFrame([], ", ".join(f"{column} {kind}" for column, kind in schema.items()))
         store.overwrite(empty, Zone.VOCABULARY, name, schema)
     for output in build(inputs, store.read):
-        store.overwrite(output.frame, output.zone, output.name, output.schema, output.partition_by)
+        write(store, output)
     return store
 
 
