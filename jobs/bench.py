@@ -18,13 +18,13 @@ from jobs.command import JsonLines, Overrides, new_app, start
 from jobs.console import Field, console
 from jobs.demo import demo_settings
 from jobs.publish import publish_release
-from jobs.settings import Settings
-from jobs.steps.nightly import Clock, StepTime, nightly
-from jobs.steps.vocabulary import MAPS_FOLDER, load, store_of
+from jobs.steps.nightly import StageTimer, StepTime, nightly
+from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
-from pipelines.io.keys import demo_key_file
-from pipelines.io.tables import Zone
+from pipelines.governance.keys import demo_key_file
+from pipelines.settings import Settings
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
+from pipelines.terminology.vocabulary import MAPS_FOLDER, load, store_of
 from vocab.athena import TABLES
 from vocab.local_maps import ApprovedTarget, with_targets
 from vocab.synthetic import CONCEPTS, write_download
@@ -55,7 +55,7 @@ def bench(
     """
     shutil.rmtree(folder, ignore_errors=True)
     settings = demo_settings(folder, overrides)
-    clock = Clock()
+    clock = StageTimer()
     if vocabulary is not None:
         _bench_vocabulary(settings, folder / "athena", vocabulary, clock)
         return
@@ -89,8 +89,8 @@ def _with_other_maps(settings: Settings, mappings: Path) -> tuple[Settings, int]
     shutil.copytree(settings.mappings_dir, mappings)
     with open_session(settings.engine) as session:
         store = store_of(session, settings)
-        code_map = store.read(Zone.STEM, "code_map")
-        events = store.read(Zone.STEM, "routes").select("vocabulary", "code").distinct()
+        code_map = store.read(Zone.INTERMEDIATE, "code_map")
+        events = store.read(Zone.INTERMEDIATE, "routes").select("vocabulary", "code").distinct()
         on = (F.col("source_vocabulary_id") == F.col("vocabulary")) & (F.col("source_code") == F.col("code"))
         mapped = code_map.where("map_origin = 'athena' AND ordinal = 0").join(events, on=on, how="left_semi")
         rows = mapped.orderBy("target_domain_id", "source_vocabulary_id", "source_code").toArrow().to_pylist()
@@ -105,9 +105,9 @@ def _with_other_maps(settings: Settings, mappings: Path) -> tuple[Settings, int]
     return settings.model_copy(update={"mappings_dir": mappings}), len(targets)
 
 
-def _bench_vocabulary(settings: Settings, download: Path, concepts: int, clock: Clock) -> None:
+def _bench_vocabulary(settings: Settings, download: Path, concepts: int, clock: StageTimer) -> None:
     with clock.step("generate") as counted, console.stage("generate download", total=len(TABLES)) as stage:
-        rows = sum(write_download(download, concepts, told=stage.advance).values())
+        rows = sum(write_download(download, concepts, on_progress=stage.advance).values())
         counted["rows"] = rows
     with clock.step("vocab load") as counted:
         load(settings, download)

@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from jobs.console import console
-from jobs.settings import PACKAGED_CONF_DIR, Settings, load_settings
 from pipelines.errors import USER_ERRORS
+from pipelines.settings import PACKAGED_CONF_DIR, Settings, load_settings
 
 UNEXPECTED_EXIT_CODE = 70
 

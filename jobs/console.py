@@ -17,8 +17,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-Field = str | int | float | bool | None
-
+from pipelines.progress import Field
 
 QUIET_SECONDS = 30
 """Where there is no terminal, long work says how far it is, but not more often than this."""

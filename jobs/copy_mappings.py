@@ -12,8 +12,8 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import JsonLines, new_app, start
 from jobs.console import console
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.errors import ConfigError
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 
 app = new_app()
 

@@ -15,11 +15,11 @@ if not __package__:  # started as a script: the project's folder takes the place
 from jobs.command import JsonLines, new_app, start
 from jobs.console import console
 from jobs.publish import publish_release
-from jobs.settings import Settings, load_settings
-from jobs.steps.nightly import Outcome, nightly
-from jobs.steps.vocabulary import load
-from pipelines.io.keys import demo_key_file
+from jobs.steps.nightly import RunResult, nightly
+from pipelines.governance.keys import demo_key_file
+from pipelines.settings import Settings, load_settings
 from pipelines.synthetic.generate import FIRST_NIGHT, SOURCES, generate
+from pipelines.terminology.vocabulary import load
 
 app = new_app()
 
@@ -60,7 +60,7 @@ def demo_settings(folder: Path, overrides: list[str] | None = None) -> Settings:
     return load_settings("demo", overrides=[*places, f"key.path={folder / 'restricted' / 'demo.key'}", *(overrides or ())])
 
 
-def _show(outcome: Outcome, folder: Path, seconds: float) -> None:
+def _show(outcome: RunResult, folder: Path, seconds: float) -> None:
     facts = {"release": outcome.release_id, **(outcome.figures or {})}
     console.table("last night", [{"": name.replace("_", " "), "value": value} for name, value in facts.items()])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB / KIB

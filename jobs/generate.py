@@ -12,7 +12,7 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import JsonLines, MappingsDir, new_app, start
 from jobs.console import console
-from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic import generate as synthetic
 
 app = new_app()

@@ -11,8 +11,8 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.settings import Environment
-from pipelines.io.keys import fingerprint, new_key_file, resolve_key
+from pipelines.governance.keys import fingerprint, new_key_file, resolve_key
+from pipelines.settings import Environment
 
 app = new_app(__doc__)
 

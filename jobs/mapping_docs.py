@@ -12,11 +12,11 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import JsonLines, MappingsDir, new_app, start
 from jobs.console import console
-from jobs.settings import PACKAGED_MAPPINGS_DIR
-from jobs.steps.vocabulary import MAPS_FOLDER
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.pages import CodeList, index_of, page_of
 from pipelines.mapping.spec import load_mappings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.terminology.vocabulary import MAPS_FOLDER
 from vocab.local_maps import APPROVED, LocalMap, declared_vocabularies, read_local_maps
 
 app = new_app()

@@ -11,10 +11,10 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.settings import Settings
-from jobs.steps.published import cdm_of, chosen_release, pinned_tables
 from pipelines.errors import ConfigError
-from pipelines.io.publications import publish_duckdb
+from pipelines.release.publish.duckdb_file import publish_duckdb
+from pipelines.release.published import cdm_of, chosen_release, pinned_tables
+from pipelines.settings import Settings
 
 app = new_app()
 

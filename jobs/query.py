@@ -16,8 +16,8 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.steps.published import cdm_of, chosen_release, pinned_tables
-from pipelines.io.publications import open_release, run_query
+from pipelines.release.publish.duckdb_file import open_release, run_query
+from pipelines.release.published import cdm_of, chosen_release, pinned_tables
 
 app = new_app()
 

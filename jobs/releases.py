@@ -8,8 +8,8 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.steps.published import release_folder
-from pipelines.release.release import release_of
+from pipelines.release.model import release_of
+from pipelines.release.published import release_folder
 
 app = new_app()
 

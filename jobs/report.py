@@ -11,15 +11,15 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.settings import Settings
-from jobs.steps.published import gates_of, ledger_of, release_folder, runs_of
+from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.errors import ReleaseError
 from pipelines.quality.figures import coding, flow, gate_figures, reasons
 from pipelines.quality.gates import GateResult
-from pipelines.quality.ledger import Disposition, LedgerRow
 from pipelines.quality.suppression import SMALLEST_SHOWN
-from pipelines.release.release import Release, release_of
-from pipelines.release.report import Cell, Section, markdown
+from pipelines.release.model import Release, release_of
+from pipelines.release.published import gates_of, ledger_of, release_folder, runs_of
+from pipelines.release.report.markdown import Cell, Section, markdown
+from pipelines.settings import Settings
 
 app = new_app()
 

@@ -12,9 +12,9 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.steps.published import chosen_release, release_folder
 from pipelines.errors import ReleaseError
-from pipelines.release.release import earlier_opt_outs
+from pipelines.release.model import earlier_opt_outs
+from pipelines.release.published import chosen_release, release_folder
 
 app = new_app()
 

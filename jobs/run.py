@@ -23,7 +23,7 @@ from jobs.command import (
     start,
 )
 from jobs.console import console
-from jobs.steps.nightly import Outcome, nightly
+from jobs.steps.nightly import RunResult, nightly
 
 app = new_app()
 
@@ -50,7 +50,7 @@ def run(
     show(nightly(settings, day.date() if day else date.today(), full=full))
 
 
-def show(outcome: Outcome) -> None:
+def show(outcome: RunResult) -> None:
     """The summary of a run."""
     if outcome.figures is None:
         console.info("nothing has changed since the current release; it stands", release=outcome.release_id)

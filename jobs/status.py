@@ -8,8 +8,8 @@ if not __package__:  # started as a script: the project's folder takes the place
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.console import console
-from jobs.steps.published import chosen_release, gates_of, release_folder, runs_of
-from pipelines.release.release import Release
+from pipelines.release.model import Release
+from pipelines.release.published import chosen_release, gates_of, release_folder, runs_of
 
 app = new_app()
 

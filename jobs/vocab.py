@@ -22,14 +22,15 @@ from jobs.command import (
     start,
 )
 from jobs.console import Field, console
-from jobs.settings import Settings
-from jobs.steps.prepare import vocabulary_path
-from jobs.steps.vocabulary import load, store_of
-from jobs.steps.vocabulary_diff import difference
-from jobs.steps.worklist import Review, apply, for_usagi, review, work_list
 from pipelines.engine import open_session
 from pipelines.errors import ConfigError
-from pipelines.io.documents import read_document
+from pipelines.run_inputs import vocabulary_path
+from pipelines.settings import Settings
+from pipelines.storage.documents import read_document
+from pipelines.terminology.vocabulary import load, store_of
+from pipelines.terminology.vocabulary_diff import difference
+from pipelines.terminology.work_list import Review, apply, for_usagi, review, work_list
+from vocab.load import LOADED
 from vocab.usagi import read_usagi, write_usagi
 
 app = new_app("Load vocabularies, and work on the codes that they do not map.")
@@ -56,7 +57,8 @@ def load_command(
     The download is checked as a whole first. Loading the one that is loaded changes nothing.
     """
     settings: Settings = settings_of(env, conf_dir, overrides)
-    loaded = load(settings, download)
+    with console.stage("load vocabulary", total=len(LOADED)) as stage:
+        loaded = load(settings, download, stage.advance)
     for warning in loaded.warnings:
         console.warning(warning)
     console.table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
@@ -129,7 +131,7 @@ def diff_command(
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     loaded = read_document(vocabulary_path(settings)).get("release", "")
     with open_session(settings.engine) as session, console.stage("compare vocabularies", total=5) as stage:
-        found = difference(store_of(session, settings), settings, (old, new), loaded, stage)
+        found = difference(store_of(session, settings), settings, (old, new), loaded, stage.advance)
     console.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
     console.table("changes", found.summary())
     _show("changed codes", [one.as_row() for one in found.changes], None if json_lines else top)

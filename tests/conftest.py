@@ -15,8 +15,8 @@ from pyspark.sql import SparkSession
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from jobs.settings import Settings, load_settings
 from pipelines.engine import EngineKind, EngineSettings, open_session
+from pipelines.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parent.parent
 

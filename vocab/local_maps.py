@@ -243,11 +243,11 @@ def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
         F.lit(True).alias("known"),
         ((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()).alias("usable"),
     )
-    looked_up = approved.where(F.col("target_concept_id") != 0).join(targets, on="target_concept_id", how="left")
+    with_concepts = approved.where(F.col("target_concept_id") != 0).join(targets, on="target_concept_id", how="left")
     problem = F.when(F.col("known").isNull(), F.lit("target is not in the vocabulary")).when(
         ~F.coalesce(F.col("usable"), F.lit(False)), F.lit("target is not a valid standard concept")
     )
-    faulty = looked_up.withColumn("problem", problem).where(F.col("problem").isNotNull())
+    faulty = with_concepts.withColumn("problem", problem).where(F.col("problem").isNotNull())
     return faulty.orderBy("file", "line").select(*TARGET_FAULTS_SCHEMA)
 
 

@@ -41,10 +41,10 @@ _WORDS = (
 
 _Chunk = list[pa.Array]
 Told = Callable[[str], None]
-"""Is told the name of each file that is finished."""
+"""Is on_progress the name of each file that is finished."""
 
 
-def write_download(folder: Path, concepts: int, seed: int = 1, told: Told = lambda _: None) -> dict[str, int]:
+def write_download(folder: Path, concepts: int, seed: int = 1, on_progress: Told = lambda _: None) -> dict[str, int]:
     """Write a download of so many synthetic concepts; the rows of each file. The same seed gives the same files."""
     folder.mkdir(parents=True, exist_ok=True)
     world = _World(concepts, np.random.default_rng(seed))
@@ -64,7 +64,7 @@ def write_download(folder: Path, concepts: int, seed: int = 1, told: Told = lamb
             for start, stop in _spans(wanted):
                 file.write(_lines(make(start, stop)))
         rows[stem] = wanted
-        told(stem)
+        on_progress(stem)
     return rows
 
 

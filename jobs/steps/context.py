@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import date
 
 from jobs.console import Console
-from jobs.settings import Environment, Settings
-from pipelines.bronze.register import REGISTER_SCHEMA, Registered
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.source import SourceContract
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
+from pipelines.ingest.register import REGISTER_SCHEMA, Registered
 from pipelines.mapping.spec import Mapping
+from pipelines.settings import Environment, Settings
+from pipelines.storage.tables import TableStore
 
 REGISTER = "register"
 
@@ -34,7 +35,7 @@ class RunContext:
 
     def register(self) -> list[Registered]:
         """Every file taken so far; control data, one small record a file."""
-        if not self.store.exists(Zone.LINKAGE, REGISTER):
+        if not self.store.exists(Zone.CURATION, REGISTER):
             return []
-        records = self.store.read(Zone.LINKAGE, REGISTER).select(*REGISTER_SCHEMA).toArrow().to_pylist()
+        records = self.store.read(Zone.CURATION, REGISTER).select(*REGISTER_SCHEMA).toArrow().to_pylist()
         return sorted((Registered.of(record) for record in records), key=lambda one: (one.load_id, one.file_id))

@@ -6,23 +6,30 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.settings import Unverifiable
 from jobs.steps.context import RunContext
 from jobs.steps.parallel import each
-from pipelines.bronze.register import Registered, Standing, standing_files
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.source import Via
 from pipelines.contracts.type_one import TypeOneCodes
-from pipelines.io.opt_outs import OptOutFiles
-from pipelines.io.tables import Zone
-from pipelines.quality.ledger import Disposition, LedgerRow, Stage
-from pipelines.silver.fates import child_fates, direct_fates, orphan_fates, reference_fates, shared_fates, shared_key
-from pipelines.silver.linkage import LINK_SCHEMA, identities_in, linked_identities
-from pipelines.silver.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
-from pipelines.silver.rows import silver_rows
-from pipelines.silver.type_one import people_with_type_one, type_one_codes
-from pipelines.silver.versions import DIRECT_VERSION_SCHEMA, FATE_SCHEMA, FILE_SCHEMA, EntityOf, version_rows
+from pipelines.contracts.zones import Zone
+from pipelines.curate.dispositions import (
+    child_dispositions,
+    direct_dispositions,
+    orphan_dispositions,
+    reference_dispositions,
+    shared_dispositions,
+    shared_key,
+)
+from pipelines.curate.linkage import LINK_SCHEMA, identities_in, linked_identities
+from pipelines.curate.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
+from pipelines.curate.rows import silver_rows
+from pipelines.curate.type_one import people_with_type_one, type_one_codes
+from pipelines.curate.versions import DIRECT_VERSION_SCHEMA, DISPOSITION_SCHEMA, FILE_SCHEMA, EntityOf, version_rows
+from pipelines.governance.opt_out_lists import OptOutFiles
+from pipelines.ingest.register import ActiveFile, Registered, active_files
+from pipelines.settings import Unverifiable
 
 IDENTITY, LINK, PERSON = "identity", "link", "person"
 SHARED, COLLISION = "person_shared_id", "person_collision"
@@ -44,7 +51,7 @@ def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> l
     `codes` is None where the source that holds the Type 1 codes is not loaded.
     """
     register = run.register()
-    files = _files(run, standing_files(register))
+    files = _files(run, active_files(register))
     levels = list(_levels(run, files))
     entities = [entity for level in levels for entity in level]
     naming_people = [entity for entity in entities if entity.spec.subject.direct]
@@ -52,16 +59,18 @@ def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> l
 
         def write_versions(entity: EntityOf) -> None:
             rows = version_rows(_bronze(run, entity), files[entity.source, entity.name], entity, run.pads)
-            run.store.overwrite(rows, Zone.LINKAGE, _versions(entity), DIRECT_VERSION_SCHEMA)
+            run.store.overwrite(rows, Zone.CURATION, _versions(entity), DIRECT_VERSION_SCHEMA)
             stage.advance(f"{entity.table}: versions")
 
-        def write_fates(entity: EntityOf) -> None:
-            run.store.overwrite(_fates_of(run, entity, files, codes), Zone.LINKAGE, _fates(entity), FATE_SCHEMA)
-            stage.advance(f"{entity.table}: fates")
+        def write_dispositions(entity: EntityOf) -> None:
+            run.store.overwrite(
+                _dispositions_of(run, entity, files, codes), Zone.CURATION, _dispositions(entity), DISPOSITION_SCHEMA
+            )
+            stage.advance(f"{entity.table}: dispositions")
 
         def write_silver(entity: EntityOf) -> None:
-            fates = run.store.read(Zone.LINKAGE, _fates(entity))
-            rows = silver_rows(_bronze(run, entity), fates, entity, run.pads)
+            dispositions = run.store.read(Zone.CURATION, _dispositions(entity))
+            rows = silver_rows(_bronze(run, entity), dispositions, entity, run.pads)
             run.store.overwrite(rows, Zone.SILVER, entity.table, entity.spec.silver_columns)
             stage.advance(f"{entity.table}: silver")
 
@@ -71,7 +80,7 @@ def curate(run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None) -> l
         _apply_opt_outs(run, lists, codes, entities, files)
         stage.advance("opt-outs")
         for level in levels:
-            each(level, write_fates)
+            each(level, write_dispositions)
         each(entities, write_silver)
         _write_quarantine(run, entities, register)
         stage.advance("quarantine")
@@ -82,15 +91,15 @@ def _versions(entity: EntityOf) -> str:
     return f"versions_{entity.table}"
 
 
-def _fates(entity: EntityOf) -> str:
-    return f"fates_{entity.table}"
+def _dispositions(entity: EntityOf) -> str:
+    return f"dispositions_{entity.table}"
 
 
 def _bronze(run: RunContext, entity: EntityOf) -> DataFrame:
     return run.store.read(Zone.BRONZE, entity.table)
 
 
-def _files(run: RunContext, standing: dict[tuple[str, str], list[Standing]]) -> Files:
+def _files(run: RunContext, standing: dict[tuple[str, str], list[ActiveFile]]) -> Files:
     schema = ", ".join(f"{name} {kind}" for name, kind in FILE_SCHEMA.items())
     return {
         place: run.store.session.createDataFrame([(one.file_id, one.effective, one.fresh) for one in listed], schema)
@@ -122,17 +131,17 @@ def _owners(entity: EntityOf) -> set[tuple[str, str]]:
 
 def _link(run: RunContext, naming_people: list[EntityOf]) -> None:
     stated = [
-        identities_in(run.store.read(Zone.LINKAGE, _versions(entity)), entity.source, run.production)
+        identities_in(run.store.read(Zone.CURATION, _versions(entity)), entity.source, run.production)
         for entity in naming_people
     ]
     store = run.store
-    store.overwrite(linked_identities(stacked(stated), run.pads), Zone.LINKAGE, IDENTITY, LINK_SCHEMA)
-    linked = store.read(Zone.LINKAGE, IDENTITY)
-    store.overwrite(shared_ids(linked, *PERSON_ID), Zone.LINKAGE, SHARED, {"met_on": "bigint"})
-    collisions = find_collisions(linked, *PERSON_ID, store.read(Zone.LINKAGE, SHARED))
-    store.overwrite(collisions, Zone.LINKAGE, COLLISION, COLLISIONS_SCHEMA)
-    unique = without_collisions(linked, *PERSON_ID, store.read(Zone.LINKAGE, COLLISION))
-    store.overwrite(unique, Zone.LINKAGE, LINK, LINK_SCHEMA)
+    store.overwrite(linked_identities(union_all(stated), run.pads), Zone.CURATION, IDENTITY, LINK_SCHEMA)
+    linked = store.read(Zone.CURATION, IDENTITY)
+    store.overwrite(shared_ids(linked, *PERSON_ID), Zone.CURATION, SHARED, {"collided_id": "bigint"})
+    collisions = find_collisions(linked, *PERSON_ID, store.read(Zone.CURATION, SHARED))
+    store.overwrite(collisions, Zone.CURATION, COLLISION, COLLISIONS_SCHEMA)
+    unique = without_collisions(linked, *PERSON_ID, store.read(Zone.CURATION, COLLISION))
+    store.overwrite(unique, Zone.CURATION, LINK, LINK_SCHEMA)
 
 
 def _lists(run: RunContext, lists: OptOutFiles) -> OptOutLists:
@@ -151,11 +160,11 @@ def _lists(run: RunContext, lists: OptOutFiles) -> OptOutLists:
 def _apply_opt_outs(
     run: RunContext, lists: OptOutFiles, codes: TypeOneCodes | None, entities: list[EntityOf], files: Files
 ) -> None:
-    links = run.store.read(Zone.LINKAGE, LINK)
+    links = run.store.read(Zone.CURATION, LINK)
     policy = run.settings.opt_outs.unverifiable
     type_one = _type_one(run, codes, {(one.source, one.name): one for one in entities}, files, links)
     people = opt_outs_by_person(links, _lists(run, lists), type_one, policy is Unverifiable.EXCLUDE)
-    run.store.overwrite(people, Zone.LINKAGE, PERSON, PERSON_SCHEMA)
+    run.store.overwrite(people, Zone.CURATION, PERSON, PERSON_SCHEMA)
 
 
 def _type_one(
@@ -179,32 +188,32 @@ def direct_people(run: RunContext, entity: EntityOf, links: DataFrame) -> DataFr
         .distinct()
         .select("person_id", F.lit(None).cast("string").alias("opt_out"), F.lit(False).alias("type_one"))
     )
-    versions = run.store.read(Zone.LINKAGE, _versions(entity))
-    fates = direct_fates(versions, links, everybody_in, entity.source, "", run.production)
-    return fates.where(F.col("disposition") == "current").select("row_key", "person_id")
+    versions = run.store.read(Zone.CURATION, _versions(entity))
+    dispositions = direct_dispositions(versions, links, everybody_in, entity.source, "", run.production)
+    return dispositions.where(F.col("disposition") == "current").select("row_key", "person_id")
 
 
-def _fates_of(run: RunContext, entity: EntityOf, files: Files, codes: TypeOneCodes | None) -> DataFrame:
+def _dispositions_of(run: RunContext, entity: EntityOf, files: Files, codes: TypeOneCodes | None) -> DataFrame:
     subject = entity.spec.subject
     store = run.store
     if subject.direct:
-        versions = store.read(Zone.LINKAGE, _versions(entity))
-        links, people = store.read(Zone.LINKAGE, LINK), store.read(Zone.LINKAGE, PERSON)
-        return direct_fates(versions, links, people, entity.source, codes.source if codes else "", run.production)
+        versions = store.read(Zone.CURATION, _versions(entity))
+        links, people = store.read(Zone.CURATION, LINK), store.read(Zone.CURATION, PERSON)
+        return direct_dispositions(versions, links, people, entity.source, codes.source if codes else "", run.production)
     versions = version_rows(_bronze(run, entity), files[entity.source, entity.name], entity, run.pads)
     owner = subject.via or subject.shared
     if owner is None:
-        return reference_fates(versions)
+        return reference_dispositions(versions)
     parent = EntityOf(entity.contract, owner.entity)
     if (parent.source, parent.name) not in files:
-        return orphan_fates(versions, parent.name)
-    parent_fates = store.read(Zone.LINKAGE, _fates(parent))
+        return orphan_dispositions(versions, parent.name)
+    parent_dispositions = store.read(Zone.CURATION, _dispositions(parent))
     if isinstance(owner, Via):
-        return child_fates(versions, parent_fates, parent.name)
+        return child_dispositions(versions, parent_dispositions, parent.name)
     keys = _shared_keys(run, entity, owner.columns)
     referring = _shared_keys(run, parent, owner.theirs)
-    owners = referring.join(parent_fates.where(F.col("is_winner")), on=["_file", "_line"], how="inner")
-    return shared_fates(versions, keys, owners.select("_shared_key", "disposition"), parent.name)
+    owners = referring.join(parent_dispositions.where(F.col("is_winner")), on=["_file", "_line"], how="inner")
+    return shared_dispositions(versions, keys, owners.select("_shared_key", "disposition"), parent.name)
 
 
 def _shared_keys(run: RunContext, entity: EntityOf, columns: tuple[str, ...]) -> DataFrame:
@@ -224,10 +233,10 @@ def _delivered(run: RunContext, register: list[Registered]) -> Iterator[LedgerRo
             yield LedgerRow(run.run_id, Stage.CURATE, source, entity, Disposition.DUPLICATE, repeated, reason="repeated_file")
 
 
-def _all_fates(run: RunContext, entities: list[EntityOf]) -> DataFrame:
-    """The fates of all entities, each row with its `source` and `entity`."""
+def _all_dispositions(run: RunContext, entities: list[EntityOf]) -> DataFrame:
+    """The dispositions of all entities, each row with its `source` and `entity`."""
     frames = [
-        run.store.read(Zone.LINKAGE, _fates(entity)).select(
+        run.store.read(Zone.CURATION, _dispositions(entity)).select(
             F.lit(entity.source).alias("source"),
             F.lit(entity.name).alias("entity"),
             "_file",
@@ -237,20 +246,20 @@ def _all_fates(run: RunContext, entities: list[EntityOf]) -> DataFrame:
         )
         for entity in entities
     ]
-    return stacked(frames)
+    return union_all(frames)
 
 
 def _write_quarantine(run: RunContext, entities: list[EntityOf], register: list[Registered]) -> None:
     """One table of the lines that could not be used, for whoever has to ask a provider for better ones."""
     named = [(one.file_id, one.provider, one.folder, one.file_name) for one in register]
     files = run.store.session.createDataFrame(named, "_file string, provider string, folder string, file_name string")
-    lines = _all_fates(run, entities).where(F.col("disposition") == "quarantined").withColumnRenamed("_line", "line")
+    lines = _all_dispositions(run, entities).where(F.col("disposition") == "quarantined").withColumnRenamed("_line", "line")
     run.store.overwrite(lines.join(F.broadcast(files), on="_file", how="left"), Zone.QUARANTINE, LINES, QUARANTINE_SCHEMA)
 
 
 def _counted(run: RunContext, entities: list[EntityOf]) -> Iterator[LedgerRow]:
-    """What became of the rows in bronze, in one pass over the fates of all entities."""
-    counted = _all_fates(run, entities).groupBy("source", "entity", "disposition", "reason")
+    """What became of the rows in bronze, in one pass over the dispositions of all entities."""
+    counted = _all_dispositions(run, entities).groupBy("source", "entity", "disposition", "reason")
     for one in counted.agg(F.count("*").alias("rows")).toArrow().to_pylist():
         yield LedgerRow(
             run.run_id,

@@ -6,9 +6,9 @@ from pyspark.sql import DataFrame
 
 from jobs.steps.context import RunContext
 from pipelines.contracts.cdm import cdm_tables
-from pipelines.io.tables import Zone
+from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow, check_balance
+from pipelines.contracts.zones import Zone
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateReport, run_gates
-from pipelines.quality.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow, check_balance
 
 
 def keep_ledger(run: RunContext, ledger: list[LedgerRow]) -> None:

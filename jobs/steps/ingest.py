@@ -9,13 +9,13 @@ from pyspark.sql import functions as F
 
 from jobs.steps.context import REGISTER, RunContext
 from jobs.steps.parallel import each
-from pipelines.bronze.register import REGISTER_SCHEMA, Registered, load_id_of, registered, repeats
-from pipelines.bronze.rows import bronze_rows, bronze_schema
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
+from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
-from pipelines.io.landing import Delivery, File, find_deliveries, verify
-from pipelines.io.parse import Layout
-from pipelines.io.tables import Zone
+from pipelines.ingest.landing import Delivery, File, find_deliveries, verify
+from pipelines.ingest.parse import Layout
+from pipelines.ingest.register import REGISTER_SCHEMA, Registered, load_id_of, registered, repeats
+from pipelines.ingest.rows import bronze_rows, bronze_schema
 
 LOAD = "_load_id"
 FILES_PER_TASK = 4
@@ -102,7 +102,7 @@ def _counts(run: RunContext, by_table: Iterable[tuple[str, str]], load_id: str) 
     ]
     if not frames:
         return {}
-    rows = stacked(frames)
+    rows = union_all(frames)
     per_file = rows.groupBy("_file").agg(F.count("*").alias("rows"), F.count("_reason").alias("malformed"))
     return {one["_file"]: (one["rows"], one["malformed"]) for one in per_file.toArrow().to_pylist()}
 
@@ -135,7 +135,7 @@ def _register(run: RunContext, entries: list[Registered], load_id: str) -> None:
     rows = [tuple(getattr(entry, name) for name in REGISTER_SCHEMA) for entry in entries]
     schema = ", ".join(f"{name} {kind}" for name, kind in REGISTER_SCHEMA.items())
     frame = run.store.session.createDataFrame(rows, schema)
-    run.store.replace_slice(frame, Zone.LINKAGE, REGISTER, REGISTER_SCHEMA, "load_id", load_id)
+    run.store.replace_slice(frame, Zone.CURATION, REGISTER, REGISTER_SCHEMA, "load_id", load_id)
 
 
 def _drop_unregistered(run: RunContext, load_ids: set[str]) -> None:

@@ -7,16 +7,17 @@ from enum import StrEnum
 from pyspark.sql import DataFrame
 
 from jobs.steps.context import RunContext
-from jobs.steps.prepare import Prepared
 from jobs.steps.release import inputs_of
-from jobs.steps.vocabulary import store_local_maps
 from pipelines import __version__
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.ledger import LedgerRow
+from pipelines.contracts.zones import Zone
 from pipelines.omop.build import MapInputs, Output, adopt, build
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource, entities_in_use
-from pipelines.quality.ledger import LedgerRow
-from pipelines.release.release import fingerprint_of, release_id_of
+from pipelines.release.model import fingerprint_of, release_id_of
+from pipelines.run_inputs import RunInputs
+from pipelines.storage.tables import TableStore
+from pipelines.terminology.vocabulary import store_local_maps
 from vocab.concept_map import resolve_codes
 from vocab.local_maps import LocalMap, TargetFault, approved_maps, faulty_targets, without_faulty
 
@@ -29,7 +30,7 @@ class News(StrEnum):
     LOCAL_MAPS = "local_maps"
 
 
-def map_to_omop(run: RunContext, prepared: Prepared, news: News = News.EVERYTHING) -> list[LedgerRow]:
+def map_to_omop(run: RunContext, prepared: RunInputs, news: News = News.EVERYTHING) -> list[LedgerRow]:
     """Build every OMOP table from silver, or what of them the news concern; the part of the ledger that this stage adds."""
     usable = _usable_maps(run, prepared)
     maps = approved_maps(run.store.session, usable)
@@ -43,11 +44,11 @@ def map_to_omop(run: RunContext, prepared: Prepared, news: News = News.EVERYTHIN
         for output in outputs:
             write(run.store, output)
             stage.advance(output.name)
-    ledger = run.store.read(Zone.STEM, "map_ledger").toArrow().to_pylist()
+    ledger = run.store.read(Zone.INTERMEDIATE, "map_ledger").toArrow().to_pylist()
     return [LedgerRow.of({"run_id": run.run_id, **row}) for row in ledger]
 
 
-def _usable_maps(run: RunContext, prepared: Prepared) -> tuple[LocalMap, ...]:
+def _usable_maps(run: RunContext, prepared: RunInputs) -> tuple[LocalMap, ...]:
     """The local maps that fit the vocabulary. Those of vocabularies that no enabled source uses need not."""
     approved = approved_maps(run.store.session, prepared.local_maps)
     faulty = faulty_targets(approved, run.store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
@@ -69,7 +70,7 @@ def write(store: TableStore, output: Output) -> None:
         store.replace_parts(output.frame, *place, column, output.buckets)
 
 
-def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:
+def _inputs(run: RunContext, prepared: RunInputs, maps: DataFrame) -> MapInputs:
     store = run.store
     concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
     register = run.register()
@@ -89,7 +90,7 @@ def _inputs(run: RunContext, prepared: Prepared, maps: DataFrame) -> MapInputs:
     )
 
 
-def _described(run: RunContext, prepared: Prepared, extracted: Mapping[str, date]) -> CdmSource:
+def _described(run: RunContext, prepared: RunInputs, extracted: Mapping[str, date]) -> CdmSource:
     """What the tables say about themselves. Nothing of it tells one run of the same inputs from another."""
     inputs = fingerprint_of(inputs_of(run.settings, prepared, run.register()))
     return CdmSource(

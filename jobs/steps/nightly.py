@@ -11,23 +11,23 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs.console import console
-from jobs.settings import Environment, Settings
 from jobs.steps.context import RunContext
 from jobs.steps.curate import curate
 from jobs.steps.gate import gate, keep_ledger
 from jobs.steps.ingest import Ingested, ingest
 from jobs.steps.map import News, map_to_omop
-from jobs.steps.memory import forget_peak, peak_gib
-from jobs.steps.prepare import Prepared, prepare, remember_key, remember_opt_outs
-from jobs.steps.published import ledger_of, release_folder, runs_of
 from jobs.steps.release import inputs_of, release, stem_inputs_of
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, mapped_share, totals_by
 from pipelines.engine import open_session
-from pipelines.io.documents import read_document, write_document
-from pipelines.io.keys import resolve_key
-from pipelines.io.tables import TableStore
+from pipelines.governance.keys import resolve_key
+from pipelines.memory import peak_gib, reset_peak
 from pipelines.quality.gates import GateReport
-from pipelines.quality.ledger import Disposition, LedgerRow, Stage, mapped_share, totals_by
-from pipelines.release.release import fingerprint_of
+from pipelines.release.model import fingerprint_of
+from pipelines.release.published import ledger_of, release_folder, runs_of
+from pipelines.run_inputs import RunInputs, prepare, store_key_fingerprint, store_opt_out_dates
+from pipelines.settings import Environment, Settings
+from pipelines.storage.documents import read_document, write_document
+from pipelines.storage.tables import TableStore
 
 Figure = str | int | float
 
@@ -43,7 +43,7 @@ class StepTime:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """What a run came to: the current release, and the figures of the run; None where nothing had changed."""
 
     release_id: str
@@ -51,7 +51,7 @@ class Outcome:
     times: tuple[StepTime, ...] = ()
 
 
-class Clock:
+class StageTimer:
     """Collects what each step took."""
 
     def __init__(self) -> None:
@@ -61,13 +61,13 @@ class Clock:
     def step(self, name: str) -> Iterator[dict[str, int]]:
         """Measure a step; put the rows that came in under `rows`."""
         counted = {"rows": 0}
-        forget_peak()
+        reset_peak()
         begun = perf_counter()
         yield counted
         self.times.append(StepTime(name, counted["rows"], perf_counter() - begun, peak_gib()))
 
 
-def nightly(settings: Settings, run_date: date, *, full: bool = False) -> Outcome:
+def nightly(settings: Settings, run_date: date, *, full: bool = False) -> RunResult:
     """Check, ingest, curate, map, gate and release.
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
@@ -78,18 +78,18 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False) -> Outcom
         return _load(settings, run_date, prepared, session, full=full)
 
 
-def _load(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, *, full: bool) -> Outcome:
+def _load(settings: Settings, run_date: date, prepared: RunInputs, session: SparkSession, *, full: bool) -> RunResult:
     run = _context(settings, run_date, prepared, session, run_id="")
-    clock = Clock()
+    clock = StageTimer()
     with clock.step("ingest") as counted:
         taken = ingest(run)
         counted["rows"] = taken.rows
     fingerprint = fingerprint_of(inputs_of(settings, prepared, run.register()))
     current = release_folder(settings).current()
     if current and not full and release_folder(settings).read(current)["input_fingerprint"] == fingerprint:
-        return Outcome(current, None)
+        return RunResult(current, None)
     run = _context(settings, run_date, prepared, session, run_id=f"{run_date:%Y%m%d}-{len(runs_of(settings)) + 1:05}")
-    remember_key(settings, resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION))
+    store_key_fingerprint(settings, resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION))
     stem_inputs = fingerprint_of(stem_inputs_of(settings, prepared, run.register()))
     stored = read_document(_stem_document(settings))
     news = News.EVERYTHING if full else _news(stored, stem_inputs, prepared)
@@ -113,9 +113,9 @@ def _load(settings: Settings, run_date: date, prepared: Prepared, session: Spark
     with clock.step("release") as counted:
         made = release(run, prepared, report, fingerprint)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == "omop")
-    remember_opt_outs(settings, prepared.opt_outs)
+    store_opt_out_dates(settings, prepared.opt_outs)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
-    return Outcome(made.release_id, figures, tuple(clock.times))
+    return RunResult(made.release_id, figures, tuple(clock.times))
 
 
 def _stem_document(settings: Settings) -> Path:
@@ -123,7 +123,7 @@ def _stem_document(settings: Settings) -> Path:
     return settings.storage.restricted / "stem.json"
 
 
-def _news(stored: dict[str, Any], stem_inputs: str, prepared: Prepared) -> News:
+def _news(stored: dict[str, Any], stem_inputs: str, prepared: RunInputs) -> News:
     """What is new since the stored tables were made, by the document that says what they were made from."""
     if stored.get("inputs") != stem_inputs:
         return News.EVERYTHING
@@ -135,12 +135,12 @@ def _curated(settings: Settings, curated_by: str, run_id: str) -> list[LedgerRow
     return [replace(row, run_id=run_id) for row in ledger_of(settings, curated_by) if row.stage is Stage.CURATE]
 
 
-def _context(settings: Settings, run_date: date, prepared: Prepared, session: SparkSession, run_id: str) -> RunContext:
+def _context(settings: Settings, run_date: date, prepared: RunInputs, session: SparkSession, run_id: str) -> RunContext:
     store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
     return RunContext(run_id, run_date, settings, prepared.contracts, prepared.mappings, store, prepared.pads, console)
 
 
-def _warn_of_old_lists(settings: Settings, prepared: Prepared, run_date: date) -> None:
+def _warn_of_old_lists(settings: Settings, prepared: RunInputs, run_date: date) -> None:
     for one in prepared.opt_outs.facts:
         age = (run_date - one.as_at).days
         if age >= settings.opt_outs.warn_at_days:

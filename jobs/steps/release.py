@@ -7,20 +7,20 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from jobs.settings import Settings
 from jobs.steps.context import RunContext
-from jobs.steps.prepare import Prepared
-from jobs.steps.published import release_folder
 from pipelines import __version__
-from pipelines.bronze.register import Registered
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import cdm_tables
-from pipelines.io.tables import Zone
+from pipelines.contracts.zones import Zone
+from pipelines.ingest.register import Registered
 from pipelines.quality.gates import GateReport
-from pipelines.release.release import Code, Extract, Gates, Release, pins, release_id_of
+from pipelines.release.model import Code, Extract, Gates, Release, pins, release_id_of
+from pipelines.release.published import release_folder
+from pipelines.run_inputs import RunInputs
+from pipelines.settings import Settings
 
 
-def stem_inputs_of(settings: Settings, prepared: Prepared, register: list[Registered]) -> dict[str, Any]:
+def stem_inputs_of(settings: Settings, prepared: RunInputs, register: list[Registered]) -> dict[str, Any]:
     """Everything that decides what silver and the stem hold, as plain data."""
     return {
         "deliveries": sorted({one.delivery_id for one in register}),
@@ -32,13 +32,13 @@ def stem_inputs_of(settings: Settings, prepared: Prepared, register: list[Regist
     }
 
 
-def inputs_of(settings: Settings, prepared: Prepared, register: list[Registered]) -> dict[str, Any]:
+def inputs_of(settings: Settings, prepared: RunInputs, register: list[Registered]) -> dict[str, Any]:
     """Everything that decides what a release holds, as plain data."""
     vocabulary = {"vocabulary": prepared.vocabulary["digest"], "local_maps": prepared.local_maps_digest}
     return stem_inputs_of(settings, prepared, register) | vocabulary
 
 
-def release(run: RunContext, prepared: Prepared, report: GateReport, input_fingerprint: str) -> Release:
+def release(run: RunContext, prepared: RunInputs, report: GateReport, input_fingerprint: str) -> Release:
     """Pin the versions of every CDM table under one id and make it the current release."""
     register = run.register()
     newest: dict[tuple[str, str], Any] = {}
@@ -82,7 +82,7 @@ def _row_counts(run: RunContext, zones: Mapping[str, Zone]) -> dict[str, int]:
         run.store.read(zone, name).agg(F.count("*").alias("rows")).select(F.lit(name).alias("name"), "rows")
         for name, zone in zones.items()
     ]
-    return {one["name"]: one["rows"] for one in stacked(counts).toArrow().to_pylist()}
+    return {one["name"]: one["rows"] for one in union_all(counts).toArrow().to_pylist()}
 
 
 def _commit() -> str | None:

@@ -11,7 +11,7 @@ def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
     return like.sparkSession.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema.items()))
 
 
-def stacked(frames: Iterable[DataFrame]) -> DataFrame:
+def union_all(frames: Iterable[DataFrame]) -> DataFrame:
     """The rows of frames with the same columns, one after the other.
 
     Put together by twos: Spark looks at the whole of a frame whenever one is added to it, so a hundred one by one take minutes.

@@ -14,9 +14,9 @@ from pipelines.columns.keyed import ID_HEX_DIGITS, message_of
 ATTEMPTS = 32
 """Salted hashes tried for a key that gives way. At 52 bits the first is free; the small spaces of tests need more."""
 
-SHARED_IDS_SCHEMA = {"met_on": "bigint"}
+SHARED_IDS_SCHEMA = {"collided_id": "bigint"}
 
-COLLISIONS_SCHEMA = {"_key": "string", "met_on": "bigint", "given": "bigint"}
+COLLISIONS_SCHEMA = {"_key": "string", "collided_id": "bigint", "given": "bigint"}
 """Record of a collision: the key that gave way, the id it met another key on, and the id it has instead."""
 
 
@@ -32,10 +32,10 @@ def key_text(*parts: Column) -> Column:
 
 
 def shared_ids(frame: DataFrame, id_column: str, key_columns: Sequence[str]) -> DataFrame:
-    """The ids (`met_on`) that more than one key has; nearly always no row. A key that occurs twice shares nothing."""
-    keys = frame.select(F.col(id_column).alias("met_on"), F.xxhash64(*key_columns).alias("_name"))
-    names = keys.groupBy("met_on").agg(F.min("_name").alias("_least"), F.max("_name").alias("_greatest"))
-    return names.where(F.col("_least") != F.col("_greatest")).select("met_on")
+    """The ids (`collided_id`) that more than one key has; nearly always no row. A key that occurs twice shares nothing."""
+    keys = frame.select(F.col(id_column).alias("collided_id"), F.xxhash64(*key_columns).alias("_name"))
+    names = keys.groupBy("collided_id").agg(F.min("_name").alias("_least"), F.max("_name").alias("_greatest"))
+    return names.where(F.col("_least") != F.col("_greatest")).select("collided_id")
 
 
 def find_collisions(
@@ -52,17 +52,19 @@ def find_collisions(
     attempts are taken, which the gate on primary keys refuses. `shared` comes from `shared_ids`; where it is stored and
     empty, next to nothing is left to do.
     """
-    ids = frame.select(F.col(id_column).alias("met_on"), *key_columns)
-    meeting = ids.join(F.broadcast(shared), on="met_on", how="inner")
-    keys = meeting.select("met_on", key_text(*[F.col(name) for name in key_columns]).alias("_key")).distinct()
-    keeping = keys.groupBy("met_on").agg(F.min("_key").alias("_least"))
-    losers = keys.join(keeping, on="met_on", how="inner").where(F.col("_key") != F.col("_least")).select("_key", "met_on")
+    ids = frame.select(F.col(id_column).alias("collided_id"), *key_columns)
+    meeting = ids.join(F.broadcast(shared), on="collided_id", how="inner")
+    keys = meeting.select("collided_id", key_text(*[F.col(name) for name in key_columns]).alias("_key")).distinct()
+    keeping = keys.groupBy("collided_id").agg(F.min("_key").alias("_least"))
+    losers = (
+        keys.join(keeping, on="collided_id", how="inner").where(F.col("_key") != F.col("_least")).select("_key", "collided_id")
+    )
     attempts = losers.select("_key", F.explode(F.sequence(F.lit(1), F.lit(ATTEMPTS))).alias("_attempt"))
     drawn = attempts.withColumn("given", omop_id(F.col("_key"), F.col("_attempt"), hex_digits=hex_digits))
-    free = drawn.join(ids.select(F.col("met_on").alias("given")), on="given", how="left_anti")
+    free = drawn.join(ids.select(F.col("collided_id").alias("given")), on="given", how="left_anti")
     claimed = _first_of(free, by="given", order=("_key", "_attempt"))
     chosen = _first_of(claimed, by="_key", order=("_attempt",)).select("_key", "given")
-    return losers.join(chosen, on="_key", how="left").select("_key", "met_on", "given")
+    return losers.join(chosen, on="_key", how="left").select("_key", "collided_id", "given")
 
 
 def _first_of(frame: DataFrame, by: str, order: tuple[str, ...]) -> DataFrame:
@@ -75,7 +77,7 @@ def without_collisions(frame: DataFrame, id_column: str, key_columns: Sequence[s
     names = {name: f"_collided_{name}" for name in COLLISIONS_SCHEMA}
     collided = collisions.select(*[F.col(name).alias(new) for name, new in names.items()])
     same_key = key_text(*[F.col(name) for name in key_columns]) == F.col(names["_key"])
-    on = (F.col(id_column) == F.col(names["met_on"])) & same_key
+    on = (F.col(id_column) == F.col(names["collided_id"])) & same_key
     joined = frame.join(F.broadcast(collided), on=on, how="left")
     given = F.when(F.col(names["_key"]).isNotNull(), F.col(names["given"])).otherwise(F.col(id_column))
     return joined.withColumn(id_column, given).drop(*names.values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.source import SourceContract
 from pipelines.mapping.expressions import EXPRESSIONS
@@ -24,7 +24,7 @@ PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row
 """What stands before the fields in every mapped row: where it came from and whose it is."""
 
 COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "rows": "bigint"}
-"""Columns of the counts by rule and reason; an empty reason means kept, STOOD_FOR kept as part of another row."""
+"""Columns of the counts by rule and reason; an empty reason means kept, DEDUPLICATED kept as part of another row."""
 
 REASONS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "name": "string"}
 """Columns of the reasons row by row; `name` is that of the event which a kept row is part of, where the rule groups events."""
@@ -32,7 +32,7 @@ REASONS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "rea
 UNKNOWN_PERSON = "person_without_year_of_birth"
 """Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
 
-STOOD_FOR = "stood_for"
+DEDUPLICATED = "deduplicated"
 """Reason of rows that were kept and that another event of their key stands for."""
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
@@ -119,16 +119,16 @@ def row_reasons(
 def row_counts(reasons: Iterable[DataFrame]) -> DataFrame:
     """Silver rows by rule and reason (COUNTS_SCHEMA), from the `row_reasons` of each rule.
 
-    Of kept rows with a name as many as there are names count as kept, the rest under STOOD_FOR.
+    Of kept rows with a name as many as there are names count as kept, the rest under DEDUPLICATED.
     """
     each = ("source", "entity", "rule", "reason")
-    by_name = stacked(reasons).groupBy(*each, "name").agg(F.count(F.lit(1)).alias("_rows"))
+    by_name = union_all(reasons).groupBy(*each, "name").agg(F.count(F.lit(1)).alias("_rows"))
     counted = by_name.groupBy(*each).agg(F.sum("_rows").alias("_all"), F.count("name").alias("_names"))
     others = F.when((F.col("reason") == "") & (F.col("_names") > 0), F.col("_all") - F.col("_names")).otherwise(F.lit(0))
     parts = counted.withColumn("_others", others).withColumn("_part", F.explode(F.array(F.lit(0), F.lit(1))))
     is_first = F.col("_part") == 0
     values = {
-        "reason": F.when(is_first, F.col("reason")).otherwise(F.lit(STOOD_FOR)),
+        "reason": F.when(is_first, F.col("reason")).otherwise(F.lit(DEDUPLICATED)),
         "rows": F.when(is_first, F.col("_all") - F.col("_others")).otherwise(F.col("_others")),
     }
     kept = parts.where(is_first | (F.col("_others") > 0))

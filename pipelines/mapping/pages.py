@@ -87,7 +87,7 @@ def _picture(contract: SourceContract, mapping: Mapping) -> list[str]:
     lines = ["flowchart LR", "  subgraph delivered"]
     lines += [f'    e_{name}["{name}"]' for name in contract.entities if name in read]
     lines += ["  end", '  subgraph omop["OMOP CDM"]', *[f'    t_{table}[("{table}")]' for table in tables], "  end"]
-    lines += [f"  e_{looked_up} --o e_{entity}" for looked_up, entity in sorted(lookups) if looked_up != entity]
+    lines += [f"  e_{with_concepts} --o e_{entity}" for with_concepts, entity in sorted(lookups) if with_concepts != entity]
     for (entity, table, is_event), names in ways.items():
         label = names[0] if len(names) == 1 else f"{len(names)} rules"
         lines.append(f'  e_{entity} {"-.->" if is_event else "-->"}|"{label}"| t_{table}')

@@ -28,10 +28,10 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA, SHARED_IDS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, EVENT_TABLES, CdmTable, cdm_tables, delta_schema
-from pipelines.io.tables import Zone
+from pipelines.contracts.zones import Zone
 from pipelines.mapping.compile import COUNTS_SCHEMA, target_schema
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.changes import (
@@ -56,6 +56,7 @@ from pipelines.omop.codes import (
     routes,
     unmapped_codes,
 )
+from pipelines.omop.conform import empty_tables
 from pipelines.omop.episodes import (
     EPISODE_KEY,
     EPISODES_SCHEMA,
@@ -83,7 +84,6 @@ from pipelines.omop.places import (
 from pipelines.omop.relationships import fact_relationship
 from pipelines.omop.source import CdmSource, cdm_source, metadata
 from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, SilverSource, counts_of, known_persons, rows_of, stem_schema
-from pipelines.omop.tables import empty_tables
 from pipelines.omop.visits import (
     VISIT_KEY,
     VISITS_SCHEMA,
@@ -110,7 +110,7 @@ ROW_TABLES = {
     Target.EPISODE: "episode_rows",
     Target.EVENT: "stem",
 }
-"""Where the mapped rows of each target are stored, in Zone.STEM."""
+"""Where the mapped rows of each target are stored, in Zone.INTERMEDIATE."""
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,9 @@ def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator
         yield from build_places(inputs, read)
         yield from build_people_tables(inputs, read)
     if found.has_other_events:
-        yield _stem("former_event_collisions", read(Zone.STEM, "event_collisions"), COLLISIONS_SCHEMA)
+        yield _stem("former_event_collisions", read(Zone.INTERMEDIATE, "event_collisions"), COLLISIONS_SCHEMA)
         yield from _event_collisions(read)
-        former, now = (read(Zone.STEM, name) for name in ("former_event_collisions", "event_collisions"))
+        former, now = (read(Zone.INTERMEDIATE, name) for name in ("former_event_collisions", "event_collisions"))
         if not differences(former, now, COLLISIONS_SCHEMA).isEmpty():
             found = replace(found, tables=frozenset(CONCEPT_FIELDS), buckets=None)
     yield from build_event_tables(inputs, read, found.tables, found.buckets)
@@ -200,7 +200,7 @@ def adopt(inputs: MapInputs, read: Read, *, is_new_vocabulary: bool) -> Iterator
     if is_new_vocabulary:
         yield from build_eras(inputs, read)
     elif found.tables & ERAS_FROM:
-        changed, maps = read(Zone.STEM, "changed_codes"), _code_maps(read)
+        changed, maps = read(Zone.INTERMEDIATE, "changed_codes"), _code_maps(read)
         yield from build_eras(inputs, read, changed_targets(changed, maps))
     yield from _descriptions(inputs, read)
     yield from _ledger(inputs, read)
@@ -216,7 +216,7 @@ def map_people(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def map_rows(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """The mapped rows of every other target, and `map_counts`."""
-    known = read(Zone.STEM, "known_persons")
+    known = read(Zone.INTERMEDIATE, "known_persons")
     for target in ROW_TABLES:
         if target is not Target.PERSON:
             yield _rows(target, rows_of(target, inputs.sources, known))
@@ -227,50 +227,54 @@ def resolve_codes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`codes`, `code_map`, `meanings`, `routes` and `unmapped_codes`."""
     rows = {target: _read_rows(read, target) for target in ROW_TABLES}
     yield _stem("codes", codes_in_use(rows, inputs.rules), CODES_SCHEMA)
-    codes = read(Zone.STEM, "codes")
+    codes = read(Zone.INTERMEDIATE, "codes")
     yield from _meanings_of(inputs, read)
-    code_map = read(Zone.STEM, "code_map")
+    code_map = read(Zone.INTERMEDIATE, "code_map")
     yield _stem("unmapped_codes", unmapped_codes(codes, code_map, rows, inputs.rules), UNMAPPED_SCHEMA)
 
 
 def resolve_again(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`code_map`, `meanings` and `routes` anew, with `former_code_map` and `changed_codes`."""
-    yield _stem("former_code_map", read(Zone.STEM, "code_map"), CODE_MAP_SCHEMA)
+    yield _stem("former_code_map", read(Zone.INTERMEDIATE, "code_map"), CODE_MAP_SCHEMA)
     yield from _meanings_of(inputs, read)
     yield _stem("changed_codes", changed_codes(*_code_maps(read)), CHANGED_CODES_SCHEMA)
 
 
 def _meanings_of(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`code_map`, `meanings` and `routes`, of the codes in use."""
-    codes = read(Zone.STEM, "codes")
+    codes = read(Zone.INTERMEDIATE, "codes")
     yield _stem("code_map", inputs.resolve(distinct_codes(codes)), CODE_MAP_SCHEMA)
-    code_map = read(Zone.STEM, "code_map")
+    code_map = read(Zone.INTERMEDIATE, "code_map")
     yield _stem("meanings", first_meanings(code_map), CODE_MAP_SCHEMA)
     yield _stem("routes", routes(codes, code_map, inputs.rules), ROUTES_SCHEMA)
 
 
 def _found(inputs: MapInputs, read: Read) -> Concerned:
-    changed, codes, stem = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "codes"), _read_rows(read, Target.EVENT)
+    changed, codes, stem = (
+        read(Zone.INTERMEDIATE, "changed_codes"),
+        read(Zone.INTERMEDIATE, "codes"),
+        _read_rows(read, Target.EVENT),
+    )
     return concerned(changed, codes, _code_maps(read), stem, inputs.rules)
 
 
 def _code_maps(read: Read) -> tuple[DataFrame, DataFrame]:
-    return read(Zone.STEM, "former_code_map"), read(Zone.STEM, "code_map")
+    return read(Zone.INTERMEDIATE, "former_code_map"), read(Zone.INTERMEDIATE, "code_map")
 
 
 def _unmapped_again(inputs: MapInputs, read: Read, found: Concerned) -> DataFrame:
     """The stored work list, with what now is true of the codes that have changed."""
-    changed, stored = read(Zone.STEM, "changed_codes"), read(Zone.STEM, "unmapped_codes")
+    changed, stored = read(Zone.INTERMEDIATE, "changed_codes"), read(Zone.INTERMEDIATE, "unmapped_codes")
     rows = {target: _read_rows(read, target) for target in ROW_TABLES}
     rows[Target.EVENT] = _in_buckets(rows[Target.EVENT], found.buckets)
-    codes = of_changed(read(Zone.STEM, "codes"), changed)
-    now = unmapped_codes(codes, read(Zone.STEM, "code_map"), rows, inputs.rules)
+    codes = of_changed(read(Zone.INTERMEDIATE, "codes"), changed)
+    now = unmapped_codes(codes, read(Zone.INTERMEDIATE, "code_map"), rows, inputs.rules)
     return of_unchanged(stored, changed).unionByName(now)
 
 
 def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`persons`, `visits` and `visit_details`, with the collisions of visit ids."""
-    meanings = read(Zone.STEM, "meanings")
+    meanings = read(Zone.INTERMEDIATE, "meanings")
     everybody = persons(_read_rows(read, Target.PERSON), meanings, inputs.source_priority)
     yield _stem("persons", everybody, PERSONS_SCHEMA)
     for target, name, kind in (
@@ -279,21 +283,21 @@ def build_persons_and_visits(inputs: MapInputs, read: Read) -> Iterator[Output]:
     ):
         rows = _read_rows(read, target)
         yield from _collisions(read, kind, visit_ids(rows, kind), "id", VISIT_KEY)
-        collisions = read(Zone.STEM, f"{kind}_collisions")
+        collisions = read(Zone.INTERMEDIATE, f"{kind}_collisions")
         whole = visits(rows, inputs.rules_for(target), meanings, collisions, inputs.extract_dates, kind)
         yield _stem(name, whole, VISITS_SCHEMA)
 
 
 def build_places(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """location, care_site and provider: those that a source describes or that persons, visits and staff refer to."""
-    meanings, staff = read(Zone.STEM, "meanings"), _read_rows(read, Target.PROVIDER)
-    everybody, own, details = (read(Zone.STEM, name) for name in ("persons", "visits", "visit_details"))
+    meanings, staff = read(Zone.INTERMEDIATE, "meanings"), _read_rows(read, Target.PROVIDER)
+    everybody, own, details = (read(Zone.INTERMEDIATE, name) for name in ("persons", "visits", "visit_details"))
     sites = described_sites(_read_rows(read, Target.CARE_SITE), inputs.source_priority)
     keys = place_keys((everybody, sites), (everybody, own, details, staff, sites), staff)
     yield _stem("place_keys", keys, PLACES_SCHEMA)
-    stored = read(Zone.STEM, "place_keys")
+    stored = read(Zone.INTERMEDIATE, "place_keys")
     yield from _collisions(read, "place", stored, "id", PLACE_KEY)
-    places = without_collisions(stored, "id", PLACE_KEY, read(Zone.STEM, "place_collisions"))
+    places = without_collisions(stored, "id", PLACE_KEY, read(Zone.INTERMEDIATE, "place_collisions"))
     yield _omop(inputs, "location", location(places, inputs.table("location")))
     locations = read(Zone.OMOP, "location")
     yield _omop(inputs, "care_site", care_site(places, sites, meanings, locations, inputs.table("care_site")))
@@ -304,12 +308,12 @@ def build_places(inputs: MapInputs, read: Read) -> Iterator[Output]:
 def build_people_tables(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """person, death, visit_occurrence and visit_detail."""
     care_sites, providers = read(Zone.OMOP, "care_site"), read(Zone.OMOP, "provider")
-    everybody, locations = read(Zone.STEM, "persons"), read(Zone.OMOP, "location")
+    everybody, locations = read(Zone.INTERMEDIATE, "persons"), read(Zone.OMOP, "location")
     table = inputs.table("person")
     yield _omop(inputs, "person", person(everybody, locations, care_sites, inputs.with_month_of_birth, table))
-    deaths, meanings = _read_rows(read, Target.DEATH), read(Zone.STEM, "meanings")
+    deaths, meanings = _read_rows(read, Target.DEATH), read(Zone.INTERMEDIATE, "meanings")
     yield _omop(inputs, "death", death(deaths, meanings, inputs.source_priority, inputs.table("death")))
-    own, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
+    own, details = read(Zone.INTERMEDIATE, "visits"), read(Zone.INTERMEDIATE, "visit_details")
     table = inputs.table("visit_occurrence")
     yield _omop(inputs, "visit_occurrence", visit_occurrence(own, care_sites, providers, table))
     table = inputs.table("visit_detail")
@@ -326,15 +330,15 @@ def build_event_tables(
     inputs: MapInputs, read: Read, tables: frozenset[str], buckets: tuple[int, ...] | None = None
 ) -> Iterator[Output]:
     """Some event tables, whole or for some buckets."""
-    visits_stored, details = read(Zone.STEM, "visits"), read(Zone.STEM, "visit_details")
+    visits_stored, details = read(Zone.INTERMEDIATE, "visits"), read(Zone.INTERMEDIATE, "visit_details")
     given = EventInputs(
         stem=_in_buckets(_read_rows(read, Target.EVENT), buckets),
-        routes=read(Zone.STEM, "routes"),
-        meanings=read(Zone.STEM, "meanings"),
+        routes=read(Zone.INTERMEDIATE, "routes"),
+        meanings=read(Zone.INTERMEDIATE, "meanings"),
         visits=visit_index(visits_stored),
         visit_details=visit_index(inside_visits(details, visits_stored)),
         providers=provider_index(read(Zone.OMOP, "provider")),
-        collisions=read(Zone.STEM, "event_collisions"),
+        collisions=read(Zone.INTERMEDIATE, "event_collisions"),
         coded=coded_fields(inputs.rules, Target.EVENT),
     )
     for name in CONCEPT_FIELDS:
@@ -344,7 +348,7 @@ def build_event_tables(
 
 
 def _event_collisions(read: Read) -> Iterator[Output]:
-    ids = event_ids(_read_rows(read, Target.EVENT), read(Zone.STEM, "routes"))
+    ids = event_ids(_read_rows(read, Target.EVENT), read(Zone.INTERMEDIATE, "routes"))
     yield from _collisions(read, "event", ids, "_id", EVENT_KEY)
 
 
@@ -363,19 +367,19 @@ def build_relationships(inputs: MapInputs, read: Read) -> Iterator[Output]:
 def _carrying(read: Read, link: str) -> DataFrame:
     """The events that carry a key in column `link`, with their tables and ids."""
     carrying = _read_rows(read, Target.EVENT).where(F.col(link).isNotNull())
-    return numbered_events(carrying, read(Zone.STEM, "routes"), read(Zone.STEM, "event_collisions"))
+    return numbered_events(carrying, read(Zone.INTERMEDIATE, "routes"), read(Zone.INTERMEDIATE, "event_collisions"))
 
 
 def build_episodes(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`episodes`, episode and episode_event, with the collisions of episode ids."""
     rows = _read_rows(read, Target.EPISODE)
     yield from _collisions(read, "episode", episode_ids(rows), "id", EPISODE_KEY)
-    whole = episodes(rows, read(Zone.STEM, "meanings"), read(Zone.STEM, "episode_collisions"))
+    whole = episodes(rows, read(Zone.INTERMEDIATE, "meanings"), read(Zone.INTERMEDIATE, "episode_collisions"))
     yield _stem("episodes", whole, EPISODES_SCHEMA)
-    stored = read(Zone.STEM, "episodes")
+    stored = read(Zone.INTERMEDIATE, "episodes")
     yield _omop(inputs, "episode", episode(stored, inputs.table("episode")))
     links = (
-        links_of(read(Zone.STEM, "visits"), F.lit("visit_occurrence"), F.col("id")),
+        links_of(read(Zone.INTERMEDIATE, "visits"), F.lit("visit_occurrence"), F.col("id")),
         links_of(_carrying(read, "episode_key"), F.col("_table"), F.col("_id")),
     )
     table = inputs.table("episode_event")
@@ -384,13 +388,13 @@ def build_episodes(inputs: MapInputs, read: Read) -> Iterator[Output]:
 
 def build_periods(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`periods` and observation_period."""
-    dated = ((_read_rows(read, Target.EVENT), "start_date"), (read(Zone.STEM, "visits"), "start_date"))
-    registrations, born = _read_rows(read, Target.OBSERVATION_PERIOD), read(Zone.STEM, "persons")
+    dated = ((_read_rows(read, Target.EVENT), "start_date"), (read(Zone.INTERMEDIATE, "visits"), "start_date"))
+    registrations, born = _read_rows(read, Target.OBSERVATION_PERIOD), read(Zone.INTERMEDIATE, "persons")
     spans = periods(registrations, dated, born, inputs.extract_dates, inputs.observation_gap_days)
     yield _stem("periods", spans, PERIODS_SCHEMA)
-    stored, table = read(Zone.STEM, "periods"), inputs.table("observation_period")
+    stored, table = read(Zone.INTERMEDIATE, "periods"), inputs.table("observation_period")
     yield from _collisions(read, "period", period_ids(stored), "id", PERIOD_KEY)
-    yield _omop(inputs, table.name, observation_period(stored, read(Zone.STEM, "period_collisions"), table))
+    yield _omop(inputs, table.name, observation_period(stored, read(Zone.INTERMEDIATE, "period_collisions"), table))
 
 
 def build_eras(inputs: MapInputs, read: Read, concepts: DataFrame | None = None) -> Iterator[Output]:
@@ -401,18 +405,18 @@ def build_eras(inputs: MapInputs, read: Read, concepts: DataFrame | None = None)
         built = eras(conditions, drugs, vocabulary)
     else:
         about = eras_of(concepts, vocabulary)
-        others = read(Zone.STEM, "eras").join(F.broadcast(about), on="concept_id", how="left_anti")
+        others = read(Zone.INTERMEDIATE, "eras").join(F.broadcast(about), on="concept_id", how="left_anti")
         built = others.select(*ERAS_SCHEMA).unionByName(eras(conditions, drugs, vocabulary, about))
     yield _stem("eras", built, ERAS_SCHEMA)
-    stored = read(Zone.STEM, "eras")
+    stored = read(Zone.INTERMEDIATE, "eras")
     yield from _collisions(read, "era", era_ids(stored), "id", ERA_KEY)
     for name in ERA_TABLES:
-        yield _omop(inputs, name, era_table(stored, read(Zone.STEM, "era_collisions"), inputs.table(name)))
+        yield _omop(inputs, name, era_table(stored, read(Zone.INTERMEDIATE, "era_collisions"), inputs.table(name)))
 
 
 def describe(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """cdm_source, metadata, the clinical tables that stay empty, and `map_ledger`."""
-    known = read(Zone.STEM, "known_persons")
+    known = read(Zone.INTERMEDIATE, "known_persons")
     yield from _descriptions(inputs, read)
     for name, frame in empty_tables(known.sparkSession, inputs.cdm_version, BUILT).items():
         yield _omop(inputs, name, frame)
@@ -439,23 +443,23 @@ BUILT = frozenset(
 
 def _ledger(inputs: MapInputs, read: Read) -> Iterator[Output]:
     """`map_left_out`, `map_written` and from them `map_ledger`."""
-    born, registrations = read(Zone.STEM, "persons"), _read_rows(read, Target.OBSERVATION_PERIOD)
+    born, registrations = read(Zone.INTERMEDIATE, "persons"), _read_rows(read, Target.OBSERVATION_PERIOD)
     later = [
-        without_year_of_birth(_read_rows(read, Target.PERSON), read(Zone.STEM, "known_persons")),
+        without_year_of_birth(_read_rows(read, Target.PERSON), read(Zone.INTERMEDIATE, "known_persons")),
         details_without_visit(_read_rows(read, Target.VISIT_DETAIL), _read_rows(read, Target.VISIT)),
         registrations_outside(registrations, born, inputs.extract_dates),
     ]
-    yield _stem("map_left_out", stacked(later), COUNTS_SCHEMA)
+    yield _stem("map_left_out", union_all(later), COUNTS_SCHEMA)
     tables: dict[str, DataFrame] = {name: read(Zone.OMOP, name) for name in EVENT_TABLES if name in BUILT}
     tables = tables | {
         "person": born,
         "provider": _read_rows(read, Target.PROVIDER),
         "care_site": described_sites(_read_rows(read, Target.CARE_SITE), inputs.source_priority),
-        "observation_period": read(Zone.STEM, "periods"),
+        "observation_period": read(Zone.INTERMEDIATE, "periods"),
     }
     yield _stem("map_written", written_rows(tables), WRITTEN_SCHEMA)
-    counts, left_out, written = (read(Zone.STEM, name) for name in ("map_counts", "map_left_out", "map_written"))
-    ways = read(Zone.STEM, "routes")
+    counts, left_out, written = (read(Zone.INTERMEDIATE, name) for name in ("map_counts", "map_left_out", "map_written"))
+    ways = read(Zone.INTERMEDIATE, "routes")
     mapped = map_ledger(counts, left_out, ways, written, inputs.rules)
     yield _stem("map_ledger", mapped.unionByName(code_ledger(ways)), MAP_LEDGER_SCHEMA)
 
@@ -463,21 +467,21 @@ def _ledger(inputs: MapInputs, read: Read) -> Iterator[Output]:
 def _collisions(read: Read, kind: str, ids: DataFrame, id_column: str, key: tuple[str, ...]) -> Iterator[Output]:
     """`<kind>_shared_ids`, nearly always empty, and then `<kind>_collisions`, the record of what was given instead."""
     yield _stem(f"{kind}_shared_ids", shared_ids(ids, id_column, key), SHARED_IDS_SCHEMA)
-    shared = read(Zone.STEM, f"{kind}_shared_ids")
+    shared = read(Zone.INTERMEDIATE, f"{kind}_shared_ids")
     yield _stem(f"{kind}_collisions", find_collisions(ids, id_column, key, shared), COLLISIONS_SCHEMA)
 
 
 def _read_rows(read: Read, target: Target) -> DataFrame:
-    return read(Zone.STEM, ROW_TABLES[target])
+    return read(Zone.INTERMEDIATE, ROW_TABLES[target])
 
 
 def _rows(target: Target, frame: DataFrame) -> Output:
     schema = stem_schema() if target is Target.EVENT else target_schema(target)
-    return Output(Zone.STEM, ROW_TABLES[target], frame, schema)
+    return Output(Zone.INTERMEDIATE, ROW_TABLES[target], frame, schema)
 
 
 def _stem(name: str, frame: DataFrame, schema: Mapping[str, str]) -> Output:
-    return Output(Zone.STEM, name, frame, schema)
+    return Output(Zone.INTERMEDIATE, name, frame, schema)
 
 
 def _omop(inputs: MapInputs, name: str, frame: DataFrame) -> Output:

@@ -7,7 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import CODE_MAP_SCHEMA, code_bucket, routes
@@ -78,7 +78,7 @@ def concerned(
 def changed_targets(changed: DataFrame, maps: Iterable[DataFrame]) -> DataFrame:
     """`concept_id` of everything that changed codes meant or mean; `maps` are the code maps before and now."""
     meant = [one.join(F.broadcast(changed.select(*_CODE)), on=list(_CODE), how="left_semi") for one in maps]
-    return stacked([one.select(F.col("target_concept_id").alias("concept_id")) for one in meant]).distinct()
+    return union_all([one.select(F.col("target_concept_id").alias("concept_id")) for one in meant]).distinct()
 
 
 def of_changed(codes: DataFrame, changed: DataFrame) -> DataFrame:
@@ -101,7 +101,7 @@ def _buckets_with(stem: DataFrame, changed: DataFrame, fields: Iterable[str]) ->
     for field in fields:
         named = stem.select(CODE_BUCKET, F.col(f"{field}_vocabulary").alias("vocabulary"), F.col(f"{field}_code").alias("code"))
         frames.append(of_changed(named.distinct(), changed).select(CODE_BUCKET))
-    return stacked(frames)
+    return union_all(frames)
 
 
 def _tables_with(fields: Iterable[str]) -> frozenset[str]:

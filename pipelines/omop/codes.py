@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import empty_rows, stacked
+from pipelines.columns.frames import empty_rows, union_all
 from pipelines.contracts.cdm import DOMAIN_TABLES
 from pipelines.mapping.spec import FIELDS, Rule, Target
 
@@ -105,7 +105,7 @@ def codes_in_use(rows: Mapping[Target, DataFrame], rules: Iterable[Rule]) -> Dat
     for target, frame in rows.items():
         fields = dict.fromkeys((*(("concept",) if target is Target.EVENT else ()), *coded_fields(rules, target)))
         frames += [_codes_of(frame, target, field) for field in fields]
-    return stacked(frames)
+    return union_all(frames)
 
 
 def _codes_of(frame: DataFrame, target: Target, field: str) -> DataFrame:
@@ -145,7 +145,7 @@ def first_meanings(code_map: DataFrame) -> DataFrame:
     return code_map.join(first, on=["source_vocabulary_id", "source_code", "ordinal"], how="inner")
 
 
-def looked_up(frame: DataFrame, fields: Iterable[str], meanings: DataFrame) -> DataFrame:
+def with_concepts(frame: DataFrame, fields: Iterable[str], meanings: DataFrame) -> DataFrame:
     """`frame` with `f_target` and `f_source_concept` for each concept field `f`.
 
     `f_target` is the concept given by the rule, else that of the code, else 0 where something was delivered, else null.
@@ -165,7 +165,7 @@ def looked_up(frame: DataFrame, fields: Iterable[str], meanings: DataFrame) -> D
 
 
 def given(frame: DataFrame, fields: Iterable[str]) -> DataFrame:
-    """Like `looked_up` for concept fields that no rule fills from a code: only what the rule gave counts."""
+    """Like `with_concepts` for concept fields that no rule fills from a code: only what the rule gave counts."""
     for field in fields:
         frame = frame.withColumn(f"{field}_target", _concept_or_zero(field, F.lit(None).cast("bigint")))
         frame = frame.withColumn(f"{field}_source_concept", F.lit(None).cast("bigint"))
@@ -223,7 +223,7 @@ def unmapped_codes(codes: DataFrame, code_map: DataFrame, rows: Mapping[Target, 
         for field in coded_fields(rules, target):
             wanted = listed.where((F.col("target") == target.value) & (F.col("field") == field))
             frames.append(_with_people(wanted, frame, field))
-    return stacked(frames) if frames else empty_rows(codes, UNMAPPED_SCHEMA)
+    return union_all(frames) if frames else empty_rows(codes, UNMAPPED_SCHEMA)
 
 
 def _with_people(wanted: DataFrame, frame: DataFrame, field: str) -> DataFrame:

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
-from pipelines.omop.codes import looked_up
-from pipelines.omop.tables import conform
+from pipelines.omop.codes import with_concepts
+from pipelines.omop.conform import conform
 
 EPISODES_SCHEMA = {
     "key": "string",
@@ -60,7 +60,7 @@ def episodes(episode_rows: DataFrame, meanings: DataFrame, collisions: DataFrame
     An end before the start is not believed: the episode ends on the day it begins, and `end_rule` says so. An episode without
     an end is open; it has no end until its source states one.
     """
-    meant = looked_up(episode_rows, ("concept", "object"), meanings)
+    meant = with_concepts(episode_rows, ("concept", "object"), meanings)
     unique = without_collisions(meant.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
     is_backwards = F.coalesce(F.col("end_date") < F.col("start_date"), F.lit(False))
     is_later = F.coalesce(F.col("end_datetime") >= F.col("start_datetime"), F.lit(True))
@@ -101,7 +101,7 @@ def episode_event(stored: DataFrame, links: Iterable[DataFrame], concepts: DataF
     `links` come from `links_of`. `concepts` is CONCEPT: of the concept of a field the vocabulary has to know, or it is 0.
     """
     keys = stored.select(F.col("key").alias("episode_key"), "person_id", F.col("id").alias("episode_id"))
-    linked = stacked(links).join(keys, on=["episode_key", "person_id"], how="inner")
+    linked = union_all(links).join(keys, on=["episode_key", "person_id"], how="inner")
     named = linked.join(F.broadcast(_field_concepts(concepts)), on="field", how="left")
     values: Mapping[str, Column] = {
         "episode_id": F.col("episode_id"),

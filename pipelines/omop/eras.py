@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
-from pipelines.omop.tables import conform
+from pipelines.omop.conform import conform
 
 PERSISTENCE_DAYS = 30
 """Days without a record that an era outlasts."""
@@ -82,7 +82,7 @@ def eras(conditions: DataFrame, drugs: DataFrame, vocabulary: DrugVocabulary, co
     if concepts is not None:
         spans = {kind: frame.join(F.broadcast(concepts), on="concept_id", how="left_semi") for kind, frame in spans.items()}
     merged = [merged_spans(frame).withColumn("_kind", F.lit(kind)) for kind, frame in spans.items()]
-    return stacked([frame.select(*ERAS_SCHEMA) for frame in merged])
+    return union_all([frame.select(*ERAS_SCHEMA) for frame in merged])
 
 
 def condition_spans(conditions: DataFrame) -> DataFrame:

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
-from pipelines.omop.codes import given, looked_up
-from pipelines.omop.tables import conform
+from pipelines.omop.codes import given, with_concepts
+from pipelines.omop.conform import conform
 
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
 """What tells an event row from all others: the silver row, the rule and the place among the target concepts of its code."""
@@ -89,7 +89,7 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
     """One event table: the rows that its routes send to it, with every concept, visit and provider they name."""
     numbered = numbered_events(inputs.stem, inputs.routes.where(F.col("table") == table.name), inputs.collisions)
     fields = CONCEPT_FIELDS[table.name]
-    coded = looked_up(numbered, [field for field in fields if field in inputs.coded], inputs.meanings)
+    coded = with_concepts(numbered, [field for field in fields if field in inputs.coded], inputs.meanings)
     meant = given(coded, [field for field in fields if field not in inputs.coded])
     linked = with_links(
         meant,

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
-from pipelines.mapping.compile import STOOD_FOR
+from pipelines.columns.frames import union_all
+from pipelines.mapping.compile import DEDUPLICATED
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import LOCAL_ORIGIN
 
@@ -38,7 +38,7 @@ def written_rows(tables: Mapping[str, DataFrame]) -> DataFrame:
         counted = ruled.groupBy("_source", "_rule").agg(F.count(F.lit(1)).alias("rows"))
         columns = (F.col("_source").alias("source"), F.col("_rule").alias("rule"), F.lit(name).alias("reason"), F.col("rows"))
         frames.append(counted.select(*columns))
-    return stacked(frames)
+    return union_all(frames)
 
 
 def map_ledger(
@@ -54,9 +54,9 @@ def map_ledger(
     events = [rule.name for rule in rules if rule.to is Target.EVENT]
     is_event = F.col("rule").isin(*events) if events else F.lit(False)
     later = left_out_later.select(*_RULE, "reason", "rows")
-    excluded = counts.where(~F.col("reason").isin("", STOOD_FOR)).unionByName(later)
-    kept = counts.where(F.col("reason").isin("", STOOD_FOR)).select(*_RULE, "rows")
-    stood_for = counts.where(F.col("reason") == STOOD_FOR).select(*_RULE, "rows")
+    excluded = counts.where(~F.col("reason").isin("", DEDUPLICATED)).unionByName(later)
+    kept = counts.where(F.col("reason").isin("", DEDUPLICATED)).select(*_RULE, "rows")
+    deduplicated = counts.where(F.col("reason") == DEDUPLICATED).select(*_RULE, "rows")
     taken_back = later.select(*_RULE, (-F.col("rows")).alias("rows"))
     mapped = _total(kept.unionByName(taken_back))
     entities = counts.select(*_RULE).distinct()
@@ -65,13 +65,13 @@ def map_ledger(
     merged = sums.where(~is_event).select(*_RULE, (F.col("rows") - F.coalesce(F.col("_written"), F.lit(0))).alias("rows"))
     events_in = routes.groupBy(*_RULE, "vocabulary", "code", "concept_id", "rows").agg(F.count(F.lit(1)).alias("_targets"))
     fanned = _total(events_in.select(*_RULE, (F.col("rows") * (F.col("_targets") - 1)).alias("rows")))
-    return stacked(
+    return union_all(
         [
             _entries(_total(counts), "silver"),
             _entries(mapped, "mapped"),
             _entries(excluded, "excluded", F.col("reason")),
             _entries(fanned.where(F.col("rows") > 0), "fanned_out"),
-            _entries(merged.where(F.col("rows") != 0).unionByName(stood_for), "merged"),
+            _entries(merged.where(F.col("rows") != 0).unionByName(deduplicated), "merged"),
             _entries(outcome, "written", F.col("reason")),
         ]
     )
@@ -90,13 +90,13 @@ def code_ledger(routes: DataFrame) -> DataFrame:
     )
     outcome = (
         F.when(F.col("_target") > 0, F.lit("standard"))
-        .when(F.col("_local") == 1, F.lit("settled"))
+        .when(F.col("_local") == 1, F.lit("mapped_to_no_concept"))
         .when(F.col("_source_concept") > 0, F.lit("known_unmapped"))
         .otherwise(F.lit("unknown"))
     )
     parts = by_code.withColumn("_disposition", outcome)
     shares = parts.groupBy(*_RULE, "_disposition").agg(F.sum("rows").alias("rows"))
-    return stacked(
+    return union_all(
         [
             _entries(_total(parts), "coded", stage="code"),
             _entries(shares, F.col("_disposition"), stage="code"),

@@ -11,10 +11,10 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
-from pipelines.omop.tables import conform
+from pipelines.omop.conform import conform
 
 STANDARD_ALGORITHM_FROM_EHR_CONCEPT_ID = 32882
 """Type of a period that is concluded from events."""
@@ -118,7 +118,7 @@ def _active(dated: Iterable[tuple[DataFrame, str]], persons: DataFrame, last_ext
         known = days.where((F.col("_day") >= F.col("_born")) & (F.col("_day") <= until))
         ranges.append(known.groupBy("person_id").agg(F.min("_day").alias("start_date"), F.max("_day").alias("end_date")))
     spans = (
-        stacked(ranges).groupBy("person_id").agg(F.min("start_date").alias("start_date"), F.max("end_date").alias("end_date"))
+        union_all(ranges).groupBy("person_id").agg(F.min("start_date").alias("start_date"), F.max("end_date").alias("end_date"))
     )
     columns = {"type_concept_id": F.lit(STANDARD_ALGORITHM_FROM_EHR_CONCEPT_ID).cast("bigint"), "name": F.lit("events")}
     columns |= {name: F.lit(None).cast("string") for name in ("_source", "_entity", "_rule")}

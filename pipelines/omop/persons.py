@@ -7,9 +7,9 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.compile import UNKNOWN_PERSON
-from pipelines.omop.codes import looked_up
+from pipelines.omop.codes import with_concepts
+from pipelines.omop.conform import conform, priority
 from pipelines.omop.places import location_index, with_care_site
-from pipelines.omop.tables import conform, priority
 
 CODED = ("gender", "race", "ethnicity")
 """The coded attributes of a person. Ethnicity is Hispanic or not, as OMOP means it; UK sources do not say."""
@@ -43,7 +43,7 @@ def persons(person_rows: DataFrame, meanings: DataFrame, sources: Sequence[str])
     known; where no record knows a concept, the first delivered value is kept with concept 0. The month comes from the record
     that gives the year.
     """
-    meant = looked_up(person_rows, CODED, meanings)
+    meant = with_concepts(person_rows, CODED, meanings)
     order = (priority(sources), F.col("recorded_on").desc_nulls_last(), F.col("_row_key"), F.col("_rule"))
     by_person = Window.partitionBy("person_id").orderBy(*order)
     whole = by_person.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
@@ -119,7 +119,7 @@ def person(merged: DataFrame, locations: DataFrame, care_sites: DataFrame, with_
 
 def death(death_rows: DataFrame, meanings: DataFrame, sources: Sequence[str], table: CdmTable) -> DataFrame:
     """One death a person: of several records that of the source named first, then one with a cause, then the earliest."""
-    meant = looked_up(death_rows, ("cause",), meanings)
+    meant = with_concepts(death_rows, ("cause",), meanings)
     has_no_cause = F.col("cause_source_value").isNull()
     order = (priority(sources), has_no_cause, F.col("death_date"), F.col("_row_key"), F.col("_rule"))
     place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import CdmTable
-from pipelines.omop.codes import looked_up
-from pipelines.omop.tables import conform, priority
+from pipelines.omop.codes import with_concepts
+from pipelines.omop.conform import conform, priority
 
 COUNTRY = "United Kingdom"
 
@@ -45,7 +45,7 @@ def place_keys(areas: Iterable[DataFrame], codes: Iterable[DataFrame], staff: Da
     frames = [
         frame.select(F.lit(kind).alias("_kind"), key.alias("key")) for kind, keyed in named.items() for frame, key in keyed
     ]
-    keys = stacked(frames).where(F.col("key").isNotNull()).distinct()
+    keys = union_all(frames).where(F.col("key").isNotNull()).distinct()
     return keys.withColumn("id", omop_id(F.col("_kind"), F.col("key"))).select(*PLACES_SCHEMA)
 
 
@@ -76,7 +76,7 @@ def described_sites(care_site_rows: DataFrame, sources: Sequence[str]) -> DataFr
 def care_site(places: DataFrame, described: DataFrame, meanings: DataFrame, locations: DataFrame, table: CdmTable) -> DataFrame:
     """One row per organisation code; those that no source describes (`described_sites`) have their code only."""
     own = places.where(F.col("_kind") == CARE_SITE).select(F.col("key").alias("care_site_code"), "id")
-    meant = looked_up(described, ("place_of_service",), meanings)
+    meant = with_concepts(described, ("place_of_service",), meanings)
     sites = own.join(meant, on="care_site_code", how="left")
     areas = location_index(locations).select(F.col("key").alias("postcode_area"), F.col("id").alias("location_id"))
     placed = sites.join(F.broadcast(areas), on="postcode_area", how="left")
@@ -102,7 +102,7 @@ def provider(
 ) -> DataFrame:
     """One row per member of staff that a source describes; `provider_source_value` is the keyed row key."""
     own = places.where(F.col("_kind") == PROVIDER).select(F.col("key").alias("_row_key"), "id")
-    meant = with_care_site(looked_up(provider_rows, ("specialty",), meanings), care_sites)
+    meant = with_care_site(with_concepts(provider_rows, ("specialty",), meanings), care_sites)
     values = {
         "provider_id": F.col("id"),
         "specialty_concept_id": F.coalesce(F.col("specialty_target"), F.lit(0)),

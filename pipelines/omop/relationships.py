@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import CdmTable
-from pipelines.omop.tables import conform
+from pipelines.omop.conform import conform
 
 DOMAIN_CONCEPT_IDS = {
     "condition_occurrence": 19,

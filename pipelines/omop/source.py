@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import CdmTable
-from pipelines.omop.tables import conform
+from pipelines.omop.conform import conform
 
 STANDARD_ALGORITHM_CONCEPT_ID = 32880
 """Type of a statement that a program makes."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import empty_rows, stacked
+from pipelines.columns.frames import empty_rows, union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.source import SourceContract
 from pipelines.mapping.compile import COUNTS_SCHEMA, PERSON_BOUND, kept_rows, row_counts, row_reasons, target_schema
@@ -52,7 +52,7 @@ def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame)
     """
     known = _persons_for(target, persons)
     frames = [kept_rows(rule, source.contract, source.tables, known) for source in sources for rule in source.rules(target)]
-    rows = stacked(frames) if frames else empty_rows(persons, target_schema(target))
+    rows = union_all(frames) if frames else empty_rows(persons, target_schema(target))
     return _with_bucket(rows) if target is Target.EVENT else rows
 
 

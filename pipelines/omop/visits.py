@@ -10,10 +10,10 @@ from pyspark.sql import functions as F
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.spec import Rule
-from pipelines.omop.codes import looked_up
+from pipelines.omop.codes import with_concepts
+from pipelines.omop.conform import conform
 from pipelines.omop.events import with_links
 from pipelines.omop.places import provider_index, with_care_site
-from pipelines.omop.tables import conform
 
 AMBULANCE_VISIT_CONCEPT_ID = 581478
 EMERGENCY_ROOM_VISIT_CONCEPT_ID = 9203
@@ -117,7 +117,7 @@ def visits(
         rows = rows if link in rows.columns else rows.withColumn(link, F.lit(None).cast("string"))
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
-    meant = looked_up(whole, ("concept", "admitted_from", "discharged_to"), meanings)
+    meant = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), meanings)
     ended = _with_end(meant, extract_dates)
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)

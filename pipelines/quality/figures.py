@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from pipelines.contracts.ledger import BALANCES, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
-from pipelines.quality.ledger import BALANCES, Disposition, LedgerRow, Stage
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
 Figure = dict[str, str | int | float]

@@ -16,10 +16,10 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, totals_by
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, contract_checks, omop_checks
-from pipelines.quality.ledger import Disposition, LedgerRow, Stage, totals_by
 from pipelines.quality.measure import Measured, Tables, measure
 
 GATE_TABLE: Final = "gates"

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import stacked
+from pipelines.columns.frames import union_all
 from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
 
 Item = TypeVar("Item")
@@ -102,7 +102,7 @@ def _row_counts(keys: Sequence[TableKey], tables: Tables) -> dict[TableKey, int]
     """Rows of each table."""
     rows = dict.fromkeys(keys, 0)
     for chunk in _chunks(keys, TABLES_PER_JOB):
-        counted = stacked([_labelled(key, tables[key]) for key in chunk]).groupBy("zone", "table")
+        counted = union_all([_labelled(key, tables[key]) for key in chunk]).groupBy("zone", "table")
         for row in _collected([counted.agg(F.count(F.lit(1)).alias("rows"))]):
             rows[Zone(row["zone"]), row["table"]] = row["rows"]
     return rows
@@ -131,7 +131,7 @@ def _row_rules(checks: Sequence[Check], tables: Tables) -> tuple[dict[TableKey, 
 def _row_rule_counts(keys: Sequence[TableKey], checks: Sequence[Check], tables: Tables) -> DataFrame:
     """One row per table that has rows, with the violations of each check, of tables that have the same checks."""
     columns = [F.col(name) for name in sorted({name for check in checks for name in check.columns})]
-    together = stacked([_labelled(key, tables[key], *columns) for key in keys])
+    together = union_all([_labelled(key, tables[key], *columns) for key in keys])
     counters = [F.count(F.when(_violates(check), F.lit(1))).alias(f"v{i}") for i, check in enumerate(checks)]
     violations = F.array(*[F.col(f"v{i}") for i in range(len(checks))]).alias("violations")
     counted = together.groupBy("zone", "table").agg(F.count(F.lit(1)).alias("rows"), *counters)
@@ -170,7 +170,7 @@ def _duplicates(checks: Iterable[Check], tables: Tables, columns: Mapping[TableK
     for types, frames in by_types.items():
         names = [f"key{i}" for i in range(len(types))]
         complete = reduce(Column.__and__, [F.col(name).isNotNull() for name in names])
-        shared = stacked(frames).where(complete).groupBy("tag", *names).agg(F.count(F.lit(1)).alias("n"))
+        shared = union_all(frames).where(complete).groupBy("tag", *names).agg(F.count(F.lit(1)).alias("n"))
         counts.append(shared.where(F.col("n") > 1).groupBy("tag").agg(F.sum("n").alias("n")))
     return {asked[row["tag"]]: row["n"] for row in _collected(counts)}
 
@@ -194,7 +194,7 @@ def _uses(checks: Sequence[Check], tables: Tables) -> DataFrame:
         ]
         exploded = grouped.select("n", F.explode(F.array(*used)).alias("use"))
         frames.append(exploded.select("use.tag", "use.parent", "use.value", "n"))
-    return stacked(frames).where(F.col("value").isNotNull()).groupBy("tag", "parent", "value").agg(F.sum("n").alias("n"))
+    return union_all(frames).where(F.col("value").isNotNull()).groupBy("tag", "parent", "value").agg(F.sum("n").alias("n"))
 
 
 def _orphans(checks: Iterable[Check], tables: Tables) -> dict[Check, int]:
@@ -209,7 +209,7 @@ def _orphans(checks: Iterable[Check], tables: Tables) -> dict[Check, int]:
         if (Zone.OMOP, table) in tables:
             values = F.col(field).cast("bigint").alias("value")
             keys.append(tables[Zone.OMOP, table].select(F.lit(parent).alias("parent"), values))
-    lost = uses.join(stacked(keys), on=["parent", "value"], how="left_anti") if keys else uses
+    lost = uses.join(union_all(keys), on=["parent", "value"], how="left_anti") if keys else uses
     return {asked[row["tag"]]: row["n"] for row in _collected([lost.groupBy("tag").agg(F.sum("n").alias("n"))])}
 
 
@@ -255,7 +255,7 @@ def _concept_fits(check: Check, concept: Row) -> bool:
 def _collected(frames: Iterable[DataFrame]) -> list[Row]:
     """The rows of several small frames of one schema, in one job. Only counts ever come to the driver."""
     parts = list(frames)
-    return stacked(parts).collect() if parts else []
+    return union_all(parts).collect() if parts else []
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[tuple[Item, ...]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pipelines.errors
 from jobs.cli import command_modules
 from jobs.mapping_docs import pages_of
-from jobs.settings import PACKAGED_MAPPINGS_DIR, Settings
 from pipelines.errors import USER_ERRORS
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from jobs.console import Console
-from jobs.settings import PACKAGED_MAPPINGS_DIR, Settings, load_settings
 from jobs.steps.context import RunContext
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.source import load_contracts
-from pipelines.io.keys import DEMO_KEY, derive, hmac_pads
-from pipelines.io.tables import TableStore
+from pipelines.governance.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings, load_settings
+from pipelines.storage.tables import TableStore
 
 PADS = Pads({purpose: hmac_pads(derive(DEMO_KEY, purpose)) for purpose in ("row", "person")})
 

@@ -5,10 +5,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR, SOURCES
-from jobs.steps.prepare import PURPOSES
 from pipelines.contracts.source import Identifier, load_contracts
-from pipelines.io.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.governance.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.run_inputs import PURPOSES
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
 from tests.e2e.scanner import PREFIX, Needles
 from tests.e2e.world import DemoWorld
 

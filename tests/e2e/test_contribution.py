@@ -20,7 +20,7 @@ def contributions(world: DemoWorld) -> dict[str, dict[str, int]]:
     """Rows by source and OMOP table."""
     there = {table for _, table in world.tables("omop")}
     frames = {table: world.rows("omop", table, ["_source"]) for table in EVENT_TABLES if table in there}
-    frames |= {table: world.rows("stem", rows, ["_source"]) for table, rows in ROW_TABLES.items()}
+    frames |= {table: world.rows("intermediate", rows, ["_source"]) for table, rows in ROW_TABLES.items()}
     counted = pd.concat(frames, names=["table"]).groupby(["table", "_source"]).size()
     return {source: counted.xs(source, level="_source").to_dict() for source in LOCAL_IDS}
 

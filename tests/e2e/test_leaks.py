@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from jobs.settings import SOURCES
-from pipelines.io.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.governance.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.settings import SOURCES
 from tests.e2e.identifiers import PEOPLE_COLUMNS, SHORTEST, needles_of, secrets_in
 from tests.e2e.scanner import Haystack, Needles, column_bytes, findings, haystacks
 from tests.e2e.world import DemoWorld

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PACKAGED_CONF_DIR, PACKAGED_MAPPINGS_DIR
 from pipelines.contracts.source import SourceContract, load_contract
 from pipelines.errors import DeliveryError
+from pipelines.settings import PACKAGED_CONF_DIR, PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import Row, csv_text, deliver_files, opt_out_lists
 from tests.conftest import PROJECT

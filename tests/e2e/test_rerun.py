@@ -11,7 +11,7 @@ import pytest
 
 from jobs.publish import publish_release
 from jobs.steps.nightly import nightly
-from jobs.steps.published import chosen_release, pinned_tables, release_folder
+from pipelines.release.published import chosen_release, pinned_tables, release_folder
 from tests.e2e.world import FIRST_NIGHT, LAST_NIGHT, DemoWorld
 
 
@@ -60,7 +60,7 @@ def test_the_tables_name_the_release_that_they_are_of(world: DemoWorld) -> None:
 
 
 def test_a_full_run_comes_to_the_same_rows(copy: DemoWorld) -> None:
-    loaded = ("bronze", "silver", "linkage", "stem", "omop")
+    loaded = ("bronze", "silver", "curation", "intermediate", "omop")
     versions = copy.versions()
     before = content_of(copy, *loaded)
     pointer = (copy.folder / "deidentified/releases/current").read_bytes()
@@ -86,7 +86,7 @@ def test_a_full_run_comes_to_the_same_rows(copy: DemoWorld) -> None:
 def test_a_new_opt_out_list_makes_a_new_release(copy: DemoWorld) -> None:
     person, number = next(
         (row["person_id"], row["linked_number"])
-        for row in copy.rows("linkage", "link").to_dict("records")
+        for row in copy.rows("curation", "link").to_dict("records")
         if row["person_id"] in set(copy.rows("omop", "person")["person_id"])
     )
     deliver_local_list(copy, number, f"{LAST_NIGHT + timedelta(days=1):%Y%m%d}")
@@ -126,8 +126,8 @@ def test_deliveries_after_the_run_date_wait(world: DemoWorld) -> None:
     assert set(days) == {first, second}
     taken = [outcome.figures["new_deliveries"] for outcome in world.outcomes if outcome.figures]
     assert taken == [days[first], days[second]]
-    assert set(world.rows("linkage", "register", ["folder"], version=0)["folder"]) == {first}
-    assert set(world.rows("linkage", "register", ["folder"])["folder"]) == {first, second}
+    assert set(world.rows("curation", "register", ["folder"], version=0)["folder"]) == {first}
+    assert set(world.rows("curation", "register", ["folder"])["folder"]) == {first, second}
 
 
 def test_opt_out_lists_after_the_run_date_wait(world: DemoWorld) -> None:

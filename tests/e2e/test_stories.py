@@ -57,7 +57,7 @@ class Linked(NamedTuple):
 def linked(world: DemoWorld) -> Linked:
     by_number: dict[str, set[int]] = {}
     by_local_id: dict[tuple[str, str], set[int]] = {}
-    for row in records(world.rows("linkage", "link")):
+    for row in records(world.rows("curation", "link")):
         if row["linked_number"]:
             by_number.setdefault(row["linked_number"], set()).add(row["person_id"])
         by_local_id.setdefault((row["_source"], row["local_id"].upper()), set()).add(row["person_id"])
@@ -180,7 +180,7 @@ def test_who_is_out_has_no_row_in_any_table(reason: str, world: DemoWorld, linke
 def test_who_is_out_has_no_row_in_silver_or_stem(reason: str, world: DemoWorld, linked: Linked) -> None:
     out = [linked.any_of(person) for person in world.truth("people") if person["status_last"] == reason]
     ids = set().union(*out)
-    for zone, table in world.tables("silver", "stem"):
+    for zone, table in world.tables("silver", "intermediate"):
         rows = world.rows(zone, table)
         if "person_id" in rows:
             assert not ids & set(rows["person_id"].dropna()), f"{zone}.{table}"
@@ -229,7 +229,7 @@ def test_a_type_one_opt_out_takes_gp_rows_and_no_others(world: DemoWorld, linked
     assert objecting
     ids = {linked.with_number(one) for one in objecting}
     sources: Counter[str] = Counter()
-    for zone, table in [*world.tables("omop"), *world.tables("stem")]:
+    for zone, table in [*world.tables("omop"), *world.tables("intermediate")]:
         rows = world.rows(zone, table)
         if {"person_id", "_source"} <= set(rows):
             sources.update(rows.loc[rows["person_id"].isin(ids), "_source"])

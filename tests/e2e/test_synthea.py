@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR, load_settings
 from jobs.steps.nightly import nightly
-from jobs.steps.vocabulary import load
 from pipelines.contracts.source import load_contract
-from pipelines.io.keys import demo_key_file
+from pipelines.governance.keys import demo_key_file
 from pipelines.mapping.spec import load_mapping
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, load_settings
+from pipelines.terminology.vocabulary import load
 from tests.builders.landing import deliver_files, opt_out_lists
 from tests.conftest import PROJECT
 from vocab.athena import TABLES

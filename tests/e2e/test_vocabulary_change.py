@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from jobs.console import console
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from jobs.steps.nightly import nightly
-from jobs.steps.published import release_folder
+from pipelines.release.published import release_folder
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.e2e.world import LAST_NIGHT, DemoWorld
 from vocab.errors import VocabularyError
 

@@ -9,10 +9,10 @@ from functools import cache
 import pandas as pd
 import pytest
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR, SOURCES
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, totals_by
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.spec import Target, load_mappings
-from pipelines.quality.ledger import Disposition, LedgerRow, Stage, totals_by
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
 from tests.e2e.world import DemoWorld
 
 pytestmark = pytest.mark.embedded
@@ -55,7 +55,7 @@ def counted(ledger: list[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[
 @pytest.fixture(scope="module")
 def coded_events(world: DemoWorld) -> pd.DataFrame:
     """One row per coded event of the stem: its code, and the greatest standard concept that its OMOP rows have."""
-    stem = world.rows("stem", "stem", [*EVENT, *CODE[:1], *CODE[2:]])
+    stem = world.rows("intermediate", "stem", [*EVENT, *CODE[:1], *CODE[2:]])
     stem = stem[stem["concept_code"].notna()]
     frames = [
         world.rows("omop", table, [*EVENT, concept]).rename(columns={concept: "target"}) for table, concept in CONCEPTS.items()
@@ -74,7 +74,7 @@ def test_nearly_all_coded_rows_have_a_standard_concept(world: DemoWorld, coded_e
 
 def test_every_other_row_is_in_the_work_list(world: DemoWorld, coded_events: pd.DataFrame) -> None:
     without = Counter(coded_events[coded_events["target"] == 0][CODE].itertuples(index=False, name=None))
-    listed = world.rows("stem", "unmapped_codes")
+    listed = world.rows("intermediate", "unmapped_codes")
     events = listed[(listed["field"] == "concept") & listed["rule"].isin(event_rules())]
     assert len(without) > 0
     assert dict(events.set_index(["source", "rule", "vocabulary", "code"])["rows"]) == without
@@ -82,7 +82,7 @@ def test_every_other_row_is_in_the_work_list(world: DemoWorld, coded_events: pd.
 
 def test_the_list_adds_up_to_the_ledger_of_codes(world: DemoWorld, coded_events: pd.DataFrame) -> None:
     ledger = counted(last_ledger(world), Stage.CODE, "source", "disposition")
-    listed = world.rows("stem", "unmapped_codes")
+    listed = world.rows("intermediate", "unmapped_codes")
     events = listed[(listed["field"] == "concept") & listed["rule"].isin(event_rules())].groupby("source")["rows"].sum()
     open_rows = {
         source: ledger.get((source, Disposition.KNOWN_UNMAPPED), 0) + ledger.get((source, Disposition.UNKNOWN), 0)
@@ -99,7 +99,7 @@ def test_the_ledger_of_codes_takes_over_from_map_and_map_from_curate(world: Demo
     for (rule, disposition), rows in counted(ledger, Stage.MAP, "rule", "disposition").items():
         if rule in event_rules():
             mapped[rule] += {Disposition.MAPPED: rows, Disposition.MERGED: -rows}.get(Disposition(disposition), 0)
-    assert world.rows("stem", "stem", ["_rule"]).groupby("_rule").size().to_dict() == dict(+mapped)
+    assert world.rows("intermediate", "stem", ["_rule"]).groupby("_rule").size().to_dict() == dict(+mapped)
     coded = {
         rule: rows
         for (rule, disposition), rows in counted(ledger, Stage.CODE, "rule", "disposition").items()

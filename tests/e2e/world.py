@@ -13,11 +13,11 @@ from deltalake import DeltaTable
 
 from jobs.demo import demo_settings
 from jobs.publish import publish_release
-from jobs.settings import Settings
-from jobs.steps.nightly import Outcome, nightly
-from jobs.steps.vocabulary import load
-from pipelines.io.keys import demo_key_file
+from jobs.steps.nightly import RunResult, nightly
+from pipelines.governance.keys import demo_key_file
+from pipelines.settings import Settings
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
+from pipelines.terminology.vocabulary import load
 
 PEOPLE = 120
 """As many as give exactly four people to each of the ten stories."""
@@ -45,7 +45,7 @@ class DemoWorld:
     """A folder as `nhs-omop demo` leaves it, with the outcome of each night and all that was said on the way."""
 
     folder: Path
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[RunResult, ...] = ()
 
     @property
     def settings(self) -> Settings:

@@ -13,7 +13,7 @@ from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
 from pipelines.columns.text import is_one_of, postcode_area, trimmed
 from pipelines.columns.values import READERS
 from pipelines.contracts.source import ColumnType
-from pipelines.io.keys import Key, hmac_pads
+from pipelines.governance.keys import Key, hmac_pads
 
 DATE, TIMESTAMP, TIME = ColumnType.DATE, ColumnType.TIMESTAMP, ColumnType.TIME
 INTEGER, DECIMAL, BOOLEAN, CODE = ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN, ColumnType.CODE

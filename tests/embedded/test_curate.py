@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from jobs.steps.context import RunContext
 from jobs.steps.curate import curate
 from jobs.steps.ingest import ingest
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.type_one import load_type_one_codes
+from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
-from pipelines.io.opt_outs import OptOutPolicy, read_opt_outs
-from pipelines.io.tables import Zone
-from pipelines.quality.ledger import Disposition, LedgerRow, Stage, check_balance
+from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import csv_text, deliver, deliver_files, opt_out_lists
 from tests.builders.runs import run_in
 

@@ -10,9 +10,10 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
-from pipelines.io.tables import TableStore, Zone
 from pipelines.quality.gates import GateReport, run_gates
+from pipelines.storage.tables import TableStore
 
 CDM = cdm_tables("5.4")
 

@@ -13,8 +13,9 @@ from pyspark.sql import SparkSession
 
 from jobs.steps.map import write
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
 from pipelines.omop.build import adopt, build
+from pipelines.storage.tables import TableStore
 from tests.embedded.test_omop_build import CODE_MAP, map_inputs, store_with_vocabulary
 
 CodeMap = Sequence[tuple[Any, ...]]
@@ -32,7 +33,7 @@ ONLY_WHEN_ADOPTED = {"former_code_map", "changed_codes", "former_event_collision
 def tables(store: TableStore) -> dict[str, pd.DataFrame]:
     """Every table that the map stage stores, in a fixed order of rows."""
     found = {}
-    for zone in (Zone.STEM, Zone.OMOP):
+    for zone in (Zone.INTERMEDIATE, Zone.OMOP):
         for folder in sorted((store.deidentified / zone).iterdir()):
             if folder.name not in ONLY_WHEN_ADOPTED:
                 frame = store.read(zone, folder.name).toPandas()

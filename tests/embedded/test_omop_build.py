@@ -13,14 +13,15 @@ from pyspark.sql import functions as F
 from jobs.steps.map import write
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import cdm_tables, delta_schema
+from pipelines.contracts.ledger import Disposition, LedgerRow, check_balance
 from pipelines.contracts.source import SourceContract
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Mapping, Rule
 from pipelines.omop.build import MapInputs, build
 from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource
-from pipelines.quality.ledger import Disposition, LedgerRow, check_balance
+from pipelines.storage.tables import TableStore
 from vocab.athena import TABLES
 
 ASTHMA, STERILIZATION, CAROTID, CEREBROVASCULAR = 317009, 45766058, 4153380, 381591
@@ -460,7 +461,7 @@ class Built:
         return self.rows(Zone.OMOP, name, *columns)
 
     def stem(self, name: str, *columns: str) -> list[tuple[Any, ...]]:
-        return self.rows(Zone.STEM, name, *columns)
+        return self.rows(Zone.INTERMEDIATE, name, *columns)
 
     def id_of(self, name: str, row_key: str) -> int:
         table = self.store.read(Zone.OMOP, name)
@@ -743,7 +744,7 @@ def test_events_that_name_a_specimen_are_related_to_it_both_ways(built: Built) -
 
 
 def ledger_of(built: Built) -> list[LedgerRow]:
-    records = built.store.read(Zone.STEM, "map_ledger").collect()
+    records = built.store.read(Zone.INTERMEDIATE, "map_ledger").collect()
     return [LedgerRow.of(record.asDict() | {"run_id": "r"}) for record in records]
 
 

@@ -10,12 +10,13 @@ from pyspark.sql import SparkSession
 from jobs.steps.map import write
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.source import SourceContract
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Mapping
 from pipelines.omop.build import MapInputs, build
 from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import SilverSource
+from pipelines.storage.tables import TableStore
 from vocab.athena import TABLES
 
 ASTHMA, ICD10_ASTHMA = 317009, 45562456

@@ -281,7 +281,7 @@ def test_events_of_one_key_and_person_become_the_first_of_them_and_the_rest_are_
         ("early1", "k", 1),
         ("other person", "k", 2),
     ]
-    assert counted(sail, rule, entry=rows) == {"": 3, "stood_for": 3, "no_text": 1, "key_missing": 1}
+    assert counted(sail, rule, entry=rows) == {"": 3, "deduplicated": 3, "no_text": 1, "key_missing": 1}
 
 
 def test_events_that_are_not_grouped_have_no_key(sail: SparkSession) -> None:

@@ -72,7 +72,7 @@ def test_an_episode_whose_id_another_has_takes_the_one_it_is_given(sail: SparkSe
     (before,) = made(sail, {"key": "r"}).collect()
     (drawn,) = episode_ids(frame_of(sail, {"key": "string"}, [{"key": "r"}])).collect()
     assert before["id"] == drawn["id"]
-    collision = {"_key": "1:r", "met_on": before["id"], "given": 7}
+    collision = {"_key": "1:r", "collided_id": before["id"], "given": 7}
     (after,) = made(sail, {"key": "r"}, collisions=(collision,)).collect()
     assert after["id"] == 7
 

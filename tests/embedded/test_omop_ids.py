@@ -36,7 +36,7 @@ def test_keys_that_share_an_id_get_ids_of_their_own_and_the_least_keeps_it(sail:
     # The least of the keys as texts, lengths before parts, stays; k5 and k50 are told apart by the length.
     texts = {key: f"{len(key[0])}:{key[0]}1:{key[1]}" for key in before}
     assert moved == {key for keys in holders.values() for key in sorted(keys, key=texts.__getitem__)[1:]}
-    assert {(row.met_on, row.given) for row in collisions.collect()} == {(before[key], after[key]) for key in moved}
+    assert {(row.collided_id, row.given) for row in collisions.collect()} == {(before[key], after[key]) for key in moved}
 
 
 def test_the_outcome_does_not_depend_on_the_order_of_rows(sail: SparkSession) -> None:

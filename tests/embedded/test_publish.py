@@ -16,17 +16,18 @@ from typer.testing import CliRunner, Result
 
 from jobs import publish, query, releases, report, rollback, status
 from jobs.console import console
-from jobs.settings import Settings, load_settings
-from jobs.steps.published import chosen_release, release_folder
 from pipelines.contracts.cdm import cdm_tables, delta_schema
+from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, Disposition, LedgerRow, Stage
+from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError, ReleaseError
-from pipelines.io.tables import TableStore, Zone
 from pipelines.quality.checks import Check, Rule
 from pipelines.quality.checks import Zone as Checked
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, judge
-from pipelines.quality.ledger import LEDGER_SCHEMA, LEDGER_TABLE, Disposition, LedgerRow, Stage
 from pipelines.quality.measure import Measured
-from pipelines.release.release import Code, Extract, Gates, Release, pins
+from pipelines.release.model import Code, Extract, Gates, Release, pins
+from pipelines.release.published import chosen_release, release_folder
+from pipelines.settings import Settings, load_settings
+from pipelines.storage.tables import TableStore
 
 CDM = cdm_tables("5.4")
 FIRST, SECOND = "20240105-aaaaaaaa", "20240106-bbbbbbbb"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from jobs.steps.curate import curate
 from jobs.steps.ingest import ingest
 from pipelines.contracts.source import SourceContract, load_contracts
-from pipelines.io.opt_outs import OptOutPolicy, read_opt_outs
-from pipelines.io.tables import Zone
+from pipelines.contracts.zones import Zone
+from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import run_in
 

@@ -9,11 +9,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs.console import Stage
-from jobs.settings import Settings
-from jobs.steps.usage import Use
-from jobs.steps.vocabulary_diff import LOADED, CodeChange, Difference, difference
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
 from pipelines.omop.codes import CODE_MAP_SCHEMA, CODES_SCHEMA
+from pipelines.settings import Settings
+from pipelines.storage.tables import TableStore
+from pipelines.terminology.usage import Use
+from pipelines.terminology.vocabulary_diff import LOADED, CodeChange, Difference, difference
 from vocab.athena import TABLES, read_table
 from vocab.changes import Change, Kind, Meaning
 from vocab.concept_map import resolve_codes
@@ -64,13 +65,13 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
         rows = read_table(sail, DEMO_DIR, stem).unionByName(read_table(sail, LOCAL_DIR, stem))
         store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
     in_use = [("event", "acute", "e", "r", "concept", *code, None, 2 * people, None, None) for code, people in CODES.items()]
-    put(store, Zone.STEM, "codes", CODES_SCHEMA, in_use)
+    put(store, Zone.INTERMEDIATE, "codes", CODES_SCHEMA, in_use)
     held = [("acute", person, *code) for code, people in CODES.items() for person in range(people) for _ in range(2)]
     schema = {"_source": "string", "person_id": "bigint", "concept_vocabulary": "string", "concept_code": "string"}
-    put(store, Zone.STEM, "stem", schema, held)
+    put(store, Zone.INTERMEDIATE, "stem", schema, held)
     codes = sail.createDataFrame(list(CODES), "source_vocabulary_id string, source_code string")
     tables = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
-    store.overwrite(resolve_codes(codes, *tables, approved_maps(sail, ())), Zone.STEM, "code_map", CODE_MAP_SCHEMA)
+    store.overwrite(resolve_codes(codes, *tables, approved_maps(sail, ())), Zone.INTERMEDIATE, "code_map", CODE_MAP_SCHEMA)
     return store
 
 

@@ -8,9 +8,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.settings import Settings
 from pipelines.contracts.cdm import cdm_tables
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
+from pipelines.settings import Settings
+from pipelines.storage.tables import TableStore
 from vocab.athena import MOST_TASKS, OPTIONAL_TABLES, TABLES, read_table
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOADED, LOCAL_DIR, LOCAL_STEMS, load_vocabulary

@@ -6,10 +6,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR, Settings
-from jobs.steps.vocabulary import store_local_maps
 from pipelines.contracts.cdm import cdm_tables
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
+from pipelines.storage.tables import TableStore
+from pipelines.terminology.vocabulary import store_local_maps
 from vocab.athena import TABLES, read_table
 from vocab.load import DEMO_DIR
 from vocab.local_maps import approved_maps, read_local_maps, source_to_concept_map

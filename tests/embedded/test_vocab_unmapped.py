@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR, SOURCES, Settings
-from jobs.steps.descriptions import read_code_tables
-from jobs.steps.usage import Use, uses
-from jobs.steps.worklist import apply, candidates_for, for_usagi, review, work_list
 from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
 from pipelines.errors import ContractError
-from pipelines.io.tables import TableStore, Zone
 from pipelines.omop.codes import CODE_MAP_SCHEMA, CODES_SCHEMA, UNMAPPED_SCHEMA
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES, Settings
+from pipelines.storage.tables import TableStore
+from pipelines.terminology.descriptions import read_code_tables
+from pipelines.terminology.usage import Use, uses
+from pipelines.terminology.work_list import apply, candidates_for, for_usagi, review, work_list
 from vocab.athena import TABLES
 from vocab.candidates import Description, standard_names
 from vocab.errors import VocabularyError
@@ -65,7 +66,7 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
     stem += [("acute", person, "EMIS Local", "local1", None, None) for person in (1, 2, 99)]
     stem += [("gp", 1, "SNOMED", "6", None, None)]
     stem += [("acute", person, "SNOMED", "7", "NHS Unit", "mg per litre") for person in range(20, 29)]
-    put(store, Zone.STEM, "stem", ROWS_SCHEMA, stem)
+    put(store, Zone.INTERMEDIATE, "stem", ROWS_SCHEMA, stem)
     use = [
         ("event", "gp", "observation", "gp_rule", "concept", "EMIS Local", "local1", None, 14, EARLY, LATE),
         ("event", "acute", "result", "acute_rule", "concept", "EMIS Local", "local1", None, 3, EARLY, EARLY),
@@ -73,20 +74,20 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
         ("event", "acute", "result", "acute_rule", "concept", "SNOMED", "7", None, 9, EARLY, LATE),
         ("event", "acute", "result", "acute_rule", "unit", "NHS Unit", "mg per litre", None, 9, EARLY, LATE),
     ]
-    put(store, Zone.STEM, "codes", CODES_SCHEMA, use)
+    put(store, Zone.INTERMEDIATE, "codes", CODES_SCHEMA, use)
     code_map = [
         ("EMIS Local", "local1", 0, 0, 0, None, None, "none"),
         ("SNOMED", "6", 0, 6, 0, None, None, "none"),
         ("SNOMED", "7", 0, 7, 7, "Condition", None, "athena"),
         ("NHS Unit", "mg per litre", 0, 0, 0, None, None, "none"),
     ]
-    put(store, Zone.STEM, "code_map", CODE_MAP_SCHEMA, code_map)
+    put(store, Zone.INTERMEDIATE, "code_map", CODE_MAP_SCHEMA, code_map)
     unmapped = [
         (vocabulary, code, source, rule, field, code == "6", rows, 1, first, last)
         for _, source, _, rule, field, vocabulary, code, _, rows, first, last in use
         if code != "7"
     ]
-    put(store, Zone.STEM, "unmapped_codes", UNMAPPED_SCHEMA, unmapped)
+    put(store, Zone.INTERMEDIATE, "unmapped_codes", UNMAPPED_SCHEMA, unmapped)
     dictionary = [
         (" LOCAL1 ", "Tight chest"),
         ("local1", "tightness chest"),

@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import load_mappings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic.nhs_numbers import valid_numbers
 
 GOLDEN = Path(__file__).parent

@@ -10,16 +10,17 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.console import Console
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from jobs.steps.context import RunContext
 from jobs.steps.curate import LINK, curate
 from jobs.steps.ingest import ingest
 from jobs.steps.map import map_to_omop
-from jobs.steps.prepare import Prepared
 from pipelines.contracts.cdm import CdmTable, cdm_tables
 from pipelines.contracts.type_one import load_type_one_codes
-from pipelines.io.opt_outs import OptOutPolicy, read_opt_outs
-from pipelines.io.tables import TableStore, Zone
+from pipelines.contracts.zones import Zone
+from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.run_inputs import RunInputs
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.storage.tables import TableStore
 from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import PADS, settings_in
@@ -147,7 +148,7 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
 
     summary = load_vocabulary(session, DEMO_DIR, write)
     type_one = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs" / "type1.yaml", golden_contracts()["gp"])
-    prepared = Prepared(
+    prepared = RunInputs(
         contracts=contracts,
         mappings=mappings,
         rules_digest="",
@@ -174,8 +175,8 @@ def published(read: Callable[[Zone, str], list[Row]], cases: Iterable[Case]) -> 
         led_to = [name.split(".")[0] for case in cases for row in case.expect.get(table, ()) for name in row if "." in name]
         wanted |= {*others, *led_to}
     tables = {name: read(Zone.OMOP, name) for name in sorted(wanted)}
-    links = read(Zone.LINKAGE, LINK)
-    unmapped, ledger = (read(Zone.STEM, name) for name in ("unmapped_codes", "map_ledger"))
+    links = read(Zone.CURATION, LINK)
+    unmapped, ledger = (read(Zone.INTERMEDIATE, name) for name in ("unmapped_codes", "map_ledger"))
     return Published(tables, {case.name: frozenset(_people(case, links)) for case in cases}, unmapped, ledger)
 
 

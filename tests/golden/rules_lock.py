@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.golden.cases import GOLDEN, Case, digest_of, golden_cases
 
 LOCK = "rules.lock"

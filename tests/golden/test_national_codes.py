@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.mapping.spec import VocabularyBy
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.golden.cases import golden_mappings
 from tests.golden.lakehouse import Published
 from vocab.local_maps import APPROVED, declared_vocabularies, read_local_maps
@@ -98,13 +98,13 @@ def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Publishe
         if row["field"] == "concept" and row["rule"] in rows["coded"]:
             listed[row["rule"]] += row["rows"]
     assert rows["known_unmapped"] + rows["unknown"] == listed
-    assert rows["standard"] + rows["settled"] + listed == rows["coded"]
-    assert all(rows[kind] for kind in ("standard", "settled", "known_unmapped", "unknown"))
+    assert rows["standard"] + rows["mapped_to_no_concept"] + listed == rows["coded"]
+    assert all(rows[kind] for kind in ("standard", "mapped_to_no_concept", "known_unmapped", "unknown"))
 
 
 def test_a_code_that_a_map_settles_is_no_work(published: Published) -> None:
     rule = "mental_health_legal_status"  # its golden patients have 99, which the map says is not known
-    settled = [row["rows"] for row in published.ledger if (row["rule"], row["disposition"]) == (rule, "settled")]
+    settled = [row["rows"] for row in published.ledger if (row["rule"], row["disposition"]) == (rule, "mapped_to_no_concept")]
     assert settled == [1]
     assert {row["code"] for row in published.unmapped if row["rule"] == rule} >= {"qq"}
     assert "99" not in {row["code"] for row in published.unmapped if row["rule"] == rule}

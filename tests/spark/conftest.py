@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.io.keys import demo_key_file
+from pipelines.governance.keys import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from tests.builders.landing import also_allowed
 from tests.conftest import PROJECT, Engines

@@ -26,7 +26,7 @@ def rows(lake: Path, table: str) -> pd.DataFrame:
 def test_both_engines_make_the_same_tables(lakes: Lakes) -> None:
     assert lakes.tables(lakes.sail) == lakes.tables(lakes.spark)
     zones = {table.split("/")[1] for table in lakes.tables(lakes.sail)}
-    assert {"bronze", "linkage", "silver", "stem", "omop", "ledger", "quarantine"} <= zones
+    assert {"bronze", "curation", "silver", "intermediate", "omop", "ledger", "quarantine"} <= zones
 
 
 def test_every_table_holds_the_same_rows_ids_included(lakes: Lakes) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from pipelines.io.tables import RESTRICTED_ZONES, Zone
+from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
 from tests.golden.cases import Case, golden_cases
 from tests.golden.lakehouse import Published
 from tests.golden.lakehouse import published as published_from

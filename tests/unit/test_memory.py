@@ -2,17 +2,17 @@ import sys
 
 import pytest
 
-from jobs.steps.memory import forget_peak, peak_gib
+from pipelines.memory import peak_gib, reset_peak
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be forgotten on Linux only")
 def test_peak_is_of_the_time_since_it_was_forgotten() -> None:
-    forget_peak()
+    reset_peak()
     before = peak_gib()
     block = bytearray(256 * 2**20)
     held = peak_gib()
     del block
     assert held - before > 0.2
     assert peak_gib() > held - 0.05
-    forget_peak()
+    reset_peak()
     assert peak_gib() < held - 0.2

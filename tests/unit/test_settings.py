@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from jobs.settings import PACKAGED_CONF_DIR, Environment, Settings, Unverifiable, load_settings
 from pipelines.engine import EngineKind
 from pipelines.errors import ConfigError
+from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, Unverifiable, load_settings
 
 ENVIRONMENTS = sorted(path.stem for path in PACKAGED_CONF_DIR.glob("*.yaml") if path.stem != "base")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.omop_fields import omop_fields, omop_table
 from pipelines.mapping.spec import Rule, Target, load_mappings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 
 CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR)
 RULES = {rule.name: rule for mapping in load_mappings(PACKAGED_MAPPINGS_DIR, CONTRACTS).values() for rule in mapping.rules}

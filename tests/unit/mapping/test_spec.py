@@ -7,11 +7,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.contracts.source import SourceContract, load_contract
 from pipelines.errors import ContractError
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import FIELDS, Mapping, Rule, Target, load_mapping, load_mappings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 
 CONTRACT = SourceContract.model_validate(
     {

@@ -1,10 +1,10 @@
 import pytest
 
 from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables, delta_schema, provenance_columns
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.gates import GateLimits, GateResult, judge, share_checks
-from pipelines.quality.ledger import Disposition, LedgerRow, Stage
 from pipelines.quality.measure import Measured
 
 

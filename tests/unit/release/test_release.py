@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import ReleaseError
-from pipelines.io.releases import POINTER, ReleaseFolder
-from pipelines.release.release import (
+from pipelines.release.model import (
     Code,
     Extract,
     Gates,
@@ -17,7 +16,8 @@ from pipelines.release.release import (
     release_id_of,
     release_of,
 )
-from pipelines.release.report import Section, markdown
+from pipelines.release.report.markdown import Section, markdown
+from pipelines.release.store import POINTER, ReleaseFolder
 
 RELEASE = Release(
     release_id="20240105-0123abcd",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.contracts.source import SourceContract, load_contract
-from pipelines.io.parse import layout_of
+from pipelines.ingest.parse import layout_of
 
 MAPPINGS = Path(__file__).resolve().parents[3] / "mappings"
 OLD_NAMES = {

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.errors import ConfigError
-from pipelines.io.landing import Delivery, find_deliveries, verify
-from pipelines.io.parse import parse_file, read_bytes
+from pipelines.ingest.landing import Delivery, find_deliveries, verify
+from pipelines.ingest.parse import parse_file, read_bytes
 from pipelines.synthetic.generate import FIRST_NIGHT, MAPPINGS_DIR, SOURCES, build_source, generate
 from pipelines.synthetic.population import Story, World
 from pipelines.synthetic.world import build_world

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.spec import load_mappings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
 from vocab.local_maps import (
@@ -183,10 +183,10 @@ def test_every_vocabulary_of_the_project_has_an_id_that_the_cdm_allows() -> None
 def test_every_vocabulary_that_is_no_part_of_athena_is_declared_and_used() -> None:
     maps = read_local_maps(FOLDER)
     mappings = load_mappings(PACKAGED_MAPPINGS_DIR, load_contracts(PACKAGED_MAPPINGS_DIR)).values()
-    looked_up = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings))
+    with_concepts = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings))
     declared = declared_vocabularies(FOLDER).keys()
     assert {one.source_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
-    assert declared - looked_up == set()
+    assert declared - with_concepts == set()
 
 
 def test_a_long_vocabulary_id_without_a_short_one_is_refused(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def synthetic(folder: Path, stem: str) -> list[list[str]]:
 
 def test_it_is_a_complete_download_in_the_proportions_of_a_real_one(tmp_path: Path) -> None:
     told: list[str] = []
-    rows = write_download(tmp_path, CONCEPTS, told=told.append)
+    rows = write_download(tmp_path, CONCEPTS, on_progress=told.append)
     assert check_download(tmp_path).warnings == ()
     assert told == list(TABLES)
     assert {stem: rows[stem] for stem in ("CONCEPT", "CONCEPT_RELATIONSHIP", "CONCEPT_ANCESTOR")} == {

@@ -1,0 +1,219 @@
+"""The ledger: where every row went, from the line of a file to the rows of OMOP, and the proof that none is missing.
+
+A ledger holds counts only. Each stage states what came in and how each row left; the two sides must be equal for every
+entity and every mapping rule, and what one stage passes on must be what the next one took in.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pipelines.errors import LedgerError
+
+
+class Stage(StrEnum):
+    """The step of a run that counted the rows."""
+
+    CURATE = "curate"
+    MAP = "map"
+    CODE = "code"
+
+
+class Disposition(StrEnum):
+    """What became of a row. `reason` of the ledger row says why, which kind, or into which table."""
+
+    DELIVERED = "delivered"
+    """Curate, in: data records of the delivered files, as the files were counted when they were registered."""
+    CURRENT = "current"
+    """Curate, out: the row is in silver."""
+    SUPERSEDED = "superseded"
+    DELETED_AT_SOURCE = "deleted_at_source"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+    OPTED_OUT = "opted_out"
+    RESTRICTED_CODE = "restricted_code"
+    TEST_PATIENT = "test_patient"
+
+    SILVER = "silver"
+    """Map, in: rows of the silver entity that the rule was shown."""
+    MAPPED = "mapped"
+    """Map: rows that met every condition of the rule."""
+    EXCLUDED = "excluded"
+    """Map: rows that did not, with the reason the rule declares."""
+    FANNED_OUT = "fanned_out"
+    """Map: rows added because one code maps to several concepts."""
+    MERGED = "merged"
+    """Map: rows that became part of another row, such as the episodes of a spell or the records of one person."""
+    WRITTEN = "written"
+    """Map, out: rows of the OMOP table named in `reason`."""
+
+    CODED = "coded"
+    """Code, in: rows of the rule that carry a source code."""
+    STANDARD = "standard"
+    """Code, out: the code has a standard concept."""
+    MAPPED_TO_NO_CONCEPT = "mapped_to_no_concept"
+    """Code, out: an approved local map says that the code means nothing; that is no work for anybody."""
+    KNOWN_UNMAPPED = "known_unmapped"
+    """Code, out: the vocabulary knows the code but gives it no standard concept."""
+    UNKNOWN = "unknown"
+    """Code, out: the vocabulary does not know the code."""
+
+
+LEDGER_TABLE = "rows"
+"""Name of the stored ledger in the zone of ledgers, sliced by run."""
+
+LEDGER_SCHEMA = {
+    "run_id": "string",
+    "stage": "string",
+    "source": "string",
+    "entity": "string",
+    "rule": "string",
+    "disposition": "string",
+    "reason": "string",
+    "rows": "bigint",
+}
+"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition and reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A number of rows that went one way. `rule` is empty at curate; an unused `reason` is empty, never null."""
+
+    run_id: str
+    stage: Stage
+    source: str
+    entity: str
+    disposition: Disposition
+    rows: int
+    rule: str = ""
+    reason: str = ""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "LedgerRow":
+        """The ledger row of one stored record (a mapping with the columns of LEDGER_SCHEMA)."""
+        return cls(
+            run_id=record["run_id"],
+            stage=Stage(record["stage"]),
+            source=record["source"],
+            entity=record["entity"],
+            rule=record["rule"] or "",
+            disposition=Disposition(record["disposition"]),
+            reason=record["reason"] or "",
+            rows=int(record["rows"]),
+        )
+
+    def record(self) -> dict[str, str | int]:
+        """The stored form: the columns of LEDGER_SCHEMA in order."""
+        return {name: getattr(self, name) if name == "rows" else str(getattr(self, name)) for name in LEDGER_SCHEMA}
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Two sides that must be equal for each source, entity and rule of a stage."""
+
+    stage: Stage
+    left: tuple[Disposition, ...]
+    right: tuple[Disposition, ...]
+
+
+BALANCES = (
+    Balance(
+        Stage.CURATE,
+        (Disposition.DELIVERED,),
+        (
+            Disposition.CURRENT,
+            Disposition.SUPERSEDED,
+            Disposition.DELETED_AT_SOURCE,
+            Disposition.DUPLICATE,
+            Disposition.QUARANTINED,
+            Disposition.OPTED_OUT,
+            Disposition.RESTRICTED_CODE,
+            Disposition.TEST_PATIENT,
+        ),
+    ),
+    Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
+    Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
+    Balance(
+        Stage.CODE,
+        (Disposition.CODED,),
+        (Disposition.STANDARD, Disposition.MAPPED_TO_NO_CONCEPT, Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN),
+    ),
+)
+"""Every equation that a ledger has to satisfy."""
+
+_Key = tuple[Stage, str, str, str]
+_WITH_REASON = (Disposition.QUARANTINED, Disposition.OPTED_OUT, Disposition.EXCLUDED, Disposition.WRITTEN)
+
+
+def check_balance(ledger: Iterable[LedgerRow]) -> None:
+    """Prove that no row was lost or made up.
+
+    Raises LedgerError with every entity and rule whose sides differ, and the counts of both sides.
+    """
+    rows = tuple(ledger)
+    faults = [*_malformed(rows), *_unbalanced(rows), *_not_taken_over(rows)]
+    if faults:
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise LedgerError(f"the ledger does not balance in {len(faults)} places; nothing is released\n{lines}")
+
+
+def _place(stage: str, source: str, entity: str, rule: str) -> str:
+    return f"{stage} {source}.{entity}" + (f" rule {rule}" if rule else "")
+
+
+def _malformed(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
+    allowed = {stage: {d for b in BALANCES if b.stage is stage for d in b.left + b.right} for stage in Stage}
+    for row in ledger:
+        place = _place(row.stage, row.source, row.entity, row.rule)
+        if row.disposition not in allowed[row.stage]:
+            yield f"{place}: {row.disposition} does not belong to this stage"
+        if row.rows < 0:
+            yield f"{place}: {row.disposition} is negative ({row.rows})"
+        if row.disposition in _WITH_REASON and not row.reason:
+            yield f"{place}: {row.disposition} ({row.rows} rows) lacks a reason"
+
+
+def _totals(ledger: Iterable[LedgerRow]) -> dict[_Key, dict[Disposition, int]]:
+    totals: dict[_Key, dict[Disposition, int]] = defaultdict(lambda: defaultdict(int))
+    for row in ledger:
+        totals[row.stage, row.source, row.entity, row.rule][row.disposition] += row.rows
+    return totals
+
+
+def _unbalanced(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
+    for key, totals in sorted(_totals(ledger).items()):
+        for balance in BALANCES:
+            if balance.stage is not key[0]:
+                continue
+            left, right = (sum(totals.get(d, 0) for d in side) for side in (balance.left, balance.right))
+            if left != right:
+                shown = [", ".join(f"{d} {totals.get(d, 0)}" for d in side) for side in (balance.left, balance.right)]
+                yield f"{_place(*key)}: {left} in, {right} accounted for ({shown[0]} against {shown[1]})"
+
+
+def _not_taken_over(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
+    """Rules that were not shown all the rows which curate passed on, where both stages are in the ledger."""
+    totals = _totals(ledger)
+    passed_on = {key[1:3]: counts.get(Disposition.CURRENT, 0) for key, counts in totals.items() if key[0] is Stage.CURATE}
+    for (stage, source, entity, rule), counts in sorted(totals.items()):
+        if stage is Stage.MAP and (source, entity) in passed_on:
+            shown = counts.get(Disposition.SILVER, 0)
+            if shown != passed_on[source, entity]:
+                yield f"{_place(stage, source, entity, rule)}: shown {shown} of {passed_on[source, entity]} silver rows"
+
+
+def totals_by(ledger: Iterable[LedgerRow], *columns: str) -> dict[tuple[str, ...], int]:
+    """Rows added up by the named columns of the ledger, in the order of their values."""
+    totals: dict[tuple[str, ...], int] = defaultdict(int)
+    for row in ledger:
+        totals[tuple(str(getattr(row, column)) for column in columns)] += row.rows
+    return dict(sorted(totals.items()))
+
+
+def mapped_share(ledger: Iterable[LedgerRow]) -> float | None:
+    """The share of coded rows whose code has a standard concept; None when nothing is coded."""
+    totals = totals_by((row for row in ledger if row.stage is Stage.CODE), "disposition")
+    coded = totals.get((Disposition.CODED,), 0)
+    return totals.get((Disposition.STANDARD,), 0) / coded if coded else None

@@ -1,0 +1,77 @@
+"""Type 1 opt-outs, read from the GP record itself.
+
+A dissent code stands until a later withdrawal. It counts at every practice the person was ever with, ties count as dissent,
+a dissent without any date stands, a withdrawal dated after the run does not count yet, deleted entries count for nothing.
+"""
+
+from datetime import date
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.keyed import Pads
+from pipelines.columns.text import trimmed
+from pipelines.columns.values import date_in
+from pipelines.contracts.type_one import TypeOneCodes
+from pipelines.curate.versions import LINE, EntityOf, version_rows
+
+_ON_RECORD = ("_provider", "_code_id")
+
+
+def _as_compared(value: Column, vocabulary: str) -> Column:
+    """Read codes are compared with their padding dots and without the term code, in their own case."""
+    text = trimmed(value)
+    return F.rpad(F.substring(text, 1, 5), 5, ".") if vocabulary in ("Read", "CTV3") else text
+
+
+def type_one_codes(dictionary: DataFrame, codes: TypeOneCodes) -> DataFrame:
+    """Which entries of the practices' code tables say dissent or withdrawal. Columns: `_provider`, `_code_id`, `_meaning`."""
+    meaning: Column = F.lit(None).cast("string")
+    for vocabulary, column in codes.dictionary.columns.items():
+        value = _as_compared(F.col(column), vocabulary)
+        for kind in ("withdrawn", "dissent"):
+            listed = [code.code for code in codes.codes if code.vocabulary == vocabulary and code.meaning == kind]
+            if listed:
+                meaning = F.when(value.isin(*listed), F.lit(kind)).otherwise(meaning)
+    named = dictionary.select("_provider", trimmed(F.col(codes.dictionary.code)).alias("_code_id"), meaning.alias("_meaning"))
+    return named.where(F.col("_meaning").isNotNull()).distinct()
+
+
+def people_with_type_one(
+    observations: DataFrame,
+    coded: DataFrame,
+    files: DataFrame,
+    patients: DataFrame,
+    entity: EntityOf,
+    codes: TypeOneCodes,
+    pads: Pads,
+    run_date: date,
+) -> DataFrame:
+    """One row (`person_id`) per person whose GP-held data may not be used.
+
+    `observations`: bronze rows of `entity`. `coded`: see type_one_codes. `patients`: `row_key` and `person_id` of patients.
+    """
+    record = codes.observation
+    key = ["_provider", *entity.spec.key]
+    with_code = observations.withColumn("_code_id", trimmed(F.col(record.code)))
+    hits = with_code.join(F.broadcast(coded), on=list(_ON_RECORD), how="inner")
+    concerned = observations.join(F.broadcast(hits.select(*key).distinct()), on=key, how="left_semi")
+    valid = version_rows(concerned, files, entity, pads).where(F.col("is_winner") & F.col("disposition").isNull())
+    said = hits.select(*LINE, "_meaning", _moment(record.dates).alias("_moment"))
+    stated = valid.join(said, on=list(LINE), how="inner").join(
+        patients.withColumnRenamed("row_key", "parent_key"), on="parent_key", how="inner"
+    )
+    is_dissent = F.col("_meaning") == "dissent"
+    counts = ~is_dissent & (F.col("_moment") <= F.lit(run_date))
+    by_person = stated.groupBy("person_id").agg(
+        F.max(F.when(is_dissent, F.col("_moment"))).alias("_dissent"),
+        F.max(F.when(counts, F.col("_moment"))).alias("_withdrawal"),
+        F.max((is_dissent & F.col("_moment").isNull()).cast("int")).alias("_undated"),
+    )
+    withdrawn_later = F.coalesce(F.col("_withdrawal") > F.col("_dissent"), F.lit(False))
+    stands = (F.col("_undated") == 1) | (F.col("_dissent").isNotNull() & ~withdrawn_later)
+    return by_person.where(stands).select("person_id")
+
+
+def _moment(columns: tuple[str, ...]) -> Column:
+    return F.coalesce(*[date_in(trimmed(F.col(column))) for column in columns])

@@ -1,0 +1,135 @@
+"""The register of loaded files: what has been taken, when it took effect, and which content still stands.
+
+A file is in the lakehouse once it is in the register, not before: rows of a load that was cut off are invisible.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pipelines.ingest.landing import Delivery, File
+
+REGISTER_SCHEMA = {
+    "load_id": "string",
+    "delivery_id": "string",
+    "source": "string",
+    "provider": "string",
+    "folder": "string",
+    "extract_date": "date",
+    "mode": "string",
+    "entity": "string",
+    "file_id": "string",
+    "file_name": "string",
+    "same_as": "string",
+    "rows": "bigint",
+    "malformed": "bigint",
+    "undeclared_columns": "bigint",
+    "sha256": "string",
+}
+"""One row per delivered file. `same_as` is the file whose rows stand for it, itself unless the content came before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """One file of the register."""
+
+    load_id: str
+    delivery_id: str
+    source: str
+    provider: str
+    folder: str
+    extract_date: date
+    mode: str
+    entity: str
+    file_id: str
+    file_name: str
+    same_as: str
+    rows: int
+    malformed: int
+    undeclared_columns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Registered":
+        """From a stored record with the columns of REGISTER_SCHEMA."""
+        return cls(**{name: record[name] for name in REGISTER_SCHEMA})
+
+    @property
+    def effective_from(self) -> str:
+        """When its content was delivered, as a text that sorts by time."""
+        return f"{self.extract_date:%Y%m%d}.{self.folder}"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveFile:
+    """A file with rows in bronze: when its content last took effect, and whether it is still held by its provider."""
+
+    file_id: str
+    effective: str
+    fresh: bool
+
+
+def load_id_of(run_date: date, deliveries: Iterable[Delivery]) -> str:
+    """The name of a load: its day and what it takes, so that a load cut off and repeated has the same name."""
+    content = "\x1f".join(sorted(delivery.delivery_id for delivery in deliveries))
+    return f"{run_date:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+def repeats(deliveries: Iterable[Delivery], register: Iterable[Registered]) -> dict[str, str]:
+    """For each file whose content its provider has delivered before for the same entity: the file that holds the rows."""
+    holders = {(r.source, r.provider, r.entity, r.sha256): r.same_as for r in register}
+    same: dict[str, str] = {}
+    for delivery in deliveries:
+        for file in delivery.files:
+            content = (delivery.source, delivery.provider, file.entity, file.sha256)
+            holder = holders.setdefault(content, file.file_id)
+            if holder != file.file_id:
+                same[file.file_id] = holder
+    return same
+
+
+def registered(
+    delivery: Delivery, file: File, load_id: str, same_as: str | None, malformed: int, undeclared: int
+) -> Registered:
+    """The register's entry for a file that was taken."""
+    return Registered(
+        load_id=load_id,
+        delivery_id=delivery.delivery_id,
+        source=delivery.source,
+        provider=delivery.provider,
+        folder=delivery.folder.name,
+        extract_date=delivery.extract_date,
+        mode=delivery.mode,
+        entity=file.entity,
+        file_id=file.file_id,
+        file_name=file.path.name,
+        same_as=same_as or file.file_id,
+        rows=file.rows,
+        malformed=malformed,
+        undeclared_columns=undeclared,
+        sha256=file.sha256,
+    )
+
+
+def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[ActiveFile]]:
+    """The files with rows of each (source, entity).
+
+    Content took effect when it was last delivered. It is fresh unless a later full delivery of its provider had files of
+    the entity and this content was not among them.
+    """
+    last: dict[str, str] = {}
+    place: dict[str, tuple[str, str, str]] = {}
+    newest_full: dict[tuple[str, str, str], str] = defaultdict(str)
+    for one in register:
+        last[one.same_as] = max(last.get(one.same_as, ""), one.effective_from)
+        where = place[one.same_as] = (one.source, one.provider, one.entity)
+        if one.mode == "full":
+            newest_full[where] = max(newest_full[where], one.effective_from)
+    standing: dict[tuple[str, str], list[ActiveFile]] = defaultdict(list)
+    for file_id, effective in sorted(last.items()):
+        source, _, entity = where = place[file_id]
+        standing[source, entity].append(ActiveFile(file_id, effective, effective >= newest_full[where]))
+    return standing

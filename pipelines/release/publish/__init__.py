@@ -1,0 +1,1 @@
+"""Releases where analysts are: files and databases made of pinned table versions."""

@@ -1,0 +1,188 @@
+import base64
+import hashlib
+import hmac
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ConfigError, KeyChangedError, KeyMissingError
+from pipelines.governance.keys import (
+    DEMO_KEY,
+    KEY_BYTES,
+    Key,
+    check_fingerprint,
+    demo_key_file,
+    derive,
+    fingerprint,
+    hmac_pads,
+    new_key_file,
+    resolve_key,
+)
+from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret, EnvironmentSecret, FileSecret
+
+MATERIAL = bytes(range(100, 132))
+REFERENCE = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_KEY")
+
+
+def file_of(path: Path, content: bytes) -> FileSecret:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return FileSecret(kind="file", path=path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        MATERIAL.hex().encode(),
+        MATERIAL.hex().upper().encode() + b"\n",
+        base64.b64encode(MATERIAL),
+        base64.urlsafe_b64encode(MATERIAL) + b"\r\n",
+    ],
+    ids=["hexadecimal", "upper case with a line end", "base64", "url-safe base64"],
+)
+def test_key_is_read_from_text(content: bytes, tmp_path: Path) -> None:
+    assert resolve_key(file_of(tmp_path / "k", content), production=True) == Key(MATERIAL)
+
+
+def test_key_is_read_from_a_binary_file_as_it_is(tmp_path: Path) -> None:
+    material = MATERIAL + b"\xff\n"
+    assert resolve_key(file_of(tmp_path / "k", material), production=True) == Key(material)
+
+
+def test_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NHS_OMOP_TEST_KEY", MATERIAL.hex())
+    assert resolve_key(REFERENCE, production=True).material == MATERIAL
+
+
+def test_missing_variable_says_how_to_make_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NHS_OMOP_TEST_KEY", raising=False)
+    with pytest.raises(KeyMissingError, match="nhs-omop key new"):
+        resolve_key(REFERENCE, production=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "too short"),
+        (MATERIAL[:31].hex().encode(), "too short"),
+        (b"00" * 32, "not random"),
+        (b"correct horse battery staple, and more words!", "neither hexadecimal"),
+    ],
+    ids=["empty", "31 bytes", "one byte repeated", "a pass phrase"],
+)
+def test_unusable_key_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(KeyMissingError, match=reason):
+        resolve_key(file_of(tmp_path / "k", content), production=False)
+
+
+def test_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    reference = file_of(tmp_path / "k", MATERIAL.hex().encode())
+    reference.path.chmod(0o640)
+    with pytest.raises(KeyMissingError, match="chmod 600"):
+        resolve_key(reference, production=False)
+
+
+def test_demo_key_is_refused_in_production_only(tmp_path: Path) -> None:
+    demo_key_file(tmp_path / "demo.key")
+    reference = FileSecret(kind="file", path=tmp_path / "demo.key")
+    assert resolve_key(reference, production=False) == DEMO_KEY
+    with pytest.raises(KeyMissingError, match="demo key"):
+        resolve_key(reference, production=True)
+
+
+def test_demo_key_file_leaves_a_key_that_is_there(tmp_path: Path) -> None:
+    key = new_key_file(tmp_path / "demo.key")
+    demo_key_file(tmp_path / "demo.key")
+    assert resolve_key(FileSecret(kind="file", path=tmp_path / "demo.key"), production=False) == key
+
+
+def test_new_key_is_random_private_and_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "k"
+    key = new_key_file(path)
+    assert len(key.material) == KEY_BYTES
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert key != new_key_file(tmp_path / "other")
+    with pytest.raises(ConfigError, match="not overwritten"):
+        new_key_file(path)
+    assert path.read_text() == key.material.hex() + "\n"
+
+
+def test_key_hides_its_bytes() -> None:
+    key = Key(MATERIAL)
+    shown = f"{key!r} {key} {[key]}"
+    assert shown == "Key(hidden) Key(hidden) [Key(hidden)]"
+    with pytest.raises(TypeError):
+        pickle.dumps(key)
+    with pytest.raises(TypeError):
+        hash(key)
+
+
+def test_errors_hide_the_bytes(tmp_path: Path) -> None:
+    content = b"NotAKey-" * 3
+    with pytest.raises(KeyMissingError) as caught:
+        resolve_key(file_of(tmp_path / "k", content), production=False)
+    assert b"NotAKey".decode() not in str(caught.value)
+
+
+def test_fingerprint_knows_the_key_again() -> None:
+    stored = check_fingerprint(None, Key(MATERIAL))
+    assert stored == hmac.new(MATERIAL, b"nhs-omop key check value", hashlib.sha256).hexdigest()
+    assert check_fingerprint(stored, Key(MATERIAL)) == stored
+
+
+def test_another_key_is_refused() -> None:
+    with pytest.raises(KeyChangedError, match="Put the former key back"):
+        check_fingerprint(fingerprint(Key(MATERIAL)), DEMO_KEY)
+
+
+def test_derivation_is_hkdf_sha256() -> None:
+    hkdf = pytest.importorskip("cryptography.hazmat.primitives.kdf.hkdf")
+    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
+    expected = hkdf.HKDF(hashes.SHA256(), 32, b"nhs-omop key derivation v1", b"person").derive(MATERIAL)
+    assert derive(Key(MATERIAL), "person").material == expected
+
+
+def test_derived_keys_differ_by_purpose() -> None:
+    assert derive(Key(MATERIAL), "person") != derive(Key(MATERIAL), "row")
+
+
+@pytest.mark.parametrize("length", [32, 64, 65, 200])
+def test_pads_make_hmac_sha256(length: int) -> None:
+    material = bytes(byte % 251 for byte in range(length))
+    inner, outer = hmac_pads(Key(material))
+    message = "Zoë 999".encode()
+    digest = hashlib.sha256(outer + hashlib.sha256(inner + message).digest()).hexdigest()
+    assert digest == hmac.new(material, message, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("reference", "extra"),
+    [
+        (AzureKeyVaultSecret(kind="azure_key_vault", vault_url="https://vault.example", name="k"), "azure"),
+        (DatabricksSecret(kind="databricks_secret", scope="s", name="k"), "databricks"),
+    ],
+)
+def test_missing_client_names_the_extra(
+    reference: AzureKeyVaultSecret | DatabricksSecret, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("azure.identity", "databricks.sdk"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(KeyMissingError, match=rf"nhs-omop\[{extra}\]"):
+        resolve_key(reference, production=True)
+
+
+def test_databricks_secret_is_read_by_scope_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Secrets:
+        def get(self, scope: str, name: str) -> str:
+            return {("sde", "key"): MATERIAL.hex()}[scope, name]
+
+    class Client:
+        dbutils = type("Utilities", (), {"secrets": Secrets()})
+
+    monkeypatch.setitem(sys.modules, "databricks.sdk", type("sdk", (), {"WorkspaceClient": Client}))
+    reference = DatabricksSecret(kind="databricks_secret", scope="sde", name="key")
+    assert resolve_key(reference, production=True).material == MATERIAL
+    with pytest.raises(KeyMissingError, match="sde/other"):
+        resolve_key(DatabricksSecret(kind="databricks_secret", scope="sde", name="other"), production=True)
