@@ -2,10 +2,14 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c '$(SUPPORTED)' 2>/dev/null && command -v $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCKS := conf/requirements
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help
@@ -13,13 +17,14 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: venv
-venv: $(STAMP) ## Make the environment in .venv (Python 3.11 or later)
+venv: $(STAMP) ## Make the environment in .venv (Python 3.11, 3.12 or 3.13)
 
-$(STAMP): setup.py constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=..."; exit 1; }
+$(STAMP): setup.py $(LOCKS)/development.txt
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a few minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[local,dev]'
+	@$(PIP) install --require-hashes --requirement $(LOCKS)/development.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: demo
@@ -43,7 +48,7 @@ test-spark: venv ## Tests on local Spark with Delta, engine parity among them
 	@$(PYTEST) -m spark
 
 .PHONY: check
-check: venv ## Style, types, imports between rooms
+check: venv ## Style, types, imports between packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -64,13 +69,18 @@ bench: venv ## Rows per second, time and memory of each stage for 20,000 people
 	@$(BIN)/nhs-omop bench
 
 .PHONY: docs
-docs: venv ## Write the pages of the mappings (docs/mappings) from the mapping files
+docs: venv ## Write the pages of mappings and tables from the mapping files and the declarations
 	@$(BIN)/nhs-omop mapping-docs --out docs/mappings
+	@$(BIN)/nhs-omop table-docs --out docs
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make constraints (UPGRADE=1 for newer versions)' $(if $(UPGRADE),--upgrade)
 
 .PHONY: constraints
-constraints: venv ## Pin what is installed now
-	@{ echo "# Every package of the tested environment, exactly. Written by: make constraints"; \
-	   $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
+constraints: venv ## Pin every package with its hashes (conf/requirements); UPGRADE=1 takes newer versions
+	@$(COMPILE) setup.py --extra spark --extra dev --output-file $(LOCKS)/development.txt
+	@$(COMPILE) setup.py --constraint $(LOCKS)/development.txt --output-file $(LOCKS)/base.txt
+	@$(COMPILE) setup.py --constraint $(LOCKS)/development.txt --extra embedded --output-file $(LOCKS)/embedded.txt
 
 .PHONY: clean
 clean: ## Remove everything that was made, the environment and downloaded jars excepted

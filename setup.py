@@ -1,6 +1,7 @@
-"""Packaging: an installed wheel holds the code, the mappings, the configuration and the demo vocabulary.
+"""Packaging: an installed wheel holds the code, the mappings, the configuration, the demo vocabulary and the pinned versions.
 
-pyspark is not a base requirement, because Databricks and spark-submit bring their own; the extra `local` has it.
+pyspark is not a base requirement, because Databricks and spark-submit bring their own. A host without Spark takes the extra
+`embedded`; `spark` brings Apache Spark. pyspark-client and pyspark fill the same folder, so the two are not installed together.
 """
 
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 from setuptools import setup
 
 PROJECT = Path(__file__).resolve().parent
-ROOMS = ("pipelines", "vocab", "jobs")
+CODE = ("pipelines", "vocab", "jobs")
+EMBEDDED_ENGINE = "pysail==0.7.2"
 
 
 def folders_of(folder: str) -> list[str]:
@@ -26,7 +28,7 @@ def version() -> str:
     return next(line.split('"')[1] for line in lines if line.startswith("__version__"))
 
 
-PACKAGES = [package for folder in (*ROOMS, "mappings", "conf") for package in folders_of(folder)]
+PACKAGES = [package for folder in (*CODE, "mappings", "conf") for package in folders_of(folder)]
 
 setup(
     name="nhs-omop",
@@ -41,6 +43,7 @@ setup(
     package_data={"": ["*.yaml", "*.csv", "*.md", "*.txt"]},
     zip_safe=False,
     install_requires=[
+        "cryptography>=44",
         "deltalake>=1.6,<2",
         "duckdb>=1.4,<3",
         "great-expectations>=1.24,<2",
@@ -56,19 +59,22 @@ setup(
         "typer>=0.15,<1",
     ],
     extras_require={
-        "local": ["pyspark[connect]==4.2.0", "delta-spark==4.4.0", "pysail==0.7.2"],
-        "postgres": ["psycopg[binary]>=3.2,<4"],
+        "embedded": ["pyspark-client==4.2.0", EMBEDDED_ENGINE],
+        "spark": ["pyspark[connect]==4.2.0", "delta-spark==4.4.0"],
         "azure": ["azure-identity>=1.19,<2", "azure-keyvault-secrets>=4.9,<5"],
         "databricks": ["databricks-sdk>=0.38,<1"],
         "dev": [
-            "chispa==0.12.0",
             "hypothesis==6.170.15",
             "import-linter==2.16",
             "mypy==2.4.1",
+            EMBEDDED_ENGINE,
             "pytest==9.2.0",
             "pytest-timeout==2.4.0",
             "pytest-xdist==3.8.0",
             "ruff==0.17.6",
+            "setuptools>=77",
+            "types-PyYAML",
+            "uv==0.13.9",
         ],
     },
     entry_points={"console_scripts": ["nhs-omop=jobs.cli:main"]},
@@ -76,5 +82,6 @@ setup(
         "Intended Audience :: Healthcare Industry",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
     ],
 )

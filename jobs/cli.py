@@ -1,42 +1,72 @@
-"""The command `nhs-omop`: every command module of this folder as a subcommand.
+"""The command `nhs-omop`: every command as a subcommand.
 
-A command is found by its file and described by the first line of its docstring, so that `--help` imports none of them.
+The module of a command is imported when the command is run or its options are completed. `--help` and the completion of
+command names import none of them.
 """
 
-import ast
-import sys
-from functools import cache
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
 from jobs.command import new_app, start
 from pipelines import __version__
 
-_FOLDER = Path(__file__).resolve().parent
+
+class Command(NamedTuple):
+    """The module that assigns `app`, and the first line of its docstring."""
+
+    module: str
+    summary: str
 
 
-def command_modules() -> dict[str, str]:
-    """The module of each command by its name, in alphabetical order: every module here that assigns `app`."""
-    stems = sorted(path.stem for path in _FOLDER.glob("*.py") if "app" in _names_assigned_in(path))
-    return {stem.replace("_", "-"): f"jobs.{stem}" for stem in stems}
+COMMANDS = {
+    "bench": Command(
+        "jobs.bench",
+        "Measure each stage on generated extracts, or the load of a vocabulary: rows a second, seconds and peak memory.",
+    ),
+    "copy-mappings": Command(
+        "jobs.copy_mappings",
+        "Copy the packaged contracts, mappings and code maps to a folder of your own, to be changed there.",
+    ),
+    "demo": Command("jobs.demo", "Show everything at once: generated extracts of six sources, two nights, to a DuckDB file."),
+    "generate": Command(
+        "jobs.generate",
+        "Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted.",
+    ),
+    "key": Command("jobs.key", "Make a pseudonymisation key, or show the fingerprint of the configured one."),
+    "mapping-docs": Command(
+        "jobs.mapping_docs", "Write the documentation of every mapping, from the mapping files themselves."
+    ),
+    "plan": Command("jobs.plan", "Show what a run would make, and why, without making it."),
+    "publish": Command("jobs.publish", "Write a release where analysts can use it: --to duckdb:PATH."),
+    "query": Command("jobs.query", "Run SQL on a release: read-only, at the pinned versions of its tables."),
+    "releases": Command("jobs.releases", "List the releases, the current one marked."),
+    "report": Command("jobs.report", "Report on a run: rows in, where they went, what was mapped, the gates and the release."),
+    "rollback": Command("jobs.rollback", "Make an earlier release the current one again."),
+    "run": Command(
+        "jobs.run", "Run the nightly load: new deliveries into bronze, silver, OMOP, through the gates into a release."
+    ),
+    "status": Command("jobs.status", "Show the current release, what it rests on, and the last run."),
+    "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
+    "vocab": Command("jobs.vocab", "Load vocabularies, and work on the codes that they do not map."),
+}
+"""Every command by its name, in the order of `--help`."""
 
 
-def summary_of(module: str) -> str:
-    """The first line of a command module's docstring, read without importing it."""
-    return (ast.get_docstring(_parsed(_FOLDER / f"{module.rpartition('.')[2]}.py")) or "").partition("\n")[0]
+class _CommandsByName(TyperGroup):
+    """Lists the commands by their summaries, and imports the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The name of the called command, the command itself and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else _imported(name), rest
 
 
-def _names_assigned_in(path: Path) -> set[str]:
-    targets = [target for node in _parsed(path).body if isinstance(node, ast.Assign) for target in node.targets]
-    return {target.id for target in targets if isinstance(target, ast.Name)}
-
-
-@cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _imported(name: str) -> Any:
+    return typer.main.get_command(import_module(COMMANDS[name].module).app)
 
 
 def _show_version(value: bool) -> None:
@@ -45,26 +75,21 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-def _overview() -> typer.Typer:
-    """The list of commands: what `--help` and a misspelt command show."""
-    app = new_app("NHS extracts to an OMOP CDM that researchers can trust.")
+def _all_commands() -> typer.Typer:
+    app = new_app("NHS extracts to an OMOP CDM that researchers can trust.", cls=_CommandsByName, completion=True)
 
     @app.callback()
     def _options(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False) -> None:
         """NHS extracts to an OMOP CDM that researchers can trust."""
 
-    for name, module in command_modules().items():
-        app.command(name, help=summary_of(module))(lambda: None)
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.summary)(lambda: None)
     return app
 
 
-def main() -> None:
-    """Run `nhs-omop COMMAND ...`."""
-    modules = command_modules()
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in modules:
-        start(import_module(modules[name]).app, sys.argv[2:], program=f"nhs-omop {name}")
-    start(_overview(), sys.argv[1:], program="nhs-omop")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `nhs-omop COMMAND ...`; return if it succeeded, otherwise raise SystemExit with the exit code of the cause."""
+    start(_all_commands(), arguments, program="nhs-omop")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 """What all commands share: their common options, and how an error becomes a message and an exit code."""
 
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
-from jobs.console import console
+from jobs.logs import logging_to_stderr, use_json_lines
 from pipelines.errors import USER_ERRORS
 from pipelines.settings import PACKAGED_CONF_DIR, Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 UNEXPECTED_EXIT_CODE = 70
 
@@ -22,7 +26,8 @@ _WITHOUT_VALUES = (ImportError, NameError, AttributeError)
 
 
 def _use_json(value: bool) -> bool:
-    console.json_lines = value
+    if value:
+        use_json_lines()
     return value
 
 
@@ -50,15 +55,31 @@ def settings_of(env: str, conf_dir: Path, overrides: list[str] | None, mappings_
     return load_settings(env, conf_dir, changes)
 
 
-def new_app(help_text: str | None = None) -> typer.Typer:
+def new_app(help_text: str | None = None, *, cls: type[TyperGroup] | None = None, completion: bool = False) -> typer.Typer:
     """A command, or with `help_text` a group of commands, that leaves errors to `start`."""
     return typer.Typer(
-        help=help_text, no_args_is_help=help_text is not None, add_completion=False, pretty_exceptions_enable=False
+        cls=cls,
+        help=help_text,
+        no_args_is_help=help_text is not None,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
     )
 
 
-def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str | None = None) -> NoReturn:
-    """Run a command to its exit code, with the arguments of the process unless others are given.
+def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Run a command, with the arguments of the process unless others are given, and return if it succeeded.
+
+    A failure raises SystemExit with the exit code of its cause. The error itself is not attached to it: a platform that
+    shows the error of a task would else show its message too.
+    """
+    with logging_to_stderr():
+        code = _exit_code(app, arguments, program)
+    if code:
+        sys.exit(code)
+
+
+def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str | None) -> int | str | None:
+    """Run a command and report its error; the exit code.
 
     An error that users can meet is shown as its message. Of any other error its class and place are shown but not its
     message: engines put the values of rows into theirs. With NHS_OMOP_TRACEBACK set it is raised as it is: for developers,
@@ -66,15 +87,21 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
     """
     try:
         typer.main.get_command(app)(args=arguments, prog_name=program)
+    except SystemExit as end:  # typer ends every command like this, a successful one too
+        return end.code
     except USER_ERRORS as error:
-        console.error(str(error), error=type(error).__name__, exit_code=error.exit_code)
-        sys.exit(error.exit_code)
+        log.error(str(error), extra={"error": type(error).__name__, "exit_code": error.exit_code})
+        return error.exit_code
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
-        places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-        what = str(error) if isinstance(error, _WITHOUT_VALUES) else "its message may hold values of rows and is left out"
-        console.error(f"unexpected {type(error).__name__}: {what}\n{places}")
-        sys.exit(UNEXPECTED_EXIT_CODE)
-    sys.exit(0)
+        log.error(_without_values(error))
+        return UNEXPECTED_EXIT_CODE
+    return 0
+
+
+def _without_values(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
+    places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+    what = str(error) if isinstance(error, _WITHOUT_VALUES) else "its message may hold values of rows and is left out"
+    return f"unexpected {type(error).__name__}: {what}\n{places}"

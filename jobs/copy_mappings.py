@@ -1,19 +1,17 @@
 """Copy the packaged contracts, mappings and code maps to a folder of your own, to be changed there."""
 
+import logging
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import JsonLines, new_app, start
-from jobs.console import console
 from pipelines.errors import ConfigError
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -31,7 +29,7 @@ def copy_mappings(
         raise ConfigError(f"{folder} is there already; nothing was copied")
     shutil.copytree(PACKAGED_MAPPINGS_DIR, folder, ignore=shutil.ignore_patterns("__pycache__"))
     files = sum(path.is_file() for path in folder.rglob("*"))
-    console.info("copied the mappings; name the folder in the setting mappings_dir", files=files, folder=str(folder))
+    log.info("copied the mappings; name the folder in the setting mappings_dir", extra={"files": files, "folder": str(folder)})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Show everything at once: generated extracts of six sources, two nights, to a DuckDB file."""
 
+import logging
 import resource
-import sys
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
@@ -9,17 +9,17 @@ from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import JsonLines, new_app, start
-from jobs.console import console
+from jobs.output import show_facts, show_table
 from jobs.publish import publish_release
-from jobs.steps.nightly import RunResult, nightly
-from pipelines.governance.keys import demo_key_file
+from jobs.stages import stage
+from pipelines.nightly import RunResult, nightly
 from pipelines.settings import Settings, load_settings
+from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, SOURCES, generate
 from pipelines.terminology.vocabulary import load
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -42,14 +42,14 @@ def demo(
     begun = perf_counter()
     settings = demo_settings(folder)
     if not (folder / "landing").exists():
-        with console.stage("generate extracts", total=len(SOURCES) + 2) as stage:
-            generate(people, seed, nights, folder, lambda message, _done, _total: stage.advance(message))
+        with stage("generate extracts", total=len(SOURCES) + 2) as on_progress:
+            generate(people, seed, nights, folder, lambda message, _done, _total: on_progress(message))
     demo_key_file(folder / "restricted" / "demo.key")
     load(settings)
     for night in range(nights):
         day = FIRST_NIGHT + timedelta(days=night)
-        console.info(f"night {night + 1}: {day.isoformat()}")
-        outcome = nightly(settings, day)
+        log.info(f"night {night + 1}: {day.isoformat()}")
+        outcome = nightly(settings, day, show_stage=stage)
     publish_release(settings, folder / "cdm.duckdb")
     _show(outcome, folder, perf_counter() - begun)
 
@@ -61,19 +61,18 @@ def demo_settings(folder: Path, overrides: list[str] | None = None) -> Settings:
 
 
 def _show(outcome: RunResult, folder: Path, seconds: float) -> None:
-    facts = {"release": outcome.release_id, **(outcome.figures or {})}
-    console.table("last night", [{"": name.replace("_", " "), "value": value} for name, value in facts.items()])
+    show_facts("last night", {"release": outcome.release_id, **(outcome.figures or {})})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB / KIB
     places = {
         "deliveries and opt-out lists": folder / "landing",
-        "bronze, linkage, quarantine, ledger (identifiable)": folder / "restricted",
+        "bronze, curation, quarantine, ledger (identifiable)": folder / "restricted",
         "silver, OMOP, releases (de-identified)": folder / "deidentified",
         "the release for analysts": folder / "cdm.duckdb",
         "what was planted": folder / "truth",
     }
-    console.table("where things are", [{"what": what, "where": str(where)} for what, where in places.items()])
-    console.info("done", seconds=round(seconds, 1), peak_memory_gib=round(peak, 2))
-    console.info('look into it: nhs-omop query "SELECT count(*) FROM person"   nhs-omop report   nhs-omop status')
+    show_table("where things are", [{"what": what, "where": str(where)} for what, where in places.items()])
+    log.info("done", extra={"seconds": round(seconds, 1), "peak_memory_gib": round(peak, 2)})
+    log.info('look into it: nhs-omop query "SELECT count(*) FROM person"   nhs-omop report   nhs-omop status')
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 """Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import JsonLines, MappingsDir, new_app, start
-from jobs.console import console
+from jobs.output import show_table
+from jobs.stages import stage
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic import generate as synthetic
 
@@ -32,19 +29,19 @@ def generate(
     json_lines: JsonLines = False,
 ) -> None:
     """Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted."""
-    with console.stage("generate", total=len(synthetic.SOURCES) + 2) as stage:
+    with stage("generate", total=len(synthetic.SOURCES) + 2) as on_progress:
         made = synthetic.generate(
             people,
             seed,
             nights,
             out,
-            lambda message, _done, _total: stage.advance(message),
+            lambda message, _done, _total: on_progress(message),
             first_night=first_night.date(),
             mappings_dir=mappings_dir or PACKAGED_MAPPINGS_DIR,
             replace=replace,
         )
     counts = {"people": made.people, "nights": nights, "files": made.files, "rows": made.rows}
-    console.table("generated", [{**counts, "landing": str(made.landing), "truth": str(made.truth)}])
+    show_table("generated", [{**counts, "landing": str(made.landing), "truth": str(made.truth)}])
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """Make a pseudonymisation key, or show the fingerprint of the configured one."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
+from jobs.output import show_table
 from pipelines.governance.keys import fingerprint, new_key_file, resolve_key
 from pipelines.settings import Environment
+
+log = logging.getLogger(__name__)
 
 app = new_app(__doc__)
 
@@ -28,7 +27,10 @@ def new(
 ) -> None:
     """Write a new random key to a file that only you can read."""
     key = new_key_file(out)
-    console.info("wrote a new key; keep it in a key vault and keep a sealed copy", file=str(out), fingerprint=fingerprint(key))
+    log.info(
+        "wrote a new key; keep it in a key vault and keep a sealed copy",
+        extra={"file": str(out), "fingerprint": fingerprint(key)},
+    )
 
 
 @app.command()
@@ -38,7 +40,7 @@ def check(
     """Resolve the configured key and show its fingerprint."""
     settings = settings_of(env, conf_dir, overrides)
     key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
-    console.table("key", [{"reference": settings.key.kind, "fingerprint": fingerprint(key)}])
+    show_table("key", [{"reference": settings.key.kind, "fingerprint": fingerprint(key)}])
 
 
 if __name__ == "__main__":

@@ -1,23 +1,21 @@
 """Write the documentation of every mapping, from the mapping files themselves."""
 
-import sys
+import logging
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import JsonLines, MappingsDir, new_app, start
-from jobs.console import console
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.pages import CodeList, index_of, page_of
 from pipelines.mapping.spec import load_mappings
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.terminology.vocabulary import MAPS_FOLDER
 from vocab.local_maps import APPROVED, LocalMap, declared_vocabularies, read_local_maps
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -33,7 +31,7 @@ def mapping_docs(
     out.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
-    console.info("wrote the pages of the mappings", pages=len(pages), folder=str(out))
+    log.info("wrote the pages of the mappings", extra={"pages": len(pages), "folder": str(out)})
 
 
 def pages_of(mappings_dir: Path) -> dict[str, str]:
@@ -50,17 +48,17 @@ def code_lists_of(folder: Path) -> dict[str, CodeList]:
     ours = declared_vocabularies(folder)
     empty = {name: CodeList(name, "", is_ours=True, codes=0, meaning_nothing=0, references=()) for name in ours}
     by_vocabulary: dict[str, list[LocalMap]] = defaultdict(list)
-    for one in read_local_maps(folder):
-        if one.status == APPROVED:
-            by_vocabulary[one.source_vocabulary_id].append(one)
+    for row in read_local_maps(folder):
+        if row.status == APPROVED:
+            by_vocabulary[row.source_vocabulary_id].append(row)
     return empty | {
         name: CodeList(
             vocabulary=name,
             file=maps[0].file,
             is_ours=name in ours,
-            codes=len({one.source_code for one in maps}),
-            meaning_nothing=len({one.source_code for one in maps if one.target_concept_id == 0}),
-            references=tuple(dict.fromkeys(one.reference for one in maps)),
+            codes=len({row.source_code for row in maps}),
+            meaning_nothing=len({row.source_code for row in maps if row.target_concept_id == 0}),
+            references=tuple(dict.fromkeys(row.reference for row in maps)),
         )
         for name, maps in by_vocabulary.items()
     }

@@ -1,16 +1,13 @@
 """Write a release where analysts can use it: --to duckdb:PATH."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
+from jobs.output import show_table
+from jobs.stages import stage
 from pipelines.errors import ConfigError
 from pipelines.release.publish.duckdb_file import publish_duckdb
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables
@@ -33,13 +30,13 @@ def publish(
     """Write a release where analysts can use it: the tables of the CDM, with its columns only."""
     target = target_of(to)
     rows = publish_release(settings_of(env, conf_dir, overrides), target, release_id)
-    console.table(str(target), [{"table": name, "rows": n} for name, n in rows.items() if n])
+    show_table(str(target), [{"table": name, "rows": n} for name, n in rows.items() if n])
 
 
 def publish_release(settings: Settings, target: Path, release_id: str | None = None) -> dict[str, int]:
     """Write a release, the current one unless another is named, to a DuckDB file; rows by table."""
     release = chosen_release(settings, release_id)
-    with console.stage(f"publish {release.release_id}"):
+    with stage(f"publish {release.release_id}"):
         tables = pinned_tables(settings, release)
         return publish_duckdb(target, tables, cdm_of(release), f"nhs-omop release {release.release_id}")
 

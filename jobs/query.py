@@ -2,22 +2,21 @@
 
 import csv
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
+from jobs.output import show_table
 from pipelines.release.publish.duckdb_file import open_release, run_query
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -62,9 +61,9 @@ def query(
 
 def _show(release_id: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     shown = [dict(zip(columns, map(_cell, row), strict=True)) for row in islice(rows, SHOWN_ROWS)]
-    console.table(f"release {release_id}", shown or [dict.fromkeys(columns)], grouped=False)
+    show_table(f"release {release_id}", shown or [dict.fromkeys(columns)], grouped=False)
     if next(rows, None) is not None:
-        console.warning(f"only the first {SHOWN_ROWS} rows are shown; --format csv writes all")
+        log.warning(f"only the first {SHOWN_ROWS} rows are shown; --format csv writes all")
 
 
 def _cell(value: object) -> str | int | float | bool | None:

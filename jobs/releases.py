@@ -1,15 +1,12 @@
 """List the releases, the current one marked."""
 
-import sys
-from pathlib import Path
-
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+import logging
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
-from pipelines.release.model import release_of
+from jobs.output import show_table
 from pipelines.release.published import release_folder
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -23,7 +20,7 @@ def releases(
     current = folder.current()
     rows = []
     for release_id in folder.ids():
-        release = release_of(folder.read(release_id))
+        release = folder.read(release_id)
         rows.append(
             {
                 "release": release_id,
@@ -38,10 +35,10 @@ def releases(
             }
         )
     if not rows:
-        console.info("there is no release yet: nhs-omop run makes one")
+        log.info("there is no release yet: nhs-omop run makes one")
         return
-    console.table("releases", rows)
-    console.table("moves of the current release", folder.moves())
+    show_table("releases", rows)
+    show_table("moves of the current release", [move.model_dump() for move in folder.moves()])
 
 
 if __name__ == "__main__":

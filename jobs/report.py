@@ -1,25 +1,25 @@
 """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
+from jobs.output import show_table
 from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.errors import ReleaseError
 from pipelines.quality.figures import coding, flow, gate_figures, reasons
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
-from pipelines.release.model import Release, release_of
+from pipelines.release.model import Release
 from pipelines.release.published import gates_of, ledger_of, release_folder, runs_of
+from pipelines.release.report.data_docs import write_data_docs
 from pipelines.release.report.markdown import Cell, Section, markdown
 from pipelines.settings import Settings
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -30,6 +30,10 @@ SMALL_NUMBERS = f"Numbers from 1 to {SMALLEST_SHOWN - 1}, and those that would g
 def report(
     run_id: Annotated[str | None, typer.Option("--run", help="A run; the last one unless given.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the report to this Markdown file too.")] = None,
+    data_docs: Annotated[
+        Path | None,
+        typer.Option("--data-docs", help="Write the gate results as Great Expectations Data Docs to this folder too."),
+    ] = None,
     env: Env = DEFAULT_ENV,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
@@ -40,16 +44,22 @@ def report(
     run = run_id or next(iter(reversed(runs_of(settings))), None)
     if run is None:
         raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
-    sections = sections_of(ledger_of(settings, run), gates_of(settings, run))
+    gates = gates_of(settings, run)
+    sections = sections_of(ledger_of(settings, run), gates)
     facts = facts_of(run, release_of_run(settings, run))
-    console.table("run", [facts])
+    show_table("run", [facts])
     for section in sections:
         if section.rows:
-            console.table(section.title, section.rows)
-    console.info(SMALL_NUMBERS)
+            show_table(section.title, section.rows)
+    log.info(SMALL_NUMBERS)
     if out is not None:
         out.write_text(markdown(f"Run {run}", facts, sections), encoding="utf-8")
-        console.info("wrote the report", file=str(out))
+        log.info("wrote the report", extra={"file": str(out)})
+    if data_docs is not None:
+        if not gates:
+            raise ReleaseError(f"run {run} did not come to the gates, so there are no results for Data Docs")
+        write_data_docs(run, gates, data_docs)
+        log.info("wrote the Data Docs", extra={"file": str(data_docs / "index.html")})
 
 
 def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Section]:
@@ -94,7 +104,7 @@ def facts_of(run: str, release: Release | None) -> dict[str, Cell]:
 def release_of_run(settings: Settings, run: str) -> Release | None:
     """The release that a run made; None if it made none."""
     folder = release_folder(settings)
-    found = (release_of(folder.read(release_id)) for release_id in reversed(folder.ids()))
+    found = (folder.read(release_id) for release_id in reversed(folder.ids()))
     return next((release for release in found if release.run_id == run), None)
 
 

@@ -1,20 +1,17 @@
 """Make an earlier release the current one again."""
 
-import sys
+import logging
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
 from pipelines.errors import ReleaseError
 from pipelines.release.model import earlier_opt_outs
 from pipelines.release.published import chosen_release, release_folder
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -48,7 +45,7 @@ def rollback(
             "--accept-older-opt-outs goes back all the same"
         )
     folder.point_at(target.release_id, action="rollback", at=datetime.now(UTC).isoformat(timespec="seconds"), reason=reason)
-    console.info(f"readers now see release {target.release_id}", before=current.release_id)
+    log.info(f"readers now see release {target.release_id}", extra={"before": current.release_id})
 
 
 def _before(ids: list[str], current: str) -> str:

@@ -1,14 +1,14 @@
 """Run the nightly load: new deliveries into bronze, silver, OMOP, through the gates into a release."""
 
-import sys
+import logging
 from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+if not __package__:  # started as a script
+    import_module("submit")
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
@@ -22,8 +22,13 @@ from jobs.command import (
     settings_of,
     start,
 )
-from jobs.console import console
-from jobs.steps.nightly import RunResult, nightly
+from jobs.output import show_facts
+from jobs.stages import stage
+
+if TYPE_CHECKING:
+    from pipelines.nightly import RunResult
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -34,7 +39,13 @@ def run(
         datetime | None,
         typer.Option("--date", formats=["%Y-%m-%d"], help="The run date; deliveries of later days wait. Today unless given."),
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Build again even if nothing has changed.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Make every table again even if nothing has changed.")] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Make a zone (silver) or a table (omop.person) with what it needs, and release nothing; may be repeated."
+        ),
+    ] = None,
     env: Env = DEFAULT_ENV,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
@@ -44,22 +55,26 @@ def run(
     """Run the nightly load: new deliveries into bronze, silver, OMOP, through the gates into a release.
 
     Nothing is released unless every row is accounted for and every gate holds. Running again changes nothing until there
-    is a new delivery, opt-out list, mapping, vocabulary or setting.
+    is a new delivery, opt-out list, mapping, vocabulary or setting. A run that was stopped goes on where it stopped.
+    `nhs-omop plan` shows beforehand what a run would make, and why.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
-    show(nightly(settings, day.date() if day else date.today(), full=full))
+    run_date = day.date() if day else date.today()
+    from pipelines.nightly import nightly, run_selected  # bring the engine, which neither --help nor a wrong setting needs
+
+    if select:
+        made = run_selected(settings, run_date, select, full=full, show_stage=stage)
+        show_facts("selected tables", {"made": len(made), "released": False})
+    else:
+        show(nightly(settings, run_date, full=full, show_stage=stage))
 
 
-def show(outcome: RunResult) -> None:
+def show(outcome: "RunResult") -> None:
     """The summary of a run."""
     if outcome.figures is None:
-        console.info("nothing has changed since the current release; it stands", release=outcome.release_id)
+        log.info("nothing has changed since the current release; it stays", extra={"release": outcome.release_id})
     else:
-        facts = {"release": outcome.release_id, **outcome.figures}
-        if console.json_lines:
-            console.table("run", [facts])
-        else:
-            console.table("run", [{"": name.replace("_", " "), "value": value} for name, value in facts.items()])
+        show_facts("run", {"release": outcome.release_id, **outcome.figures})
 
 
 if __name__ == "__main__":

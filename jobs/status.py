@@ -1,15 +1,13 @@
 """Show the current release, what it rests on, and the last run."""
 
-import sys
-from pathlib import Path
-
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+import logging
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from jobs.console import console
+from jobs.output import show_table
 from pipelines.release.model import Release
 from pipelines.release.published import chosen_release, gates_of, release_folder, runs_of
+
+log = logging.getLogger(__name__)
 
 app = new_app()
 
@@ -21,7 +19,7 @@ def status(
     """Show the current release, what it rests on, and how the last run ended."""
     settings = settings_of(env, conf_dir, overrides)
     if release_folder(settings).current() is None:
-        console.info("there is no release yet: nhs-omop run makes one")
+        log.info("there is no release yet: nhs-omop run makes one")
     else:
         _show(chosen_release(settings))
     runs = runs_of(settings)
@@ -29,11 +27,11 @@ def status(
         gates = gates_of(settings, runs[-1])
         failed = sum(not gate.passed and gate.check.severity == "error" for gate in gates)
         ended = "before the gates" if not gates else f"{failed} gates failed" if failed else "all gates passed"
-        console.table("last run", [{"run": runs[-1], "ended": ended}])
+        show_table("last run", [{"run": runs[-1], "ended": ended}])
 
 
 def _show(release: Release) -> None:
-    console.table(
+    show_table(
         "current release",
         [
             {
@@ -50,9 +48,9 @@ def _show(release: Release) -> None:
     newest: dict[str, str] = {}
     for extract in release.extracts:
         newest[extract.source] = max(newest.get(extract.source, ""), extract.extract_date.isoformat())
-    console.table("newest extract", [{"source": source, "extract_date": day} for source, day in sorted(newest.items())])
+    show_table("newest extract", [{"source": source, "extract_date": day} for source, day in sorted(newest.items())])
     lists = [{"opt_out": kind, "as_at": day.isoformat()} for kind, day in sorted(release.opt_outs.items())]
-    console.table("opt-out lists", lists)
+    show_table("opt-out lists", lists)
 
 
 if __name__ == "__main__":

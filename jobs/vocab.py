@@ -1,13 +1,10 @@
 """Load vocabularies, and work on the codes that they do not map."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-if not __package__:  # started as a script: the project's folder takes the place of this one
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
@@ -21,17 +18,19 @@ from jobs.command import (
     settings_of,
     start,
 )
-from jobs.console import Field, console
+from jobs.output import show_table
+from jobs.stages import stage
 from pipelines.engine import open_session
 from pipelines.errors import ConfigError
-from pipelines.run_inputs import vocabulary_path
+from pipelines.progress import Field
 from pipelines.settings import Settings
-from pipelines.storage.documents import read_document
-from pipelines.terminology.vocabulary import load, store_of
+from pipelines.terminology.vocabulary import LoadedVocabulary, load, store_of, vocabulary_path
 from pipelines.terminology.vocabulary_diff import difference
 from pipelines.terminology.work_list import Review, apply, for_usagi, review, work_list
 from vocab.load import LOADED
 from vocab.usagi import read_usagi, write_usagi
+
+log = logging.getLogger(__name__)
 
 app = new_app("Load vocabularies, and work on the codes that they do not map.")
 
@@ -57,11 +56,11 @@ def load_command(
     The download is checked as a whole first. Loading the one that is loaded changes nothing.
     """
     settings: Settings = settings_of(env, conf_dir, overrides)
-    with console.stage("load vocabulary", total=len(LOADED)) as stage:
-        loaded = load(settings, download, stage.advance)
+    with stage("load vocabulary", total=len(LOADED)) as on_progress:
+        loaded = load(settings, download, on_progress)
     for warning in loaded.warnings:
-        console.warning(warning)
-    console.table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
+        log.warning(warning)
+    show_table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
 
 
 @app.command("unmapped")
@@ -93,24 +92,24 @@ def unmapped_command(
     with open_session(settings.engine) as session:
         store = store_of(session, settings)
         if approvals is None:
-            with console.stage("list unmapped codes"):
+            with stage("list unmapped codes"):
                 items = work_list(store, settings, suggestions)
             if to_usagi is not None:
                 written = write_usagi(to_usagi, for_usagi(items))
-                console.info(f"{written} codes written to {to_usagi}")
+                log.info(f"{written} codes written to {to_usagi}")
             else:
                 brief = None if json_lines else 1
-                _show("codes without a standard concept", [one.as_row(brief) for one in items], None if json_lines else top)
+                _show("codes without a standard concept", [item.as_row(brief) for item in items], None if json_lines else top)
             return
-        with console.stage("review approved targets"):
+        with stage("review approved targets"):
             found = review(store, settings, approvals)
     _show_review(found)
     if not write:
-        console.info("nothing was changed; --apply puts these rows into the local maps")
+        log.info("nothing was changed; --apply puts these rows into the local maps")
         return
     for file, rows in sorted(apply(settings, found.gains).items()):
-        console.info(f"{rows} rows added to {settings.mappings_dir / 'concepts' / file}")
-    console.info("the next nhs-omop run uses them")
+        log.info(f"{rows} rows added to {settings.mappings_dir / 'concepts' / file}")
+    log.info("the next nhs-omop run uses them")
 
 
 @app.command("diff")
@@ -129,27 +128,27 @@ def diff_command(
     Losses, gains, other targets, and targets that move to another domain; with the rows and people they touch, 1 to 7 hidden.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
-    loaded = read_document(vocabulary_path(settings)).get("release", "")
-    with open_session(settings.engine) as session, console.stage("compare vocabularies", total=5) as stage:
-        found = difference(store_of(session, settings), settings, (old, new), loaded, stage.advance)
-    console.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
-    console.table("changes", found.summary())
-    _show("changed codes", [one.as_row() for one in found.changes], None if json_lines else top)
+    known = LoadedVocabulary.read(vocabulary_path(settings))
+    with open_session(settings.engine) as session, stage("compare vocabularies", total=5) as on_progress:
+        found = difference(store_of(session, settings), settings, (old, new), known.release if known else "", on_progress)
+    log.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
+    show_table("changes", found.summary())
+    _show("changed codes", [changed.as_row() for changed in found.changes], None if json_lines else top)
 
 
 def _show_review(found: Review) -> None:
     for reason, rows in sorted(found.left_out.items()):
-        console.warning(f"{rows} rows are left out: {reason}")
-    _show("approved targets and what they bring", [one.as_row() for one in found.gains], None)
+        log.warning(f"{rows} rows are left out: {reason}")
+    _show("approved targets and what they bring", [gain.as_row() for gain in found.gains], None)
 
 
 def _show(title: str, rows: list[dict[str, Field]], most: int | None) -> None:
     if not rows:
-        console.info(f"{title}: none")
+        log.info(f"{title}: none")
         return
-    console.table(title, rows[:most])
+    show_table(title, rows[:most])
     if most is not None and len(rows) > most:
-        console.warning(f"the first {most} of {len(rows)} are shown; --top or --json shows more")
+        log.warning(f"the first {most} of {len(rows)} are shown; --top or --json shows more")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def delta_jars(jars_dir: Path) -> list[Path]:
     try:
         spark_version, delta_version = version("pyspark"), version("delta-spark")
     except PackageNotFoundError as error:
-        raise EngineError(f"{error.name} is not installed: pip install 'nhs-omop[local]'") from error
+        raise EngineError(f"{error.name} is not installed: pip install 'nhs-omop[spark]'") from error
     folder = Path(os.environ.get("NHS_OMOP_JARS", jars_dir)).absolute()
     artifact = f"delta-spark_{'.'.join(spark_version.split('.')[:2])}_2.13"
     needed = (f"{artifact}-{delta_version}.jar", f"delta-storage-{delta_version}.jar")

@@ -1,6 +1,6 @@
-"""Every error that a user can meet, with the exit code that tells an operator its cause.
+"""Every error that a user can see, with the exit code that identifies its cause.
 
-A message names file, table, column, rule and count, what was expected and the next step. It never holds a cell
+A message names file, table, column, rule and count, what was expected and the next step. It never contains a cell
 value, an NHS number or key material.
 """
 
@@ -38,7 +38,7 @@ class OptOutMissingError(OmopPipelineError):
 
 
 class OptOutEmptyError(OmopPipelineError):
-    """An opt-out list is there but holds nothing."""
+    """An opt-out list is there but has no entry."""
 
     exit_code = 14
 
@@ -62,7 +62,7 @@ class KeyMissingError(OmopPipelineError):
 
 
 class KeyChangedError(OmopPipelineError):
-    """The key is not the one that made the identifiers already published."""
+    """The key differs from the key of the identifiers already published."""
 
     exit_code = 19
 
@@ -89,6 +89,16 @@ class EngineError(OmopPipelineError):
     """The engine cannot be started or reached."""
 
     exit_code = 23
+
+
+class SelectionError(OmopPipelineError):
+    """A selection names no table."""
+
+    exit_code = 24
+
+
+class UndeclaredInputError(Exception):
+    """A declaration of a table is wrong: a fault of the software, not of its input."""
 
 
 USER_ERRORS = (OmopPipelineError, VocabularyError)

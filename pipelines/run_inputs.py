@@ -1,9 +1,10 @@
-"""Step zero: everything that has to be right before a run may touch a table."""
+"""Everything that has to be right before a run may touch a table."""
 
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.source import SourceContract, load_contracts
@@ -12,12 +13,20 @@ from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads,
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, read_opt_outs
 from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.settings import Environment, Settings
-from pipelines.storage.documents import digest_of_files, read_document, write_document
+from pipelines.storage.documents import Document, digest_of_files
+from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary, vocabulary_path
 from vocab.errors import VocabularyError
 from vocab.local_maps import LocalMap, read_local_maps
 
 TYPE_ONE_SOURCE = "gp"
 PURPOSES = ("row", "person")
+
+
+class RestrictedState(Document):
+    """What runs remember of key and opt-out lists: the fingerprint of the key, the as-at date of each list last used."""
+
+    key_fingerprint: str | None = None
+    opt_outs: dict[str, date] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,7 +42,7 @@ class RunInputs:
     key_id: str
     opt_outs: OptOutFiles
     type_one: TypeOneCodes | None
-    vocabulary: dict[str, Any]
+    vocabulary: LoadedVocabulary
 
 
 def state_path(settings: Settings) -> Path:
@@ -41,29 +50,24 @@ def state_path(settings: Settings) -> Path:
     return settings.storage.restricted / "state.json"
 
 
-def vocabulary_path(settings: Settings) -> Path:
-    """The document that says which vocabulary is loaded."""
-    return settings.storage.deidentified / "vocabulary" / "loaded.json"
-
-
-def prepare(settings: Settings, run_date: date) -> RunInputs:
+def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
     """Check contracts, mappings, key, opt-out lists and vocabulary, in this order; nothing is written.
 
     Raises the error of the first that fails, each with an exit code of its own.
     """
     contracts = load_contracts(settings.mappings_dir, settings.run.sources)
     mappings = load_mappings(settings.mappings_dir, contracts)
-    local_maps = read_local_maps(settings.mappings_dir / "concepts")
-    state = read_document(state_path(settings))
+    local_maps = read_local_maps(settings.mappings_dir / MAPS_FOLDER)
+    state = _state(settings)
     key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
-    fingerprint = check_fingerprint(state.get("key_fingerprint"), key)
+    fingerprint = check_fingerprint(state.key_fingerprint, key)
     return RunInputs(
         contracts=contracts,
         mappings=mappings,
         rules_digest=_digest(settings.mappings_dir, "*.yaml"),
         local_maps_digest=_digest(settings.mappings_dir, "*.csv"),
         local_maps=local_maps,
-        pads=_pads(key),
+        pads=Pads({purpose: hmac_pads(derive(key, purpose)) for purpose in PURPOSES}),
         key_id=fingerprint[:8],
         opt_outs=_opt_outs(settings, run_date, state),
         type_one=_type_one(settings, contracts),
@@ -72,31 +76,32 @@ def prepare(settings: Settings, run_date: date) -> RunInputs:
 
 
 def store_key_fingerprint(settings: Settings, key: Key) -> None:
-    """Keep the fingerprint of the key before its first pseudonym is written."""
-    state = read_document(state_path(settings))
-    write_document(state_path(settings), state | {"key_fingerprint": check_fingerprint(state.get("key_fingerprint"), key)})
+    """Store the fingerprint of the key before its first pseudonym is written."""
+    state = _state(settings)
+    known = check_fingerprint(state.key_fingerprint, key)
+    RestrictedState(key_fingerprint=known, opt_outs=state.opt_outs).write(state_path(settings))
 
 
 def store_opt_out_dates(settings: Settings, lists: OptOutFiles) -> None:
-    """Keep the as-at dates of the lists that a release has used: an older list is refused from then on."""
-    state = read_document(state_path(settings))
-    write_document(state_path(settings), state | {"opt_outs": {one.kind: one.as_at.isoformat() for one in lists.facts}})
+    """Store the as-at dates of the lists that a release has used: an older list is refused from then on."""
+    state = _state(settings)
+    dates = {facts.kind: facts.as_at for facts in lists.facts}
+    RestrictedState(key_fingerprint=state.key_fingerprint, opt_outs=dates).write(state_path(settings))
 
 
-def _pads(key: Key) -> Pads:
-    return Pads({purpose: hmac_pads(derive(key, purpose)) for purpose in PURPOSES})
+def _state(settings: Settings) -> RestrictedState:
+    return RestrictedState.read(state_path(settings)) or RestrictedState()
 
 
 def _digest(folder: Path, pattern: str) -> str:
     return digest_of_files({path.relative_to(folder).as_posix(): path for path in folder.rglob(pattern)})
 
 
-def _opt_outs(settings: Settings, run_date: date, state: dict[str, Any]) -> OptOutFiles:
+def _opt_outs(settings: Settings, run_date: date, state: RestrictedState) -> OptOutFiles:
     policy = settings.opt_outs
     band = policy.national_share
-    last_used = {kind: date.fromisoformat(day) for kind, day in state.get("opt_outs", {}).items()}
     limits = OptOutPolicy(policy.max_age_days, band.least, band.most)
-    return read_opt_outs(settings.storage.landing, limits, run_date, last_used)
+    return read_opt_outs(settings.storage.landing, limits, run_date, state.opt_outs)
 
 
 def _type_one(settings: Settings, contracts: dict[str, SourceContract]) -> TypeOneCodes | None:
@@ -105,11 +110,11 @@ def _type_one(settings: Settings, contracts: dict[str, SourceContract]) -> TypeO
     return load_type_one_codes(settings.mappings_dir / settings.opt_outs.type1_codes, contracts[TYPE_ONE_SOURCE])
 
 
-def _vocabulary(settings: Settings) -> dict[str, Any]:
-    loaded = read_document(vocabulary_path(settings))
-    if not loaded:
+def _vocabulary(settings: Settings) -> LoadedVocabulary:
+    loaded = LoadedVocabulary.read(vocabulary_path(settings))
+    if loaded is None:
         raise VocabularyError("no vocabulary is loaded; load one with: nhs-omop vocab load [DIR of an Athena download]")
     wanted = settings.vocabulary.version
-    if wanted and loaded["release"] != wanted:
-        raise VocabularyError(f"vocabulary {wanted} is configured, {loaded['release']} is loaded; load the configured one")
+    if wanted and loaded.release != wanted:
+        raise VocabularyError(f"vocabulary {wanted} is configured, {loaded.release} is loaded; load the configured one")
     return loaded

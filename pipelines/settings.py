@@ -1,6 +1,6 @@
-"""Configuration: `conf/base.yaml`, then `conf/<env>.yaml` over it, then `--set` options, checked as a whole.
+"""Configuration: `conf/base.yaml`, overridden by `conf/<env>.yaml` and then by `--set` options, validated as a whole.
 
-Models are frozen and refuse unknown keys. Secrets are references, never values.
+Models are immutable and refuse unknown keys. Secrets are references, never values.
 """
 
 import hashlib
@@ -10,18 +10,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from pipelines.engine import EngineSettings
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
+from pipelines.engine_settings import EngineSettings
 from pipelines.errors import ConfigError
 from pipelines.secrets import SecretReference
+from pipelines.storage.paths import StoragePaths
 
 PACKAGED_CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
-"""The configuration that comes with the code, in a checkout and in an installed wheel alike."""
+"""The configuration packaged with the code, in a checkout and in an installed wheel."""
 
 PACKAGED_MAPPINGS_DIR = PACKAGED_CONF_DIR.parent / "mappings"
-"""The mappings that come with the code."""
+"""The mappings packaged with the code."""
 
 SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_care")
 
@@ -31,7 +33,7 @@ _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "per
 
 
 def _absolute(location: Path) -> Path:
-    """A path that means the same to every engine. URIs are refused: driver and executors open the same mounted path."""
+    """An absolute path. URIs are refused, because driver and executors must open the same mounted path."""
     if ":/" in str(location)[2:]:
         raise ValueError("expected a path that driver and executors can open, such as /Volumes/...; not a URI")
     return location.absolute()
@@ -40,12 +42,8 @@ def _absolute(location: Path) -> Path:
 Location = Annotated[Path, AfterValidator(_absolute)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
 class Environment(StrEnum):
-    """What the data is. In production the demo key is refused."""
+    """What kind of data the environment has. In production the demo key is refused."""
 
     DEMO = "demo"
     TEST = "test"
@@ -53,8 +51,8 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class StorageSettings(_Frozen):
-    """Where deliveries arrive and the two roots: `restricted` holds identity, `deidentified` never does."""
+class StorageSettings(Frozen):
+    """Where deliveries arrive, and the two roots: `restricted` may contain identifiers, `deidentified` never does."""
 
     landing: Location
     restricted: Location
@@ -62,7 +60,7 @@ class StorageSettings(_Frozen):
 
     @model_validator(mode="after")
     def roots_are_apart(self) -> Self:
-        """Refuse roots inside each other: access is granted per root."""
+        """Refuse roots inside each other, because access is granted per root."""
         identifiable = {"landing": self.landing, "restricted": self.restricted}
         faults = [
             f"{name} and deidentified may not be inside each other"
@@ -74,38 +72,38 @@ class StorageSettings(_Frozen):
         return self
 
 
-class VocabularySettings(_Frozen):
+class VocabularySettings(Frozen):
     """`athena_dir` is the Athena download that `vocab load` reads, null for the packaged demo vocabulary.
 
-    `version`, where given, is the vocabulary version that a run must find loaded.
+    `version`, if set, is the vocabulary version that must be loaded when a run starts.
     """
 
     athena_dir: Location | None = None
     version: str | None = None
 
 
-class Share(_Frozen):
-    """A band of shares, both ends allowed."""
+class Share(Frozen):
+    """A range of shares (0 to 1), both ends included."""
 
     least: float = Field(ge=0, le=1)
     most: float = Field(ge=0, le=1)
 
     @model_validator(mode="after")
     def in_order(self) -> Self:
-        """Refuse a band that nothing fits."""
+        """Refuse an empty range."""
         if self.least > self.most:
             raise ValueError("least is greater than most")
         return self
 
 
 class Unverifiable(StrEnum):
-    """What happens to people without a valid NHS number, whom the national check cannot answer for."""
+    """What to do with people without a valid NHS number, whom the national check cannot cover."""
 
     EXCLUDE = "exclude"
     INCLUDE_WITH_APPROVAL = "include_with_approval"
 
 
-class OptOutSettings(_Frozen):
+class OptOutSettings(Frozen):
     """The opt-out policy.
 
     A national response older than `max_age_days` stops the run; 21 days is the most the policy allows.
@@ -133,21 +131,21 @@ class OptOutSettings(_Frozen):
         return self
 
 
-class PersonSettings(_Frozen):
-    """How a person is made of several sources: the first source in `source_priority` that knows a fact gives it."""
+class PersonSettings(Frozen):
+    """How a person is combined from several sources: the first source in `source_priority` that has a value provides it."""
 
     month_of_birth: bool = False
     source_priority: tuple[str, ...] = SOURCES
 
 
-class GateSettings(_Frozen):
-    """Thresholds of the gates that are a matter of judgement; rules that always hold have none."""
+class GateSettings(Frozen):
+    """Thresholds of the gates that are a matter of judgement; absolute rules have none."""
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     min_mapped_share: float = Field(default=0.9, ge=0, le=1)
 
 
-class RunSettings(_Frozen):
+class RunSettings(Frozen):
     """Which sources a run loads."""
 
     sources: tuple[str, ...] = SOURCES
@@ -160,8 +158,8 @@ class RunSettings(_Frozen):
         return self
 
 
-class Settings(_Frozen):
-    """Everything a command may be told by configuration."""
+class Settings(Frozen):
+    """The whole configuration of a command."""
 
     environment: Environment
     cdm_version: Literal["5.4", "5.5"] = "5.4"
@@ -178,16 +176,21 @@ class Settings(_Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the settings that decide what a release holds; engine, places and secrets are not among them."""
+        """SHA-256 of the settings that decide the content of a release; engine, paths and secrets are left out."""
         content = self.model_dump(mode="json", include=_RESULT_SECTIONS)
         content["vocabulary"].pop("athena_dir")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def storage_paths(settings: Settings) -> StoragePaths:
+    """Where the tables of an environment are."""
+    return StoragePaths(settings.storage.restricted, settings.storage.deidentified)
+
+
 def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Iterable[str] = ()) -> Settings:
     """The settings of an environment.
 
-    `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError with every fault at once.
+    `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError, which lists every fault.
     """
     content: dict[str, Any] = {}
     for path in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
@@ -203,15 +206,13 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         known = sorted(found.stem for found in path.parent.glob("*.yaml") if found.stem != "base")
         hint = f"environments there: {', '.join(known)}" if known else "give the folder with --conf-dir"
         raise ConfigError(f"{path}: {error.strerror}; {hint}") from error
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = "" if line is None else f" at line {line + 1}"
-        raise ConfigError(f"{path}: not valid YAML{where}") from error
+    except InvalidYamlError as error:
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected sections at the top level")
     return content
@@ -236,8 +237,8 @@ def _nested(override: str) -> dict[str, Any]:
     if not separator or not names:
         raise ConfigError("--set takes section.key=value")
     try:
-        value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value: Any = parse_yaml(text)
+    except InvalidYamlError as error:
         raise ConfigError(f"--set {names}: the value is not valid YAML") from error
     for name in reversed(names.split(".")):
         value = {name: value}

@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from pipelines.engine import EngineKind, EngineSettings, open_session
+from pipelines.engine import open_session
+from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.settings import Settings, load_settings
 
 PROJECT = Path(__file__).resolve().parent.parent

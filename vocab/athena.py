@@ -1,7 +1,7 @@
-"""An Athena download: what is in it, and its files as typed DataFrames.
+"""Reads an Athena download: checks what it contains and gives its files as typed DataFrames.
 
-Athena writes tab-separated text without quoting, so a name may hold a bare double quote. CSV readers of the engines do
-not agree on how to switch quoting off; here pyarrow reads blocks of a file, whose size bounds the memory of a task.
+Athena writes tab-separated text without quoting, so a name may contain a single double quote. The CSV readers of the
+engines switch quoting off in different ways. So pyarrow reads each file in blocks, whose size limits the memory of a task.
 """
 
 import shutil
@@ -18,6 +18,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vocab.errors import VocabularyError
+from vocab.schemas import ddl_of
 
 _VALIDITY = {"valid_start_date": "date", "valid_end_date": "date", "invalid_reason": "string"}
 
@@ -98,12 +99,12 @@ OPTIONAL_TABLES: dict[str, dict[str, str]] = {
 UK_VOCABULARIES = (
     "SNOMED", "ICD10", "OPCS4", "Read", "dm+d", "RxNorm", "RxNorm Extension", "LOINC", "UCUM", "NHS Ethnic Category",
 )  # fmt: skip
-"""What UK extracts are coded in or mapped to. A download without one of them loads with a warning."""
+"""Vocabularies that UK extracts use or map to. A download that lacks one of them loads with a warning."""
 
 BLOCK_BYTES = 32 * 1024 * 1024
 
 MOST_TASKS = 8
-"""Tasks that read one file. A writer keeps the rows of its task until they fill a row group, so tasks cost memory."""
+"""Tasks that read one file. A writer keeps the rows of its task until they fill a row group, so each task costs memory."""
 
 _RELEASE_ROW = "None"
 _BLOCK_SCHEMA = "file string, start bigint, stop bigint"
@@ -111,7 +112,7 @@ _BLOCK_SCHEMA = "file string, start bigint, stop bigint"
 
 @dataclass(frozen=True)
 class DownloadSummary:
-    """What a download holds: its release, the version of each vocabulary, bytes by file, and what an operator should know."""
+    """Content of a download: release, version by vocabulary, size in bytes by file stem, warnings for the operator."""
 
     release: str
     vocabularies: dict[str, str]
@@ -121,9 +122,9 @@ class DownloadSummary:
 
 @contextmanager
 def unpacked(download: Path) -> Iterator[Path]:
-    """The folder of a download; a zip is unpacked into a temporary folder for the length of the block.
+    """The folder of a download; a zip is unpacked into a temporary folder until the `with` block ends.
 
-    Raises VocabularyError where there is no such folder or zip.
+    Raises VocabularyError if `download` is neither a folder nor a zip.
     """
     if download.is_dir():
         yield download
@@ -132,7 +133,7 @@ def unpacked(download: Path) -> Iterator[Path]:
         raise VocabularyError(f"{download}: neither a folder nor a zip; give the Athena download")
     with tempfile.TemporaryDirectory(prefix="nhs-omop-athena-") as scratch, zipfile.ZipFile(download) as archive:
         for member in archive.infolist():
-            # The base name only: no member can leave the scratch folder.
+            # Only the base name is used, so that no member can be written outside the scratch folder.
             name = Path(member.filename).name
             if not member.is_dir() and name.casefold().endswith(".csv"):
                 with archive.open(member) as packed, (Path(scratch) / name).open("wb") as out:
@@ -141,9 +142,9 @@ def unpacked(download: Path) -> Iterator[Path]:
 
 
 def check_download(folder: Path, stems: tuple[str, ...] = tuple(TABLES)) -> DownloadSummary:
-    """What is in a folder of Athena files.
+    """Check the files of a folder and summarise them.
 
-    Raises VocabularyError that lists every missing file, every wrong header and a missing release.
+    Raises VocabularyError, which lists every missing file, every wrong header and a missing release.
     """
     faults: list[str] = []
     sizes: dict[str, int] = {}
@@ -173,15 +174,15 @@ def check_download(folder: Path, stems: tuple[str, ...] = tuple(TABLES)) -> Down
 def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:
     """One row per line of an Athena file, with the columns and types of TABLES; an empty value is null.
 
-    The file must be visible to every task under the same path. A file of OPTIONAL_TABLES that is not there has no rows; any
-    other raises VocabularyError.
+    Every task must see the file under the same path. A missing file of OPTIONAL_TABLES gives no rows. Raises VocabularyError
+    if any other file is missing.
     """
     path = _find(folder, stem)
     schema = (TABLES | OPTIONAL_TABLES)[stem]
     if path is None:
         if stem not in OPTIONAL_TABLES:
             raise VocabularyError(f"{folder}: {stem}.csv is missing")
-        return session.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema.items()))
+        return session.createDataFrame([], ddl_of(schema))
     names = _header(path)
     blocks = _blocks(path)
 
@@ -234,10 +235,10 @@ def _blocks(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _rows(path: Path, start: int, stop: int, names: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The lines that begin in a block: the first is left to the block before, the last is read to its end."""
+    """The lines that begin in a block. A line that began in the block before is skipped; the last line is read to its end."""
     with path.open("rb") as file:
         if start:
-            # From the byte before: a line that begins exactly at `start` is ours.
+            # Start one byte earlier, so that a line that begins exactly at `start` belongs to this block.
             file.seek(start - 1)
         file.readline()
         begin = file.tell()

@@ -1,6 +1,6 @@
-"""Standard concepts whose names are like a description: what a person who maps codes may choose from.
+"""Finds standard concepts whose names are similar to a description, as suggestions for a person who maps codes.
 
-Comparing every description with millions of names is too much work. The engine first finds the names that share rare word
+Comparing every description with millions of names is too slow. The engine first finds the names that share rare word
 beginnings with a description; only those are compared letter by letter.
 """
 
@@ -14,25 +14,27 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from rapidfuzz import fuzz, utils
 
+from vocab.concepts import is_valid_standard
+
 STEM_LENGTH = 5
 """Characters of a word that are compared at first, so that endings and late typing errors do not matter."""
 
 SHORTEST_WORD = 3
 
 STEMS_USED = 4
-"""How many of the rarest word beginnings of a description are looked for."""
+"""How many of the rarest word beginnings of a description are searched for."""
 
 MOST_NAMES_OF_STEM = 50_000
-"""A word beginning that more names have says too little and is not looked for."""
+"""A word beginning that occurs in more names than this is too common and is not searched for."""
 
 NAMES_COMPARED = 200
 """Names that are compared letter by letter with one description."""
 
 LOWEST_SCORE = 60.0
-"""A score below this (of 100) is no suggestion."""
+"""Candidates with a score below this (of 100) are not suggested."""
 
 FIELD_DOMAINS = {"unit": "Unit", "route": "Route", "specialty": "Provider", "operator": "Meas Value Operator"}
-"""The domain of what a field may hold. Any other field may hold any concept that describes care."""
+"""Fields whose concepts must be of one domain. Any other field accepts every concept that describes care."""
 
 NOT_CLINICAL = (
     "Metadata", "Type Concept", "Relationship", "Unit", "Route", "Provider", "Geography", "Language", "Currency",
@@ -45,7 +47,7 @@ _CONCEPT = ("concept_id", "concept_name", "domain_id", "vocabulary_id")
 
 @dataclass(frozen=True)
 class Description:
-    """What a code means, as somebody wrote it, and the field that it is used in."""
+    """The text that describes a code, and the field in which the code is used. `key` identifies the description."""
 
     key: int
     text: str
@@ -54,7 +56,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A standard concept with the likeness of its name, or of a synonym, to a description: 100 is the same words."""
+    """A standard concept. `score` is how similar its name or a synonym is to a description; 100 means the same words."""
 
     concept_id: int
     name: str
@@ -66,11 +68,11 @@ class Candidate:
 def best_candidates(
     descriptions: Iterable[Description], rows: Iterable[Mapping[str, Any]], most: int
 ) -> dict[int, tuple[Candidate, ...]]:
-    """The best candidates by the key of each description, at most `most`, the likest first.
+    """The best candidates by the key of each description, at most `most`, the most similar first.
 
-    `rows` are those of `similar_names`. A description of which nothing is like is left out.
+    `rows` are those of `similar_names`. A description without a similar name is left out.
     """
-    by_key = {one.key: one for one in descriptions}
+    by_key = {description.key: description for description in descriptions}
     found: dict[int, dict[int, Candidate]] = defaultdict(dict)
     for row in rows:
         description = by_key[row["key"]]
@@ -82,7 +84,10 @@ def best_candidates(
             found[row["key"]][row["concept_id"]] = Candidate(
                 row["concept_id"], row["concept_name"], row["domain_id"], row["vocabulary_id"], round(score, 1)
             )
-    ranked = {key: sorted(some.values(), key=lambda one: (-one.score, one.concept_id)) for key, some in found.items()}
+    ranked = {
+        key: sorted(some.values(), key=lambda candidate: (-candidate.score, candidate.concept_id))
+        for key, some in found.items()
+    }
     return {key: tuple(some[:most]) for key, some in ranked.items() if some}
 
 
@@ -103,15 +108,15 @@ def _stems(name: Column) -> Column:
 
 def standard_names(concepts: DataFrame, synonyms: DataFrame) -> DataFrame:
     """One row per name and synonym of a valid standard concept, from CONCEPT and CONCEPT_SYNONYM."""
-    standard = concepts.where((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()).select(*_CONCEPT)
-    others = synonyms.select("concept_id", F.col("concept_synonym_name").alias("name"))
+    standard = concepts.where(is_valid_standard()).select(*_CONCEPT)
+    synonym_names = synonyms.select("concept_id", F.col("concept_synonym_name").alias("name"))
     own = standard.withColumn("name", F.col("concept_name"))
-    return own.unionByName(others.join(standard, on="concept_id", how="inner").select(*_CONCEPT, "name"))
+    return own.unionByName(synonym_names.join(standard, on="concept_id", how="inner").select(*_CONCEPT, "name"))
 
 
 def stem_frequencies(names: DataFrame, descriptions: Iterable[Description]) -> DataFrame:
-    """One row per word beginning of the descriptions that names have: `stem`, and in how many names it is (`names`)."""
-    stems = sorted({stem for one in descriptions for stem in _stems_of(one.text)})
+    """One row per word beginning (`stem`) of the descriptions that occurs in a name, and the number of such names (`names`)."""
+    stems = sorted({stem for description in descriptions for stem in _stems_of(description.text)})
     wanted = names.sparkSession.createDataFrame([(stem,) for stem in stems], "stem string")
     exploded = names.select(F.explode(_stems(F.col("name"))).alias("stem"))
     found = exploded.join(F.broadcast(wanted), on="stem", how="left_semi")
@@ -119,11 +124,14 @@ def stem_frequencies(names: DataFrame, descriptions: Iterable[Description]) -> D
 
 
 def similar_names(names: DataFrame, descriptions: Iterable[Description], frequencies: Mapping[str, int]) -> DataFrame:
-    """The names that share most rare word beginnings with each description (`key`), the shorter first where that is equal.
+    """One row per description (`key`) and name: the names that share most of its rare word beginnings.
 
+    Of names that share equally many, the shorter ones are kept.
     `frequencies` are those of `stem_frequencies`.
     """
-    wanted = [(one.key, stem) for one in descriptions for stem in _rarest(_stems_of(one.text), frequencies)]
+    wanted = [
+        (description.key, stem) for description in descriptions for stem in _rarest(_stems_of(description.text), frequencies)
+    ]
     asked = names.sparkSession.createDataFrame(wanted, "key int, stem string")
     exploded = names.withColumn("stem", F.explode(_stems(F.col("name"))))
     columns = ["key", *_CONCEPT, "name"]

@@ -1,4 +1,4 @@
-"""What another vocabulary changes for codes in use: gains, losses, other targets, and targets that change domain."""
+"""Compares what two vocabularies map codes to: gains, losses, other targets, and targets that change domain."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -14,52 +14,52 @@ class Kind(StrEnum):
     """What happens to a code."""
 
     LOSS = "loss"
-    """It had a standard concept and has none."""
+    """The code had a standard concept and has none now."""
 
     GAIN = "gain"
-    """It had none and has one."""
+    """The code had no standard concept and has one now."""
 
     RETARGET = "retarget"
-    """It means another concept, or has another value."""
+    """The code maps to another concept or another value."""
 
     DOMAIN_MOVE = "domain move"
-    """It means the same concept, which is of another domain: its rows move to another table."""
+    """The code maps to the same concept, whose domain has changed: its rows move to another table."""
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What a vocabulary says about a code: target concepts, their domains, and their values."""
+class CodeTargets:
+    """What a vocabulary maps a code to: pairs of target and value concept id, and the domains of the targets."""
 
     targets: frozenset[tuple[int, int | None]]
     domains: frozenset[str]
 
     @property
     def is_mapped(self) -> bool:
-        """Whether there is a standard concept."""
+        """Whether the code has a standard concept."""
         return bool(self.targets)
 
 
 @dataclass(frozen=True)
 class Change:
-    """A code whose meaning differs between two vocabularies."""
+    """A code that two vocabularies map differently."""
 
     vocabulary: str
     code: str
     kind: Kind
-    old: Meaning
-    new: Meaning
+    old: CodeTargets
+    new: CodeTargets
 
     @property
     def moves(self) -> bool:
-        """Whether rows go to other tables than before."""
+        """Whether rows with the code move to other tables."""
         return self.old.is_mapped and self.new.is_mapped and self.old.domains != self.new.domains
 
 
-_UNMAPPED = Meaning(frozenset(), frozenset())
+_UNMAPPED = CodeTargets(frozenset(), frozenset())
 
 
-def meanings(rows: Iterable[Mapping[str, Any]]) -> dict[Code, Meaning]:
-    """The meaning of each code from the rows of a concept map (CONCEPT_MAP_SCHEMA)."""
+def targets_by_code(rows: Iterable[Mapping[str, Any]]) -> dict[Code, CodeTargets]:
+    """What each code maps to, from the rows of a concept map (CONCEPT_MAP_SCHEMA). Unmapped codes are left out."""
     targets: dict[Code, set[tuple[int, int | None]]] = defaultdict(set)
     domains: dict[Code, set[str]] = defaultdict(set)
     for row in rows:
@@ -67,11 +67,11 @@ def meanings(rows: Iterable[Mapping[str, Any]]) -> dict[Code, Meaning]:
             code = (row["source_vocabulary_id"], row["source_code"])
             targets[code].add((row["target_concept_id"], row["value_as_concept_id"]))
             domains[code].add(row["target_domain_id"])
-    return {code: Meaning(frozenset(some), frozenset(domains[code])) for code, some in targets.items()}
+    return {code: CodeTargets(frozenset(pairs), frozenset(domains[code])) for code, pairs in targets.items()}
 
 
-def changes(old: Mapping[Code, Meaning], new: Mapping[Code, Meaning]) -> list[Change]:
-    """The codes whose meaning differs, in the order of vocabulary and code."""
+def changes(old: Mapping[Code, CodeTargets], new: Mapping[Code, CodeTargets]) -> list[Change]:
+    """The codes that are mapped differently, ordered by vocabulary and code."""
     found = []
     for vocabulary, code in sorted(old.keys() | new.keys()):
         before, after = old.get((vocabulary, code), _UNMAPPED), new.get((vocabulary, code), _UNMAPPED)
@@ -81,7 +81,7 @@ def changes(old: Mapping[Code, Meaning], new: Mapping[Code, Meaning]) -> list[Ch
     return found
 
 
-def _kind(before: Meaning, after: Meaning) -> Kind | None:
+def _kind(before: CodeTargets, after: CodeTargets) -> Kind | None:
     if before == after:
         return None
     if not after.is_mapped:

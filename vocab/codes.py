@@ -1,10 +1,16 @@
-"""UK clinical codes in the form in which Athena writes them.
+"""Converts UK clinical codes to the form in which Athena writes them.
 
 Deliveries write one code in many ways: SUS sends `I10X` for I10, EMIS sends `G20..-1` for Read G20..00, councils send
-list values in any case. `normalise` gives the one form that is looked up; `fallbacks` gives the less specific codes that
-stand in where the code itself is not in the vocabulary. Normalising twice changes nothing.
+list values in any case. `normalise` gives the one form that is searched for. `lookup_forms` adds the less specific codes that
+replace a code which is not in its vocabulary:
 
-Text lists of ours (every vocabulary that is not named here) are compared without regard to case and runs of blanks.
+- ICD-10: five to four to three characters, external causes to three.
+- Read: a synonym to its preferred term.
+- NHS Ethnic Category: a local code to its national letter.
+- AMPDS: a dispatch code to its card.
+
+Normalising twice changes nothing. The codes of every vocabulary that is not named here are local list values; they are
+compared ignoring case and repeated blanks.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +34,7 @@ def _nothing_broader(_: Column) -> list[Column]:
 
 @dataclass(frozen=True)
 class _Form:
-    """How the codes of a vocabulary are written, and what stands in for a code that is not there."""
+    """How the codes of a vocabulary are written, and which less specific codes replace one that is not in it."""
 
     normal: Callable[[Column], Column]
     broader: Callable[[Column], list[Column]] = _nothing_broader
@@ -40,13 +46,13 @@ def _bare(code: Column) -> Column:
 
 
 def _compact(code: Column) -> Column:
-    """Upper case, without blanks and dots, as the classifications are typed in many ways; null for a mere placeholder."""
+    """Upper case without blanks and dots, because classification codes are typed in many ways; null for a placeholder."""
     compact = F.upper(F.regexp_replace(code, f"{_BLANKS}|[.]", ""))
     return F.when(~compact.rlike("^[&-]*$"), compact)
 
 
 def _dotted(compact: Column, pattern: str, extra_groups: Sequence[int]) -> Column:
-    """Category, dot, further characters; what does not look like a code of the classification is left compact."""
+    """Category, dot, further characters. A value that does not look like a code of the classification stays compact."""
     category = F.regexp_extract(compact, pattern, 1)
     extra = F.concat(*[F.regexp_extract(compact, pattern, group) for group in extra_groups])
     return F.when(~compact.rlike(pattern), compact).otherwise(
@@ -56,14 +62,14 @@ def _dotted(compact: Column, pattern: str, extra_groups: Sequence[int]) -> Colum
 
 def _icd10(code: Column) -> Column:
     # By position: letter, two digits, a digit or the filler X, a digit or the filler -, dagger (D, +) or asterisk (A, *).
-    # T08X0 is the undivided T08 with a fifth character: there is no fourth, so the category is the code.
+    # T08X0 is the undivided T08 with a fifth character. It has no fourth character, so the code is the category.
     return _dotted(F.translate(_compact(code), "†", "D"), _ICD10, (2, 3))
 
 
 def _icd10_broader(code: Column) -> list[Column]:
     normal = _icd10(code)
     three = F.when(F.length(normal) > 3, F.substring(normal, 1, 3))
-    # Athena holds the external causes W00-Y34 with three characters only: the fourth is the place, the fifth the activity.
+    # Athena has the external causes W00-Y34 with three characters only: the fourth is the place, the fifth the activity.
     four = F.when((F.length(normal) == 6) & ~normal.rlike(_ICD10_EXTERNAL_CAUSE), F.substring(normal, 1, 5))
     return [four, three]
 
@@ -73,7 +79,7 @@ def _opcs4(code: Column) -> Column:
 
 
 def _read(code: Column) -> Column:
-    # Seven characters in Athena: five of code and two of term. Case tells codes apart (Eu00. is not EU00.).
+    # Athena writes seven characters: five of code and two of term. Case is significant (Eu00. is not EU00.).
     bare = F.regexp_replace(_bare(code), _READ_SYNONYM, "")
     return F.when(bare.rlike(_READ_SHORT) & (F.length(bare) <= 5), F.concat(F.rpad(bare, 5, "."), F.lit("00"))).otherwise(bare)
 
@@ -89,7 +95,7 @@ def _ctv3(code: Column) -> Column:
 
 
 def _sctid(code: Column) -> Column:
-    # A post-coordinated expression opens with its focus: 71388002 |Procedure| : 363589002 = ...
+    # A post-coordinated expression begins with its focus concept: 71388002 |Procedure| : 363589002 = ...
     bare = _bare(code)
     return F.when(bare.rlike(_SCTID), F.regexp_extract(bare, _SCTID, 1)).otherwise(bare)
 
@@ -135,24 +141,18 @@ _FORMS = {
 
 
 def normalise(vocabulary_id: str, code: Column) -> Column:
-    """The code in the form in which its vocabulary is looked up; null where nothing was delivered.
+    """The code in the form that its vocabulary uses; null if no code was delivered.
 
-    What does not look like a code of the vocabulary comes back trimmed, so that it is counted as unknown and not lost.
+    A value that does not look like a code of the vocabulary is only trimmed, so that it is counted as unknown and not lost.
     """
     return _FORMS.get(vocabulary_id, _LIST).normal(code)
 
 
-def fallbacks(vocabulary_id: str, code: Column) -> list[Column]:
-    """The less specific codes to try in turn where the code is not in its vocabulary; null where there is none.
-
-    ICD-10: five to four to three characters, external causes to three. Read: a synonym to its preferred term. NHS Ethnic
-    Category: a local code to its national letter. AMPDS: a dispatch code to its card.
-    """
-    return _FORMS.get(vocabulary_id, _LIST).broader(code)
-
-
 def lookup_forms(vocabulary: Column, code: Column) -> list[Column]:
-    """`normalise` and then `fallbacks` where the vocabulary is a column: the codes to look up, most specific first."""
+    """The codes to search for, the most specific first, where the vocabulary is a column.
+
+    The first column is the normalised code; the others are less specific codes, null where there is none.
+    """
     steps = max(len(form.broader(code)) for form in _FORMS.values())
     cases: list[list[tuple[Column, Column]]] = [[] for _ in range(steps + 1)]
     for name, form in _FORMS.items():

@@ -1,14 +1,15 @@
-"""Source codes to standard concepts.
+"""Maps source codes to standard concepts.
 
-An approved local map comes before the vocabulary, the code itself before a less specific one. Only valid standard concepts
-are targets: a replaced concept is followed to what replaced it. A code that the vocabulary knows but maps to nothing keeps
-its source concept.
+An approved local map takes precedence over the vocabulary, and the code itself over a less specific one. Only valid standard
+concepts are targets: a replaced concept is followed to its replacement. A code that the vocabulary contains but does not map
+keeps its source concept.
 """
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from vocab.codes import lookup_forms
+from vocab.concepts import is_valid_standard
 
 CONCEPT_MAP_SCHEMA = {
     "source_vocabulary_id": "string",
@@ -29,7 +30,7 @@ FALLBACK = "fallback"
 MAPS_TO, MAPS_TO_VALUE, REPLACED_BY = "Maps to", "Maps to value", "Concept replaced by"
 
 REPLACEMENTS_FOLLOWED = 3
-"""How many times a concept may have been replaced."""
+"""How many replacements in a row are followed."""
 
 VALUE_DOMAINS = ("Observation", "Measurement")
 """Domains of targets that can carry a value concept."""
@@ -53,11 +54,11 @@ _ANSWER_SCHEMA = {
 def resolve_codes(codes: DataFrame, concepts: DataFrame, relationships: DataFrame, local_maps: DataFrame) -> DataFrame:
     """One row per code and target (CONCEPT_MAP_SCHEMA), targets counted from 0 in `ordinal` by their id.
 
-    `codes` has source_vocabulary_id and source_code, as delivered or normalised, and may repeat; a row that lacks either
-    is left out. `concepts` and `relationships` are CONCEPT and CONCEPT_RELATIONSHIP, `local_maps` that of
+    `codes` has source_vocabulary_id and source_code, as delivered or normalised, and may contain duplicates; a row that lacks
+    either is left out. `concepts` and `relationships` are CONCEPT and CONCEPT_RELATIONSHIP, `local_maps` is the result of
     `approved_maps`. A code without a target gives one row with target 0. `source_concept_id` is 0 for an unknown code;
     with a fallback it is the concept of the less specific code. `map_origin` is local, athena, fallback1, fallback2 or
-    none. Codes are few beside the vocabulary, so they are the side that is broadcast.
+    none. There are few codes compared with the vocabulary, so the codes are broadcast.
     """
     wanted = codes.where(F.col("source_vocabulary_id").isNotNull() & F.col("source_code").isNotNull())
     wanted = wanted.select(*_CODE).distinct()
@@ -73,13 +74,13 @@ def resolve_codes(codes: DataFrame, concepts: DataFrame, relationships: DataFram
 
 
 def _lookups(wanted: DataFrame) -> DataFrame:
-    """One row per code and form to look up: step 0 is the code itself, later steps are less specific."""
+    """One row per code and form to search for: step 0 is the code itself, later steps are less specific."""
     forms = lookup_forms(F.col("source_vocabulary_id"), F.col("source_code"))
     return wanted.select(*_CODE, F.posexplode(F.array(*forms)).alias("step", "form")).where(F.col("form").isNotNull())
 
 
 def _source_concepts(lookups: DataFrame, concepts: DataFrame) -> DataFrame:
-    """One row per lookup whose form is a concept of its vocabulary: the valid one, if the code was reused."""
+    """One row per lookup whose form is a concept of its vocabulary; if the code was reused, the valid concept."""
     named = concepts.select(
         F.col("concept_id").alias("source_concept_id"),
         F.col("vocabulary_id").alias("concept_vocabulary_id"),
@@ -94,8 +95,8 @@ def _source_concepts(lookups: DataFrame, concepts: DataFrame) -> DataFrame:
 
 
 def _standard(concepts: DataFrame) -> DataFrame:
-    """Concepts that may be a target, by id."""
-    return concepts.where((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()).select(
+    """One row per concept that may be a target."""
+    return concepts.where(is_valid_standard()).select(
         F.col("concept_id").alias("target_concept_id"),
         F.col("domain_id").alias("target_domain_id"),
         F.col("vocabulary_id").alias("target_vocabulary_id"),
@@ -108,9 +109,9 @@ def _edges(relationships: DataFrame, *kinds: str) -> DataFrame:
 
 
 def _with_replacements(found: DataFrame, relationships: DataFrame) -> DataFrame:
-    """One row per lookup and concept to look at: level 0 is its source concept, later levels are what replaced it.
+    """One row per lookup and concept to follow: level 0 is its source concept, later levels are its replacements.
 
-    A chain of joins, each used once: an engine without a cache computes a frame anew wherever it is used.
+    A chain of joins in which each frame is used once, because an engine without a cache recomputes a frame at every use.
     """
     chain = found.withColumn("at0", F.col("source_concept_id"))
     for level in range(1, REPLACEMENTS_FOLLOWED + 1):
@@ -120,15 +121,15 @@ def _with_replacements(found: DataFrame, relationships: DataFrame) -> DataFrame:
         chain = chain.join(replaced, on=f"at{level - 1}", how="left")
     places = F.array(*[F.col(f"at{level}") for level in range(REPLACEMENTS_FOLLOWED + 1)])
     placed = chain.select(*_CODE, "step", "source_concept_id", F.posexplode(places).alias("level", "at"))
-    # Branching replacements repeat what they have in common.
+    # Replacements that branch repeat the concepts that the branches share.
     return placed.where(F.col("at").isNotNull()).distinct()
 
 
 def _athena_answers(found: DataFrame, concepts: DataFrame, relationships: DataFrame) -> DataFrame:
-    """Answers of the vocabulary: the valid standard concepts that the nearest level of replacement maps to."""
+    """Answers of the vocabulary: the valid standard concepts of the first level of replacement that maps to any."""
     edges = _edges(relationships, MAPS_TO, MAPS_TO_VALUE).withColumnRenamed("concept_id_2", "target_concept_id")
-    looked_at = F.broadcast(_with_replacements(found, relationships))
-    mapped = edges.join(looked_at, on=F.col("concept_id_1") == F.col("at"), how="inner")
+    followed = F.broadcast(_with_replacements(found, relationships))
+    mapped = edges.join(followed, on=F.col("concept_id_1") == F.col("at"), how="inner")
     ends = _standard(concepts).join(F.broadcast(mapped), on="target_concept_id", how="inner")
     is_target = F.col("relationship_id") == MAPS_TO
     lookup = Window.partitionBy(*_CODE, "step")
@@ -144,13 +145,13 @@ def _athena_answers(found: DataFrame, concepts: DataFrame, relationships: DataFr
 
 
 def _known_answers(found: DataFrame) -> DataFrame:
-    """Codes that the vocabulary has, whether it maps them or not: they keep their source concept and do not fall back."""
+    """Codes that the vocabulary contains, mapped or not: they keep their source concept, and no fallback is used."""
     unmapped = _unmapped(found.where(F.col("step") == 0))
     return _answers(unmapped, F.lit(_KNOWN_RANK))
 
 
 def _last_answers(wanted: DataFrame) -> DataFrame:
-    """What is left for a code that nothing knows."""
+    """The answer for a code that neither the local maps nor the vocabulary contain."""
     return _answers(_unmapped(wanted.withColumn("source_concept_id", F.lit(0))), F.lit(_LAST_RANK))
 
 
@@ -167,7 +168,7 @@ def _unmapped(rows: DataFrame) -> DataFrame:
 
 
 def _local_answers(lookups: DataFrame, local_maps: DataFrame, concepts: DataFrame) -> DataFrame:
-    """Answers of the approved local maps. Target 0 is an answer: the code is known to mean nothing."""
+    """Answers of the approved local maps. Target 0 is an answer too: the code maps to no concept on purpose."""
     maps = local_maps.select(
         "source_vocabulary_id", F.col("source_code").alias("form"), "source_concept_id", "target_concept_id"
     )
@@ -176,9 +177,9 @@ def _local_answers(lookups: DataFrame, local_maps: DataFrame, concepts: DataFram
     hits = targets.join(
         F.broadcast(hits), on=F.col("standard_concept_id") == F.col("target_concept_id"), how="right"
     ).withColumns({"value_as_concept_id": F.lit(None), "map_origin": F.lit(LOCAL)})
-    # Targets that are no standard concept are refused when the maps are loaded.
+    # Loading the maps already refuses targets that are not standard concepts.
     answers = _answers(hits.withColumn("target_concept_id", F.coalesce("standard_concept_id", F.lit(0))), _rank(_LOCAL_RANK))
-    # Spellings that fall together when normalised may repeat a target.
+    # Spellings that become equal when normalised may repeat a target.
     return answers.distinct()
 
 
@@ -192,7 +193,7 @@ def _rank(order: int) -> Column:
 
 
 def _best(answers: DataFrame) -> DataFrame:
-    """The answers of the best rank of each code, numbered by target. A local answer takes the source concept if known."""
+    """The best-ranked answers of each code, numbered by target. A local answer takes the source concept if it is known."""
     per_code = Window.partitionBy(*_CODE)
     known = F.max(F.when(F.col("rank") == _KNOWN_RANK, F.col("source_concept_id"))).over(per_code)
     best = (

@@ -1,19 +1,19 @@
-"""Faults of files, collected so that all of them can be told at once."""
+"""Collects the faults of files, so that one error can list all of them."""
 
 
 def located(file: str, fault: str, rows: int, line: int) -> str:
-    """One fault of a file: where it was first met, and how many further rows have it."""
+    """One fault of a file: the line of its first occurrence, and how many more rows have it."""
     return f"{file} line {line}: {fault}" + (f" (and {rows - 1} more)" if rows > 1 else "")
 
 
 class Faults:
-    """Lines by file and fault: a fault of a whole column is told once."""
+    """Lines by file and fault, so that a fault of a whole column is reported once."""
 
     def __init__(self) -> None:
         self._lines: dict[tuple[str, str], list[int]] = {}
 
     def add(self, file: str, line: int, fault: str) -> None:
-        """A line of a file has a fault."""
+        """Record that a line of a file has a fault."""
         self._lines.setdefault((file, fault), []).append(line)
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""Loads a vocabulary: an Athena download, the packaged demonstration, and with either the concepts of this project."""
+"""Loads a vocabulary: an Athena download or the packaged demonstration, and the concepts of this project."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Write = Callable[[DataFrame, str, dict[str, str]], None]
 
 @dataclass(frozen=True)
 class VocabularySummary:
-    """What was loaded: release, versions by vocabulary, table names, and what an operator should know."""
+    """What was loaded: release, version by vocabulary, table names, and warnings for the operator."""
 
     release: str
     vocabularies: dict[str, str]
@@ -37,8 +37,8 @@ class VocabularySummary:
 def load_vocabulary(session: SparkSession, download: Path, write: Write) -> VocabularySummary:
     """Write every table of a download (folder or zip), with the concepts of this project added.
 
-    Tables of CDM 5.5 are written as well, without rows where the download lacks their files: CDM 5.4 does not publish them.
-    The download is checked whole before the first table is written. Raises VocabularyError where it is not one.
+    Tables of CDM 5.5 are written too, empty if the download lacks their files; CDM 5.4 does not publish them. The whole
+    download is checked before the first table is written. Raises VocabularyError if it is not an Athena download.
     """
     with unpacked(download) as folder:
         found = check_download(folder)

@@ -1,7 +1,8 @@
 """Local code maps: `mappings/concepts/*.csv` in the form of SOURCE_TO_CONCEPT_MAP, with `status` and `reference`.
 
-A map is used only where a row is APPROVED. Target 0 says that the code is known to mean nothing (`not known`, `not
-applicable`), so that it does not count as unmapped work. `vocabularies.csv` in the same folder declares the vocabularies.
+Only rows with the status APPROVED are used. Target 0 says that the code maps to no concept on purpose (`not known`, `not
+applicable`), so that it is not in the work list of unmapped codes. `vocabularies.csv` in the same folder declares the
+vocabularies.
 """
 
 import csv
@@ -17,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vocab.codes import lookup_forms
+from vocab.concepts import is_valid_standard
 from vocab.errors import VocabularyError
 from vocab.faults import Faults
 from vocab.local_vocabularies import (
@@ -26,6 +28,7 @@ from vocab.local_vocabularies import (
     cdm_vocabulary_rows,
     read_local_vocabularies,
 )
+from vocab.schemas import ddl_of
 
 COLUMNS = (
     "source_code",
@@ -56,7 +59,7 @@ LOCAL_MAPS_SCHEMA = {
     "valid_start_date": "date",
     "valid_end_date": "date",
 }
-"""Columns of the approved maps as a DataFrame; source_code is in the form in which it is looked up."""
+"""Columns of the approved maps as a DataFrame; source_code is normalised."""
 
 TARGET_FAULTS_SCHEMA = {"file": "string", "line": "bigint", "source_vocabulary_id": "string", "problem": "string"}
 """Columns of `faulty_targets`."""
@@ -65,7 +68,7 @@ CDM_CODE_LENGTH = 50
 """Characters that the CDM allows for a source code."""
 
 CUT_MARK_LENGTH = 9
-"""Characters at the end of a code that was cut: a tilde and the beginning of the SHA-256 of the whole."""
+"""Length of the mark at the end of a shortened code: a tilde and the first digits of the SHA-256 of the whole code."""
 
 _ALWAYS = ("1970-01-01", "2099-12-31")
 
@@ -75,7 +78,7 @@ _LONGEST = {"source_code": 255, "source_vocabulary_id": 50, "source_code_descrip
 
 @dataclass(frozen=True)
 class LocalMap:
-    """One row of a map file: a code, what it maps to, and where it stands. The CDM knows its vocabulary by a short id."""
+    """One row of a map file: a code, its target, and its file and line. `cdm_vocabulary_id` is the short id of the CDM."""
 
     file: str
     line: int
@@ -100,9 +103,9 @@ def map_files(folder: Path) -> list[Path]:
 def local_vocabulary_rows(folder: Path, maps: Iterable[LocalMap]) -> list[dict[str, str | int]]:
     """Rows of VOCABULARY for the vocabularies of a folder: those declared, and undeclared ones that a map uses.
 
-    Raises VocabularyError where their declaration has a fault.
+    Raises VocabularyError if their declaration has a fault.
     """
-    return cdm_vocabulary_rows(declared_vocabularies(folder).values(), {one.cdm_vocabulary_id for one in maps})
+    return cdm_vocabulary_rows(declared_vocabularies(folder).values(), {row.cdm_vocabulary_id for row in maps})
 
 
 def declared_vocabularies(folder: Path) -> dict[str, LocalVocabulary]:
@@ -117,7 +120,7 @@ def declared_vocabularies(folder: Path) -> dict[str, LocalVocabulary]:
 def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
     """Every valid row of every map file, approved or not, in the order of the files. Invalidated rows are left out.
 
-    Raises VocabularyError that lists every fault by file and line.
+    Raises VocabularyError, which lists every fault by file and line.
     """
     faults = Faults()
     declared = read_local_vocabularies(folder, faults)
@@ -125,11 +128,11 @@ def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
     for path in map_files(folder):
         maps += _read_file(path, declared, faults)
     seen: dict[tuple[str, str, int], LocalMap] = {}
-    for one in maps:
-        key = (one.source_vocabulary_id, one.source_code, one.target_concept_id)
+    for row in maps:
+        key = (row.source_vocabulary_id, row.source_code, row.target_concept_id)
         if key in seen:
-            faults.add(one.file, one.line, "repeats an earlier row")
-        seen.setdefault(key, one)
+            faults.add(row.file, row.line, "repeats an earlier row")
+        seen.setdefault(key, row)
     if faults:
         raise VocabularyError(f"{folder}: local code maps are wrong: {faults}")
     return tuple(maps)
@@ -137,7 +140,7 @@ def read_local_maps(folder: Path) -> tuple[LocalMap, ...]:
 
 @dataclass(frozen=True)
 class ApprovedTarget:
-    """A target that somebody approved for a code, to be added to the map file of its vocabulary."""
+    """A target that a person approved for a code, to be added to the map file of its vocabulary."""
 
     vocabulary: str
     code: str
@@ -148,15 +151,15 @@ class ApprovedTarget:
 
 
 def with_targets(folder: Path, targets: Iterable[ApprovedTarget]) -> dict[str, int]:
-    """Add approved targets to the map files of a folder, all or none; the rows added to each file.
+    """Add approved targets to the map files of a folder, all or none. Gives the number of rows added by file name.
 
-    A vocabulary without a file gets one. Raises VocabularyError where the files would be wrong with them; nothing is
-    changed then.
+    A vocabulary without a file gets one. Raises VocabularyError, and changes nothing, if the files would be wrong with the
+    new rows.
     """
-    files = {one.source_vocabulary_id: one.file for one in read_local_maps(folder)}
+    files = {row.source_vocabulary_id: row.file for row in read_local_maps(folder)}
     added: dict[str, list[ApprovedTarget]] = {}
-    for one in targets:
-        added.setdefault(files.get(one.vocabulary) or _file_name(one.vocabulary), []).append(one)
+    for target in targets:
+        added.setdefault(files.get(target.vocabulary) or _file_name(target.vocabulary), []).append(target)
     with tempfile.TemporaryDirectory(prefix="nhs-omop-maps-") as scratch:
         trial = Path(shutil.copytree(folder, Path(scratch) / folder.name))
         for name, rows in added.items():
@@ -185,19 +188,19 @@ def _append(path: Path, targets: Iterable[ApprovedTarget]) -> None:
             writer.writeheader()
         elif not ends_in_line:
             file.write("\n")
-        for one in targets:
+        for target in targets:
             writer.writerow(
                 {
-                    "source_code": one.code,
+                    "source_code": target.code,
                     "source_concept_id": 0,
-                    "source_vocabulary_id": one.vocabulary,
-                    "source_code_description": one.description,
-                    "target_concept_id": one.target_concept_id,
-                    "target_vocabulary_id": one.target_vocabulary,
+                    "source_vocabulary_id": target.vocabulary,
+                    "source_code_description": target.description,
+                    "target_concept_id": target.target_concept_id,
+                    "target_vocabulary_id": target.target_vocabulary,
                     "valid_start_date": _ALWAYS[0],
                     "valid_end_date": _ALWAYS[1],
                     "status": APPROVED,
-                    "reference": one.reference,
+                    "reference": target.reference,
                 }
             )
 
@@ -205,16 +208,16 @@ def _append(path: Path, targets: Iterable[ApprovedTarget]) -> None:
 def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:
     """One row per approved map (LOCAL_MAPS_SCHEMA plus `line`)."""
     columns = {"line": "bigint"} | LOCAL_MAPS_SCHEMA
-    rows = [tuple(getattr(one, name) for name in columns) for one in maps if one.status == APPROVED]
-    frame = session.createDataFrame(rows, ", ".join(f"{name} {kind}" for name, kind in columns.items()))
+    rows = [tuple(getattr(row, name) for name in columns) for row in maps if row.status == APPROVED]
+    frame = session.createDataFrame(rows, ddl_of(columns))
     return frame.withColumn("source_code", lookup_forms(F.col("source_vocabulary_id"), F.col("source_code"))[0])
 
 
 def source_to_concept_map(approved: DataFrame) -> DataFrame:
-    """The approved maps as the CDM table SOURCE_TO_CONCEPT_MAP; a map row there has one target.
+    """One row per approved map, with the columns of the CDM table SOURCE_TO_CONCEPT_MAP.
 
-    A vocabulary has its short id there. A code of more than the 50 characters that the CDM allows is cut, with a mark of
-    the whole text at its end, so that no two codes become one; the whole text stands in an empty description.
+    Vocabularies have their short ids. The CDM allows 50 characters for a code: a longer code is shortened and ends in a mark
+    of the whole text, so that two codes cannot become equal. If it has no description, the whole text becomes one.
     """
     code = F.col("source_code")
     mark = F.concat(F.lit("~"), F.substring(F.sha2(code, 256), 1, CUT_MARK_LENGTH - 1))
@@ -234,14 +237,14 @@ def source_to_concept_map(approved: DataFrame) -> DataFrame:
 
 
 def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
-    """Rows with a target that none may have (TARGET_FAULTS_SCHEMA): not in the vocabulary, not standard, or invalid.
+    """One row per map with an unusable target (TARGET_FAULTS_SCHEMA): not in the vocabulary, not standard, or invalid.
 
-    `approved` is that of `approved_maps`, `concepts` the CONCEPT table.
+    `approved` is the result of `approved_maps`, `concepts` the CONCEPT table.
     """
     targets = concepts.select(
         F.col("concept_id").alias("target_concept_id"),
         F.lit(True).alias("known"),
-        ((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()).alias("usable"),
+        is_valid_standard().alias("usable"),
     )
     with_concepts = approved.where(F.col("target_concept_id") != 0).join(targets, on="target_concept_id", how="left")
     problem = F.when(F.col("known").isNull(), F.lit("target is not in the vocabulary")).when(
@@ -253,7 +256,7 @@ def faulty_targets(approved: DataFrame, concepts: DataFrame) -> DataFrame:
 
 @dataclass(frozen=True)
 class TargetFault:
-    """A row of `faulty_targets`."""
+    """One row of `faulty_targets`."""
 
     file: str
     line: int
@@ -262,22 +265,22 @@ class TargetFault:
 
 
 def without_faulty(maps: Sequence[LocalMap], faulty: Iterable[TargetFault], in_use: Container[str]) -> tuple[LocalMap, ...]:
-    """The maps that a run can use: those without the faulty rows of vocabularies that are not in use.
+    """The maps that a run can use: without the faulty rows of vocabularies that are not in use.
 
-    A vocabulary need not hold the targets of codes that no source delivers. Raises VocabularyError with the rows of
-    vocabularies in use, because their codes would lose the concept that somebody approved.
+    The loaded vocabulary may lack the targets of codes that no source delivers. Raises VocabularyError, which lists the
+    faulty rows of vocabularies in use, because their codes would lose the concept that a person approved.
     """
     left_out: set[tuple[str, int]] = set()
     refused = Faults()
-    for one in faulty:
-        if one.source_vocabulary_id in in_use:
-            refused.add(one.file, one.line, one.problem)
-        left_out.add((one.file, one.line))
+    for fault in faulty:
+        if fault.source_vocabulary_id in in_use:
+            refused.add(fault.file, fault.line, fault.problem)
+        left_out.add((fault.file, fault.line))
     if refused:
         raise VocabularyError(
             f"local code maps do not fit the vocabulary: {refused}. Correct the targets or load the right vocabulary"
         )
-    return tuple(one for one in maps if (one.file, one.line) not in left_out)
+    return tuple(row for row in maps if (row.file, row.line) not in left_out)
 
 
 def _read_file(path: Path, declared: Mapping[str, LocalVocabulary], faults: Faults) -> Iterator[LocalMap]:
@@ -310,7 +313,7 @@ def _row_faults(values: dict[str, str], short: str, *, too_wide: bool) -> list[s
     faults += [f"{name} is not a concept id" for name in ids if not values[name].isdecimal()]
     faults += [f"{name} is not a date like 1970-01-01" for name in days if _date(values[name]) is None]
     faults += [
-        f"{name} is none of {', '.join(one or 'empty' for one in allowed)}"
+        f"{name} is none of {', '.join(value or 'empty' for value in allowed)}"
         for name, allowed in _ALLOWED.items()
         if values[name] not in allowed
     ]

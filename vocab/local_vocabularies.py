@@ -1,7 +1,7 @@
-"""The vocabularies of our own: `mappings/concepts/vocabularies.csv`, by the name that the mappings use.
+"""Reads the local vocabularies, `mappings/concepts/vocabularies.csv`, by the name that the mappings use.
 
-The CDM allows 20 characters for the id of a vocabulary. A longer name is declared here with a short one, which stands for
-it in SOURCE_TO_CONCEPT_MAP and VOCABULARY; everywhere else the vocabulary keeps the name that the mappings use.
+The CDM allows 20 characters for the id of a vocabulary. A longer name is declared here with a short one, which replaces it
+in SOURCE_TO_CONCEPT_MAP and VOCABULARY; everywhere else the vocabulary keeps the name that the mappings use.
 """
 
 import csv
@@ -12,7 +12,7 @@ from pathlib import Path
 from vocab.faults import Faults
 
 VOCABULARIES_FILE = "vocabularies.csv"
-"""The file, in the folder of the code maps."""
+"""Name of the file in the folder of the code maps."""
 
 CDM_VOCABULARY_ID_LENGTH = 20
 
@@ -20,14 +20,14 @@ VOCABULARY_COLUMNS = ("vocabulary_id", "cdm_vocabulary_id", "vocabulary_name", "
 """Columns of the file, in any order."""
 
 VOCABULARY_VERSION = "nhs-omop local map"
-"""Version of our vocabularies in VOCABULARY: it tells them from those of the download."""
+"""Version of local vocabularies in VOCABULARY, which distinguishes them from those of the download."""
 
 _LONGEST = {"cdm_vocabulary_id": CDM_VOCABULARY_ID_LENGTH, "vocabulary_name": 255, "vocabulary_reference": 255}
 
 
 @dataclass(frozen=True)
 class LocalVocabulary:
-    """A vocabulary of ours: its name in the mappings and in the CDM, what it is, and where it is defined."""
+    """One local vocabulary: its name in the mappings, its short id in the CDM, its title, and where it is defined."""
 
     vocabulary_id: str
     cdm_vocabulary_id: str
@@ -36,7 +36,7 @@ class LocalVocabulary:
 
 
 def read_local_vocabularies(folder: Path, faults: Faults) -> dict[str, LocalVocabulary]:
-    """The vocabularies declared in a folder of code maps, by name; none where there is no file. Faults go to `faults`."""
+    """The vocabularies declared in a folder of code maps, by name; none if there is no file. Faults are added to `faults`."""
     path = folder / VOCABULARIES_FILE
     if not path.exists():
         return {}
@@ -62,11 +62,11 @@ def read_local_vocabularies(folder: Path, faults: Faults) -> dict[str, LocalVoca
 
 
 def cdm_vocabulary_rows(declared: Iterable[LocalVocabulary], in_maps: Iterable[str]) -> list[dict[str, str | int]]:
-    """Rows of VOCABULARY for what the download does not have: vocabularies declared, and others that maps use.
+    """Rows of VOCABULARY for the vocabularies that the download lacks: declared ones, and others that maps use.
 
-    `in_maps` are CDM ids. The CDM wants a concept for each vocabulary; ours have none, which 0 says.
+    `in_maps` are CDM ids. The CDM wants a concept for each vocabulary; local vocabularies have none, so it is 0.
     """
-    rows = {one.cdm_vocabulary_id: (one.vocabulary_name, one.vocabulary_reference) for one in declared}
+    rows = {known.cdm_vocabulary_id: (known.vocabulary_name, known.vocabulary_reference) for known in declared}
     rows = {name: (name, "local code map") for name in in_maps} | rows
     return [
         {

@@ -1,7 +1,7 @@
-"""Synthetic Athena downloads of any size, for measuring: the layout and proportions of a real one, no content of any.
+"""Writes synthetic Athena downloads of any size for benchmarks, with the layout and proportions of real ones.
 
-The demonstration stands at the beginning of each file, so that extracts map as they do with it. Synthetic concepts have ids
-from FIRST_ID and codes that no vocabulary holds.
+Each file begins with the rows of the demonstration, so that extracts map as they do with it. Synthetic concepts have ids
+from FIRST_ID and codes that are in no vocabulary.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from vocab.athena import TABLES
 from vocab.load import DEMO_DIR
 
 CONCEPTS = 8_000_000
-"""Concepts of a download as UK sites choose it."""
+"""Concepts in a typical download of a UK site."""
 
 RELATIONSHIPS_PER_CONCEPT = 6.25
 ANCESTORS_PER_CONCEPT = 10.0
@@ -24,7 +24,7 @@ SYNONYMS_PER_CONCEPT = 1.0
 STRENGTHS_PER_CONCEPT = 0.35
 
 FIRST_ID = 1_000_000_000
-"""First id of a synthetic concept: above those that OMOP has given, below those of sites."""
+"""First id of a synthetic concept: above the ids that OMOP has issued, below the range that sites may use."""
 
 ROWS_AT_ONCE = 500_000
 
@@ -40,12 +40,15 @@ _WORDS = (
 ).split()
 
 _Chunk = list[pa.Array]
-Told = Callable[[str], None]
-"""Is on_progress the name of each file that is finished."""
+OnProgress = Callable[[str], None]
+"""Called with the stem of each finished file."""
 
 
-def write_download(folder: Path, concepts: int, seed: int = 1, on_progress: Told = lambda _: None) -> dict[str, int]:
-    """Write a download of so many synthetic concepts; the rows of each file. The same seed gives the same files."""
+def write_download(folder: Path, concepts: int, seed: int = 1, on_progress: OnProgress = lambda _: None) -> dict[str, int]:
+    """Write a download with `concepts` synthetic concepts. Gives the number of synthetic rows by file stem.
+
+    The same seed gives the same files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     world = _World(concepts, np.random.default_rng(seed))
     makers: dict[str, tuple[int, Callable[[int, int], _Chunk]]] = {
@@ -73,7 +76,7 @@ def _spans(rows: int) -> Iterator[tuple[int, int]]:
 
 
 def _lines(columns: _Chunk) -> pa.Buffer:
-    """Columns as tab-separated lines without quoting, which CSV writers refuse where a name holds a quote."""
+    """Columns as tab-separated lines without quoting. CSV writers refuse to write a quote character unquoted."""
     texts = [column.cast(pa.large_string()) for column in columns]
     ends = pc.binary_join_element_wise(texts[-1], pa.scalar("", pa.large_string()), pa.scalar("\n", pa.large_string()))
     lines = pc.binary_join_element_wise(*texts[:-1], ends, pa.scalar("\t", pa.large_string()))
@@ -85,7 +88,7 @@ def _constant(value: str, rows: int) -> pa.Array:
 
 
 class _World:
-    """The concepts of a download, by number from 0; those that are standard come first."""
+    """The concepts of a download, numbered from 0; standard concepts come first."""
 
     def __init__(self, concepts: int, rng: np.random.Generator) -> None:
         self._concepts = concepts
@@ -104,15 +107,15 @@ class _World:
         return [pa.array(FIRST_ID + numbers), self._names(rows), domains, vocabularies, *fixed]
 
     def relationship(self, start: int, stop: int) -> _Chunk:
-        """Every concept maps to a standard one and back; the rest is hierarchy."""
+        """Rows that map every concept to a standard one and back; the other rows are hierarchy."""
         numbers = np.arange(start, stop)
         concept, kind = numbers % self._concepts, numbers // self._concepts
         target = np.where(concept < self._standard, concept, (concept * 7919) % self._standard)
-        other = self._rng.integers(0, self._concepts, len(numbers))
-        one = np.where(kind == 1, target, concept)
-        two = np.where(kind == 0, target, np.where(kind == 1, concept, other))
+        related = self._rng.integers(0, self._concepts, len(numbers))
+        first = np.where(kind == 1, target, concept)
+        second = np.where(kind == 0, target, np.where(kind == 1, concept, related))
         kinds = pa.array(["Maps to", "Mapped from", "Is a", "Subsumes"]).take(pa.array(np.where(kind < 2, kind, 2 + kind % 2)))
-        return [pa.array(FIRST_ID + one), pa.array(FIRST_ID + two), kinds, *self._validity(len(numbers))]
+        return [pa.array(FIRST_ID + first), pa.array(FIRST_ID + second), kinds, *self._validity(len(numbers))]
 
     def ancestor(self, start: int, stop: int) -> _Chunk:
         numbers = np.arange(start, stop)
@@ -135,7 +138,7 @@ class _World:
         return [drugs, ingredients, amounts, units, *[nothing] * 5, *self._validity(rows)]
 
     def _names(self, rows: int) -> pa.Array:
-        """Names of four words and a number; some hold a bare quote, as those of Athena do."""
+        """Names of four words and a number; some contain a single quote character, as in Athena."""
         words = pa.array(_WORDS)
         parts = [words.take(pa.array(self._rng.integers(0, len(_WORDS), rows))) for _ in range(4)]
         numbers = pa.array(self._rng.integers(0, 100_000, rows)).cast(pa.string())

@@ -1,7 +1,7 @@
-"""Files of Usagi, the mapping tool of OHDSI: the work list for it, and what people approved in it.
+"""Reads and writes files of Usagi, the mapping tool of OHDSI: writes the work list and reads what people approved.
 
-Usagi keeps one row per code and target concept, and carries columns that begin with ADD_INFO through unchanged. The
-vocabulary of a code travels in one of them.
+Usagi has one row per code and target concept, and keeps columns whose names begin with ADD_INFO unchanged. One of them holds
+the vocabulary of the code.
 """
 
 import csv
@@ -21,7 +21,7 @@ USAGI_COLUMNS = (
     "matchScore", "mappingStatus", "equivalence", "statusSetBy", "statusSetOn", "conceptId", "conceptName", "domainId",
     "mappingType", "comment", "createdBy", "createdOn", "assignedReviewer",
 )  # fmt: skip
-"""Columns of a file that Usagi saves and opens."""
+"""Columns of a Usagi file."""
 
 MAPS_TO = "MAPS_TO"
 APPROVED, UNCHECKED = "APPROVED", "UNCHECKED"
@@ -32,7 +32,7 @@ _MILLISECONDS = 1000
 
 @dataclass(frozen=True)
 class UsagiCode:
-    """A code for somebody to map: what it means, where it comes from, how often it is used, and what may fit."""
+    """A code to map: its description, its sources, how often it is used, and candidate concepts."""
 
     vocabulary: str
     code: str
@@ -44,7 +44,7 @@ class UsagiCode:
 
 @dataclass(frozen=True)
 class Approval:
-    """A target that somebody approved for a code; 0 says that the code means nothing."""
+    """One approved row: a code and its target concept; target 0 means that the code maps to no concept on purpose."""
 
     vocabulary: str
     code: str
@@ -57,28 +57,28 @@ class Approval:
 
 @dataclass(frozen=True)
 class Approvals:
-    """The approved rows of a Usagi file, and how many rows were left out for which reason."""
+    """The approved rows of a Usagi file, and the number of rows left out by reason."""
 
     rows: tuple[Approval, ...]
     left_out: dict[str, int]
 
 
 def write_usagi(path: Path, codes: Iterable[UsagiCode]) -> int:
-    """Write codes as a file that Usagi opens, the likest candidate as an unchecked target; the number of codes."""
+    """Write codes as a Usagi file, with the most similar candidate as unchecked target. Gives the number of codes."""
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, USAGI_COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
-        for one in codes:
-            best = one.candidates[0] if one.candidates else None
+        for item in codes:
+            best = item.candidates[0] if item.candidates else None
             writer.writerow(
                 {
-                    "sourceCode": one.code,
-                    "sourceName": one.description or one.code,
-                    "sourceFrequency": one.frequency,
-                    "sourceAutoAssignedConceptIds": ";".join(str(some.concept_id) for some in one.candidates),
-                    VOCABULARY_COLUMN: one.vocabulary,
-                    "ADD_INFO:source": ";".join(one.sources),
+                    "sourceCode": item.code,
+                    "sourceName": item.description or item.code,
+                    "sourceFrequency": item.frequency,
+                    "sourceAutoAssignedConceptIds": ";".join(str(candidate.concept_id) for candidate in item.candidates),
+                    VOCABULARY_COLUMN: item.vocabulary,
+                    "ADD_INFO:source": ";".join(item.sources),
                     "matchScore": f"{best.score / 100:.2f}" if best else "0",
                     "mappingStatus": UNCHECKED,
                     "equivalence": UNCHECKED,
@@ -93,9 +93,9 @@ def write_usagi(path: Path, codes: Iterable[UsagiCode]) -> int:
 
 
 def read_usagi(path: Path, vocabulary: str | None = None) -> Approvals:
-    """The approved rows of a file that Usagi saved. `vocabulary` is that of codes whose row does not name one.
+    """The approved rows of a file that Usagi saved. `vocabulary` is used for rows that do not name one.
 
-    Raises VocabularyError where the file lacks a column, a concept id is no number or a row has no vocabulary.
+    Raises VocabularyError if the file lacks a column, a concept id is not a number or a row has no vocabulary.
     """
     rows: list[Approval] = []
     left_out: Counter[str] = Counter()
@@ -143,7 +143,7 @@ def _approval(path: Path, line: int, row: dict[str, str], vocabulary: str | None
 
 
 def _day(milliseconds: str) -> str:
-    """The day of a time as Usagi writes it, milliseconds since 1970; empty where there is none."""
+    """The day of a time in milliseconds since 1970, as Usagi writes it; empty if there is none."""
     if not milliseconds.isdecimal():
         return ""
     return datetime.fromtimestamp(int(milliseconds) / _MILLISECONDS, UTC).date().isoformat()

@@ -15,9 +15,10 @@ ATTEMPTS = 32
 """Salted hashes tried for a key that gives way. At 52 bits the first is free; the small spaces of tests need more."""
 
 SHARED_IDS_SCHEMA = {"collided_id": "bigint"}
+"""One row per id that more than one key has."""
 
-COLLISIONS_SCHEMA = {"_key": "string", "collided_id": "bigint", "given": "bigint"}
-"""Record of a collision: the key that gave way, the id it met another key on, and the id it has instead."""
+COLLISIONS_SCHEMA = {"_key": "string", "_key_hash": "bigint", "collided_id": "bigint", "reassigned_id": "bigint"}
+"""One row per key whose id another key has too: the key, its hash, the id they share and the id that it has instead."""
 
 
 def omop_id(*parts: Column, hex_digits: int = ID_HEX_DIGITS) -> Column:
@@ -33,63 +34,58 @@ def key_text(*parts: Column) -> Column:
 
 def shared_ids(frame: DataFrame, id_column: str, key_columns: Sequence[str]) -> DataFrame:
     """The ids (`collided_id`) that more than one key has; nearly always no row. A key that occurs twice shares nothing."""
-    keys = frame.select(F.col(id_column).alias("collided_id"), F.xxhash64(*key_columns).alias("_name"))
-    names = keys.groupBy("collided_id").agg(F.min("_name").alias("_least"), F.max("_name").alias("_greatest"))
-    return names.where(F.col("_least") != F.col("_greatest")).select("collided_id")
+    keys = frame.select(F.col(id_column).alias("collided_id"), _key_hash(key_columns).alias("_key_hash"))
+    hashes = keys.groupBy("collided_id").agg(F.min("_key_hash").alias("_least"), F.max("_key_hash").alias("_greatest"))
+    return hashes.where(F.col("_least") != F.col("_greatest")).select("collided_id")
 
 
 def find_collisions(
     frame: DataFrame,
     id_column: str,
     key_columns: Sequence[str],
-    shared: DataFrame,
+    shared: DataFrame | None = None,
     hex_digits: int = ID_HEX_DIGITS,
 ) -> DataFrame:
-    """The keys that give way because another key has the same id (COLLISIONS_SCHEMA).
+    """One row per key that gets another id because a lesser key has the same one (COLLISIONS_SCHEMA).
 
     Of the keys that share an id the least keeps it. Each of the others takes the first of its salted hashes that is
-    nobody's id and that no lesser key may claim, so the outcome depends on the keys alone. `given` is null when all
-    attempts are taken, which the gate on primary keys refuses. `shared` comes from `shared_ids`; where it is stored and
-    empty, next to nothing is left to do.
+    nobody's id and that no lesser key may claim, so the outcome depends on the keys alone. `reassigned_id` is null when all
+    attempts are taken, which the gate on primary keys refuses. `shared` comes from `shared_ids`: stored before for a frame
+    that is dear to compute, found here for any other.
     """
     ids = frame.select(F.col(id_column).alias("collided_id"), *key_columns)
+    shared = shared_ids(frame, id_column, key_columns) if shared is None else shared
     meeting = ids.join(F.broadcast(shared), on="collided_id", how="inner")
-    keys = meeting.select("collided_id", key_text(*[F.col(name) for name in key_columns]).alias("_key")).distinct()
-    keeping = keys.groupBy("collided_id").agg(F.min("_key").alias("_least"))
-    losers = (
-        keys.join(keeping, on="collided_id", how="inner").where(F.col("_key") != F.col("_least")).select("_key", "collided_id")
-    )
-    attempts = losers.select("_key", F.explode(F.sequence(F.lit(1), F.lit(ATTEMPTS))).alias("_attempt"))
-    drawn = attempts.withColumn("given", omop_id(F.col("_key"), F.col("_attempt"), hex_digits=hex_digits))
-    free = drawn.join(ids.select(F.col("collided_id").alias("given")), on="given", how="left_anti")
-    claimed = _first_of(free, by="given", order=("_key", "_attempt"))
-    chosen = _first_of(claimed, by="_key", order=("_attempt",)).select("_key", "given")
-    return losers.join(chosen, on="_key", how="left").select("_key", "collided_id", "given")
+    key = key_text(*[F.col(name) for name in key_columns])
+    keys = meeting.select("collided_id", _key_hash(key_columns).alias("_key_hash"), key.alias("_key")).distinct()
+    losers = _with_place(keys, "collided_id", "_key").where(F.col("_place") > 1)
+    numbers = F.sequence(F.lit(1), F.lit(ATTEMPTS + 1))
+    attempts = losers.select("_key", "_key_hash", "collided_id", F.explode(numbers).alias("_attempt"))
+    # After the last attempt there is no id: so a key of which all are taken is still there.
+    drawn = F.when(F.col("_attempt") <= ATTEMPTS, omop_id(F.col("_key"), F.col("_attempt"), hex_digits=hex_digits))
+    taken = ids.select(F.col("collided_id").alias("reassigned_id"))
+    free = attempts.withColumn("reassigned_id", drawn).join(taken, on="reassigned_id", how="left_anti")
+    claimed = _with_place(free, "reassigned_id", "_key", "_attempt")
+    own = claimed.where((F.col("_place") == 1) | F.col("reassigned_id").isNull())
+    return _with_place(own, "_key", "_attempt").where(F.col("_place") == 1).select(*COLLISIONS_SCHEMA)
 
 
-def _first_of(frame: DataFrame, by: str, order: tuple[str, ...]) -> DataFrame:
-    place = F.row_number().over(Window.partitionBy(by).orderBy(*order))
-    return frame.withColumn("_place", place).where(F.col("_place") == 1).drop("_place")
+def _key_hash(key_columns: Sequence[str]) -> Column:
+    return F.xxhash64(*key_columns)
+
+
+def _with_place(frame: DataFrame, by: str, *order: str) -> DataFrame:
+    """`frame` with the place of each row, from 1, among those that are alike in `by` (`_place`)."""
+    return frame.withColumn("_place", F.row_number().over(Window.partitionBy(by).orderBy(*order)))
 
 
 def without_collisions(frame: DataFrame, id_column: str, key_columns: Sequence[str], collisions: DataFrame) -> DataFrame:
     """`frame` with the ids that `find_collisions` gave to the keys in `collisions`."""
-    names = {name: f"_collided_{name}" for name in COLLISIONS_SCHEMA}
+    names = {name: f"_collided_{name}" for name in ("_key_hash", "collided_id", "reassigned_id")}
     collided = collisions.select(*[F.col(name).alias(new) for name, new in names.items()])
-    same_key = key_text(*[F.col(name) for name in key_columns]) == F.col(names["_key"])
-    on = (F.col(id_column) == F.col(names["collided_id"])) & same_key
+    # The hash and not the key itself, which would have to be written out for every row.
+    on = (F.col(id_column) == F.col(names["collided_id"])) & (_key_hash(key_columns) == F.col(names["_key_hash"]))
     joined = frame.join(F.broadcast(collided), on=on, how="left")
-    given = F.when(F.col(names["_key"]).isNotNull(), F.col(names["given"])).otherwise(F.col(id_column))
-    return joined.withColumn(id_column, given).drop(*names.values())
-
-
-def resolve_collisions(
-    frame: DataFrame, id_column: str, key_columns: Sequence[str], hex_digits: int = ID_HEX_DIGITS
-) -> tuple[DataFrame, DataFrame]:
-    """`frame` with an id of its own for every key, and the record of the keys whose id was drawn again.
-
-    The frame is read several times: store it first where it is large and computed.
-    """
-    shared = shared_ids(frame, id_column, key_columns)
-    collisions = find_collisions(frame, id_column, key_columns, shared, hex_digits)
-    return without_collisions(frame, id_column, key_columns, collisions), collisions
+    has_other = F.col(names["collided_id"]).isNotNull()
+    unique = F.when(has_other, F.col(names["reassigned_id"])).otherwise(F.col(id_column))
+    return joined.withColumn(id_column, unique).drop(*names.values())

@@ -1,7 +1,7 @@
 """Keyed hashes as columns: HMAC-SHA256 over a one-row table of pads, so that no plan, log or setting shows the key.
 
-The message of a hash is built of parts that state their own length, so that neither missing parts nor separators inside
-a value can make two different lists alike.
+The message of a hash is made of parts with their lengths, so that missing parts or separators inside a value cannot give
+two different lists the same message.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,22 +28,18 @@ class Pads:
         return session.createDataFrame([tuple(values)], ", ".join(names))
 
     def joined_to(self, frame: DataFrame) -> DataFrame:
-        """`frame` with the pad columns beside each row; use `without` once the hashes are made."""
+        """`frame` with the pad columns added to each row. The caller selects its own columns once the hashes are computed."""
         return frame.crossJoin(F.broadcast(self.frame(frame.sparkSession)))
-
-    def without(self, frame: DataFrame) -> DataFrame:
-        """`frame` without the pad columns."""
-        return frame.drop(*[f"_{side}_{purpose}" for purpose in self.by_purpose for side in ("ipad", "opad")])
 
 
 def hmac_hex(message: Column, purpose: str) -> Column:
-    """HMAC-SHA256 in hexadecimal of a text, with the pads of `purpose` that stand beside the row."""
+    """HMAC-SHA256 of a text in hexadecimal; the row has the pad columns of `purpose` (see `Pads.joined_to`)."""
     inner = F.sha2(F.concat(F.col(f"_ipad_{purpose}"), message.cast("binary")), 256)
     return F.sha2(F.concat(F.col(f"_opad_{purpose}"), F.unhex(inner)), 256)
 
 
 def message_of(parts: Iterable[Column]) -> Column:
-    """The parts with their lengths, as one text; a missing part differs from an empty one."""
+    """The parts with their lengths as one text; a missing part differs from an empty one."""
     return F.concat(*[_part(part) for part in parts])
 
 
@@ -51,9 +47,11 @@ def _part(part: Column) -> Column:
     return F.coalesce(F.concat(F.length(part).cast("string"), F.lit(":"), part), F.lit("-:"))
 
 
-def row_key(source: str, entity: str, provider: Column, key: Iterable[Column]) -> Column:
-    """The keyed name of a record: 128 bits in hexadecimal, the same wherever the record is referred to."""
-    message = message_of([F.lit(source), F.lit(entity), provider, *key])
+def row_key(message: Column) -> Column:
+    """The keyed name of a record: 128 bits in hexadecimal, the same wherever the record is referred to.
+
+    `message` comes from `message_of`: source, entity, provider and the values of the key.
+    """
     return F.substring(hmac_hex(message, "row"), 1, ROW_KEY_HEX_DIGITS)
 
 

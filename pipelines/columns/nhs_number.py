@@ -6,20 +6,20 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 NEVER_LINKED_STATUSES = ("04", "05")
-"""NHS NUMBER STATUS INDICATOR CODE: traced without or with several matches; needs resolving. Never linked on."""
+"""NHS NUMBER STATUS INDICATOR CODE: traced with no match or several matches; needs resolving. Never used for linkage."""
 
 TEST_RANGE_PREFIX = "999"
 
 
 def digits_of(value: Column) -> Column:
-    """The number without blanks and dashes, with the leading zeros that a numeric column loses."""
+    """The number without blanks and dashes, with the leading zero that a numeric column loses."""
     bare = F.regexp_replace(value, "[ \\u00a0-]", "")
     bare = F.regexp_replace(bare, "[.]0$", "")
     return F.when(bare.rlike("^[0-9]{9}$"), F.concat(F.lit("0"), bare)).otherwise(bare)
 
 
 def is_valid(digits: Column) -> Column:
-    """Whether ten digits pass Modulus 11 and are no placeholder: not one repeated digit, not `d00000000d`."""
+    """Whether ten digits pass Modulus 11 and are not a placeholder (a repeated digit, or `d00000000d`)."""
     weighted = [F.substring(digits, place + 1, 1).try_cast("int") * (10 - place) for place in range(9)]
     check = (11 - reduce(lambda left, right: left + right, weighted) % 11) % 11
     repeated = F.regexp_replace(digits, "^0+$|^1+$|^2+$|^3+$|^4+$|^5+$|^6+$|^7+$|^8+$|^9+$", "") == ""
@@ -29,5 +29,5 @@ def is_valid(digits: Column) -> Column:
 
 
 def is_in_test_range(digits: Column) -> Column:
-    """Whether the number is one of those set aside for tests, which no person has."""
+    """Whether the number is in the range reserved for tests, which no person has."""
     return digits.startswith(TEST_RANGE_PREFIX)

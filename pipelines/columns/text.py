@@ -6,19 +6,19 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
-"""What providers write for nothing, compared in upper case after trimming."""
+"""What providers write for a missing value, compared in upper case after trimming."""
 
 BLANKS = " \t\r\n\u00a0"
 
 CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\\-)]{1,200}$"
-"""What a code, unit or list value may look like; anything else (an address sign, a line break, accented text) is no code.
+"""What a code, unit or list value may look like; anything else (an at sign, a line break, accented text) is not a code.
 
-The signs outside ASCII are those of units (micro in both of its forms, degree, square, cube) and the dash of list values.
+The characters outside ASCII are those of units (micro in both of its forms, degree, square, cube) and the dash of list values.
 """
 
 
 def trimmed(value: Column) -> Column:
-    """The value without outer blanks (tabs, line ends and no-break spaces included); null where it stands for nothing."""
+    """The value without outer blanks (tabs, line ends and no-break spaces included); null if it is one of NULL_TEXTS."""
     bare = F.btrim(value, F.lit(BLANKS))
     return F.when(~F.upper(bare).isin(*NULL_TEXTS), bare)
 
@@ -29,11 +29,11 @@ def is_code(value: Column) -> Column:
 
 
 def is_one_of(value: Column, values: Iterable[str]) -> Column:
-    """Whether a trimmed value is one of `values` without regard to case; false where it is missing."""
-    return F.coalesce(F.upper(value).isin(*[one.upper() for one in values]), F.lit(False))
+    """Whether a trimmed value is one of `values`, ignoring case; false if it is missing."""
+    return F.coalesce(F.upper(value).isin(*[text.upper() for text in values]), F.lit(False))
 
 
 def postcode_area(value: Column) -> Column:
-    """The letters that open a trimmed postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and what is none."""
+    """The first letters of a trimmed postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and other texts."""
     area = F.regexp_extract(F.upper(value), "^([A-Z]{1,2})[0-9][0-9A-Z]? ?[0-9][A-Z]{2}$", 1)
     return F.when((area != "") & (area != "ZZ"), area)

@@ -11,10 +11,10 @@ Names, lengths, required fields and links are the model's. Three things differ o
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from omop_cdm.constants import VOCAB_SCHEMA
-from omop_cdm.dynamic.legacy import BaseCohort, BaseCohortDefinition
+from omop_cdm.dynamic.legacy.legacy import BaseCohort, BaseCohortDefinition
 from sqlalchemy import Column, Date, DateTime, Integer, Numeric, Table
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import NullType
@@ -30,7 +30,7 @@ PROVENANCE_COLUMNS: Final[dict[str, str]] = {
     "_row_key": "string",
     "_map_origin": "string",
 }
-"""Hidden columns of event tables: the source, the mapping rule, the silver row and the map that gave the concept."""
+"""Hidden columns of event tables: the source, the mapping rule, the silver row and the origin of the concept."""
 
 CODE_BUCKET: Final = "_code_bucket"
 """Hidden column of the stem and of the tables that it is routed to, by which they are partitioned."""
@@ -44,13 +44,13 @@ ROUTED_TABLES: Final[tuple[str, ...]] = (
     "procedure_occurrence",
     "specimen",
 )
-"""Tables whose events come by way of the stem, by the domain of their concept."""
+"""Tables whose events come from the stem table, by the domain of their concept."""
 
 OWN_PROVENANCE_COLUMNS: Final[dict[str, dict[str, str]]] = {
     "drug_exposure": {"_end_rule": "string"},
     "episode": {"_end_rule": "string"},
 }
-"""Further hidden columns of single event tables: by which rule the end of a drug exposure or an episode was chosen."""
+"""Further hidden columns of single event tables: the rule that chose the end of a drug exposure or an episode."""
 
 EVENT_TABLES: Final[tuple[str, ...]] = (
     "condition_occurrence",
@@ -78,7 +78,7 @@ DOMAIN_TABLES: Final[dict[str, str]] = {
     "Device": "device_exposure",
     "Specimen": "specimen",
 }
-"""The table of each event domain. A standard concept of any other domain is an observation, as OHDSI has it."""
+"""The table of each event domain. A standard concept of any other domain is an observation, as OHDSI recommends."""
 
 
 class _CohortBase(DeclarativeBase):
@@ -95,7 +95,7 @@ class Cohort(BaseCohort, _CohortBase):
 
 @dataclass(frozen=True, slots=True)
 class CdmColumn:
-    """One field of a CDM table. `references` is the table and field it points to; `length` is that of a VARCHAR."""
+    """One field of a CDM table. `references` is the table and field it refers to; `length` is in characters."""
 
     name: str
     type: str
@@ -105,13 +105,13 @@ class CdmColumn:
 
     @property
     def is_concept(self) -> bool:
-        """Whether the field holds a concept id."""
+        """Whether the field is a concept id."""
         return self.references == ("concept", "concept_id")
 
 
 @dataclass(frozen=True, slots=True)
 class CdmTable:
-    """One table of the CDM. `primary_key` is the field that is unique and not null, if the table has one."""
+    """One table of the CDM. `primary_key` is the unique field that is never null; None if the table has none."""
 
     name: str
     is_vocabulary: bool
@@ -129,7 +129,7 @@ class CdmTable:
 
     @property
     def periods(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of fields that are the start and the end of the same thing, of one type."""
+        """Pairs of fields of equal type that are the start and the end of the same period."""
         names = {column.name: column.type for column in self.columns}
         pairs = []
         for end, kind in names.items():
@@ -139,9 +139,9 @@ class CdmTable:
         return tuple(pairs)
 
 
-def _spark_type(column: Column) -> str:
+def _spark_type(column: Column[Any]) -> str:
     kind = column.type
-    # A link to a table of another registry (cohort_definition to concept) has no type of its own; it holds a concept id.
+    # A link to a table of another registry (cohort_definition to concept) has no type of its own; it is a concept id.
     if isinstance(kind, Integer | NullType):
         return "bigint"
     if isinstance(kind, DateTime):
@@ -151,7 +151,7 @@ def _spark_type(column: Column) -> str:
     return "double" if isinstance(kind, Numeric) else "string"
 
 
-def _cdm_column(column: Column) -> CdmColumn:
+def _cdm_column(column: Column[Any]) -> CdmColumn:
     target = next((key.target_fullname.split(".") for key in column.foreign_keys), None)
     references = (target[-2], target[-1]) if target else None
     return CdmColumn(
@@ -185,7 +185,7 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
 
 
 def provenance_columns(table: CdmTable) -> dict[str, str]:
-    """Name and Spark type of the columns that say where a row of the table comes from; none of them is published."""
+    """Name and Spark type of the provenance columns of the table; they are never published."""
     return PROVENANCE_COLUMNS | OWN_PROVENANCE_COLUMNS.get(table.name, {}) if table.name in EVENT_TABLES else {}
 
 

@@ -1,7 +1,7 @@
-"""The ledger: where every row went, from the line of a file to the rows of OMOP, and the proof that none is missing.
+"""The ledger: the outcome of every row, from the line of a file to the rows of OMOP, and the check that none is missing.
 
-A ledger holds counts only. Each stage states what came in and how each row left; the two sides must be equal for every
-entity and every mapping rule, and what one stage passes on must be what the next one took in.
+A ledger has counts only. Each stage counts the rows that it read and the outcome of each row. The two sides must be equal for
+every entity and every mapping rule, and the rows that one stage passes on must be the rows that the next stage read.
 """
 
 from collections import defaultdict
@@ -22,10 +22,10 @@ class Stage(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What became of a row. `reason` of the ledger row says why, which kind, or into which table."""
+    """The outcome of a row. `reason` of the ledger row gives the cause, the kind, or the table written to."""
 
     DELIVERED = "delivered"
-    """Curate, in: data records of the delivered files, as the files were counted when they were registered."""
+    """Curate, in: data records of the delivered files, counted when the files were registered."""
     CURRENT = "current"
     """Curate, out: the row is in silver."""
     SUPERSEDED = "superseded"
@@ -37,32 +37,32 @@ class Disposition(StrEnum):
     TEST_PATIENT = "test_patient"
 
     SILVER = "silver"
-    """Map, in: rows of the silver entity that the rule was shown."""
+    """Map, in: rows of the silver entity that the rule read."""
     MAPPED = "mapped"
-    """Map: rows that met every condition of the rule."""
+    """Map: rows that satisfied every condition of the rule."""
     EXCLUDED = "excluded"
-    """Map: rows that did not, with the reason the rule declares."""
+    """Map: rows that did not, with the reason that the rule declares."""
     FANNED_OUT = "fanned_out"
     """Map: rows added because one code maps to several concepts."""
     MERGED = "merged"
-    """Map: rows that became part of another row, such as the episodes of a spell or the records of one person."""
+    """Map: rows merged into another row, such as the episodes of a spell or the records of one person."""
     WRITTEN = "written"
     """Map, out: rows of the OMOP table named in `reason`."""
 
     CODED = "coded"
-    """Code, in: rows of the rule that carry a source code."""
+    """Code, in: rows of the rule that have a source code."""
     STANDARD = "standard"
     """Code, out: the code has a standard concept."""
     MAPPED_TO_NO_CONCEPT = "mapped_to_no_concept"
-    """Code, out: an approved local map says that the code means nothing; that is no work for anybody."""
+    """Code, out: an approved local map says that the code maps to no concept; the work list leaves it out."""
     KNOWN_UNMAPPED = "known_unmapped"
-    """Code, out: the vocabulary knows the code but gives it no standard concept."""
+    """Code, out: the vocabulary contains the code but does not map it to a standard concept."""
     UNKNOWN = "unknown"
-    """Code, out: the vocabulary does not know the code."""
+    """Code, out: the vocabulary does not contain the code."""
 
 
 LEDGER_TABLE = "rows"
-"""Name of the stored ledger in the zone of ledgers, sliced by run."""
+"""Name of the stored ledger in the ledger zone, partitioned by run."""
 
 LEDGER_SCHEMA = {
     "run_id": "string",
@@ -79,7 +79,7 @@ LEDGER_SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A number of rows that went one way. `rule` is empty at curate; an unused `reason` is empty, never null."""
+    """A number of rows with one outcome. `rule` is empty at curate; an unused `reason` is empty, never null."""
 
     run_id: str
     stage: Stage
@@ -141,19 +141,19 @@ BALANCES = (
         (Disposition.STANDARD, Disposition.MAPPED_TO_NO_CONCEPT, Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN),
     ),
 )
-"""Every equation that a ledger has to satisfy."""
+"""Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
 _WITH_REASON = (Disposition.QUARANTINED, Disposition.OPTED_OUT, Disposition.EXCLUDED, Disposition.WRITTEN)
 
 
 def check_balance(ledger: Iterable[LedgerRow]) -> None:
-    """Prove that no row was lost or made up.
+    """Check that no row was lost or invented.
 
-    Raises LedgerError with every entity and rule whose sides differ, and the counts of both sides.
+    Raises LedgerError, which lists every entity and rule whose sides differ, with the counts of both sides.
     """
     rows = tuple(ledger)
-    faults = [*_malformed(rows), *_unbalanced(rows), *_not_taken_over(rows)]
+    faults = [*_malformed(rows), *_unbalanced(rows), *_not_passed_on(rows)]
     if faults:
         lines = "\n".join(f"  {fault}" for fault in faults)
         raise LedgerError(f"the ledger does not balance in {len(faults)} places; nothing is released\n{lines}")
@@ -193,8 +193,8 @@ def _unbalanced(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
                 yield f"{_place(*key)}: {left} in, {right} accounted for ({shown[0]} against {shown[1]})"
 
 
-def _not_taken_over(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
-    """Rules that were not shown all the rows which curate passed on, where both stages are in the ledger."""
+def _not_passed_on(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
+    """Rules that did not read all the rows which curate passed on, if both stages are in the ledger."""
     totals = _totals(ledger)
     passed_on = {key[1:3]: counts.get(Disposition.CURRENT, 0) for key, counts in totals.items() if key[0] is Stage.CURATE}
     for (stage, source, entity, rule), counts in sorted(totals.items()):
@@ -205,7 +205,7 @@ def _not_taken_over(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
 
 
 def totals_by(ledger: Iterable[LedgerRow], *columns: str) -> dict[tuple[str, ...], int]:
-    """Rows added up by the named columns of the ledger, in the order of their values."""
+    """The sum of rows by the named columns of the ledger, ordered by their values."""
     totals: dict[tuple[str, ...], int] = defaultdict(int)
     for row in ledger:
         totals[tuple(str(getattr(row, column)) for column in columns)] += row.rows
@@ -213,7 +213,7 @@ def totals_by(ledger: Iterable[LedgerRow], *columns: str) -> dict[tuple[str, ...
 
 
 def mapped_share(ledger: Iterable[LedgerRow]) -> float | None:
-    """The share of coded rows whose code has a standard concept; None when nothing is coded."""
+    """The share (0 to 1) of coded rows whose code has a standard concept; None if no row is coded."""
     totals = totals_by((row for row in ledger if row.stage is Stage.CODE), "disposition")
     coded = totals.get((Disposition.CODED,), 0)
     return totals.get((Disposition.STANDARD,), 0) / coded if coded else None

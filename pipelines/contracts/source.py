@@ -1,7 +1,7 @@
 """Contracts of delivered files: one YAML file per source under `mappings/<source>/contract.yaml`.
 
-A contract says which file feeds which entity, what each column is called, which columns identify a person, how one row
-is told from the next and how a row is tied to a person.
+A contract declares which files deliver an entity, the name of each column, which columns identify a person, which columns
+are the key of a row, and how a row is linked to a person.
 """
 
 import re
@@ -9,9 +9,10 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
 
 SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", "_load_id", "_file", "_line")
@@ -21,11 +22,11 @@ SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", "_load_id",
 """
 
 SUBJECT_COLUMNS = {"year_of_birth": "bigint", "month_of_birth": "bigint", "postcode_area": "string"}
-"""What is kept of a subject's birth date and postcode in silver, where an entity has them."""
+"""The columns that replace birth date and postcode in silver, for entities that have them."""
 
 
 class ColumnType(StrEnum):
-    """How a delivered text becomes a silver value; the value is the Spark type in silver."""
+    """How a delivered text is converted to a silver value."""
 
     TEXT = "text"
     CODE = "code"
@@ -49,7 +50,7 @@ class ColumnType(StrEnum):
 
 
 class Identifier(StrEnum):
-    """Why a column identifies someone. Identifier columns end at curate and never reach silver."""
+    """Why a column identifies a person. Curate drops identifier columns; they never reach silver."""
 
     NHS_NUMBER = "nhs_number"
     LOCAL_ID = "local_id"
@@ -61,12 +62,6 @@ class Identifier(StrEnum):
     ADDRESS = "address"
     CONTACT = "contact"
     FREE_TEXT = "free_text"
-
-
-class Frozen(BaseModel):
-    """Base of the models read from YAML: immutable, unknown keys refused, values kept out of messages."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Column(Frozen):
@@ -81,14 +76,14 @@ class Column(Frozen):
 
 
 class Flag(Frozen):
-    """A column and the values of it (compared trimmed, without regard to case) that raise the flag."""
+    """A column, and the values of it (compared trimmed, ignoring case) that set the flag."""
 
     column: str
     values: tuple[str, ...]
 
 
 class Direct(Frozen):
-    """The row itself carries the person's NHS number or local identifier."""
+    """The row itself has the person's NHS number or local identifier."""
 
     nhs_number: str
     local_id: str
@@ -96,16 +91,16 @@ class Direct(Frozen):
 
 
 class Via(Frozen):
-    """The row belongs to the person of its parent: `columns` hold the parent's key, in the order of that key."""
+    """The row belongs to the person of its parent row. `columns` are the parent's key, in the order of that key."""
 
     entity: str
     columns: tuple[str, ...]
 
 
 class Shared(Frozen):
-    """The row has no person of its own and is kept while one kept row of `entity` refers to it.
+    """The row has no person of its own; it is kept while a kept row of `entity` refers to it.
 
-    `columns` of this entity equal `theirs` of the other.
+    `columns` of this entity equal the columns `theirs` of `entity`.
     """
 
     entity: str
@@ -114,7 +109,7 @@ class Shared(Frozen):
 
 
 class Subject(Frozen):
-    """How a row is tied to a person; all empty means reference data (code tables, organisations, staff)."""
+    """How a row is linked to a person. None of the three means reference data (code tables, organisations, staff)."""
 
     direct: Direct | None = None
     via: Via | None = None
@@ -138,12 +133,11 @@ class Reference(Frozen):
 class Entity(Frozen):
     """One delivered table.
 
-    `files` are name patterns (`*`), matched without regard to case; without any, the entity is never delivered and serves
-    only as something that rows refer to (a hospital spell, known from its episodes). `key` is unique within a provider.
-    `version` are the columns that tell the newer of two rows with one key, the most significant first; the day of delivery
-    decides between rows that are equal in them. Parts of a key may be empty where their column is not `required`.
-    `withhold` names columns that identify someone in some rows only (the answer to a question about the address): where the
-    flag is raised the value ends at curate.
+    `files` are name patterns (`*`), matched ignoring case. An entity without patterns is never delivered; other rows only refer
+    to it (a hospital spell, known from its episodes). `key` is unique within a provider. `version` lists the columns that
+    decide which of two rows with the same key is newer, the most significant first; if they are equal, the day of delivery
+    decides. Parts of a key may be empty if their column is not `required`. `withhold` lists columns that identify a person in
+    some rows only (the answer to a question about the address): curate drops the value where the flag is set.
     """
 
     grain: str
@@ -172,7 +166,7 @@ class Entity(Frozen):
 
     @property
     def used_columns(self) -> frozenset[str]:
-        """The columns that curate needs: to tell rows apart and newer from older, to find the person, and to follow links."""
+        """The columns that curate needs: keys, versions, flags, identifiers of the person, and links to other rows."""
         used = {*self.key, *self.version, *(name for name, column in self.columns.items() if column.required)}
         used |= {flag.column for flag in (self.deleted, self.test) if flag}
         used |= {name for withheld, flag in self.withhold.items() for name in (withheld, flag.column)}
@@ -185,12 +179,12 @@ class Entity(Frozen):
         return frozenset(used | {name for name, column in self.columns.items() if column.identifier in kept})
 
     def identified_by(self, kind: Identifier) -> str | None:
-        """The first column of a kind of identifier, if there is one."""
+        """The first column with a kind of identifier; None if there is none."""
         return next((name for name, column in self.columns.items() if column.identifier is kind), None)
 
 
 class SourceContract(Frozen):
-    """All the files of one source."""
+    """The contract of one source: all its entities by name."""
 
     source: str
     title: str
@@ -198,7 +192,7 @@ class SourceContract(Frozen):
 
     @model_validator(mode="after")
     def names_exist(self) -> "SourceContract":
-        """Report every name that points nowhere."""
+        """Refuse names of columns or entities that do not exist; the error lists all of them."""
         faults = [fault for name, entity in self.entities.items() for fault in self._faults(name, entity)]
         if faults:
             raise ValueError("; ".join(faults))
@@ -228,8 +222,8 @@ class SourceContract(Frozen):
             elif len(parent.key) != len(link.columns):
                 faults.append(f"{name}.{part}: {link.entity} has a key of {len(parent.key)} columns")
         if subject.shared:
-            other = self.entities.get(subject.shared.entity)
-            missing = [c for c in subject.shared.theirs if other is None or c not in other.columns]
+            shared_entity = self.entities.get(subject.shared.entity)
+            missing = [c for c in subject.shared.theirs if shared_entity is None or c not in shared_entity.columns]
             faults += [f"{name}.subject.shared: {subject.shared.entity} has no column {column}" for column in missing]
         reserved = set(SILVER_COLUMNS) | set(SUBJECT_COLUMNS)
         faults += [f"{name}.{column}: the name is reserved" for column in entity.columns if column in reserved]
@@ -240,27 +234,30 @@ class SourceContract(Frozen):
 
 
 def normalise_header(header: str) -> str:
-    """A header as it is compared: lower case, letters and digits only."""
+    """A header in the form that is compared: lower case, letters and digits only."""
     return re.sub(r"[^a-z0-9]", "", header.casefold())
 
 
 def load_contract(path: Path) -> SourceContract:
-    """Read one contract and report every fault of the file at once.
+    """Read one contract.
 
-    Raises ContractError naming file, field and what was expected.
+    Raises ContractError, which lists every fault of the file with its field and what was expected.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
         return SourceContract.model_validate(content)
-    except yaml.YAMLError as error:
-        raise ContractError(f"{path.name}: not valid YAML: {getattr(error, 'problem', 'unreadable')}") from error
+    except InvalidYamlError as error:
+        raise ContractError(f"{path.parent.name}/{path.name}: {error}") from error
     except ValidationError as error:
         faults = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise ContractError(f"{path.parent.name}/{path.name}: {error.error_count()} faults\n{faults}") from error
 
 
 def load_contracts(mappings_dir: Path, sources: tuple[str, ...] = ()) -> dict[str, SourceContract]:
-    """The contracts of every source folder, or of the named sources, by source name in alphabetical order."""
+    """The contracts of every source folder, or of the named sources, by source name in alphabetical order.
+
+    Raises ContractError if a named source has no contract or a contract has faults.
+    """
     paths = sorted(mappings_dir.glob("*/contract.yaml"))
     contracts = {path.parent.name: load_contract(path) for path in paths if not sources or path.parent.name in sources}
     missing = [source for source in sources if source not in contracts]

@@ -1,17 +1,18 @@
-"""The code list that says who dissented from the use of GP data (`mappings/opt_outs/type1.yaml`)."""
+"""Reads the list of codes for dissent from the use of GP data (`mappings/opt_outs/type1.yaml`)."""
 
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import ValidationError
 
-from pipelines.contracts.source import Frozen, SourceContract
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.source import SourceContract
+from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError
 
 
 class TypeOneCode(Frozen):
-    """One code and what it says."""
+    """One code, and whether it records a dissent or its withdrawal."""
 
     vocabulary: str
     code: str
@@ -65,8 +66,8 @@ def load_type_one_codes(path: Path, contract: SourceContract) -> TypeOneCodes:
     if not path.is_file():
         raise OptOutMissingError(f"Type 1 code list {path.name} is missing; put the approved list at the configured path")
     try:
-        codes = TypeOneCodes.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+        codes = TypeOneCodes.model_validate(read_yaml(path))
+    except (InvalidYamlError, ValidationError) as error:
         fields = [".".join(map(str, e["loc"])) for e in error.errors()] if isinstance(error, ValidationError) else ["file"]
         raise OptOutInvalidError(f"Type 1 code list {path.name} cannot be read: {', '.join(fields)}") from error
     if not any(code.meaning == "dissent" for code in codes.codes):

@@ -1,61 +1,129 @@
 """What becomes of every delivered row once its person is known."""
 
+from collections.abc import Iterable, Mapping
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.text import trimmed
-from pipelines.curate.linkage import IDENTITY, identity_columns, out_of_range
-from pipelines.curate.versions import DISPOSITION_SCHEMA
+from pipelines.columns.frames import union_all
+from pipelines.curate.entities import EntityOf
+from pipelines.curate.linkage import IDENTITY, identity_columns, is_out_of_range, out_of_range, with_number
+
+DISPOSITION_SCHEMA = {
+    "entity": "string",
+    "_file": "string",
+    "_line": "bigint",
+    "row_key": "string",
+    "shared_key": "string",
+    "person_id": "bigint",
+    "is_winner": "boolean",
+    "disposition": "string",
+    "reason": "string",
+}
+"""One row per delivered row: where it is, which record and person it belongs to and what became of it."""
 
 _RANK = {"current": 0, "opted_out": 1, "test_patient": 2, "deleted_at_source": 3, "quarantined": 4}
-"""A row shared by several people is kept while one of them is kept; else it goes the way of the first of these."""
+"""A row shared by several people is kept while one of them is kept; else it has the first of these dispositions."""
+
+
+def disposition_rows(
+    entities: Iterable[EntityOf],
+    versions: DataFrame,
+    owners: Mapping[str, DataFrame],
+    links: DataFrame,
+    people: DataFrame,
+    type_one_source: str,
+    production: bool,
+) -> DataFrame:
+    """The rows of entities of one source whose owners are decided (DISPOSITION_SCHEMA).
+
+    `versions` are those of the source (VERSION_SCHEMA), `owners` the dispositions of the entities that own rows, by entity;
+    an owner that was never delivered is not there. `links` is LINK_SCHEMA, `people` PERSON_SCHEMA.
+    """
+    frames = []
+    for entities_of_kind, build in _by_kind(tuple(entities), owners):
+        rows = versions.where(F.col("entity").isin(*[entity.name for entity in entities_of_kind]))
+        match build:
+            case "direct":
+                source = entities_of_kind[0].source
+                frames.append(direct_dispositions(rows, links, people, source, type_one_source, production))
+            case "reference":
+                frames.append(reference_dispositions(rows))
+            case "orphan":
+                frames.append(orphan_dispositions(rows, str(entities_of_kind[0].owner)))
+            case "via":
+                owner = str(entities_of_kind[0].owner)
+                frames.append(child_dispositions(rows, owners[owner], owner))
+            case _:
+                owner = str(entities_of_kind[0].owner)
+                frames.append(shared_dispositions(rows, owners[owner], owner))
+    return union_all(frames)
+
+
+def _by_kind(entities: tuple[EntityOf, ...], owners: Mapping[str, DataFrame]) -> Iterable[tuple[tuple[EntityOf, ...], str]]:
+    """Entities whose rows find their person in the same way, with the name of that way."""
+    groups: dict[tuple[str, str], list[EntityOf]] = {}
+    for entity in entities:
+        groups.setdefault(_kind_of(entity, owners), []).append(entity)
+    return [(tuple(members), kind) for (kind, _), members in groups.items()]
+
+
+def _kind_of(entity: EntityOf, owners: Mapping[str, DataFrame]) -> tuple[str, str]:
+    subject = entity.spec.subject
+    if subject.direct:
+        return "direct", ""
+    if entity.owner is None:
+        return "reference", ""
+    if entity.owner not in owners:
+        return "orphan", entity.owner
+    return ("via" if subject.via else "shared"), entity.owner
 
 
 def _dispositions(frame: DataFrame, person_id: Column, disposition: Column, reason: Column) -> DataFrame:
-    return frame.select(
-        "_load_id",
-        "_file",
-        "_line",
-        "row_key",
-        person_id.cast("bigint").alias("person_id"),
-        "is_winner",
-        F.coalesce("disposition", disposition).alias("disposition"),
-        F.when(F.col("disposition").isNotNull(), F.col("reason")).otherwise(reason).alias("reason"),
-    ).select(*DISPOSITION_SCHEMA)
+    values = {
+        "person_id": person_id.cast("bigint"),
+        "disposition": F.coalesce("disposition", disposition),
+        "reason": F.when(F.col("disposition").isNotNull(), F.col("reason")).otherwise(reason),
+    }
+    return frame.select(*[values.get(name, F.col(name)).alias(name) for name in DISPOSITION_SCHEMA])
 
 
 def reference_dispositions(versions: DataFrame) -> DataFrame:
-    """Fates of rows that are about nobody: code tables, organisations, staff."""
+    """Dispositions of rows that are about nobody: code tables, organisations, staff."""
     nobody = F.lit(None)
     return _dispositions(versions, nobody, F.lit("current"), nobody.cast("string"))
+
+
+def with_person(versions: DataFrame, links: DataFrame, source: str, production: bool) -> DataFrame:
+    """Rows that name their person, with `person_id` (null where it names nobody) and `_is_wrong` (its number)."""
+    numbered = with_number(versions, production)
+    kept = [name for name in versions.columns if name not in (*IDENTITY, "nhs_number_status")]
+    identified = numbered.select(*kept, is_out_of_range().alias("_is_wrong"), *identity_columns(F.lit(source)))
+    return identified.join(links.select(*IDENTITY, "person_id"), on=list(IDENTITY), how="left")
 
 
 def direct_dispositions(
     versions: DataFrame, links: DataFrame, people: DataFrame, source: str, type_one_source: str, production: bool
 ) -> DataFrame:
-    """Fates of rows that name their person. `links`: LINK_SCHEMA; `people`: PERSON_SCHEMA."""
-    wrong = out_of_range(F.col("_stated_number"), production)
-    renamed = versions.withColumnRenamed("nhs_number", "_stated_number").withColumn("_wrong", wrong)
-    identified = renamed.withColumn("nhs_number", F.col("_stated_number")).select(
-        *[name for name in renamed.columns if name not in (*IDENTITY, "nhs_number_status")],
-        *identity_columns(source, production),
-    )
-    known = identified.join(links.select(*IDENTITY, "person_id"), on=list(IDENTITY), how="left")
-    judged = known.join(people, on="person_id", how="left")
-    opted_out = F.coalesce(F.col("opt_out"), F.when(F.lit(source == type_one_source) & F.col("type_one"), F.lit("type_one")))
-    nobody = F.col("person_id").isNull()
+    """Dispositions of rows that name their person. `links`: LINK_SCHEMA; `people`: PERSON_SCHEMA."""
+    judged = with_person(versions, links, source, production).join(people, on="person_id", how="left")
+    opted_out = F.col("opt_out")
+    if source == type_one_source:
+        opted_out = F.coalesce(opted_out, F.when(F.col("type_one"), F.lit("type_one")))
+    wrong_disposition, wrong_reason = out_of_range(production)
+    is_wrong, nobody = F.col("_is_wrong"), F.col("person_id").isNull()
     disposition = (
-        F.when(F.col("_wrong").isNotNull(), F.col("_wrong.disposition"))
+        F.when(is_wrong, F.lit(wrong_disposition))
         .when(nobody, F.lit("quarantined"))
         .when(opted_out.isNotNull(), F.lit("opted_out"))
         .otherwise(F.lit("current"))
     )
-    reason = F.when(F.col("_wrong").isNotNull(), F.col("_wrong.reason")).when(nobody, F.lit("no_identity")).otherwise(opted_out)
+    reason = F.when(is_wrong, F.lit(wrong_reason)).when(nobody, F.lit("no_identity")).otherwise(opted_out)
     return _dispositions(judged, F.col("person_id"), disposition, reason)
 
 
 def child_dispositions(versions: DataFrame, parent_dispositions: DataFrame, parent: str) -> DataFrame:
-    """Fates of rows that belong to a parent row: they go the way of the parent, and without one they are orphans."""
+    """Dispositions of rows that belong to a parent row: they have that of the parent, and without one they are orphans."""
     parents = parent_dispositions.where(F.col("is_winner")).select(
         F.col("row_key").alias("parent_key"),
         F.col("person_id").alias("_parent_person"),
@@ -70,19 +138,15 @@ def child_dispositions(versions: DataFrame, parent_dispositions: DataFrame, pare
 
 
 def orphan_dispositions(versions: DataFrame, parent: str) -> DataFrame:
-    """Fates of rows whose parent table was never delivered."""
+    """Dispositions of rows whose parent table was never delivered."""
     return _dispositions(versions, F.lit(None), F.lit("quarantined"), F.lit(f"orphan:{parent}"))
 
 
-def shared_dispositions(versions: DataFrame, keys: DataFrame, owners: DataFrame, owner: str) -> DataFrame:
-    """Fates of rows that several people may share.
-
-    `keys`: `_file`, `_line` and `_shared_key` of the rows; `owners`: `_shared_key` and `disposition` of the rows that refer
-    to them.
-    """
-    ranked = owners.select("_shared_key", _rank(F.col("disposition")).alias("_rank"))
-    best = ranked.where(F.col("_rank").isNotNull()).groupBy("_shared_key").agg(F.min("_rank").alias("_rank"))
-    joined = versions.join(keys, on=["_file", "_line"], how="left").join(best, on="_shared_key", how="left")
+def shared_dispositions(versions: DataFrame, owners: DataFrame, owner: str) -> DataFrame:
+    """Dispositions of rows that several people may share, by the `shared_key` that their owners have too."""
+    ranked = owners.where(F.col("is_winner")).select("shared_key", _rank(F.col("disposition")).alias("_rank"))
+    best = ranked.where(F.col("_rank").isNotNull()).groupBy("shared_key").agg(F.min("_rank").alias("_rank"))
+    joined = versions.join(best, on="shared_key", how="left")
     owned = F.col("_rank").isNotNull()
     disposition = F.coalesce(_of_rank(F.col("_rank")), F.lit("quarantined"))
     reason = F.when(~owned, F.lit(f"orphan:{owner}")).when(F.col("_rank") > 0, F.lit(f"with_{owner}"))
@@ -101,8 +165,3 @@ def _of_rank(rank: Column) -> Column:
     for name, place in _RANK.items():
         named = F.when(rank == place, F.lit(name)).otherwise(named)
     return named
-
-
-def shared_key(columns: tuple[str, ...]) -> Column:
-    """What a shared row and the rows that refer to it have in common, within a provider."""
-    return F.concat_ws("|", F.col("_provider"), *[F.coalesce(trimmed(F.col(column)), F.lit("")) for column in columns])

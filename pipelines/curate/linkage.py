@@ -5,14 +5,21 @@ exactly one. A number is used when it passes Modulus 11, is no placeholder, is n
 belongs to the range of the environment: the 999 test range outside production, any other number in production.
 """
 
+from collections.abc import Iterable
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of
 from pipelines.columns.nhs_number import NEVER_LINKED_STATUSES, digits_of, is_in_test_range, is_valid
+from pipelines.curate.versions import valid_rows
 
 IDENTITY = ("_source", "_provider", "local_id", "nhs_number")
 """What a row says of its person; `nhs_number` is the usable number, empty where there is none."""
+
+STATED_SCHEMA = ("_source", "_provider", "local_id", "nhs_number", "nhs_number_status")
+"""What a row says of its person, as delivered."""
 
 LINK_SCHEMA = {
     "_source": "string",
@@ -27,48 +34,61 @@ LINK_SCHEMA = {
 """One row per identity seen in any source: the number it was linked by (empty: none), the person and how it was found."""
 
 
-def usable_number(number: Column, status: Column, production: bool) -> Column:
-    """The NHS number to link by, as ten digits; empty where the row has none that may be used."""
-    digits = digits_of(number)
-    doubted = F.coalesce(status.isin(*NEVER_LINKED_STATUSES), F.lit(False))
-    in_range = ~is_in_test_range(digits) if production else is_in_test_range(digits)
-    return F.when(is_valid(digits) & in_range & ~doubted, digits).otherwise(F.lit(""))
+def with_number(frame: DataFrame, production: bool) -> DataFrame:
+    """`frame` with `_digits` of its `nhs_number`, and whether they are valid (`_is_valid`) and `_is_in_range` here.
+
+    Columns of their own, so that what is made of them stays a short expression to plan.
+    """
+    with_digits = frame.withColumn("_digits", digits_of(F.col("nhs_number")))
+    is_test = is_in_test_range(F.col("_digits"))
+    checks = {"_is_valid": is_valid(F.col("_digits")), "_is_in_range": ~is_test if production else is_test}
+    return with_digits.withColumns(checks)
 
 
-def out_of_range(number: Column, production: bool) -> Column:
-    """Why a valid number does not belong in this environment, as (disposition, reason); null where it does."""
-    digits = digits_of(number)
-    if production:
-        wrong, disposition, reason = is_in_test_range(digits), "test_patient", "test_range_number"
-    else:
-        wrong, disposition, reason = ~is_in_test_range(digits), "quarantined", "real_number_outside_production"
-    pair = F.struct(F.lit(disposition).alias("disposition"), F.lit(reason).alias("reason"))
-    return F.when(is_valid(digits) & wrong, pair)
+def _usable_number() -> Column:
+    """The NHS number to link by, as ten digits; empty where the row of `with_number` has none that may be used."""
+    doubted = F.coalesce(F.col("nhs_number_status").isin(*NEVER_LINKED_STATUSES), F.lit(False))
+    return F.when(F.col("_is_valid") & F.col("_is_in_range") & ~doubted, F.col("_digits")).otherwise(F.lit(""))
 
 
-def identities_in(versions: DataFrame, source: str, production: bool) -> DataFrame:
-    """The identities that the valid rows of one entity state. Columns: IDENTITY."""
-    valid = versions.where(F.col("is_winner") & F.col("disposition").isNull())
-    return valid.select(*identity_columns(source, production)).distinct()
+def is_out_of_range() -> Column:
+    """Whether a row of `with_number` has a valid number that does not belong in this environment."""
+    return F.coalesce(F.col("_is_valid") & ~F.col("_is_in_range"), F.lit(False))
 
 
-def identity_columns(source: str, production: bool) -> list[Column]:
-    """IDENTITY of a row of `version_rows`."""
+def out_of_range(production: bool) -> tuple[str, str]:
+    """Disposition and reason of rows whose valid number does not belong in this environment."""
+    return ("test_patient", "test_range_number") if production else ("quarantined", "real_number_outside_production")
+
+
+def identities_in(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
+    """What the valid rows of some entities of a source say of their persons, each statement once (STATED_SCHEMA)."""
+    rows = valid_rows(versions, *entities).withColumn("_source", F.lit(source))
+    return rows.select(*STATED_SCHEMA).distinct()
+
+
+def identity_columns(source: Column) -> list[Column]:
+    """IDENTITY of a row of `with_number` that names its person."""
     return [
-        F.lit(source).alias("_source"),
+        source.alias("_source"),
         F.col("_provider"),
         F.coalesce("local_id", F.lit("")).alias("local_id"),
-        usable_number(F.col("nhs_number"), F.col("nhs_number_status"), production).alias("nhs_number"),
+        _usable_number().alias("nhs_number"),
     ]
 
 
+def stated_identities(stated: Iterable[DataFrame], production: bool) -> DataFrame:
+    """One row per identity of all sources (IDENTITY), from what `identities_in` gives for each."""
+    return with_number(union_all(stated), production).select(*identity_columns(F.col("_source"))).distinct()
+
+
 def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
-    """One row per identity with its person (LINK_SCHEMA).
+    """One row per identity with its person (LINK_SCHEMA). `identities` is stored: it is read twice.
 
     Identities without a number and without a local identifier name nobody and are left out. `person_id` is the hash of the
-    person's key: ids that meet are told apart by `pipelines.columns.ids`.
+    person's key: ids that meet are separated by `pipelines.columns.ids`.
     """
-    stated = identities.where((F.col("nhs_number") != "") | (F.col("local_id") != "")).distinct()
+    stated = identities.where((F.col("nhs_number") != "") | (F.col("local_id") != ""))
     place = ("_source", "_provider", "local_id")
     numbered = stated.where((F.col("nhs_number") != "") & (F.col("local_id") != ""))
     by_local_id = numbered.groupBy(*place).agg(F.min("nhs_number").alias("_least"), F.max("nhs_number").alias("_greatest"))

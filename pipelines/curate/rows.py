@@ -7,7 +7,8 @@ from pipelines.columns.keyed import Pads
 from pipelines.columns.text import is_one_of, postcode_area
 from pipelines.columns.values import READERS, date_in
 from pipelines.contracts.source import ColumnType, Identifier
-from pipelines.curate.versions import EntityOf, trimmed_values
+from pipelines.curate.entities import EntityOf
+from pipelines.curate.records import trimmed_values
 
 
 def _subject_parts(entity: EntityOf) -> dict[str, Column]:

@@ -9,13 +9,15 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.keyed import Pads
 from pipelines.columns.text import trimmed
 from pipelines.columns.values import date_in
 from pipelines.contracts.type_one import TypeOneCodes
-from pipelines.curate.versions import LINE, EntityOf, version_rows
+from pipelines.curate.versions import valid_rows
 
 _ON_RECORD = ("_provider", "_code_id")
+
+LINE = ("_file", "_line")
+"""What finds a delivered row again: the file and the physical line."""
 
 
 def _as_compared(value: Column, vocabulary: str) -> Column:
@@ -40,25 +42,22 @@ def type_one_codes(dictionary: DataFrame, codes: TypeOneCodes) -> DataFrame:
 def people_with_type_one(
     observations: DataFrame,
     coded: DataFrame,
-    files: DataFrame,
+    versions: DataFrame,
     patients: DataFrame,
-    entity: EntityOf,
     codes: TypeOneCodes,
-    pads: Pads,
     run_date: date,
 ) -> DataFrame:
     """One row (`person_id`) per person whose GP-held data may not be used.
 
-    `observations`: bronze rows of `entity`. `coded`: see type_one_codes. `patients`: `row_key` and `person_id` of patients.
+    `observations` are the bronze rows of the record, `coded` see type_one_codes, `versions` the versions of the source.
+    `patients` have `row_key` and `person_id` of patients.
     """
     record = codes.observation
-    key = ["_provider", *entity.spec.key]
     with_code = observations.withColumn("_code_id", trimmed(F.col(record.code)))
     hits = with_code.join(F.broadcast(coded), on=list(_ON_RECORD), how="inner")
-    concerned = observations.join(F.broadcast(hits.select(*key).distinct()), on=key, how="left_semi")
-    valid = version_rows(concerned, files, entity, pads).where(F.col("is_winner") & F.col("disposition").isNull())
     said = hits.select(*LINE, "_meaning", _moment(record.dates).alias("_moment"))
-    stated = valid.join(said, on=list(LINE), how="inner").join(
+    valid = valid_rows(versions, record.entity).select(*LINE, "parent_key")
+    stated = valid.join(F.broadcast(said), on=list(LINE), how="inner").join(
         patients.withColumnRenamed("row_key", "parent_key"), on="parent_key", how="inner"
     )
     is_dissent = F.col("_meaning") == "dissent"

@@ -1,1 +1,1 @@
-"""Who may see what: keys, opt-out lists, restricted codes."""
+"""Information governance: keys, opt-out lists, restricted codes."""

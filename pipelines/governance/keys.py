@@ -14,6 +14,9 @@ import string
 from pathlib import Path
 from typing import NoReturn
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from pipelines.errors import ConfigError, KeyChangedError, KeyMissingError
 from pipelines.secrets import SecretReference
 
@@ -24,6 +27,9 @@ _LEAST_DISTINCT_BYTES = 12
 _BLOCK_BYTES = 64
 _FINGERPRINT_MESSAGE = b"nhs-omop key check value"
 _SALT = b"nhs-omop key derivation v1"
+_PUBLISHED_FINGERPRINTS = frozenset({"ee469eb13ce4a5428e8f38122139c8fee7a1954fe6fbd3d594ccd77eba1f501e"})
+"""Of keys that are in source code, for generated extracts only. Everybody knows them, so production refuses them."""
+
 _HOW_TO_MAKE_ONE = "make one with: nhs-omop key new --out FILE"
 
 
@@ -57,21 +63,17 @@ class Key:
         raise TypeError("a key is not pickled")
 
 
-DEMO_KEY = Key(hashlib.sha256(b"nhs-omop demo key: public, for generated extracts only").digest())
-"""The key of the demo. Everybody knows it, so it protects nothing; production refuses it."""
-
-
 def resolve_key(reference: SecretReference, *, production: bool) -> Key:
     """The key that a reference points to, as hexadecimal, base64 or binary.
 
-    Raises KeyMissingError where there is none, it is too short or not random, or it is the demo key in production.
+    Raises KeyMissingError where there is none, it is too short or not random, or it is a published key in production.
     """
     try:
         content = reference.resolve()
     except ConfigError as error:
         raise KeyMissingError(f"no pseudonymisation key: {error}. To begin, {_HOW_TO_MAKE_ONE}") from error
     key = Key(_decoded(content))
-    if production and key == DEMO_KEY:
+    if production and fingerprint(key) in _PUBLISHED_FINGERPRINTS:
         raise KeyMissingError(f"the demo key is public and refused in production; {_HOW_TO_MAKE_ONE}")
     return key
 
@@ -110,12 +112,6 @@ def new_key_file(path: Path, key: Key | None = None) -> Key:
     return made
 
 
-def demo_key_file(path: Path) -> None:
-    """Put the demo key into a file unless the file is there."""
-    if not path.exists():
-        new_key_file(path, DEMO_KEY)
-
-
 def fingerprint(key: Key) -> str:
     """What may be stored of a key to know it again: an HMAC of a fixed message, in hexadecimal."""
     return hmac.new(key.material, _FINGERPRINT_MESSAGE, hashlib.sha256).hexdigest()
@@ -136,16 +132,15 @@ def check_fingerprint(stored: str | None, key: Key) -> str:
 
 
 def derive(key: Key, purpose: str) -> Key:
-    """A key for one purpose (HKDF-SHA256 of RFC 5869, one block), so that pseudonyms of two purposes cannot be compared."""
-    extracted = hmac.new(_SALT, key.material, hashlib.sha256).digest()
-    return Key(hmac.new(extracted, purpose.encode() + b"\x01", hashlib.sha256).digest())
+    """A key for a single purpose (HKDF-SHA256 of RFC 5869), so that pseudonyms of two purposes cannot be compared."""
+    return Key(HKDF(SHA256(), KEY_BYTES, _SALT, purpose.encode()).derive(key.material))
 
 
 def hmac_pads(key: Key) -> tuple[bytes, bytes]:
     """The inner and outer pad of HMAC-SHA256, for engines that have SHA-256 but no HMAC.
 
     HMAC(m) = sha256(outer || sha256(inner || m)). The pads are key material: give them to the engine as the data of a
-    table, never as literals, which stand in plans and logs.
+    table, never as literals, which appear in plans and logs.
     """
     material = key.material
     block = (hashlib.sha256(material).digest() if len(material) > _BLOCK_BYTES else material).ljust(_BLOCK_BYTES, b"\0")

@@ -1,7 +1,7 @@
-"""Opt-out lists as they arrive: found, checked, read. Any doubt stops the run before silver is touched.
+"""Finds, checks and reads opt-out lists. Any doubt about a list stops the run before silver is changed.
 
-`landing/optouts/<kind>/<yyyymmdd>/` holds the files of one list and their `manifest.json`; the newest folder that is not
-after the run date counts.
+`landing/optouts/<kind>/<yyyymmdd>/` contains the files of one list and their `manifest.json`. The newest folder up to the run
+date is used.
 """
 
 import csv
@@ -15,7 +15,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from pipelines.contracts.source import Frozen, normalise_header
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.source import normalise_header
 from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.ingest.landing import MANIFEST, ManifestFile, sha256_of
 
@@ -26,11 +27,11 @@ FILES = {"national": (NATIONAL_RESPONSE, NATIONAL_REQUEST), "local": (LOCAL_LIST
 
 _NUMBER = re.compile(r"[0-9]{10}")
 _SMALL_LIST = 200
-"""Below so many submitted numbers a share says nothing and is not checked."""
+"""With fewer submitted numbers than this the share is not meaningful and is not checked."""
 
 
 class ListManifest(Frozen):
-    """What accompanies a list: its kind, the day it was true on, and its files."""
+    """The manifest of a list: its kind, its as-at date, and its files."""
 
     kind: Literal["national", "local", "objection"]
     as_at: date
@@ -39,7 +40,7 @@ class ListManifest(Frozen):
 
 @dataclass(frozen=True)
 class OptOutPolicy:
-    """How old a list may be, and which share of the submitted numbers may plausibly be missing from the response."""
+    """The maximum age of a list in days, and the plausible share of submitted numbers that the response leaves out."""
 
     max_age_days: int
     least_national_share: float
@@ -48,7 +49,7 @@ class OptOutPolicy:
 
 @dataclass(frozen=True)
 class ListFacts:
-    """What the audit keeps of a list: kind, as-at date, SHA-256 of its files together and the number of entries."""
+    """The audit record of a list: kind, as-at date, SHA-256 of its files together and the number of entries."""
 
     kind: str
     as_at: date
@@ -58,7 +59,7 @@ class ListFacts:
 
 @dataclass(frozen=True, repr=False)
 class OptOutFiles:
-    """The content of all lists of a run; not shown by repr."""
+    """The content of all lists of a run; repr does not show it."""
 
     numbers_allowed: tuple[str, ...]
     numbers_opted_out_locally: tuple[str, ...]
@@ -69,8 +70,8 @@ class OptOutFiles:
 def read_opt_outs(landing: Path, policy: OptOutPolicy, run_date: date, last_used: dict[str, date] | None = None) -> OptOutFiles:
     """Read and check every list.
 
-    Raises OptOutMissingError, OptOutEmptyError, OptOutStaleError or OptOutInvalidError with the list, the file and the next
-    step; never an entry. `last_used` are the as-at dates of the lists that the last run used.
+    `last_used` has the as-at dates of the lists that the last run used, by kind. Raises OptOutMissingError, OptOutEmptyError,
+    OptOutStaleError or OptOutInvalidError, which name the list, the file and the next step, never an entry.
     """
     folders = {kind: _newest(landing / "optouts" / kind, kind, run_date) for kind in KINDS}
     before = last_used or {}
@@ -138,7 +139,7 @@ def _check_file(path: Path, announced: ManifestFile | None, where: str) -> None:
 
 
 def _numbers(path: Path) -> tuple[str, ...]:
-    """Ten-digit numbers, one a line, each followed by a comma or not."""
+    """The ten-digit numbers of a file, one per line, with or without a comma at the end of the line."""
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [line.strip().rstrip(",").strip() for line in text.splitlines()]
     numbers = [line for line in lines if line]

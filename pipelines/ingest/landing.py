@@ -14,7 +14,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from pipelines.contracts.source import Frozen, SourceContract
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.parse import Layout, layout_of, read_head
 
@@ -142,7 +143,11 @@ def find_deliveries(landing: Path, contracts: Mapping[str, SourceContract]) -> l
                 faults.append(str(error))
     if faults:
         raise DeliveryError("\n".join(faults))
-    return sorted(deliveries, key=lambda one: (one.extract_date, one.folder.name, one.source, one.provider))
+    return sorted(deliveries, key=_by_day)
+
+
+def _by_day(delivery: Delivery) -> tuple[date, str, str, str]:
+    return delivery.extract_date, delivery.folder.name, delivery.source, delivery.provider
 
 
 def _some(names: Iterable[str], most: int = 5) -> str:
@@ -170,7 +175,7 @@ def verify(
         for delivery in deliveries:
             faults += [f"{delivery.name}: {fault}" for fault in _folder_faults(delivery)]
             there = [file for file in delivery.files if file.path.is_file()]
-            for file, actual in zip(there, pool.map(lambda one: sha256_of(one.path), there), strict=True):
+            for file, actual in zip(there, pool.map(lambda file: sha256_of(file.path), there), strict=True):
                 if actual != file.sha256:
                     faults.append(f"{delivery.name}/{file.path.name}: checksum differs from the manifest")
                     continue

@@ -29,7 +29,7 @@ BATCH_ROWS = 65_536
 HEAD_BYTES = 65_536
 
 LIKE_A_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,59}")
-"""What a header of a file may look like to stand in a message."""
+"""What a header of a file may look like to be shown in a message."""
 
 HEADERS_SHOWN = 10
 
@@ -52,6 +52,8 @@ def _decoded(raw: bytes) -> bytes:
         return raw.decode("utf-16", errors="replace").encode()
     if raw.startswith(b"\xef\xbb\xbf"):
         raw = raw[3:]
+    if raw.isascii():
+        return raw
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -142,7 +144,7 @@ def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], l
     names: list[str | None] = [None] * len(headers)
     faults = []
     for name, column in entity.columns.items():
-        accepted = dict.fromkeys(normalise_header(one) for one in (column.header or name, *column.aliases, name))
+        accepted = dict.fromkeys(normalise_header(header) for header in (column.header or name, *column.aliases, name))
         chosen = next((header for header in accepted if header in headers), None)
         if chosen is not None:
             names[headers.index(chosen)] = name
@@ -174,7 +176,7 @@ def parse_file(path: Path, provider: str, file_id: str, columns: Sequence[str], 
 def _fast(content: bytes, layout: Layout) -> pa.Table | None:
     """The data rows, or None where physical lines and rows may differ and the careful reader has to decide."""
     header_end = content.find(b"\n") + 1
-    if header_end == 0 or b"\r" in content.replace(b"\r\n", b""):
+    if header_end == 0 or content.count(b"\r") != content.count(b"\r\n"):
         return None
     lines = content.count(b"\n", header_end) + (not content.endswith(b"\n"))
     names = [f"c{position}" for position in range(len(layout.columns))]

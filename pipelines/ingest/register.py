@@ -1,4 +1,4 @@
-"""The register of loaded files: what has been taken, when it took effect, and which content still stands.
+"""The register of loaded files: what has been taken, from when it counts, and which content is still held.
 
 A file is in the lakehouse once it is in the register, not before: rows of a load that was cut off are invisible.
 """
@@ -11,6 +11,9 @@ from datetime import date
 from typing import Any
 
 from pipelines.ingest.landing import Delivery, File
+
+REGISTER = "register"
+"""Name of the stored register."""
 
 REGISTER_SCHEMA = {
     "load_id": "string",
@@ -29,7 +32,7 @@ REGISTER_SCHEMA = {
     "undeclared_columns": "bigint",
     "sha256": "string",
 }
-"""One row per delivered file. `same_as` is the file whose rows stand for it, itself unless the content came before."""
+"""One row per delivered file. `same_as` is the file that has its rows: itself, unless the same content came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +68,17 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ActiveFile:
-    """A file with rows in bronze: when its content last took effect, and whether it is still held by its provider."""
+    """A file with rows in bronze: from when its content counts, and whether its provider still holds it."""
 
     file_id: str
     effective: str
-    fresh: bool
+    is_current: bool
 
 
-def load_id_of(run_date: date, deliveries: Iterable[Delivery]) -> str:
-    """The name of a load: its day and what it takes, so that a load cut off and repeated has the same name."""
+def load_id_of(day: str, deliveries: Iterable[Delivery]) -> str:
+    """The name of a load: its day (yyyymmdd) and what it takes, so that a load cut off and repeated has the same name."""
     content = "\x1f".join(sorted(delivery.delivery_id for delivery in deliveries))
-    return f"{run_date:%Y%m%d}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+    return f"{day}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
 def repeats(deliveries: Iterable[Delivery], register: Iterable[Registered]) -> dict[str, str]:
@@ -117,19 +120,19 @@ def registered(
 def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[ActiveFile]]:
     """The files with rows of each (source, entity).
 
-    Content took effect when it was last delivered. It is fresh unless a later full delivery of its provider had files of
+    Content counts from when it was last delivered. It is current unless a later full delivery of its provider had files of
     the entity and this content was not among them.
     """
     last: dict[str, str] = {}
     place: dict[str, tuple[str, str, str]] = {}
     newest_full: dict[tuple[str, str, str], str] = defaultdict(str)
-    for one in register:
-        last[one.same_as] = max(last.get(one.same_as, ""), one.effective_from)
-        where = place[one.same_as] = (one.source, one.provider, one.entity)
-        if one.mode == "full":
-            newest_full[where] = max(newest_full[where], one.effective_from)
-    standing: dict[tuple[str, str], list[ActiveFile]] = defaultdict(list)
+    for file in register:
+        last[file.same_as] = max(last.get(file.same_as, ""), file.effective_from)
+        where = place[file.same_as] = (file.source, file.provider, file.entity)
+        if file.mode == "full":
+            newest_full[where] = max(newest_full[where], file.effective_from)
+    active: dict[tuple[str, str], list[ActiveFile]] = defaultdict(list)
     for file_id, effective in sorted(last.items()):
         source, _, entity = where = place[file_id]
-        standing[source, entity].append(ActiveFile(file_id, effective, effective >= newest_full[where]))
-    return standing
+        active[source, entity].append(ActiveFile(file_id, effective, effective >= newest_full[where]))
+    return active

@@ -6,15 +6,16 @@ row of its target must have; the first check that fails gives the reason under w
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.source import SourceContract
 from pipelines.mapping.expressions import EXPRESSIONS
-from pipelines.mapping.spec import FIELDS, REQUIRED, Code, Condition, FieldRule, Rule, Target, VocabularyBy
+from pipelines.mapping.spec import FIELDS, REQUIRED, Code, Condition, FieldRule, Lookup, Rule, Target, VocabularyBy
 from vocab.codes import normalise
 
 PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
@@ -22,18 +23,6 @@ PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
 
 PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row_key": "string", "person_id": "bigint"}
 """What stands before the fields in every mapped row: where it came from and whose it is."""
-
-COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "rows": "bigint"}
-"""Columns of the counts by rule and reason; an empty reason means kept, DEDUPLICATED kept as part of another row."""
-
-REASONS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reason": "string", "name": "string"}
-"""Columns of the reasons row by row; `name` is that of the event which a kept row is part of, where the rule groups events."""
-
-UNKNOWN_PERSON = "person_without_year_of_birth"
-"""Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
-
-DEDUPLICATED = "deduplicated"
-"""Reason of rows that were kept and that another event of their key stands for."""
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
@@ -53,35 +42,30 @@ def target_schema(target: Target) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class _Check:
-    """`holds` is never null; rows for which it is false are counted under `reason`."""
+class Check:
+    """What has to hold for a row to be kept. `holds` is never null; rows for which it is false are counted under `reason`."""
 
     reason: str
     holds: Column
 
 
-def kept_rows(
-    rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], persons: DataFrame | None = None
-) -> DataFrame:
+def kept_rows(rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame]) -> DataFrame:
     """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
 
-    Of a rule that groups events there is one row per key and person.
-    `silver` holds the tables of the source by entity. `persons` (column `person_id`, unique) are the people of the CDM;
-    without it everybody is taken.
+    Of a rule that groups events there is one row per key and person. `silver` holds the tables of the source by entity.
     """
-    fields = _filled(rule, contract)
-    frame = _read(rule, silver, _columns_of_checks(rule) | {c for how in rule.fields.values() for c in how.columns})
-    for check in _checks(rule, fields):
-        frame = frame.where(check.holds)
-    if persons is not None:
-        frame = frame.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
+    fields = filled_fields(rule, contract)
+    columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns}
+    frame = with_lookups(rule.from_, rule.lookups, silver, columns)
+    checked = frame.where(_all_hold(checks_of(rule, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
-    rows = frame.select(*[values[name].alias(name) for name in target_schema(rule.to)])
-    return _first_of_each(rows) if _groups_events(rule) else rows
+    rows = checked.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    return _first_of_each(rows) if groups_events(rule) else rows
 
 
-def _groups_events(rule: Rule) -> bool:
+def groups_events(rule: Rule) -> bool:
+    """Whether silver rows of one key and person make one event."""
     return rule.group and rule.to is Target.EVENT
 
 
@@ -94,59 +78,20 @@ def _first_of_each(events: DataFrame) -> DataFrame:
     return events.join(chosen, on="_row_key", how="left_semi")
 
 
-def row_reasons(
-    rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], persons: DataFrame | None = None
+def with_lookups(
+    entity: str, lookups: Mapping[str, Lookup], silver: Mapping[str, DataFrame], columns: Iterable[str]
 ) -> DataFrame:
-    """One row per silver row of the rule's entity with why it is left out (REASONS_SCHEMA). Only what decides is read."""
-    fields = _filled(rule, contract)
-    frame = _read(rule, silver, _columns_of_checks(rule))
-    reasons = [F.when(~check.holds, F.lit(check.reason)) for check in _checks(rule, fields)]
-    if persons is not None:
-        known = F.broadcast(persons.select("person_id", F.lit(True).alias("_known")))
-        frame = frame.join(known, on="person_id", how="left")
-        reasons.append(F.when(F.col("_known").isNull(), F.lit(UNKNOWN_PERSON)))
-    values = {
-        "source": F.lit(contract.source),
-        "entity": F.lit(rule.from_),
-        "rule": F.lit(rule.name),
-        "reason": F.coalesce(*reasons, F.lit("")),
-    }
-    if _groups_events(rule):
-        values["name"] = F.concat_ws("|", F.col("person_id").cast("string"), fields["key"])
-    return frame.select(*[values.get(name, F.lit(None)).cast(kind).alias(name) for name, kind in REASONS_SCHEMA.items()])
-
-
-def row_counts(reasons: Iterable[DataFrame]) -> DataFrame:
-    """Silver rows by rule and reason (COUNTS_SCHEMA), from the `row_reasons` of each rule.
-
-    Of kept rows with a name as many as there are names count as kept, the rest under DEDUPLICATED.
-    """
-    each = ("source", "entity", "rule", "reason")
-    by_name = union_all(reasons).groupBy(*each, "name").agg(F.count(F.lit(1)).alias("_rows"))
-    counted = by_name.groupBy(*each).agg(F.sum("_rows").alias("_all"), F.count("name").alias("_names"))
-    others = F.when((F.col("reason") == "") & (F.col("_names") > 0), F.col("_all") - F.col("_names")).otherwise(F.lit(0))
-    parts = counted.withColumn("_others", others).withColumn("_part", F.explode(F.array(F.lit(0), F.lit(1))))
-    is_first = F.col("_part") == 0
-    values = {
-        "reason": F.when(is_first, F.col("reason")).otherwise(F.lit(DEDUPLICATED)),
-        "rows": F.when(is_first, F.col("_all") - F.col("_others")).otherwise(F.col("_others")),
-    }
-    kept = parts.where(is_first | (F.col("_others") > 0))
-    return kept.select(*[values.get(name, F.col(name)).cast(kind).alias(name) for name, kind in COUNTS_SCHEMA.items()])
-
-
-def _read(rule: Rule, silver: Mapping[str, DataFrame], columns: Iterable[str]) -> DataFrame:
     """The entity with the rows it looks up, narrowed to `columns` before the joins. Lookup columns are `alias__column`."""
     wanted = set(columns)
     used = []
-    for alias, lookup in reversed(rule.lookups.items()):
+    for alias, lookup in reversed(list(lookups.items())):
         if any(column.startswith(f"{alias}.") for column in wanted):
             used.append(alias)
             wanted.add(lookup.on)
     own = sorted({column for column in wanted if "." not in column} | {"row_key", "person_id"})
-    frame = silver[rule.from_].select(*own)
+    frame = silver[entity].select(*own)
     for alias in reversed(used):
-        lookup = rule.lookups[alias]
+        lookup = lookups[alias]
         theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column != f"{alias}.row_key")
         renamed = [F.col(column.removeprefix(f"{alias}.")).alias(_flat(column)) for column in theirs]
         other = silver[lookup.entity].select(F.col("row_key").alias(_flat(f"{alias}.row_key")), *renamed)
@@ -158,25 +103,31 @@ def _flat(column: str) -> str:
     return column.replace(".", "__")
 
 
-def _columns_of_checks(rule: Rule) -> set[str]:
+def columns_of_checks(rule: Rule) -> set[str]:
+    """The silver columns that decide whether a row is kept; those of a lookup are `alias.column`."""
     deciding = {*REQUIRED[rule.to], "key"} | ({"source_value"} if rule.to is Target.EVENT else set())
     deciding |= {_DAY_OF[field] for field in deciding if field in _DAY_OF}
     columns = {column for condition in rule.where for column in condition.columns}
     return columns | {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
 
 
-def _checks(rule: Rule, fields: Mapping[str, Column]) -> list[_Check]:
-    checks = [_Check(condition.reason, _holds(condition)) for condition in rule.where]
+def checks_of(rule: Rule, fields: Mapping[str, Column]) -> list[Check]:
+    """The checks of a rule in their order: its conditions, then what every row of its target must have."""
+    checks = [Check(condition.reason, _holds(condition)) for condition in rule.where]
     if rule.to in PERSON_BOUND:
-        checks.append(_Check("person_missing", F.col("person_id").isNotNull()))
+        checks.append(Check("person_missing", F.col("person_id").isNotNull()))
     for field in REQUIRED[rule.to]:
         if FIELDS[rule.to][field] != "concept":
-            checks.append(_Check(f"{field}_missing", fields[field].isNotNull()))
+            checks.append(Check(f"{field}_missing", fields[field].isNotNull()))
     if "key" in rule.fields:
-        checks.append(_Check("key_missing", fields["key"].isNotNull()))
+        checks.append(Check("key_missing", fields["key"].isNotNull()))
     if rule.to is Target.EVENT:
-        checks.append(_Check("code_missing", _has_code(rule.fields["concept"]) | fields["source_value"].isNotNull()))
+        checks.append(Check("code_missing", _has_code(rule.fields["concept"]) | fields["source_value"].isNotNull()))
     return checks
+
+
+def _all_hold(checks: Iterable[Check]) -> Column:
+    return reduce(and_, [check.holds for check in checks], F.lit(True))
 
 
 def _holds(condition: Condition) -> Column:
@@ -197,7 +148,7 @@ def _has_code(how: FieldRule) -> Column:
     return F.coalesce(*[_delivered(code) for code in how.concept]).isNotNull()
 
 
-def _filled(rule: Rule, contract: SourceContract) -> dict[str, Column]:
+def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     """Every field of the target as a column by its name in `target_schema`; what the rule leaves out is null."""
     schema = target_schema(rule.to)
     doubles = _double_columns(rule, contract)
@@ -249,11 +200,11 @@ def _evaluated(how: FieldRule | Condition) -> Column:
 def _concept(field: str, how: FieldRule) -> dict[str, Column]:
     """The parts of a concept field. The first candidate with a usable code of a known vocabulary wins.
 
-    The delivered value is kept even where no candidate is usable.
+    The delivered value is kept even where no candidate is usable. The codes are those of `_normalised_codes`.
     """
     if how.concept is None:
         return {f"{field}_concept_id": _value(how).try_cast("bigint")}
-    codes = [_normalised(code) for code in how.concept]
+    codes = [F.col(_code_column(field, place)) for place in range(len(how.concept))]
     vocabularies = [_vocabulary(code.vocabulary) for code in how.concept]
     delivered = [_delivered(code) for code in how.concept]
     usable = [code.isNotNull() for code in codes]
@@ -264,6 +215,23 @@ def _concept(field: str, how: FieldRule) -> dict[str, Column]:
     }
 
 
+def _normalised_codes(rule: Rule) -> list[Column]:
+    """The normalised code of every candidate of every concept field.
+
+    They are columns of a step of their own because each is used several times: inside one expression an engine would
+    plan the long expressions of `normalise` once for every use.
+    """
+    return [
+        _normalised(code).alias(_code_column(field, place))
+        for field, how in rule.fields.items()
+        for place, code in enumerate(how.concept or ())
+    ]
+
+
+def _code_column(field: str, place: int) -> str:
+    return f"_{field}_code_{place}"
+
+
 def _delivered(code: Code) -> Column:
     return F.lit(code.code) if code.column is None else F.nullif(F.col(_flat(code.column)).cast("string"), F.lit(""))
 
@@ -271,8 +239,14 @@ def _delivered(code: Code) -> Column:
 def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
     if isinstance(vocabulary, str):
         return F.lit(vocabulary)
+    return F.coalesce(*[F.when(is_scheme, F.lit(name)) for name, is_scheme in _schemes(vocabulary).items()])
+
+
+def _schemes(vocabulary: VocabularyBy) -> dict[str, Column]:
+    """For every vocabulary the condition that the scheme column names it."""
     scheme = F.trim(F.col(_flat(vocabulary.column)).cast("string"))
-    return F.coalesce(*[F.when(scheme == value, F.lit(name)) for value, name in vocabulary.values.items()])
+    names = dict.fromkeys(vocabulary.values.values())
+    return {name: scheme.isin(*[value for value, of in vocabulary.values.items() if of == name]) for name in names}
 
 
 def _normalised(code: Code) -> Column:
@@ -282,6 +256,4 @@ def _normalised(code: Code) -> Column:
         raw = F.when(F.trim(raw).rlike(code.pattern), raw)
     if isinstance(code.vocabulary, str):
         return normalise(code.vocabulary, raw)
-    vocabulary = _vocabulary(code.vocabulary)
-    names = sorted(set(code.vocabulary.values.values()))
-    return F.coalesce(*[F.when(vocabulary == name, normalise(name, raw)) for name in names])
+    return F.coalesce(*[F.when(is_scheme, normalise(name, raw)) for name, is_scheme in _schemes(code.vocabulary).items()])

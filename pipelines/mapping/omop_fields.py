@@ -1,6 +1,6 @@
-"""Which OMOP table a rule fills, and which of its fields a field of the mapping language ends in, for the documentation.
+"""Finds the OMOP table that a rule fills, and the OMOP fields of a field of the mapping language, for documentation.
 
-Names are candidates by pattern; those that the published model of the table has are meant.
+Patterns give candidate names; the candidates that the published model of the table has are used.
 """
 
 from pipelines.contracts.cdm import DOMAIN_TABLES, cdm_tables
@@ -18,7 +18,7 @@ _PREFIXES = {
     "visit_occurrence": "visit",
     "observation_period": "period",
 }
-"""How a table begins the names of its own fields, where that is not its name."""
+"""The prefix of a table's own fields, if it is not the name of the table."""
 
 _CONCEPT = ("{0}_concept_id", "{0}_source_value", "{0}_source_concept_id")
 
@@ -27,7 +27,7 @@ _PATTERNS = {
     "status": tuple(name.format("condition_status") for name in _CONCEPT),
     "value": ("value_as_concept_id",),
     "object": ("episode_object_concept_id",),
-    "modifier": tuple(name.format(one) for one in ("modifier", "qualifier") for name in _CONCEPT),
+    "modifier": tuple(name.format(prefix) for prefix in ("modifier", "qualifier") for name in _CONCEPT),
     "source_value": ("{prefix}_source_value",),
     "care_site_code": ("care_site_source_value", "care_site_id"),
     "postcode_area": ("location_id",),
@@ -37,24 +37,24 @@ _PATTERNS = {
     "provider_key": ("provider_id",),
     "preceding_key": ("preceding_{table}_id",),
 }
-"""Names for the fields whose OMOP field is not called after them."""
+"""Patterns for fields whose OMOP field has another name."""
 
 _ELSE = {"value_as_string": "value_source_value"}
-"""What takes a field where the table has none of its own: a measurement has no text beside its number."""
+"""The OMOP field to use if the table has no field of that name: a measurement has no text value."""
 
 _DATED = ("{prefix}_{field}", "{table}_{field}", "{prefix}_{ending}", "{table}_{ending}")
-"""A start in a table that knows one day only is called by the ending alone: `measurement_date`."""
+"""Tables that have one day only name it without `start`: `measurement_date`."""
 
 
 def omop_table(rule: Rule) -> str:
-    """The table that a rule fills; for events that of the declared domain, where rows are without a standard concept."""
+    """The table that a rule fills; for events the table of the declared domain, which takes rows without a standard concept."""
     if rule.to is Target.EVENT:
         return DOMAIN_TABLES[rule.domain or ""]
     return _TABLES.get(rule.to, rule.to.value)
 
 
 def omop_fields(rule: Rule, field: str) -> tuple[str, ...]:
-    """The fields of the rule's table that a field fills; none where it serves to order, group, find or tie rows."""
+    """The fields of the rule's table that a field fills; none if the field only orders, groups or links rows."""
     table = omop_table(rule)
     names: tuple[str, ...] = _PATTERNS.get(field, (field, *(name.format(field) for name in _CONCEPT)))
     if field.startswith("start_"):

@@ -20,7 +20,7 @@ _ADDED = {
     "month_of_birth": "month of the date of birth",
     "postcode_area": "letters that the postcode begins with",
 }
-"""What the columns are that curate adds."""
+"""Descriptions of the columns that curate adds."""
 
 _LEGEND = (
     "An arrow is one rule, by its name, or several. A dashed arrow goes to the table of the declared domain: the domain of the "
@@ -30,9 +30,9 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class CodeList:
-    """The local map of a vocabulary: its file, its approved codes, how many of them mean nothing, and who says so.
+    """The local map of a vocabulary: file, number of approved codes, how many of them map to no concept, references.
 
-    `is_ours`: the vocabulary is declared here, so that Athena does not have it.
+    `is_ours`: the vocabulary is declared in this project, so Athena does not have it.
     """
 
     vocabulary: str
@@ -44,7 +44,7 @@ class CodeList:
 
 
 def page_of(contract: SourceContract, mapping: Mapping, code_lists: MappingOf[str, CodeList] | None = None) -> str:
-    """The page of one source; the same files give the same page. `code_lists` are the local maps by vocabulary."""
+    """The page of one source; equal files give an equal page. `code_lists` are the local maps by vocabulary."""
     lists = code_lists or {}
     parts = [
         f"# {contract.title}",
@@ -66,7 +66,9 @@ def index_of(contracts: Iterable[SourceContract], mappings: dict[str, Mapping]) 
         (f"[{contract.title}]({contract.source}.md)", str(len(contract.entities)), str(len(mappings[contract.source].rules)))
         for contract in contracts
     ]
-    expressions = [(f"`{name}`", " ".join((inspect.getdoc(one) or "").split())) for name, one in sorted(EXPRESSIONS.items())]
+    expressions = [
+        (f"`{name}`", " ".join((inspect.getdoc(function) or "").split())) for name, function in sorted(EXPRESSIONS.items())
+    ]
     parts = [
         "# Mappings",
         _table(("source", "delivered entities", "rules"), rows),
@@ -81,13 +83,13 @@ def _picture(contract: SourceContract, mapping: Mapping) -> list[str]:
     ways: dict[tuple[str, str, bool], list[str]] = {}
     for rule in mapping.rules:
         ways.setdefault((rule.from_, omop_table(rule), rule.to is Target.EVENT), []).append(rule.name)
-    lookups = Counter((one.entity, rule.from_) for rule in mapping.rules for one in rule.lookups.values())
+    lookups = Counter((lookup.entity, rule.from_) for rule in mapping.rules for lookup in rule.lookups.values())
     read = {entity for entity, _, _ in ways} | {entity for pair in lookups for entity in pair}
     tables = dict.fromkeys(sorted(table for _, table, _ in ways))
     lines = ["flowchart LR", "  subgraph delivered"]
     lines += [f'    e_{name}["{name}"]' for name in contract.entities if name in read]
     lines += ["  end", '  subgraph omop["OMOP CDM"]', *[f'    t_{table}[("{table}")]' for table in tables], "  end"]
-    lines += [f"  e_{with_concepts} --o e_{entity}" for with_concepts, entity in sorted(lookups) if with_concepts != entity]
+    lines += [f"  e_{joined} --o e_{entity}" for joined, entity in sorted(lookups) if joined != entity]
     for (entity, table, is_event), names in ways.items():
         label = names[0] if len(names) == 1 else f"{len(names)} rules"
         lines.append(f'  e_{entity} {"-.->" if is_event else "-->"}|"{label}"| t_{table}')
@@ -175,7 +177,7 @@ def _link(listed: CodeList) -> str:
 
 
 def _meaning(how: FieldRule, rule: Rule, contract: SourceContract) -> str:
-    """The data items of the columns that the field is made of, and the note of the rule."""
+    """The data items of the columns that the field reads, and the note of the rule."""
     entities = {"": rule.from_} | {alias: lookup.entity for alias, lookup in rule.lookups.items()}
     items = []
     for name in how.columns:
@@ -192,7 +194,7 @@ def _item(column: str, entity: Entity) -> str:
 
 
 def _vocabularies(mapping: Mapping, lists: MappingOf[str, CodeList]) -> list[str]:
-    """The vocabularies that codes of the source are looked up in, and the local map of each that has one."""
+    """The vocabularies of the codes of the source, and their local maps."""
     rows = []
     for vocabulary in sorted(mapping.vocabularies):
         listed = lists.get(vocabulary)

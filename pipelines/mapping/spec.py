@@ -1,23 +1,24 @@
-"""The mapping language: from a silver entity to an OMOP target, as data.
+"""The mapping language: declares how a silver entity becomes an OMOP target.
 
-A rule takes rows of one silver entity, may look up rows of others, keeps those that meet its conditions, and says for
-every target field whether it is a `copy`, a `constant` (with a note), a `concept` lookup or a registered `expression`.
+A rule reads rows of one silver entity, may join rows of others, keeps those that satisfy its conditions, and declares for
+every target field whether it is a `copy`, a `constant` (with a note), a `concept` or a registered `expression`.
 """
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from pipelines.contracts.source import Frozen, SourceContract
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.source import SourceContract
+from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
 from pipelines.mapping.expressions import EXPRESSIONS
 
 
 class Target(StrEnum):
-    """What a rule makes. `event` rows go through the stem table; the others build the table of their name."""
+    """What a rule makes. `event` rows go to the stem table; every other target is the table of its name."""
 
     PERSON = "person"
     DEATH = "death"
@@ -113,7 +114,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "source_value": "string",
     },
 }
-"""Fields of each target and their Spark type; `concept` fields are looked up by vocabulary and code."""
+"""Fields of each target and their Spark type; `concept` fields have a vocabulary and a code, which the concept map resolves."""
 
 REQUIRED: dict[Target, tuple[str, ...]] = {
     Target.PERSON: (),
@@ -131,7 +132,7 @@ EVENT_DOMAINS = ("Condition", "Drug", "Procedure", "Measurement", "Observation",
 
 
 class VocabularyBy(Frozen):
-    """The vocabulary depends on a coding-scheme column: delivered scheme code to vocabulary."""
+    """A vocabulary that depends on the coding scheme in `column`; `values` gives the vocabulary by delivered scheme code."""
 
     column: str
     values: dict[str, str]
@@ -140,8 +141,8 @@ class VocabularyBy(Frozen):
 class Code(Frozen):
     """One candidate for a concept: the code in `column`, or the fixed `code`, in a vocabulary.
 
-    With `pattern` (a regular expression of the subset that all engines share) only codes that match it are a candidate: one
-    delivered column may hold codes of several vocabularies.
+    With `pattern` (a regular expression that all engines support) only matching codes are a candidate, because one delivered
+    column may contain codes of several vocabularies.
     """
 
     column: str | None = None
@@ -151,17 +152,17 @@ class Code(Frozen):
 
     @model_validator(mode="after")
     def one_origin(self) -> Self:
-        """Refuse a candidate with both a column and a fixed code, or neither."""
+        """Refuse a candidate with both a column and a fixed code, or with neither."""
         if (self.column is None) == (self.code is None):
             raise ValueError("give one of column or code")
         return self
 
 
 class FieldRule(Frozen):
-    """How one target field is filled: exactly one of the four ways.
+    """How one target field is filled: exactly one of copy, constant, concept and expression.
 
-    `concept` lists candidates; the first with a code present is looked up. `constant` needs a note that says why. `args`
-    of an expression are columns by parameter name, `options` are fixed values.
+    `concept` lists candidates; the first with a code is used. `constant` needs a note with its reason. `args` of an
+    expression are columns by parameter name, `options` are fixed values.
     """
 
     copy_: str | None = Field(default=None, alias="copy")
@@ -174,7 +175,7 @@ class FieldRule(Frozen):
 
     @model_validator(mode="after")
     def one_way(self) -> Self:
-        """Refuse a field filled in no way or in several, and a constant without a note."""
+        """Refuse a field with none or several of the four, and a constant without a note."""
         ways = [way for way in (self.copy_, self.constant, self.concept, self.expression) if way is not None]
         if len(ways) != 1:
             raise ValueError("give exactly one of copy, constant, concept or expression")
@@ -186,7 +187,7 @@ class FieldRule(Frozen):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column this rule reads."""
+        """Every column that this rule reads."""
         names = [self.copy_] if self.copy_ else []
         for code in self.concept or ():
             names += [code.column] if code.column else []
@@ -195,12 +196,12 @@ class FieldRule(Frozen):
 
 
 class Condition(Frozen):
-    """A row is kept when the condition holds, else it is counted under `reason`.
+    """A row is kept if the condition is true; otherwise it is counted under `reason`.
 
-    The value is that of a column or of a registered expression, with `args` and `options` as in a field.
-    `in`: value in the list (an empty value is not). `not_in`: value not in the list (an empty value passes). Values are
-    compared as text, trimmed and without regard to case; dates as `2026-01-31`, booleans as `true`.
-    `present`: value is there (true) or is not (false).
+    The value tested is a column or a registered expression, with `args` and `options` as in a field.
+    `in`: the value is in the list (an empty value is not). `not_in`: the value is not in the list (an empty value passes).
+    Values are compared as text, trimmed and ignoring case; dates as `2026-01-31`, booleans as `true`.
+    `present`: there is a value (true) or there is none (false).
     """
 
     column: str | None = None
@@ -214,7 +215,7 @@ class Condition(Frozen):
 
     @model_validator(mode="after")
     def one_test(self) -> Self:
-        """Refuse a condition with no test or with several, and one without a value to test."""
+        """Refuse a condition with none or several tests, and one without a value to test."""
         if sum(test is not None for test in (self.in_, self.not_in, self.present)) != 1:
             raise ValueError("give exactly one of in, not_in or present")
         if (self.column is None) == (self.expression is None):
@@ -225,14 +226,14 @@ class Condition(Frozen):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column this condition reads."""
+        """Every column that this condition reads."""
         return (self.column,) if self.column is not None else tuple(self.args.values())
 
 
 class Lookup(Frozen):
-    """A left join to another silver entity of the source: `on` is a key column of ours, equal to its `row_key`.
+    """A left join to another silver entity of the source, whose `row_key` equals our column `on`.
 
-    `on` may be a column of an earlier lookup (`alias.column`).
+    `on` may also be a column of an earlier lookup (`alias.column`).
     """
 
     entity: str
@@ -240,12 +241,12 @@ class Lookup(Frozen):
 
 
 class Rule(Frozen):
-    """One mapping rule. `name` is unique over all sources and stands in the provenance of each row it makes.
+    """One mapping rule. `name` is unique over all sources and is in the provenance of every row that the rule makes.
 
-    `domain` is where an event goes while its code has no standard concept. `group` collapses rows with the same `key`
-    into one (a spell from its episodes): the least start, the greatest end, other fields from the first row by `order`,
-    `discharged_to` from the last. Of events with one `key` and person (a specimen from its results) the first by start and row
-    key stands for all; the `key` names the event, so that its id stays whichever row comes first.
+    `domain` is the domain of an event while its code has no standard concept. `group` merges rows with the same `key`
+    into one (a spell from its episodes): the earliest start, the latest end, other fields from the first row by `order`,
+    `discharged_to` from the last. Of events with the same `key` and person (a specimen from its results) the first by start
+    and row key is kept; the id is made from the `key`, so it does not depend on which row is first.
     """
 
     name: str
@@ -260,7 +261,7 @@ class Rule(Frozen):
 
     @model_validator(mode="after")
     def fields_fit_target(self) -> Self:
-        """Report every field that the target lacks or has in another form."""
+        """Refuse fields that the target lacks, needs or has in another form; the error lists all of them."""
         known = FIELDS[self.to]
         faults = [f"{field}: {self.to} has no such field" for field in self.fields if field not in known]
         faults += [f"{field}: required for {self.to}" for field in REQUIRED[self.to] if field not in self.fields]
@@ -286,12 +287,12 @@ class Mapping(Frozen):
     rules: tuple[Rule, ...]
 
     def faults(self, contract: SourceContract) -> list[str]:
-        """Every name in the mapping that the contract does not know."""
+        """A message for every name in the mapping that the contract does not have."""
         return [fault for rule in self.rules for fault in _rule_faults(rule, contract)]
 
     @property
     def vocabularies(self) -> frozenset[str]:
-        """The vocabularies in which rules look codes up."""
+        """The vocabularies of all codes in the rules."""
         codes = [code for rule in self.rules for how in rule.fields.values() for code in how.concept or ()]
         by_column = [code.vocabulary.values.values() for code in codes if isinstance(code.vocabulary, VocabularyBy)]
         fixed = {code.vocabulary for code in codes if isinstance(code.vocabulary, str)}
@@ -330,12 +331,12 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
 
 
 def load_mapping(path: Path, contract: SourceContract) -> Mapping:
-    """Read one mapping and check it against its contract; every fault of the file is reported at once."""
+    """Read one mapping and check it against its contract. Raises ContractError, which lists every fault of the file."""
     where = f"{path.parent.name}/{path.name}"
     try:
-        mapping = Mapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise ContractError(f"{where}: not valid YAML: {getattr(error, 'problem', 'unreadable')}") from error
+        mapping = Mapping.model_validate(read_yaml(path))
+    except InvalidYamlError as error:
+        raise ContractError(f"{where}: {error}") from error
     except ValidationError as error:
         lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise ContractError(f"{where}: {error.error_count()} faults\n{lines}") from error
@@ -350,7 +351,7 @@ def load_mapping(path: Path, contract: SourceContract) -> Mapping:
 def load_mappings(mappings_dir: Path, contracts: dict[str, SourceContract]) -> dict[str, Mapping]:
     """The mapping of each source that has a contract, by source name.
 
-    Raises ContractError where a mapping is missing, has faults, or two rules share a name.
+    Raises ContractError if a mapping is missing, has faults, or two rules share a name.
     """
     mappings = {name: load_mapping(mappings_dir / name / "mapping.yaml", contract) for name, contract in contracts.items()}
     names = [rule.name for mapping in mappings.values() for rule in mapping.rules]

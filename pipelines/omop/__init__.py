@@ -1,1 +1,1 @@
-"""The map stage: silver rows to OMOP tables. `build` shows the way of the data."""
+"""Map and derive: silver rows of all sources to the tables of the OMOP CDM."""

@@ -1,113 +1,118 @@
-"""What a changed vocabulary or local map concerns: codes, and the targets, tables and buckets that hold them."""
+"""How much of a table a change of its inputs affects, where that is less than the whole.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+Codes change far more often than anything else: somebody approves a map, a new vocabulary maps a code to another concept.
+What is compared here is small, or a few columns of what is not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.mapping.spec import Rule, Target
-from pipelines.omop.codes import CODE_MAP_SCHEMA, code_bucket, routes
-from pipelines.omop.events import CONCEPT_FIELDS
+from pipelines.contracts.tables import Affected, Extent, InputChanges, Partitions, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.omop.codes import CODE_MAP_SCHEMA, code_bucket
 
-CHANGED_CODES_SCHEMA = {"source_vocabulary_id": "string", "source_code": "string", "has_other_number": "boolean"}
-"""One row per code that means something else than before. `has_other_number`: it has more or fewer targets."""
+CONCEPT_MAP = TableName(Zone.INTERMEDIATE, "concept_map")
+ROUTES = TableName(Zone.INTERMEDIATE, "routes")
 
-_CODE = ("source_vocabulary_id", "source_code")
-_WAY = ("rule", "vocabulary", "code", "ordinal", "table")
+ROUTE = ("_code_key", "vocabulary", "code", "concept_id", "ordinal", "table")
+"""Where an event goes, without the concepts that it gets there."""
+
+ROUTED_CONCEPTS = (*ROUTE, "target_concept_id", "source_concept_id", "value_as_concept_id", "map_origin")
+"""Everything that an event table takes from its routes."""
+
+_CODE = ("vocabulary", "code")
 
 
 @dataclass(frozen=True)
-class Concerned:
-    """What has to be built again: targets other than events, event tables, and in these the buckets; None stands for all.
+class AffectedScope:
+    """Which changes of its inputs a table takes notice of; as the `affected` of a declaration.
 
-    `has_other_events`: some code gives its events more or fewer targets, so that there are other event rows than before.
-    `moves_events`: some code does, or sends its events to another table, so that what refers to events has to follow.
+    A changed input that is not named here affects the whole table. `columns` names for an input the columns that the table
+    reads of it. `coded` names for tables of mapped rows, which are inputs too, the fields whose concepts the table takes
+    from the concept map: it is affected when a row holds a code of which the concept has changed.
     """
 
-    targets: frozenset[Target]
-    tables: frozenset[str]
-    buckets: tuple[int, ...] | None
-    has_other_events: bool
-    moves_events: bool
+    columns: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)
+    coded: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)
+
+    def __call__(self, changes: InputChanges) -> Affected:
+        """The whole table or nothing of it."""
+        if not changes.names <= {*self.columns, *([CONCEPT_MAP] if self.coded else [])}:
+            return Extent.WHOLE
+        if any(_has_changed(changes, name, columns) for name, columns in self.columns.items()):
+            return Extent.WHOLE
+        if CONCEPT_MAP in changes.names and not _rows_with_changed_code(changes, self.coded).isEmpty():
+            return Extent.WHOLE
+        return Extent.NOTHING
 
 
-def differences(former: DataFrame, now: DataFrame, schema: Iterable[str]) -> DataFrame:
-    """The rows that only one of two frames has, or has more often; `_more` counts them, below zero for those of `former`."""
-    names = list(schema)
-    tagged = former.select(*names, F.lit(-1).alias("_sign")).unionByName(now.select(*names, F.lit(1).alias("_sign")))
-    return tagged.groupBy(*names).agg(F.sum("_sign").alias("_more")).where(F.col("_more") != 0)
+@dataclass(frozen=True)
+class EventScope:
+    """Which buckets of an event table a change of codes affects; as the `affected` of its declaration.
 
-
-def changed_codes(former: DataFrame, now: DataFrame) -> DataFrame:
-    """The codes that two code maps (CODE_MAP_SCHEMA) of the same codes in use resolve differently (CHANGED_CODES_SCHEMA)."""
-    differing = differences(former, now, CODE_MAP_SCHEMA)
-    return differing.groupBy(*_CODE).agg((F.sum("_more") != 0).alias("has_other_number"))
-
-
-def concerned(
-    changed: DataFrame, codes: DataFrame, maps: tuple[DataFrame, DataFrame], stem: DataFrame, rules: Iterable[Rule]
-) -> Concerned:
-    """What holds a changed code. `codes` are those in use, `maps` what they meant and mean.
-
-    The fields, tables and buckets themselves are few and come to the driver.
+    `table` is its name, `stems` are the tables of its events and `fields` the concept fields that it has beside the main
+    concept. `columns` names for other inputs the columns that it reads; where they have changed all of it is affected.
     """
-    touched = of_changed(codes, changed)
-    own = touched.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept"))
-    fields = {(Target(row["target"]), row["field"]) for row in _rows(touched.select("target", "field").distinct())}
-    others = sorted(field for target, field in fields if target is Target.EVENT and field != "concept")
-    buckets = own.select(code_bucket(F.col("vocabulary"), F.col("code"), F.col("concept_id")).alias(CODE_BUCKET))
-    if others:
-        buckets = buckets.unionByName(_buckets_with(stem, changed, others))
-    rules = tuple(rules)
-    former, now = (routes(own, one, rules).select(*_WAY) for one in maps)
-    ways = former.unionByName(now).select("table")
-    renumbered = of_changed(own, changed.where(F.col("has_other_number")))
-    return Concerned(
-        targets=frozenset(target for target, _ in fields if target is not Target.EVENT),
-        tables=frozenset(row["table"] for row in _rows(ways.distinct())) | _tables_with(others),
-        buckets=tuple(sorted(row[CODE_BUCKET] for row in _rows(buckets.distinct()))),
-        has_other_events=not renumbered.isEmpty(),
-        moves_events=not differences(former, now, _WAY).isEmpty(),
-    )
+
+    table: str
+    stems: tuple[TableName, ...]
+    fields: tuple[str, ...]
+    columns: Mapping[TableName, tuple[str, ...]]
+
+    def __call__(self, changes: InputChanges) -> Affected:
+        """Some buckets, all or none."""
+        if not changes.names <= {ROUTES, CONCEPT_MAP, *self.columns}:
+            return Extent.WHOLE
+        if any(_has_changed(changes, name, columns) for name, columns in self.columns.items()):
+            return Extent.WHOLE
+        buckets = _buckets([*self._of_routes(changes), *self._of_fields(changes)])
+        return Partitions(CODE_BUCKET, buckets) if buckets else Extent.NOTHING
+
+    def _of_routes(self, changes: InputChanges) -> list[DataFrame]:
+        if ROUTES not in changes.names:
+            return []
+        before, now = changes.before(*ROUTES), changes.now(*ROUTES)
+        is_own = F.col("table") == self.table
+        changed = differences(before.where(is_own), now.where(is_own), ROUTED_CONCEPTS)
+        return [changed.select(code_bucket(*[F.col(name) for name in (*_CODE, "concept_id")]).alias(CODE_BUCKET))]
+
+    def _of_fields(self, changes: InputChanges) -> list[DataFrame]:
+        if CONCEPT_MAP not in changes.names or not self.fields:
+            return []
+        coded = dict.fromkeys(self.stems, self.fields)
+        return [_rows_with_changed_code(changes, coded, CODE_BUCKET)]
 
 
-def changed_targets(changed: DataFrame, maps: Iterable[DataFrame]) -> DataFrame:
-    """`concept_id` of everything that changed codes meant or mean; `maps` are the code maps before and now."""
-    meant = [one.join(F.broadcast(changed.select(*_CODE)), on=list(_CODE), how="left_semi") for one in maps]
-    return union_all([one.select(F.col("target_concept_id").alias("concept_id")) for one in meant]).distinct()
+def differences(before: DataFrame, now: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """The rows, in these columns, that only one of two frames has, or has more often."""
+    signed = before.select(*columns, F.lit(-1).alias("_sign")).unionByName(now.select(*columns, F.lit(1).alias("_sign")))
+    return signed.groupBy(*columns).agg(F.sum("_sign").alias("_more")).where(F.col("_more") != 0).select(*columns)
 
 
-def of_changed(codes: DataFrame, changed: DataFrame) -> DataFrame:
-    """The rows of `codes` whose `vocabulary` and `code` have changed."""
-    return codes.join(F.broadcast(_names(changed)), on=["vocabulary", "code"], how="left_semi")
+def _has_changed(changes: InputChanges, name: TableName, columns: Sequence[str]) -> bool:
+    return name in changes.names and not differences(changes.before(*name), changes.now(*name), columns).isEmpty()
 
 
-def of_unchanged(codes: DataFrame, changed: DataFrame) -> DataFrame:
-    """The other rows of `codes`."""
-    return codes.join(F.broadcast(_names(changed)), on=["vocabulary", "code"], how="left_anti")
+def _rows_with_changed_code(changes: InputChanges, coded: Mapping[TableName, tuple[str, ...]], *columns: str) -> DataFrame:
+    """The rows of mapped tables that hold, in one of some fields, a code of which the concept has changed."""
+    differing = differences(changes.before(*CONCEPT_MAP), changes.now(*CONCEPT_MAP), tuple(CODE_MAP_SCHEMA))
+    changed = differing.select(F.col("source_vocabulary_id").alias("vocabulary"), F.col("source_code").alias("code"))
+    held = [
+        changes.now(*name).select(
+            *columns, F.col(f"{field}_vocabulary").alias("vocabulary"), F.col(f"{field}_code").alias("code")
+        )
+        for name, fields in coded.items()
+        for field in fields
+    ]
+    return union_all(held).join(F.broadcast(changed.distinct()), on=list(_CODE), how="left_semi").select(*columns or _CODE)
 
 
-def _names(changed: DataFrame) -> DataFrame:
-    return changed.select(*[F.col(name).alias(short) for name, short in zip(_CODE, ("vocabulary", "code"), strict=True)])
-
-
-def _buckets_with(stem: DataFrame, changed: DataFrame, fields: Iterable[str]) -> DataFrame:
-    """The buckets of events that hold a changed code in one of these fields."""
-    frames = []
-    for field in fields:
-        named = stem.select(CODE_BUCKET, F.col(f"{field}_vocabulary").alias("vocabulary"), F.col(f"{field}_code").alias("code"))
-        frames.append(of_changed(named.distinct(), changed).select(CODE_BUCKET))
-    return union_all(frames)
-
-
-def _tables_with(fields: Iterable[str]) -> frozenset[str]:
-    wanted = frozenset(fields)
-    return frozenset(table for table, held in CONCEPT_FIELDS.items() if wanted & frozenset(held))
-
-
-def _rows(frame: DataFrame) -> list[dict[str, Any]]:
-    return frame.toArrow().to_pylist()
+def _buckets(frames: Iterable[DataFrame]) -> tuple[int, ...]:
+    found = list(frames)
+    rows = union_all(found).distinct().toArrow().to_pylist() if found else []
+    return tuple(sorted(row[CODE_BUCKET] for row in rows))

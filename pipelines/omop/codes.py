@@ -1,11 +1,12 @@
-"""Codes: which are in use, what they mean, into which table they send an event, and which nobody can map yet.
+"""Codes: which are in use, their concepts, into which table they send an event, and which nobody can map yet.
 
 All of it is small: work here is by code, never by event.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import empty_rows, union_all
@@ -49,6 +50,7 @@ ROUTES_SCHEMA = {
     "vocabulary": "string",
     "code": "string",
     "concept_id": "bigint",
+    "_code_key": "bigint",
     "rows": "bigint",
     "ordinal": "int",
     "table": "string",
@@ -57,7 +59,10 @@ ROUTES_SCHEMA = {
     "value_as_concept_id": "bigint",
     "map_origin": "string",
 }
-"""Where events go: one row per rule, code and target concept; every event has at least one route."""
+"""Where events go: one row per rule, code and target concept; every event has at least one route.
+
+`_code_key` is what the stem and its routes are joined on.
+"""
 
 UNMAPPED_SCHEMA = {
     "vocabulary": "string",
@@ -83,6 +88,8 @@ BUCKETS = 64
 """Parts of the stem and of each event table. All events of a code are in one, so that when a code comes to mean something else
 only that part is written again. As many as keep one per cent of the codes in a few per cent of the rows."""
 
+_WANTED = ("target", *[name for name in UNMAPPED_SCHEMA if name != "people"])
+
 _DATE_COLUMN = {
     Target.EVENT: "start_date",
     Target.VISIT: "start_date",
@@ -98,13 +105,26 @@ def coded_fields(rules: Iterable[Rule], target: Target) -> tuple[str, ...]:
     return tuple(field for field, kind in FIELDS[target].items() if kind == "concept" and field in used)
 
 
-def codes_in_use(rows: Mapping[Target, DataFrame], rules: Iterable[Rule]) -> DataFrame:
-    """The codes of all mapped rows by rule and field (CODES_SCHEMA). `rows` are the stored rows of each target."""
-    rules = tuple(rules)
+@dataclass(frozen=True)
+class MappedRows:
+    """The stored rows of a target, and the rules that they were mapped by."""
+
+    target: Target
+    frame: DataFrame
+    rules: tuple[Rule, ...]
+
+    @property
+    def coded_fields(self) -> tuple[str, ...]:
+        """The concept fields that the rules fill from a code."""
+        return coded_fields(self.rules, self.target)
+
+
+def codes_in_use(mapped: Iterable[MappedRows]) -> DataFrame:
+    """The codes of all mapped rows by rule and field (CODES_SCHEMA)."""
     frames = []
-    for target, frame in rows.items():
-        fields = dict.fromkeys((*(("concept",) if target is Target.EVENT else ()), *coded_fields(rules, target)))
-        frames += [_codes_of(frame, target, field) for field in fields]
+    for rows in mapped:
+        always = ("concept",) if rows.target is Target.EVENT else ()
+        frames += [_codes_of(rows.frame, rows.target, field) for field in dict.fromkeys((*always, *rows.coded_fields))]
     return union_all(frames)
 
 
@@ -128,6 +148,15 @@ def _codes_of(frame: DataFrame, target: Target, field: str) -> DataFrame:
     return named.select(*CODES_SCHEMA)
 
 
+def code_key(rule: Column, vocabulary: Column, code: Column, concept_id: Column) -> Column:
+    """What a rule and its code (or the concept that it gives) have in common in the stem and in the routes: 64 bits.
+
+    Not keyed: it is a hash of a code, never of a person.
+    """
+    texts = [F.coalesce(text, F.lit("")) for text in (rule, vocabulary, code)]
+    return F.xxhash64(*texts, F.coalesce(concept_id, F.lit(-1).cast("bigint")))
+
+
 def code_bucket(vocabulary: Column, code: Column, concept_id: Column) -> Column:
     """The bucket (0 to BUCKETS - 1) of an event by its code, or by the concept that its rule gives."""
     return F.pmod(F.xxhash64(vocabulary, code, concept_id), F.lit(BUCKETS)).cast("int")
@@ -139,33 +168,33 @@ def distinct_codes(codes: DataFrame) -> DataFrame:
     return coded.select(F.col("vocabulary").alias("source_vocabulary_id"), F.col("code").alias("source_code")).distinct()
 
 
-def first_meanings(code_map: DataFrame) -> DataFrame:
-    """One row per code: its first target concept, for the fields that hold a single concept."""
+def first_concepts(code_map: DataFrame) -> DataFrame:
+    """The concept map: one row per code with its first target concept, for the fields that hold a single concept."""
     first = code_map.groupBy("source_vocabulary_id", "source_code").agg(F.min("ordinal").alias("ordinal"))
     return code_map.join(first, on=["source_vocabulary_id", "source_code", "ordinal"], how="inner")
 
 
-def with_concepts(frame: DataFrame, fields: Iterable[str], meanings: DataFrame) -> DataFrame:
+def with_concepts(frame: DataFrame, fields: Iterable[str], concept_map: DataFrame) -> DataFrame:
     """`frame` with `f_target` and `f_source_concept` for each concept field `f`.
 
-    `f_target` is the concept given by the rule, else that of the code, else 0 where something was delivered, else null.
+    `f_target` is the concept that the rule states, else that of the code, else 0 where something was delivered, else null.
     """
     for field in fields:
-        meaning = meanings.select(
+        concepts = concept_map.select(
             F.col("source_vocabulary_id").alias("_vocabulary"),
             F.col("source_code").alias("_code"),
             F.col("target_concept_id").alias("_target"),
             F.col("source_concept_id").alias(f"{field}_source_concept"),
         )
         on = (F.col(f"{field}_vocabulary") == F.col("_vocabulary")) & (F.col(f"{field}_code") == F.col("_code"))
-        joined = frame.join(F.broadcast(meaning), on=on, how="left")
+        joined = frame.join(F.broadcast(concepts), on=on, how="left")
         frame = joined.withColumn(f"{field}_target", _concept_or_zero(field, F.col("_target")))
         frame = frame.drop("_vocabulary", "_code", "_target")
     return frame
 
 
-def given(frame: DataFrame, fields: Iterable[str]) -> DataFrame:
-    """Like `with_concepts` for concept fields that no rule fills from a code: only what the rule gave counts."""
+def with_rule_concepts(frame: DataFrame, fields: Iterable[str]) -> DataFrame:
+    """Like `with_concepts` for concept fields that no rule fills from a code: only the concept of the rule counts."""
     for field in fields:
         frame = frame.withColumn(f"{field}_target", _concept_or_zero(field, F.lit(None).cast("bigint")))
         frame = frame.withColumn(f"{field}_source_concept", F.lit(None).cast("bigint"))
@@ -184,7 +213,7 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     the domain its rule declares; so does one whose rule gives the concept itself.
     """
     domains = [(rule.name, rule.domain) for rule in rules if rule.to is Target.EVENT]
-    events = codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept"))
+    events = _with_code_key(codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept")))
     if not domains:
         return empty_rows(codes, ROUTES_SCHEMA)
     declared = codes.sparkSession.createDataFrame(domains, "rule string, declared string")
@@ -203,36 +232,47 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     return joined.select(*[columns[name].alias(name) if name in columns else F.col(name) for name in ROUTES_SCHEMA])
 
 
-def unmapped_codes(codes: DataFrame, code_map: DataFrame, rows: Mapping[Target, DataFrame], rules: Iterable[Rule]) -> DataFrame:
+def _with_code_key(events: DataFrame) -> DataFrame:
+    """The codes of events with their key. Fails where two have the same, which 64 bits make all but impossible."""
+    keyed = events.withColumn("_code_key", code_key(*[F.col(name) for name in ("rule", "vocabulary", "code", "concept_id")]))
+    codes = F.count(F.lit(1)).over(Window.partitionBy("_code_key"))
+    refused = F.raise_error(F.lit("two codes have one key: change code_key and map everything again")).cast("bigint")
+    return keyed.withColumn("_codes", codes).withColumn(
+        "_code_key", F.when(F.col("_codes") > 1, refused).otherwise(F.col("_code_key"))
+    )
+
+
+def unmapped_codes(codes: DataFrame, concept_map: DataFrame, mapped: Iterable[MappedRows]) -> DataFrame:
     """The codes in use that have no standard concept (UNMAPPED_SCHEMA), with the rows and people they touch."""
-    rules = tuple(rules)
-    meanings = first_meanings(code_map).select(
+    concepts = concept_map.select(
         F.col("source_vocabulary_id").alias("vocabulary"),
         F.col("source_code").alias("code"),
         "source_concept_id",
         "target_concept_id",
         "map_origin",
     )
-    coded = codes.where(F.col("code").isNotNull()).join(F.broadcast(meanings), on=["vocabulary", "code"], how="left")
-    # A local map may say on purpose that a code means nothing (not stated, not known): that is no work to do.
+    coded = codes.where(F.col("code").isNotNull()).join(F.broadcast(concepts), on=["vocabulary", "code"], how="left")
+    # A local map may say on purpose that a code has no concept (not stated, not known): that is no work to do.
     is_settled = (F.coalesce(F.col("target_concept_id"), F.lit(0)) > 0) | (F.col("map_origin") == LOCAL_ORIGIN)
     open_codes = coded.where(~F.coalesce(is_settled, F.lit(False)))
     listed = open_codes.withColumn("is_known", F.coalesce(F.col("source_concept_id") > 0, F.lit(False)))
-    frames = []
-    for target, frame in rows.items():
-        for field in coded_fields(rules, target):
-            wanted = listed.where((F.col("target") == target.value) & (F.col("field") == field))
-            frames.append(_with_people(wanted, frame, field))
-    return union_all(frames) if frames else empty_rows(codes, UNMAPPED_SCHEMA)
+    wanted = listed.select(*_WANTED)
+    touched = [_people_by_code(rows, field) for rows in mapped for field in rows.coded_fields]
+    if not touched:
+        return empty_rows(codes, UNMAPPED_SCHEMA)
+    joined = union_all(touched).join(F.broadcast(wanted), on=["target", "field", "rule", "vocabulary", "code"], how="inner")
+    return joined.groupBy(*_WANTED).agg(F.count_distinct("person_id").alias("people")).select(*UNMAPPED_SCHEMA)
 
 
-def _with_people(wanted: DataFrame, frame: DataFrame, field: str) -> DataFrame:
-    keys = wanted.select("rule", "vocabulary", "code")
-    touched = frame.select(
-        F.col("_rule").alias("rule"),
-        F.col(f"{field}_vocabulary").alias("vocabulary"),
-        F.col(f"{field}_code").alias("code"),
-        "person_id",
-    ).join(F.broadcast(keys), on=["rule", "vocabulary", "code"], how="left_semi")
-    people = touched.groupBy("rule", "vocabulary", "code").agg(F.count_distinct("person_id").alias("people"))
-    return wanted.join(people, on=["rule", "vocabulary", "code"], how="inner").select(*UNMAPPED_SCHEMA)
+def _people_by_code(rows: MappedRows, field: str) -> DataFrame:
+    """One row per mapped row with a code in a field: the code and the person."""
+    values = {
+        "target": F.lit(rows.target.value),
+        "field": F.lit(field),
+        "rule": F.col("_rule"),
+        "vocabulary": F.col(f"{field}_vocabulary"),
+        "code": F.col(f"{field}_code"),
+        "person_id": F.col("person_id"),
+    }
+    coded = rows.frame.where(F.col(f"{field}_code").isNotNull())
+    return coded.select(*[column.alias(name) for name, column in values.items()])

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.cdm import CdmTable, delta_schema
 
 
 def conform(frame: DataFrame, values: Mapping[str, Column], table: CdmTable) -> DataFrame:
     """The columns of the Delta table in its order and types: `values`, and null where there is none.
 
-    Texts are cut to the length of the CDM; the full value stands in silver.
+    Texts are cut to the length of the CDM; the full value is in silver.
     """
     lengths = {column.name: column.length for column in table.columns if column.type == "string" and column.length}
     columns = []
@@ -29,10 +29,6 @@ def priority(sources: Sequence[str]) -> Column:
     return F.coalesce(*places, F.lit(len(sources)))
 
 
-def empty_tables(session: SparkSession, version: str, built: frozenset[str]) -> dict[str, DataFrame]:
-    """An empty frame for each clinical table of the version that is not in `built`; vocabulary tables come from their load."""
-    return {
-        name: session.createDataFrame([], ", ".join(f"{column} {kind}" for column, kind in delta_schema(table).items()))
-        for name, table in cdm_tables(version).items()
-        if name not in built and not table.is_vocabulary
-    }
+def empty_table(session: SparkSession, table: CdmTable) -> DataFrame:
+    """A table of the CDM without rows."""
+    return session.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in delta_schema(table).items()))

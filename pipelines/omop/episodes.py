@@ -1,7 +1,7 @@
 """Episodes of care: for how long a service looked after a person, as its source states it, and what happened meanwhile.
 
 A source states an episode as a record of its own, such as a referral from receipt to discharge. Visits and events belong to it
-when they carry its key; nothing is concluded from dates.
+when they carry its key; nothing is derived from dates.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,14 +54,14 @@ def _episode_id() -> Column:
     return omop_id(F.lit("episode"), F.col("key"))
 
 
-def episodes(episode_rows: DataFrame, meanings: DataFrame, collisions: DataFrame) -> DataFrame:
+def episodes(episode_rows: DataFrame, concept_map: DataFrame, collisions: DataFrame) -> DataFrame:
     """One row per episode (EPISODES_SCHEMA) from the rows of Target.EPISODE: concepts looked up, end decided, id given.
 
     An end before the start is not believed: the episode ends on the day it begins, and `end_rule` says so. An episode without
     an end is open; it has no end until its source states one.
     """
-    meant = with_concepts(episode_rows, ("concept", "object"), meanings)
-    unique = without_collisions(meant.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
+    coded = with_concepts(episode_rows, ("concept", "object"), concept_map)
+    unique = without_collisions(coded.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
     is_backwards = F.coalesce(F.col("end_date") < F.col("start_date"), F.lit(False))
     is_later = F.coalesce(F.col("end_datetime") >= F.col("start_datetime"), F.lit(True))
     values = {
@@ -89,10 +89,9 @@ def episode(stored: DataFrame, table: CdmTable) -> DataFrame:
 
 
 def links_of(rows: DataFrame, table: Column, event_id: Column) -> DataFrame:
-    """What carries an episode's key: `episode_key`, `person_id`, `event_id`, and `field`, the key that the id is of."""
+    """The rows with an episode's key: `episode_key`, `person_id`, `event_id`, and `field`, the key that the id is of."""
     columns = {"field": F.concat(table, F.lit("."), table, F.lit("_id")), "event_id": event_id}
-    linked = rows.where(F.col("episode_key").isNotNull())
-    return linked.select(*[columns.get(name, F.col(name)).alias(name) for name in _LINKS])
+    return rows.select(*[columns.get(name, F.col(name)).alias(name) for name in _LINKS])
 
 
 def episode_event(stored: DataFrame, links: Iterable[DataFrame], concepts: DataFrame, table: CdmTable) -> DataFrame:

@@ -68,19 +68,14 @@ class DrugVocabulary:
     strengths: DataFrame
 
 
-def eras(conditions: DataFrame, drugs: DataFrame, vocabulary: DrugVocabulary, concepts: DataFrame | None = None) -> DataFrame:
-    """The condition, drug and dose eras of all people (ERAS_SCHEMA), from condition_occurrence and drug_exposure.
-
-    With `concepts` (column `concept_id`) only those of these conditions and ingredients.
-    """
+def eras(conditions: DataFrame, drugs: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
+    """The condition, drug and dose eras of all people (ERAS_SCHEMA), from condition_occurrence and drug_exposure."""
     taken = ingredient_spans(drugs, vocabulary)
     spans = {
         "condition_era": condition_spans(conditions),
         "drug_era": taken.select(*_SPAN),
         "dose_era": dose_spans(taken, vocabulary.strengths),
     }
-    if concepts is not None:
-        spans = {kind: frame.join(F.broadcast(concepts), on="concept_id", how="left_semi") for kind, frame in spans.items()}
     merged = [merged_spans(frame).withColumn("_kind", F.lit(kind)) for kind, frame in spans.items()]
     return union_all([frame.select(*ERAS_SCHEMA) for frame in merged])
 
@@ -104,13 +99,6 @@ def _ingredients(vocabulary: DrugVocabulary) -> DataFrame:
     return vocabulary.ancestors.join(
         F.broadcast(ingredients.select(F.col("concept_id").alias("ancestor_concept_id"))), on="ancestor_concept_id", how="inner"
     ).select(F.col("ancestor_concept_id").alias("concept_id"), F.col("descendant_concept_id").alias("drug_concept_id"))
-
-
-def eras_of(concepts: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
-    """The concepts that eras can be about because of `concepts`: themselves, and the ingredients of those that are drugs."""
-    drugs = F.broadcast(concepts.select(F.col("concept_id").alias("drug_concept_id")))
-    ingredients = _ingredients(vocabulary).join(drugs, on="drug_concept_id", how="left_semi").select("concept_id")
-    return concepts.select("concept_id").unionByName(ingredients).distinct()
 
 
 def ingredient_spans(drugs: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:

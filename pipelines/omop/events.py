@@ -1,7 +1,7 @@
 """Event tables: the stem, joined to its routes, becomes one row per event and target concept.
 
 Each table reads the stem once and keeps only what its routes send to it. Everything that is joined is either small enough to
-broadcast (routes, meanings of codes, providers) or narrow (visits).
+broadcast (routes, concept map, providers) or narrow (visits).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
-from pipelines.omop.codes import given, with_concepts
+from pipelines.omop.codes import FIRST_ORDINAL, code_bucket, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
 
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
@@ -39,7 +39,7 @@ class EventInputs:
 
     stem: DataFrame
     routes: DataFrame
-    meanings: DataFrame
+    concept_map: DataFrame
     visits: DataFrame
     visit_details: DataFrame
     providers: DataFrame
@@ -49,25 +49,12 @@ class EventInputs:
 
 def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
     """The stem with its routes: one row per event and target concept (`_ordinal`, `_target_concept_id`, ...)."""
-    renamed = routes.select(
-        F.col("rule").alias("_route_rule"),
-        F.coalesce(F.col("vocabulary"), F.lit("")).alias("_route_vocabulary"),
-        F.coalesce(F.col("code"), F.lit("")).alias("_route_code"),
-        F.coalesce(F.col("concept_id"), F.lit(-1)).alias("_route_concept_id"),
-        F.col("table").alias("_table"),
-        F.col("ordinal").alias("_ordinal"),
-        F.col("target_concept_id").alias("_target_concept_id"),
-        F.col("source_concept_id").alias("_source_concept_id"),
-        F.col("value_as_concept_id").alias("_value_as_concept_id"),
-        F.col("map_origin").alias("_map_origin"),
-    )
-    on = (
-        (F.col("_rule") == F.col("_route_rule"))
-        & (F.coalesce(F.col("concept_code"), F.lit("")) == F.col("_route_code"))
-        & (F.coalesce(F.col("concept_vocabulary"), F.lit("")) == F.col("_route_vocabulary"))
-        & (F.coalesce(F.col("concept_concept_id"), F.lit(-1)) == F.col("_route_concept_id"))
-    )
-    return stem.join(F.broadcast(renamed), on=on, how="inner")
+    names = ("table", "ordinal", "target_concept_id", "source_concept_id", "value_as_concept_id", "map_origin")
+    # The bucket comes from the route: a run for some buckets then filters the routes, and by the join the events. Sail 0.7.2
+    # cannot push a filter through the union of the stems.
+    bucket = code_bucket(F.col("vocabulary"), F.col("code"), F.col("concept_id")).alias(CODE_BUCKET)
+    renamed = routes.select("_code_key", bucket, *[F.col(name).alias(f"_{name}") for name in names])
+    return stem.drop(CODE_BUCKET).join(F.broadcast(renamed), on="_code_key", how="inner")
 
 
 def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:
@@ -75,9 +62,18 @@ def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:
     return routed(stem, routes).select(*EVENT_KEY, _event_id().alias("_id"))
 
 
+def first_event_id() -> Column:
+    """The id that an event has in the table of its first target concept. The stem keeps it."""
+    return _id_at(F.lit(FIRST_ORDINAL))
+
+
 def _event_id() -> Column:
+    return F.when(F.col("_ordinal") == FIRST_ORDINAL, F.col("_first_id")).otherwise(_id_at(F.col("_ordinal")))
+
+
+def _id_at(ordinal: Column) -> Column:
     """The id of an event, by its silver row or, where several rows make one event, by the key they share."""
-    return omop_id(F.coalesce(F.col("key"), F.col("_row_key")), F.col("_rule"), F.col("_ordinal"))
+    return omop_id(F.coalesce(F.col("key"), F.col("_row_key")), F.col("_rule"), ordinal)
 
 
 def numbered_events(stem: DataFrame, routes: DataFrame, collisions: DataFrame) -> DataFrame:
@@ -89,10 +85,10 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
     """One event table: the rows that its routes send to it, with every concept, visit and provider they name."""
     numbered = numbered_events(inputs.stem, inputs.routes.where(F.col("table") == table.name), inputs.collisions)
     fields = CONCEPT_FIELDS[table.name]
-    coded = with_concepts(numbered, [field for field in fields if field in inputs.coded], inputs.meanings)
-    meant = given(coded, [field for field in fields if field not in inputs.coded])
+    coded = with_concepts(numbered, [field for field in fields if field in inputs.coded], inputs.concept_map)
+    with_all = with_rule_concepts(coded, [field for field in fields if field not in inputs.coded])
     linked = with_links(
-        meant,
+        with_all,
         visit_occurrence_id=(inputs.visits, "visit_key"),
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),

@@ -6,8 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
-from pipelines.mapping.compile import DEDUPLICATED
-from pipelines.mapping.spec import Rule, Target
+from pipelines.mapping.counts import DEDUPLICATED
 from pipelines.omop.codes import LOCAL_ORIGIN
 
 MAP_LEDGER_SCHEMA = {
@@ -42,17 +41,17 @@ def written_rows(tables: Mapping[str, DataFrame]) -> DataFrame:
 
 
 def map_ledger(
-    counts: DataFrame, left_out_later: DataFrame, routes: DataFrame, written: DataFrame, rules: Iterable[Rule]
+    counts: DataFrame, left_out_later: DataFrame, routes: DataFrame, written: DataFrame, events: Iterable[str]
 ) -> DataFrame:
     """The ledger of the map stage (MAP_LEDGER_SCHEMA).
 
     `counts` are the silver rows of each rule by reason; `left_out_later` those that were mapped and then left out (their
-    person or visit is not in the CDM). What routes add is `fanned_out` for events. Rows of other targets may become part of
-    another row (`merged`). Of events only those are `merged` that were counted as such in silver, so an event that is lost
-    leaves the ledger out of balance.
+    person or visit is not in the CDM); `events` the names of the rules for events. What routes add is `fanned_out` for
+    events. Rows of other targets may become part of another row (`merged`). Of events only those are `merged` that were
+    counted as such in silver, so an event that is lost leaves the ledger out of balance.
     """
-    events = [rule.name for rule in rules if rule.to is Target.EVENT]
-    is_event = F.col("rule").isin(*events) if events else F.lit(False)
+    event_rules = tuple(events)
+    is_event = F.col("rule").isin(*event_rules) if event_rules else F.lit(False)
     later = left_out_later.select(*_RULE, "reason", "rows")
     excluded = counts.where(~F.col("reason").isin("", DEDUPLICATED)).unionByName(later)
     kept = counts.where(F.col("reason").isin("", DEDUPLICATED)).select(*_RULE, "rows")

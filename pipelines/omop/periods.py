@@ -17,7 +17,7 @@ from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
 
 STANDARD_ALGORITHM_FROM_EHR_CONCEPT_ID = 32882
-"""Type of a period that is concluded from events."""
+"""Type of a period that is derived from events."""
 
 OUTSIDE = "registration_outside_extract"
 """Reason of registrations that end before the year of birth or begin after the extract or after their own end."""

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import CdmTable
-from pipelines.mapping.compile import UNKNOWN_PERSON
+from pipelines.mapping.counts import UNKNOWN_PERSON
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform, priority
 from pipelines.omop.places import location_index, with_care_site
@@ -36,55 +36,63 @@ PERSONS_SCHEMA = {
 """One row per person of the CDM, before places have ids. `_source`, `_entity`, `_rule`: of the record that counts first."""
 
 
-def persons(person_rows: DataFrame, meanings: DataFrame, sources: Sequence[str]) -> DataFrame:
+def persons(person_rows: DataFrame, concept_map: DataFrame, sources: Sequence[str]) -> DataFrame:
     """One row per person with a year of birth (PERSONS_SCHEMA), each attribute from the first record that knows it.
 
     Records count in the order of `sources`, then the newest first (`recorded_on`), then by row key. A concept of 0 is not
     known; where no record knows a concept, the first delivered value is kept with concept 0. The month comes from the record
     that gives the year.
     """
-    meant = with_concepts(person_rows, CODED, meanings)
     order = (priority(sources), F.col("recorded_on").desc_nulls_last(), F.col("_row_key"), F.col("_rule"))
-    by_person = Window.partitionBy("person_id").orderBy(*order)
-    whole = by_person.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-
-    def first(value: Column) -> Column:
-        return F.first(value, ignorenulls=True).over(whole)
-
-    birth = F.struct("year_of_birth", "month_of_birth")
-    attributes = {
-        "_birth": first(F.when(F.col("year_of_birth").isNotNull(), birth)),
-        "_area": first(F.col("postcode_area")),
-        "_site": first(F.col("care_site_code")),
-    }
-    for field in CODED:
-        parts = F.struct(
-            F.col(f"{field}_target").alias("target"),
-            F.col(f"{field}_source_value").alias("value"),
-            F.col(f"{field}_source_concept").alias("source"),
-        )
-        attributes[f"_{field}_known"] = first(F.when(F.col(f"{field}_target") > 0, parts))
-        attributes[f"_{field}_any"] = first(F.when(F.col(f"{field}_source_value").isNotNull(), parts))
-    columns = [column.alias(name) for name, column in attributes.items()]
-    merged = meant.select("person_id", "_source", "_entity", "_rule", *columns, F.row_number().over(by_person).alias("_place"))
-    one_each = merged.where((F.col("_place") == 1) & F.col("_birth").isNotNull())
-    values = {
-        "year_of_birth": F.col("_birth.year_of_birth"),
-        "month_of_birth": F.col("_birth.month_of_birth"),
-        "postcode_area": F.col("_area"),
-        "care_site_code": F.col("_site"),
-    }
+    place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))
+    placed = with_concepts(person_rows, CODED, concept_map).withColumn("_place", place)
+    # The place of the first record that knows an attribute, and then what it states: no window over every attribute.
+    attributes = _attributes()
+    firsts = placed.groupBy("person_id").agg(
+        *[F.min(F.when(is_known, F.col("_place"))).alias(f"_first_{name}") for name, (is_known, _) in attributes.items()]
+    )
+    values_of_first = [_value_at(f"_first_{name}", column) for name, (_, columns) in attributes.items() for column in columns]
+    merged = placed.join(firsts, on="person_id", how="inner").groupBy("person_id").agg(*values_of_first)
+    values = {name: F.col(f"_first_record_{name}") for name in ("_source", "_entity", "_rule")}
+    values |= {name: F.col(f"_first_birth_{name}") for name in ("year_of_birth", "month_of_birth")}
+    values |= {name: F.col(f"_first_{name}_{name}") for name in ("postcode_area", "care_site_code")}
     for field in CODED:
         values |= _chosen(field)
-    return one_each.select(*[values[n].cast(kind).alias(n) if n in values else n for n, kind in PERSONS_SCHEMA.items()])
+    born = merged.where(values["year_of_birth"].isNotNull())
+    return born.select(*[values[n].cast(kind).alias(n) if n in values else n for n, kind in PERSONS_SCHEMA.items()])
+
+
+def _attributes() -> dict[str, tuple[Column, tuple[str, ...]]]:
+    """By name: whether a record knows the attribute, and the columns that state it."""
+    attributes: dict[str, tuple[Column, tuple[str, ...]]] = {
+        "record": (F.lit(True), ("_source", "_entity", "_rule")),
+        "birth": (F.col("year_of_birth").isNotNull(), ("year_of_birth", "month_of_birth")),
+    }
+    for name in ("postcode_area", "care_site_code"):
+        attributes[name] = (F.col(name).isNotNull(), (name,))
+    for field in CODED:
+        parts = (f"{field}_source_value", f"{field}_source_concept")
+        attributes[f"{field}_known"] = (F.col(f"{field}_target") > 0, (f"{field}_target", *parts))
+        attributes[f"{field}_delivered"] = (F.col(f"{field}_source_value").isNotNull(), parts)
+    return attributes
+
+
+def _value_at(first: str, column: str) -> Column:
+    """A column of the record whose place is in `first`; no two records of a person have one place."""
+    return F.max(F.when(F.col("_place") == F.col(first), F.col(column))).alias(f"{first}_{column}")
 
 
 def _chosen(field: str) -> dict[str, Column]:
-    known, delivered = F.col(f"_{field}_known"), F.col(f"_{field}_any")
+    def known(part: str) -> Column:
+        return F.col(f"_first_{field}_known_{field}_{part}")
+
+    def delivered(part: str) -> Column:
+        return F.col(f"_first_{field}_delivered_{field}_{part}")
+
     return {
-        f"{field}_concept_id": F.coalesce(known["target"], F.lit(0)),
-        f"{field}_source_value": F.coalesce(known["value"], delivered["value"]),
-        f"{field}_source_concept_id": F.coalesce(known["source"], delivered["source"], F.lit(0)),
+        f"{field}_concept_id": F.coalesce(known("target"), F.lit(0)),
+        f"{field}_source_value": F.coalesce(known("source_value"), delivered("source_value")),
+        f"{field}_source_concept_id": F.coalesce(known("source_concept"), delivered("source_concept"), F.lit(0)),
     }
 
 
@@ -117,13 +125,13 @@ def person(merged: DataFrame, locations: DataFrame, care_sites: DataFrame, with_
     return conform(placed, values, table)
 
 
-def death(death_rows: DataFrame, meanings: DataFrame, sources: Sequence[str], table: CdmTable) -> DataFrame:
+def death(death_rows: DataFrame, concept_map: DataFrame, sources: Sequence[str], table: CdmTable) -> DataFrame:
     """One death a person: of several records that of the source named first, then one with a cause, then the earliest."""
-    meant = with_concepts(death_rows, ("cause",), meanings)
+    coded = with_concepts(death_rows, ("cause",), concept_map)
     has_no_cause = F.col("cause_source_value").isNull()
     order = (priority(sources), has_no_cause, F.col("death_date"), F.col("_row_key"), F.col("_rule"))
     place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))
-    chosen = meant.withColumn("_place", place).where(F.col("_place") == 1)
+    chosen = coded.withColumn("_place", place).where(F.col("_place") == 1)
     values = {
         "person_id": F.col("person_id"),
         "death_date": F.col("death_date"),

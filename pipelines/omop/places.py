@@ -22,7 +22,7 @@ PLACE_KEY = ("_kind", "key")
 
 
 NO_ORGANISATION = ("", "V81997", "V81998", "V81999")
-"""What stands for no practice: not registered, not applicable and not known, by the NHS Data Dictionary."""
+"""The codes of no practice: not registered, not applicable and not known, by the NHS Data Dictionary."""
 
 
 def care_site_code(column: str = "care_site_code") -> Column:
@@ -73,11 +73,13 @@ def described_sites(care_site_rows: DataFrame, sources: Sequence[str]) -> DataFr
     return coded.withColumn("_place", place).where(F.col("_place") == 1).drop("_place")
 
 
-def care_site(places: DataFrame, described: DataFrame, meanings: DataFrame, locations: DataFrame, table: CdmTable) -> DataFrame:
+def care_site(
+    places: DataFrame, described: DataFrame, concept_map: DataFrame, locations: DataFrame, table: CdmTable
+) -> DataFrame:
     """One row per organisation code; those that no source describes (`described_sites`) have their code only."""
     own = places.where(F.col("_kind") == CARE_SITE).select(F.col("key").alias("care_site_code"), "id")
-    meant = with_concepts(described, ("place_of_service",), meanings)
-    sites = own.join(meant, on="care_site_code", how="left")
+    coded = with_concepts(described, ("place_of_service",), concept_map)
+    sites = own.join(coded, on="care_site_code", how="left")
     areas = location_index(locations).select(F.col("key").alias("postcode_area"), F.col("id").alias("location_id"))
     placed = sites.join(F.broadcast(areas), on="postcode_area", how="left")
     values = {
@@ -98,11 +100,11 @@ def with_care_site(frame: DataFrame, care_sites: DataFrame) -> DataFrame:
 
 
 def provider(
-    places: DataFrame, provider_rows: DataFrame, meanings: DataFrame, care_sites: DataFrame, table: CdmTable
+    places: DataFrame, provider_rows: DataFrame, concept_map: DataFrame, care_sites: DataFrame, table: CdmTable
 ) -> DataFrame:
     """One row per member of staff that a source describes; `provider_source_value` is the keyed row key."""
     own = places.where(F.col("_kind") == PROVIDER).select(F.col("key").alias("_row_key"), "id")
-    meant = with_care_site(with_concepts(provider_rows, ("specialty",), meanings), care_sites)
+    coded = with_care_site(with_concepts(provider_rows, ("specialty",), concept_map), care_sites)
     values = {
         "provider_id": F.col("id"),
         "specialty_concept_id": F.coalesce(F.col("specialty_target"), F.lit(0)),
@@ -111,7 +113,7 @@ def provider(
         "specialty_source_value": F.col("specialty_source_value"),
         "specialty_source_concept_id": F.coalesce(F.col("specialty_source_concept"), F.lit(0)),
     }
-    return conform(meant.join(own, on="_row_key", how="inner"), values, table)
+    return conform(coded.join(own, on="_row_key", how="inner"), values, table)
 
 
 def provider_index(providers: DataFrame) -> DataFrame:

@@ -32,24 +32,24 @@ def fact_relationship(results: DataFrame, specimens: DataFrame, table: CdmTable)
     taken = specimens.where(F.col("_table") == SPECIMEN)
     named = taken.select(F.col("key").alias("specimen_key"), "person_id", F.col("_id").alias("_specimen_id"))
     pairs = results.join(named, on=["specimen_key", "person_id"], how="inner")
+    # Both directions of a pair come from one row, so that the pairs are found once.
+    directed = pairs.withColumn("_is_back", F.explode(F.array(F.lit(False), F.lit(True))))
     result = _domain(F.col("_table")), F.col("_id")
     specimen = F.lit(DOMAIN_CONCEPT_IDS[SPECIMEN]), F.col("_specimen_id")
-    there = _related(pairs, result, specimen, HAS_SPECIMEN_CONCEPT_ID, table)
-    return there.unionByName(_related(pairs, specimen, result, SPECIMEN_OF_CONCEPT_ID, table))
+    values = {
+        "domain_concept_id_1": _either(specimen[0], result[0]),
+        "fact_id_1": _either(specimen[1], result[1]),
+        "domain_concept_id_2": _either(result[0], specimen[0]),
+        "fact_id_2": _either(result[1], specimen[1]),
+        "relationship_concept_id": _either(F.lit(SPECIMEN_OF_CONCEPT_ID), F.lit(HAS_SPECIMEN_CONCEPT_ID)),
+    }
+    return conform(directed, values, table)
+
+
+def _either(back: Column, there: Column) -> Column:
+    """One value for the way back, from the specimen to the result, and another for the way there."""
+    return F.when(F.col("_is_back"), back.cast("bigint")).otherwise(there.cast("bigint"))
 
 
 def _domain(event_table: Column) -> Column:
     return F.coalesce(*[F.when(event_table == name, F.lit(concept)) for name, concept in DOMAIN_CONCEPT_IDS.items()])
-
-
-def _related(
-    pairs: DataFrame, one: tuple[Column, Column], other: tuple[Column, Column], relationship: int, table: CdmTable
-) -> DataFrame:
-    values = {
-        "domain_concept_id_1": one[0],
-        "fact_id_1": one[1],
-        "domain_concept_id_2": other[0],
-        "fact_id_2": other[1],
-        "relationship_concept_id": F.lit(relationship),
-    }
-    return conform(pairs, values, table)

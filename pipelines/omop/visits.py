@@ -1,4 +1,4 @@
-"""Visits: stays put together from their episodes, ends that are missing, and which visit led to which."""
+"""Visits: spells of several parts, ends that are missing, and which visit led to which."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -101,12 +101,12 @@ def _visit_id(kind: str) -> Column:
 def visits(
     visit_rows: DataFrame,
     rules: Iterable[Rule],
-    meanings: DataFrame,
+    concept_map: DataFrame,
     collisions: DataFrame,
     extract_dates: Mapping[str, date],
     kind: str,
 ) -> DataFrame:
-    """One row per visit (VISITS_SCHEMA), spells put together, ends decided, ids given.
+    """One row per visit (VISITS_SCHEMA), the parts of a spell as one, ends decided, with ids.
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for.
     `extract_dates` give the day each source was extracted, at which stays that are still open end.
@@ -117,8 +117,8 @@ def visits(
         rows = rows if link in rows.columns else rows.withColumn(link, F.lit(None).cast("string"))
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
-    meant = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), meanings)
-    ended = _with_end(meant, extract_dates)
+    coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
+    ended = _with_end(coded, extract_dates)
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {

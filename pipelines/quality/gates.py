@@ -1,26 +1,14 @@
-"""The gates before a release: Great Expectations suites, built from the contracts, over what `measure` counted.
+"""The gates before a release: what the counts of the checks and of the ledger mean. Plain arithmetic; nothing is read here."""
 
-One suite a zone. Its batch has one row per table and column and one column per rule and severity, holding the rows that
-break the rule beyond what it tolerates; the suite expects every one of them to be zero. So the rules stay declarative and
-Great Expectations adds no scan of its own: run on each table it would start several jobs for each of some 200 tables.
-"""
-
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Any, Final
 
-import pandas as pd
-from pyspark.sql import DataFrame
-
-from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, totals_by
-from pipelines.contracts.source import SourceContract
 from pipelines.errors import QualityGateError
-from pipelines.quality.checks import Check, Rule, Severity, Zone, contract_checks, omop_checks
-from pipelines.quality.measure import Measured, Tables, measure
+from pipelines.quality.checks import Check, Rule, Severity, Zone
 
 GATE_TABLE: Final = "gates"
 """Name of the stored results in the zone of ledgers, sliced by run."""
@@ -53,6 +41,15 @@ class GateLimits:
 
     max_quarantined_share: float = 0.05
     min_mapped_share: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How many of `rows` rows break a check."""
+
+    check: Check
+    rows: int
+    violations: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,32 +133,27 @@ class GateReport:
         return {"checks": len(self.results), "failed": len(self.failures), "warnings": len(self.warnings)}
 
 
-def run_gates(
-    *,
-    bronze: Mapping[tuple[str, str], DataFrame],
-    silver: Mapping[tuple[str, str], DataFrame],
-    omop: Mapping[str, DataFrame],
-    contracts: Mapping[str, SourceContract],
-    cdm: Mapping[str, CdmTable],
-    ledger: Iterable[LedgerRow] = (),
-    limits: GateLimits = GateLimits(),
-) -> GateReport:
-    """Check every table of a run against its contract.
+def measured(records: Iterable[Mapping[str, Any]], checks: Sequence[Check]) -> list[Measured]:
+    """What was stored for each check. A check on a column that is not there has no record: the `columns` check fails.
 
-    `bronze` and `silver` are DataFrames by (source, entity); `omop` by CDM table name, the vocabulary tables among them. A
-    CDM table that is not given fails its `exists` check. The report says what failed; `require_passed` stops the run.
+    Raises QualityGateError where a check of a table with all its columns was not counted: it must not pass unseen.
     """
-    tables: Tables = {
-        **{(Zone.BRONZE, "_".join(key)): frame for key, frame in bronze.items()},
-        **{(Zone.SILVER, "_".join(key)): frame for key, frame in silver.items()},
-        **{(Zone.OMOP, name): frame for name, frame in omop.items()},
-    }
-    checks = [
-        *contract_checks(Zone.BRONZE, bronze, contracts),
-        *contract_checks(Zone.SILVER, silver, contracts),
-        *(check for table in cdm.values() for check in omop_checks(table)),
-    ]
-    return judge([*measure(checks, tables), *share_checks(tuple(ledger), limits)])
+    names = ("zone", "table", "column", "rule", "argument")
+    stored = {tuple(str(record[name]) for name in names): record for record in records}
+    found: list[Measured] = []
+    missing: list[Check] = []
+    for check in checks:
+        record = stored.get(tuple(str(getattr(check, name)) for name in names))
+        if record is None:
+            missing.append(check)
+        else:
+            found.append(Measured(check, record["rows"], record["violations"]))
+    explained = {(m.check.zone, m.check.table) for m in found if m.check.rule in (Rule.EXISTS, Rule.COLUMNS) and m.violations}
+    unseen = [str(check) for check in missing if (check.zone, check.table) not in explained]
+    if unseen:
+        lines = "\n  ".join(unseen[:SHOWN_FAILURES])
+        raise QualityGateError(f"{len(unseen)} checks were not counted; nothing was published\n  {lines}")
+    return found
 
 
 def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
@@ -186,61 +178,11 @@ def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) ->
     return totals
 
 
-def judge(measured: Sequence[Measured]) -> GateReport:
-    """What the counts mean, by the suite of each zone."""
-    by_zone: dict[Zone, list[Measured]] = defaultdict(list)
-    for one in measured:
-        by_zone[one.check.zone].append(one)
-    failed = {key for zone, counts in by_zone.items() for key in _failed(zone, counts)}
-    return GateReport(tuple(GateResult(one.check, one.rows, one.violations, _key(one.check) not in failed) for one in measured))
+def judge(counts: Iterable[Measured]) -> GateReport:
+    """What the counts mean: a check passes whose violations are within its tolerance."""
+    return GateReport(tuple(GateResult(m.check, m.rows, m.violations, m.violations <= allowed(m)) for m in counts))
 
 
-_Key = tuple[Zone, str, str, str]
-
-
-def _key(check: Check) -> _Key:
-    return check.zone, check.table, check.column, _rule_column(check)
-
-
-def _rule_column(check: Check) -> str:
-    """The column of the batch that holds a rule; a rule that both stops and warns has one of each."""
-    argument = f" {check.argument}" if check.rule is Rule.PERIOD else ""
-    return f"{check.rule}{argument} ({check.severity})"
-
-
-def _beyond_tolerance(one: Measured) -> int:
-    return max(0, one.violations - floor(round(one.rows * one.check.tolerance, 6)))
-
-
-def _failed(zone: Zone, measured: Sequence[Measured]) -> Iterator[_Key]:
-    """Run the suite of one zone and give back the checks that it found broken."""
-    batch = pd.DataFrame.from_records(
-        [(one.check.table, one.check.column, _rule_column(one.check), _beyond_tolerance(one)) for one in measured],
-        columns=["table", "column", "rule", "rows"],
-    ).pivot(index=["table", "column"], columns="rule", values="rows")
-    result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": ["table", "column"]}
-    validation = _validate(zone, list(batch.columns), batch.reset_index(), result_format)
-    for outcome in validation.results:
-        if not outcome.success:
-            column = outcome.expectation_config.kwargs["column"]
-            for row in outcome.result["unexpected_index_list"]:
-                yield zone, row["table"], row["column"], column
-
-
-def _validate(zone: Zone, rules: Sequence[str], batch: pd.DataFrame, result_format: dict[str, Any]) -> Any:
-    """The result of the zone's suite. Great Expectations is loaded here: its import takes seconds, and it reports use
-    to its makers unless told not to.
-    """
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    from great_expectations import expectations as gxe
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    suite = gx.ExpectationSuite(
-        name=str(zone),
-        expectations=[gxe.ExpectColumnValuesToBeBetween(column=rule, min_value=0, max_value=0) for rule in rules],
-    )
-    asset = context.data_sources.add_pandas(str(zone)).add_dataframe_asset("counts")
-    whole = asset.add_batch_definition_whole_dataframe("run").get_batch({"dataframe": batch})
-    return whole.validate(suite, result_format=result_format)
+def allowed(counted: Measured | GateResult) -> int:
+    """The number of rows that may break a check."""
+    return floor(round(counted.rows * counted.check.tolerance, 6))

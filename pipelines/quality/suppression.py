@@ -1,6 +1,6 @@
 """Small numbers in what is shown to people: hidden, together with enough others that no total gives them away.
 
-Applied to every table of counts that may stand for few people. A nought is shown as a nought.
+Applied to every table of counts that may be of few people. A zero is shown as a zero.
 """
 
 from collections.abc import Iterator, Mapping
@@ -56,7 +56,7 @@ def _exposed(table: Mapping[str, Mapping[str, int]], hidden: set[_Cell], smalles
 
 
 _COLUMN: Final = "\x00"
-"""Tells the name of a column from that of a row where both stand in one set."""
+"""Tells the name of a column from that of a row where both are in one set."""
 
 
 def _smallest(shown: Mapping[_Cell, int], candidates: list[_Cell]) -> Iterator[_Cell]:

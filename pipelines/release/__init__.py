@@ -1,1 +1,1 @@
-"""What a release is, and what is told about a run."""
+"""Releases: their documents, publications and reports."""

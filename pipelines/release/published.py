@@ -1,16 +1,19 @@
-"""Releases as the commands see them: by configuration, without an engine."""
+"""Finds releases and reads their ledgers and gate results, from the configuration and without an engine."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.contracts.cdm import CdmTable, cdm_tables
 from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow
-from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
-from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateResult
-from pipelines.release.model import Release, release_of
-from pipelines.release.publish.duckdb_file import PinnedTable, read_records
+from pipelines.release.model import Release
+from pipelines.release.publish.duckdb_file import PinnedTable
 from pipelines.release.store import ReleaseFolder
-from pipelines.settings import Settings
+from pipelines.settings import Settings, storage_paths
+
+if TYPE_CHECKING:
+    from pipelines.quality.gates import GateResult
 
 RELEASES = "releases"
 """The folder of release documents below the de-identified root."""
@@ -22,12 +25,12 @@ def release_folder(settings: Settings) -> ReleaseFolder:
 
 
 def chosen_release(settings: Settings, release_id: str | None = None) -> Release:
-    """The release of that id, or the current one. Raises ReleaseError if there is none."""
+    """The release with an id, or the current release. Raises ReleaseError if there is none."""
     folder = release_folder(settings)
     wanted = release_id or folder.current()
     if wanted is None:
         raise ReleaseError("there is no release yet: nhs-omop run makes one")
-    return release_of(folder.read(wanted))
+    return folder.read(wanted)
 
 
 def cdm_of(release: Release) -> dict[str, CdmTable]:
@@ -36,33 +39,31 @@ def cdm_of(release: Release) -> dict[str, CdmTable]:
 
 
 def pinned_tables(settings: Settings, release: Release) -> dict[str, PinnedTable]:
-    """Where each CDM table of a release lies, and its version; clinical tables first, then those of the vocabulary."""
+    """Path and version of every CDM table of a release; clinical tables first, then vocabulary tables."""
     pinned: dict[str, PinnedTable] = {}
     for zone in (Zone.OMOP, Zone.VOCABULARY):
         for table in release.tables:
             if table.zone == zone and table.name not in pinned:
-                pinned[table.name] = PinnedTable(_path(settings, zone, table.name), table.version)
+                path = storage_paths(settings).path(zone, table.name)
+                pinned[table.name] = PinnedTable(path, table.version)
     return {name: table for name, table in pinned.items() if name in cdm_of(release)}
 
 
 def ledger_of(settings: Settings, run_id: str) -> list[LedgerRow]:
     """The ledger of a run; empty if the run stored none."""
-    path = _path(settings, Zone.LEDGER, LEDGER_TABLE)
-    return [LedgerRow.of(record) for record in read_records(path, LEDGER_SCHEMA, "run_id", run_id)]
+    stored = storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, tuple(LEDGER_SCHEMA), where=("run_id", run_id))
+    return [LedgerRow.of(record) for record in stored]
 
 
-def gates_of(settings: Settings, run_id: str) -> list[GateResult]:
+def gates_of(settings: Settings, run_id: str) -> list["GateResult"]:
     """The gate results of a run; empty if the run did not come to the gates."""
-    path = _path(settings, Zone.LEDGER, GATE_TABLE)
-    return [GateResult.of(record) for record in read_records(path, GATE_SCHEMA, "run_id", run_id)]
+    # Imported here because it brings the engine, which the other readers of releases do without.
+    from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateResult
+
+    stored = storage_paths(settings).records(Zone.LEDGER, GATE_TABLE, tuple(GATE_SCHEMA), where=("run_id", run_id))
+    return [GateResult.of(record) for record in stored]
 
 
 def runs_of(settings: Settings) -> list[str]:
     """Every run that has a ledger, in the order of their ids."""
-    records = read_records(_path(settings, Zone.LEDGER, LEDGER_TABLE), {"run_id": "string"})
-    return sorted({record["run_id"] for record in records})
-
-
-def _path(settings: Settings, zone: Zone, name: str) -> str:
-    root = settings.storage.restricted if zone in RESTRICTED_ZONES else settings.storage.deidentified
-    return str(Path(root) / zone.value / name)
+    return sorted({record["run_id"] for record in storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, ("run_id",))})

@@ -1,36 +1,62 @@
-"""Small JSON documents beside the tables: what the lakehouse has to remember between runs."""
+"""Small JSON documents beside the tables: what the lakehouse has to remember between runs.
+
+Each is a pydantic model with the version of its form. A document of another version is refused, not guessed at.
+"""
 
 import hashlib
-import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import OmopPipelineError
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """The document; empty where there is none. Raises OmopPipelineError if it cannot be read."""
-    if not path.exists():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OmopPipelineError(f"{path}: cannot be read; restore it from a backup") from error
-    return content
+class Document(BaseModel):
+    """Base of the documents. `FORM` is the version of the form that the code reads and writes, `MODE` the file's rights."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-def write_document(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the document whole, in the place of the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, sort_keys=True, default=str)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    FORM: ClassVar[int] = 1
+    MODE: ClassVar[int] = 0o600
+
+    form: int = 1
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The document; None where there is none. Raises OmopPipelineError if it cannot be read or has another form."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OmopPipelineError(f"{path}: {error.strerror}; check who may read it") from error
+        try:
+            document = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise OmopPipelineError(f"{path}: cannot be read; restore it from a backup") from error
+        if document.form != cls.FORM:
+            found = f"{path}: was written in form {document.form}, this version reads form {cls.FORM}"
+            raise OmopPipelineError(f"{found}; use the version of nhs-omop that wrote it")
+        return document
+
+    def write(self, path: Path) -> None:
+        """Replace the stored document as a whole, also when the machine stops in between."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.model_dump_json(indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(unfinished).chmod(self.MODE)
+            Path(unfinished).replace(path)
+        except BaseException:
+            Path(unfinished).unlink(missing_ok=True)
+            raise
 
 
 def digest_of_files(paths: Mapping[str, Path]) -> str:
@@ -39,4 +65,12 @@ def digest_of_files(paths: Mapping[str, Path]) -> str:
     for name, path in sorted(paths.items()):
         with path.open("rb") as file:
             whole.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def digest_of(*parts: str) -> str:
+    """SHA-256 of some texts, each with its length, so that no two lists of texts give one digest."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(f"{len(part)}:{part}".encode())
     return whole.hexdigest()

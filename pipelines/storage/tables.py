@@ -1,18 +1,22 @@
 """Delta tables by zone: the one place where tables are read and written.
 
 Every write selects and casts to the declared schema first, because an engine may otherwise store a wrong type as null
-without an error. Tables below the restricted root carry no column statistics in their transaction log.
+without an error. Tables below the restricted root carry no column statistics in their transaction log. Tables are found by
+path; whether one exists, its version and its partitions are asked of the Delta library, never read out of its log.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.contracts.tables import Partitions, Table
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
 from pipelines.errors import OmopPipelineError
+from pipelines.storage.paths import StoragePaths as StoragePaths
 
 _NO_STATISTICS = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false"}
 _PLAIN = {"delta.enableDeletionVectors": "false"}
@@ -28,73 +32,84 @@ class TableStore:
     """Reads and writes Delta tables under two roots, with one session."""
 
     session: SparkSession
-    restricted: Path
-    deidentified: Path
+    paths: StoragePaths
 
     def path(self, zone: Zone, name: str) -> str:
         """Where a table lives."""
-        root = self.restricted if zone in RESTRICTED_ZONES else self.deidentified
-        return str(root / zone.value / name)
+        return self.paths.path(zone, name)
+
+    def version(self, zone: Zone, name: str) -> int | None:
+        """The newest version of a table; None if there is no such table."""
+        return self.paths.version(zone, name)
 
     def exists(self, zone: Zone, name: str) -> bool:
         """Whether the table has been created."""
-        return (Path(self.path(zone, name)) / "_delta_log").is_dir()
+        return self.version(zone, name) is not None
 
     def read(self, zone: Zone, name: str, version: int | None = None) -> DataFrame:
         """The table as a DataFrame, at a version if one is given. Raises OmopPipelineError if there is no such table."""
-        if not self.exists(zone, name):
+        # Asked of the file system alone: the engine reads the log itself, and tables are read hundreds of times a run.
+        if not (Path(self.path(zone, name)) / "_delta_log").is_dir():
             raise OmopPipelineError(f"there is no table {zone}.{name}; has the stage before this one been run?")
         reader = self.session.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.path(zone, name))
 
+    def write(self, frame: DataFrame, table: Table, part: Partitions | None = None) -> int:
+        """Store what a declared table was made of, whole or only some partitions, in one commit; gives the version."""
+        place = table.name.zone, table.name.name
+        if part is None:
+            gathered = frame.repartition(*table.partition_by) if table.partition_by and table.gathers_partitions else frame
+            self.overwrite(gathered, *place, table.schema, table.partition_by)
+        else:
+            self.replace_partitions(frame, *place, table.schema, part)
+        version = self.version(*place)
+        if version is None:
+            raise OmopPipelineError(f"{table.name} was written and cannot be found; is its folder on this machine?")
+        return version
+
     def overwrite(
         self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], partition_by: tuple[str, ...] = ()
     ) -> None:
         """Replace the whole table, its schema included, in one commit."""
-        rows = typed(frame, schema)
-        if partition_by:
-            # One task writes a partition, so that it is one file and not one of every task.
-            rows = rows.repartition(*partition_by)
-        writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true").partitionBy(*partition_by)
-        if not self.exists(zone, name):
-            writer = writer.options(**self._properties(zone))
-        writer.save(self.path(zone, name))
-
-    def replace_slice(
-        self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], column: str, value: str
-    ) -> None:
-        """Replace the rows whose partition column has this value, in one commit; repeating it changes nothing.
-
-        Rows of `frame` that belong to another slice are refused by construction: the column is set to the value.
-        """
-        slice_ = typed(frame.withColumn(column, F.lit(value)), schema)
-        writer = slice_.write.format("delta").mode("overwrite").partitionBy(column)
+        writer = typed(frame, schema).write.format("delta").mode("overwrite").partitionBy(*partition_by)
         if self.exists(zone, name):
-            writer = writer.option("replaceWhere", f"{column} = '{value}'")
+            writer = writer.option("overwriteSchema", "true")
         else:
             writer = writer.options(**self._properties(zone))
         writer.save(self.path(zone, name))
 
-    def replace_parts(
-        self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], column: str, values: Sequence[int]
-    ) -> None:
-        """Replace the partitions of a table that have one of these values, in one commit; rows of others are left out."""
-        among = f"{column} IN ({', '.join(str(value) for value in values)})"
-        writer = typed(frame.where(among), schema).write.format("delta").mode("overwrite").partitionBy(column)
-        writer.option("replaceWhere", among).save(self.path(zone, name))
+    def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], part: Partitions) -> None:
+        """Replace the rows whose partition column has one of some values, in one commit; repeating it changes nothing.
 
-    def delete_slice(self, zone: Zone, name: str, column: str, value: str) -> None:
-        """Remove the rows whose partition column has this value; does nothing where there are none."""
+        Rows of `frame` with other values are left out, so none can land in a partition that is not replaced.
+        """
+        among = f"{part.column} IN ({', '.join(_literal(value) for value in part.values)})"
+        writer = typed(frame, schema).where(among).write.format("delta").mode("overwrite").partitionBy(part.column)
+        if self.exists(zone, name):
+            writer = writer.option("replaceWhere", among)
+        else:
+            writer = writer.options(**self._properties(zone))
+        writer.save(self.path(zone, name))
+
+    def delete_partitions(self, zone: Zone, name: str, part: Partitions) -> None:
+        """Remove the rows whose partition column has one of some values; does nothing where there are none."""
         nothing = self.read(zone, name).limit(0)
-        writer = nothing.write.format("delta").mode("overwrite").partitionBy(column)
-        writer.option("replaceWhere", f"{column} = '{value}'").save(self.path(zone, name))
+        among = f"{part.column} IN ({', '.join(_literal(value) for value in part.values)})"
+        nothing.write.format("delta").mode("overwrite").partitionBy(part.column).option("replaceWhere", among).save(
+            self.path(zone, name)
+        )
 
-    def version(self, zone: Zone, name: str) -> int:
-        """The newest version of a table: the highest numbered commit in its log."""
-        log = Path(self.path(zone, name)) / "_delta_log"
-        return max(int(commit.stem) for commit in log.glob("[0-9]*.json") if commit.stem.isdigit())
+    def partition_values(self, zone: Zone, name: str, column: str) -> frozenset[str]:
+        """The values of a partition column that a table holds."""
+        if self.version(zone, name) is None:
+            return frozenset()
+        return frozenset(str(partition[column]) for partition in DeltaTable(self.path(zone, name)).partitions())
 
     def _properties(self, zone: Zone) -> dict[str, str]:
         return _NO_STATISTICS if zone in RESTRICTED_ZONES else _PLAIN
+
+
+def _literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else f"'{value}'"

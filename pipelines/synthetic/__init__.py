@@ -1,1 +1,1 @@
-"""Synthetic extracts of six NHS sources for people who do not exist, with their traps and the truth about them."""
+"""Synthetic extracts of six NHS sources for people who do not exist, with planted faults and a record of the truth."""

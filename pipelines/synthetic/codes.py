@@ -12,7 +12,7 @@ NUMBERS = ("prevalence", "min_age", "max_age", "mean", "sd", "low", "high", "qua
 
 
 def load_catalogue(folder: Path = CATALOGUE_DIR) -> Catalogue:
-    """The catalogue of the package; codes are texts, so that leading zeros stay."""
+    """The catalogue of the package; codes are texts, so that leading zeros are kept."""
     return Catalogue(**{field.name: _load_table(folder / f"{field.name}.csv") for field in fields(Catalogue)})
 
 

@@ -1,4 +1,4 @@
-"""Tables to deliveries: one folder per source, provider and night, with its files and its manifest."""
+"""Writes tables as deliveries: one folder per source, provider and night, with its files and its manifest."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pipelines.synthetic.revisions import Revisions, plant_revisions
 from pipelines.synthetic.traps import Field, Planted, plant_values
 
 FULL_PROVIDERS = {"gp": "Y99002"}
-"""The one provider of a source that sends everything again every night; all others send what is new or changed."""
+"""The provider by source that sends everything again every night; all other providers send new and changed rows only."""
 ODD_PROVIDERS = {
     "gp": "Y99001",
     "acute": "RZ1",
@@ -75,10 +75,10 @@ def deliver_entity(
     for provider, main_rows, extra_rows in _by_provider(revisions):
         for night in range(world.nights):
             full = night == 0 or provider == FULL_PROVIDERS.get(source)
-            whole, besides = revisions.of(night, full=full)
+            whole, with_extras = revisions.of(night, full=full)
             moved = odd if night == 0 and provider == ODD_PROVIDERS[source] else np.empty(0, dtype=np.int64)
             chosen = np.setdiff1d(main_rows[whole[main_rows]], moved, assume_unique=True)
-            rows = _selected(revisions, chosen, extra_rows[besides[extra_rows]])
+            rows = _selected(revisions, chosen, extra_rows[with_extras[extra_rows]])
             writer.write_rows(provider, night, rows)
             for file in odd_files(plot, moved, columns, format_of(provider)) if len(moved) else []:
                 writer.write(provider, night, file.part, "", file.content, file.records)
@@ -183,6 +183,6 @@ def write_manifests(world: World, source: str, files: list[Delivered], landing: 
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """A JSON file that people can read."""
+    """Write an indented JSON file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

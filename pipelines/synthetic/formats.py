@@ -22,7 +22,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {"as_is": str, "upper": str.upper, 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """One provider's way to write files."""
+    """The file format of one provider."""
 
     encoding: str = "utf-8"
     mark: bool = False
@@ -33,7 +33,7 @@ class FileFormat:
 
     @property
     def traps(self) -> list[str]:
-        """What of it a reader has to notice."""
+        """Names of the properties that a reader must detect."""
         found = {
             "cp1252": self.encoding == "cp1252",
             "byte_order_mark": self.mark,
@@ -94,7 +94,8 @@ def csv_bytes(rows: pa.Table, headers: Sequence[str], layout: FileFormat) -> byt
             pacsv.write_csv(rows, sink, options)
         except pa.ArrowInvalid:
             continue
-        return head + sink.getvalue().to_pybytes()
+        body: bytes = sink.getvalue().to_pybytes()
+        return head + body
     raise AssertionError("a quoted file can hold every value")
 
 
@@ -106,7 +107,7 @@ def csv_line(values: Sequence[str | None], layout: FileFormat) -> bytes:
 
 
 def encoded(content: bytes, layout: FileFormat, name: str) -> bytes:
-    """UTF-8 content as the provider delivers it; the same bytes every time, so without any time of day."""
+    """UTF-8 content as the provider delivers it. It contains no time of day, so the bytes are the same every time."""
     if layout.encoding != "utf-8":
         content = content.decode("utf-8").encode(layout.encoding, errors="replace")
     if layout.mark:

@@ -1,4 +1,4 @@
-"""Extracts of all six sources for some number of people over some nights, as a landing folder and the truth about it."""
+"""Generates extracts of all six sources for a number of people and nights: a landing folder and its truth folder."""
 
 import importlib
 import shutil
@@ -27,12 +27,12 @@ MAPPINGS_DIR = Path(__file__).parents[2] / "mappings"
 WRITERS = 2
 
 Progress = Callable[[str, int, int], None]
-"""Called with what was just done, how many steps are done and how many there are."""
+"""Called with the name of the finished step, the number of finished steps and the number of all steps."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What a generation wrote."""
+    """Summary of a generation."""
 
     people: int
     rows: int
@@ -42,7 +42,7 @@ class Generated:
 
 
 def silent(message: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Do nothing; for callers that do not show progress."""
 
 
 def generate(
@@ -59,7 +59,7 @@ def generate(
 ) -> Generated:
     """Write `out/landing` and `out/truth`; the same bytes for the same arguments.
 
-    Raises ConfigError if the folders are there already and are not to be replaced, or for numbers no world can have.
+    Raises ConfigError if the folders exist and may not be replaced, or if a number is out of range.
     """
     landing, truth = out / "landing", out / "truth"
     _make_room(landing, truth, replace=replace)
@@ -88,14 +88,14 @@ def generate(
 
 
 def build_source(source: str, world: World) -> SourceData:
-    """Everything a source knows of a world, before traps."""
+    """Everything that a source has of a world, before faults are planted."""
     module = importlib.import_module(f"pipelines.synthetic.sources.{source}")
     data: SourceData = module.build(world)
     return data
 
 
 def _without_test_patients(world: World, contract: SourceContract, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """The tables as they are, but for sources that have no mark for made-up patients: there nobody could tell them apart."""
+    """The tables of a source. Sources without a flag for test patients get no rows of the test patient."""
     if any(entity.test for entity in contract.entities.values()):
         return tables
     made_up = pa.array(np.flatnonzero(world.population.test_patient), pa.int32())
@@ -110,7 +110,7 @@ def _deliver(
     faults: np.ndarray,
     landing: Path,
 ) -> tuple[list[Delivered], list[Planted]]:
-    """Write all deliveries of one source, a few entities at a time; Arrow works outside the interpreter lock."""
+    """Write all deliveries of one source, a few entities at a time; Arrow releases the interpreter lock."""
     tasks: list[Future[tuple[list[Delivered], list[Planted]]]] = [
         pool.submit(deliver_entity, world, contract, name, tables, faults, landing) for name in sorted(tables)
     ]

@@ -1,4 +1,4 @@
-"""Small files of their own with what breaks a CSV reader: lines of the wrong length, quoted newlines, a quote never closed."""
+"""Small files with content that breaks CSV readers: lines of the wrong length, quoted newlines, an unclosed quote."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from pipelines.synthetic.formats import FileFormat, csv_line
 from pipelines.synthetic.traps import Field
 
 FEWEST_ROWS = 200
-"""An entity of which the chosen provider has fewer rows is left alone."""
+"""An entity with fewer rows of the chosen provider gets no such file."""
 GOOD_ROWS = 24
 BAD_LINES = 3
 TEXTS = (Identifier.FREE_TEXT, Identifier.NAME, Identifier.ADDRESS, None)
-"""Columns in which a newline may stand, the likeliest first."""
+"""Columns that may contain a newline, the most plausible first."""
 
 
 @dataclass(frozen=True)
 class OddFile:
-    """A file's part of the name, its content (UTF-8, without header) and how many records it has."""
+    """The part of the file name, the content (UTF-8, without header) and the number of records."""
 
     part: str
     content: bytes
@@ -27,7 +27,7 @@ class OddFile:
 
 
 def draw_odd_rows(plot: Field, provider: str) -> np.ndarray:
-    """Rows of ordinary people that a provider's first delivery holds in the odd files instead of the main one."""
+    """Rows of ordinary people that a provider's first delivery has in the malformed files instead of the main file."""
     providers = plot.table["_provider"].combine_chunks().dictionary_encode()
     names = providers.dictionary.to_pylist()
     if provider not in names:
@@ -40,7 +40,7 @@ def draw_odd_rows(plot: Field, provider: str) -> np.ndarray:
 
 
 def odd_files(plot: Field, rows: np.ndarray, columns: list[str], layout: FileFormat) -> list[OddFile]:
-    """The odd rows in two files: one with lines of the wrong length and quoted newlines, one with an unclosed quote."""
+    """The malformed rows in two files: one with lines of the wrong length and quoted newlines, one with an unclosed quote."""
     values = [[row[name] for name in columns] for row in plot.table.take(pa.array(rows)).to_pylist()]
     half = len(values) // 2
     position = _text_position(plot.entity, columns)
@@ -65,7 +65,7 @@ def odd_files(plot: Field, rows: np.ndarray, columns: list[str], layout: FileFor
 
 
 def _text_position(entity: Entity, columns: list[str]) -> int | None:
-    """Where a text column stands that may hold a newline."""
+    """The position of a text column that may contain a newline."""
     for kind in TEXTS:
         for position, name in enumerate(columns):
             column = entity.columns[name]

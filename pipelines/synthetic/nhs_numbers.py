@@ -1,4 +1,4 @@
-"""NHS numbers of the range 999 000 0000 to 999 999 9999, which is never given to a patient."""
+"""NHS numbers of the range 999 000 0000 to 999 999 9999, which are never issued to patients."""
 
 from functools import cache
 
@@ -14,25 +14,27 @@ WEIGHTS = np.arange(10, 1, -1)
 
 
 def check_digits(bodies: np.ndarray) -> np.ndarray:
-    """The Modulus 11 check digit of nine-digit bodies; 10 where the body is never issued."""
+    """The Modulus 11 check digit of nine-digit bodies; 10 if the body is never issued."""
     powers = 10 ** np.arange(8, -1, -1, dtype=np.int64)
     digits = bodies[:, None] // powers % 10
-    return (11 - (digits * WEIGHTS).sum(axis=1) % 11) % 11
+    checks: np.ndarray = (11 - (digits * WEIGHTS).sum(axis=1) % 11) % 11
+    return checks
 
 
 @cache
 def valid_numbers() -> np.ndarray:
-    """All valid numbers of the test range but the one that is a placeholder, in order."""
+    """All valid numbers of the test range in order, without the placeholder."""
     bodies = TEST_PREFIX * BODIES + np.arange(BODIES, dtype=np.int64)
     checks = check_digits(bodies)
     numbers = (bodies * 10 + checks)[checks < 10]
-    return numbers[numbers != REPEATED_NINES]
+    issued: np.ndarray = numbers[numbers != REPEATED_NINES]
+    return issued
 
 
 def draw_nhs_numbers(rng: np.random.Generator, count: int) -> np.ndarray:
     """`count` different valid NHS numbers of the test range, as ten-digit text.
 
-    Raises ConfigError when the range has fewer valid numbers than asked for.
+    Raises ConfigError if the range has fewer than `count` valid numbers.
     """
     numbers = valid_numbers()
     if count > len(numbers):

@@ -1,4 +1,4 @@
-"""The opt-out lists as they stand on each night, and what they make of each person."""
+"""The opt-out lists of every night, and the status of each person that follows from them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from pipelines.synthetic.population import Story, World
 from pipelines.synthetic.traps import Planted
 
 CHANGED_SHARE = 0.1
-"""Share of those opted out who only decided on a night after the first."""
+"""Share of people opted out who decided on a night after the first."""
 NEVER_SUBMITTED_SHARE = 0.001
-"""Share of people whose number was never sent to the national check, so that no answer allows their data."""
+"""Share of people whose number was never sent to the national check, so that the response does not allow their data."""
 STRANGERS = 5
-"""Numbers on the local list that belong to nobody here."""
+"""Numbers on the local list that belong to no generated person."""
 LONGEST_DECIDED_DAYS = 1500
 
 
@@ -24,7 +24,7 @@ LONGEST_DECIDED_DAYS = 1500
 class OptOuts:
     """From which night on each person is on each list (`nights` means never), in the order of persons.
 
-    `back_from` is the night from which one person has taken the national opt-out back; `refused` objections keep the data.
+    `back_from` is the night from which one person has withdrawn the national opt-out. `refused` objections have no effect.
     """
 
     national_from: np.ndarray
@@ -35,13 +35,14 @@ class OptOuts:
     submitted: np.ndarray
 
     def national(self, night: int) -> np.ndarray:
-        """Who is not in the national allow-list of a night, though having a number."""
+        """Which people have a number but are not in the national allow-list of a night."""
         out = (self.national_from <= night) & ~(self.back_from <= night)
-        return out | ~self.submitted
+        missing: np.ndarray = out | ~self.submitted
+        return missing
 
 
 def draw_opt_outs(world: World) -> OptOuts:
-    """When the people who opt out did so: most before the first night, some on a later one."""
+    """Draw when people opted out: most before the first night, some on a later one."""
     rng = world.rng("opt_outs")
     population, nights = world.population, world.nights
 
@@ -58,18 +59,18 @@ def draw_opt_outs(world: World) -> OptOuts:
     if nights > 1 and len(early) > 1:
         back_from[early[0]] = 1
     ordinary = (population.story == Story.ORDINARY) & (population.nhs_number != "")
-    others = rng.permutation(np.flatnonzero(ordinary & ~population.national_opt_out))
+    may_be_missed = rng.permutation(np.flatnonzero(ordinary & ~population.national_opt_out))
     submitted = population.nhs_number != ""
-    submitted[others[: max(1, round(NEVER_SUBMITTED_SHARE * world.n))]] = False
+    submitted[may_be_missed[: max(1, round(NEVER_SUBMITTED_SHARE * world.n))]] = False
     refused = np.zeros(world.n, dtype=bool)
     refused[rng.permutation(np.flatnonzero(ordinary & ~population.objection))[: max(1, world.n // 1000)]] = True
     return OptOuts(national_from, back_from, since(population.local_opt_out), since(population.objection), refused, submitted)
 
 
 def status_on(world: World, opt_outs: OptOuts, night: int) -> np.ndarray:
-    """What becomes of each person's rows on a night: `kept`, or the first reason why not.
+    """The status of each person's rows on a night: `kept`, or the first reason to leave them out.
 
-    A Type 1 opt-out is not among them, as it takes GP rows only.
+    Type 1 opt-outs are not considered, because they remove GP rows only.
     """
     population = world.population
     reasons = {
@@ -83,7 +84,7 @@ def status_on(world: World, opt_outs: OptOuts, night: int) -> np.ndarray:
 
 
 def write_opt_outs(world: World, opt_outs: OptOuts, landing: Path) -> list[Planted]:
-    """Write the lists of every night as they stood at that night."""
+    """Write the lists of every night."""
     for night in range(world.nights):
         _write_national(world, opt_outs, night, landing)
         _write_local(world, opt_outs, night, landing)
@@ -146,7 +147,7 @@ def _write_objections(world: World, opt_outs: OptOuts, night: int, landing: Path
 
 
 def _decided_on(world: World, since: int, at: int) -> str:
-    """The day before the first night that has the decision; for those that all nights have, some day in years before."""
+    """The day of each decision: the day before the first night that has it, or a day in earlier years if all nights do."""
     first = np.datetime64(world.first_night, "D")
     return str(first + since - 1 if since else first - 1 - (at * 37) % LONGEST_DECIDED_DAYS)
 

@@ -1,4 +1,4 @@
-"""The people: drawn at once as arrays, the story people first."""
+"""Draws the people as arrays, story people first."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ CONDITION_OF_STORY = {
     Story.COPD_EXACERBATION: "13645005",
     Story.ELECTIVE_HIP: "239872002",
 }
-"""SNOMED CT code of the condition that a story person has besides what the story itself tells."""
+"""SNOMED CT code of the condition that a story person has in addition to the events of the story."""
 
 NO_NHS_NUMBER_SHARE = 0.012
 TEST_PATIENT_SHARE = 0.001
@@ -122,9 +122,9 @@ def draw_population(
 def assign_stories(people: int) -> np.ndarray:
     """The story kind of each person: the kinds in turn for the first people, six of each kind but at most a third of all."""
     kinds = len(Story) - 1
-    told = min(STORIES_PER_KIND * kinds, people // PEOPLE_PER_STORY)
+    story_people = min(STORIES_PER_KIND * kinds, people // PEOPLE_PER_STORY)
     story = np.zeros(people, dtype=np.int8)
-    story[:told] = np.arange(told) % kinds + 1
+    story[:story_people] = np.arange(story_people) % kinds + 1
     return story
 
 
@@ -142,21 +142,21 @@ def draw_birth_dates(rng: np.random.Generator, story: np.ndarray, last_day: np.d
     bands = rng.choice(len(places.AGE_BANDS), people, p=places.AGE_BANDS / places.AGE_BANDS.sum())
     ages = bands * 5 + rng.random(people) * np.where(bands == len(places.AGE_BANDS) - 1, 9, 5)
     for kind, (youngest, oldest) in AGES_OF_STORY.items():
-        told = story == kind
-        ages[told] = rng.uniform(youngest, oldest, told.sum())
+        in_story = story == kind
+        ages[in_story] = rng.uniform(youngest, oldest, in_story.sum())
     return last_day - np.maximum(60, ages * DAYS_OF_YEAR).astype("timedelta64[D]")
 
 
 def draw_death_dates(
     rng: np.random.Generator, story: np.ndarray, birth_date: np.ndarray, first_night: np.datetime64, last_day: np.datetime64
 ) -> np.ndarray:
-    """Death dates of the last five years, likelier with age; NaT for the living. Of story people only the story's dead died."""
+    """Death dates of the last five years, more likely with age; NaT for the living. Of story people only one story dies."""
     people = len(story)
     ages = (last_day - birth_date).astype(np.int64) / DAYS_OF_YEAR
     died = (rng.random(people) < np.minimum(0.6, np.exp((ages - 97) / 12))) & (ages > 18) & (story == Story.ORDINARY)
     death_date = np.where(died, last_day - rng.integers(0, DEATH_WINDOW_DAYS, people), np.datetime64("NaT", "D"))
-    told = story == Story.DEATH
-    death_date[told] = first_night - rng.integers(*STORY_DEATH_DAYS, told.sum())
+    in_story = story == Story.DEATH
+    death_date[in_story] = first_night - rng.integers(*STORY_DEATH_DAYS, in_story.sum())
     return death_date
 
 
@@ -181,7 +181,7 @@ def draw_conditions(
     death_date: np.ndarray,
     last_day: np.datetime64,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Person, catalogue row and onset date of every condition held; onset lies between the ages at which it begins, in life."""
+    """Person, catalogue row and onset date of every condition; onset is before death, between the ages at which it begins."""
     end = np.where(np.isnat(death_date), last_day, death_date).astype("datetime64[D]")
     held: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for row, condition in enumerate(conditions.itertuples()):
@@ -207,4 +207,5 @@ def draw_conditions(
 
 def texts(values: pa.Array) -> np.ndarray:
     """An Arrow string array as a numpy text array."""
-    return values.to_numpy(zero_copy_only=False).astype("U")
+    written: np.ndarray = values.to_numpy(zero_copy_only=False).astype("U")
+    return written

@@ -17,7 +17,7 @@ POSTCODE_AREAS = (("PR", "LA"), ("BB", "M"))
 """Postcode areas of the people of each acute trust."""
 INWARD_LETTERS = np.array(list("ABDEFGHJLNPQRSTUWXYZ"))
 
-# Names are long or unusual enough not to occur in clinical terms, so that a search for them in published data means something.
+# Names are long or unusual enough not to occur in clinical terms, so that finding them in published data proves a leak.
 GIVEN_MALE = """
 Oliver George Muhammad William Joshua Freddie Archie Edward Samuel Joseph Michael Robert Stephen Andrew
 Kenneth Raymond Siôn Seán René André Jürgen François Tomáš Mateusz Ibrahim Imran Arjun Kwame Chidiebere Zhiwei

@@ -1,4 +1,4 @@
-"""What every source is made from: the people, where they are registered, what they have and what happened to them.
+"""The world that every source reads: the people, their registrations, their conditions and their pathways.
 
 Arrays have one entry per person, the index being the person number, unless the docstring says otherwise.
 """
@@ -13,11 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 HISTORY_DAYS = 3 * 365
-"""How many days before the first night events are told in detail."""
+"""Days before the first night for which events are generated in detail."""
 
 
 class Story(IntEnum):
-    """Kinds of people whose rows a test looks for in the published CDM; 0 is everybody else."""
+    """Kinds of people whose rows tests expect in the published CDM; 0 is everybody else."""
 
     ORDINARY = 0
     FALL = 1
@@ -34,7 +34,7 @@ class Story(IntEnum):
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The codes that sources may use, one pandas table per CSV file of `catalogue/`; texts are never missing but empty."""
+    """The codes that sources may use, one pandas table per CSV file of `catalogue/`; missing texts are empty."""
 
     conditions: pd.DataFrame
     drugs: pd.DataFrame
@@ -86,24 +86,24 @@ class Population:
     objection: np.ndarray
     test_patient: np.ndarray
     onset_person: np.ndarray
-    """Person number of each condition held (not one per person), ordered by condition, then person."""
+    """Person number by condition held (not one per person), ordered by condition, then person."""
     onset_condition: np.ndarray
-    """Row of `catalogue.conditions` of each condition held."""
+    """Row of `catalogue.conditions` by condition held."""
     onset_date: np.ndarray
-    """First day of each condition held."""
+    """First day by condition held."""
 
     def __len__(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return len(self.nhs_number)
 
-    def told_in(self, kind: Story) -> np.ndarray:
+    def people_in_story(self, kind: Story) -> np.ndarray:
         """Person numbers of the story people of a kind."""
         return np.flatnonzero(self.story == kind)
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The pathways that several sources tell: one entry is one episode of care of one person, ordered by start.
+    """The pathways that appear in several sources: one entry is one episode of care of one person, ordered by start.
 
     Kinds with an ambulance: fall, stroke, mi, copd, sepsis, mh_crisis. `mh_crisis` is admitted by the mental health trust,
     every other kind by the acute trust; `elective_hip` has neither call nor attendance. Times are datetime64[s], NaT where
@@ -130,9 +130,9 @@ class Timeline:
 
 @dataclass(frozen=True)
 class World:
-    """All that a source module may read to build its tables.
+    """Everything that a source module may read to build its tables.
 
-    Events are told up to and including `last_day`, the day before the last night's extract.
+    Events are generated up to and including `last_day`, the day before the last night's extract.
     """
 
     n: int
@@ -144,7 +144,7 @@ class World:
     timeline: Timeline
 
     def rng(self, name: str) -> np.random.Generator:
-        """A generator of random numbers of its own for each name, so that one module never shifts another's draws."""
+        """A random number generator per name, so that a change of one module does not change the draws of another."""
         return named_rng(self.seed, name)
 
     @property
@@ -154,14 +154,15 @@ class World:
 
     @property
     def last_day(self) -> np.datetime64:
-        """The last day on which something may have happened."""
+        """The last day on which an event may happen."""
         return np.datetime64(self.first_night, "D") + self.nights - 2
 
     def night_of(self, when: np.ndarray) -> np.ndarray:
-        """The night (int8) whose extract is the first to hold an event of a day or time: the day after; NaT is night 0."""
+        """The first night (int8) whose extract has an event of a day or time: the day after; NaT is night 0."""
         days = (when.astype("datetime64[D]") - np.datetime64(self.first_night, "D")).astype("timedelta64[D]")
         nights = np.where(np.isnat(days), -1, days.astype(np.int64)) + 1
-        return np.clip(nights, 0, self.nights - 1).astype(np.int8)
+        clipped: np.ndarray = np.clip(nights, 0, self.nights - 1).astype(np.int8)
+        return clipped
 
     def has(self, condition: str) -> tuple[np.ndarray, np.ndarray]:
         """Person numbers and onset dates of those with a condition, by its name in the catalogue."""
@@ -174,7 +175,7 @@ class World:
 class Truth:
     """One row that must be found in the published CDM: this person, source, table, code as delivered and first day.
 
-    `concept_id` is given only where it is known for certain; `source_value` is the code as the source delivers it.
+    `concept_id` is set only if it is certain; `source_value` is the code as the source delivers it.
     """
 
     story: str
@@ -188,12 +189,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class SourceData:
-    """Everything a source delivers, before traps.
+    """Everything that a source delivers, before faults are planted.
 
     A table has the canonical column names of its contract, all texts as the source writes them (null is an empty field), and
     three columns that are not delivered: `_provider` (string), `_night` (int8: the first night that has the row) and
-    `_person` (int32, -1 where the row is nobody's). A table may have `_headers` (string): rows whose text there is not empty
-    go to a file of their own in that header variant.
+    `_person` (int32, -1 for rows of no person). A table may have `_headers` (string): rows whose text there is not empty
+    go to a separate file with that header variant.
     """
 
     tables: dict[str, pa.Table]
@@ -201,5 +202,5 @@ class SourceData:
 
 
 def named_rng(seed: int, name: str) -> np.random.Generator:
-    """A generator of random numbers that depends on the seed and a name only."""
+    """A random number generator that depends on the seed and a name only."""
     return np.random.default_rng([seed, zlib.crc32(name.encode("utf-8"))])

@@ -1,7 +1,7 @@
-"""How rows change over deliveries: sent twice, late, corrected or deleted.
+"""Plans how rows change over deliveries: sent twice, late, corrected or deleted.
 
-A night's delivery holds rows of three sorts: rows as they are, which come once; `extras`, which come besides them; and, in
-a provider's full snapshots, everything still true on that night.
+A delivery of a night has three kinds of rows: original rows, which are delivered once; `extras`, which are additional; and, in
+full snapshots of a provider, everything that is still true on that night.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ NEVER = 127
 class Revisions:
     """The rows of one entity over all nights.
 
-    `night` and `gone_from` belong to `table`: the first night that has the row, the first whose snapshot has it no longer.
-    `extras` are whole rows with their own `_night`.
+    `night` and `gone_from` belong to `table`: the first night that has the row, and the first night whose snapshot
+    no longer has it. `extras` are complete rows with their own `_night`.
     """
 
     table: pa.Table
@@ -32,7 +32,7 @@ class Revisions:
     extras: pa.Table
 
     def of(self, night: int, *, full: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows of the table and of the extras a delivery of a night has."""
+        """Masks of the rows of the table and of the extras that a delivery has on a night."""
         extra_night = self.extras["_night"].to_numpy()
         if full:
             return (self.night <= night) & (self.gone_from > night), extra_night <= night
@@ -40,16 +40,16 @@ class Revisions:
 
 
 def unreferenced(plot: Field, rows: np.ndarray, tables: Mapping[str, pa.Table], contract: SourceContract) -> np.ndarray:
-    """Those of some rows on which no other row of the source hangs, so that they may come late or go."""
-    for other, entity in contract.entities.items():
+    """The rows that no other row of the source refers to, so that they may be late or deleted."""
+    for child, entity in contract.entities.items():
         links = [(link.entity, link.columns[-1]) for link in entity.references.values()]
         if entity.subject.via:
             links.append((entity.subject.via.entity, entity.subject.via.columns[-1]))
         for parent, column in links:
-            if parent != plot.name or other not in tables or column not in tables[other].column_names:
+            if parent != plot.name or child not in tables or column not in tables[child].column_names:
                 continue
             keys = plot.table[plot.entity.key[-1]].take(pa.array(rows)).combine_chunks()
-            referring = tables[other][column]
+            referring = tables[child][column]
             used = pc.unique(referring.filter(pc.is_in(referring, value_set=keys)))
             rows = rows[~pc.is_in(keys, value_set=used).to_numpy(zero_copy_only=False)]
     return rows
@@ -58,7 +58,7 @@ def unreferenced(plot: Field, rows: np.ndarray, tables: Mapping[str, pa.Table], 
 def plant_revisions(
     plot: Field, tables: Mapping[str, pa.Table], contract: SourceContract, full_provider: str | None
 ) -> Revisions:
-    """Draw what happens to rows after they were first sent; no row has two of these happen to it."""
+    """Draw what happens to rows after they were first sent; at most one such change per row."""
     night = plot.table["_night"].to_numpy().astype(np.int8)
     gone_from = np.full(plot.table.num_rows, NEVER, dtype=np.int8)
     drawn = plot.rng.permutation(plot.draw(sum(REVISION_SHARES.values()) * plot.world.nights))
@@ -94,7 +94,7 @@ def _cut(drawn: np.ndarray, rows: int, nights: int) -> list[np.ndarray]:
 
 
 def corrected(plot: Field, rows: np.ndarray, night: int, *, keep_night: bool) -> pa.Table | None:
-    """New versions of rows: a changed number and a higher version; None where nothing says which one is newer."""
+    """New versions of rows: a changed number and a higher version; None if no column says which version is newer."""
     entity = plot.entity
     copies = plot.table.take(pa.array(rows))
     copies, raised = raise_version(copies, plot, night)
@@ -110,7 +110,7 @@ def corrected(plot: Field, rows: np.ndarray, night: int, *, keep_night: bool) ->
 
 
 def raise_version(rows: pa.Table, plot: Field, night: int) -> tuple[pa.Table, bool]:
-    """Rows with a version above any they had, and whether the entity has such a version."""
+    """Rows with a higher version than before, and whether the entity has a version."""
     evening = np.datetime64(plot.world.first_night, "D").astype("datetime64[s]") + night * 86400 - 1800
     everywhere = np.arange(rows.num_rows)
     raised = False
@@ -128,7 +128,7 @@ def raise_version(rows: pa.Table, plot: Field, night: int) -> tuple[pa.Table, bo
 
 
 def _one_more(value: str | None) -> str | None:
-    """A number one higher, with as many decimals; what is no plain number stays."""
+    """A number increased by one, with as many decimals; other texts are unchanged."""
     if value is None or not value.replace(".", "", 1).isdigit():
         return value
     decimals = len(value.partition(".")[2])
@@ -136,7 +136,7 @@ def _one_more(value: str | None) -> str | None:
 
 
 def _deleted(plot: Field, rows: np.ndarray, night: int, gone_from: np.ndarray, full_provider: str | None) -> pa.Table:
-    """Deletes of one night: a flagged row where the contract has a flag; missing from the snapshot of the full provider."""
+    """Deletes of one night: a flagged row if the contract has a flag; a missing row in snapshots of the full provider."""
     providers = plot.table["_provider"].take(pa.array(rows)).to_numpy(zero_copy_only=False)
     missing = rows[providers == full_provider]
     gone_from[missing] = night

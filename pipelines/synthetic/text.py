@@ -1,6 +1,6 @@
 """Millions of delivered texts without a Python loop: identifiers, dates and times as Arrow string arrays.
 
-Every text of one call has the same width, so the characters are laid out in one byte matrix and given to Arrow as they are.
+Every text of one call has the same width, so the characters are written to one byte matrix, which Arrow uses without a copy.
 """
 
 import numpy as np
@@ -117,5 +117,5 @@ def spread(values: list[str] | np.ndarray, indices: np.ndarray) -> pa.Array:
 
 
 def replaced(texts: np.ndarray, old: str, new: str) -> np.ndarray:
-    """Texts with one part replaced; numpy itself cannot do this for no texts at all."""
+    """Texts with one part replaced; numpy fails on an empty array."""
     return np.char.replace(texts, old, new) if len(texts) else texts

@@ -1,4 +1,4 @@
-"""The pathways that run through several sources: a call, an attendance, an admission, reablement at home."""
+"""Draws the pathways that appear in several sources: a call, an attendance, an admission, reablement at home."""
 
 from dataclasses import dataclass, fields
 
@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.synthetic.population import HISTORY_DAYS, Population, Story, Timeline, named_rng
 
 PATHWAYS_BY_AGE = ((0, 0.12), (18, 0.25), (65, 0.55), (80, 1.1))
-"""Mean number of pathways in the detailed history from an age on."""
+"""Mean number of pathways in the detailed history, by lower age limit."""
 LEAST_DAYS_BETWEEN = 60
 LEAST_DAYS_FROM_BIRTH = 30
 WALK_IN_SHARE = 0.25
@@ -17,7 +17,7 @@ NOT_YET = np.datetime64("NaT", "s")
 
 @dataclass(frozen=True)
 class Pathway:
-    """How a kind of pathway runs: who has it, how often each step happens, days in hospital."""
+    """A kind of pathway: who has it, how often each step happens, days in hospital."""
 
     youngest: int
     weight: float
@@ -48,17 +48,17 @@ PATHWAY_OF_STORY = {
 
 
 def draw_timeline(population: Population, seed: int, first_night: np.datetime64, last_day: np.datetime64) -> Timeline:
-    """The pathways of all people; those of story people run complete, months before the first night."""
+    """The pathways of all people; those of story people are complete and end months before the first night."""
     rng = named_rng(seed, "timeline")
-    person, kind, start, told = _starts(rng, population, first_night, last_day)
-    complete = Timeline(person=person, kind=KINDS[kind], **_steps(rng, kind, start, told), **_no_ids(len(person)))
+    person, kind, start, in_story = _starts(rng, population, first_night, last_day)
+    complete = Timeline(person=person, kind=KINDS[kind], **_steps(rng, kind, start, in_story), **_no_ids(len(person)))
     return _with_ids(_until(complete, last_day))
 
 
 def _starts(
     rng: np.random.Generator, population: Population, first_night: np.datetime64, last_day: np.datetime64
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Person, kind, starting time and whether it is a story's, ordered by start; a person is not in two pathways at once."""
+    """Person, kind, start and whether it belongs to a story, ordered by start; a person's pathways do not overlap."""
     ages = (last_day - population.birth_date).astype(np.int64) / 365.25
     rates = np.zeros(len(population))
     for age, rate in PATHWAYS_BY_AGE:
@@ -75,7 +75,7 @@ def _starts(
     person = np.concatenate([story_person, person])
     kind = np.concatenate([np.array([list(PATHWAYS).index(name) for name in names], dtype=np.int64), kind])
     day = np.concatenate([first_night - rng.integers(*STORY_PATHWAY_DAYS, len(story_person)), day])
-    told = np.arange(len(person)) < len(story_person)
+    in_story = np.arange(len(person)) < len(story_person)
 
     alive = ~(population.death_date[person] < day + LEAST_DAYS_BETWEEN)
     alive &= day > population.birth_date[person] + LEAST_DAYS_FROM_BIRTH
@@ -87,16 +87,16 @@ def _starts(
     start = day.astype("datetime64[s]") + rng.integers(0, 24 * 3600, len(person))
     kept = np.flatnonzero(alive & ~follows)
     kept = kept[np.lexsort((person[kept], start[kept]))]
-    return person[kept], kind[kept], start[kept], told[kept]
+    return person[kept], kind[kept], start[kept], in_story[kept]
 
 
-def _steps(rng: np.random.Generator, kind: np.ndarray, start: np.ndarray, told: np.ndarray) -> dict[str, np.ndarray]:
-    """Times of the steps by kind; each step needs the one before it, and all happen in a story."""
+def _steps(rng: np.random.Generator, kind: np.ndarray, start: np.ndarray, in_story: np.ndarray) -> dict[str, np.ndarray]:
+    """Times of the steps by kind; each step needs the step before it; in a story all steps happen."""
     count = len(kind)
     ways = list(PATHWAYS.values())
 
     def happens(share: np.ndarray) -> np.ndarray:
-        return told | (rng.random(count) < share)
+        return in_story | (rng.random(count) < share)
 
     def later(when: np.ndarray, least: int, most: int) -> np.ndarray:
         return when + rng.integers(least, most, count)
@@ -127,7 +127,7 @@ def _steps(rng: np.random.Generator, kind: np.ndarray, start: np.ndarray, told: 
 
 
 def _until(timeline: Timeline, last_day: np.datetime64) -> Timeline:
-    """The timeline with the steps that would be after the last day taken away."""
+    """The timeline without the steps after the last day."""
     end = (last_day + 1).astype("datetime64[s]")
     parts = {field.name: getattr(timeline, field.name) for field in fields(timeline)}
     times = {name: np.where(values >= end, NOT_YET, values) for name, values in parts.items() if values.dtype.kind == "M"}
@@ -139,7 +139,7 @@ def _no_ids(count: int) -> dict[str, np.ndarray]:
 
 
 def _with_ids(timeline: Timeline) -> Timeline:
-    """The timeline with a numbered id for each step that happens."""
+    """The timeline with a numbered id for every step that happens."""
     parts = {field.name: getattr(timeline, field.name) for field in fields(timeline)}
     numbers = np.char.mod("%08d", np.arange(1, len(timeline.person) + 1))
     steps = {

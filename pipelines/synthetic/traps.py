@@ -1,6 +1,6 @@
-"""What goes wrong in real extracts, planted at stated rates into the rows of ordinary people.
+"""Plants the faults of real extracts at fixed rates into rows of ordinary people.
 
-Nothing here touches a story person or reference data, and every planted fault is counted for `truth/planted.csv`.
+Rows of story people and reference data are never changed, and every planted fault is counted for `truth/planted.csv`.
 """
 
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from pipelines.synthetic.population import Catalogue, Story, World
 from pipelines.synthetic.text import date_text
 
 NUMBER_FAULTS = {"number_missing": 0.005, "number_invalid": 0.003, "number_placeholder": 0.002, "number_status_04": 0.002}
-"""Share of people whose NHS number one source never has right, on every row."""
+"""Share of people whose NHS number is wrong in one source, on every row."""
 NUMBER_SPACED = "number_spaced"
 NUMBER_SPACED_SHARE = 0.01
-"""Share of people whose NHS number one source writes with spaces or dashes; it is right nevertheless."""
+"""Share of people whose NHS number one source writes with spaces or dashes; the number itself is correct."""
 
 ROW_SHARES = {
     "number_missing_on_row": 0.001,
@@ -38,10 +38,10 @@ REVISION_SHARES = {
     "late_correction": 0.003,
     "deleted": 0.001,
 }
-"""Share of the rows of each entity that come again, come late, are corrected or deleted."""
+"""Share of the rows of each entity that are sent again, late, corrected or deleted."""
 
 FEWEST_ROWS = 50
-"""An entity with fewer rows of ordinary people is left alone."""
+"""An entity with fewer rows of ordinary people gets no faults."""
 PLACEHOLDERS = np.array(["0000000000", "9999999999", "1111111111", "1000000001"])
 DEFAULT_DATES = np.array(["1900-01-01", "9999-12-31"], dtype="datetime64[D]")
 FUTURE_YEARS = 40
@@ -49,7 +49,7 @@ NOT_TRACED, TRACE_REQUIRED, NOT_MATCHED = "02", "03", "04"
 
 
 class DateForm(NamedTuple):
-    """A way to write a date or time: our name of it, and that of strptime."""
+    """A format of dates or times: its name here and its strptime format."""
 
     name: str
     strptime: str
@@ -72,7 +72,7 @@ TIMESTAMP_FORMS = tuple(
 
 @dataclass(frozen=True)
 class Planted:
-    """How many faults of a kind were planted in one entity."""
+    """The number of faults of a kind that were planted in one entity."""
 
     trap: str
     source: str
@@ -82,7 +82,7 @@ class Planted:
 
 @dataclass
 class Field:
-    """The rows of one entity, where traps may be planted, and the account of those that were."""
+    """The rows of one entity in which faults may be planted, and the count of planted faults."""
 
     world: World
     source: str
@@ -95,16 +95,16 @@ class Field:
     def __post_init__(self) -> None:
         """Find the rows of ordinary people."""
         self.person = self.table["_person"].to_numpy()
-        told = self.world.population.story != Story.ORDINARY
-        self.ordinary = (self.person >= 0) & ~told[self.person]
+        in_story = self.world.population.story != Story.ORDINARY
+        self.ordinary = (self.person >= 0) & ~in_story[self.person]
 
     def note(self, trap: str, count: int) -> None:
-        """Account for faults that were planted."""
+        """Count faults that were planted."""
         if count:
             self.planted.append(Planted(trap, self.source, self.name, count))
 
     def draw(self, share: float) -> np.ndarray:
-        """A share of the rows of ordinary people, at least one, in order; none if there are few such rows."""
+        """A sorted sample of the rows of ordinary people, at least one; empty if there are too few such rows."""
         rows = int(self.ordinary.sum())
         if rows < FEWEST_ROWS:
             return np.empty(0, dtype=np.int64)
@@ -117,14 +117,15 @@ class Field:
         self.table = put(self.table, column, rows, values)
 
     def filled(self, column: str, rows: np.ndarray) -> np.ndarray:
-        """Those of some rows in which a column is not empty."""
+        """The subset of rows in which a column is not empty."""
         valid = self.table[column].take(pa.array(rows)).is_valid().to_numpy()
-        return rows[valid.astype(bool)]
+        filled: np.ndarray = rows[valid.astype(bool)]
+        return filled
 
     def free_columns(self, *kinds: ColumnType, required: bool = False) -> list[str]:
-        """Delivered columns of some types that may be changed without moving the row to another key, person or state.
+        """Delivered columns of some types that may be changed without changing the key, person or state of the row.
 
-        Columns that a row must have are among them only if asked for.
+        Required columns are included only on request.
         """
         entity = self.entity
         fixed = {*entity.key, *entity.version, *(flag.column for flag in (entity.deleted, entity.test) if flag)}
@@ -157,7 +158,7 @@ def plant_values(plot: Field, number_faults: np.ndarray) -> None:
 
 
 def draw_number_faults(world: World, source: str) -> np.ndarray:
-    """What is wrong with each person's NHS number in one source; the empty text is nothing."""
+    """The fault of each person's NHS number in one source; empty for a correct number."""
     rng = world.rng(f"traps.numbers.{source}")
     population = world.population
     faults = np.full(len(population), "", dtype="U20")
@@ -202,7 +203,7 @@ def _plant_number_faults(plot: Field, faults: np.ndarray) -> None:
 
 
 def _spaced(numbers: np.ndarray) -> np.ndarray:
-    """Numbers as people write them: 999 123 4567 or 999-123-4567."""
+    """Numbers with separators: 999 123 4567 or 999-123-4567."""
     marks = np.where(np.arange(len(numbers)) % 2 == 0, " ", "-")
     return np.array([f"{n[:3]}{mark}{n[3:6]}{mark}{n[6:]}" for n, mark in zip(numbers, marks, strict=True)], dtype="U12")
 
@@ -231,7 +232,7 @@ def known_codes(catalogue: Catalogue) -> dict[str, set[str]]:
 
 
 def _vocabulary_of(values: pa.ChunkedArray, vocabularies: dict[str, set[str]], sample: int = 2000) -> str:
-    """The vocabulary that most of the first codes of a column are of, or nothing."""
+    """The vocabulary of most of the first codes of a column, or None."""
     seen = {_unpadded(code) for code in pc.unique(values.slice(0, sample).drop_null()).to_pylist()}
     shares = {name: len(seen & codes) / max(1, len(seen)) for name, codes in vocabularies.items()}
     best = max(shares, key=lambda name: shares[name])
@@ -269,7 +270,7 @@ def _plant_dates(plot: Field) -> None:
 
 
 def form_of(texts: list[str]) -> DateForm | None:
-    """The form in which the first of some dates or times is written."""
+    """The format of the first of some dates or times."""
     return next((form for form in (*DATE_FORMS, *TIMESTAMP_FORMS) if texts and _parses(texts[0], form)), None)
 
 
@@ -279,11 +280,15 @@ def _parses(text: str, form: DateForm) -> bool:
 
 def parse_dates(texts: list[str], form: DateForm) -> np.ndarray:
     """Dates or times written in one form; NaT for what is not."""
-    return pd.to_datetime(pd.Series(texts, dtype=object), format=form.strptime, errors="coerce").to_numpy("datetime64[s]")
+    moments = pd.to_datetime(pd.Series(texts, dtype=object), format=form.strptime, errors="coerce")
+    parsed: np.ndarray = moments.to_numpy("datetime64[s]")
+    return parsed
 
 
 def other_form(form: DateForm, step: int) -> DateForm:
-    """Another way to write the same: the day in the form `step` further on, the time as it is."""
+    """Another format for the same value: the day in the format `step` places later in the list, the time unchanged."""
     position = next(at for at, day in enumerate(DATE_FORMS) if form.name.startswith(day.name))
-    day, other = DATE_FORMS[position], DATE_FORMS[(position + step) % len(DATE_FORMS)]
-    return DateForm(form.name.replace(day.name, other.name, 1), form.strptime.replace(day.strptime, other.strptime, 1))
+    day, replacement = DATE_FORMS[position], DATE_FORMS[(position + step) % len(DATE_FORMS)]
+    return DateForm(
+        form.name.replace(day.name, replacement.name, 1), form.strptime.replace(day.strptime, replacement.strptime, 1)
+    )

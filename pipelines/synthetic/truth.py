@@ -1,4 +1,4 @@
-"""What was planted, for tests and for people who wonder: who is kept, what must appear, which faults there are."""
+"""Writes the truth about a generation: who is kept, which rows must appear, which faults were planted."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

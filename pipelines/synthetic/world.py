@@ -1,4 +1,4 @@
-"""The world of a generation: its people and what happened to them, from a number of people and a seed."""
+"""Builds the world of a generation: its people and their events, from a number of people and a seed."""
 
 from datetime import date
 
@@ -14,7 +14,7 @@ FEWEST_PEOPLE = 20
 
 
 def build_world(people: int, seed: int, nights: int, first_night: date, catalogue: Catalogue | None = None) -> World:
-    """The same world for the same arguments. Raises ConfigError for numbers that no world can have."""
+    """The world for the arguments; equal arguments give an equal world. Raises ConfigError if a number is out of range."""
     if people < FEWEST_PEOPLE:
         raise ConfigError(f"people: at least {FEWEST_PEOPLE} are needed, so that every kind of story has people around it")
     if nights < 1:

@@ -1,1 +1,1 @@
-"""Codes: which are in use, what they mean, which nobody can map yet, and what another vocabulary would change."""
+"""Codes: their use, their descriptions, the work list of unmapped ones, and what another vocabulary would change."""

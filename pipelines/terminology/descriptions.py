@@ -1,4 +1,4 @@
-"""What codes mean in words: from local maps, the vocabulary, and code tables that sources deliver."""
+"""Descriptions of codes: from local maps, the vocabulary, and code tables that sources deliver."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -17,14 +17,14 @@ from vocab.codes import lookup_forms, normalise
 from vocab.local_maps import LocalMap
 
 CODE_TABLES_FILE = "code_tables.csv"
-"""The file, in the folder of the mappings, that says where sources deliver the meaning of codes."""
+"""Name of the file in the mappings folder that lists the delivered tables which describe codes."""
 
 CODE_TABLE_COLUMNS = ("source", "entity", "vocabulary", "code_column", "description_column")
 
 
 @dataclass(frozen=True)
 class CodeTable:
-    """A silver table in which a column describes the code in another one."""
+    """A silver table in which one column describes the code in another."""
 
     source: str
     entity: str
@@ -34,7 +34,7 @@ class CodeTable:
 
 
 def read_code_tables(mappings_dir: Path) -> tuple[CodeTable, ...]:
-    """The code tables of a mappings folder; none where it has no file. Raises ContractError with the first faulty line."""
+    """The code tables of a mappings folder; none if it has no such file. Raises ContractError with the first faulty line."""
     path = mappings_dir / CODE_TABLES_FILE
     if not path.exists():
         return ()
@@ -53,7 +53,7 @@ def read_code_tables(mappings_dir: Path) -> tuple[CodeTable, ...]:
 
 
 def forms_of(store: TableStore, codes: Iterable[Code]) -> dict[Code, str]:
-    """The form in which each code is looked up; codes that are mere blanks are left out."""
+    """The normalised form of each code; codes of blanks only are left out."""
     codes = sorted(set(codes))
     if not codes:
         return {}
@@ -65,7 +65,11 @@ def forms_of(store: TableStore, codes: Iterable[Code]) -> dict[Code, str]:
 def descriptions(
     store: TableStore, codes: Sequence[Code], maps: Iterable[LocalMap], tables: Iterable[CodeTable]
 ) -> dict[Code, str]:
-    """Descriptions by code: a local map, approved or not, says it first, then the vocabulary, then a code table."""
+    """Descriptions by code.
+
+    A local map, approved or not, takes precedence over the vocabulary, and the vocabulary over a code table. A code that has
+    no description is left out.
+    """
     if not codes:
         return {}
     wanted = codes_frame(store, codes)
@@ -75,9 +79,9 @@ def descriptions(
 def _from_maps(store: TableStore, wanted: set[Code], maps: Iterable[LocalMap]) -> dict[Code, str]:
     vocabularies = {vocabulary for vocabulary, _ in wanted}
     described = {
-        (one.source_vocabulary_id, one.source_code): one.source_code_description
-        for one in maps
-        if one.source_vocabulary_id in vocabularies and one.source_code_description
+        (row.source_vocabulary_id, row.source_code): row.source_code_description
+        for row in maps
+        if row.source_vocabulary_id in vocabularies and row.source_code_description
     }
     forms = forms_of(store, described)
     found = {
@@ -89,7 +93,7 @@ def _from_maps(store: TableStore, wanted: set[Code], maps: Iterable[LocalMap]) -
 
 
 def _from_vocabulary(store: TableStore, wanted: DataFrame) -> dict[Code, str]:
-    """Names of the concepts that the code map found, which may be those of a less specific code."""
+    """Names of the source concepts in the code map, which may be those of a less specific code."""
     code_map = store.read(Zone.INTERMEDIATE, "code_map").where(F.col("source_concept_id") > 0)
     known = code_map.select(
         F.col("source_vocabulary_id").alias("vocabulary"), F.col("source_code").alias("code"), "source_concept_id"
@@ -102,8 +106,9 @@ def _from_vocabulary(store: TableStore, wanted: DataFrame) -> dict[Code, str]:
 
 
 def _from_code_tables(store: TableStore, wanted: DataFrame, tables: Iterable[CodeTable]) -> dict[Code, str]:
-    """The description that a code has most often."""
-    described = [_described(store, one, wanted) for one in tables if store.exists(Zone.SILVER, f"{one.source}_{one.entity}")]
+    """The most frequent description of each code."""
+    delivered = [table for table in tables if store.exists(Zone.SILVER, f"{table.source}_{table.entity}")]
+    described = [_described(store, table, wanted) for table in delivered]
     if not described:
         return {}
     counted = union_all(described).groupBy(*CODE_COLUMNS, "text").agg(F.count(F.lit(1)).alias("n"))

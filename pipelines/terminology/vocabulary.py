@@ -1,29 +1,53 @@
-"""Loading a vocabulary into the lakehouse."""
+"""Loads a vocabulary into the lakehouse."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
+from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.progress import OnProgress, ignore_progress
-from pipelines.run_inputs import vocabulary_path
-from pipelines.settings import Settings
-from pipelines.storage.documents import digest_of_files, read_document, write_document
+from pipelines.settings import Settings, storage_paths
+from pipelines.storage.documents import Document, digest_of_files
 from pipelines.storage.tables import TableStore
 from vocab.athena import TABLES, unpacked
 from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
-from vocab.local_maps import LocalMap, local_vocabulary_rows, source_to_concept_map
+from vocab.local_maps import (
+    LocalMap,
+    TargetFault,
+    approved_maps,
+    faulty_targets,
+    local_vocabulary_rows,
+    without_faulty,
+)
 from vocab.local_vocabularies import VOCABULARY_VERSION
+from vocab.schemas import ddl_of
 
-SOURCE_TO_CONCEPT_MAP = "source_to_concept_map"
+log = logging.getLogger(__name__)
 
 MAPS_FOLDER = "concepts"
-"""The folder of local code maps below that of the mappings."""
+"""The folder of local code maps below the mappings folder."""
+
+
+class LoadedVocabulary(Document):
+    """Which vocabulary is loaded: its release, the version of each vocabulary, and the digest of the files."""
+
+    MODE: ClassVar[int] = 0o644
+
+    release: str
+    vocabularies: dict[str, str]
+    digest: str
+
+
+def vocabulary_path(settings: Settings) -> Path:
+    """The document that says which vocabulary is loaded."""
+    return settings.storage.deidentified / "vocabulary" / "loaded.json"
 
 
 @dataclass(frozen=True)
@@ -38,21 +62,22 @@ class Loaded:
 
 def store_of(session: SparkSession, settings: Settings) -> TableStore:
     """The tables of a lakehouse, read with a session."""
-    return TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+    return TableStore(session, storage_paths(settings))
 
 
 def load(settings: Settings, download: Path | None = None, on_progress: OnProgress = ignore_progress) -> Loaded:
-    """Load a download, the configured one, or the demonstration.
+    """Load `download`, else the configured download, else the demonstration.
 
-    While it is being loaded no vocabulary counts as loaded, so that a run never meets half of one. Raises VocabularyError.
+    While loading, no vocabulary counts as loaded, so that a run never reads a partial one. Raises VocabularyError if the
+    download cannot be used.
     """
     chosen = download or settings.vocabulary.athena_dir or DEMO_DIR
     place = vocabulary_path(settings)
     with unpacked(chosen) as folder:
         digest = _digest(folder)
-        known = read_document(place)
-        if known.get("digest") == digest:
-            return Loaded(known["release"], known["vocabularies"], (), is_new=False)
+        known = LoadedVocabulary.read(place)
+        if known and known.digest == digest:
+            return Loaded(known.release, known.vocabularies, (), is_new=False)
         with open_session(settings.engine) as session:
             store = store_of(session, settings)
 
@@ -62,27 +87,38 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
                 on_progress(name)
 
             summary = load_vocabulary(session, folder, write)
-    write_document(place, {"release": summary.release, "vocabularies": summary.vocabularies, "digest": digest})
+    LoadedVocabulary(release=summary.release, vocabularies=summary.vocabularies, digest=digest).write(place)
     return Loaded(summary.release, summary.vocabularies, summary.warnings, is_new=True)
 
 
-def store_local_maps(store: TableStore, settings: Settings, maps: Sequence[LocalMap], approved: DataFrame) -> None:
-    """Put the approved maps into SOURCE_TO_CONCEPT_MAP, and into VOCABULARY what vocabularies they are of.
+def usable_local_maps(
+    store: TableStore, maps: Sequence[LocalMap], mappings: Mapping[str, SourceMapping]
+) -> tuple[LocalMap, ...]:
+    """The local maps that fit the loaded vocabulary. Those of vocabularies that no enabled source uses need not.
 
-    `approved` is that of `approved_maps`. VOCABULARY stays as it is where it already says so. Raises VocabularyError.
+    Raises VocabularyError where a map that is used has a target which the vocabulary does not have as it should.
     """
-    table = cdm_tables(settings.cdm_version)[SOURCE_TO_CONCEPT_MAP]
-    schema = {column.name: column.type for column in table.columns}
-    store.overwrite(source_to_concept_map(approved), Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP, schema)
+    approved = approved_maps(store.session, maps)
+    faulty = faulty_targets(approved, store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
+    in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings.values()))
+    usable = without_faulty(maps, [TargetFault(**row) for row in faulty], in_use)
+    left_out = len(maps) - len(usable)
+    if left_out:
+        log.warning("%d local maps of codes that no enabled source uses do not fit the vocabulary; they are left out", left_out)
+    return usable
+
+
+def store_local_vocabularies(store: TableStore, settings: Settings, maps: Sequence[LocalMap]) -> None:
+    """Name in VOCABULARY the vocabularies that approved local maps are of. It stays as it is where it already names them."""
     known = store.read(Zone.VOCABULARY, "vocabulary").select(*TABLES["VOCABULARY"]).toArrow().to_pylist()
     kept = [row for row in known if row["vocabulary_version"] != VOCABULARY_VERSION]
     names = {row["vocabulary_id"] for row in kept}
     ours = local_vocabulary_rows(settings.mappings_dir / MAPS_FOLDER, maps)
     wanted = kept + [row for row in ours if row["vocabulary_id"] not in names]
     if sorted(known, key=itemgetter("vocabulary_id")) != sorted(wanted, key=itemgetter("vocabulary_id")):
-        types = ", ".join(f"{name} {kind}" for name, kind in TABLES["VOCABULARY"].items())
         rows = [tuple(row[name] for name in TABLES["VOCABULARY"]) for row in wanted]
-        store.overwrite(store.session.createDataFrame(rows, types), Zone.VOCABULARY, "vocabulary", TABLES["VOCABULARY"])
+        frame = store.session.createDataFrame(rows, ddl_of(TABLES["VOCABULARY"]))
+        store.overwrite(frame, Zone.VOCABULARY, "vocabulary", TABLES["VOCABULARY"])
 
 
 def _digest(folder: Path) -> str:

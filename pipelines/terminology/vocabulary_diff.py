@@ -1,4 +1,4 @@
-"""What another vocabulary release would change, over the codes that the mapped rows hold."""
+"""Shows what another vocabulary release would change for the codes in mapped rows."""
 
 import tempfile
 from collections import defaultdict
@@ -13,19 +13,20 @@ from pipelines.contracts.zones import Zone
 from pipelines.progress import Field, OnProgress
 from pipelines.quality.suppression import HIDDEN
 from pipelines.settings import Settings
+from pipelines.storage.paths import StoragePaths
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.descriptions import descriptions, read_code_tables
 from pipelines.terminology.usage import Use, codes_used, shown, uses
 from pipelines.terminology.vocabulary import MAPS_FOLDER
 from vocab.athena import TABLES, check_download, read_table, unpacked
-from vocab.changes import Change, Code, Kind, Meaning, changes, meanings
+from vocab.changes import Change, Code, CodeTargets, Kind, changes, targets_by_code
 from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes
 from vocab.errors import VocabularyError
 from vocab.load import LOCAL_DIR
 from vocab.local_maps import LocalMap, approved_maps, read_local_maps
 
 LOADED = "loaded"
-"""Stands for the vocabulary that is loaded, in the place of a download."""
+"""Names the loaded vocabulary where a download may be named."""
 
 _RESOLVED_BY = {
     "concept": (
@@ -39,12 +40,12 @@ _RESOLVED_BY = {
     ),
     "concept_relationship": ("concept_id_1", "concept_id_2", "relationship_id", "invalid_reason"),
 }
-"""The columns that resolving codes needs."""
+"""The tables and columns of a vocabulary that resolving codes needs."""
 
 
 @dataclass(frozen=True)
 class CodeChange:
-    """A changed code with what it means in words and the rows and people that hold it."""
+    """A changed code, its description, the names of its targets by concept id, and the rows and people that have it."""
 
     change: Change
     description: str
@@ -52,23 +53,23 @@ class CodeChange:
     use: Use
 
     def as_row(self) -> dict[str, Field]:
-        """The change as people may see it: small numbers hidden."""
-        domains = [", ".join(sorted(meaning.domains)) for meaning in (self.change.old, self.change.new)]
+        """The change for display: small numbers are hidden."""
+        domains = [", ".join(sorted(mapped.domains)) for mapped in (self.change.old, self.change.new)]
         return {
             "change": str(self.change.kind),
             "vocabulary": self.change.vocabulary,
             "code": self.change.code,
             "description": self.description,
-            "old": self._told(self.change.old),
-            "new": self._told(self.change.new),
+            "old": self._described(self.change.old),
+            "new": self._described(self.change.new),
             "domains": " -> ".join(domains) if self.change.moves else "",
             "rows": shown(self.use.rows),
             "people": shown(self.use.people),
         }
 
-    def _told(self, meaning: Meaning) -> str:
-        targets = sorted(meaning.targets, key=lambda one: (one[0], one[1] or 0))
-        return "; ".join(" = ".join(self._named(part) for part in one if part is not None) for one in targets)
+    def _described(self, mapped: CodeTargets) -> str:
+        targets = sorted(mapped.targets, key=lambda target: (target[0], target[1] or 0))
+        return "; ".join(" = ".join(self._named(part) for part in target if part is not None) for target in targets)
 
     def _named(self, concept_id: int) -> str:
         return f"{concept_id} {self.names.get(concept_id, '')}".rstrip()
@@ -76,7 +77,7 @@ class CodeChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """All changes between two releases, over so many codes in use."""
+    """All changes between two releases. `codes` is the number of codes in use that were compared."""
 
     old_release: str
     new_release: str
@@ -84,32 +85,32 @@ class Difference:
     changes: tuple[CodeChange, ...]
 
     def summary(self) -> list[dict[str, Field]]:
-        """Codes and rows by kind of change; people are not added up, since one may be in several codes.
+        """Codes and rows by kind of change; people are not added up, because one person may have several codes.
 
-        A sum of rows from which a hidden number would follow is hidden too.
+        A sum of rows is hidden too if a hidden number could be computed from it.
         """
         by_kind: dict[Kind, list[CodeChange]] = defaultdict(list)
-        for one in self.changes:
-            by_kind[one.change.kind].append(one)
+        for changed in self.changes:
+            by_kind[changed.change.kind].append(changed)
         return [
             {
                 "change": str(kind),
                 "codes": len(by_kind[kind]),
-                "rows": _shown_sum([one.use.rows for one in by_kind[kind]]),
-                "codes_to_other_tables": sum(one.change.moves for one in by_kind[kind]),
+                "rows": _shown_sum([changed.use.rows for changed in by_kind[kind]]),
+                "codes_to_other_tables": sum(changed.change.moves for changed in by_kind[kind]),
             }
             for kind in Kind
         ]
 
 
 def _shown_sum(counts: Sequence[int]) -> int | str:
-    hidden = sum(one for one in counts if shown(one) == HIDDEN)
+    hidden = sum(count for count in counts if shown(count) == HIDDEN)
     return HIDDEN if shown(hidden) == HIDDEN else sum(counts)
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two vocabularies: its release, and CONCEPT and CONCEPT_RELATIONSHIP as far as codes need them."""
+    """One of the two vocabularies: its release, and the columns of CONCEPT and CONCEPT_RELATIONSHIP that are needed."""
 
     release: str
     concepts: DataFrame
@@ -119,17 +120,18 @@ class _Side:
 def difference(
     store: TableStore, settings: Settings, releases: tuple[str, str], loaded: str, on_progress: OnProgress
 ) -> Difference:
-    """What the second of two vocabularies changes, with the local maps of the settings in both.
+    """What the second of two vocabularies changes; both are combined with the local maps of the settings.
 
-    Each is an Athena download, folder or zip, or `loaded`, whose release is given. Nothing is changed. Raises
-    VocabularyError where a download is none, and OmopPipelineError where nothing was mapped yet.
+    `releases` are two Athena downloads (folder or zip) or the word `loaded`; `loaded` is the release of the loaded
+    vocabulary. The lakehouse is not changed. Raises VocabularyError if a download is not usable, and OmopPipelineError if
+    nothing was mapped yet.
     """
     codes = codes_used(store)
     maps = read_local_maps(settings.mappings_dir / MAPS_FOLDER)
-    found: list[dict[Code, Meaning]] = []
+    targets: list[dict[Code, CodeTargets]] = []
     named: dict[int, str] = {}
     labels = []
-    # Below a root that every engine can open.
+    # The folder is below a root that every engine can open.
     with tempfile.TemporaryDirectory(prefix="nhs-omop-diff-", dir=settings.storage.deidentified) as scratch:
         sides = []
         for place, name in enumerate(releases):
@@ -137,22 +139,22 @@ def difference(
             sides.append(side)
             labels.append(side.release)
             on_progress(f"read {side.release}")
-            found.append(_meanings(store, codes, side, maps))
+            targets.append(_targets(store, codes, side, maps))
             on_progress(f"resolved with {side.release}")
-        all_changes = changes(*found)
+        all_changes = changes(*targets)
         for side in sides:
             named |= _names(store, side, all_changes)
-    touched = [(one.vocabulary, one.code) for one in all_changes]
+    touched = [(change.vocabulary, change.code) for change in all_changes]
     used = uses(store, touched)
     texts = descriptions(store, touched, maps, read_code_tables(settings.mappings_dir))
     on_progress("counted rows and people")
-    told = [
-        CodeChange(one, texts.get((one.vocabulary, one.code), ""), named, used.get((one.vocabulary, one.code), Use()))
-        for one in all_changes
+    described = [
+        CodeChange(change, texts.get(code, ""), named, used.get(code, Use()))
+        for change, code in zip(all_changes, touched, strict=True)
     ]
     order = list(Kind)
     ordered = sorted(
-        told, key=lambda one: (order.index(one.change.kind), -one.use.rows, one.change.vocabulary, one.change.code)
+        described, key=lambda item: (order.index(item.change.kind), -item.use.rows, item.change.vocabulary, item.change.code)
     )
     return Difference(labels[0], labels[1], codes.count(), tuple(ordered))
 
@@ -166,12 +168,12 @@ def _side(store: TableStore, name: str, loaded: str, scratch: Path) -> _Side:
         raise VocabularyError(f"{name}: no such folder or zip; give an Athena download, or the word {LOADED}")
     with unpacked(download) as folder:
         release = check_download(folder).release
-        frames = [_staged(TableStore(store.session, scratch, scratch), folder, table) for table in _RESOLVED_BY]
+        frames = [_staged(TableStore(store.session, StoragePaths(scratch, scratch)), folder, table) for table in _RESOLVED_BY]
     return _Side(release, *frames)
 
 
 def _staged(scratch: TableStore, folder: Path, table: str) -> DataFrame:
-    """A table of a download, cut to what resolving needs, as a table that is read several times at little cost."""
+    """The needed part of a table of a download, stored because it is read several times."""
     stem = table.upper()
     rows = read_table(scratch.session, folder, stem).unionByName(read_table(scratch.session, LOCAL_DIR, stem))
     if table == "concept_relationship":
@@ -180,16 +182,17 @@ def _staged(scratch: TableStore, folder: Path, table: str) -> DataFrame:
     return scratch.read(Zone.VOCABULARY, table)
 
 
-def _meanings(store: TableStore, codes: DataFrame, side: _Side, maps: Sequence[LocalMap]) -> dict[Code, Meaning]:
+def _targets(store: TableStore, codes: DataFrame, side: _Side, maps: Sequence[LocalMap]) -> dict[Code, CodeTargets]:
     asked = codes.select(F.col("vocabulary").alias("source_vocabulary_id"), F.col("code").alias("source_code"))
     resolved = resolve_codes(asked, side.concepts, side.relationships, approved_maps(store.session, maps))
-    return meanings(resolved.where(F.col("target_concept_id") > 0).toArrow().to_pylist())
+    return targets_by_code(resolved.where(F.col("target_concept_id") > 0).toArrow().to_pylist())
 
 
 def _names(store: TableStore, side: _Side, found: Sequence[Change]) -> dict[int, str]:
-    wanted = {part for one in found for meaning in (one.old, one.new) for pair in meaning.targets for part in pair if part}
+    mapped = [targets for change in found for targets in (change.old, change.new)]
+    wanted = {concept_id for targets in mapped for pair in targets.targets for concept_id in pair if concept_id}
     if not wanted:
         return {}
-    asked = store.session.createDataFrame([(one,) for one in sorted(wanted)], "concept_id bigint")
+    asked = store.session.createDataFrame([(concept_id,) for concept_id in sorted(wanted)], "concept_id bigint")
     named = side.concepts.join(F.broadcast(asked), on="concept_id", how="left_semi").select("concept_id", "concept_name")
     return {row["concept_id"]: row["concept_name"] for row in named.toArrow().to_pylist()}

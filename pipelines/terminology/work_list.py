@@ -1,4 +1,4 @@
-"""The work list of codes without a standard concept, and what approving targets for them brings."""
+"""The work list of codes without a standard concept, and the effect of approving targets for them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,6 +24,7 @@ from vocab.candidates import (
     standard_names,
     stem_frequencies,
 )
+from vocab.concepts import is_valid_standard
 from vocab.errors import VocabularyError
 from vocab.local_maps import ApprovedTarget, read_local_maps, with_targets
 from vocab.usagi import Approval, Approvals, UsagiCode
@@ -34,7 +35,7 @@ _LINES_NAMED = 20
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A code of a source without a standard concept. `is_known`: the vocabulary has it but maps it to nothing."""
+    """A code of a source without a standard concept. `is_known`: the vocabulary contains it but does not map it."""
 
     vocabulary: str
     code: str
@@ -47,7 +48,7 @@ class WorkItem:
     candidates: tuple[Candidate, ...]
 
     def as_row(self, candidates: int | None = None) -> dict[str, Field]:
-        """The item as people may see it: small numbers hidden, dates by month, at most so many candidates."""
+        """The item for display: small numbers hidden, dates by month, at most `candidates` candidates."""
         return {
             "vocabulary": self.vocabulary,
             "code": self.code,
@@ -58,13 +59,13 @@ class WorkItem:
             "people": shown(self.use.people),
             "first_seen": self.first_seen.strftime(_MONTH) if self.first_seen else None,
             "last_seen": self.last_seen.strftime(_MONTH) if self.last_seen else None,
-            "suggested": "; ".join(f"{one.concept_id} {one.name} ({one.score:g})" for one in self.candidates[:candidates]),
+            "suggested": "; ".join(f"{item.concept_id} {item.name} ({item.score:g})" for item in self.candidates[:candidates]),
         }
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What an approved target brings: the rows and people whose code then has a standard concept."""
+    """The effect of an approved target: the rows and people whose code then has a standard concept."""
 
     target: ApprovedTarget
     target_name: str
@@ -72,7 +73,7 @@ class Gain:
     use: Use
 
     def as_row(self) -> dict[str, Field]:
-        """The gain as people may see it."""
+        """The gain for display: small numbers are hidden."""
         return {
             "vocabulary": self.target.vocabulary,
             "code": self.target.code,
@@ -87,16 +88,16 @@ class Gain:
 
 @dataclass(frozen=True)
 class Review:
-    """The approved targets of a Usagi file that may be applied, and how many were left out for which reason."""
+    """The approved targets of a Usagi file that may be applied, and the number of rows left out by reason."""
 
     gains: tuple[Gain, ...]
     left_out: dict[str, int]
 
 
 def work_list(store: TableStore, settings: Settings, suggestions: int) -> tuple[WorkItem, ...]:
-    """The codes of the last map without a standard concept, those with most rows first.
+    """The codes of the last mapping run without a standard concept, those with most rows first.
 
-    Each has at most `suggestions` candidates by name. Raises OmopPipelineError where nothing was mapped yet.
+    Each has at most `suggestions` candidates with similar names. Raises OmopPipelineError if nothing was mapped yet.
     """
     listed = store.read(Zone.INTERMEDIATE, "unmapped_codes").groupBy("vocabulary", "code", "source")
     grouped = listed.agg(
@@ -126,7 +127,7 @@ def work_list(store: TableStore, settings: Settings, suggestions: int) -> tuple[
         )
         for row in rows
     ]
-    return tuple(sorted(items, key=lambda one: (-one.use.rows, one.vocabulary, one.code, one.source)))
+    return tuple(sorted(items, key=lambda item: (-item.use.rows, item.vocabulary, item.code, item.source)))
 
 
 def _candidates(
@@ -141,61 +142,77 @@ def _candidates(
 
 
 def candidates_for(asked: Sequence[Description], names: DataFrame, most: int) -> dict[int, tuple[Candidate, ...]]:
-    """At most `most` candidates by the key of each description, out of `standard_names`."""
+    """At most `most` candidates by the key of each description; `names` are those of `standard_names`."""
     frequencies = {row["stem"]: row["names"] for row in stem_frequencies(names, asked).toArrow().to_pylist()}
     return best_candidates(asked, similar_names(names, asked, frequencies).toArrow().to_pylist(), most)
 
 
 def for_usagi(items: Iterable[WorkItem]) -> list[UsagiCode]:
-    """The work list by code, whatever the source. Frequencies from 1 to 7 are written as 7: the file may leave the room."""
+    """The work list by code, sources combined.
+
+    Frequencies from 1 to 7 are written as 7, because the file may leave the secure environment.
+    """
     by_code: dict[Code, list[WorkItem]] = defaultdict(list)
-    for one in items:
-        by_code[one.vocabulary, one.code].append(one)
+    for item in items:
+        by_code[item.vocabulary, item.code].append(item)
     codes = []
-    for (vocabulary, code), some in by_code.items():
-        rows = sum(one.use.rows for one in some)
+    for (vocabulary, code), same_code in by_code.items():
+        rows = sum(item.use.rows for item in same_code)
         frequency = max(rows, SMALLEST_SHOWN - 1) if rows else 0
-        sources = tuple(sorted(one.source for one in some))
-        codes.append(UsagiCode(vocabulary, code, some[0].description, sources, frequency, some[0].candidates))
-    return sorted(codes, key=lambda one: (-one.frequency, one.vocabulary, one.code))
+        sources = tuple(sorted(item.source for item in same_code))
+        codes.append(UsagiCode(vocabulary, code, same_code[0].description, sources, frequency, same_code[0].candidates))
+    return sorted(codes, key=lambda code: (-code.frequency, code.vocabulary, code.code))
 
 
 def review(store: TableStore, settings: Settings, approvals: Approvals) -> Review:
-    """What the approved rows of a Usagi file bring, by code and target, before any of it is applied.
+    """The effect of the approved rows of a Usagi file, by code and target; nothing is applied.
 
-    Codes that a local map has already are left out: whoever changes their meaning edits its file. Raises VocabularyError
-    where a target is not a valid standard concept of the loaded vocabulary.
+    Codes that a local map already contains are left out: to change those, edit the file of the map. Raises VocabularyError
+    if a target is not a valid standard concept of the loaded vocabulary.
     """
     folder = settings.mappings_dir / MAPS_FOLDER
-    mapped = [(one.source_vocabulary_id, one.source_code) for one in read_local_maps(folder)]
-    asked = [(one.vocabulary, one.code) for one in approvals.rows]
+    mapped = [(row.source_vocabulary_id, row.source_code) for row in read_local_maps(folder)]
+    asked = [(approval.vocabulary, approval.code) for approval in approvals.rows]
     forms = forms_of(store, [*mapped, *asked])
     taken = {(vocabulary, forms.get((vocabulary, code), code)) for vocabulary, code in mapped}
     left_out = Counter(approvals.left_out)
     chosen: list[Approval] = []
-    for one in approvals.rows:
-        if (one.vocabulary, forms.get((one.vocabulary, one.code), one.code)) in taken:
+    for approval in approvals.rows:
+        if _normalised(approval, forms) in taken:
             left_out["a local map has the code already, approved or not"] += 1
         else:
-            chosen.append(one)
+            chosen.append(approval)
     concepts = _standard_concepts(store, chosen)
-    in_form = {one: (one.vocabulary, forms.get((one.vocabulary, one.code), one.code)) for one in chosen}
+    normalised = {approval: _normalised(approval, forms) for approval in chosen}
     open_codes = _open_codes(store)
-    used = uses(store, sorted({code for code in in_form.values() if code in open_codes}))
+    used = uses(store, sorted({code for code in normalised.values() if code in open_codes}))
     gains = []
-    for one in chosen:
-        name, domain, vocabulary = concepts[one.target_concept_id]
-        target = ApprovedTarget(one.vocabulary, one.code, one.description, one.target_concept_id, vocabulary, _reference(one))
-        gains.append(Gain(target, name, domain, used.get(in_form[one], Use())))
-    return Review(tuple(sorted(gains, key=lambda one: (-one.use.rows, one.target.vocabulary, one.target.code))), dict(left_out))
+    for approval in chosen:
+        name, domain, vocabulary = concepts[approval.target_concept_id]
+        target = ApprovedTarget(
+            vocabulary=approval.vocabulary,
+            code=approval.code,
+            description=approval.description,
+            target_concept_id=approval.target_concept_id,
+            target_vocabulary=vocabulary,
+            reference=_reference(approval),
+        )
+        gains.append(Gain(target, name, domain, used.get(normalised[approval], Use())))
+    ordered = sorted(gains, key=lambda gain: (-gain.use.rows, gain.target.vocabulary, gain.target.code))
+    return Review(tuple(ordered), dict(left_out))
+
+
+def _normalised(approval: Approval, forms: dict[Code, str]) -> Code:
+    """The code of an approval as its vocabulary writes it."""
+    return approval.vocabulary, forms.get((approval.vocabulary, approval.code), approval.code)
 
 
 def apply(settings: Settings, gains: Sequence[Gain]) -> dict[str, int]:
-    """Write the reviewed targets into the map files, all or none; the rows added to each file.
+    """Write the reviewed targets into the map files, all or none. Gives the number of rows added by file name.
 
-    Raises VocabularyError where the files would be wrong with them.
+    Raises VocabularyError if the files would be wrong with them.
     """
-    return with_targets(settings.mappings_dir / MAPS_FOLDER, [one.target for one in gains])
+    return with_targets(settings.mappings_dir / MAPS_FOLDER, [gain.target for gain in gains])
 
 
 def _open_codes(store: TableStore) -> set[Code]:
@@ -204,28 +221,28 @@ def _open_codes(store: TableStore) -> set[Code]:
 
 
 def _standard_concepts(store: TableStore, chosen: Sequence[Approval]) -> dict[int, tuple[str, str, str]]:
-    """Name, domain and vocabulary of each target; 0 means that the code is known to mean nothing."""
-    wanted = sorted({one.target_concept_id for one in chosen if one.target_concept_id})
+    """Name, domain and vocabulary by concept id of the targets; 0 maps a code to no concept on purpose."""
+    wanted = sorted({approval.target_concept_id for approval in chosen if approval.target_concept_id})
     nothing = {0: ("nothing, on purpose", "", "None")}
     if not wanted:
         return nothing
-    asked = store.session.createDataFrame([(one,) for one in wanted], "concept_id bigint")
-    usable = (F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()
-    concepts = store.read(Zone.VOCABULARY, "concept").where(usable)
+    asked = store.session.createDataFrame([(concept_id,) for concept_id in wanted], "concept_id bigint")
+    concepts = store.read(Zone.VOCABULARY, "concept").where(is_valid_standard())
     found = concepts.join(F.broadcast(asked), on="concept_id", how="left_semi")
     rows = found.select("concept_id", "concept_name", "domain_id", "vocabulary_id").toArrow().to_pylist()
     known = {row["concept_id"]: (row["concept_name"], row["domain_id"], row["vocabulary_id"]) for row in rows}
-    lines = [str(one.line) for one in chosen if one.target_concept_id and one.target_concept_id not in known]
+    usable = nothing | known
+    lines = [str(approval.line) for approval in chosen if approval.target_concept_id not in usable]
     if lines:
         where = ", ".join(lines[:_LINES_NAMED]) + (", ..." if len(lines) > _LINES_NAMED else "")
         raise VocabularyError(
             f"{len(lines)} approved targets are not valid standard concepts of the loaded vocabulary (line {where}); "
             "choose others in Usagi, or load the vocabulary that its index was built from"
         )
-    return nothing | known
+    return usable
 
 
-def _reference(one: Approval) -> str:
-    who = f" by {one.approved_by}" if one.approved_by else ""
-    when = f" on {one.approved_on}" if one.approved_on else ""
+def _reference(approval: Approval) -> str:
+    who = f" by {approval.approved_by}" if approval.approved_by else ""
+    when = f" on {approval.approved_on}" if approval.approved_on else ""
     return f"Usagi: approved{who}{when}"

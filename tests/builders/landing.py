@@ -13,7 +13,7 @@ Row = Mapping[str, str]
 
 
 def csv_text(contract: SourceContract, entity: str, rows: Sequence[Row]) -> str:
-    """The rows under the real headers of the entity; columns a row leaves out are empty."""
+    """The rows with the real headers of the entity; columns that a row lacks are empty."""
     columns = contract.entities[entity].columns
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -23,14 +23,14 @@ def csv_text(contract: SourceContract, entity: str, rows: Sequence[Row]) -> str:
 
 
 def file_name(contract: SourceContract, entity: str) -> str:
-    """A file name that the entity's first pattern matches."""
+    """A file name that matches the first pattern of the entity."""
     return contract.entities[entity].files[0].replace("*", "x")
 
 
 def deliver(
     landing: Path, contract: SourceContract, provider: str, day: str, tables: Mapping[str, Sequence[Row]], mode: str = "delta"
 ) -> Path:
-    """One delivery of rows by entity on a day (yyyymmdd); gives its folder."""
+    """Write one delivery of rows by entity on a day (yyyymmdd); returns its folder."""
     files = {
         file_name(contract, entity).removesuffix(".csv") + ".csv": (csv_text(contract, entity, rows), len(rows))
         for entity, rows in tables.items()
@@ -41,7 +41,7 @@ def deliver(
 def deliver_files(
     landing: Path, source: str, provider: str, day: str, files: Mapping[str, tuple[str | bytes, int]], mode: str = "delta"
 ) -> Path:
-    """One delivery of files given by name, content and number of data records; gives its folder."""
+    """Write one delivery of files (name, content, number of data records); returns its folder."""
     folder = landing / source / provider / day
     folder.mkdir(parents=True)
     announced = []
@@ -62,17 +62,17 @@ def opt_out_lists(
     local: Sequence[str] = ("9990000018",),
     objections: Sequence[tuple[str, str, str, str]] = (("9990000026", "", "", "refused"),),
 ) -> None:
-    """All three lists as at a day. `submitted` is what was allowed unless given."""
+    """Write all three lists as at a day. `submitted` defaults to the allowed numbers."""
     numbers = "".join(f"{number},\n" for number in allowed)
     asked = "".join(f"{number},\n" for number in submitted or allowed)
     _list(landing, "national", day, {"response.dat": numbers, "request.dat": asked})
     _list(landing, "local", day, {"local.csv": "nhs_number,opted_out_on\n" + "".join(f"{n},2025-01-01\n" for n in local)})
-    lines = "".join(",".join(one) + ",2025-01-01\n" for one in objections)
+    lines = "".join(",".join(objection) + ",2025-01-01\n" for objection in objections)
     _list(landing, "objection", day, {"objections.csv": "nhs_number,provider,local_id,decision,decided_on\n" + lines})
 
 
 def also_allowed(landing: Path, day: str, numbers: Sequence[str]) -> None:
-    """Put numbers into the national lists that are there already, as submitted and as allowed."""
+    """Add numbers to the existing national lists, as submitted and as allowed."""
     folder = landing / "optouts" / "national" / day
     manifest = json.loads((folder / "manifest.json").read_text())
     for file in manifest["files"]:

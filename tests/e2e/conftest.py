@@ -1,15 +1,14 @@
-"""One demo world for all end-to-end tests: built once on the embedded engine, read by all, changed by none."""
+"""One demo lakehouse for all end-to-end tests: built once on the embedded engine; tests read it but do not change it."""
 
 import contextlib
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs.console import console
+from jobs.logs import logging_to_stderr
 from tests.conftest import Engines
 from tests.e2e.identifiers import delivered_identifiers
 from tests.e2e.scanner import Needles
@@ -18,7 +17,7 @@ from tests.e2e.world import DemoWorld, build_world
 
 @pytest.fixture(scope="session")
 def world(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> DemoWorld:
-    """Two nights of the demo, published. Tests that change something take a copy."""
+    """Two nights of the demo, published. Tests that change something work on a copy."""
     folder = tmp_path_factory.mktemp("world") / "demo"
     log = folder.parent / "run.log"
     with said_into(log):
@@ -29,13 +28,13 @@ def world(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> DemoWor
 
 @pytest.fixture(scope="session")
 def needles(world: DemoWorld) -> Needles:
-    """What may be nowhere but in landing and under the restricted root."""
+    """Values that may be in landing and under the restricted root only."""
     return delivered_identifiers(world)
 
 
 @contextlib.contextmanager
 def said_into(path: Path) -> Iterator[None]:
-    """Write to a file what this process and its engine say: both streams, the descriptors below them and the log."""
+    """Record the output of this process and its engine in a file: both streams, their file descriptors and the log."""
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("w", encoding="utf-8", buffering=1))
         handler = logging.StreamHandler(file)
@@ -47,13 +46,8 @@ def said_into(path: Path) -> Iterator[None]:
         stack.enter_context(contextlib.redirect_stdout(file))
         stack.enter_context(contextlib.redirect_stderr(file))
         stack.enter_context(_descriptors_into(file.fileno()))
-        stack.callback(_give_console, console.err, console.out)
-        _give_console(sys.stderr, sys.stdout)
+        stack.enter_context(logging_to_stderr())
         yield
-
-
-def _give_console(err: object, out: object) -> None:
-    console.err, console.out = err, out  # type: ignore[assignment]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What may be nowhere: the identifiers of everybody who was delivered, and the key."""
+"""Values that must not leak: the identifiers of everyone in the deliveries, and the key."""
 
 import base64
 import re
@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from pipelines.contracts.source import Identifier, load_contracts
-from pipelines.governance.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.governance.keys import derive, hmac_pads
 from pipelines.run_inputs import PURPOSES
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
+from pipelines.synthetic.demo_key import DEMO_KEY
 from tests.e2e.scanner import PREFIX, Needles
 from tests.e2e.world import DemoWorld
 
@@ -29,19 +30,19 @@ PEOPLE_COLUMNS = (
     "ambulance_id",
     "council_id",
 )
-"""What people.csv says to find a person by. A birth date alone is a date like many others and is not looked for."""
+"""Columns of people.csv that identify a person. A birth date alone is a common date and is not searched for."""
 
 NOT_LOOKED_FOR = (None, Identifier.BIRTH_DATE)
 
 SHORTEST = 4
 PART_OF_A_FILE_NAME = re.compile("[0-9a-fA-F]{4}")
-"""What could be a piece of the random names of Parquet files."""
+"""Texts that could be part of the random names of Parquet files."""
 
 
 def delivered_identifiers(world: DemoWorld) -> Needles:
     """Every identifier of every generated person and of every delivered record, read from bronze, by column.
 
-    The names of hospitals are public, also where a crew writes one into a free text.
+    Names of hospitals are public, even if a crew writes one into a free text.
     """
     values: dict[str, set[str]] = defaultdict(set)
     for person in world.truth("people"):
@@ -63,9 +64,9 @@ def delivered_identifiers(world: DemoWorld) -> Needles:
 
 
 def needles_of(values: dict[str, set[str]]) -> Needles:
-    """Long values without blanks are looked for anywhere; short ones, names and addresses as whole words.
+    """Long values without blanks are searched for anywhere; short values, names and addresses as whole words.
 
-    Placeholders such as 0000000000 are nobody's, and are in the names of the files of a transaction log.
+    Placeholders such as 0000000000 belong to no person and occur in file names of transaction logs.
     """
     anywhere: dict[str, set[str]] = defaultdict(set)
     words: dict[str, set[str]] = defaultdict(set)
@@ -81,7 +82,7 @@ def needles_of(values: dict[str, set[str]]) -> Needles:
 
 
 def secrets() -> Iterator[tuple[str, bytes]]:
-    """The key, what is derived from it and the pads, as bytes and in the ways in which bytes are written."""
+    """The key, what is derived from it and the pads, as bytes and in the usual text encodings of bytes."""
     keys = {"key": DEMO_KEY} | {purpose: derive(DEMO_KEY, purpose) for purpose in PURPOSES}
     for name, key in keys.items():
         for part, secret in zip(("", " inner pad", " outer pad"), (key.material, *hmac_pads(key)), strict=True):

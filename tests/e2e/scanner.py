@@ -1,7 +1,7 @@
-"""Looks for known values in every byte of a folder: names of files, their bytes, and what compression hides.
+"""Searches a folder for known values: file names, file contents, and decompressed contents.
 
-Of a Parquet file the footer is read as it is and as what it says, the pages as the values of all columns of every type:
-compressed bytes hold pieces of text side by side that nobody wrote. A finding says where a value was found, never which.
+Of a Parquet file the footer is searched as bytes and decoded, and the pages as the values of all columns. The compressed
+bytes of pages are not searched, because they contain accidental texts. A finding names the place of a value, never the value.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 PREFIX = 8
-"""Values of at least so many bytes are looked for at every position; shorter ones as whole words only."""
+"""Values of at least this many bytes are searched for at every position; shorter ones as whole words only."""
 
 TEXT_SUFFIXES = {".json", "", ".csv", ".md", ".log", ".txt", ".yaml"}
 _WORD = re.compile(r"\w+")
@@ -27,7 +27,7 @@ _GAP = re.compile(rb"(?<=[0-9])[ -](?=[0-9])")
 
 @dataclass(frozen=True)
 class Haystack:
-    """Some bytes and where they come from. `is_text` is false for bytes in which short words would occur by chance."""
+    """Bytes and their origin. `is_text` is false for bytes in which short words would occur by chance."""
 
     where: str
     content: bytes
@@ -36,7 +36,7 @@ class Haystack:
 
 @dataclass(frozen=True)
 class Needles:
-    """Values to look for, by what they are: `anywhere` also inside longer texts, `words` between other characters only."""
+    """Values to search for, by kind: `anywhere` also inside longer texts, `words` as whole words only."""
 
     anywhere: Mapping[str, frozenset[str]]
     words: Mapping[str, frozenset[str]]
@@ -78,7 +78,7 @@ class Needles:
             raise ValueError(f"too short to be looked for anywhere: {short}")
 
     def kinds_in(self, haystack: Haystack) -> set[str]:
-        """The kinds of value that occur, without regard to case."""
+        """The kinds of value that occur, ignoring case."""
         content = haystack.content.lower()
         found = self._anywhere(content)
         if haystack.is_text:
@@ -111,7 +111,7 @@ class Needles:
 
 
 def findings(needles: Needles, folder: Path, skip: Iterable[Path] = ()) -> list[str]:
-    """What was found below a folder, as kind and place."""
+    """The findings below a folder: kind and place."""
     left_out = set(skip)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in left_out]
     return sorted(
@@ -123,7 +123,7 @@ def findings(needles: Needles, folder: Path, skip: Iterable[Path] = ()) -> list[
 
 
 def haystacks(path: Path, folder: Path) -> Iterator[Haystack]:
-    """Everything there is to look through in a file."""
+    """All contents of a file to search."""
     yield Haystack(" (its name)", str(path.relative_to(folder)).encode(), True)
     raw = path.read_bytes()
     if raw.startswith(b"PAR1"):
@@ -139,7 +139,7 @@ def haystacks(path: Path, folder: Path) -> Iterator[Haystack]:
 
 
 def parquet_haystacks(path: Path, raw: bytes) -> Iterator[Haystack]:
-    """The values of each column, and what the footer says about them."""
+    """The values of each column, and the decoded footer."""
     length = int.from_bytes(raw[-8:-4], "little")
     yield Haystack(" (footer as it is)", raw[-8 - length :], False)
     file = pq.ParquetFile(path)
@@ -157,7 +157,7 @@ def parquet_haystacks(path: Path, raw: bytes) -> Iterator[Haystack]:
 
 
 def column_bytes(column: pa.ChunkedArray) -> bytes:
-    """Every different value of a column, one a line."""
+    """The distinct values of a column, one per line."""
     kind = column.type
     if pa.types.is_nested(kind):
         return str(column.to_pylist()).encode()

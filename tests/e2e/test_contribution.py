@@ -1,4 +1,4 @@
-"""Each source has a part in the release, as the provenance of its rows says."""
+"""Every source contributes rows to the release, according to the provenance of the rows."""
 
 import pandas as pd
 import pytest
@@ -12,7 +12,7 @@ ROW_TABLES = {
     "care_site": "care_site_rows",
     "observation_period": "registration_rows",
 }
-"""OMOP tables without provenance of their own, and the rows of the sources that they are made from."""
+"""OMOP tables without provenance columns, and the source rows that they are made from."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Whatever is not as it has to be stops the real command: its own exit code, the next step, nothing changed."""
+"""Every fault stops the real command with its own exit code and the next step, and nothing is changed."""
 
 import json
 import os
@@ -35,23 +35,23 @@ OLDEST_ALLOWED = LAST_NIGHT + timedelta(days=21)
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the lakehouse before the run, what the run is told, and how it must end."""
+    """The change of the lakehouse before the run, the options of the run, and the expected end."""
 
     damage: Callable[[Path], None]
     exit_code: int
-    says: str
+    message: str
     day: date = NEXT
     overrides: tuple[str, ...] = ()
 
 
 def rewrite(path: Path, content: str) -> None:
-    """Put a new file in the place of one that may be a link to the shared world."""
+    """Replace a file that may be a hard link to the shared lakehouse by a new file."""
     path.unlink()
     path.write_text(content)
 
 
 def announce(folder: Path, name: str, **facts: str | int) -> None:
-    """Change what a manifest says of a file."""
+    """Change the entry of a file in a manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
     for file in manifest["files"]:
         if file["name"] == name:
@@ -60,7 +60,7 @@ def announce(folder: Path, name: str, **facts: str | int) -> None:
 
 
 def deliver_again(folder: Path) -> Path:
-    """The newest delivery of a provider once more, a day later."""
+    """Deliver the newest delivery of a provider again, a day later."""
     delivery = folder / "landing/gp/Y99001" / f"{LAST_NIGHT:%Y%m%d}"
     later = delivery.with_name(f"{NEXT:%Y%m%d}")
     shutil.copytree(delivery, later)
@@ -101,7 +101,7 @@ def without_vocabulary(folder: Path) -> None:
 
 
 def nothing(folder: Path) -> None:
-    """Time alone does it."""
+    """Change nothing: the run date alone is the fault."""
 
 
 FAULTS = {
@@ -120,13 +120,13 @@ FAULTS = {
 
 @pytest.fixture
 def linked_copy(world: DemoWorld, tmp_path: Path) -> DemoWorld:
-    """A copy that shares its files with the world; what a fault changes is written anew."""
+    """A copy made of hard links; files that a fault changes are replaced, not overwritten."""
     shutil.copytree(world.folder, tmp_path / "demo", copy_function=os.link)
     return replace(world, folder=tmp_path / "demo")
 
 
 def command(world: DemoWorld, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command as users start it."""
+    """Run a command as users do."""
     places = {f"storage.{name}": world.folder / name for name in ("landing", "restricted", "deidentified")}
     settings = places | {"key.path": world.folder / "restricted/demo.key"}
     options = [text for name, value in settings.items() for text in ("--set", f"{name}={value}")]
@@ -145,11 +145,11 @@ def test_a_fault_stops_the_run_and_changes_nothing(name: str, linked_copy: DemoW
     before = state_of(linked_copy)
     ended = run_on(linked_copy, fault.day)
     assert ended.returncode == fault.exit_code, ended.stderr
-    assert re.search(fault.says, ended.stderr, re.DOTALL), ended.stderr
+    assert re.search(fault.message, ended.stderr, re.DOTALL), ended.stderr
     assert "Traceback" not in ended.stderr
-    said = (ended.stdout + ended.stderr).encode()
-    assert not needles.kinds_in(Haystack("", said, True))
-    assert not secrets_in(said)
+    output = (ended.stdout + ended.stderr).encode()
+    assert not needles.kinds_in(Haystack("", output, True))
+    assert not secrets_in(output)
     assert state_of(linked_copy) == before
 
 
@@ -171,8 +171,8 @@ def test_the_last_release_can_still_be_queried(name: str, world: DemoWorld, link
     assert asked.stdout.split() == ["people", str(len(world.rows("omop", "person")))]
 
 
-def test_a_list_of_21_days_is_taken(linked_copy: DemoWorld) -> None:
-    """The boundary, and proof that these runs stop for the fault alone."""
+def test_a_list_of_21_days_is_accepted(linked_copy: DemoWorld) -> None:
+    """The last allowed day; also shows that the other runs stop because of their faults only."""
     ended = run_on(linked_copy, OLDEST_ALLOWED)
     assert ended.returncode == 0, ended.stderr
     assert "nothing has changed" in ended.stderr

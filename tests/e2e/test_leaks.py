@@ -1,4 +1,4 @@
-"""No identifier right of curate, and the key nowhere: every byte is looked through for every value that was delivered."""
+"""No identifier after curate, and no key anywhere: all bytes are searched for every delivered identifier."""
 
 import base64
 import gzip
@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pipelines.governance.keys import DEMO_KEY, derive, hmac_pads
+from pipelines.governance.keys import derive, hmac_pads
 from pipelines.settings import SOURCES
+from pipelines.synthetic.demo_key import DEMO_KEY
 from tests.e2e.identifiers import PEOPLE_COLUMNS, SHORTEST, needles_of, secrets_in
 from tests.e2e.scanner import Haystack, Needles, column_bytes, findings, haystacks
 from tests.e2e.world import DemoWorld
@@ -31,7 +32,7 @@ def test_needles_are_of_all_people_and_sources(world: DemoWorld, needles: Needle
 
 
 def test_they_are_in_the_restricted_root(world: DemoWorld, needles: Needles) -> None:
-    """The scan sees what is there: in bronze it must find nearly every kind."""
+    """The scan works: in bronze it must find nearly every kind."""
     found = {finding.partition(" in ")[0] for finding in findings(needles, world.folder / "restricted" / "bronze")}
     assert found >= {kind for kind in needles.anywhere if not kind.startswith("people.")}
     assert found >= {f"people.{column}" for column in PEOPLE_COLUMNS}
@@ -54,9 +55,9 @@ def test_nothing_identifies_in_the_published_file(world: DemoWorld, needles: Nee
 
 
 def test_nothing_identifies_in_what_was_said(world: DemoWorld, needles: Needles) -> None:
-    said = world.log.read_bytes()
-    assert b"curate to silver: done" in said
-    assert not needles.kinds_in(Haystack("", said, True))
+    output = world.log.read_bytes()
+    assert b"make tables: done" in output
+    assert not needles.kinds_in(Haystack("", output, True))
 
 
 NUMBER, SURNAME, GUID = "9991234563", "O'Zzyx", "A65C1BB9-43A6-4BEE-81D8-B5B59D02DE44"
@@ -74,7 +75,7 @@ def _parquet(folder: Path, column: pa.Array, **options: object) -> None:
 
 
 def _checkpoint(folder: Path) -> None:
-    """Only in the statistics that a checkpoint keeps of a file that is itself gone."""
+    """Values that are only in the statistics which a checkpoint keeps of a deleted file."""
     table = _delta(folder, name=SURNAME)
     DeltaTable(str(table)).create_checkpoint()
     for path in [*table.glob("*.parquet"), *(table / "_delta_log").glob("*.json")]:

@@ -1,4 +1,4 @@
-"""Running again: nothing new changes nothing, a full run comes to the same, a new opt-out list makes a new release."""
+"""Running again: without new input nothing changes, a full run gives the same, a new opt-out list makes a new release."""
 
 import hashlib
 import json
@@ -10,14 +10,18 @@ import pandas as pd
 import pytest
 
 from jobs.publish import publish_release
-from jobs.steps.nightly import nightly
+from pipelines.nightly import nightly
 from pipelines.release.published import chosen_release, pinned_tables, release_folder
-from tests.e2e.world import FIRST_NIGHT, LAST_NIGHT, DemoWorld
+from pipelines.synthetic.generate import FIRST_NIGHT
+from tests.e2e.world import LAST_NIGHT, DemoWorld
+
+KEPT_WHERE_EQUAL = ("care_site", "location", "provider")
+"""OMOP tables that are not written where they come out as they are stored, so that nothing which reads them is made again."""
 
 
 @pytest.fixture
 def copy(world: DemoWorld, tmp_path: Path) -> DemoWorld:
-    """The world after its last night, to be changed."""
+    """A copy of the lakehouse after its last night, to be changed."""
     return world.copied_to(tmp_path / "demo")
 
 
@@ -46,7 +50,7 @@ def test_running_again_writes_nothing_at_all(copy: DemoWorld) -> None:
 
 
 def test_running_again_days_later_makes_no_release(copy: DemoWorld) -> None:
-    """The run date alone is no reason for a release."""
+    """A new run date alone does not make a release."""
     before = state_of(copy)
     outcome = nightly(copy.settings, LAST_NIGHT + timedelta(days=3))
     assert outcome.release_id == copy.outcomes[-1].release_id
@@ -54,12 +58,12 @@ def test_running_again_days_later_makes_no_release(copy: DemoWorld) -> None:
 
 
 def test_the_tables_name_the_release_that_they_are_of(world: DemoWorld) -> None:
-    said = world.rows("omop", "metadata").set_index("name")["value_as_string"]
-    assert said["release"] == world.outcomes[-1].release_id
-    assert said["extract of gp"] == LAST_NIGHT.isoformat()
+    metadata = world.rows("omop", "metadata").set_index("name")["value_as_string"]
+    assert metadata["release"] == world.outcomes[-1].release_id
+    assert metadata["extract of gp"] == LAST_NIGHT.isoformat()
 
 
-def test_a_full_run_comes_to_the_same_rows(copy: DemoWorld) -> None:
+def test_a_full_run_gives_the_same_rows(copy: DemoWorld) -> None:
     loaded = ("bronze", "silver", "curation", "intermediate", "omop")
     versions = copy.versions()
     before = content_of(copy, *loaded)
@@ -72,7 +76,8 @@ def test_a_full_run_comes_to_the_same_rows(copy: DemoWorld) -> None:
     unchanged = {name for name in versions if after[name] == versions[name]}
     kept = {name for name in versions if name.startswith("restricted/bronze/") or name.endswith("/register")}
     assert kept <= unchanged
-    assert {name for name in versions if name.startswith(("deidentified/silver/", "deidentified/omop/"))}.isdisjoint(unchanged)
+    stored_again = {name for name in versions if name.startswith(("deidentified/silver/", "deidentified/omop/"))}
+    assert stored_again & unchanged == {f"deidentified/omop/{name}" for name in KEPT_WHERE_EQUAL}
     full = content_of(copy, *loaded)
     assert full.keys() == before.keys()
     assert [name for name, rows in before.items() if rows != full[name]] == []
@@ -102,7 +107,7 @@ def test_a_new_opt_out_list_makes_a_new_release(copy: DemoWorld) -> None:
 
 
 def deliver_local_list(world: DemoWorld, number: str, day: str) -> None:
-    """The local list of the last night with one number more."""
+    """The local list of the last night with an additional number."""
     folder = world.folder / "landing/optouts/local"
     last = max(path for path in folder.iterdir())
     content = (last / "local.csv").read_text() + f"{number},2026-01-06\n"
@@ -115,7 +120,7 @@ def deliver_local_list(world: DemoWorld, number: str, day: str) -> None:
 
 
 def published_people(world: DemoWorld, release_id: str) -> set[int]:
-    """The people of a release, at its pinned version."""
+    """The people of a release at its pinned version."""
     pinned = pinned_tables(world.settings, chosen_release(world.settings, release_id))["person"]
     return set(world.rows("omop", "person", ["person_id"], version=pinned.version)["person_id"])
 

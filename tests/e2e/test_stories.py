@@ -1,4 +1,4 @@
-"""What the generator planted is what an analyst finds: story by story, and person by person for who is in and who is out."""
+"""An analyst finds what the generator planted: the rows of every story, and every person who is or is not in the release."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ REASONS = {"test_patient", "objection", "local", "national", "unverifiable"}
 
 
 class Row(NamedTuple):
-    """One published row as a story tells it, with the source that its provenance names."""
+    """One published row in the form of a truth, with the source in its provenance."""
 
     source: str
     table: str
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class Published(NamedTuple):
-    """The rows of the release that stories may tell of, by person, and the people of each table."""
+    """The rows of the release that stories may contain, by person, and the people of each table."""
 
     rows: dict[int, Counter[Row]]
     people: dict[str, set[int]]
@@ -43,12 +43,12 @@ class Linked(NamedTuple):
     by_local_id: dict[tuple[str, str], set[int]]
 
     def with_number(self, person: dict[str, str]) -> int:
-        """The one person that is linked by the NHS number."""
+        """The person linked by the NHS number."""
         (found,) = self.by_number[person["nhs_number"]]
         return found
 
     def any_of(self, person: dict[str, str]) -> set[int]:
-        """Everybody who is linked by the NHS number or a local identifier."""
+        """Everyone linked by the NHS number or a local identifier."""
         local = [(source, person[column]) for source, columns in LOCAL_IDS.items() for column in columns if person[column]]
         return self.by_number.get(person["nhs_number"], set()).union(*[self.by_local_id.get(key, set()) for key in local])
 
@@ -74,13 +74,13 @@ def published(world: DemoWorld) -> Published:
             people[table] = {person for (person,) in release.execute(f'SELECT DISTINCT {owner} FROM "{table}"').fetchall()}
         for table in ("death", *[name for name in people if f"{name}_id" in columns_of(release, name)]):
             if table in {row["table"] for row in world.truth("stories")}:
-                for person, row in told_rows(world, release, table):
+                for person, row in published_rows(world, release, table):
                     rows.setdefault(person, Counter())[row] += 1
     return Published(rows, people)
 
 
 def person_bound(release: duckdb.DuckDBPyConnection) -> list[str]:
-    """The tables whose rows are about a person, as the catalogue of the release has them."""
+    """The tables whose rows are about a person, according to the catalogue of the release."""
     sql = "SELECT DISTINCT table_name FROM information_schema.columns WHERE column_name IN ('person_id', 'subject_id')"
     return sorted(name for (name,) in release.execute(sql).fetchall())
 
@@ -89,7 +89,7 @@ def columns_of(release: duckdb.DuckDBPyConnection, table: str) -> set[str]:
     return {column[0] for column in release.execute(f'DESCRIBE "{table}"').fetchall()}
 
 
-def told_rows(world: DemoWorld, release: duckdb.DuckDBPyConnection, table: str) -> Iterator[tuple[int, Row]]:
+def published_rows(world: DemoWorld, release: duckdb.DuckDBPyConnection, table: str) -> Iterator[tuple[int, Row]]:
     """Every published row of a table with its person; the source is that of the row of the same key in Delta."""
     prefix = table.removesuffix("_occurrence").removesuffix("_exposure")
     start = f"{table}_start_date" if table.endswith("_exposure") else f"{prefix}_start_date"
@@ -108,9 +108,9 @@ def told_rows(world: DemoWorld, release: duckdb.DuckDBPyConnection, table: str) 
 @pytest.fixture(scope="module")
 def stories(world: DemoWorld) -> pd.DataFrame:
     """The rows that must be found, with the place of their person among the people of the story."""
-    told = pd.DataFrame(world.truth("stories")).astype({"person": int})
-    told["place"] = told.groupby("story")["person"].rank(method="dense").astype(int) - 1
-    return told
+    planted = pd.DataFrame(world.truth("stories")).astype({"person": int})
+    planted["place"] = planted.groupby("story")["person"].rank(method="dense").astype(int) - 1
+    return planted
 
 
 @pytest.mark.parametrize("place", range(PEOPLE_PER_KIND))
@@ -118,12 +118,12 @@ def stories(world: DemoWorld) -> pd.DataFrame:
 def test_every_row_of_a_story_is_published(
     kind: str, place: int, world: DemoWorld, stories: pd.DataFrame, linked: Linked, published: Published
 ) -> None:
-    told = stories[(stories["story"] == kind) & (stories["place"] == place)]
-    (person,) = told["person"].unique()
+    planted = stories[(stories["story"] == kind) & (stories["place"] == place)]
+    (person,) = planted["person"].unique()
     found = published.rows[linked.with_number(world.truth("people")[person])]
     missing = [
         wanted
-        for wanted in records(told)
+        for wanted in records(planted)
         if not any(
             (row.source, row.table, row.source_value, row.date)
             == (wanted["source"], wanted["table"], wanted["source_value"], wanted["start_date"])
@@ -131,10 +131,10 @@ def test_every_row_of_a_story_is_published(
             for row in found
         )
     ]
-    assert not missing, f"{len(missing)} of {len(told)} rows are not there, the first: {missing[0]}"
+    assert not missing, f"{len(missing)} of {len(planted)} rows are not there, the first: {missing[0]}"
 
 
-def test_a_row_that_is_told_several_times_is_published_as_often(
+def test_a_row_that_is_planted_several_times_is_published_as_often(
     world: DemoWorld, stories: pd.DataFrame, linked: Linked, published: Published
 ) -> None:
     people = world.truth("people")
@@ -187,7 +187,7 @@ def test_who_is_out_has_no_row_in_silver_or_stem(reason: str, world: DemoWorld, 
 
 
 def test_who_is_out_was_delivered(world: DemoWorld) -> None:
-    """Otherwise the tests above would hold because nothing was there to be left out."""
+    """Otherwise the tests above would pass because there was nothing to leave out."""
     delivered = set(world.rows("bronze", "gp_patient", ["patient_guid"])["patient_guid"])
     for reason in REASONS:
         out = [person for person in world.truth("people") if person["status_last"] == reason]
@@ -195,7 +195,7 @@ def test_who_is_out_was_delivered(world: DemoWorld) -> None:
 
 
 def test_who_is_kept_is_there(world: DemoWorld, linked: Linked, published: Published) -> None:
-    """All but those whose number is wrong wherever they are known: nobody can say whether they have opted out."""
+    """All but those whose number is wrong in every source: whether they have opted out is unknown."""
     faulty = {fault["person"] for fault in world.truth("number_faults") if fault["fault"] != "number_spaced"}
     kept = [person for person in world.truth("people") if person["status_last"] == "kept"]
     there = [person for person in kept if linked.by_number.get(person["nhs_number"], set()) & published.people["person"]]
@@ -205,7 +205,7 @@ def test_who_is_kept_is_there(world: DemoWorld, linked: Linked, published: Publi
     assert {person["person"] for person in unlinked} <= faulty
 
 
-def test_nobody_else_is_there(world: DemoWorld, linked: Linked, published: Published) -> None:
+def test_there_is_no_other_person(world: DemoWorld, linked: Linked, published: Published) -> None:
     numbers = {person["nhs_number"] for person in world.truth("people") if person["status_last"] == "kept"}
     kept = set().union(*[linked.by_number.get(number, set()) for number in numbers])
     for table, people in published.people.items():
@@ -216,18 +216,18 @@ def test_opt_outs_of_the_second_night_count(world: DemoWorld, linked: Linked) ->
     people = world.truth("people")
     first = world.rows("omop", "person", ["person_id"], version=0)["person_id"].to_numpy()
     last = world.rows("omop", "person", ["person_id"])["person_id"].to_numpy()
-    left = [one for one in people if one["status_first"] == "kept" and one["status_last"] != "kept"]
-    came_back = [one for one in people if one["status_first"] != "kept" and one["status_last"] == "kept"]
+    left = [person for person in people if person["status_first"] == "kept" and person["status_last"] != "kept"]
+    came_back = [person for person in people if person["status_first"] != "kept" and person["status_last"] == "kept"]
     assert left
     assert came_back
-    assert all(linked.with_number(one) in first and linked.with_number(one) not in last for one in left)
-    assert all(linked.with_number(one) not in first and linked.with_number(one) in last for one in came_back)
+    assert all(linked.with_number(person) in first and linked.with_number(person) not in last for person in left)
+    assert all(linked.with_number(person) not in first and linked.with_number(person) in last for person in came_back)
 
 
-def test_a_type_one_opt_out_takes_gp_rows_and_no_others(world: DemoWorld, linked: Linked) -> None:
-    objecting = [one for one in world.truth("people") if one["gp"] == "out" and one["status_last"] == "kept"]
+def test_a_type_one_opt_out_removes_gp_rows_only(world: DemoWorld, linked: Linked) -> None:
+    objecting = [person for person in world.truth("people") if person["gp"] == "out" and person["status_last"] == "kept"]
     assert objecting
-    ids = {linked.with_number(one) for one in objecting}
+    ids = {linked.with_number(person) for person in objecting}
     sources: Counter[str] = Counter()
     for zone, table in [*world.tables("omop"), *world.tables("intermediate")]:
         rows = world.rows(zone, table)

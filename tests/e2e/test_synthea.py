@@ -1,11 +1,12 @@
-"""The public Synthea sample of 27 people through the real run, against the rows that OHDSI's reference ETL makes of it.
+"""The public Synthea sample of 27 people through the real run, compared with the rows of OHDSI's reference ETL.
 
-The sample is not part of the repository: NHS_OMOP_SYNTHEA names its folder (`extract/` and `vocabulary/`). Every difference
+The sample is not in the repository: NHS_OMOP_SYNTHEA names its folder (`extract/` and `vocabulary/`). Every difference
 in these counts is explained in docs/synthea.md.
 """
 
 import csv
 import os
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -13,24 +14,24 @@ import pandas as pd
 import pytest
 from deltalake import DeltaTable
 
-from jobs.steps.nightly import nightly
 from pipelines.contracts.source import load_contract
-from pipelines.governance.keys import demo_key_file
 from pipelines.mapping.spec import load_mapping
+from pipelines.nightly import nightly
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, load_settings
+from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.terminology.vocabulary import load
 from tests.builders.landing import deliver_files, opt_out_lists
-from tests.conftest import PROJECT
 from vocab.athena import TABLES
 from vocab.load import DEMO_DIR
 from vocab.local_maps import read_local_maps
 
-SAMPLE = Path(os.environ.get("NHS_OMOP_SYNTHEA", PROJECT.parent / "shared" / "data" / "synthea27"))
+FOLDER = os.environ.get("NHS_OMOP_SYNTHEA", "")
+SAMPLE = Path(FOLDER)
 DAY = date(2024, 3, 1)
 
 pytestmark = [
     pytest.mark.embedded,
-    pytest.mark.skipif(not SAMPLE.is_dir(), reason="the Synthea sample is not here; NHS_OMOP_SYNTHEA names its folder"),
+    pytest.mark.skipif(not FOLDER, reason="NHS_OMOP_SYNTHEA names no folder with the Synthea sample"),
 ]
 
 REFERENCE = {
@@ -93,9 +94,9 @@ def _records(path: Path) -> int:
 
 
 def _completed_vocabulary(folder: Path) -> Path:
-    """The vocabulary of the sample, with the genders, races, types and units that its cut lacks from the demonstration.
+    """The vocabulary of the sample, with the genders, races, types and units that it lacks, from the demonstration.
 
-    What the cut does know is left as it is: the demonstration adds whole concepts only, and relations to those alone.
+    Existing concepts are not changed: the demonstration adds missing concepts and their relationships only.
     """
     folder.mkdir()
     own = {row[0] for row in _lines(SAMPLE / "vocabulary" / "CONCEPT.csv")}
@@ -103,9 +104,9 @@ def _completed_vocabulary(folder: Path) -> Path:
     contract = load_contract(PACKAGED_MAPPINGS_DIR / "synthea" / "contract.yaml")
     used = load_mapping(PACKAGED_MAPPINGS_DIR / "synthea" / "mapping.yaml", contract).vocabularies
     maps = read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts")
-    targets = {str(one.target_concept_id) for one in maps if one.source_vocabulary_id in used}
+    targets = {str(row.target_concept_id) for row in maps if row.source_vocabulary_id in used}
     wanted |= {row[0] for row in _lines(DEMO_DIR / "CONCEPT.csv") if row[0] in targets} - own
-    additions = {
+    additions: dict[str, Callable[[list[str]], bool]] = {
         "CONCEPT": lambda row: row[0] in wanted,
         "CONCEPT_RELATIONSHIP": lambda row: row[0] == row[1] and row[0] in wanted,
     }

@@ -1,15 +1,14 @@
-"""A changed local map is adopted without curating again, and the result is that of a full rebuild."""
+"""A changed local map is applied without curating again, and the result equals that of a full rebuild."""
 
 import csv
 import shutil
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from jobs.console import console
-from jobs.steps.nightly import nightly
+from jobs.logs import logging_to_stderr
+from pipelines.nightly import nightly
 from pipelines.release.published import release_folder
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.e2e.world import LAST_NIGHT, DemoWorld
@@ -19,7 +18,7 @@ MAP = "concepts/nhs_local_pathology.csv"
 
 
 def change(path: Path, column: str, value: str) -> str:
-    """Change one value in the first row of a local map; gives its code."""
+    """Change one value in the first row of a local map; returns its code."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
     rows[1][rows[0].index(column)] = value
@@ -29,7 +28,7 @@ def change(path: Path, column: str, value: str) -> str:
 
 
 def omop(world: DemoWorld) -> dict[str, pd.DataFrame]:
-    """Every OMOP table in a fixed order of rows."""
+    """Every OMOP table with its rows in a fixed order."""
     tables = {}
     for zone, name in world.tables("omop"):
         frame = world.rows(zone, name)
@@ -45,10 +44,9 @@ def test_a_changed_map_maps_again_from_the_stem_and_equals_a_full_rebuild(world:
     code = change(mappings / MAP, "status", "UNAPPROVED")
     before = changed.versions()
     settings = changed.settings.model_copy(update={"mappings_dir": mappings})
-    adopted = nightly(settings, LAST_NIGHT)
-    assert adopted.figures is not None
+    assert nightly(settings, LAST_NIGHT).figures is not None
     touched = {path for path, version in changed.versions().items() if before.get(path) != version}
-    assert not [path for path in touched if "/silver/" in path or "/bronze/" in path or path.endswith("stem/stem")]
+    assert not [path for path in touched if "/silver/" in path or "/bronze/" in path or "/intermediate/stem_" in path]
     measurements = changed.rows("omop", "measurement")
     concerned = measurements[measurements["measurement_source_value"] == code]
     assert len(concerned) > 0
@@ -65,18 +63,18 @@ def test_a_changed_map_maps_again_from_the_stem_and_equals_a_full_rebuild(world:
 
 @pytest.mark.embedded
 def test_targets_that_are_not_in_the_vocabulary_matter_for_codes_of_enabled_sources_only(
-    world: DemoWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: DemoWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = world.copied_to(tmp_path / "demo")
     mappings = tmp_path / "mappings"
     shutil.copytree(PACKAGED_MAPPINGS_DIR, mappings)
     settings = changed.settings.model_copy(update={"mappings_dir": mappings})
-    monkeypatch.setattr(console, "err", StringIO())
     code = change(mappings / "concepts" / "synthea_race.csv", "target_concept_id", "1")
-    assert nightly(settings, LAST_NIGHT).figures is not None
-    said = " ".join(console.err.getvalue().split())  # type: ignore[attr-defined]
-    assert "no enabled source uses do not fit the vocabulary left out 1" in said
-    stored, before = (one.rows("vocabulary", "source_to_concept_map") for one in (changed, world))
+    with logging_to_stderr():
+        assert nightly(settings, LAST_NIGHT).figures is not None
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 local maps of codes that no enabled source uses do not fit the vocabulary; they are left out" in said
+    stored, before = (lake.rows("vocabulary", "source_to_concept_map") for lake in (changed, world))
     assert len(stored) == len(before) - 1
     assert not ((stored["source_vocabulary_id"] == "Synthea Race") & (stored["source_code"] == code)).any()
     release = release_folder(settings).current()

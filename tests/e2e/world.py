@@ -1,4 +1,4 @@
-"""A small generated world run through the real steps, and ways to look at what came of it without an engine."""
+"""A small generated world run through the real steps, and ways to read the result without an engine."""
 
 import csv
 import shutil
@@ -13,18 +13,19 @@ from deltalake import DeltaTable
 
 from jobs.demo import demo_settings
 from jobs.publish import publish_release
-from jobs.steps.nightly import RunResult, nightly
-from pipelines.governance.keys import demo_key_file
+from jobs.stages import stage
+from pipelines.nightly import RunResult, nightly
 from pipelines.settings import Settings
+from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from pipelines.terminology.vocabulary import load
 
 PEOPLE = 120
-"""As many as give exactly four people to each of the ten stories."""
+"""This number gives exactly four people to each of the ten stories."""
 
 SEED = 22
-"""With this seed every kind of opt-out occurs, one is taken back and one decided on the second night; the test patient is
-known to more sources than the practice."""
+"""With this seed every kind of opt-out occurs, one is withdrawn and one decided on the second night; the test patient
+is in more sources than the practice."""
 
 NIGHTS = 2
 LAST_NIGHT = FIRST_NIGHT + timedelta(days=NIGHTS - 1)
@@ -37,12 +38,12 @@ LOCAL_IDS = {
     "ambulance": ("ambulance_id",),
     "social_care": ("council_id",),
 }
-"""The columns of people.csv that hold the local identifiers of each source."""
+"""The columns of people.csv with the local identifiers of each source."""
 
 
 @dataclass(frozen=True)
 class DemoWorld:
-    """A folder as `nhs-omop demo` leaves it, with the outcome of each night and all that was said on the way."""
+    """A folder after `nhs-omop demo`, with the result of each night and the recorded output."""
 
     folder: Path
     outcomes: tuple[RunResult, ...] = ()
@@ -72,7 +73,7 @@ class DemoWorld:
         return DeltaTable(str(self.table_path(zone, table)), version=version).to_pandas(columns=columns)
 
     def table_path(self, zone: str, table: str) -> Path:
-        """Where a Delta table lies, in whichever root."""
+        """The path of a Delta table in either root."""
         roots = (self.folder / root / zone / table for root in ("restricted", "deidentified"))
         return next(path for path in roots if (path / "_delta_log").is_dir())
 
@@ -100,7 +101,7 @@ def build_world(folder: Path) -> DemoWorld:
     settings = demo_settings(folder)
     demo_key_file(folder / "restricted" / "demo.key")
     load(settings)
-    outcomes = tuple(nightly(settings, night_of(place)) for place in range(NIGHTS))
+    outcomes = tuple(nightly(settings, night_of(place), show_stage=stage) for place in range(NIGHTS))
     publish_release(settings, folder / "cdm.duckdb")
     return DemoWorld(folder, outcomes)
 
@@ -112,4 +113,5 @@ def night_of(place: int) -> date:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a frame, null for what is missing."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return rows

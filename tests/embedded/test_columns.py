@@ -1,4 +1,4 @@
-"""Column expressions on what providers really send, with every expectation written out."""
+"""Column expressions on values that providers really send, with every expectation written out."""
 
 import hashlib
 import hmac
@@ -65,7 +65,7 @@ def test_values_are_read_in_every_form_and_nothing_else_is(sail: SparkSession, k
     ] == cases
 
 
-def test_what_stands_for_nothing_is_null(sail: SparkSession) -> None:
+def test_texts_for_a_missing_value_are_null(sail: SparkSession) -> None:
     texts = ["", "  ", "NULL", "null", "n/a", "\u00a0x\t", " y ", None]
     assert evaluated(sail, texts, trimmed(F.col("t"))) == [None, None, None, None, None, "x", "y", None]
 
@@ -117,7 +117,9 @@ def test_hmac_is_that_of_rfc_4231(sail: SparkSession) -> None:
     assert frame.select(hmac_hex(F.col("t"), "row").alias("h")).toArrow().to_pylist() == [{"h": RFC_4231_CASE_2}]
 
 
-def test_hmac_of_columns_equals_that_of_python_and_the_key_stays_out_of_the_plan(sail: SparkSession, capsys) -> None:
+def test_hmac_of_columns_equals_that_of_python_and_the_key_stays_out_of_the_plan(
+    sail: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
     key = Key(bytes(range(40)))
     pads = Pads({"row": hmac_pads(key)})
     texts = ["", "a", "Zo\u00eb", "x" * 200]
@@ -141,7 +143,8 @@ def test_parts_of_a_name_cannot_be_mistaken_for_one_another(sail: SparkSession) 
 def test_row_keys_differ_by_source_entity_provider_and_key_and_ids_stay_below_2_to_the_52(sail: SparkSession) -> None:
     pads = Pads({"row": hmac_pads(Key(bytes(range(40))))})
     frame = pads.joined_to(sail.createDataFrame([("P1", "1"), ("P2", "1"), ("P1", "2")], "p string, k string"))
-    keys = [row_key(source, entity, F.col("p"), [F.col("k")]) for source, entity in (("gp", "a"), ("gp", "b"), ("mh", "a"))]
+    named = (("gp", "a"), ("gp", "b"), ("mh", "a"))
+    keys = [row_key(message_of([F.lit(source), F.lit(entity), F.col("p"), F.col("k")])) for source, entity in named]
     made = frame.select(F.explode(F.array(*keys)).alias("key")).select("key", id_of(F.col("key")).alias("id"))
     rows = made.toArrow().to_pylist()
     assert len({row["key"] for row in rows}) == len({row["id"] for row in rows}) == 9

@@ -3,22 +3,20 @@
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.steps.context import RunContext
-from jobs.steps.curate import curate
-from jobs.steps.ingest import ingest
-from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.source import load_contracts
-from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
-from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.nightly import ingest_deliveries
+from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import csv_text, deliver, deliver_files, opt_out_lists
-from tests.builders.runs import run_in
+from tests.builders.runs import ingested_and_curated, run_in
 
 GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
 ANNA, BEN, CARL, DORA = "9990000018", "9990000026", "9990000034", "9990000042"
@@ -52,13 +50,7 @@ CODES = [
 
 def load(run: RunContext) -> Counter[tuple[str, str, str]]:
     """Ingest and curate; the curate ledger by entity, disposition and reason."""
-    ingest(run)
-    policy = OptOutPolicy(21, 0.005, 0.25)
-    lists = read_opt_outs(run.settings.storage.landing, policy, run.run_date)
-    codes = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs" / "type1.yaml", run.contracts["gp"])
-    ledger = curate(run, lists, codes)
-    check_balance(ledger)
-    return counted(ledger)
+    return counted(ingested_and_curated(run))
 
 
 def counted(ledger: list[LedgerRow]) -> Counter[tuple[str, str, str]]:
@@ -71,9 +63,10 @@ def counted(ledger: list[LedgerRow]) -> Counter[tuple[str, str, str]]:
     return counts
 
 
-def silver(run: RunContext, entity: str) -> list[dict]:
+def silver(run: RunContext, entity: str) -> list[dict[str, Any]]:
     """The rows of a silver table."""
-    return run.store.read(Zone.SILVER, f"gp_{entity}").toArrow().to_pylist()
+    rows: list[dict[str, Any]] = run.store.read(Zone.SILVER, f"gp_{entity}").toArrow().to_pylist()
+    return rows
 
 
 @pytest.fixture
@@ -213,7 +206,7 @@ def test_unusable_rows_are_quarantined_with_their_reason(run: RunContext, landin
         ("consultation", "test_patient", ""): 1,
     }
     quarantine = run.store.read(Zone.QUARANTINE, "lines").toArrow().to_pylist()
-    assert {(one["entity"], one["folder"], one["file_name"], one["line"], one["reason"]) for one in quarantine} == {
+    assert {(line["entity"], line["folder"], line["file_name"], line["line"], line["reason"]) for line in quarantine} == {
         ("patient", "20260105", "x_Admin_Patient_x.csv", 4, "real_number_outside_production"),
         ("patient", "20260105", "x_Admin_Patient_x.csv", 5, "missing:patient_guid"),
         ("patient", "20260105", "x_Admin_Patient_x.csv", 7, "malformed:too_few_fields"),
@@ -236,9 +229,9 @@ def test_a_file_that_differs_from_its_manifest_is_rejected_and_leaves_nothing(ru
     text = csv_text(GP, "patient", [patient("A", ANNA)])
     folder = deliver_files(landing, "gp", "P81001", "20260105", {"x_Admin_Patient_x.csv": (text, 2)})
     with pytest.raises(DeliveryError, match="1 records, the manifest says 2"):
-        ingest(run)
+        ingest_deliveries(run)
     assert run.store.read(Zone.BRONZE, "gp_patient").count() == 0
     (folder / "x_Admin_Patient_x.csv").write_text(text + "\n")
     with pytest.raises(DeliveryError, match="checksum differs"):
-        ingest(run)
-    assert run.register() == []
+        ingest_deliveries(run)
+    assert run.register() == ()

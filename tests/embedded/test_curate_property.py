@@ -43,16 +43,16 @@ def accounted(deliveries: list[tuple[str, str, list[Sent]]], opted_out: str) -> 
             newest_full[provider] = day
     for day, (provider, _, rows) in enumerate(deliveries):
         for line, row in enumerate(rows):
-            fresh = day >= newest_full[provider]
-            history.setdefault((provider, row.key), []).append(((row.version, day, line), row, fresh))
+            is_current = day >= newest_full[provider]
+            history.setdefault((provider, row.key), []).append(((row.version, day, line), row, is_current))
     counts: Counter[tuple[str, str]] = Counter()
     for versions in history.values():
-        *others, ((_, last_day, _), winner, fresh) = sorted(versions, key=lambda one: one[0])
+        *others, ((_, last_day, _), winner, is_current) = sorted(versions, key=lambda version: version[0])
         for (_, day, _), row, _ in others:
             counts["duplicate" if (day, row) == (last_day, winner) else "superseded", ""] += 1
         if winner.deleted:
             counts["deleted_at_source", "deleted_flag"] += 1
-        elif not fresh:
+        elif not is_current:
             counts["deleted_at_source", "absent_from_full"] += 1
         elif winner.patient == "X":
             counts["quarantined", "orphan:patient"] += 1
@@ -65,7 +65,7 @@ def accounted(deliveries: list[tuple[str, str, list[Sent]]], opted_out: str) -> 
 
 @settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.lists(delivery, min_size=1, max_size=5), st.sampled_from("ABC"))
-def test_fates_are_those_of_a_plain_account(
+def test_dispositions_are_those_of_a_plain_account(
     sail: SparkSession, deliveries: list[tuple[str, str, list[Sent]]], opted_out: str
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def test_fates_are_those_of_a_plain_account(
                 consultation(row.key, row.patient, processing_id=str(row.version), deleted=str(row.deleted).upper())
                 for row in rows
             ]
-            # Content must differ between days, else a file delivered again would stand for both.
+            # Content must differ between days, else a file delivered again would count for both.
             deliver(landing, GP, provider, f"202601{day + 2:02}", {"consultation": written}, mode)
         opt_out_lists(landing, "20260105", [*NUMBERS.values()], local=[NUMBERS[opted_out]])
         run = run_in(sail, Path(folder), date(2026, 1, 20), ("gp",))

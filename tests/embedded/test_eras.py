@@ -65,10 +65,10 @@ def d(text: str) -> date:
 @pytest.fixture(scope="module")
 def vocabulary(sail: SparkSession) -> DrugVocabulary:
     ingredients = [
-        {"concept_id": one, "concept_class_id": "Ingredient", "standard_concept": "S"}
-        for one in (ASPIRIN, CLOPIDOGREL, INSULIN)
+        {"concept_id": ingredient, "concept_class_id": "Ingredient", "standard_concept": "S"}
+        for ingredient in (ASPIRIN, CLOPIDOGREL, INSULIN)
     ]
-    tablets = [{"concept_id": one, "concept_class_id": "Clinical Drug", "standard_concept": "S"} for one in (1, 2, 3, 4)]
+    tablets = [{"concept_id": drug, "concept_class_id": "Clinical Drug", "standard_concept": "S"} for drug in (1, 2, 3, 4)]
     pairs = [{"ancestor_concept_id": above, "descendant_concept_id": below} for above, below in ANCESTORS]
     strengths = [{"amount_unit_concept_id": MILLIGRAM} | row if "amount_value" in row else row for row in STRENGTHS]
     return DrugVocabulary(
@@ -180,7 +180,7 @@ def test_ids_are_unique_and_name_the_era_by_its_start_alone(sail: SparkSession, 
         vocabulary,
     )
     ids = found(era_ids(short), "_kind", "id")
-    assert len({one for _, one in ids}) == 3
+    assert len({era_id for _, era_id in ids}) == 3
     assert found(era_ids(grown), "_kind", "id") == ids
 
 
@@ -208,7 +208,7 @@ def together(spans: list[tuple[date, date]], apart: int) -> list[list[tuple[date
             for group in groups
             if any((start - other_end).days <= apart and (other_start - end).days <= apart for other_start, other_end in group)
         ]
-        merged = [one for group in near for one in group]
+        merged = [span for group in near for span in group]
         groups = [group for group in groups if group not in near] + [[*merged, (start, end)]]
     return groups
 
@@ -221,8 +221,8 @@ def expected_eras(spans: Iterable[Span]) -> list[tuple[int, int, date, date, int
     result = []
     for thing, listed in by_thing.items():
         for group in together(listed, 30):
-            start, end = min(one for one, _ in group), max(one for _, one in group)
-            stretches = [(min(s for s, _ in one), max(e for _, e in one)) for one in together(group, 0)]
+            start, end = min(start for start, _ in group), max(end for _, end in group)
+            stretches = [(min(s for s, _ in stretch), max(e for _, e in stretch)) for stretch in together(group, 0)]
             gap = (end - start).days - sum((last - first).days for first, last in stretches)
             result.append((*thing, start, end, len(group), gap))
     return sorted(result)
@@ -248,6 +248,8 @@ def test_condition_eras_equal_the_reference_on_random_histories(sail: SparkSessi
 def test_drug_eras_equal_the_reference_on_random_histories(
     sail: SparkSession, vocabulary: DrugVocabulary, spans: list[Span]
 ) -> None:
-    taken = [(person, above, *days) for person, drug, *days in spans for above, below in ANCESTORS[:6] if below == drug]
+    taken = [
+        (person, above, first, last) for person, drug, first, last in spans for above, below in ANCESTORS[:6] if below == drug
+    ]
     stored = eras(conditions_of(sail, []), drugs_of(sail, spans), vocabulary)
     assert found(stored.where("_kind = 'drug_era'"), *COLUMNS) == expected_eras(taken)

@@ -1,6 +1,7 @@
 """Every gate holds on a small valid lake of Delta tables, and is seen to fail on planted bad data."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -10,10 +11,14 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
-from pipelines.quality.gates import GateReport, run_gates
-from pipelines.storage.tables import TableStore
+from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateReport, GateResult
+from pipelines.quality.measure import MEASURE_SCHEMA
+from pipelines.quality.tables import gate_tables, results_table, run_gates
+from pipelines.runner import Runner
+from pipelines.storage.tables import StoragePaths, TableStore
 
 CDM = cdm_tables("5.4")
 
@@ -51,8 +56,8 @@ CONCEPTS = [
     (44821949, "Condition", "ICD9CM code", None),
     (2_000_000_001, "Condition", "Local", "S"),
 ]
-EVENT = {"_source": "gp", "_rule": "gp_condition", "_row_key": "ab", "_map_origin": "athena"}
-PERSON = {
+EVENT: dict[str, object] = {"_source": "gp", "_rule": "gp_condition", "_row_key": "ab", "_map_origin": "athena"}
+PERSON: dict[str, object] = {
     "person_id": 11,
     "gender_concept_id": 8507,
     "year_of_birth": 1950,
@@ -76,16 +81,21 @@ CONDITION = EVENT | {
     "condition_source_value": "I10",
     "visit_occurrence_id": 21,
 }
-PERIOD = {
+PERIOD: dict[str, object] = {
     "observation_period_id": 41,
     "person_id": 11,
     "observation_period_start_date": date(2023, 1, 1),
     "observation_period_end_date": date(2024, 12, 31),
     "period_type_concept_id": 32817,
 }
-ROWS = {"person": PERSON, "visit_occurrence": VISIT, "condition_occurrence": CONDITION, "observation_period": PERIOD}
+ROWS: dict[str, dict[str, object]] = {
+    "person": PERSON,
+    "visit_occurrence": VISIT,
+    "condition_occurrence": CONDITION,
+    "observation_period": PERIOD,
+}
 VALID_UNTIL = date(2099, 12, 31)
-SILVER = {
+SILVER: dict[str, object] = {
     "row_key": "ab",
     "person_id": 11,
     "provider_code": "P1",
@@ -95,7 +105,7 @@ SILVER = {
     "_file": "f",
     "_line": 1,
 }
-BRONZE = {
+BRONZE: dict[str, object] = {
     "patient_guid": "g",
     "nhs_number": "999",
     "postcode": "",
@@ -105,8 +115,28 @@ BRONZE = {
     "_line": 1,
 }
 
-Frames = dict[str, DataFrame]
 Plant = Callable[[DataFrame], DataFrame]
+Check = Callable[[str, str, Plant], GateReport]
+
+CHECKED = frozenset(
+    {
+        TableName(Zone.BRONZE, "gp_patient"),
+        TableName(Zone.SILVER, "gp_patient"),
+        *(TableName(Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP, table.name) for table in CDM.values()),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Replaced(StoragePaths):
+    """A lake of which the measures, and some tables, lie in a folder of their own."""
+
+    apart: Path
+    planted: frozenset[TableName] = frozenset()
+
+    def path(self, zone: Zone, name: str) -> str:
+        is_apart = zone is Zone.LEDGER or TableName(zone, name) in self.planted
+        return str(self.apart / zone / name) if is_apart else super().path(zone, name)
 
 
 def frame(session: SparkSession, schema: dict[str, str], rows: list[dict[str, object]]) -> DataFrame:
@@ -136,58 +166,117 @@ def concept_rows() -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def lake(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Frames]:
+def lake(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> TableStore:
     root: Path = tmp_path_factory.mktemp("lake")
-    store = TableStore(sail, root / "restricted", root / "deidentified")
-    omop = {}
-    for table in CDM.values():
-        rows = concept_rows() if table.name == "concept" else [ROWS[table.name]] if table.name in ROWS else []
-        schema = schema_of(table)
-        store.overwrite(frame(sail, schema, rows), Zone.OMOP, table.name, schema)
-        omop[table.name] = store.read(Zone.OMOP, table.name)
+    store = TableStore(sail, StoragePaths(root / "restricted", root / "deidentified"))
+    for zone, name in sorted(CHECKED):
+        if name in CDM:
+            schema = schema_of(CDM[name])
+            rows = concept_rows() if name == "concept" else [ROWS[name]] if name in ROWS else []
+            store.overwrite(frame(sail, schema, rows), zone, name, schema)
     silver, bronze = PATIENT.silver_columns, {name: "bigint" if name == "_line" else "string" for name in BRONZE}
     store.overwrite(frame(sail, silver, [SILVER]), Zone.SILVER, "gp_patient", silver)
     store.overwrite(frame(sail, bronze, [BRONZE]), Zone.BRONZE, "gp_patient", bronze)
-    return {
-        "bronze": {"gp_patient": store.read(Zone.BRONZE, "gp_patient")},
-        "silver": {"gp_patient": store.read(Zone.SILVER, "gp_patient")},
-        "omop": omop,
-    }
+    return store
+
+
+def with_measures(lake: TableStore, apart: Path, *planted: TableName) -> TableStore:
+    paths = Replaced(lake.paths.restricted, lake.paths.deidentified, apart, frozenset(planted))
+    return TableStore(lake.session, paths)
+
+
+def measure(store: TableStore, checked: frozenset[TableName] = CHECKED) -> list[str]:
+    runner = Runner(store, Path(store.path(Zone.LEDGER, "state.json")))
+    return sorted(name.name for name in runner.run(gate_tables(checked, {"gp": CONTRACT}, CDM)))
+
+
+def gates(store: TableStore, checked: frozenset[TableName] = CHECKED) -> GateReport:
+    measure(store, checked)
+    return run_gates(store.paths, checked, {"gp": CONTRACT}, CDM, [], GateLimits())
 
 
 @pytest.fixture
-def checked(lake: dict[str, Frames], tmp_path: Path) -> Callable[[str, str, Plant], GateReport]:
+def checked(lake: TableStore, tmp_path: Path) -> Check:
     """Runs the gates on the valid lake with one table planted, written as Delta like every table that gates see."""
 
     def check(zone: str, table: str, plant: Plant) -> GateReport:
-        tables = {name: dict(frames) for name, frames in lake.items()}
-        planted = plant(tables[zone][table])
-        planted.write.format("delta").save(str(tmp_path / table))
-        tables[zone][table] = planted.sparkSession.read.format("delta").load(str(tmp_path / table))
-        return gates(tables)
+        name = TableName(Zone(zone), table)
+        store = with_measures(lake, tmp_path, name)
+        plant(lake.read(*name)).write.format("delta").save(store.path(*name))
+        return gates(store)
 
     return check
-
-
-def gates(tables: dict[str, Frames]) -> GateReport:
-    return run_gates(
-        bronze={("gp", "patient"): tables["bronze"]["gp_patient"]},
-        silver={("gp", "patient"): tables["silver"]["gp_patient"]},
-        omop=tables["omop"],
-        contracts={"gp": CONTRACT},
-        cdm=CDM,
-    )
 
 
 def value(column: str, new: object) -> Plant:
     return lambda rows: rows.withColumn(column, F.lit(new).cast(dict(rows.dtypes)[column]))
 
 
-def test_a_valid_lake_passes_every_gate(lake: dict[str, Frames]) -> None:
-    report = gates(lake)
+def test_a_valid_lake_passes_every_gate(lake: TableStore, tmp_path: Path) -> None:
+    report = gates(with_measures(lake, tmp_path))
     report.require_passed()
-    assert report.summary()["failed"] == 0
-    assert len(report.results) > 700
+    assert report.summary() == {"checks": 745, "failed": 0, "warnings": 0}
+
+
+def test_measures_are_counted_again_only_where_a_checked_table_has_changed(lake: TableStore, tmp_path: Path) -> None:
+    patients = TableName(Zone.SILVER, "gp_patient")
+    store = with_measures(lake, tmp_path, patients)
+    lake.read(*patients).write.format("delta").save(store.path(*patients))
+    assert measure(store) == [
+        "gate_measures_bronze_gp",
+        "gate_measures_omop",
+        "gate_measures_omop_concepts",
+        "gate_measures_omop_links",
+        "gate_measures_silver_gp",
+        "gate_measures_vocabulary",
+    ]
+    assert measure(store) == []
+    value("postcode_area", "PR1")(lake.read(*patients)).write.format("delta").mode("overwrite").save(store.path(*patients))
+    assert measure(store) == ["gate_measures_silver_gp"]
+
+
+def test_measures_hold_one_row_per_check_and_nothing_that_is_allowed(lake: TableStore, tmp_path: Path) -> None:
+    store = with_measures(lake, tmp_path)
+    measure(store)
+    rows = store.paths.records(Zone.LEDGER, "gate_measures_omop", list(MEASURE_SCHEMA))
+    periods = [row for row in rows if row["table"] == "visit_occurrence" and row["rule"] == "start_before_end"]
+    assert sorted(periods, key=lambda row: row["column"]) == [
+        {
+            "zone": "omop",
+            "table": "visit_occurrence",
+            "column": f"visit_start_{kind}",
+            "rule": "start_before_end",
+            "argument": f"visit_end_{kind}",
+            "rows": 1,
+            "violations": 0,
+        }
+        for kind in ("date", "datetime")
+    ]
+
+
+def test_a_check_that_was_not_counted_stops_the_run(lake: TableStore, tmp_path: Path) -> None:
+    store = with_measures(lake, tmp_path)
+    with pytest.raises(QualityGateError, match=r"ledger\.gate_measures_bronze_gp holds no measures"):
+        run_gates(store.paths, CHECKED, {"gp": CONTRACT}, CDM, [], GateLimits())
+    measure(store)
+    measures = store.read(Zone.LEDGER, "gate_measures_bronze_gp").where("rule <> 'unique'")
+    measures.write.format("delta").mode("overwrite").save(store.path(Zone.LEDGER, "gate_measures_bronze_gp"))
+    with pytest.raises(
+        QualityGateError, match=r"1 checks were not counted[\s\S]*unique on bronze\.gp_patient\._load_id,_file,_line"
+    ):
+        run_gates(store.paths, CHECKED, {"gp": CONTRACT}, CDM, [], GateLimits())
+
+
+def test_the_results_of_a_run_are_stored_beside_those_of_others(lake: TableStore, tmp_path: Path) -> None:
+    store = with_measures(lake, tmp_path)
+    report = gates(store)
+    runner = Runner(store, tmp_path / "state.json")
+    for run_id in ("r1", "r2", "r2"):
+        runner.run([results_table(report, run_id)])
+    stored = store.paths.records(Zone.LEDGER, GATE_TABLE, list(GATE_SCHEMA))
+    assert [sum(record["run_id"] == run for record in stored) for run in ("r1", "r2")] == [745, 745]
+    results = {str(GateResult.of(record)) for record in stored if record["run_id"] == "r2"}
+    assert results == {str(result) for result in report.results}
 
 
 PLANTED: list[tuple[str, str, Plant, str]] = [
@@ -275,7 +364,7 @@ PLANTED: list[tuple[str, str, Plant, str]] = [
 
 @pytest.mark.parametrize(("zone", "table", "plant", "message"), PLANTED, ids=[case[3].split(":")[0] for case in PLANTED])
 def test_a_planted_fault_is_named_with_rule_table_and_count(
-    checked: Callable[[str, str, Plant], GateReport], zone: str, table: str, plant: Plant, message: str
+    checked: Check, zone: str, table: str, plant: Plant, message: str
 ) -> None:
     report = checked(zone, table, plant)
     with pytest.raises(QualityGateError) as error:
@@ -284,20 +373,20 @@ def test_a_planted_fault_is_named_with_rule_table_and_count(
 
 
 @pytest.mark.parametrize("concept", [0, 2_000_000_001])
-def test_an_unmapped_and_a_local_concept_pass(checked: Callable[[str, str, Plant], GateReport], concept: int) -> None:
+def test_an_unmapped_and_a_local_concept_pass(checked: Check, concept: int) -> None:
     checked("omop", "condition_occurrence", value("condition_concept_id", concept)).require_passed()
 
 
-def test_a_missing_table_fails_and_so_does_what_points_to_it(lake: dict[str, Frames]) -> None:
-    tables = {**lake, "omop": {name: rows for name, rows in lake["omop"].items() if name != "visit_occurrence"}}
-    failures = {str(failure) for failure in gates(tables).failures}
+def test_a_missing_table_fails_and_so_does_what_points_to_it(lake: TableStore, tmp_path: Path) -> None:
+    there = CHECKED - {TableName(Zone.OMOP, "visit_occurrence")}
+    failures = {str(failure) for failure in gates(with_measures(lake, tmp_path), there).failures}
     assert failures == {
         "exists on omop.visit_occurrence: 1 of 1",
         "foreign_key on omop.condition_occurrence.visit_occurrence_id: 1 of 1",
     }
 
 
-def test_messages_hold_no_value_of_a_row(checked: Callable[[str, str, Plant], GateReport]) -> None:
+def test_messages_hold_no_value_of_a_row(checked: Check) -> None:
     report = checked("omop", "condition_occurrence", value("condition_source_value", "9990000018" * 6))
     with pytest.raises(QualityGateError) as error:
         report.require_passed()

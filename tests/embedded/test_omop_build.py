@@ -1,28 +1,30 @@
 """The map stage from silver to OMOP, on a handful of hand-written rows: what arrives where, and what is counted."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.steps.map import write
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import cdm_tables, delta_schema
 from pipelines.contracts.ledger import Disposition, LedgerRow, check_balance
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Mapping, Rule
-from pipelines.omop.build import MapInputs, build
-from pipelines.omop.codes import CODE_MAP_SCHEMA
+from pipelines.omop.codes import CODE_MAP_SCHEMA, distinct_codes
+from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
-from pipelines.omop.stem import SilverSource
-from pipelines.storage.tables import TableStore
+from pipelines.omop.tables import map_tables
+from pipelines.runner import Runner
+from pipelines.storage.tables import StoragePaths, TableStore
 from vocab.athena import TABLES
+from vocab.schemas import ddl_of
 
 ASTHMA, STERILIZATION, CAROTID, CEREBROVASCULAR = 317009, 45766058, 4153380, 381591
 HISTORY_OF_EVENT, TRAUMA = 1340204, 439990
@@ -57,6 +59,7 @@ CODE_MAP = [
 VOCABULARY: dict[str, list[dict[str, Any]]] = {
     "concept": [{"concept_id": TETANUS, "concept_class_id": "Ingredient", "standard_concept": "S"}],
     "concept_ancestor": [{"ancestor_concept_id": TETANUS, "descendant_concept_id": TETANUS}],
+    "concept_relationship": [],
     "drug_strength": [],
 }
 """What eras look up: of the drugs, only tetanus vaccine is an ingredient."""
@@ -430,20 +433,29 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
 EXTRACTED = {"gp": d("2026-01-05"), "acute": d("2026-01-04")}
 
 
-def silver_source(session: SparkSession, contract: SourceContract, mapping: Mapping) -> SilverSource:
-    """The source with its silver tables, every column that a row leaves out being null."""
-    tables = {}
-    for name, rows in SILVER[contract.source].items():
-        columns = contract.entities[name].silver_columns
-        schema = ", ".join(f"{column} {kind}" for column, kind in columns.items())
-        tables[name] = session.createDataFrame([tuple(row.get(column) for column in columns) for row in rows], schema)
-    return SilverSource(contract, mapping, tables)
+SOURCES = (MappedSource(GP, GP_RULES), MappedSource(ACUTE, ACUTE_RULES))
 
 
-def resolver(session: SparkSession, code_map: Sequence[tuple[Any, ...]]) -> Callable[[DataFrame], DataFrame]:
-    schema = ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items())
-    known = session.createDataFrame(list(code_map), schema)
-    return lambda codes: codes.join(known, on=["source_vocabulary_id", "source_code"], how="inner")
+def tables_with(inputs: MapInputs, code_map: Sequence[tuple[Any, ...]]) -> list[Table]:
+    """The declared tables, with a code map of which the rows are given for the codes in use."""
+    codes, name = TableName(Zone.INTERMEDIATE, "codes"), TableName(Zone.INTERMEDIATE, "code_map")
+
+    def fixed(table: Table) -> Table:
+        return dataclasses.replace(
+            table,
+            inputs=(codes,),
+            make=lambda made: made.session.createDataFrame(list(code_map), ddl_of(CODE_MAP_SCHEMA)).join(
+                distinct_codes(made.read(*codes)), on=["source_vocabulary_id", "source_code"], how="left_semi"
+            ),
+            parameters=repr(sorted(code_map, key=str)),
+        )
+
+    return [fixed(table) if table.name == name else table for table in map_tables(inputs)]
+
+
+def run_map(store: TableStore, folder: Path, tables: Sequence[Table]) -> list[str]:
+    """Bring the tables up to date; gives the names of those that were made."""
+    return [str(name) for name in Runner(store, folder / "state.json").run(tables)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -470,9 +482,8 @@ class Built:
         return int(found[0][0])
 
 
-def map_inputs(session: SparkSession, code_map: Sequence[tuple[Any, ...]] = tuple(CODE_MAP)) -> MapInputs:
-    """Both sources, with what the vocabulary says about their codes."""
-    sources = (silver_source(session, GP, GP_RULES), silver_source(session, ACUTE, ACUTE_RULES))
+def map_inputs() -> MapInputs:
+    """Both sources, as the map stage is declared from them."""
     described = CdmSource(
         name="Test",
         abbreviation="T",
@@ -487,27 +498,36 @@ def map_inputs(session: SparkSession, code_map: Sequence[tuple[Any, ...]] = tupl
         extracts=EXTRACTED,
         versions={},
     )
-    return MapInputs(sources, resolver(session, code_map), ("gp", "acute"), EXTRACTED, described, with_month_of_birth=True)
+    return MapInputs(
+        sources=SOURCES,
+        delivered=frozenset(f"{source}_{name}" for source, tables in SILVER.items() for name in tables),
+        local_maps=(),
+        source_priority=("gp", "acute"),
+        extract_dates=EXTRACTED,
+        described_as=described,
+        with_month_of_birth=True,
+    )
 
 
-def store_with_vocabulary(session: SparkSession, folder: Path) -> TableStore:
-    """A lakehouse in a folder that knows VOCABULARY."""
-    store = TableStore(session, folder / "restricted", folder / "deidentified")
-    for name, rows in VOCABULARY.items():
-        schema = TABLES[name.upper()]
-        columns = ", ".join(f"{column} {kind}" for column, kind in schema.items())
-        frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], columns)
-        store.overwrite(frame, Zone.VOCABULARY, name, schema)
+def store_with_silver(session: SparkSession, folder: Path) -> TableStore:
+    """A lakehouse in a folder with VOCABULARY and SILVER, every column that a row leaves out being null."""
+    store = TableStore(session, StoragePaths(folder / "restricted", folder / "deidentified"))
+    tables = [(Zone.VOCABULARY, name, TABLES[name.upper()], rows) for name, rows in VOCABULARY.items()]
+    for source in SOURCES:
+        for name, rows in SILVER[source.name].items():
+            tables.append((Zone.SILVER, f"{source.name}_{name}", source.contract.entities[name].silver_columns, rows))
+    for zone, name, schema, rows in tables:
+        frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], ddl_of(schema))
+        store.overwrite(frame, zone, name, schema)
     return store
 
 
 @pytest.fixture(scope="module")
 def built(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The whole map stage, run once."""
-    store = store_with_vocabulary(sail, tmp_path_factory.mktemp("omop"))
-    inputs = map_inputs(sail)
-    for output in build(inputs, store.read):
-        write(store, output)
+    folder = tmp_path_factory.mktemp("omop")
+    store, inputs = store_with_silver(sail, folder), map_inputs()
+    run_map(store, folder, tables_with(inputs, CODE_MAP))
     return Built(store, inputs.rules)
 
 

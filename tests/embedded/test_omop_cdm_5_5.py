@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.steps.map import write
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Mapping
-from pipelines.omop.build import MapInputs, build
-from pipelines.omop.codes import CODE_MAP_SCHEMA
+from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
-from pipelines.omop.stem import SilverSource
-from pipelines.storage.tables import TableStore
+from pipelines.storage.tables import StoragePaths, TableStore
+from tests.embedded.test_omop_build import run_map, tables_with
 from vocab.athena import TABLES
 
 ASTHMA, ICD10_ASTHMA = 317009, 45562456
@@ -116,8 +114,7 @@ def stores(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
-    store = TableStore(session, folder / "restricted", folder / "deidentified")
-    known = session.createDataFrame(CODE_MAP, ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items()))
+    store = TableStore(session, StoragePaths(folder / "restricted", folder / "deidentified"))
     described = CdmSource(
         name="Test",
         abbreviation="T",
@@ -133,19 +130,21 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
         versions={},
     )
     inputs = MapInputs(
-        sources=(SilverSource(CONTRACT, MAPPING, {name: silver(session, name) for name in SILVER}),),
-        resolve=lambda codes: codes.join(known, on=["source_vocabulary_id", "source_code"], how="inner"),
+        sources=(MappedSource(CONTRACT, MAPPING),),
+        delivered=frozenset(f"gp_{name}" for name in SILVER),
+        local_maps=(),
         source_priority=("gp",),
         extract_dates={"gp": EXTRACTED},
         described_as=described,
         cdm_version=version,
     )
-    for name in ("concept", "concept_ancestor", "drug_strength"):
+    for name in SILVER:
+        store.overwrite(silver(session, name), Zone.SILVER, f"gp_{name}", CONTRACT.entities[name].silver_columns)
+    for name in ("concept", "concept_relationship", "concept_ancestor", "drug_strength"):
         schema = TABLES[name.upper()]
         empty = session.createDataFrame([], ", ".join(f"{column} {kind}" for column, kind in schema.items()))
         store.overwrite(empty, Zone.VOCABULARY, name, schema)
-    for output in build(inputs, store.read):
-        write(store, output)
+    run_map(store, folder, tables_with(inputs, CODE_MAP))
     return store
 
 

@@ -6,8 +6,10 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract
-from pipelines.mapping.compile import kept_rows, row_counts, row_reasons, target_schema
+from pipelines.mapping.compile import kept_rows, target_schema
+from pipelines.mapping.counts import SilverSource, counts_of
 from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.stem import rows_of
 
 KEY = {"identifier": "record_id"}
 
@@ -66,7 +68,9 @@ def kept(session: SparkSession, rule: Rule, *columns: str, **tables: list[dict[s
 
 
 def counted(session: SparkSession, rule: Rule, **tables: list[dict[str, Any]]) -> dict[str, int]:
-    return {row.reason: row.rows for row in row_counts([row_reasons(rule, CONTRACT, silver(session, tables))]).collect()}
+    everybody = session.createDataFrame([(1,), (2,)], "person_id bigint")
+    counts = counts_of([SilverSource(CONTRACT, (rule,), silver(session, tables))], everybody)
+    return {row.reason: row.rows for row in counts.collect()}
 
 
 def silver(session: SparkSession, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -188,10 +192,25 @@ def test_a_condition_may_test_what_an_expression_gives(sail: SparkSession) -> No
 def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
     rule = event([{"column": "code", "vocabulary": "Read"}])
     tables = silver(sail, {"entry": [entry("a", code="1"), entry("b", code="1", person_id=2)]})
-    persons = sail.createDataFrame([(1,)], "person_id bigint")
-    assert [row._row_key for row in kept_rows(rule, CONTRACT, tables, persons).collect()] == ["a"]
-    found = {row.reason: row.rows for row in row_counts([row_reasons(rule, CONTRACT, tables, persons)]).collect()}
+    source, persons = SilverSource(CONTRACT, (rule,), tables), sail.createDataFrame([(1,)], "person_id bigint")
+    assert [row._row_key for row in rows_of(Target.EVENT, [source], persons).collect()] == ["a"]
+    found = {row.reason: row.rows for row in counts_of([source], persons).collect()}
     assert found == {"": 1, "person_without_year_of_birth": 1}
+
+
+def test_rules_of_one_entity_are_counted_each_for_itself(sail: SparkSession) -> None:
+    first = event([{"column": "code", "vocabulary": "Read"}])
+    present = [{"column": "text", "present": True, "reason": "no_text"}]
+    second = event([{"column": "code", "vocabulary": "Read"}], name="s", where=present)
+    tables = silver(sail, {"entry": [entry("a", code="1", text="x"), entry("b", code="1"), entry("c")]})
+    persons = sail.createDataFrame([(1,)], "person_id bigint")
+    counts = counts_of([SilverSource(CONTRACT, (first, second), tables)], persons).collect()
+    assert sorted((row.source, row.entity, row.rule, row.reason, row.rows) for row in counts) == [
+        ("gp", "entry", "r", "", 2),
+        ("gp", "entry", "r", "code_missing", 1),
+        ("gp", "entry", "s", "", 1),
+        ("gp", "entry", "s", "no_text", 2),
+    ]
 
 
 def test_values_take_the_type_of_their_field(sail: SparkSession) -> None:

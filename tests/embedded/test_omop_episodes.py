@@ -32,8 +32,8 @@ def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[st
     """The episodes of mapped rows that are Anna's referrals unless they say otherwise."""
     common = {"person_id": ANNA, "concept_concept_id": REFERRAL, "type_concept_id": REFERRAL_RECORD, "_source": "mental_health"}
     mapped = frame_of(session, target_schema(Target.EPISODE), [common | row for row in rows])
-    meanings = [("NHS MHSDS Referral Reason", "04", 0, 0, DEPRESSION, "Condition", None, "local")]
-    known = session.createDataFrame(meanings, ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items()))
+    concept_map = [("NHS MHSDS Referral Reason", "04", 0, 0, DEPRESSION, "Condition", None, "local")]
+    known = session.createDataFrame(concept_map, ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items()))
     return episodes(mapped, known, frame_of(session, COLLISIONS_SCHEMA, list(collisions)))
 
 
@@ -68,11 +68,15 @@ def test_what_an_episode_is_about_is_looked_up(sail: SparkSession) -> None:
     assert found == {"a": (REFERRAL, DEPRESSION, "04"), "b": (REFERRAL, 0, None), "c": (REFERRAL, 0, None)}
 
 
-def test_an_episode_whose_id_another_has_takes_the_one_it_is_given(sail: SparkSession) -> None:
+HASH_OF_R = -3438145299073893278
+"""xxhash64 of the text `r`."""
+
+
+def test_an_episode_whose_id_another_has_takes_the_reassigned_id(sail: SparkSession) -> None:
     (before,) = made(sail, {"key": "r"}).collect()
     (drawn,) = episode_ids(frame_of(sail, {"key": "string"}, [{"key": "r"}])).collect()
     assert before["id"] == drawn["id"]
-    collision = {"_key": "1:r", "collided_id": before["id"], "given": 7}
+    collision = {"_key": "1:r", "_key_hash": HASH_OF_R, "collided_id": before["id"], "reassigned_id": 7}
     (after,) = made(sail, {"key": "r"}, collisions=(collision,)).collect()
     assert after["id"] == 7
 

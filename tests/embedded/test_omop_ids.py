@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.columns.ids import find_collisions, omop_id, resolve_collisions, shared_ids, without_collisions
+from pipelines.columns.ids import find_collisions, omop_id, shared_ids, without_collisions
 
 KEY = ("row_key", "ordinal")
 SPACE = 2
@@ -19,6 +19,12 @@ def ids_by_key(frame: DataFrame) -> dict[tuple[str, int], int]:
     return {(row.row_key, row.ordinal): row.id for row in frame.collect()}
 
 
+def resolved(frame: DataFrame, hex_digits: int = 13) -> tuple[DataFrame, DataFrame]:
+    """The frame with an id of its own for every key, and the collisions."""
+    collisions = find_collisions(frame, "id", KEY, hex_digits=hex_digits)
+    return without_collisions(frame, "id", KEY, collisions), collisions
+
+
 KEYS = [(f"k{number}", number % 3) for number in range(100)]
 
 
@@ -27,7 +33,7 @@ def test_keys_that_share_an_id_get_ids_of_their_own_and_the_least_keeps_it(sail:
     before = ids_by_key(frame)
     assert len(set(before.values())) < len(KEYS), "nothing met, so nothing is tested"
 
-    unique, collisions = resolve_collisions(frame, "id", KEY, SPACE)
+    unique, collisions = resolved(frame, SPACE)
 
     after = ids_by_key(unique)
     assert len(set(after.values())) == len(after) == len(KEYS)
@@ -36,18 +42,20 @@ def test_keys_that_share_an_id_get_ids_of_their_own_and_the_least_keeps_it(sail:
     # The least of the keys as texts, lengths before parts, stays; k5 and k50 are told apart by the length.
     texts = {key: f"{len(key[0])}:{key[0]}1:{key[1]}" for key in before}
     assert moved == {key for keys in holders.values() for key in sorted(keys, key=texts.__getitem__)[1:]}
-    assert {(row.collided_id, row.given) for row in collisions.collect()} == {(before[key], after[key]) for key in moved}
+    assert {(row.collided_id, row.reassigned_id) for row in collisions.collect()} == {
+        (before[key], after[key]) for key in moved
+    }
 
 
 def test_the_outcome_does_not_depend_on_the_order_of_rows(sail: SparkSession) -> None:
-    first, _ = resolve_collisions(keyed(sail, KEYS), "id", KEY, SPACE)
-    second, _ = resolve_collisions(keyed(sail, KEYS[::-1]), "id", KEY, SPACE)
+    first, _ = resolved(keyed(sail, KEYS), SPACE)
+    second, _ = resolved(keyed(sail, KEYS[::-1]), SPACE)
     assert ids_by_key(first) == ids_by_key(second)
 
 
 def test_a_key_that_occurs_twice_keeps_one_id(sail: SparkSession) -> None:
     frame = keyed(sail, [("k1", 0), ("k1", 0), ("k2", 0)], hex_digits=13)
-    unique, collisions = resolve_collisions(frame, "id", KEY)
+    unique, collisions = resolved(frame)
     assert collisions.collect() == []
     assert sorted(row.row_key for row in unique.collect()) == ["k1", "k1", "k2"]
 
@@ -58,6 +66,14 @@ def test_without_shared_ids_nothing_changes(sail: SparkSession) -> None:
     assert shared.collect() == []
     collisions = find_collisions(frame, "id", KEY, shared)
     assert ids_by_key(without_collisions(frame, "id", KEY, collisions)) == ids_by_key(frame)
+
+
+def test_a_key_of_which_every_attempt_is_taken_has_no_id(sail: SparkSession) -> None:
+    frame = keyed(sail, [(f"k{number}", 0) for number in range(40)], hex_digits=1)
+    unique, collisions = resolved(frame, 1)
+    ids = [row.id for row in unique.collect() if row.id is not None]
+    assert sorted(ids) == sorted(set(ids))
+    assert sum(row.reassigned_id is None for row in collisions.collect()) == 40 - len(ids) >= 24
 
 
 def test_ids_stay_below_two_to_the_53_and_tell_null_from_empty_and_ab_c_from_a_bc(sail: SparkSession) -> None:

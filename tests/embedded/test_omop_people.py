@@ -23,7 +23,7 @@ def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str,
 
 
 @pytest.fixture(scope="module")
-def meanings(sail: SparkSession) -> DataFrame:
+def concept_map(sail: SparkSession) -> DataFrame:
     rows = [("NHS Gender", "1", MALE), ("NHS Gender", "2", FEMALE), ("NHS Gender", "9", 0)]
     keys = ("source_vocabulary_id", "source_code", "target_concept_id")
     return frame_of(sail, CODE_MAP_SCHEMA, [dict(zip(keys, row, strict=True)) | {"ordinal": 0} for row in rows])
@@ -35,12 +35,12 @@ def record(source: str, key: str, gender: str | None, day: str | None = None, **
     return {"_source": source, "_row_key": key, "_rule": source, "person_id": 1, "recorded_on": recorded} | coded | values
 
 
-def merged(session: SparkSession, meanings: DataFrame, rows: list[dict[str, Any]], *columns: str) -> list[tuple[Any, ...]]:
+def merged(session: SparkSession, concept_map: DataFrame, rows: list[dict[str, Any]], *columns: str) -> list[tuple[Any, ...]]:
     frame = frame_of(session, target_schema(Target.PERSON), rows)
-    return [tuple(row) for row in persons(frame, meanings, ("gp", "acute")).select(*columns).collect()]
+    return [tuple(row) for row in persons(frame, concept_map, ("gp", "acute")).select(*columns).collect()]
 
 
-def test_source_priority_comes_before_recency_and_known_before_unknown(sail: SparkSession, meanings: DataFrame) -> None:
+def test_source_priority_comes_before_recency_and_known_before_unknown(sail: SparkSession, concept_map: DataFrame) -> None:
     rows = [
         record("acute", "b", "1", "2025-01-01", year_of_birth=1951),
         record("gp", "a", "2", "2001-01-01", year_of_birth=1950),
@@ -49,19 +49,19 @@ def test_source_priority_comes_before_recency_and_known_before_unknown(sail: Spa
     ]
     columns = ("year_of_birth", "gender_concept_id", "gender_source_value", "postcode_area", "care_site_code", "_source")
     for order in (rows, rows[::-1]):
-        assert merged(sail, meanings, order, *columns) == [(1950, FEMALE, "2", "PR", "X", "gp")]
+        assert merged(sail, concept_map, order, *columns) == [(1950, FEMALE, "2", "PR", "X", "gp")]
 
 
-def test_an_unknown_gender_keeps_the_first_delivered_value(sail: SparkSession, meanings: DataFrame) -> None:
+def test_an_unknown_gender_keeps_the_first_delivered_value(sail: SparkSession, concept_map: DataFrame) -> None:
     rows = [record("acute", "b", "X", year_of_birth=1951), record("gp", "a", None), record("gp", "c", "9")]
-    assert merged(sail, meanings, rows, "gender_concept_id", "gender_source_value") == [(0, "9")]
+    assert merged(sail, concept_map, rows, "gender_concept_id", "gender_source_value") == [(0, "9")]
 
 
-def test_a_person_without_a_year_of_birth_is_none(sail: SparkSession, meanings: DataFrame) -> None:
-    assert merged(sail, meanings, [record("gp", "a", "1", month_of_birth=3)], "person_id") == []
+def test_a_person_without_a_year_of_birth_is_none(sail: SparkSession, concept_map: DataFrame) -> None:
+    assert merged(sail, concept_map, [record("gp", "a", "1", month_of_birth=3)], "person_id") == []
 
 
-def test_one_death_a_person_from_the_first_source(sail: SparkSession, meanings: DataFrame) -> None:
+def test_one_death_a_person_from_the_first_source(sail: SparkSession, concept_map: DataFrame) -> None:
     rows = [
         {"_source": "acute", "_row_key": "a", "person_id": 1, "death_date": date(2024, 1, 1), "cause_source_value": "I21"},
         {"_source": "gp", "_row_key": "b", "person_id": 1, "death_date": date(2024, 1, 3)},
@@ -69,7 +69,7 @@ def test_one_death_a_person_from_the_first_source(sail: SparkSession, meanings: 
         {"_source": "acute", "_row_key": "d", "person_id": 2, "death_date": date(2023, 1, 1)},
     ]
     frame = frame_of(sail, target_schema(Target.DEATH), [row | {"type_concept_id": 32817} for row in rows])
-    table = death(frame, meanings, ("gp", "acute"), cdm_tables("5.4")["death"])
+    table = death(frame, concept_map, ("gp", "acute"), cdm_tables("5.4")["death"])
     found = sorted(tuple(row) for row in table.select("person_id", "death_date", "_row_key").collect())
     assert found == [(1, date(2024, 1, 2), "c"), (2, date(2023, 1, 1), "d")]
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -15,25 +15,25 @@ from pyspark.sql import DataFrame, SparkSession
 from typer.testing import CliRunner, Result
 
 from jobs import publish, query, releases, report, rollback, status
-from jobs.console import console
+from jobs.logs import logging_to_stderr
 from pipelines.contracts.cdm import cdm_tables, delta_schema
 from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, Disposition, LedgerRow, Stage
+from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError, ReleaseError
 from pipelines.quality.checks import Check, Rule
 from pipelines.quality.checks import Zone as Checked
-from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, judge
-from pipelines.quality.measure import Measured
-from pipelines.release.model import Code, Extract, Gates, Release, pins
+from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, Measured, judge
+from pipelines.release.model import Code, Extract, Gates, Release, TablePin
 from pipelines.release.published import chosen_release, release_folder
-from pipelines.settings import Settings, load_settings
+from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.storage.tables import TableStore
 
 CDM = cdm_tables("5.4")
 FIRST, SECOND = "20240105-aaaaaaaa", "20240106-bbbbbbbb"
 
 
-def frame(session: SparkSession, schema: dict[str, str], rows: list[dict[str, object]]) -> DataFrame:
+def frame(session: SparkSession, schema: dict[str, str], rows: Sequence[Mapping[str, object]]) -> DataFrame:
     ddl = ", ".join(f"`{name}` {kind}" for name, kind in schema.items())
     return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], ddl)
 
@@ -96,28 +96,29 @@ def released(sail: SparkSession, tmp_path: Path) -> Released:
         for option in ("--set", f"storage.{name}={tmp_path / name}")
     )
     settings = load_settings("test", overrides=options[1::2])
-    store = TableStore(sail, Path(settings.storage.restricted), Path(settings.storage.deidentified))
+    store = TableStore(sail, storage_paths(settings))
     write_release(store, settings, FIRST, visits(21), {"national": date(2024, 1, 4)})
     write_release(store, settings, SECOND, visits(21, 22), {"national": date(2024, 1, 5)})
-    store.replace_slice(
-        frame(sail, LEDGER_SCHEMA, [row.record() for row in LEDGER]), Zone.LEDGER, LEDGER_TABLE, LEDGER_SCHEMA, "run_id", "r2"
-    )
+    run, ledger = Partitions("run_id", ("r2",)), frame(sail, LEDGER_SCHEMA, [row.record() for row in LEDGER])
+    store.replace_partitions(ledger, Zone.LEDGER, LEDGER_TABLE, LEDGER_SCHEMA, run)
     gates = judge([Measured(Check(Checked.OMOP, "person", Rule.UNIQUE, "person_id"), 1, 0)])
-    store.replace_slice(frame(sail, GATE_SCHEMA, gates.records("r2")), Zone.LEDGER, GATE_TABLE, GATE_SCHEMA, "run_id", "r2")
+    results = frame(sail, GATE_SCHEMA, gates.records("r2"))
+    store.replace_partitions(results, Zone.LEDGER, GATE_TABLE, GATE_SCHEMA, run)
     return Released(settings, ("--env", "test", *options), store)
 
 
 def write_release(
     store: TableStore, settings: Settings, release_id: str, visit_rows: list[dict[str, object]], opt_outs: dict[str, date]
 ) -> None:
-    contents = {"person": [PERSON], "visit_occurrence": visit_rows}
-    versions = []
+    contents: dict[str, list[dict[str, object]]] = {"person": [dict(PERSON)], "visit_occurrence": visit_rows}
+    pins = []
     for name, rows in contents.items():
         schema = delta_schema(CDM[name])
         store.overwrite(frame(store.session, schema, rows), Zone.OMOP, name, schema)
-        versions.append(("omop", name, store.version(Zone.OMOP, name), len(rows)))
+        pins.append(TablePin(zone="omop", name=name, version=store.version(Zone.OMOP, name) or 0, rows=len(rows)))
     store.overwrite(frame(store.session, CDM["concept"].schema, [CONCEPT]), Zone.VOCABULARY, "concept", CDM["concept"].schema)
-    versions.append(("vocabulary", "concept", store.version(Zone.VOCABULARY, "concept"), 1))
+    version = store.version(Zone.VOCABULARY, "concept") or 0
+    pins.append(TablePin(zone="vocabulary", name="concept", version=version, rows=1))
     release = Release(
         release_id=release_id,
         run_id="r1" if release_id == FIRST else "r2",
@@ -131,23 +132,18 @@ def write_release(
         opt_outs=opt_outs,
         input_fingerprint="f" * 64,
         gates=Gates(checks=1, failed=0, warnings=0),
-        tables=pins(versions),
+        tables=tuple(pins),
     )
     folder = release_folder(settings)
-    folder.write(release_id, release.document())
+    folder.write(release)
     folder.point_at(release_id, action="publish", at="2024-01-06T00:00:00+00:00")
 
 
 @pytest.fixture
-def run(released: Released, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setattr(console, "json_lines", False)
-
+def run(released: Released) -> Callable[..., Result]:
     def invoke(module: object, *arguments: str) -> Result:
-        monkeypatch.setattr(console, "out", output := io.StringIO())
-        monkeypatch.setattr(console, "err", output)
-        result = CliRunner().invoke(module.app, [*arguments, *released.options])  # type: ignore[attr-defined]
-        result.said = output.getvalue()  # type: ignore[attr-defined]
-        return result
+        with logging_to_stderr():
+            return CliRunner().invoke(module.app, [*arguments, *released.options])  # type: ignore[attr-defined]
 
     return invoke
 
@@ -192,7 +188,7 @@ def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: C
 
 
 @pytest.mark.parametrize("text", ["cdm.duckdb", "parquet:out", "duckdb:"])
-def test_publish_to_an_unknown_place_says_what_is_expected(text: str) -> None:
+def test_publish_to_an_unknown_target_names_what_is_expected(text: str) -> None:
     with pytest.raises(ConfigError, match="expected duckdb:PATH"):
         publish.target_of(text)
 
@@ -218,7 +214,7 @@ SQL = "select person_id, count(*) as visits from visit_occurrence join person us
 def test_query_answers_from_the_current_release(run: Callable[..., Result]) -> None:
     result = run(query, SQL)
     assert result.exit_code == 0
-    assert SECOND in result.said  # type: ignore[attr-defined]
+    assert SECOND in result.output
 
 
 def test_query_answers_from_an_earlier_release_as_csv_and_json(run: Callable[..., Result]) -> None:
@@ -232,7 +228,7 @@ def test_query_shows_the_columns_of_the_cdm_only(run: Callable[..., Result]) -> 
     assert rows[0] == list(CDM["visit_occurrence"].schema)
 
 
-def test_query_knows_the_tables_that_have_no_rows(run: Callable[..., Result]) -> None:
+def test_query_has_the_tables_without_rows(run: Callable[..., Result]) -> None:
     assert run(query, "select count(*) from note_nlp", "--format", "csv").stdout.splitlines() == ["count_star()", "0"]
 
 
@@ -255,10 +251,10 @@ def test_query_refuses_what_is_not_a_question_to_the_release(run: Callable[..., 
 
 
 def test_releases_lists_them_and_marks_the_current_one(run: Callable[..., Result]) -> None:
-    said = run(releases).said  # type: ignore[attr-defined]
-    assert FIRST in said
-    assert SECOND in said
-    assert "yes" in said
+    output = run(releases).output
+    assert FIRST in output
+    assert SECOND in output
+    assert "yes" in output
 
 
 def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run: Callable[..., Result]) -> None:
@@ -269,7 +265,7 @@ def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run
     assert run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs").exit_code == 0
     assert chosen_release(released.settings).release_id == FIRST
     last = release_folder(released.settings).moves()[-1]
-    assert (last["action"], last["reason"]) == ("rollback", "a wrong map")
+    assert (last.action, last.reason) == ("rollback", "a wrong map")
 
 
 def test_rollback_needs_a_release_to_go_back_to(run: Callable[..., Result]) -> None:
@@ -279,10 +275,10 @@ def test_rollback_needs_a_release_to_go_back_to(run: Callable[..., Result]) -> N
     assert "no release before" in str(result.exception)
 
 
-def test_status_says_what_is_current_and_how_the_last_run_ended(run: Callable[..., Result]) -> None:
-    said = run(status).said  # type: ignore[attr-defined]
-    assert SECOND in said
-    assert "all gates passed" in said
+def test_status_shows_the_current_release_and_the_result_of_the_last_run(run: Callable[..., Result]) -> None:
+    output = run(status).output
+    assert SECOND in output
+    assert "all gates passed" in output
 
 
 def test_report_hides_small_numbers_on_the_screen_and_in_the_file(run: Callable[..., Result], tmp_path: Path) -> None:
@@ -297,7 +293,7 @@ def test_report_hides_small_numbers_on_the_screen_and_in_the_file(run: Callable[
     assert f"release: {SECOND}" in text
 
 
-def test_without_a_release_the_commands_say_how_to_make_one(tmp_path: Path) -> None:
+def test_without_a_release_the_commands_tell_how_to_make_a_release(tmp_path: Path) -> None:
     places = ("landing", "restricted", "deidentified")
     empty = load_settings("test", overrides=[f"storage.{name}={tmp_path / name}" for name in places])
     with pytest.raises(ReleaseError, match="nhs-omop run makes one"):

@@ -8,7 +8,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.engine import EngineSettings, open_session
+from pipelines.engine import open_session
+from pipelines.engine_settings import EngineSettings
 from pipelines.errors import EngineError
 
 

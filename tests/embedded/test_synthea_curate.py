@@ -7,14 +7,11 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.steps.curate import curate
-from jobs.steps.ingest import ingest
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
-from tests.builders.runs import run_in
+from tests.builders.runs import ingested_and_curated, run_in
 
 SYNTHEA = load_contracts(PACKAGED_MAPPINGS_DIR, ("synthea",))["synthea"]
 DAY = date(2026, 1, 5)
@@ -34,8 +31,7 @@ def silver_after(session: SparkSession, folder: Path, *overrides: str) -> dict[s
     deliver(folder / "landing", SYNTHEA, "sample", f"{DAY:%Y%m%d}", rows)
     opt_out_lists(folder / "landing", f"{DAY:%Y%m%d}", ["9990000018"], local=["9990000026"])
     run = run_in(session, folder, DAY, ("synthea",), *overrides)
-    ingest(run)
-    curate(run, read_opt_outs(folder / "landing", OptOutPolicy(21, 0.005, 0.25), DAY), None)
+    ingested_and_curated(run)
     return {name: run.store.read(Zone.SILVER, f"synthea_{name}").toArrow().to_pylist() for name in rows}
 
 

@@ -18,17 +18,13 @@ CATALOGUE_DIR = PROJECT / "pipelines" / "synthetic" / "catalogue"
 
 
 class Answer(NamedTuple):
-    """A row of the concept map, without its key."""
+    """A row of the concept map without its key."""
 
     source: int
     target: int
     domain: str | None
     value: int | None
     origin: str
-
-
-def ddl(schema: dict[str, str]) -> str:
-    return ", ".join(f"{name} {kind}" for name, kind in schema.items())
 
 
 def answers(rows: list[Any]) -> dict[tuple[str, str], list[Answer]]:
@@ -94,7 +90,7 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("ICD10", "V174"): [Answer(45585374, 438921, "Observation", None, "athena")],
     ("LOINC", "44261-6"): [Answer(3042932, 3042932, "Observation", None, "athena")],
     ("LOINC", "70274-6"): [Answer(42868746, 42868746, "Observation", None, "athena")],
-    # known without a map, and unknown
+    # in the vocabulary but not mapped, and not in the vocabulary
     ("ICD10", "U060"): [Answer(45756081, 0, None, None, "none")],
     ("ICD10", "U06.0"): [Answer(45756081, 0, None, None, "none")],
     ("ICD10", "Q99X"): [Answer(0, 0, None, None, "none")],
@@ -115,7 +111,7 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("Read", "F110.11"): [Answer(45509950, 378419, "Condition", None, "fallback1")],
     # OPCS-4 codes without a map are standard themselves
     ("OPCS4", "Z942"): [Answer(44517227, 44517227, "Procedure", None, "athena")],
-    # W40.1 is a knee operation in OPCS-4 and an accident in ICD-10, of which the demonstration knows nothing
+    # W40.1 is a knee operation in OPCS-4 and an accident in ICD-10, which is not in the demonstration
     ("OPCS4", "W401"): [Answer(44514796, 44514796, "Procedure", None, "athena")],
     ("ICD10", "W401"): [Answer(0, 0, None, None, "none")],
     # H05.1 is an inflammation of the orbit in ICD-10 and an operation on the bowel in OPCS-4
@@ -136,7 +132,7 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("SNOMED", "195967001"): [Answer(317009, 317009, "Condition", None, "athena")],
     ("SNOMED", "73761001 |Colonoscopy|:363589002=1"): [Answer(4249893, 4249893, "Procedure", None, "athena")],
     ("SNOMED", "195967001 |Asthma|"): [Answer(317009, 317009, "Condition", None, "athena")],
-    # the id of a description is no concept, whatever it describes
+    # the id of a description is not a concept id
     ("SNOMED", "301485011"): [Answer(0, 0, None, None, "none")],
     ("SNOMED", "364075005"): [Answer(4239408, 3027018, "Measurement", None, "athena")],
     ("SNOMED", "419199007"): [Answer(4169307, 43530807, "Observation", None, "athena")],
@@ -193,7 +189,7 @@ def test_a_value_concept_is_kept_with_its_concept(
 
 
 def catalogue_codes() -> dict[tuple[str, str], bool]:
-    """Every code of the synthetic catalogue, and whether it must map."""
+    """Every code of the synthetic catalogue, and whether it must be mapped."""
     columns = {"snomed": "SNOMED", "icd10": "ICD10", "read": "Read", "dmd": "dm+d", "loinc": "LOINC", "opcs4": "OPCS4"}
     own = {"local_code": "NHS Local Pathology", "csds_type": "NHS CSDS Immunisation", "unit": "NHS Unit", "route": "NHS Route"}
     codes = {}
@@ -229,14 +225,14 @@ def test_every_drug_of_the_catalogue_has_an_ingredient(
     drugs = [key for key in catalogue_codes() if key[0] == "dm+d"]
     codes = sail.createDataFrame(drugs, "source_vocabulary_id string, source_code string")
     resolved = resolve_codes(codes, vocabulary["CONCEPT"], vocabulary["CONCEPT_RELATIONSHIP"], maps)
-    targets = {one.target for key in answers(resolved.collect()).values() for one in key if one.target}
+    targets = {answer.target for key in answers(resolved.collect()).values() for answer in key if answer.target}
     ingredients = {
         row.concept_id
         for row in vocabulary["CONCEPT"].where("concept_class_id = 'Ingredient' and standard_concept = 'S'").collect()
     }
     ancestors = read_table(sail, DEMO_DIR, "CONCEPT_ANCESTOR").unionByName(read_table(sail, LOCAL_DIR, "CONCEPT_ANCESTOR"))
     pairs = {(row.ancestor_concept_id, row.descendant_concept_id) for row in ancestors.collect()}
-    without = [one for one in targets if not any((ingredient, one) in pairs for ingredient in ingredients)]
+    without = [target for target in targets if not any((ingredient, target) in pairs for ingredient in ingredients)]
     assert without == []
 
 
@@ -293,7 +289,7 @@ def test_a_local_map_to_nothing_silences_the_vocabulary(sail: SparkSession) -> N
     assert small.resolve(A) == {A: [Answer(1, 0, None, None, "local")]}
 
 
-def test_a_local_map_of_a_broader_code_comes_after_the_code_itself(sail: SparkSession) -> None:
+def test_the_code_itself_precedes_a_local_map_of_a_broader_code(sail: SparkSession) -> None:
     code = ("ICD10", "J45.9")
     small = Small(sail).concept(1, "J45.9", None, vocabulary="ICD10").concept(2, "2").edge(1, "Maps to", 2).concept(3, "3")
     assert small.own("ICD10", "J45", 3).resolve(code) == {code: [Answer(1, 2, "Condition", None, "athena")]}
@@ -304,7 +300,7 @@ def test_a_local_map_may_have_several_targets(sail: SparkSession) -> None:
     assert small.resolve(A) == {A: [Answer(9, 1, "Condition", None, "local"), Answer(0, 2, "Drug", None, "local")]}
 
 
-def test_targets_that_are_not_standard_or_not_valid_are_not_taken(sail: SparkSession) -> None:
+def test_targets_that_are_not_standard_or_not_valid_are_not_used(sail: SparkSession) -> None:
     small = Small(sail).concept(1, A[1], None).concept(2, "2", None).concept(3, "3", "S", "D").concept(4, "4", "C")
     small.edge(1, "Maps to", 2).edge(1, "Maps to", 3).edge(1, "Maps to", 4)
     assert small.resolve(A) == {A: [Answer(1, 0, None, None, "none")]}
@@ -345,14 +341,14 @@ def test_only_observations_and_measurements_carry_a_value(sail: SparkSession) ->
     assert small.resolve(A) == {A: expected}
 
 
-def test_a_broader_code_without_a_target_does_not_stand_in(sail: SparkSession) -> None:
+def test_a_broader_code_without_a_target_is_not_used(sail: SparkSession) -> None:
     code = ("ICD10", "J45.91")
     small = Small(sail).concept(1, "J45.9", None, vocabulary="ICD10").concept(2, "J45", None, vocabulary="ICD10")
     small.concept(3, "3").edge(2, "Maps to", 3)
     assert small.resolve(code) == {code: [Answer(2, 3, "Condition", None, "fallback2")]}
 
 
-def test_a_code_is_looked_up_in_its_own_vocabulary_only(sail: SparkSession) -> None:
+def test_a_code_is_searched_for_in_its_own_vocabulary_only(sail: SparkSession) -> None:
     small = Small(sail).concept(1, "J45", vocabulary="ICD10CM").edge(1, "Maps to", 1)
     assert small.resolve(("ICD10", "J45")) == {("ICD10", "J45"): [Answer(0, 0, None, None, "none")]}
 
@@ -389,7 +385,7 @@ def test_targets_of_local_maps_are_checked_against_the_vocabulary(sail: SparkSes
     ]
 
 
-def test_approved_maps_leave_out_what_nobody_approved(sail: SparkSession, tmp_path: Path) -> None:
+def test_approved_maps_leave_out_unapproved_rows(sail: SparkSession, tmp_path: Path) -> None:
     header = (
         "source_code,source_concept_id,source_vocabulary_id,source_code_description,target_concept_id,target_vocabulary_id,"
         "valid_start_date,valid_end_date,invalid_reason,status,reference"

@@ -2,21 +2,22 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.console import Stage
 from pipelines.contracts.zones import Zone
 from pipelines.omop.codes import CODE_MAP_SCHEMA, CODES_SCHEMA
-from pipelines.settings import Settings
+from pipelines.progress import ignore_progress
+from pipelines.settings import Settings, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.usage import Use
 from pipelines.terminology.vocabulary_diff import LOADED, CodeChange, Difference, difference
 from vocab.athena import TABLES, read_table
-from vocab.changes import Change, Kind, Meaning
+from vocab.changes import Change, CodeTargets, Kind
 from vocab.concept_map import resolve_codes
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
@@ -47,8 +48,8 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def change(path: Path, rows: dict[tuple[str, ...], dict[int, str]]) -> None:
-    """Set fields of the rows that begin with some values; each must be there."""
+def change(path: Path, rows: Mapping[Any, Mapping[int, str]]) -> None:
+    """Set fields of the rows that begin with certain values; there must be such rows."""
     lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
     for start, fields in rows.items():
         (found,) = [line for line in lines if tuple(line[: len(start)]) == start]
@@ -60,7 +61,7 @@ def change(path: Path, rows: dict[tuple[str, ...], dict[int, str]]) -> None:
 @pytest.fixture
 def store(sail: SparkSession, settings: Settings) -> TableStore:
     """A lakehouse with the demonstration loaded, and people with each code of CODES."""
-    store = TableStore(sail, settings.storage.restricted, settings.storage.deidentified)
+    store = TableStore(sail, storage_paths(settings))
     for stem in ("CONCEPT", "CONCEPT_RELATIONSHIP"):
         rows = read_table(sail, DEMO_DIR, stem).unionByName(read_table(sail, LOCAL_DIR, stem))
         store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
@@ -68,15 +69,16 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
     put(store, Zone.INTERMEDIATE, "codes", CODES_SCHEMA, in_use)
     held = [("acute", person, *code) for code, people in CODES.items() for person in range(people) for _ in range(2)]
     schema = {"_source": "string", "person_id": "bigint", "concept_vocabulary": "string", "concept_code": "string"}
-    put(store, Zone.INTERMEDIATE, "stem", schema, held)
+    put(store, Zone.INTERMEDIATE, "stem_acute", schema, held)
     codes = sail.createDataFrame(list(CODES), "source_vocabulary_id string, source_code string")
-    tables = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
-    store.overwrite(resolve_codes(codes, *tables, approved_maps(sail, ())), Zone.INTERMEDIATE, "code_map", CODE_MAP_SCHEMA)
+    concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+    code_map = resolve_codes(codes, concepts, relationships, approved_maps(sail, ()))
+    store.overwrite(code_map, Zone.INTERMEDIATE, "code_map", CODE_MAP_SCHEMA)
     return store
 
 
 def compared(store: TableStore, settings: Settings, old: str, new: str) -> Difference:
-    return difference(store, settings, (old, new), "the loaded release", Stage(None, None))
+    return difference(store, settings, (old, new), "the loaded release", ignore_progress)
 
 
 def test_losses_gains_retargets_and_domain_moves_with_their_rows_and_people(
@@ -85,7 +87,7 @@ def test_losses_gains_retargets_and_domain_moves_with_their_rows_and_people(
     found = compared(store, settings, LOADED, str(newer))
     assert (found.old_release, found.new_release, found.codes) == ("the loaded release", "v5.0 28-FEB-26", 6)
     columns = ("change", "code", "old", "new", "domains", "rows", "people")
-    assert [tuple(one.as_row()[name] for name in columns) for one in found.changes] == [
+    assert [tuple(change.as_row()[name] for name in columns) for change in found.changes] == [
         ("loss", "I10", "320128 Essential hypertension", "", "", "*", "*"),
         ("gain", "U06.0", "", "37311061 COVID-19", "", 16, 8),
         (
@@ -105,14 +107,14 @@ def test_losses_gains_retargets_and_domain_moves_with_their_rows_and_people(
         ("retarget", 1, 0),
         ("domain move", 1, 1),
     ]
-    json.dumps([one.as_row() for one in found.changes])
+    json.dumps([change.as_row() for change in found.changes])
     assert list(settings.storage.deidentified.glob("nhs-omop-diff-*")) == []
 
 
 def test_a_sum_from_which_a_hidden_number_follows_is_hidden() -> None:
     def summed(*rows: int) -> Any:
-        meaning, nothing = Meaning(frozenset({(1, None)}), frozenset({"Condition"})), Meaning(frozenset(), frozenset())
-        lost = [CodeChange(Change("ICD10", str(n), Kind.LOSS, meaning, nothing), "", {}, Use(n, n)) for n in rows]
+        mapped, nothing = CodeTargets(frozenset({(1, None)}), frozenset({"Condition"})), CodeTargets(frozenset(), frozenset())
+        lost = [CodeChange(Change("ICD10", str(n), Kind.LOSS, mapped, nothing), "", {}, Use(n, n)) for n in rows]
         return Difference("old", "new", 9, tuple(lost)).summary()[0]["rows"]
 
     assert (summed(), summed(8, 9), summed(8, 9, 7), summed(8, 3, 7), summed(2)) == (0, 17, "*", 18, "*")
@@ -120,7 +122,7 @@ def test_a_sum_from_which_a_hidden_number_follows_is_hidden() -> None:
 
 def test_the_way_back_turns_gains_into_losses(store: TableStore, settings: Settings, newer: Path) -> None:
     found = compared(store, settings, str(newer), str(DEMO_DIR))
-    assert [(str(one.change.kind), one.change.code) for one in found.changes] == [
+    assert [(str(change.change.kind), change.change.code) for change in found.changes] == [
         ("loss", "U06.0"),
         ("gain", "I10"),
         ("retarget", "W40.1"),

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.zones import Zone
-from pipelines.settings import Settings
+from pipelines.settings import Settings, storage_paths
 from pipelines.storage.tables import TableStore
 from vocab.athena import MOST_TASKS, OPTIONAL_TABLES, TABLES, read_table
 from vocab.errors import VocabularyError
@@ -45,7 +45,7 @@ def test_names_keep_bare_quotes_and_other_letters(sail: SparkSession, tmp_path: 
     assert (found[1].valid_start_date, found[1].valid_end_date) == (date(2002, 1, 31), date(2020, 1, 30))
 
 
-def test_columns_are_taken_by_name(sail: SparkSession, tmp_path: Path) -> None:
+def test_columns_are_read_by_name(sail: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "DOMAIN.csv").write_text("domain_concept_id\textra\tdomain_id\tdomain_name\n19\tx\tCondition\tCond\n", "utf-8")
     (row,) = read_table(sail, tmp_path, "DOMAIN").collect()
     assert row.asDict() == {"domain_id": "Condition", "domain_name": "Cond", "domain_concept_id": 19}
@@ -63,7 +63,7 @@ def test_a_file_of_many_blocks_is_read_by_few_tasks(
     sail: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vocab.athena.BLOCK_BYTES", 5_000)
-    store = TableStore(sail, settings.storage.restricted, settings.storage.deidentified)
+    store = TableStore(sail, storage_paths(settings))
     store.overwrite(read_table(sail, DEMO_DIR, "CONCEPT"), Zone.VOCABULARY, "concept", TABLES["CONCEPT"])
     files = list(Path(store.path(Zone.VOCABULARY, "concept")).glob("*.parquet"))
     assert 1 < len(files) <= MOST_TASKS

@@ -1,5 +1,7 @@
 """Local code maps as CDM tables, on the embedded engine."""
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,59 +10,86 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.zones import Zone
-from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
-from pipelines.storage.tables import TableStore
-from pipelines.terminology.vocabulary import store_local_maps
+from pipelines.mapping.spec import load_mappings
+from pipelines.nightly import map_inputs
+from pipelines.omop.row_tables import SOURCE_TO_CONCEPT_MAP
+from pipelines.omop.tables import map_tables
+from pipelines.run_context import RunContext
+from pipelines.runner import selected
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
+from pipelines.terminology.vocabulary import store_local_vocabularies
+from tests.builders.runs import run_in
 from vocab.athena import TABLES, read_table
-from vocab.load import DEMO_DIR
-from vocab.local_maps import approved_maps, read_local_maps, source_to_concept_map
+from vocab.load import DEMO_DIR, LOCAL_DIR
+from vocab.local_maps import LocalMap, approved_maps, read_local_maps, source_to_concept_map
 from vocab.local_vocabularies import VOCABULARY_VERSION
 
 FOLDER = PACKAGED_MAPPINGS_DIR / "concepts"
 
 
+DAY = date(2026, 1, 5)
+
+
 @pytest.fixture
-def store(sail: SparkSession, settings: Settings) -> TableStore:
-    """A lakehouse that holds the vocabularies of the demonstration and no maps."""
-    store = TableStore(sail, settings.storage.restricted, settings.storage.deidentified)
-    store.overwrite(read_table(sail, DEMO_DIR, "VOCABULARY"), Zone.VOCABULARY, "vocabulary", TABLES["VOCABULARY"])
-    return store
+def run(sail: SparkSession, tmp_path: Path) -> RunContext:
+    """A lakehouse with the vocabulary of the demonstration and no maps; the inputs have those of the project."""
+    run = run_in(sail, tmp_path, DAY, SOURCES)
+    for stem in ("VOCABULARY", "CONCEPT"):
+        rows = read_table(sail, DEMO_DIR, stem).unionByName(read_table(sail, LOCAL_DIR, stem))
+        run.store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
+    mappings = load_mappings(PACKAGED_MAPPINGS_DIR, run.inputs.contracts)
+    return replace(run, inputs=replace(run.inputs, mappings=mappings, local_maps=read_local_maps(FOLDER)))
 
 
-def test_stored_maps_fit_the_cdm_and_their_vocabularies_are_known(store: TableStore, settings: Settings) -> None:
-    maps = read_local_maps(FOLDER)
-    approved = approved_maps(store.session, maps)
-    store_local_maps(store, settings, maps, approved)
-    for name in ("source_to_concept_map", "vocabulary"):
+def store_maps(run: RunContext) -> tuple[LocalMap, ...]:
+    """Name the vocabularies of the maps that fit and make the table of the maps; gives those maps."""
+    inputs = map_inputs(run, ())
+    store_local_vocabularies(run.store, run.settings, inputs.local_maps)
+    run.runner.run(selected(map_tables(inputs), [SOURCE_TO_CONCEPT_MAP]))
+    return inputs.local_maps
+
+
+def test_stored_maps_fit_the_cdm_and_their_vocabularies_are_known(run: RunContext) -> None:
+    store = run.store
+    approved = approved_maps(store.session, store_maps(run))
+    for name in (SOURCE_TO_CONCEPT_MAP, "vocabulary"):
         stored = store.read(Zone.VOCABULARY, name)
-        lengths = {one.name: one.length for one in cdm_tables("5.4")[name].columns if one.length and one.type == "string"}
+        lengths = {
+            column.name: column.length
+            for column in cdm_tables("5.4")[name].columns
+            if column.length and column.type == "string"
+        }
         longest = stored.agg(*[F.max(F.char_length(column)).alias(column) for column in lengths]).collect()[0].asDict()
         assert [column for column, most in lengths.items() if (longest[column] or 0) > most] == []
     known = {row.vocabulary_id for row in store.read(Zone.VOCABULARY, "vocabulary").collect()}
-    used = store.read(Zone.VOCABULARY, "source_to_concept_map")
+    used = store.read(Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP)
     assert {row.source_vocabulary_id for row in used.select("source_vocabulary_id").distinct().collect()} <= known
     assert {"NHS CLD Accomm", "NHS Gender", "SNOMED", "CTV3"} <= known
-    # Cutting makes no two codes one.
+    # Two different codes stay different when shortened.
     keys = ["source_vocabulary_id", "source_code", "target_concept_id"]
     assert used.select(*keys).distinct().count() == approved.select("source_vocabulary_id", *keys[1:]).distinct().count()
 
 
-def test_vocabularies_of_maps_that_are_gone_go_too_and_nothing_else_is_touched(store: TableStore, settings: Settings) -> None:
-    maps = read_local_maps(FOLDER)
-    approved = approved_maps(store.session, maps)
+def test_every_map_of_the_project_fits_the_vocabulary_of_the_demonstration(run: RunContext) -> None:
+    assert store_maps(run) == run.inputs.local_maps
+
+
+def test_vocabularies_of_maps_that_are_gone_go_too_and_nothing_else_is_touched(run: RunContext) -> None:
+    store = run.store
     before = {row.vocabulary_id for row in store.read(Zone.VOCABULARY, "vocabulary").collect()}
-    store_local_maps(store, settings, maps, approved)
-    version = store.version(Zone.VOCABULARY, "vocabulary")
-    store_local_maps(store, settings, maps, approved)
-    assert store.version(Zone.VOCABULARY, "vocabulary") == version
-    bare = settings.model_copy(update={"mappings_dir": settings.storage.landing})
-    store_local_maps(store, bare, (), approved.limit(0))
+    store_maps(run)
+    versions = [store.version(Zone.VOCABULARY, name) for name in ("vocabulary", SOURCE_TO_CONCEPT_MAP)]
+    store_maps(run)
+    assert [store.version(Zone.VOCABULARY, name) for name in ("vocabulary", SOURCE_TO_CONCEPT_MAP)] == versions
+    bare = run.settings.model_copy(update={"mappings_dir": run.settings.storage.landing})
+    store_maps(replace(run, settings=bare, inputs=replace(run.inputs, local_maps=())))
     after = store.read(Zone.VOCABULARY, "vocabulary")
     assert {row.vocabulary_id for row in after.collect()} == before
     assert after.where(F.col("vocabulary_version") == VOCABULARY_VERSION).count() == 0
+    assert store.read(Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP).count() == 0
 
 
-def test_a_long_code_is_cut_with_a_mark_and_told_in_full(sail: SparkSession, tmp_path: Path) -> None:
+def test_a_long_code_is_cut_with_a_mark_and_kept_in_full(sail: SparkSession, tmp_path: Path) -> None:
     header = (
         "source_code,source_concept_id,source_vocabulary_id,source_code_description,target_concept_id,target_vocabulary_id,"
         "valid_start_date,valid_end_date,invalid_reason,status,reference"

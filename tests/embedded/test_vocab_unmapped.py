@@ -1,4 +1,4 @@
-"""The work list of unmapped codes and what approvals bring, over a small lakehouse on the embedded engine."""
+"""The work list of unmapped codes and the effect of approvals, on a small lakehouse and the embedded engine."""
 
 import csv
 import shutil
@@ -13,7 +13,7 @@ from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ContractError
 from pipelines.omop.codes import CODE_MAP_SCHEMA, CODES_SCHEMA, UNMAPPED_SCHEMA
-from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES, Settings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES, Settings, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.descriptions import read_code_tables
 from pipelines.terminology.usage import Use, uses
@@ -59,14 +59,15 @@ CONCEPTS = [
 @pytest.fixture
 def store(sail: SparkSession, settings: Settings) -> TableStore:
     """Twelve people with a local code, one with a withdrawn one, nine with a unit as the laboratory writes it."""
-    store = TableStore(sail, settings.storage.restricted, settings.storage.deidentified)
+    store = TableStore(sail, storage_paths(settings))
     put(store, Zone.VOCABULARY, "concept", TABLES["CONCEPT"], CONCEPTS)
     put(store, Zone.VOCABULARY, "concept_synonym", TABLES["CONCEPT_SYNONYM"], [(7, "Wheezy bronchial illness", 1)])
-    stem = [("gp", person, "EMIS Local", "local1", None, None) for person in [*range(1, 13), 1, 1]]
-    stem += [("acute", person, "EMIS Local", "local1", None, None) for person in (1, 2, 99)]
-    stem += [("gp", 1, "SNOMED", "6", None, None)]
-    stem += [("acute", person, "SNOMED", "7", "NHS Unit", "mg per litre") for person in range(20, 29)]
-    put(store, Zone.INTERMEDIATE, "stem", ROWS_SCHEMA, stem)
+    gp: list[tuple[object, ...]] = [("gp", person, "EMIS Local", "local1", None, None) for person in [*range(1, 13), 1, 1]]
+    gp += [("gp", 1, "SNOMED", "6", None, None)]
+    acute: list[tuple[object, ...]] = [("acute", person, "EMIS Local", "local1", None, None) for person in (1, 2, 99)]
+    acute += [("acute", person, "SNOMED", "7", "NHS Unit", "mg per litre") for person in range(20, 29)]
+    put(store, Zone.INTERMEDIATE, "stem_gp", ROWS_SCHEMA, gp)
+    put(store, Zone.INTERMEDIATE, "stem_acute", ROWS_SCHEMA, acute)
     use = [
         ("event", "gp", "observation", "gp_rule", "concept", "EMIS Local", "local1", None, 14, EARLY, LATE),
         ("event", "acute", "result", "acute_rule", "concept", "EMIS Local", "local1", None, 3, EARLY, EARLY),
@@ -132,7 +133,7 @@ def test_the_work_list_describes_counts_and_suggests(store: TableStore, own: Set
     items = work_list(store, own, 3)
     shown = [
         (row["vocabulary"], row["code"], row["source"], row["description"], row["known"], row["rows"], row["people"])
-        for row in (one.as_row() for one in items)
+        for row in (item.as_row() for item in items)
     ]
     assert shown == [
         ("EMIS Local", "local1", "gp", "tightness chest", False, 14, 12),
@@ -142,16 +143,16 @@ def test_the_work_list_describes_counts_and_suggests(store: TableStore, own: Set
     ]
     first = items[0].as_row()
     assert (first["first_seen"], first["last_seen"]) == ("2024-01", "2025-03")
-    # The same words in another order are exact; what is not standard or too unlike is no candidate.
+    # The same words in another order are exact; a concept that is not standard or not similar is not a candidate.
     assert (items[0].candidates[0].concept_id, items[0].candidates[0].score) == (1, 100.0)
-    assert 3 not in {one.concept_id for item in items for one in item.candidates}
-    # Units are looked for among units only.
-    assert [one.concept_id for one in items[1].candidates] == [4]
+    assert 3 not in {candidate.concept_id for item in items for candidate in item.candidates}
+    # Candidates for units are units only.
+    assert [candidate.concept_id for candidate in items[1].candidates] == [4]
     assert items[3].candidates == ()
 
 
 def test_without_suggestions_no_names_are_compared(store: TableStore, own: Settings) -> None:
-    assert {one.candidates for one in work_list(store, own, 0)} == {()}
+    assert {item.candidates for item in work_list(store, own, 0)} == {()}
 
 
 def test_candidates_are_found_by_synonym_ending_and_typing_error(store: TableStore) -> None:
@@ -163,7 +164,7 @@ def test_candidates_are_found_by_synonym_ending_and_typing_error(store: TableSto
     ]
     names = standard_names(*(store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_synonym")))
     found = candidates_for(asked, names, 1)
-    assert {key: [(one.concept_id, one.name) for one in some] for key, some in found.items()} == {
+    assert {key: [(candidate.concept_id, candidate.name) for candidate in some] for key, some in found.items()} == {
         1: [(7, "Asthma")],
         2: [(7, "Asthma")],
     }
@@ -193,7 +194,7 @@ def test_the_round_trip_through_usagi_changes_the_approved_codes_only(store: Tab
         frequencies = {row["sourceCode"]: row["sourceFrequency"] for row in csv.DictReader(file)}
     assert frequencies == {"local1": "17", "mg per litre": "9", "6": "7"}
     found = review(store, own, read_usagi(approve(path, local1=1, mg_per_litre=4)))
-    assert [one.as_row() for one in found.gains] == [
+    assert [gain.as_row() for gain in found.gains] == [
         {
             "vocabulary": "EMIS Local",
             "code": "local1",
@@ -206,10 +207,10 @@ def test_the_round_trip_through_usagi_changes_the_approved_codes_only(store: Tab
         }
     ]
     assert found.left_out == {"not approved": 1, "a local map has the code already, approved or not": 1}
-    before = {(one.source_vocabulary_id, one.source_code) for one in read_local_maps(own.mappings_dir / "concepts")}
+    before = {(row.source_vocabulary_id, row.source_code) for row in read_local_maps(own.mappings_dir / "concepts")}
     assert apply(own, found.gains) == {"emis_local.csv": 1}
     maps = read_local_maps(own.mappings_dir / "concepts")
-    (new,) = [one for one in maps if (one.source_vocabulary_id, one.source_code) not in before]
+    (new,) = [row for row in maps if (row.source_vocabulary_id, row.source_code) not in before]
     assert (new.source_vocabulary_id, new.source_code, new.target_concept_id, new.status) == (
         "EMIS Local",
         "local1",
@@ -232,7 +233,7 @@ def test_approved_targets_that_are_not_standard_are_refused(
         review(store, own, read_usagi(approve(path, local1=target)))
 
 
-def test_a_code_may_be_approved_to_mean_nothing(store: TableStore, own: Settings, tmp_path: Path) -> None:
+def test_a_code_may_be_approved_for_no_concept(store: TableStore, own: Settings, tmp_path: Path) -> None:
     path = tmp_path / "usagi.csv"
     write_usagi(path, for_usagi(work_list(store, own, 0)))
     (gain,) = review(store, own, read_usagi(approve(path, local1=0))).gains
@@ -243,8 +244,10 @@ def test_code_tables_of_the_project_are_columns_of_contracts() -> None:
     contracts = load_contracts(PACKAGED_MAPPINGS_DIR, SOURCES)
     tables = read_code_tables(PACKAGED_MAPPINGS_DIR)
     assert tables
-    for one in tables:
-        assert {one.code_column, one.description_column} <= set(contracts[one.source].entities[one.entity].silver_columns)
+    for table in tables:
+        assert {table.code_column, table.description_column} <= set(
+            contracts[table.source].entities[table.entity].silver_columns
+        )
 
 
 def test_a_faulty_list_of_code_tables_is_refused(tmp_path: Path) -> None:

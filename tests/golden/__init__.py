@@ -1,1 +1,1 @@
-"""Golden patients: what was delivered of a person, and the OMOP rows that have to come of it. See README.md."""
+"""Golden patients: the delivered rows of a person, and the OMOP rows that they must become. See README.md."""

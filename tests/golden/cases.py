@@ -1,6 +1,6 @@
 """Golden patients as written in YAML: read, completed with the defaults of their source, checked for unknown names.
 
-Every value is read as text, so that a code `01` or an answer `No` stays what was written.
+Every value is read as text, so that a code `01` or an answer `No` is not converted.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ from pipelines.synthetic.nhs_numbers import valid_numbers
 GOLDEN = Path(__file__).parent
 DEFAULTS = "defaults.yaml"
 DELIVERED_ON = date(2026, 1, 5)
-"""The day of every delivery, and the extract date of every source, unless a row says that it came before."""
+"""The day of every delivery, and the extract date of every source, unless a row states an earlier day."""
 
 CDM_VERSION = "5.4"
 CONVENTION = "convention: "
 FIRST_NUMBER = 1000
-"""Place of the first golden patient's number in the test range; those before are for opt-out lists."""
+"""Index of the first golden patient's number in the test range; earlier numbers are for opt-out lists."""
 
 POLYMORPHIC = ("event_id", "fact_id_1", "fact_id_2")
-"""Columns that hold the id of a row of whatever table another column says."""
+"""Columns with the id of a row whose table another column names."""
 
 _PLACEHOLDER = re.compile(r"^\$([A-Za-z0-9_]+)$")
 
@@ -54,7 +54,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Case:
-    """One golden patient. `nhs_number` and ids that are or begin with `local_id` are nobody else's."""
+    """One golden patient. `nhs_number` and ids that are or begin with `local_id` are unique to the patient."""
 
     source: str
     topic: str
@@ -68,12 +68,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """How tests and messages name the case."""
+        """The name of the case in tests and messages."""
         return f"{self.source}/{self.topic}: {self.title}"
 
     @property
     def sources(self) -> frozenset[str]:
-        """The sources that deliver a row of the case."""
+        """The sources of the delivered rows of the case."""
         return frozenset(row.source for row in self.rows)
 
 
@@ -99,8 +99,8 @@ def golden_mappings() -> dict[str, SourceMapping]:
 @cache
 def golden_cases() -> tuple[Case, ...]:
     """Every case, in the order of the files."""
-    written = [(path, one) for path in _topics() for one in _read(path)["patients"]]
-    return tuple(_named(path, one, number) for number, (path, one) in enumerate(written))
+    written = [(path, patient) for path in _topics() for patient in _read(path)["patients"]]
+    return tuple(_named(path, patient, number) for number, (path, patient) in enumerate(written))
 
 
 @cache
@@ -122,7 +122,7 @@ def golden_sources() -> tuple[str, ...]:
 
 
 def faults_of(case: Case) -> list[str]:
-    """Every name in a case that no contract, mapping or CDM table knows."""
+    """Every name in a case that is in no contract, mapping or CDM table."""
     known_rules = {rule.name for mapping in golden_mappings().values() for rule in mapping.rules}
     faults = [f"rule {rule}: no mapping has it" for rule in case.rules if rule not in known_rules]
     for row in case.rows:
@@ -140,7 +140,7 @@ def faults_of(case: Case) -> list[str]:
 def foreign_key(table: CdmTable, link: str) -> tuple[tuple[str, ...], str]:
     """The columns behind `link` (`care_site_id` for `care_site`) and the table that it points to.
 
-    The ids of POLYMORPHIC columns are of rows of any table: the link names the table.
+    POLYMORPHIC columns may contain ids of any table: the link names the table.
     """
     columns = tuple(name for name in POLYMORPHIC if name in table.schema)
     if columns and f"{link}_id" not in table.schema:
@@ -182,12 +182,12 @@ def _defaults(source: str) -> _Defaults:
 
 
 def _place(written: str, source: str) -> tuple[str, str]:
-    other, _, entity = written.rpartition(".")
-    return other or source, entity
+    named_source, _, entity = written.rpartition(".")
+    return named_source or source, entity
 
 
 def _named(path: Path, written: Mapping[str, Any], number: int) -> Case:
-    """The case; an error of its form says where it is written."""
+    """The case; an error about its form names its file."""
     try:
         return _case(path, written, number)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -230,11 +230,11 @@ def _delivered(place: tuple[str, str], row: Values, mine: Mapping[str, str]) -> 
 
 
 def _filled(value: str, mine: Mapping[str, str]) -> str:
-    """A value with its placeholder filled in: `$nhs`, `$local`, or `$name` for an id of the case's own."""
+    """A value with its placeholder filled in: `$nhs`, `$local`, or `$name` for an id of the case."""
     found = _PLACEHOLDER.match(value)
     return mine.get(found[1], f"{mine['local']}-{found[1]}") if found else value
 
 
 def digest_of(content: Any) -> str:
-    """A short mark of parsed YAML, which comments and layout leave alone."""
+    """A short digest of parsed YAML; comments and layout do not change it."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Whether the rows of a person are the expected ones, no more, no less; and how a difference is shown."""
+"""Compares the rows of a person with the expected rows exactly, and shows the difference."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,21 @@ from tests.golden.cases import Expected
 
 
 def is_pairing(expected: Sequence[Expected], actual: Sequence[Expected]) -> bool:
-    """Whether every expected row can be paired with an actual row of its own that has its values, and none is left over."""
+    """Whether expected and actual rows can be paired one to one so that every pair agrees in the expected values."""
     if len(expected) != len(actual):
         return False
     if not expected:
         return True
-    first, *others = expected
+    first, *remaining = expected
     return any(
-        is_pairing(others, [*actual[:place], *actual[place + 1 :]])
+        is_pairing(remaining, [*actual[:place], *actual[place + 1 :]])
         for place, row in enumerate(actual)
         if all(row[name] == value for name, value in first.items())
     )
 
 
 def difference(table: str, expected: Sequence[Expected], actual: Sequence[Expected]) -> str:
-    """Expected and actual rows one below the other, marked where a row has no counterpart."""
+    """Expected rows, then actual rows; rows without a counterpart are marked."""
     lines = [f"{table}: {len(expected)} rows expected, {len(actual)} found"]
     lines += [f"  expected {_shown(row)}" for row in expected]
     lines += [f"  found    {_shown(row)}" for row in actual]

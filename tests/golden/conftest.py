@@ -1,4 +1,4 @@
-"""The one run that all golden patients are in."""
+"""The single run that contains all golden patients."""
 
 import pytest
 from pyspark.sql import SparkSession
@@ -9,8 +9,8 @@ from tests.golden.lakehouse import Published, build
 
 @pytest.fixture(scope="session")
 def published(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Published:
-    """What came of the golden patients, of the sources of which cases were chosen (`-k gp` runs gp alone)."""
+    """The result of the run, for the sources of the selected cases (`-k gp` runs gp only)."""
     parameters = [getattr(item, "callspec", None) for item in request.session.items]
-    cases = [one.params.get("case") for one in parameters if one]
+    cases = [parameter.params.get("case") for parameter in parameters if parameter]
     sources = {source for case in cases if isinstance(case, Case) for source in case.sources}
     return build(sail, tmp_path_factory.mktemp("golden"), sorted(sources))

@@ -9,19 +9,19 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.console import Console
-from jobs.steps.context import RunContext
-from jobs.steps.curate import LINK, curate
-from jobs.steps.ingest import ingest
-from jobs.steps.map import map_to_omop
 from pipelines.contracts.cdm import CdmTable, cdm_tables
 from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.contracts.zones import Zone
+from pipelines.curate.tables import LINK, curate_tables
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.nightly import curate_inputs, ingest_deliveries, map_inputs
+from pipelines.omop.tables import map_tables
+from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs
-from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.synthetic.nhs_numbers import valid_numbers
+from pipelines.terminology.vocabulary import LoadedVocabulary
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import PADS, settings_in
 from tests.golden.cases import (
@@ -107,7 +107,7 @@ class Published:
             return text_of(row[name])
         columns, other = foreign_key(cdm_tables(CDM_VERSION)[table], link)
         key, ids = f"{other}_id", {row[column] for column in columns}
-        linked = next((one for one in self.tables[other] if one[key] in ids), None)
+        linked = next((found for found in self.tables[other] if found[key] in ids), None)
         return None if linked is None else self.value(other, linked, rest)
 
     def differences(self, case: Case) -> list[str]:
@@ -138,9 +138,8 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
     """Deliver, ingest, curate and map the golden patients of some sources, or of all."""
     sources = tuple(sources) or golden_sources()
     settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]")
-    store = TableStore(session, settings.storage.restricted, settings.storage.deidentified)
+    store = TableStore(session, storage_paths(settings))
     contracts = {source: golden_contracts()[source] for source in sources}
-    mappings = {source: golden_mappings()[source] for source in sources}
     golden_landing(settings.storage.landing, sources)
 
     def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
@@ -148,9 +147,9 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
 
     summary = load_vocabulary(session, DEMO_DIR, write)
     type_one = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs" / "type1.yaml", golden_contracts()["gp"])
-    prepared = RunInputs(
+    inputs = RunInputs(
         contracts=contracts,
-        mappings=mappings,
+        mappings={source: golden_mappings()[source] for source in sources},
         rules_digest="",
         local_maps_digest="",
         local_maps=read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts"),
@@ -158,12 +157,12 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
         key_id="",
         opt_outs=read_opt_outs(settings.storage.landing, OptOutPolicy(21, 0.0, 0.25), DELIVERED_ON),
         type_one=type_one if "gp" in sources else None,
-        vocabulary={"release": summary.release, "digest": "demo"},
+        vocabulary=LoadedVocabulary(release=summary.release, vocabularies={}, digest="demo"),
     )
-    run = RunContext("golden", DELIVERED_ON, settings, contracts, mappings, store, PADS, Console())
-    ingest(run)
-    curate(run, prepared.opt_outs, prepared.type_one)
-    map_to_omop(run, prepared)
+    run = RunContext(DELIVERED_ON, settings, inputs, store)
+    ingest_deliveries(run)
+    register = run.register()
+    run.runner.run([*curate_tables(curate_inputs(run, register)), *map_tables(map_inputs(run, register))])
     return published(lambda zone, name: store.read(zone, name).toArrow().to_pylist(), _cases_of(sources))
 
 

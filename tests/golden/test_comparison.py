@@ -1,7 +1,8 @@
-"""The comparison itself: every way in which rows can differ is seen."""
+"""The comparison detects every way in which rows can differ."""
 
 import pytest
 
+from tests.golden.cases import Expected
 from tests.golden.comparison import difference, is_pairing
 
 FIRST = {"concept": "320128", "end": None}
@@ -25,7 +26,7 @@ SECOND = {"concept": "201826", "end": "2024-01-02"}
     ],
     ids=["none", "same", "order", "named_columns", "pairing", "more", "less", "twice", "another", "value", "null"],
 )
-def test_rows_are_the_expected_ones(expected: list[dict], actual: list[dict], same: bool) -> None:
+def test_rows_are_the_expected_ones(expected: list[Expected], actual: list[Expected], same: bool) -> None:
     assert is_pairing(expected, actual) is same
 
 

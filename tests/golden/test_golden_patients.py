@@ -1,4 +1,4 @@
-"""Each golden patient: the published rows of the person are the written-out ones."""
+"""The published rows of every golden patient are the expected ones."""
 
 import pytest
 

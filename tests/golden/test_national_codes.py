@@ -1,4 +1,4 @@
-"""National code sets: each is a map that says whose word it is, and a code it does not have is counted wherever it may stand.
+"""National code sets: every map has references, and a code that it lacks is counted in every field that may contain it.
 
 The golden patients of `national_codes.yaml` deliver the code QQ in every field of a national set and expect its value kept
 without a concept.
@@ -43,7 +43,7 @@ NATIONAL_SETS = (
 EVENT_TYPE = "NHS CLD Event Type"
 
 KNOWN_BY_CONDITION = {"social_care_assessment", "social_care_request", "social_care_review"}
-"""Rules that take one event type each; an unknown one is taken by `social_care_unknown_event`."""
+"""Rules that take one event type each; unknown types are mapped by `social_care_unknown_event`."""
 
 USES = sorted(
     {
@@ -57,15 +57,15 @@ USES = sorted(
         and (code.vocabulary != EVENT_TYPE or rule.name not in KNOWN_BY_CONDITION)
     }
 )
-"""Vocabulary, source, rule and field of every place where a code of a national set is looked up."""
+"""Vocabulary, source, rule and field of every use of a national code set."""
 
 
 @pytest.mark.parametrize("vocabulary", NATIONAL_SETS)
 def test_every_set_is_a_map_with_its_source_and_used(vocabulary: str) -> None:
     folder = PACKAGED_MAPPINGS_DIR / "concepts"
-    maps = [one for one in read_local_maps(folder) if one.source_vocabulary_id == vocabulary and one.status == APPROVED]
+    maps = [row for row in read_local_maps(folder) if row.source_vocabulary_id == vocabulary and row.status == APPROVED]
     assert maps
-    assert all(one.reference for one in maps)
+    assert all(row.reference for row in maps)
     assert vocabulary in declared_vocabularies(folder) or vocabulary == "NHS Ethnic Category"
     assert vocabulary in {use[0] for use in USES}
 
@@ -88,7 +88,7 @@ def test_an_unknown_attendance_counts_apart_from_a_missed_one(rule: str, publish
 
 
 def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Published) -> None:
-    """Of every rule for events; the golden patients have codes of every kind, unlike generated extracts."""
+    """For every rule of events; the golden patients have codes of every kind, unlike generated extracts."""
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     for row in published.ledger:
         if row["stage"] == "code":
@@ -102,9 +102,11 @@ def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Publishe
     assert all(rows[kind] for kind in ("standard", "mapped_to_no_concept", "known_unmapped", "unknown"))
 
 
-def test_a_code_that_a_map_settles_is_no_work(published: Published) -> None:
+def test_a_code_mapped_to_no_concept_is_not_in_the_work_list(published: Published) -> None:
     rule = "mental_health_legal_status"  # its golden patients have 99, which the map says is not known
-    settled = [row["rows"] for row in published.ledger if (row["rule"], row["disposition"]) == (rule, "mapped_to_no_concept")]
-    assert settled == [1]
+    no_concept = [
+        row["rows"] for row in published.ledger if (row["rule"], row["disposition"]) == (rule, "mapped_to_no_concept")
+    ]
+    assert no_concept == [1]
     assert {row["code"] for row in published.unmapped if row["rule"] == rule} >= {"qq"}
     assert "99" not in {row["code"] for row in published.unmapped if row["rule"] == rule}

@@ -1,4 +1,4 @@
-"""No mapping rule without a golden patient, and no change of a rule without a change of its golden patients."""
+"""Every mapping rule has a golden patient, and no rule changes without a change of its golden patients."""
 
 import pytest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.governance.keys import demo_key_file
+from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from tests.builders.landing import also_allowed
 from tests.conftest import PROJECT, Engines
@@ -77,6 +77,6 @@ def lakes(java: None, engines: Engines, tmp_path_factory: pytest.TempPathFactory
     _load([*python, "jobs.run", "--env", "demo", *day], folder / "landing", made.sail, key)
     shutil.copytree(made.sail / "deidentified" / "vocabulary", made.spark / "deidentified" / "vocabulary")
     quick = ["--set", f"engine.spark_options={json.dumps(QUICK_SPARK)}", "--set", "engine.memory_gib=4"]
-    submit = ["spark-submit", "jobs/run.py", "--conf-dir", "conf", "--env", "spark"]
+    submit = ["spark-submit", "jobs/submit.py", "run", "--conf-dir", "conf", "--env", "spark"]
     _load([*submit, *day, *quick], folder / "landing", made.spark, key)
     return made

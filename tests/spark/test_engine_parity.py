@@ -18,7 +18,7 @@ def rows(lake: Path, table: str) -> pd.DataFrame:
     """A table in a fixed order of columns and rows."""
     frame = DeltaTable(str(lake / table)).to_pandas()
     zone = table.split("/")[1]
-    frame = frame.drop(columns=RUN_DEPENDENT.get(zone, []))
+    frame = frame.drop(columns=[name for name in RUN_DEPENDENT.get(zone, []) if name in frame.columns])
     columns = sorted(frame.columns)
     return frame[columns].sort_values(columns, ignore_index=True) if len(frame) else frame[columns]
 

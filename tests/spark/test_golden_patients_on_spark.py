@@ -22,7 +22,8 @@ def published(lakes: Lakes) -> Published:
 
     def rows(zone: Zone, name: str) -> list[dict[str, Any]]:
         root = "restricted" if zone in RESTRICTED_ZONES else "deidentified"
-        return DeltaTable(str(lakes.spark / root / zone / name)).to_pyarrow_table().to_pylist()
+        found: list[dict[str, Any]] = DeltaTable(str(lakes.spark / root / zone / name)).to_pyarrow_table().to_pylist()
+        return found
 
     return published_from(rows, CASES)
 

@@ -3,7 +3,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.engine import EngineSettings, open_session
+from pipelines.engine import open_session
+from pipelines.engine_settings import EngineSettings
 
 
 def test_session_is_ansi_and_utc(spark: SparkSession) -> None:

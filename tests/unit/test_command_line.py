@@ -1,15 +1,17 @@
 import json
 import os
+import re
 import subprocess
 import sys
-from io import StringIO
+import traceback
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 
-from jobs import cli, command
+from jobs import cli
 from jobs.command import UNEXPECTED_EXIT_CODE, new_app, start
-from jobs.console import Console
 from pipelines import __version__
 from pipelines.errors import OptOutStaleError
 
@@ -21,52 +23,157 @@ def nhs_omop(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(process, capture_output=True, text=True, cwd=PROJECT, timeout=60, check=False)
 
 
-def exit_code_of(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> tuple[int | str | None, str]:
-    err = StringIO()
-    monkeypatch.setattr(command, "console", Console(err=err))
+def ended(fail_with: BaseException | None, capsys: pytest.CaptureFixture[str]) -> tuple[BaseException | None, str]:
+    """What a command raises that itself raises this error, or nothing; and what is shown."""
     app = new_app()
 
     @app.command()
-    def fail() -> None:
-        raise error
+    def command() -> None:
+        if fail_with is not None:
+            raise fail_with
 
-    with pytest.raises(SystemExit) as caught:
+    raised: BaseException | None = None
+    try:
         start(app, [])
-    return caught.value.code, err.getvalue()
+    except BaseException as error:
+        raised = error
+    return raised, capsys.readouterr().err
+
+
+def exit_code_of(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str]:
+    raised, shown = ended(error, capsys)
+    assert isinstance(raised, SystemExit)
+    return raised.code, shown
+
+
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env={**os.environ, **variables},
+        timeout=60,
+        check=False,
+    )
+
+
+def completed(words: str, word: int) -> list[str]:
+    """What bash is given to complete a word of a command line."""
+    variables = {"_NHS_OMOP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(word)}
+    return python("from jobs.cli import main; main()", **variables).stdout.split()
 
 
 def test_help_lists_every_command_with_its_summary() -> None:
     done = nhs_omop("--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in cli.command_modules())
+    assert all(name in done.stdout for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize("module", cli.command_modules().values())
-def test_command_has_a_summary(module: str) -> None:
-    assert cli.summary_of(module).endswith(".")
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_command_is_there_with_the_summary_of_its_module(name: str) -> None:
+    module = import_module(cli.COMMANDS[name].module)
+    assert isinstance(module.app, typer.Typer)
+    assert (module.__doc__ or "").splitlines()[0] == cli.COMMANDS[name].summary
 
 
-@pytest.mark.parametrize("module", cli.command_modules().values())
-def test_command_can_be_started_as_a_script(module: str) -> None:
-    source = (PROJECT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
-    assert source.index("if not __package__:") < source.index("\nfrom jobs."), "the project's folder must come first"
-    assert source.endswith('if __name__ == "__main__":\n    start(app)\n')
+def test_every_module_with_an_app_is_a_command() -> None:
+    modules = {
+        f"jobs.{path.stem}"
+        for path in (PROJECT / "jobs").glob("*.py")
+        if re.search(r"^app = ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert {command.module for command in cli.COMMANDS.values()} == modules
 
 
-@pytest.mark.parametrize("process", [["-m", "jobs.cli", "key"], ["-m", "jobs.key"], ["jobs/key.py"]], ids=" ".join)
-def test_command_runs_as_subcommand_module_and_script(process: list[str]) -> None:
-    environment = {**os.environ, "PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, *process, "--help"],
+HEAVY = ("pyspark", "pandas", "great_expectations", "duckdb", "deltalake", "pyarrow", "sqlalchemy")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["key", "check", "--help"]], ids=" ".join)
+def test_help_imports_no_engine(arguments: list[str]) -> None:
+    code = f"import sys; from jobs.cli import main; main({arguments}); print('loaded', *sys.modules)"
+    loaded = python(code).stdout.splitlines()[-1].split()
+    assert loaded[0] == "loaded"
+    assert not {*HEAVY} & {*loaded}
+
+
+@pytest.mark.parametrize("module", ["query", "publish", "releases", "rollback"])
+def test_commands_that_read_releases_do_without_spark(module: str) -> None:
+    loaded = python(f"import sys, jobs.{module}; print(*sys.modules)").stdout.split()
+    assert f"jobs.{module}" in loaded
+    assert "pyspark" not in loaded
+
+
+def test_help_imports_no_command() -> None:
+    loaded = python("import sys; from jobs.cli import main; main(['--help']); print(*sys.modules)").stdout.split()
+    assert not {command.module for command in cli.COMMANDS.values()} & {*loaded}
+
+
+@pytest.mark.parametrize("process", [["-m", "jobs.cli", "key"], ["-m", "jobs.key"], ["jobs/submit.py", "key"]], ids=" ".join)
+def test_command_runs_as_subcommand_module_and_by_the_launcher(process: list[str]) -> None:
+    done = script(*process, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "fingerprint" in done.stdout
+
+
+def test_run_can_be_submitted_as_a_script_of_its_own() -> None:
+    done = script("jobs/run.py", "--env", "demo", "--set", "nothing.of=1")
+    assert done.returncode == 10, done.stderr
+    assert "nothing" in done.stderr
+
+
+def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python started with nothing on its path but what it takes from these arguments and this environment."""
+    return subprocess.run(
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         cwd=PROJECT,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": ""},
         timeout=60,
         check=False,
     )
+
+
+def test_names_of_commands_are_completed() -> None:
+    assert completed("nhs-omop re", 1) == ["releases", "report"]
+
+
+def test_options_of_commands_are_completed() -> None:
+    assert completed("nhs-omop run --fu", 2) == ["--full"]
+    assert completed("nhs-omop key check --js", 3) == ["--json"]
+
+
+def test_completion_can_be_installed(tmp_path: Path) -> None:
+    variables = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = python("from jobs.cli import main; main(['--install-completion', 'bash'])", **variables)
     assert done.returncode == 0, done.stderr
-    assert "fingerprint" in done.stdout
+    assert "_NHS_OMOP_COMPLETE" in next(tmp_path.rglob("nhs-omop.sh")).read_text(encoding="utf-8")
+
+
+def test_success_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    """A wheel task of Databricks that raises SystemExit is shown as failed, whatever its code."""
+    assert ended(None, capsys) == (None, "")
+    cli.main(["--help"])
+    cli.main(["--version"])
+
+
+@pytest.mark.parametrize("runtime", ["", "18.0"], ids=["shell", "databricks"])
+def test_failure_raises_its_exit_code_without_the_error(
+    runtime: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", runtime)
+    raised, shown = ended(ValueError("cannot cast 'Zoe Smith'"), capsys)
+    assert isinstance(raised, SystemExit)
+    assert raised.code == UNEXPECTED_EXIT_CODE
+    assert raised.__context__ is None
+    assert "Smith" not in shown + "".join(traceback.format_exception(raised))
+
+
+def test_wrong_options_have_their_exit_code() -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["key", "check", "--nothing"])
+    assert caught.value.code == 2
 
 
 def test_version_is_shown() -> None:
@@ -79,21 +186,21 @@ def test_unknown_command_is_refused() -> None:
     assert "No such command" in done.stderr
 
 
-def test_known_error_is_a_message_and_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, shown = exit_code_of(OptOutStaleError("the list is 22 days old"), monkeypatch)
+def test_known_error_is_a_message_and_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = exit_code_of(OptOutStaleError("the list is 22 days old"), capsys)
     assert (code, shown.strip()) == (15, "the list is 22 days old")
 
 
-def test_unexpected_error_shows_its_place_and_never_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, shown = exit_code_of(ValueError("cannot cast 'Zoe Smith'"), monkeypatch)
+def test_unexpected_error_shows_its_place_and_never_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = exit_code_of(ValueError("cannot cast 'Zoe Smith'"), capsys)
     assert code == UNEXPECTED_EXIT_CODE
     assert "ValueError" in shown
     assert "test_command_line.py" in shown
     assert "Smith" not in shown
 
 
-def test_interrupt_has_the_customary_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert exit_code_of(KeyboardInterrupt(), monkeypatch)[0] == 130
+def test_interrupt_has_the_customary_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(KeyboardInterrupt(), capsys)[0] == 130
 
 
 def test_new_key_then_check(tmp_path: Path) -> None:
@@ -107,41 +214,6 @@ def test_missing_key_has_its_exit_code(tmp_path: Path) -> None:
     done = nhs_omop("key", "check", "--set", f"key={{kind: file, path: {tmp_path / 'none'}}}")
     assert done.returncode == 17
     assert "nhs-omop key new" in done.stderr
-
-
-def test_console_writes_messages_as_json_lines_to_stderr() -> None:
-    err = StringIO()
-    console = Console(json_lines=True, err=err)
-    console.warning("list is old", days=20)
-    with console.stage("curate", total=1) as stage:
-        stage.advance("gp_patient")
-    lines = [json.loads(line) for line in err.getvalue().splitlines()]
-    assert [(line["level"], line["message"]) for line in lines] == [
-        ("warning", "list is old"),
-        ("info", "curate: started"),
-        ("info", "curate: done"),
-    ]
-    assert lines[0]["days"] == 20
-
-
-def test_console_writes_results_to_stdout() -> None:
-    rows = [{"table": "person", "rows": 1234, "released": True}, {"table": "[death]", "rows": None}]
-    people, machines = StringIO(), StringIO()
-    Console(out=people).table("tables", rows)
-    Console(json_lines=True, out=machines).table("tables", rows)
-    assert "1,234" in people.getvalue()
-    assert "[death]" in people.getvalue()
-    assert [json.loads(line)["rows"] for line in machines.getvalue().splitlines()] == [1234, None]
-
-
-def test_ids_and_rows_of_a_query_are_shown_as_they_are_under_a_title_that_is_not_cut() -> None:
-    counted, stored = StringIO(), StringIO()
-    Console(out=counted).table("a title longer than the table", [{"concept_id": 4152194, "rows": 1234}])
-    Console(out=stored).table("release", [{"year": 1940}], grouped=False)
-    assert "a title longer than the table" in counted.getvalue()
-    assert "4152194" in counted.getvalue()
-    assert "1,234" in counted.getvalue()
-    assert "1940" in stored.getvalue()
 
 
 def test_mappings_are_copied_once(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
-from importlib.metadata import version
+import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
+from pipelines import delta_jars as module_of_jars
 from pipelines import engine
 from pipelines.delta_jars import delta_jars
-from pipelines.engine import EngineSettings, open_session
+from pipelines.engine import open_session
+from pipelines.engine_settings import EngineSettings
 from pipelines.errors import EngineError
 from pipelines.secrets import EnvironmentSecret
 
@@ -17,11 +21,37 @@ def opened(settings: EngineSettings) -> None:
         pytest.fail("the session was opened")
 
 
-def test_spark_without_java_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spark_without_java_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_java_is_installed", lambda: False)
-    monkeypatch.setattr(engine.SparkSession, "getActiveSession", lambda: None)
+    monkeypatch.setattr(engine, "_client_only", lambda: False)
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
     with pytest.raises(EngineError, match="Java 17"):
         opened(EngineSettings(kind="spark"))
+
+
+def test_spark_with_the_client_only_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_client_only", lambda: True)
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
+    with pytest.raises(EngineError, match=r"uninstall pyspark-client.*nhs-omop\[spark\]"):
+        opened(EngineSettings(kind="spark"))
+
+
+def test_missing_embedded_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pysail.spark", None)
+    with pytest.raises(EngineError, match=r"nhs-omop\[embedded\]"):
+        opened(EngineSettings())
+
+
+@pytest.mark.parametrize("missing", ["pyspark", "delta-spark"])
+def test_jars_without_spark_name_the_extra(missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def installed(name: str) -> str:
+        if name == missing:
+            raise PackageNotFoundError(name)
+        return "4.2.0"
+
+    monkeypatch.setattr(module_of_jars, "version", installed)
+    with pytest.raises(EngineError, match=rf"{missing} is not installed: pip install 'nhs-omop\[spark\]'"):
+        delta_jars(tmp_path)
 
 
 def test_java_is_found_by_its_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,10 +84,9 @@ def test_remote_with_another_kind_of_url_is_refused_without_showing_it(monkeypat
 def test_downloaded_jars_are_used_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NHS_OMOP_JARS", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    spark = ".".join(version("pyspark").split(".")[:2])
+    monkeypatch.setattr(module_of_jars, "version", {"pyspark": "4.2.0", "delta-spark": "4.4.0"}.__getitem__)
     (tmp_path / "jars").mkdir()
-    delta = version("delta-spark")
-    names = ["a.jar", f"io.delta_delta-spark_{spark}_2.13-{delta}.jar", f"io.delta_delta-storage-{delta}.jar"]
+    names = ["a.jar", "io.delta_delta-spark_4.2_2.13-4.4.0.jar", "io.delta_delta-storage-4.4.0.jar"]
     for name in names:
         (tmp_path / "jars" / name).touch()
     assert delta_jars(Path("elsewhere")) == [tmp_path / "jars" / name for name in names]

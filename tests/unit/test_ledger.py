@@ -90,7 +90,7 @@ def test_an_empty_ledger_balances() -> None:
     check_balance([])
 
 
-def test_a_stored_row_comes_back_the_same() -> None:
+def test_a_stored_row_is_read_back_equal() -> None:
     for row in BALANCED:
         assert list(row.record()) == list(LEDGER_SCHEMA)
         assert LedgerRow.of(row.record()) == row

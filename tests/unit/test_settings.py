@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.engine import EngineKind
+from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, Unverifiable, load_settings
 

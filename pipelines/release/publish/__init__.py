@@ -1,1 +1,1 @@
-"""Releases where analysts are: files and databases made of pinned table versions."""
+"""Publications of a release for analysts: files and databases made from its table versions."""

@@ -1,6 +1,6 @@
-"""Releases outside the lakehouse: a DuckDB file, and SQL on the pinned versions themselves.
+"""Publishes a release as a DuckDB file, and runs SQL on its table versions.
 
-Tables are read from Delta as Arrow batches, with the fields of the CDM only. Hidden provenance columns stay behind.
+Tables are read from Delta as Arrow batches, with the fields of the CDM only, without the hidden provenance columns.
 """
 
 import tempfile
@@ -13,29 +13,28 @@ from typing import Any, Final
 import duckdb
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from pyarrow import dataset
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
 from pipelines.errors import ReleaseError
 
 DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
-"""DuckDB type of each Spark type; text keeps the length that the CDM gives it."""
+"""DuckDB type of each Spark type; text has the length of the CDM field."""
 
 
 _QUESTIONS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-"""SHOW and DESCRIBE are read as a SELECT."""
+"""The statements that may be run. DuckDB parses SHOW and DESCRIBE as SELECT."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedTable:
-    """Where a released table lies and which version of it was released."""
+    """The path and the released version of a table."""
 
     path: str
     version: int
 
 
 def read_delta(path: str, version: int | None = None) -> Any:
-    """The Arrow dataset of a Delta table, read without an engine. Raises ReleaseError if the version cannot be read."""
+    """A Delta table as an Arrow dataset, read without an engine. Raises ReleaseError if the version cannot be read."""
     try:
         return DeltaTable(path, version=version).to_pyarrow_dataset()
     except (DeltaError, TableNotFoundError, OSError) as error:
@@ -46,10 +45,10 @@ def read_delta(path: str, version: int | None = None) -> Any:
 def publish_duckdb(
     target: Path, tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable], comment: str
 ) -> dict[str, int]:
-    """Write every table of the CDM into a new DuckDB file and put it in the place of the old one; rows by table.
+    """Write every table of the CDM to a new DuckDB file that replaces the old one. Gives the number of rows by table.
 
-    All tables of the CDM version are made; those without a pinned table are empty. The file carries no keys: the gates have
-    proved them, and an index on each would cost more memory than the load. A failure leaves the old file as it was.
+    All tables of the CDM version are created; those without a pinned table are empty. The file has no key constraints: the
+    gates have checked the keys, and indexes would need more memory than the load. A failure leaves the old file unchanged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
@@ -68,9 +67,9 @@ def publish_duckdb(
 
 @contextmanager
 def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB connection in memory with a view for every table of the CDM, at the pinned versions.
+    """An in-memory DuckDB connection with a view of every CDM table at its pinned version.
 
-    Nothing can be changed and no other file can be reached from the SQL that is run on it.
+    SQL on the connection can neither change anything nor read other files.
     """
     with duckdb.connect(":memory:") as connection:
         for table in cdm.values():
@@ -84,9 +83,9 @@ def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable])
 
 
 def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
-    """The names of the columns and the rows, fetched as they are used.
+    """The column names and the rows, fetched lazily.
 
-    Raises ReleaseError for SQL that cannot be run, and for anything but one question (SELECT, SHOW, DESCRIBE, EXPLAIN).
+    Raises ReleaseError for SQL that cannot be run, and for anything but one SELECT, SHOW, DESCRIBE or EXPLAIN.
     """
     try:
         statements = connection.extract_statements(sql)
@@ -96,7 +95,7 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException) as error:
         raise ReleaseError(f"the query cannot be run: {error}") from error
     except duckdb.Error as error:
-        # The message of any other error may quote a value.
+        # Messages of other errors may quote a value of a row.
         raise ReleaseError(f"the query failed on a value or a limit: {type(error).__name__}") from error
     columns = [column[0] for column in connection.description or ()]
     return columns, iter(connection.fetchone, None)
@@ -111,7 +110,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, table: CdmTable, pinned: Pinned
 
 
 def _released(connection: duckdb.DuckDBPyConnection, table: CdmTable, pinned: PinnedTable) -> duckdb.DuckDBPyRelation:
-    """The fields of the CDM of a released table, read in batches when the relation is used."""
+    """The CDM fields of a released table, read in batches when the relation is used."""
     return connection.from_arrow(read_delta(pinned.path, pinned.version)).project(_fields(table))
 
 
@@ -127,7 +126,7 @@ def _fields(table: CdmTable) -> str:
 def _value(column: CdmColumn) -> str:
     name = _name(column.name)
     if column.type == "timestamp":
-        # Delta keeps instants in UTC; a cast would show them in the zone of the machine, this keeps the wall clock of UTC.
+        # Delta stores instants in UTC. A cast would convert them to the time zone of the machine; this keeps the UTC time.
         return f"make_timestamp(epoch_us({name}))"
     return f"CAST({name} AS {_type(column)})"
 
@@ -146,15 +145,3 @@ def _literal(text: str) -> str:
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     return int(connection.table(name).aggregate("count(*)").fetchall()[0][0])
-
-
-def read_records(path: str, columns: Mapping[str, str], column: str = "", value: str = "") -> list[dict[str, Any]]:
-    """The rows of a small Delta table of ours (ledger, gate results), read without an engine; none if there is no table.
-
-    With `column`, only the rows that have `value` there.
-    """
-    if not (Path(path) / "_delta_log").is_dir():
-        return []
-    chosen = dataset.field(column) == value if column else None
-    records: list[dict[str, Any]] = read_delta(path).to_table(columns=list(columns), filter=chosen).to_pylist()
-    return records

@@ -1,1 +1,1 @@
-"""What a run tells people."""
+"""Reports of runs."""

@@ -1,4 +1,4 @@
-"""The report of a run as one Markdown page, from figures that have been made safe to show."""
+"""Formats the report of a run as a Markdown page. The figures must already be safe to show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ Cell = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table of the report. `empty` is what stands in its place when it has no rows."""
+    """One table of the report. `empty` is the text that replaces a table without rows."""
 
     title: str
     rows: Sequence[Mapping[str, Cell]]
@@ -17,7 +17,7 @@ class Section:
 
 
 def markdown(title: str, facts: Mapping[str, Cell], sections: Sequence[Section]) -> str:
-    """The page: the facts as a list, then every section as a table."""
+    """The page: the facts as a list, followed by every section as a table."""
     parts = [f"# {title}", "\n".join(f"- {name}: {_shown(value)}" for name, value in facts.items())]
     for section in sections:
         parts.append(f"## {section.title}")

@@ -19,7 +19,7 @@ PARACETAMOL = "322236009"
 
 
 def build(world: World) -> SourceData:
-    """Every table of the acute extract, and what of it must be found in the published CDM."""
+    """Every table of the acute extract, and the rows that must be in the published CDM."""
     spells = draw_spells(world)
     episodes = inpatient.draw_episodes(world, spells)
     sent = inpatient.draw_submissions(world, spells, episodes)
@@ -51,7 +51,7 @@ def build(world: World) -> SourceData:
 
 
 def _stays(world: World, spells: Spells) -> list[Truth]:
-    """Spells with their reason, operation and first dose. Deaths are told by the source that comes first, the GP."""
+    """Spells with their reason, operation and first dose. Deaths come from the GP extract, the first source."""
     person, start = spells.person, spells.start
     operated = np.flatnonzero(spells.operation != "")
     hips = np.flatnonzero(spells.operation == HIP_REPLACEMENT)

@@ -9,12 +9,12 @@ from pipelines.synthetic.population import World
 from pipelines.synthetic.sources.acute_inpatient import STAMP
 from pipelines.synthetic.sources.acute_patient import patient_columns
 from pipelines.synthetic.sources.acute_spells import Spells
-from pipelines.synthetic.sources.children import at_hours, day_between, is_told, last_of_life, number_within
+from pipelines.synthetic.sources.children import at_hours, day_between, is_in_story, last_of_life, number_within
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same
 from pipelines.synthetic.text import date_text, numbered, spread
 
 WALK_INS_BY_AGE = ((0, 0.9), (18, 0.6), (65, 0.7))
-"""Mean number of attendances besides the timeline's in the detailed history from an age on."""
+"""Mean number of attendances outside the timeline in the detailed history, by lower age limit."""
 
 RESENT_SHARE = 0.15
 NO_TIME = np.datetime64("NaT", "s")
@@ -34,7 +34,7 @@ DIAGNOSES = {
     "fall": "5913000", "stroke": "230690007", "mi": "57054005", "copd": "13645005", "sepsis": "91302008",
     "mh_crisis": "35489007",
 }  # fmt: skip
-"""What each kind of pathway comes with, and what it is found to be (SNOMED CT)."""
+"""Chief complaint and diagnosis of each kind of pathway (SNOMED CT)."""
 
 MINOR = (
     ("Head injury", "82271004", "82271004"),
@@ -57,7 +57,7 @@ FALL_ON_SAME_LEVEL = "217154006"
 
 @dataclass(frozen=True)
 class Attendances:
-    """Emergency care attendances; `contact` is the ambulance service's record of who was conveyed."""
+    """Emergency care attendances; `contact` is the ambulance contact of people who were conveyed."""
 
     person: np.ndarray
     arrival: np.ndarray
@@ -75,7 +75,7 @@ class Attendances:
 
 
 def draw_attendances(world: World, spells: Spells) -> Attendances:
-    """The arrivals of the timeline, who leave for the ward when they are admitted, and walk-ins by age."""
+    """Arrivals of the timeline, who leave for the ward on admission, and walk-ins by age."""
     timeline = world.timeline
     rng = world.rng("acute.attendances")
     at = np.flatnonzero(timeline.attendance_id != "")
@@ -89,7 +89,7 @@ def draw_attendances(world: World, spells: Spells) -> Attendances:
     for age, mean in WALK_INS_BY_AGE:
         rate[ages >= age] = mean
     walk_in = np.repeat(np.arange(len(people)), rng.poisson(rate))
-    walk_in = walk_in[~is_told(world, walk_in)]
+    walk_in = walk_in[~is_in_story(world, walk_in)]
     latest = last_of_life(world, walk_in)
     earliest = np.maximum(people.birth_date[walk_in] + 1, world.first_day)
     walk_in, earliest, latest = (part[earliest <= latest] for part in (walk_in, earliest, latest))
@@ -112,15 +112,15 @@ def draw_attendances(world: World, spells: Spells) -> Attendances:
 
 
 def attendance_table(world: World, attendances: Attendances) -> pa.Table:
-    """One row per attendance, and before it the open one where that has been sent."""
+    """One row per attendance, and an earlier row of the open attendance if that was sent."""
     rng = world.rng("acute.attendance_table")
     count = len(attendances.person)
-    told = is_told(world, attendances.person)
+    in_story = is_in_story(world, attendances.person)
     seen_open = world.night_of(attendances.arrival) < world.night_of(attendances.departure)
-    resent = np.flatnonzero(seen_open | (~told & (rng.random(count) < RESENT_SHARE)))
+    resent = np.flatnonzero(seen_open | (~in_story & (rng.random(count) < RESENT_SHARE)))
     row = np.concatenate([resent, np.arange(count)])
     is_closed = np.repeat([False, True], [len(resent), count])
-    left = ~told & ~attendances.is_admitted & (rng.random(count) < 0.03)
+    left = ~in_story & ~attendances.is_admitted & (rng.random(count) < 0.03)
     acuity = rng.integers(0, len(ACUITIES), count)
 
     person, arrival = attendances.person[row], attendances.arrival[row]
@@ -158,11 +158,11 @@ def coded_item_table(world: World, attendances: Attendances) -> pa.Table:
     """Entries of each attendance: diagnosis, investigation, treatment, observations and score, the cause of a fall."""
     rng = world.rng("acute.coded_items")
     count = len(attendances.person)
-    told = is_told(world, attendances.person)
+    in_story = is_in_story(world, attendances.person)
     every = np.arange(count)
 
     def some(share: float) -> np.ndarray:
-        return np.flatnonzero(told | (rng.random(count) < share))
+        return np.flatnonzero(in_story | (rng.random(count) < share))
 
     investigated, treated, observed = some(0.6), some(0.4), some(0.5)
     fell = np.flatnonzero(attendances.kind == "fall")
@@ -186,7 +186,7 @@ def coded_item_table(world: World, attendances: Attendances) -> pa.Table:
     row, group, code, value, item_type = (part[order] for part in (row, group, code, value, item_type))
     names, type_number = np.unique(item_type, return_inverse=True)
     person = attendances.person[row]
-    suspected = (rng.random(len(row)) < SUSPECTED_SHARE) & ~told[row]
+    suspected = (rng.random(len(row)) < SUSPECTED_SHARE) & ~in_story[row]
     qualifier = np.where(item_type == "DIAGNOSIS", suspected.astype(int), -1)
     done_at = attendances.arrival[row] + np.timedelta64(2400, "s")
     columns = {

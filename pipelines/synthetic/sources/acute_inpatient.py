@@ -1,6 +1,6 @@
 """Admitted patient care of the acute extract: episodes with their diagnoses, operations, ward stays and critical care.
 
-An episode that a nightly extract has seen unfinished comes again when it is finished, with its diagnoses coded.
+An episode that was in a nightly extract while unfinished is sent again when it is finished, with its diagnoses coded.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines.synthetic.population import World
 from pipelines.synthetic.sources.acute_patient import patient_columns, site_codes
 from pipelines.synthetic.sources.acute_spells import HIP_REPLACEMENT, Spells
-from pipelines.synthetic.sources.children import children_of, conditions_held, is_told, number_within
+from pipelines.synthetic.sources.children import children_of, conditions_held, is_in_story, number_within
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same
 from pipelines.synthetic.sources.submitted_codes import icd10_as_submitted, opcs4_as_submitted, with_unknown
 from pipelines.synthetic.text import date_text, numbered, spread
@@ -21,7 +21,7 @@ CLOCK = "HH:mm:ss"
 STAMP = "yyyy-MM-dd HH:mm:ss"
 NO_TIME = np.datetime64("NaT", "s")
 UNCODED = "R69X"
-"""What coders leave as the primary diagnosis until an episode is coded."""
+"""The placeholder for the primary diagnosis until an episode is coded."""
 
 MOST_COMORBIDITIES = 5
 UNKNOWN_SHARE = 0.003
@@ -39,7 +39,7 @@ SPECIALTY_OF = {
 
 @dataclass(frozen=True)
 class Episodes:
-    """Consultant episodes: the spell of each, its place in the spell, when it runs; `end` is NaT while it runs."""
+    """Consultant episodes: the spell of each, its place in the spell, start and end; `end` is NaT while it is open."""
 
     spell: np.ndarray
     position: np.ndarray
@@ -53,11 +53,11 @@ class Episodes:
 
 
 def draw_episodes(world: World, spells: Spells) -> Episodes:
-    """One to three episodes per spell, longer stays having more; one for story people."""
+    """One to three episodes per spell, more for longer stays; one for story people."""
     rng = world.rng("acute.episodes")
     until = spells.until(world)
     days = (until - spells.start).astype(np.int64) / 86400
-    ordinary = ~is_told(world, spells.person)
+    ordinary = ~is_in_story(world, spells.person)
     more = ((days > 4) & (rng.random(len(spells)) < 0.4)).astype(np.int64) + ((days > 12) & (rng.random(len(spells)) < 0.3))
     counts = 1 + more * ordinary
     spell, position = children_of(counts)
@@ -70,7 +70,7 @@ def draw_episodes(world: World, spells: Spells) -> Episodes:
 
 @dataclass(frozen=True)
 class Submissions:
-    """What is sent about each episode: the episode, whether its spell is finished by then, from which night, when written."""
+    """One entry per submission: the episode, whether its spell is finished, the first night, the time of writing."""
 
     episode: np.ndarray
     is_finished: np.ndarray
@@ -79,7 +79,7 @@ class Submissions:
 
 
 def draw_submissions(world: World, spells: Spells, episodes: Episodes) -> Submissions:
-    """The finished record of each episode, and before it the unfinished one where an earlier night has seen the patient in."""
+    """The finished record of each episode, preceded by the unfinished one if the patient was in on an earlier night."""
     spell_end = spells.end[episodes.spell]
     finished = np.flatnonzero(~np.isnat(spell_end))
     first_night = world.night_of(episodes.start)
@@ -108,7 +108,7 @@ def episode_table(world: World, spells: Spells, episodes: Episodes, sent: Submis
     discharge = once_finished(spells.end[spell])
     episode_end = np.where(finished | ~episodes.is_last[episode], episodes.end[episode], NO_TIME)
     to_home = rng.choice(np.array(["19", "19", "19", "54", "65", "51"]), count)
-    to_home = np.where(is_told(world, person), "19", to_home)
+    to_home = np.where(is_in_story(world, person), "19", to_home)
     method = np.where(finished, np.where(died, "4", "1"), "8")
     destination = np.where(finished, np.where(died, "79", to_home), "98")
     kinds = list(SPECIALTY_OF)
@@ -170,7 +170,7 @@ def diagnosis_table(world: World, spells: Spells, episodes: Episodes, sent: Subm
     unfinished = np.flatnonzero(~sent.is_finished)
 
     unknown = _unknown(world, "ICD10")
-    plain = is_told(world, spells.person[spell[parent]])
+    plain = is_in_story(world, spells.person[spell[parent]])
     comorbidity = with_unknown(rng, comorbidity, unknown, UNKNOWN_SHARE, plain)
     row = np.concatenate([finished, parent, fell, unfinished])
     rank = np.repeat([0, 1, 2, 0], [len(finished), len(parent), len(fell), len(unfinished)])
@@ -191,7 +191,7 @@ def diagnosis_table(world: World, spells: Spells, episodes: Episodes, sent: Subm
         "record_last_updated": date_text(sent.written_at[row], STAMP),
         "diagnosis_sequence": number_text(sequence + 1.0, 0),
         "diagnosis_scheme": same("02", len(row)),
-        "diagnosis_code": known(icd10_as_submitted(rng, codes, is_told(world, person))),
+        "diagnosis_code": known(icd10_as_submitted(rng, codes, is_in_story(world, person))),
         "present_on_admission": spread(["Y"], np.zeros(len(row), dtype=int)),
     }
     return assemble(columns, spread(world.population.acute_trust, person), sent.night[row], person)
@@ -199,7 +199,8 @@ def diagnosis_table(world: World, spells: Spells, episodes: Episodes, sent: Subm
 
 def _unknown(world: World, vocabulary: str) -> np.ndarray:
     unknown = world.catalogue.unknown
-    return unknown.loc[unknown["vocabulary"] == vocabulary, "code"].to_numpy(dtype="U20")
+    codes: np.ndarray = unknown.loc[unknown["vocabulary"] == vocabulary, "code"].to_numpy(dtype="U20")
+    return codes
 
 
 def procedure_table(world: World, spells: Spells, episodes: Episodes, sent: Submissions) -> pa.Table:
@@ -214,16 +215,16 @@ def procedure_table(world: World, spells: Spells, episodes: Episodes, sent: Subm
     order = np.lexsort((rank, row))
     row, codes, rank = row[order], codes[order], rank[order]
     person = spells.person[spell[row]]
-    told = is_told(world, person)
-    codes = with_unknown(rng, codes, _unknown(world, "OPCS4"), UNKNOWN_SHARE, told)
+    in_story = is_in_story(world, person)
+    codes = with_unknown(rng, codes, _unknown(world, "OPCS4"), UNKNOWN_SHARE, in_story)
     start = episodes.start[sent.episode[row]]
-    performed = np.where(~told & (rng.random(len(row)) < PROCEDURE_DATE_MISSING_SHARE), NO_TIME, start)
+    performed = np.where(~in_story & (rng.random(len(row)) < PROCEDURE_DATE_MISSING_SHARE), NO_TIME, start)
     columns = {
         "cds_unique_identifier": episodes.identifiers().take(pa.array(sent.episode[row])),
         "record_last_updated": date_text(sent.written_at[row], STAMP),
         "procedure_sequence": number_text(rank + 1.0, 0),
         "procedure_scheme": same("02", len(row)),
-        "procedure_code": known(opcs4_as_submitted(rng, codes, told)),
+        "procedure_code": known(opcs4_as_submitted(rng, codes, in_story)),
         "procedure_date": date_text(performed, DAY),
         "main_operating_professional": consultant_codes(spell[row]),
     }
@@ -231,7 +232,7 @@ def procedure_table(world: World, spells: Spells, episodes: Episodes, sent: Subm
 
 
 def ward_stay_table(world: World, spells: Spells, episodes: Episodes, sent: Submissions) -> pa.Table:
-    """One or two ward stays per episode; the second begins half way."""
+    """One or two ward stays per episode; the second begins halfway through the episode."""
     rng = world.rng("acute.ward_stays")
     until = np.where(np.isnat(episodes.end), (world.last_day + 1).astype("datetime64[s]"), episodes.end)
     length = (until - episodes.start).astype(np.int64)
@@ -260,11 +261,11 @@ def ward_stay_table(world: World, spells: Spells, episodes: Episodes, sent: Subm
 
 
 def critical_care_table(world: World, spells: Spells, episodes: Episodes, sent: Submissions) -> pa.Table:
-    """Critical care at the beginning of some severe spells, once they are finished."""
+    """Critical care at the beginning of some severe spells that are finished."""
     rng = world.rng("acute.critical_care")
     spell = episodes.spell[sent.episode]
     share = np.array([CRITICAL_CARE_SHARE.get(kind, 0.0) for kind in spells.kind])
-    in_unit = (rng.random(len(spells)) < share) & ~is_told(world, spells.person)
+    in_unit = (rng.random(len(spells)) < share) & ~is_in_story(world, spells.person)
     row = np.flatnonzero(sent.is_finished & (episodes.position[sent.episode] == 0) & in_unit[spell])
     episode, person = sent.episode[row], spells.person[spell[row]]
     start = episodes.start[episode] + np.timedelta64(3600, "s")

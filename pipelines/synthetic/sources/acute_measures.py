@@ -1,4 +1,4 @@
-"""Laboratory results and bedside observations of the acute extract, by far its longest tables."""
+"""Laboratory results and bedside observations of the acute extract, by far its largest tables."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from pipelines.synthetic.sources.acute_inpatient import STAMP, WARDS
 from pipelines.synthetic.sources.acute_outpatient import Appointments
 from pipelines.synthetic.sources.acute_patient import identity_columns
 from pipelines.synthetic.sources.acute_spells import Spells
-from pipelines.synthetic.sources.children import children_of, is_told, joined
+from pipelines.synthetic.sources.children import children_of, is_in_story, joined
 from pipelines.synthetic.sources.rows import assemble, same
 from pipelines.synthetic.text import date_text, numbered, spread
 
@@ -38,11 +38,11 @@ OUTPATIENT_TEST_SHARE = 0.2
 WHOLE_BLOOD = (*PANELS["full blood count"], "HBA1C")
 GLYCOLYSIS_STOPPED = ("GLU", "LACT")
 SPECIMENS = ("Serum", "EDTA blood", "Fluoride plasma")
-"""Kinds of sample: what is counted or glycated needs whole blood, what cells would use up a preservative, the rest serum."""
+"""Kinds of sample: counts and HbA1c need whole blood, glucose needs a preservative, other tests serum."""
 
 BELOW_RANGE = {"CRP": 5.0, "TROPT": 3.0, "BILI": 3.0, "FERR": 5.0}
 ABOVE_RANGE = {"EGFR": 90.0, "BNP": 3000.0}
-"""Beyond these a laboratory reports <limit or >limit."""
+"""Limits outside of which a laboratory reports <limit or >limit."""
 
 NO_NUMBER = ("See comment", "Haemolysed", "*")
 NO_NUMBER_SHARE = 0.004
@@ -80,7 +80,7 @@ def decimal_text(values: np.ndarray, decimals: np.ndarray) -> pa.Array:
 
 @dataclass(frozen=True)
 class Encounters:
-    """Where and when something is measured: the person, the spell or attendance, the time, how ill, what for."""
+    """Occasions of measurement: the person, the spell or attendance, the time, the severity, the reason."""
 
     person: np.ndarray
     identifier: np.ndarray
@@ -89,7 +89,7 @@ class Encounters:
     kind: np.ndarray
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of occasions."""
         return len(self.person)
 
 
@@ -125,8 +125,8 @@ def _all(parts: list[Encounters]) -> Encounters:
 def draw_requests(world: World, spells: Spells, attendances: Attendances, appointments: Appointments) -> Encounters:
     """Occasions on which blood was taken."""
     rng = world.rng("acute.requests")
-    told = is_told(world, attendances.person)
-    emergency = np.flatnonzero(told | (rng.random(len(told)) < EMERGENCY_TEST_SHARE))
+    in_story = is_in_story(world, attendances.person)
+    emergency = np.flatnonzero(in_story | (rng.random(len(in_story)) < EMERGENCY_TEST_SHARE))
     clinic = np.flatnonzero(appointments.was_seen & (rng.random(len(appointments.person)) < OUTPATIENT_TEST_SHARE))
     identifiers = np.char.add("OA", np.char.mod("%08d", (clinic + 1)))
     seen = Encounters(
@@ -154,7 +154,7 @@ def result_table(world: World, requests: Encounters) -> pa.Table:
     request, test = request[row], members[member]
 
     person, at = requests.person[request], requests.at[request]
-    told = is_told(world, person)
+    in_story = is_in_story(world, person)
     value = rng.normal(tests["mean"].to_numpy()[test], tests["sd"].to_numpy()[test])
     inflamed = np.isin(tests["local_code"].to_numpy(dtype="U")[test], ("CRP", "WBC", "NEUT", "LACT"))
     value = np.maximum(value * np.where(inflamed, 1 + requests.severity[request], 1.0), 0.0)
@@ -162,7 +162,7 @@ def result_table(world: World, requests: Encounters) -> pa.Table:
     codes = tests["local_code"].to_list() + tests["loinc"].to_list() + tests["snomed"].to_list()
     sd = tests["sd"].to_numpy()[test]
     low, high = tests["low"].to_numpy()[test], tests["high"].to_numpy()[test]
-    status = np.where(told, 0, rng.choice(len(STATUSES), len(test), p=STATUS_SHARES))
+    status = np.where(in_story, 0, rng.choice(len(STATUSES), len(test), p=STATUS_SHARES))
     flag = np.where(value < low, 1, np.where(value > high, 2, 0))
     reported = at + np.timedelta64(4 * 3600, "s")
     columns = {
@@ -176,7 +176,7 @@ def result_table(world: World, requests: Encounters) -> pa.Table:
         "specimen_type": spread(list(SPECIMENS), _specimens(tests)[test]),
         "collected_datetime": date_text(at, "dd/MM/yyyy HH:mm"),
         "reported_datetime": date_text(reported, "dd/MM/yyyy HH:mm"),
-        "result_value": _reported(rng, tests["local_code"].to_numpy(dtype="U")[test], value, sd, told),
+        "result_value": _reported(rng, tests["local_code"].to_numpy(dtype="U")[test], value, sd, in_story),
         "result_units": spread(tests["unit"].to_list(), test),
         "reference_low": decimal_text(tests["low"].to_numpy(), np.full(len(tests), 2)).take(pa.array(test)),
         "reference_high": decimal_text(tests["high"].to_numpy(), np.full(len(tests), 2)).take(pa.array(test)),
@@ -188,7 +188,7 @@ def result_table(world: World, requests: Encounters) -> pa.Table:
 
 
 def _panels_of(rng: np.random.Generator, requests: Encounters, panels: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The panels of each request: those of every admission or attendance, those of its kind, one or two of a clinic."""
+    """The panels of each request: those of every admission or attendance, those of its kind, one or two in a clinic."""
     is_clinic = requests.kind == "clinic"
     acute = np.flatnonzero(~is_clinic)
     parts = [(acute, panels.index(name)) for name in ADMISSION_PANELS]
@@ -213,10 +213,10 @@ def _schemes(world: World, rng: np.random.Generator, tests: pd.DataFrame, test: 
     scheme = (rng.random(len(test))[:, None] >= limits[trust]).sum(axis=1)
     scheme = np.minimum(scheme, len(CODED_SCHEMES) - 1)
     lacks = np.array([(tests[name] == "").to_numpy() for name in ("local_code", "loinc", "snomed")])
-    return np.where(lacks[scheme, test] | is_told(world, person), 0, scheme)
+    return np.where(lacks[scheme, test] | is_in_story(world, person), 0, scheme)
 
 
-def _reported(rng: np.random.Generator, code: np.ndarray, value: np.ndarray, sd: np.ndarray, told: np.ndarray) -> pa.Array:
+def _reported(rng: np.random.Generator, code: np.ndarray, value: np.ndarray, sd: np.ndarray, in_story: np.ndarray) -> pa.Array:
     """Results as text: <limit and >limit beyond what the method measures, sometimes a remark and no number."""
     decimals = np.select([sd >= 10, sd >= 1], [0, 1], 2)
     numbers = decimal_text(value, decimals)
@@ -226,7 +226,7 @@ def _reported(rng: np.random.Generator, code: np.ndarray, value: np.ndarray, sd:
         instead[(code == test) & (value < limit)] = position
     for position, (test, limit) in enumerate(ABOVE_RANGE.items(), start=len(BELOW_RANGE)):
         instead[(code == test) & (value > limit)] = position
-    remarked = ~told & (rng.random(len(value)) < NO_NUMBER_SHARE)
+    remarked = ~in_story & (rng.random(len(value)) < NO_NUMBER_SHARE)
     instead = np.where(remarked, len(forms) + rng.integers(0, len(NO_NUMBER), len(value)), instead)
     return pc.coalesce(spread([*forms, *NO_NUMBER], instead), numbers)
 
@@ -234,13 +234,13 @@ def _reported(rng: np.random.Generator, code: np.ndarray, value: np.ndarray, sd:
 def draw_observation_sets(world: World, spells: Spells, attendances: Attendances) -> Encounters:
     """Rounds of observations: every few hours of a stay, and once in the emergency department."""
     rng = world.rng("acute.observation_sets")
-    told = is_told(world, attendances.person)
-    observed = np.flatnonzero(told | (rng.random(len(told)) < EMERGENCY_SET_SHARE))
+    in_story = is_in_story(world, attendances.person)
+    observed = np.flatnonzero(in_story | (rng.random(len(in_story)) < EMERGENCY_SET_SHARE))
     return _all([_repeated(world, spells, HOURS_BETWEEN_SETS, MOST_SETS), _at_arrival(attendances, observed)])
 
 
 def observation_table(world: World, sets: Encounters) -> pa.Table:
-    """One row per observation; the NEWS2 total is the score of the values beside it.
+    """One row per observation; the NEWS2 total is computed from the values of its set.
 
     A set that is charted in pairs has one row for both blood pressures.
     """
@@ -256,7 +256,7 @@ def observation_table(world: World, sets: Encounters) -> pa.Table:
     values[:, 5] = np.clip(np.round(rng.normal(36.8 + 0.4 * ill, 0.4), 1), 34, 41)
     values[:, 6] = news2_total(values)
     decimals = np.array([0, 0, 0, 0, 0, 1, 0])
-    in_pairs = (world.population.acute_trust[sets.person] == CHARTS_PAIRS) & ~is_told(world, sets.person)
+    in_pairs = (world.population.acute_trust[sets.person] == CHARTS_PAIRS) & ~is_in_story(world, sets.person)
     kind = np.tile(np.arange(len(VITALS)), count)
     row = np.repeat(np.arange(count), len(VITALS))
     number = np.flatnonzero(~(in_pairs[row] & (kind == DIASTOLIC)))
@@ -295,15 +295,16 @@ def _pair_text(systolic: np.ndarray, diastolic: np.ndarray) -> pa.Array:
 def news2_total(values: np.ndarray) -> np.ndarray:
     """The National Early Warning Score 2 of rows of VITALS, for alert patients breathing air, oxygen scale 1."""
     respiration, saturation, systolic, _, pulse, temperature = values[:, :6].T
-    return (
+    total: np.ndarray = (
         _banded(respiration, (9, 12, 21, 25), (3, 1, 0, 2, 3))
         + _banded(saturation, (92, 94, 96), (3, 2, 1, 0))
         + _banded(systolic, (91, 101, 111, 220), (3, 2, 1, 0, 3))
         + _banded(pulse, (41, 51, 91, 111, 131), (3, 1, 0, 1, 2, 3))
         + _banded(temperature, (35.1, 36.1, 38.1, 39.1), (3, 1, 0, 1, 2))
-    ).astype(float)
+    )
+    return total.astype(float)
 
 
 def _banded(values: np.ndarray, from_: tuple[float, ...], points: tuple[int, ...]) -> np.ndarray:
-    """Points of the band each value falls in; a band begins at its limit."""
+    """Points of the band of each value; a band includes its lower limit."""
     return np.array(points)[np.searchsorted(np.array(from_), values, side="right")]

@@ -1,4 +1,4 @@
-"""Electronic prescribing of the acute extract: inpatient orders and the doses that were due under them."""
+"""Electronic prescribing of the acute extract: inpatient orders and their doses."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from pipelines.synthetic.population import World
 from pipelines.synthetic.sources.acute_inpatient import STAMP
 from pipelines.synthetic.sources.acute_patient import identity_columns, site_codes
 from pipelines.synthetic.sources.acute_spells import Spells
-from pipelines.synthetic.sources.children import children_of, conditions_held, is_told, joined
+from pipelines.synthetic.sources.children import children_of, conditions_held, is_in_story, joined
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same, yes_no
 from pipelines.synthetic.text import date_text, numbered, spread
 
@@ -34,7 +34,7 @@ NO_TIME = np.datetime64("NaT", "s")
 
 @dataclass(frozen=True)
 class Orders:
-    """Medication orders: the spell each belongs to and the row of `catalogue.drugs`."""
+    """Medication orders: spell and row of `catalogue.drugs` by order."""
 
     spell: np.ndarray
     drug: np.ndarray
@@ -46,7 +46,7 @@ class Orders:
 
 
 def draw_orders(world: World, spells: Spells) -> Orders:
-    """What everybody gets, what the reason of the stay asks for, and regular medicines for conditions held."""
+    """Standard medicines, medicines for the reason of the stay, and regular medicines for conditions held."""
     rng = world.rng("acute.orders")
     drugs = world.catalogue.drugs
     position = {name: row for row, name in enumerate(drugs["name"])}
@@ -68,8 +68,8 @@ def draw_orders(world: World, spells: Spells) -> Orders:
 
     _, first = np.unique(spell * len(drugs) + drug, return_index=True)
     spell, drug = spell[first], drug[first]
-    told = is_told(world, spells.person[spell])
-    return Orders(spell, drug, told | (rng.random(len(spell)) >= CODE_MISSING_SHARE))
+    in_story = is_in_story(world, spells.person[spell])
+    return Orders(spell, drug, in_story | (rng.random(len(spell)) >= CODE_MISSING_SHARE))
 
 
 def _drug_columns(world: World, orders: Orders, order: np.ndarray) -> dict[str, pa.Array | None]:
@@ -85,12 +85,12 @@ def _drug_columns(world: World, orders: Orders, order: np.ndarray) -> dict[str, 
 
 
 def prescription_table(world: World, spells: Spells, orders: Orders) -> pa.Table:
-    """One row per order, and a later one for the few that were changed within the same extract."""
+    """One row per order, and a later row for the few orders that were changed within the same extract."""
     rng = world.rng("acute.prescriptions")
     count = len(orders.spell)
     finished = ~np.isnat(spells.end[orders.spell])
     started = spells.start[orders.spell] + np.timedelta64(3600, "s")
-    updated = np.flatnonzero(finished & ~is_told(world, spells.person[orders.spell]) & (rng.random(count) < UPDATED_SHARE))
+    updated = np.flatnonzero(finished & ~is_in_story(world, spells.person[orders.spell]) & (rng.random(count) < UPDATED_SHARE))
     order = np.concatenate([updated, np.arange(count)])
     is_final = np.repeat([False, True], [len(updated), count])
     spell = orders.spell[order]
@@ -126,8 +126,8 @@ def administration_table(world: World, spells: Spells, orders: Orders) -> pa.Tab
     order, position = children_of(counts)
     person = spells.person[orders.spell[order]]
     due = started[order] + (position * (24 // DOSES_PER_DAY) * 3600).astype("timedelta64[s]")
-    told = is_told(world, person)
-    not_given = ~told & (rng.random(len(order)) < NOT_GIVEN_SHARE)
+    in_story = is_in_story(world, person)
+    not_given = ~in_story & (rng.random(len(order)) < NOT_GIVEN_SHARE)
     given = due + rng.integers(0, 1800, len(order)).astype("timedelta64[s]")
     reasons = ["patient refused", "nil by mouth", "drug not available", "patient off ward"]
     columns = {

@@ -9,13 +9,20 @@ from pipelines.synthetic.population import World
 from pipelines.synthetic.sources.acute_inpatient import DAY, STAMP, consultant_codes
 from pipelines.synthetic.sources.acute_patient import patient_columns
 from pipelines.synthetic.sources.acute_spells import Spells
-from pipelines.synthetic.sources.children import at_hours, conditions_held, day_between, is_told, last_of_life, number_within
+from pipelines.synthetic.sources.children import (
+    at_hours,
+    conditions_held,
+    day_between,
+    is_in_story,
+    last_of_life,
+    number_within,
+)
 from pipelines.synthetic.sources.rows import assemble, known, number_text, same
 from pipelines.synthetic.sources.submitted_codes import icd10_as_submitted, opcs4_as_submitted
 from pipelines.synthetic.text import date_text, numbered, spread
 
 APPOINTMENTS_BY_AGE = ((0, 0.8), (18, 1.2), (50, 2.5), (70, 4.0))
-"""Mean number of appointments in the detailed history from an age on."""
+"""Mean number of appointments in the detailed history, by lower age limit."""
 
 ATTENDED = {"5": 0.76, "6": 0.05, "3": 0.08, "2": 0.06, "4": 0.04, "7": 0.01}
 SEEN = ("5", "6")
@@ -29,7 +36,7 @@ FOLLOW_UP_DAYS = 42
 
 @dataclass(frozen=True)
 class Appointments:
-    """Outpatient appointments: when, whether attended, what kind."""
+    """Outpatient appointments: time, attendance, kind."""
 
     person: np.ndarray
     at: np.ndarray
@@ -39,7 +46,8 @@ class Appointments:
     @property
     def was_seen(self) -> np.ndarray:
         """Whether the patient came and was treated: neither missed nor an administrative clock stop."""
-        return np.isin(self.attended, SEEN) & (self.first_attendance != "5")
+        seen: np.ndarray = np.isin(self.attended, SEEN) & (self.first_attendance != "5")
+        return seen
 
     def identifiers(self, prefix: str) -> pa.Array:
         """A number for each appointment."""
@@ -55,7 +63,7 @@ def draw_appointments(world: World, spells: Spells) -> Appointments:
     for age, mean in APPOINTMENTS_BY_AGE:
         rate[ages >= age] = mean
     person = np.repeat(np.arange(len(people)), rng.poisson(rate))
-    person = person[~is_told(world, person)]
+    person = person[~is_in_story(world, person)]
     earliest = np.maximum(people.birth_date[person], world.first_day)
     day = day_between(rng, earliest, last_of_life(world, person))
 
@@ -65,10 +73,10 @@ def draw_appointments(world: World, spells: Spells) -> Appointments:
     person, day = np.concatenate([person, patient]), np.concatenate([day, after])
     possible = (day <= last_of_life(world, person)) & (day > people.birth_date[person]) & (day >= world.first_day)
     person, day = person[possible], day[possible]
-    told = is_told(world, person)
+    in_story = is_in_story(world, person)
     attended = rng.choice(np.array(list(ATTENDED)), len(person), p=list(ATTENDED.values()))
     kind = rng.choice(np.array(list(FIRST_ATTENDANCE)), len(person), p=list(FIRST_ATTENDANCE.values()))
-    return Appointments(person, at_hours(rng, day), np.where(told, "5", attended), np.where(told, "2", kind))
+    return Appointments(person, at_hours(rng, day), np.where(in_story, "5", attended), np.where(in_story, "2", kind))
 
 
 def appointment_table(world: World, appointments: Appointments) -> pa.Table:
@@ -105,8 +113,8 @@ def appointment_table(world: World, appointments: Appointments) -> pa.Table:
 def appointment_diagnosis_table(world: World, appointments: Appointments) -> pa.Table:
     """Diagnoses of the few appointments that are coded: up to two that the patient has."""
     rng = world.rng("acute.appointment_diagnoses")
-    told = is_told(world, appointments.person)
-    coded = np.flatnonzero(appointments.was_seen & (told | (rng.random(len(told)) < CODED_SHARE)))
+    in_story = is_in_story(world, appointments.person)
+    coded = np.flatnonzero(appointments.was_seen & (in_story | (rng.random(len(in_story)) < CODED_SHARE)))
     parent, condition = conditions_held(world, appointments.person[coded], appointments.at[coded], "acute", 2)
     codes = world.catalogue.conditions["icd10"].to_numpy(dtype="U5")[condition]
     row, codes = coded[parent[codes != ""]], codes[codes != ""]
@@ -114,7 +122,7 @@ def appointment_diagnosis_table(world: World, appointments: Appointments) -> pa.
         **_of_appointment(appointments, row),
         "diagnosis_sequence": number_text(number_within(row) + 1.0, 0),
         "diagnosis_scheme": same("02", len(row)),
-        "diagnosis_code": known(icd10_as_submitted(rng, codes, told[row])),
+        "diagnosis_code": known(icd10_as_submitted(rng, codes, in_story[row])),
     }
     return _rows(world, appointments, row, columns)
 
@@ -122,15 +130,15 @@ def appointment_diagnosis_table(world: World, appointments: Appointments) -> pa.
 def appointment_procedure_table(world: World, appointments: Appointments) -> pa.Table:
     """A procedure at some appointments; half of them have no date of their own."""
     rng = world.rng("acute.appointment_procedures")
-    told = is_told(world, appointments.person)
-    row = np.flatnonzero(appointments.was_seen & ~told & (rng.random(len(told)) < PROCEDURE_SHARE))
+    in_story = is_in_story(world, appointments.person)
+    row = np.flatnonzero(appointments.was_seen & ~in_story & (rng.random(len(in_story)) < PROCEDURE_SHARE))
     codes = np.array(PROCEDURES)[rng.integers(0, len(PROCEDURES), len(row))]
     performed = np.where(rng.random(len(row)) < 0.5, appointments.at[row], np.datetime64("NaT", "s"))
     columns = {
         **_of_appointment(appointments, row),
         "procedure_sequence": number_text(np.ones(len(row)), 0),
         "procedure_scheme": same("02", len(row)),
-        "procedure_code": known(opcs4_as_submitted(rng, codes, told[row])),
+        "procedure_code": known(opcs4_as_submitted(rng, codes, in_story[row])),
         "procedure_date": date_text(performed, DAY),
         "main_operating_professional": consultant_codes(row),
     }

@@ -1,4 +1,4 @@
-"""Columns that name a patient, the trust and its sites: the same in every file of the acute extract."""
+"""Columns that identify a patient, the trust and its sites, equal in every file of the acute extract."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ NIGHT_OF_REFERENCE = 0
 
 
 def identity_columns(world: World, person: np.ndarray) -> dict[str, pa.Array | None]:
-    """NHS number with its status, and the trust's own number of the patient."""
+    """NHS number with its status, and the local number that the trust uses."""
     has_number = (world.population.nhs_number != "")[person]
     return {
         "nhs_number": spread(world.population.nhs_number, person),
@@ -78,5 +78,5 @@ def clinician_table(consultants: int) -> pa.Table:
 
 
 def _reference(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Night and person of reference rows: complete from the first night, nobody's."""
+    """Night and person of reference rows: all from the first night and of no person."""
     return np.full(count, NIGHT_OF_REFERENCE), np.full(count, -1)

@@ -1,11 +1,11 @@
-"""Who was in hospital, when and why: the stays that every table of the acute extract tells."""
+"""Draws hospital stays, which every table of the acute extract uses."""
 
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from pipelines.synthetic.population import Story, World
-from pipelines.synthetic.sources.children import at_hours, day_between, is_told, last_of_life
+from pipelines.synthetic.sources.children import at_hours, day_between, is_in_story, last_of_life
 
 NOT_YET = np.datetime64("NaT", "s")
 ELECTIVE_SHARE = 0.35
@@ -15,7 +15,7 @@ LONGEST_LAST_STAY_DAYS = 9
 
 @dataclass(frozen=True)
 class Reason:
-    """Why people are admitted: ICD-10 codes with their weights, the first being every story's; operation; method."""
+    """Reasons for admission: ICD-10 codes with weights (stories use the first), operation, method."""
 
     diagnoses: tuple[tuple[str, float], ...]
     operation: str
@@ -50,12 +50,12 @@ ELECTIVES = (
     ("Cataract", "", True),
     ("Hyperlipidaemia", "", True),
 )
-"""What people with a condition are booked for: condition of the catalogue, operation (OPCS-4), whether it is a day case."""
+"""Booked admissions for people with a condition: condition of the catalogue, operation (OPCS-4), whether it is a day case."""
 
 
 @dataclass(frozen=True)
 class Spells:
-    """Hospital provider spells, one entry each; `end` is NaT for who is still in, `attendance` empty for who was booked."""
+    """Hospital provider spells, one entry each; `end` is NaT while open, `attendance` empty for booked admissions."""
 
     person: np.ndarray
     start: np.ndarray
@@ -70,16 +70,16 @@ class Spells:
     attendance: np.ndarray
 
     def __len__(self) -> int:
-        """How many spells there are."""
+        """The number of spells."""
         return len(self.person)
 
     def until(self, world: World) -> np.ndarray:
-        """The end of each spell, or of the last day where it has none yet."""
+        """The end of each spell, or the end of the last day if the spell is open."""
         return np.where(np.isnat(self.end), (world.last_day + 1).astype("datetime64[s]") - 60, self.end)
 
 
 def draw_spells(world: World) -> Spells:
-    """The admissions of the timeline, booked admissions for conditions that people have, and last days in hospital."""
+    """Admissions of the timeline, booked admissions for conditions that people have, and stays that end in death."""
     parts = [_from_timeline(world), _booked(world), _last_days(world)]
     columns = {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Spells)}
     closing = (world.last_day + 1).astype("datetime64[s]")
@@ -92,9 +92,9 @@ def _from_timeline(world: World) -> Spells:
     at = np.flatnonzero((timeline.spell_id != "") & (timeline.kind != "mh_crisis"))
     rng = world.rng("acute.spells.timeline")
     person, kind = timeline.person[at], timeline.kind[at]
-    told = is_told(world, person)
-    diagnosis = _diagnoses(rng, kind, told)
-    operated = told | (rng.random(len(at)) < np.array([OPERATED_SHARE.get(name, 0.0) for name in kind]))
+    in_story = is_in_story(world, person)
+    diagnosis = _diagnoses(rng, kind, in_story)
+    operated = in_story | (rng.random(len(at)) < np.array([OPERATED_SHARE.get(name, 0.0) for name in kind]))
     operation = np.where(operated, np.array([REASONS[name].operation for name in kind], dtype="U4"), "")
     operation = np.where(diagnosis == HIP_FRACTURE, HIP_REPLACEMENT, operation)
     return Spells(
@@ -112,13 +112,13 @@ def _from_timeline(world: World) -> Spells:
     )
 
 
-def _diagnoses(rng: np.random.Generator, kind: np.ndarray, told: np.ndarray) -> np.ndarray:
+def _diagnoses(rng: np.random.Generator, kind: np.ndarray, in_story: np.ndarray) -> np.ndarray:
     drawn = rng.random(len(kind))
     diagnosis = np.full(len(kind), "", dtype="U5")
     for name, reason in REASONS.items():
         codes, weights = zip(*reason.diagnoses, strict=True)
         of_kind = kind == name
-        choice = np.searchsorted(np.cumsum(weights), np.where(told, 0.0, drawn)[of_kind], side="right")
+        choice = np.searchsorted(np.cumsum(weights), np.where(in_story, 0.0, drawn)[of_kind], side="right")
         diagnosis[of_kind] = np.array(codes)[np.minimum(choice, len(codes) - 1)]
     return diagnosis
 
@@ -129,7 +129,7 @@ def _booked(world: World) -> Spells:
     persons, days, diagnoses, operations, day_cases = [], [], [], [], []
     for name, operation, within_a_day in ELECTIVES:
         person, onset = world.has(name)
-        booked = (rng.random(len(person)) < ELECTIVE_SHARE) & ~is_told(world, person)
+        booked = (rng.random(len(person)) < ELECTIVE_SHARE) & ~is_in_story(world, person)
         person, onset = person[booked], np.maximum(onset[booked], world.first_day)
         latest = last_of_life(world, person) - 14
         possible = latest > onset
@@ -173,7 +173,7 @@ def _last_days(world: World) -> Spells:
         end=at_hours(rng, death, 18, 23),
         number=_numbers("SL", count),
         kind=kind,
-        diagnosis=_diagnoses(rng, kind, is_told(world, person)),
+        diagnosis=_diagnoses(rng, kind, is_in_story(world, person)),
         operation=np.full(count, "", dtype="U4"),
         method=np.full(count, REASONS["last_days"].method),
         is_day_case=np.zeros(count, dtype=bool),

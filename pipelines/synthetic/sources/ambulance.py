@@ -1,6 +1,6 @@
-"""The ambulance extract: the calls of the pathways, who was seen, what was measured, given and done.
+"""The ambulance extract: calls, patients, observations, medicines and procedures.
 
-Traps of its own: several vehicles and a pseudo-vehicle per call, two patients at one incident, impressions and dispatch codes
+Specific traps: several vehicles and a pseudo-vehicle per call, two patients at one incident, impressions and dispatch codes
 of local lists, medicines without a code, deaths on scene.
 """
 
@@ -17,7 +17,7 @@ from pipelines.synthetic.text import date_text, numbered, pick, replaced, spread
 FORM = "dd/MM/yyyy HH:mm:ss"
 NOT_YET = np.datetime64("NaT", "s")
 ARREST_SHARE = 0.15
-"""Share of those who died outside the stories whose death an ambulance crew saw."""
+"""Share of deaths outside the stories that an ambulance crew attended."""
 SECOND_PATIENT_SHARE = 0.01
 SECOND_VEHICLE_SHARE, DAILY_LOG_SHARE = 0.25, 0.03
 LOCAL_IMPRESSION_SHARE, NO_COMPLAINT_SHARE, PATHWAYS_SHARE = 0.4, 0.1, 0.15
@@ -28,10 +28,10 @@ OBSERVED_AGAIN = OBSERVED[:5]
 
 @dataclass(frozen=True)
 class CallKind:
-    """What is written of a kind of call.
+    """The record of a kind of call.
 
-    `impression` is SNOMED CT, `local` the code of the trust's own list; `shift` says how far each of OBSERVED is from usual.
-    `drugs` and `procedures` come with their share; a drug is found by the beginning of its name.
+    `impression` is SNOMED CT, `local` the code of the trust's local list; `shift` is the difference of each of OBSERVED from
+    its usual value. `drugs` and `procedures` have shares; a drug is identified by the beginning of its name.
     """
 
     ampds: str
@@ -87,7 +87,7 @@ NAMES = list(KINDS)
 
 @dataclass(frozen=True)
 class Contacts:
-    """One patient seen by a crew; `own` where it is the first patient of its call. Times are NaT for what did not happen."""
+    """One patient seen by a crew; `own` is true for the first patient of a call. Times are NaT if a step did not happen."""
 
     person: np.ndarray
     kind: np.ndarray
@@ -99,13 +99,14 @@ class Contacts:
     own: np.ndarray
 
     def __len__(self) -> int:
-        """How many contacts."""
+        """The number of contacts."""
         return len(self.person)
 
     @property
     def died(self) -> np.ndarray:
         """Whether the patient died on scene."""
-        return self.kind == NAMES.index("arrest")
+        died: np.ndarray = self.kind == NAMES.index("arrest")
+        return died
 
     @property
     def handover_at(self) -> np.ndarray:
@@ -114,7 +115,7 @@ class Contacts:
 
     @property
     def clear_at(self) -> np.ndarray:
-        """When the crew was free again."""
+        """When the crew became available."""
         return np.where(np.isnat(self.arrive_at), self.scene_at + 70 * 60, self.arrive_at + 38 * 60)
 
     def of_kind(self, attribute: str) -> pa.Array:
@@ -127,7 +128,7 @@ class Contacts:
 
 
 def build(world: World) -> SourceData:
-    """All tables of the ambulance extract and what must be found of them in the CDM."""
+    """All tables of the ambulance extract and the rows that must be in the published CDM."""
     contacts = draw_contacts(world)
     observations = observation_table(world, contacts)
     tables = {
@@ -175,14 +176,14 @@ def draw_contacts(world: World) -> Contacts:
     alive = ~(people.death_date[companion] <= called.call_at[first].astype("datetime64[D]"))
     born = people.birth_date[companion] < called.call_at[first].astype("datetime64[D]")
     fit = alive & born & (people.story[companion] == Story.ORDINARY) & (companion != called.person[first])
-    beside = called.take(first[fit])
+    first_patient = called.take(first[fit])
     seconds = Contacts(
         companion[fit],
         np.full(int(fit.sum()), NAMES.index("fall")),
-        beside.call_id,
-        replaced(beside.epcr_id, "EP", "ES"),
-        beside.call_at,
-        beside.scene_at,
+        first_patient.call_id,
+        replaced(first_patient.epcr_id, "EP", "ES"),
+        first_patient.call_at,
+        first_patient.scene_at,
         np.full(int(fit.sum()), NOT_YET),
         np.zeros(int(fit.sum()), dtype=bool),
     )
@@ -191,7 +192,7 @@ def draw_contacts(world: World) -> Contacts:
 
 
 def table_of(world: World, contacts: Contacts, columns: dict[str, pa.Array | None]) -> pa.Table:
-    """A table with one row per contact given."""
+    """A table with one row per contact."""
     columns = columns | {"last_updated": date_text(contacts.clear_at + 3600, FORM)}
     provider = spread(world.population.ambulance_trust, contacts.person)
     return assemble(columns, provider, world.night_of(contacts.call_at), contacts.person)
@@ -381,9 +382,9 @@ def intervention_table(world: World, contacts: Contacts) -> pa.Table:
 
 
 def _drawn(rng: np.random.Generator, world: World, contacts: Contacts, kind: np.ndarray, share: np.ndarray) -> pd.DataFrame:
-    """Contact, choice and number within the contact of what was chosen by its share; story people have all of their kind."""
-    told = world.population.story[contacts.person] != Story.ORDINARY
-    likely = np.maximum(share[None, :], told[:, None])
+    """Contact, choice and sequence number of items drawn by their share; story people have all items of their kind."""
+    in_story = world.population.story[contacts.person] != Story.ORDINARY
+    likely = np.maximum(share[None, :], in_story[:, None])
     happens = (contacts.kind[:, None] == kind[None, :]) & (rng.random((len(contacts), len(kind))) < likely)
     at, choice = np.nonzero(happens)
     chosen = pd.DataFrame({"at": at, "choice": choice})
@@ -391,7 +392,7 @@ def _drawn(rng: np.random.Generator, world: World, contacts: Contacts, kind: np.
 
 
 def truth_of(world: World, contacts: Contacts) -> list[Truth]:
-    """The visit of every story person, the impression, one observation and the first thing given or done."""
+    """The visit of every story person, the impression, one observation and the first medicine or procedure."""
     truth = []
     for at in np.flatnonzero(world.population.story[contacts.person] != Story.ORDINARY):
         person = int(contacts.person[at])

@@ -1,4 +1,4 @@
-"""Rows that hang on other rows: how many each parent has, their order, and what their person had at the time."""
+"""Draws rows that belong to other rows: their number and order by parent, and the conditions of the person then."""
 
 from datetime import date
 
@@ -10,7 +10,7 @@ from pipelines.synthetic.population import Story, Truth, World
 OUTPATIENT_VISIT, HOME_VISIT, REMOTE_VISIT = 9202, 581476, 2_000_000_157
 
 FACE_TO_FACE, AT_HOME = "01", "A01"
-"""CONSULTATION MECHANISM and ACTIVITY LOCATION TYPE CODE that decide what kind of visit a contact is."""
+"""CONSULTATION MECHANISM and ACTIVITY LOCATION TYPE CODE that decide the visit concept of a contact."""
 
 
 def children_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def joined(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def conditions_held(
     world: World, person: np.ndarray, when: np.ndarray, setting: str, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `most` conditions that each person had by a day, of those a setting knows: parent index and catalogue row."""
+    """Up to `most` conditions that a person had by a day, among those of a setting: parent index and catalogue row."""
     people = world.population
     known_here = (
         world.catalogue.conditions["setting"].str.split("|").map(lambda settings: setting in settings).to_numpy(dtype=bool)
@@ -55,15 +55,17 @@ def conditions_held(
 
 
 def day_between(rng: np.random.Generator, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """A day from `first` to `last`, both included; `first` where there is no such day."""
+    """A day from `first` to `last`, both included; `first` if `last` is earlier."""
     span = np.maximum((last.astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64), 0)
-    return first.astype("datetime64[D]") + np.floor(rng.random(len(first)) * (span + 1)).astype("timedelta64[D]")
+    days: np.ndarray = first.astype("datetime64[D]") + np.floor(rng.random(len(first)) * (span + 1)).astype("timedelta64[D]")
+    return days
 
 
 def at_hours(rng: np.random.Generator, days: np.ndarray, opens: int = 8, closes: int = 18) -> np.ndarray:
     """A time of each day within opening hours, on a five-minute mark."""
     minutes = rng.integers(opens * 12, closes * 12, len(days)) * 5
-    return days.astype("datetime64[s]") + (minutes * 60).astype("timedelta64[s]")
+    times: np.ndarray = days.astype("datetime64[s]") + (minutes * 60).astype("timedelta64[s]")
+    return times
 
 
 def last_of_life(world: World, person: np.ndarray) -> np.ndarray:
@@ -72,9 +74,10 @@ def last_of_life(world: World, person: np.ndarray) -> np.ndarray:
     return np.where(np.isnat(death), world.last_day, np.minimum(death, world.last_day)).astype("datetime64[D]")
 
 
-def is_told(world: World, person: np.ndarray) -> np.ndarray:
+def is_in_story(world: World, person: np.ndarray) -> np.ndarray:
     """Which rows belong to story people, on whom nothing is planted."""
-    return world.population.story[person] != Story.ORDINARY
+    in_story: np.ndarray = world.population.story[person] != Story.ORDINARY
+    return in_story
 
 
 def truths(
@@ -86,11 +89,11 @@ def truths(
     when: np.ndarray,
     concept_id: np.ndarray | int | None = None,
 ) -> list[Truth]:
-    """A truth for each row of story people among rows given by person, source value and day, and by concept where known."""
+    """One truth per row of a story person. Rows are arrays of person, source value, day and, if certain, concept id."""
     values = np.full(len(person), value) if isinstance(value, str) else value
     concepts = concept_id if isinstance(concept_id, np.ndarray) else np.full(len(person), concept_id, dtype=object)
     found = []
-    for row in np.flatnonzero(is_told(world, person)):
+    for row in np.flatnonzero(is_in_story(world, person)):
         story = Story(world.population.story[person[row]]).name.lower()
         day: date = when[row].astype("datetime64[D]").item()
         concept = None if concepts[row] is None else int(concepts[row])

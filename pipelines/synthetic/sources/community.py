@@ -1,4 +1,4 @@
-"""The community extract: the Community Services Data Set v1.6 of one provider, repeated month by month."""
+"""The community extract: the Community Services Data Set v1.6 of one provider, repeated every month."""
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ REFERRAL_EPISODE = 2_000_000_302
 
 
 def build(world: World) -> SourceData:
-    """Every table of the community extract, and what of it must be found in the published CDM."""
+    """Every table of the community extract, and the rows that must be in the published CDM."""
     referrals = care.draw_referrals(world)
     drawn = Care(referrals, care.draw_contacts(world, referrals), care.draw_immunisations(world))
     tables = {
@@ -40,7 +40,7 @@ def build(world: World) -> SourceData:
 
 
 def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
-    """Referrals, contacts with what was done and measured, the reason for the referral, immunisations."""
+    """Truths of referrals, contacts with procedures and measurements, the reason for the referral, and immunisations."""
     referrals, contacts, given = drawn.referrals, drawn.contacts, drawn.immunisations
     person = referrals.person[contacts.referral]
     nursed = np.flatnonzero(referrals.service[contacts.referral] == care.NURSING)

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from pipelines.synthetic.population import World
 from pipelines.synthetic.sources import community_care as care
-from pipelines.synthetic.sources.children import is_told
+from pipelines.synthetic.sources.children import is_in_story
 from pipelines.synthetic.sources.community_submission import (
     DAY,
     PROVIDER,
@@ -30,7 +30,7 @@ MINI_MENTAL, ALCOHOL = "273617000", "273265007"
 
 
 def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
-    """Contacts, the activity of those attended with what was done and found, measurements and scores."""
+    """Contacts, activities of attended contacts with procedures and findings, measurements and scores."""
     rng = world.rng("community.contact_tables")
     contacts, referrals = drawn.contacts, drawn.referrals
     number = known(contacts.number())
@@ -60,9 +60,9 @@ def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
         "replacement_appointment_booked_date": None,
     }
     seen = np.flatnonzero(contacts.was_seen)
-    told = is_told(world, referrals.person[contacts.referral[seen]])
+    in_story = is_in_story(world, referrals.person[contacts.referral[seen]])
     act = known(replaced(contacts.number()[seen], "VC", "VA"))
-    activity_columns = _activity_columns(rng, drawn, seen, told) | {
+    activity_columns = _activity_columns(rng, drawn, seen, in_story) | {
         "care_activity_id": act,
         "care_contact_id": number.take(pa.array(seen)),
         "activity_type": same("01", len(seen)),
@@ -81,10 +81,10 @@ def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
         "height": number_text(np.where(years >= 2, height, np.nan), 2),
         "length": number_text(np.where(years < 2, height * 100, np.nan), 1),
     }
-    scored = np.flatnonzero(~visited & (told | (rng.random(len(seen)) < 0.1)))
+    scored = np.flatnonzero(~visited & (in_story | (rng.random(len(seen)) < 0.1)))
     score_columns = {
         "care_activity_id": act.take(pa.array(scored)),
-        "snomed_id": spread([MINI_MENTAL, ALCOHOL], np.where(told[scored], 0, rng.integers(0, 2, len(scored)))),
+        "snomed_id": spread([MINI_MENTAL, ALCOHOL], np.where(in_story[scored], 0, rng.integers(0, 2, len(scored)))),
         "score": number_text(rng.integers(10, 31, len(scored)).astype(float), 0),
     }
 
@@ -99,14 +99,16 @@ def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     }
 
 
-def _activity_columns(rng: np.random.Generator, drawn: Care, seen: np.ndarray, told: np.ndarray) -> dict[str, pa.Array | None]:
-    """What was done in each activity, and in some what was found or measured; each column has a scheme list of its own."""
+def _activity_columns(
+    rng: np.random.Generator, drawn: Care, seen: np.ndarray, in_story: np.ndarray
+) -> dict[str, pa.Array | None]:
+    """The procedure of each activity, and the finding or measurement of some; each column has its own scheme list."""
     count = len(seen)
     is_nursing = drawn.referrals.service[drawn.contacts.referral[seen]] == care.NURSING
-    procedure = np.where(told, 0, rng.integers(0, len(PROCEDURES), count))
-    found = np.where(~told & (rng.random(count) < 0.15), rng.integers(0, len(FINDINGS), count), -1)
-    observed = np.where(is_nursing & (told | (rng.random(count) < 0.5)), rng.integers(0, len(OBSERVATIONS), count), -1)
-    observed = np.where(told & is_nursing, 1, observed)
+    procedure = np.where(in_story, 0, rng.integers(0, len(PROCEDURES), count))
+    found = np.where(~in_story & (rng.random(count) < 0.15), rng.integers(0, len(FINDINGS), count), -1)
+    observed = np.where(is_nursing & (in_story | (rng.random(count) < 0.5)), rng.integers(0, len(OBSERVATIONS), count), -1)
+    observed = np.where(in_story & is_nursing, 1, observed)
     mean, sd = np.array([(mean, sd) for *_, mean, sd in OBSERVATIONS]).T
     value = np.where(observed >= 0, rng.normal(mean[observed], sd[observed]), np.nan)
     return {
@@ -154,7 +156,7 @@ def immunisation_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
 
 
 def diagnosis_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
-    """Diagnoses of referrals in three coding schemes, what a patient had before, and scores of referrals."""
+    """Diagnoses of referrals in three coding schemes, previous diagnoses of patients, and scores of referrals."""
     rng = world.rng("community.diagnoses")
     referrals = drawn.referrals
     conditions = world.catalogue.conditions
@@ -163,18 +165,19 @@ def diagnosis_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     diagnosed = np.flatnonzero(referrals.condition >= 0)
     day = referrals.received.astype("datetime64[D]")
     number = known(referrals.number())
-    told = is_told(world, referrals.person)
-    history = diagnosed[~told[diagnosed] & (rng.random(len(diagnosed)) < 0.3)]
-    second = diagnosed[~told[diagnosed] & (rng.random(len(diagnosed)) < 0.2)]
-    assumed = diagnosed[~told[diagnosed] & (rng.random(len(diagnosed)) < 0.1)]
-    scored = diagnosed[told[diagnosed] | (rng.random(len(diagnosed)) < 0.3)]
+    in_story = is_in_story(world, referrals.person)
+    history = diagnosed[~in_story[diagnosed] & (rng.random(len(diagnosed)) < 0.3)]
+    second = diagnosed[~in_story[diagnosed] & (rng.random(len(diagnosed)) < 0.2)]
+    assumed = diagnosed[~in_story[diagnosed] & (rng.random(len(diagnosed)) < 0.1)]
+    scored = diagnosed[in_story[diagnosed] | (rng.random(len(diagnosed)) < 0.3)]
     also = np.full(len(second), conditions["name"].to_list().index("Osteoarthritis"))
 
     def of(row: np.ndarray) -> np.ndarray:
-        return referrals.condition[row]
+        condition: np.ndarray = referrals.condition[row]
+        return condition
 
     def coded(row: np.ndarray, column: str, condition: np.ndarray) -> dict[str, pa.Array | None]:
-        scheme = np.where(told[row], 2, rng.integers(0, len(DIAGNOSIS_SCHEMES), len(row)))
+        scheme = np.where(in_story[row], 2, rng.integers(0, len(DIAGNOSIS_SCHEMES), len(row)))
         scheme = np.where((read[condition] == "") & (scheme == 1), 2, scheme)
         return {
             "diagnosis_scheme": spread(list(DIAGNOSIS_SCHEMES), scheme),

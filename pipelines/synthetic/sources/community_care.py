@@ -1,11 +1,11 @@
-"""Who is cared for by the community provider: referrals to a service, the contacts that follow, immunisations of children."""
+"""Draws the care of the community provider: referrals to a service, their contacts, immunisations of children."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipelines.synthetic.population import Story, World
-from pipelines.synthetic.sources.children import at_hours, children_of, conditions_held, day_between, is_told, last_of_life
+from pipelines.synthetic.sources.children import at_hours, children_of, conditions_held, day_between, is_in_story, last_of_life
 
 NURSING, HEALTH_VISITING, THERAPY = "12", "16", "23"
 """Service types: district nursing, health visiting, physiotherapy."""
@@ -42,19 +42,19 @@ def draw_referrals(world: World) -> Referrals:
     rng = world.rng("community.referrals")
     people, timeline = world.population, world.timeline
     ages = (world.last_day - people.birth_date).astype(np.int64) / 365.25
-    everybody = np.arange(len(people))
-    parent, held = conditions_held(world, everybody, np.full(len(people), world.last_day), "community", 1)
-    nursed = (ages[parent] >= NURSING_FROM_AGE) & (rng.random(len(parent)) < NURSING_SHARE) & ~is_told(world, parent)
-    told = np.flatnonzero(np.isin(people.story, (Story.COMMUNITY_NURSING, Story.DIABETES)))
+    everyone = np.arange(len(people))
+    parent, held = conditions_held(world, everyone, np.full(len(people), world.last_day), "community", 1)
+    nursed = (ages[parent] >= NURSING_FROM_AGE) & (rng.random(len(parent)) < NURSING_SHARE) & ~is_in_story(world, parent)
+    in_story = np.flatnonzero(np.isin(people.story, (Story.COMMUNITY_NURSING, Story.DIABETES)))
     children = np.flatnonzero(ages < CHILD_AGE)
     helped = ~np.isnat(timeline.reablement_from) & (
-        is_told(world, timeline.person) | (rng.random(len(timeline.person)) < AFTER_HOSPITAL_SHARE)
+        is_in_story(world, timeline.person) | (rng.random(len(timeline.person)) < AFTER_HOSPITAL_SHARE)
     )
     ulcer = world.catalogue.conditions["name"].to_list().index("Pressure ulcer")
     hip = world.catalogue.conditions["name"].to_list().index("Fracture of neck of femur")
     parts = [
         (parent[nursed], NURSING, held[nursed]),
-        (told, NURSING, np.full(len(told), ulcer)),
+        (in_story, NURSING, np.full(len(in_story), ulcer)),
         (children, HEALTH_VISITING, np.full(len(children), -1)),
         (timeline.person[helped], THERAPY, np.where(timeline.kind[helped] == "fall", hip, -1)),
     ]
@@ -66,7 +66,7 @@ def draw_referrals(world: World) -> Referrals:
     earliest = np.maximum(world.first_day, people.birth_date[person] + 10)
     drawn = day_between(rng, earliest, view - 60)
     drawn = np.where(service == HEALTH_VISITING, np.maximum(earliest, world.first_day), drawn)
-    drawn = np.where(is_told(world, person) & (service == NURSING), story_view, drawn)
+    drawn = np.where(is_in_story(world, person) & (service == NURSING), story_view, drawn)
     drawn[service == THERAPY] = timeline.reablement_from[helped].astype("datetime64[D]")
     possible = (drawn >= earliest) & (drawn <= view)
     person, service, condition, drawn, view = (part[possible] for part in (person, service, condition, drawn, view))
@@ -78,7 +78,7 @@ def draw_referrals(world: World) -> Referrals:
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts: the referral of each, its place among them, when, whether attended."""
+    """Contacts: referral, position within the referral, time, attendance."""
 
     referral: np.ndarray
     position: np.ndarray
@@ -98,11 +98,11 @@ class Contacts:
 def draw_contacts(world: World, referrals: Referrals) -> Contacts:
     """Contacts at the rhythm of each service, attended by story people."""
     rng = world.rng("community.contacts")
-    told = is_told(world, referrals.person)
+    in_story = is_in_story(world, referrals.person)
     services = list(CONTACTS)
     service = np.array([services.index(name) for name in referrals.service], dtype=np.int64)
     least, most = np.array([CONTACTS[name] for name in services]).T
-    counts = np.where(told, STORY_CONTACTS, rng.integers(least[service], most[service]))
+    counts = np.where(in_story, STORY_CONTACTS, rng.integers(least[service], most[service]))
     gap = np.array([DAYS_BETWEEN[name] for name in services])[service]
     referral, position = children_of(counts)
     day = referrals.received[referral].astype("datetime64[D]") + 2 + position * gap[referral]
@@ -113,12 +113,12 @@ def draw_contacts(world: World, referrals: Referrals) -> Contacts:
     possible = at < end[referral]
     referral, position, at = referral[possible], position[possible], at[possible]
     attended = rng.choice(np.array(list(ATTENDED)), len(referral), p=list(ATTENDED.values()))
-    return Contacts(referral, position, at, np.where(told[referral], "5", attended))
+    return Contacts(referral, position, at, np.where(in_story[referral], "5", attended))
 
 
 @dataclass(frozen=True)
 class Immunisations:
-    """Immunisations: person, day, row of `catalogue.immunisations`, whether told by a clinical code or a national type."""
+    """Immunisations: person, day, row of `catalogue.immunisations`, whether recorded by clinical code or by national type."""
 
     person: np.ndarray
     day: np.ndarray
@@ -135,7 +135,7 @@ CODED_SHARE = 0.5
 
 
 def draw_immunisations(world: World) -> Immunisations:
-    """The immunisations of the schedule that small children are old enough for."""
+    """The immunisations of the schedule that small children have reached the age for."""
     rng = world.rng("community.immunisations")
     people = world.population
     names = world.catalogue.immunisations["name"].to_list()
@@ -145,10 +145,10 @@ def draw_immunisations(world: World) -> Immunisations:
     person = np.tile(children, len(SCHEDULE))
     vaccine = np.repeat([names.index(name) for name, _ in SCHEDULE], len(children))
     due = np.repeat([days for _, days in SCHEDULE], len(children))
-    late = np.where(is_told(world, person), 3, rng.integers(0, 40, len(person)))
+    late = np.where(is_in_story(world, person), 3, rng.integers(0, 40, len(person)))
     day = people.birth_date[person] + due + late
-    told = is_told(world, person)
-    given = (day <= world.last_day) & (told | (rng.random(len(person)) < 0.9))
-    person, vaccine, day, told = person[given], vaccine[given], day[given], told[given]
-    by_code = has_code[vaccine] & (told | (rng.random(len(person)) < CODED_SHARE))
+    in_story = is_in_story(world, person)
+    given = (day <= world.last_day) & (in_story | (rng.random(len(person)) < 0.9))
+    person, vaccine, day, in_story = person[given], vaccine[given], day[given], in_story[given]
+    by_code = has_code[vaccine] & (in_story | (rng.random(len(person)) < CODED_SHARE))
     return Immunisations(person, day, vaccine, by_code)

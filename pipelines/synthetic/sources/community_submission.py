@@ -1,4 +1,4 @@
-"""Submissions of the community provider: what every table of one has, its patients and their referrals."""
+"""Submissions of the community provider: the columns of every table, patients and referrals."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 from pipelines.synthetic import places
 from pipelines.synthetic.population import World
 from pipelines.synthetic.sources import community_care as care
-from pipelines.synthetic.sources.children import is_told, number_within
+from pipelines.synthetic.sources.children import is_in_story, number_within
 from pipelines.synthetic.sources.monthly import (
     clock_text,
     first_night_of_months,
@@ -34,7 +34,7 @@ REFERRAL_REASON = "01"
 
 @dataclass(frozen=True)
 class Care:
-    """Everything that the provider does, as drawn."""
+    """The drawn activity of the provider."""
 
     referrals: care.Referrals
     contacts: care.Contacts
@@ -57,17 +57,17 @@ def submitted(
 
 
 def reported(world: World, columns: dict[str, pa.Array | None], person: np.ndarray, when: np.ndarray) -> pa.Table:
-    """Rows reported in the month in which they happened."""
+    """A table of rows that are reported in the month in which they happened."""
     return submitted(world, columns, person, month_of(when), world.night_of(when))
 
 
 def local_ids(world: World, person: np.ndarray) -> dict[str, pa.Array | None]:
-    """The provider's own number of each patient."""
+    """The local number of each patient."""
     return {"local_patient_id": spread(world.population.community_id, person)}
 
 
 def patient_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
-    """Patients, once for every month in which a referral is open, with their practice and the disabilities of a few."""
+    """Patients, one row for every month with an open referral, their practices, and the disabilities of a few."""
     rng = world.rng("community.patients")
     people, referrals, immunised = world.population, drawn.referrals, drawn.immunisations
     snapshots = monthly_snapshots(world, referrals.received, referrals.closed, MOST_MONTHS)
@@ -115,7 +115,7 @@ def patient_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
         "gp_registration_start_date": date_text(people.registered_on[once], DAY),
         "gp_registration_end_date": None,
     }
-    disabled = ~is_told(world, once) & (rng.random(len(once)) < 0.05)
+    disabled = ~is_in_story(world, once) & (rng.random(len(once)) < 0.05)
     disability = {
         **local_ids(world, once[disabled]),
         "disability": spread(list(DISABILITIES), rng.integers(0, len(DISABILITIES), disabled.sum())),
@@ -129,7 +129,7 @@ def patient_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
 
 
 def referral_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
-    """Each referral once for every month in which it is open, and the team it was made to."""
+    """Referrals, one row for every month in which they are open, and the teams they were made to."""
     referrals = drawn.referrals
     snapshots = monthly_snapshots(world, referrals.received, referrals.closed, MOST_MONTHS)
     row = snapshots.thing

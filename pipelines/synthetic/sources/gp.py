@@ -1,8 +1,8 @@
 """The GP extract: the EMIS bulk tables of every practice.
 
-Traps of its own: problems that duplicate their entry, EMIS-local codes, Read codes without dots, a code that differs from the
-Type 1 dissent in case only, family history under the code of the illness, paper kept as consultations, year-only and unknown
-dates, registrations that start on 1900-01-01, entries of unknown patients, issues without an authorisation.
+Specific traps: problems that duplicate their entry, EMIS-local codes, Read codes without dots, a code that differs from the
+Type 1 dissent in case only, family history under the code of the illness, letters stored as consultations, year-only and
+unknown dates, registrations that start on 1900-01-01, entries of unknown patients, issues without an authorisation.
 """
 
 from datetime import date
@@ -42,7 +42,7 @@ from pipelines.synthetic.text import guids
 
 
 def build(world: World) -> SourceData:
-    """All tables of the GP extract and what must be found of them in the CDM."""
+    """All tables of the GP extract and the rows that must be in the published CDM."""
     codes, drugs = clinical_codes(world.catalogue), drug_codes(world.catalogue)
     surgery = open_surgery(world)
     consultations = draw_consultations(world)
@@ -74,7 +74,7 @@ def build(world: World) -> SourceData:
 def truth_of(
     world: World, codes: ClinicalCodes, drugs: pd.DataFrame, consultations: Consultations, entries: Entries, issues: Issues
 ) -> list[Truth]:
-    """What must be found: the first consultation of every story person, and what the practice adds to each story."""
+    """The truths: the first consultation of every story person, and the rows that the practice adds to each story."""
     people = world.population
     snomed = codes.rows["snomed"].to_numpy()[entries.code]
     kind = {name: entries.kind == number for number, name in enumerate(ENTRY_KINDS)}
@@ -103,6 +103,6 @@ def truth_of(
 
 
 def truth_at(story: Story, person: int, table: str, source_value: str, day: np.datetime64) -> Truth:
-    """One row to be found."""
+    """One truth."""
     first: date = day.astype("datetime64[D]").item()
     return Truth(story.name.lower(), person, "gp", table, source_value, first)

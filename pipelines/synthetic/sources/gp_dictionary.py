@@ -1,4 +1,4 @@
-"""The code tables of the GP extract: what a practice may record, by position in the table."""
+"""The code tables of the GP extract; other modules refer to codes by position in the table."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ SPECIAL_CODES = pd.DataFrame(
 
 @dataclass(frozen=True)
 class ClinicalCodes:
-    """The clinical code table: one row per code; `group` says what the generator uses a row for."""
+    """The clinical code table: one row per code; `group` is the use of the code in the generator."""
 
     rows: pd.DataFrame
 
@@ -49,15 +49,17 @@ class ClinicalCodes:
         return np.flatnonzero(self.rows["group"].isin(groups).to_numpy())
 
     def coded(self, group: str, snomed: np.ndarray) -> np.ndarray:
-        """Positions of SNOMED CT codes within a group; -1 where it has none."""
+        """Positions of SNOMED CT codes within a group; -1 if the group has no such code."""
         of_group = self.rows[self.rows["group"] == group].drop_duplicates("snomed")
-        return pd.Series(of_group.index, index=of_group["snomed"]).reindex(snomed).fillna(-1).to_numpy(dtype=np.int64)
+        positions = pd.Series(of_group.index, index=of_group["snomed"])
+        found: np.ndarray = positions.reindex(snomed).fillna(-1).to_numpy(dtype=np.int64)
+        return found
 
 
 def clinical_codes(catalogue: Catalogue) -> ClinicalCodes:
     """All clinical codes of the extract.
 
-    Conditions and findings come as SNOMED CT with their Read code where they have one; `legacy` are the same with Read only.
+    Conditions and findings are SNOMED CT codes with their Read code, if any; the group `legacy` has the Read codes only.
     """
     conditions = _of_catalogue(catalogue.conditions[catalogue.conditions["snomed"] != ""], "condition", "Conditions")
     legacy = conditions[(conditions["read"] != "")].assign(group="legacy", snomed="")

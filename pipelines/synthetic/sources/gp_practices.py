@@ -31,7 +31,7 @@ REGULAR, DUMMY = 0, 4
 
 @dataclass(frozen=True)
 class Registrations:
-    """One registration a row: the current one of each person by person number, then the former ones of those who moved."""
+    """One registration per entry: current registrations by person number, then former ones of people who moved."""
 
     person: np.ndarray
     practice: np.ndarray
@@ -44,7 +44,7 @@ class Registrations:
 
 @dataclass(frozen=True)
 class Surgery:
-    """The practices, their staff and what is shared by all tables; staff of practice p are at p * STAFF_PER_PRACTICE on."""
+    """The practices, their staff and the columns shared by all tables; staff of practice p are at p * STAFF_PER_PRACTICE on."""
 
     world: World
     codes: np.ndarray
@@ -60,9 +60,8 @@ class Surgery:
 
     def clinicians(self, rng: np.random.Generator, registration: np.ndarray) -> np.ndarray:
         """A random clinician of the practice of each registration, as a position in the staff."""
-        return self.registrations.practice[registration] * STAFF_PER_PRACTICE + rng.integers(
-            0, CLINICAL_STAFF, len(registration)
-        )
+        first: np.ndarray = self.registrations.practice[registration] * STAFF_PER_PRACTICE
+        return first + rng.integers(0, CLINICAL_STAFF, len(registration))
 
 
 def open_surgery(world: World) -> Surgery:
@@ -92,7 +91,7 @@ def open_surgery(world: World) -> Surgery:
 def record_table(
     surgery: Surgery, registration: np.ndarray, entered: np.ndarray, columns: dict[str, pa.Array | None]
 ) -> pa.Table:
-    """A table whose rows belong to registrations, with the columns that all of those have."""
+    """A table whose rows belong to registrations, with the columns that all such tables have."""
     night = surgery.world.night_of(entered)
     practice = surgery.registrations.practice[registration]
     own = {
@@ -110,7 +109,7 @@ def processing_ids(night: np.ndarray) -> pa.Array:
 
 
 def patient_table(surgery: Surgery) -> pa.Table:
-    """One row per registration; who died after the first extract has a second row from the night it is known."""
+    """One row per registration; people who died after the first extract have a second row from the night it is known."""
     world, people, all_rows = surgery.world, surgery.world.population, surgery.registrations
     current = np.arange(len(all_rows.person)) < world.n
     known_late = np.flatnonzero(current & (world.night_of(people.death_date[all_rows.person]) > 0))

@@ -1,4 +1,4 @@
-"""What practices recorded: registrations, consultations, coded entries and prescriptions as arrays."""
+"""Draws the records of practices as arrays: registrations, consultations, coded entries and prescriptions."""
 
 from dataclasses import dataclass, fields
 from typing import TypeVar
@@ -23,7 +23,7 @@ CONSULTATION_SOURCES = {
     "Text message to patient": 0.04,
 }
 CLINICAL_SOURCES = 4
-"""The first so many sources are contacts with the patient, the rest is paper."""
+"""Number of sources at the start of the list that are contacts with the patient; the others are paperwork."""
 
 SYSTOLIC, DIASTOLIC, PULSE, TEMPERATURE = "271649006", "271650006", "78564009", "386725007"
 WEIGHT, BODY_MASS_INDEX, HBA1C = "27113001", "60621009", "43396009"
@@ -41,7 +41,7 @@ BLOOD_TESTS = (
 BLOOD_TEST_SHARE = 0.28
 TEST_OF_PANEL_SHARE = 0.6
 DIABETIC_HBA1C = 17.0
-"""By how much the HbA1c of people with diabetes is higher."""
+"""Difference of the HbA1c of people with diabetes from that of others."""
 INFLUENZA, PNEUMOCOCCAL, MMR, HEPATITIS_B = "86198006", "12866006", "38598009", "16584000"
 CHILDHOOD = ((HEPATITIS_B, 56), (PNEUMOCOCCAL, 84), (PNEUMOCOCCAL, 112), (MMR, 390))
 """Childhood immunisations and the day of life they are due."""
@@ -54,10 +54,10 @@ WITHOUT_AUTHORISATION_SHARE = 0.03
 
 @dataclass(frozen=True)
 class Rows:
-    """Arrays of one length that are cut and joined together."""
+    """Arrays of equal length that are sliced and concatenated together."""
 
     def __len__(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return len(getattr(self, fields(self)[0].name))
 
 
@@ -66,7 +66,7 @@ SomeRows = TypeVar("SomeRows", bound=Rows)
 
 @dataclass(frozen=True)
 class Consultations(Rows):
-    """One consultation a row; `source` is a position in CONSULTATION_SOURCES, `minute` the minute of the day."""
+    """One consultation per entry; `source` is a position in CONSULTATION_SOURCES, `minute` the minute of the day."""
 
     person: np.ndarray
     day: np.ndarray
@@ -76,9 +76,9 @@ class Consultations(Rows):
 
 @dataclass(frozen=True)
 class Entries(Rows):
-    """One coded entry a row: `code` is a position in the code table, `consultation` one in the consultations or -1.
+    """One coded entry per row: `code` is a position in the code table, `consultation` a position in the consultations or -1.
 
-    `kind` is a position in ENTRY_KINDS, `value` NaN where there is none.
+    `kind` is a position in ENTRY_KINDS, `value` is NaN if there is none.
     """
 
     person: np.ndarray
@@ -94,7 +94,7 @@ ENTRY_KINDS = ("Observation", "Value", "Problem", "Immunisation", "Allergy", "Fa
 
 @dataclass(frozen=True)
 class Authorisations(Rows):
-    """One drug record a row; `drug` is a position in the drug code table, `problem` one in the entries or -1."""
+    """One drug record per row; `drug` is a position in the drug code table, `problem` a position in the entries or -1."""
 
     person: np.ndarray
     day: np.ndarray
@@ -105,7 +105,7 @@ class Authorisations(Rows):
 
 @dataclass(frozen=True)
 class Issues(Rows):
-    """One issue a row; `authorisation` and `consultation` are positions in their arrays or -1."""
+    """One issue per row; `authorisation` and `consultation` are positions in their arrays or -1."""
 
     person: np.ndarray
     day: np.ndarray
@@ -131,7 +131,7 @@ def draw_consultations(world: World) -> Consultations:
 
 
 def observed_days(world: World) -> tuple[np.ndarray, np.ndarray]:
-    """First and last day on which something of a person may be recorded; the last is the eve of death."""
+    """First and last day on which something of a person may be recorded; the last is the day before death."""
     people = world.population
     start = np.maximum(people.birth_date + 14, world.first_day)
     return start, np.where(np.isnat(people.death_date), world.last_day, people.death_date - DAY)
@@ -173,7 +173,7 @@ def entries_of(
 
 
 def draw_problems(world: World, codes: ClinicalCodes) -> Entries:
-    """The onset of every condition held, a few by their Read code only as in records of before SNOMED CT."""
+    """The onset of every condition held; a few have a Read code only, as in records before SNOMED CT."""
     rng = world.rng("gp.problems")
     people = world.population
     snomed = world.catalogue.conditions["snomed"].to_numpy()[people.onset_condition]
@@ -251,9 +251,10 @@ def draw_findings(world: World, codes: ClinicalCodes, consultations: Consultatio
 
 
 def is_adult(world: World, consultations: Consultations) -> np.ndarray:
-    """Whether the patient of a consultation had come of age."""
+    """Whether the patient of a consultation was an adult."""
     lived = consultations.day - world.population.birth_date[consultations.person]
-    return lived.astype(np.int64) >= ADULT_YEARS * YEAR_DAYS
+    adult: np.ndarray = lived.astype(np.int64) >= ADULT_YEARS * YEAR_DAYS
+    return adult
 
 
 def draw_immunisations(world: World, codes: ClinicalCodes) -> Entries:
@@ -279,7 +280,7 @@ def draw_immunisations(world: World, codes: ClinicalCodes) -> Entries:
 
 
 def draw_family_history(world: World, codes: ClinicalCodes) -> Entries:
-    """Illnesses of relatives of a sixth of the adults: the code is the illness itself, so that only the category tells."""
+    """Illnesses of relatives of a sixth of the adults: the code is that of the illness; only the category differs."""
     rng = world.rng("gp.family_history")
     _, last = observed_days(world)
     grown = (last - world.population.birth_date).astype(np.int64) > (ADULT_YEARS + 5) * YEAR_DAYS
@@ -301,7 +302,7 @@ def draw_ethnicity(world: World, codes: ClinicalCodes) -> Entries:
 
 
 def draw_type_1(world: World, codes: ClinicalCodes) -> list[Entries]:
-    """Type 1 dissents, the withdrawals that follow some, and a code that differs from the dissent in case only."""
+    """Type 1 dissents, the withdrawals that follow some, and a code that differs from the dissent code in case only."""
     rng = world.rng("gp.type1")
     people = world.population
     _, last = observed_days(world)
@@ -367,7 +368,7 @@ def draw_prescriptions(
 def _repeat_authorisations(
     rng: np.random.Generator, problems: np.ndarray, entries: Entries, names: np.ndarray, drugs: pd.DataFrame
 ) -> Authorisations:
-    """One medicine for each condition that has any in the catalogue, taken at random among them."""
+    """One random medicine of the catalogue for each condition that has any."""
     choices = drugs[drugs["group"] == "repeat"].reset_index().groupby("for_condition")["index"].agg(list)
     condition = pd.Series(names[entries.code[problems]])
     count = condition.map(choices.apply(len)).fillna(0).to_numpy(dtype=np.int64)

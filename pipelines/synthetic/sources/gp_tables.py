@@ -35,7 +35,7 @@ def clock(minute: np.ndarray) -> pa.Array:
 def consultation_table(
     surgery: Surgery, consultations: Consultations, consultation_guids: pa.Array, slot_guids: pa.Array
 ) -> pa.Table:
-    """Consultations, and the letters and notes that EMIS keeps among them."""
+    """Consultations, and the letters and notes that EMIS stores as consultations."""
     rng = surgery.world.rng("gp.consultation_table")
     registration = surgery.at(consultations.person, consultations.day)
     clinician = spread(surgery.staff, surgery.clinicians(rng, registration))
@@ -66,7 +66,7 @@ def observation_table(
     consultation_guids: pa.Array,
     code_ids: pa.Array,
 ) -> pa.Table:
-    """Every coded entry, with unit and range of those that are values."""
+    """Every coded entry; values have a unit and a range."""
     world = surgery.world
     rng = world.rng("gp.observation_table")
     count = len(entries)
@@ -117,7 +117,7 @@ def observation_table(
 
 
 def known_texts(numbers: np.ndarray) -> list[str]:
-    """Numbers as short texts, empty for NaN."""
+    """Numbers as short texts; empty for NaN."""
     return ["" if np.isnan(number) else f"{number:g}" for number in numbers]
 
 
@@ -138,7 +138,7 @@ def imprecise_dates(
 
 
 def problem_table(surgery: Surgery, entries: Entries, entry_guids: pa.Array) -> pa.Table:
-    """The problem attributes of the entries that are problems; a third are past, some of those without an end."""
+    """The problem attributes of the entries that are problems; a third are past problems, some of them without an end date."""
     world = surgery.world
     rng = world.rng("gp.problem_table")
     at = np.flatnonzero(entries.kind == ENTRY_KINDS.index("Problem"))
@@ -274,18 +274,18 @@ def appointment_table(surgery: Surgery, consultations: Consultations) -> tuple[p
     slot_guids = guids(rng, len(at))
     booked = day - rng.integers(0, 21, len(at))
     length = rng.integers(5, 25, len(at))
-    nobody = pa.nulls(len(at), pa.string())
+    empty = pa.nulls(len(at), pa.string())
     columns: dict[str, pa.Array | None] = {
         "slot_guid": slot_guids,
         "appointment_date": date_text(day),
         "appointment_start_time": clock(minute),
         "planned_duration_in_minutes": same("15", len(at)),
-        "send_in_time": where(attended, clock(minute + 4), nobody),
-        "left_time": where(attended, clock(minute + 4 + length), nobody),
+        "send_in_time": where(attended, clock(minute + 4), empty),
+        "left_time": where(attended, clock(minute + 4 + length), empty),
         "did_not_attend": yes_no(~attended),
-        "patient_wait_in_min": where(attended, same("4", len(at)), nobody),
+        "patient_wait_in_min": where(attended, same("4", len(at)), empty),
         "appointment_delay_in_min": same("0", len(at)),
-        "actual_duration_in_minutes": where(attended, number_text(length.astype(float), 0), nobody),
+        "actual_duration_in_minutes": where(attended, number_text(length.astype(float), 0), empty),
         "session_guid": None,
         "dna_reason_code_id": None,
         "booked_date": date_text(booked),
@@ -308,5 +308,5 @@ def appointment_table(surgery: Surgery, consultations: Consultations) -> tuple[p
 
 
 def where(flags: np.ndarray, yes: pa.Array, no: pa.Array) -> pa.Array:
-    """The first array where the flag is up, else the second."""
+    """The first array where the flag is true, else the second."""
     return pc.if_else(pa.array(flags), yes, no)

@@ -1,4 +1,4 @@
-"""The mental health extract: the Mental Health Services Data Set v6 of one provider, repeated month by month."""
+"""The mental health extract: the Mental Health Services Data Set v6 of one provider, repeated every month."""
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ REFERRAL_EPISODE = 2_000_000_301
 
 
 def build(world: World) -> SourceData:
-    """Every table of the mental health extract, and what of it must be found in the published CDM."""
+    """Every table of the mental health extract, and the rows that must be in the published CDM."""
     referrals = care.draw_referrals(world)
     drawn = Care(referrals, care.draw_contacts(world, referrals), care.draw_stays(world, referrals))
     tables = {
@@ -45,7 +45,7 @@ def build(world: World) -> SourceData:
 
 
 def _truth(world: World, drawn: Care, contact: pa.Table) -> list[Truth]:
-    """Referral, spell, legal status, contacts, therapy, score and diagnosis."""
+    """Truths of referral, spell, legal status, contacts, therapy, score and diagnosis."""
     referrals, contacts, stays = drawn.referrals, drawn.contacts, drawn.stays
     in_stay, in_contact = referrals.person[stays.referral], referrals.person[contacts.referral]
     scored = np.flatnonzero(contacts.position % 3 == 0)

@@ -1,10 +1,10 @@
-"""Contacts and hospital spells of the mental health extract, with all that hangs on them."""
+"""Contacts and hospital spells of the mental health extract, with the rows that belong to them."""
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.synthetic.population import World
-from pipelines.synthetic.sources.children import is_told
+from pipelines.synthetic.sources.children import is_in_story
 from pipelines.synthetic.sources.mental_health_submission import (
     DAY,
     MOST_MONTHS,
@@ -32,7 +32,7 @@ SCORES = ((PHQ9, 27), (GAD7, 21))
 
 
 def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
-    """Contacts, the activity of those attended, who did it, and scores recorded in it."""
+    """Contacts, activities of attended contacts, their staff, and scores recorded in them."""
     rng = world.rng("mental_health.contact_tables")
     contacts, referrals = drawn.contacts, drawn.referrals
     number = known(contacts.number())
@@ -70,12 +70,12 @@ def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     }
     seen = np.flatnonzero(contacts.was_seen)
     seen_count = len(seen)
-    told = is_told(world, referrals.person[contacts.referral[seen]])
+    in_story = is_in_story(world, referrals.person[contacts.referral[seen]])
     therapy = np.array(THERAPIES)[rng.integers(0, len(THERAPIES), seen_count)]
-    therapy = np.where(told, THERAPIES[0], therapy)
-    qualified = ~told & (rng.random(seen_count) < 0.05)
-    found = np.where(~told & (rng.random(seen_count) < 0.3), rng.integers(0, len(FINDINGS), seen_count), -1)
-    weighed = ~told & (rng.random(seen_count) < 0.15)
+    therapy = np.where(in_story, THERAPIES[0], therapy)
+    qualified = ~in_story & (rng.random(seen_count) < 0.05)
+    found = np.where(~in_story & (rng.random(seen_count) < 0.3), rng.integers(0, len(FINDINGS), seen_count), -1)
+    weighed = ~in_story & (rng.random(seen_count) < 0.15)
     act = known(replaced(contacts.number()[seen], "CC", "CA"))
     activity_columns = {
         "care_act_id": act,
@@ -113,7 +113,7 @@ def contact_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
 
 
 def stay_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
-    """Spells with their ward stays, professionals and legal status; an open one comes again when it has ended."""
+    """Spells with their ward stays, professionals and legal status; an open spell is sent again when it has ended."""
     stays, referrals = drawn.stays, drawn.referrals
     snapshots = monthly_snapshots(world, stays.start, stays.end, MOST_MONTHS)
     row, closed = snapshots.thing, snapshots.is_closed

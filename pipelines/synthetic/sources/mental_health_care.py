@@ -1,11 +1,11 @@
-"""Who is cared for by the mental health provider: referrals, contacts, hospital spells and periods under the Act."""
+"""Draws the care of the mental health provider: referrals, contacts, hospital spells, periods under the Act."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipelines.synthetic.population import Story, World
-from pipelines.synthetic.sources.children import at_hours, children_of, conditions_held, day_between, is_told, last_of_life
+from pipelines.synthetic.sources.children import at_hours, children_of, conditions_held, day_between, is_in_story, last_of_life
 
 NO_TIME = np.datetime64("NaT", "s")
 REFERRED_SHARE = 0.35
@@ -24,7 +24,7 @@ STORY_LEGAL_STATUS = "02"
 
 @dataclass(frozen=True)
 class Referrals:
-    """Referrals, one entry each: when received and closed (NaT while open), for what condition (catalogue row), to whom."""
+    """Referrals, one entry each: received and closed (NaT while open), condition (catalogue row), team."""
 
     person: np.ndarray
     received: np.ndarray
@@ -43,9 +43,9 @@ def draw_referrals(world: World) -> Referrals:
     """A referral for some of those with a mental health condition, one for each crisis, one to the memory clinic in stories."""
     rng = world.rng("mental_health.referrals")
     people, timeline = world.population, world.timeline
-    everybody = np.arange(len(people))
-    parent, condition = conditions_held(world, everybody, np.full(len(people), world.last_day), "mh", 1)
-    chosen = (rng.random(len(parent)) < REFERRED_SHARE) & ~is_told(world, parent)
+    everyone = np.arange(len(people))
+    parent, condition = conditions_held(world, everyone, np.full(len(people), world.last_day), "mh", 1)
+    chosen = (rng.random(len(parent)) < REFERRED_SHARE) & ~is_in_story(world, parent)
     person, condition = parent[chosen], condition[chosen]
     end_of_view = last_of_life(world, person)
     earliest = np.maximum(world.first_day, people.birth_date[person] + 366 * 4)
@@ -58,7 +58,7 @@ def draw_referrals(world: World) -> Referrals:
     starts = np.where(np.isnat(timeline.call_at[crisis]), timeline.arrive_at[crisis], timeline.call_at[crisis])
     names = world.catalogue.conditions["name"].to_list()
     depression, dementia = names.index("Depressive disorder"), names.index("Dementia")
-    memory = people.told_in(Story.DEATH)
+    memory = people.people_in_story(Story.DEATH)
     memory_received = at_hours(rng, people.death_date[memory] - 200)
     person = np.concatenate([person, timeline.person[crisis], memory])
     received = np.concatenate([received, starts, memory_received])
@@ -77,7 +77,7 @@ def draw_referrals(world: World) -> Referrals:
 
 @dataclass(frozen=True)
 class Contacts:
-    """Contacts with a service: the referral of each, when, whether attended."""
+    """Contacts with a service: referral, time, attendance."""
 
     referral: np.ndarray
     position: np.ndarray
@@ -95,10 +95,10 @@ class Contacts:
 
 
 def draw_contacts(world: World, referrals: Referrals) -> Contacts:
-    """Contacts every other week from the referral on, or from discharge where it led to a stay in hospital."""
+    """Contacts every other week from the referral on, or from discharge if it led to a hospital stay."""
     rng = world.rng("mental_health.contacts")
-    told = is_told(world, referrals.person)
-    counts = np.where(told, STORY_CONTACTS, rng.integers(*CONTACTS, len(told)))
+    in_story = is_in_story(world, referrals.person)
+    counts = np.where(in_story, STORY_CONTACTS, rng.integers(*CONTACTS, len(in_story)))
     referral, position = children_of(counts)
     discharged = np.where(referrals.pathway >= 0, world.timeline.discharged_at[referrals.pathway], NO_TIME)
     admitted = np.where(referrals.pathway >= 0, world.timeline.admitted_at[referrals.pathway], NO_TIME)
@@ -109,12 +109,12 @@ def draw_contacts(world: World, referrals: Referrals) -> Contacts:
     possible = (at < end[referral]) & ~in_hospital[referral]
     referral, position, at = referral[possible], position[possible], at[possible]
     attended = rng.choice(np.array(list(ATTENDED)), len(referral), p=list(ATTENDED.values()))
-    return Contacts(referral, position, at, np.where(told[referral], "5", attended))
+    return Contacts(referral, position, at, np.where(in_story[referral], "5", attended))
 
 
 @dataclass(frozen=True)
 class Stays:
-    """Mental health spells: the referral of each, when it began and ended (NaT while in), the spell's identifier."""
+    """Mental health spells: referral, start, end (NaT while open), identifier."""
 
     referral: np.ndarray
     start: np.ndarray
@@ -131,11 +131,11 @@ def draw_stays(world: World, referrals: Referrals) -> Stays:
     referral = np.flatnonzero(came_in)
     pathway = referrals.pathway[referral]
     status = rng.choice(np.array(DETAINED), len(referral), p=DETAINED_WEIGHTS)
-    told = is_told(world, referrals.person[referral])
+    in_story = is_in_story(world, referrals.person[referral])
     return Stays(
         referral=referral,
         start=timeline.admitted_at[pathway],
         end=timeline.discharged_at[pathway],
         number=timeline.spell_id[pathway],
-        legal_status=np.where(told, STORY_LEGAL_STATUS, status),
+        legal_status=np.where(in_story, STORY_LEGAL_STATUS, status),
     )

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pipelines.synthetic import places
 from pipelines.synthetic.population import World
 from pipelines.synthetic.sources import mental_health_care as care
-from pipelines.synthetic.sources.children import is_told
+from pipelines.synthetic.sources.children import is_in_story
 from pipelines.synthetic.sources.mental_health_activity import SITE, WARD_CODES
 from pipelines.synthetic.sources.mental_health_patients import TEAMS
 from pipelines.synthetic.sources.mental_health_submission import (
@@ -37,10 +37,10 @@ def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     referrals = drawn.referrals
     conditions = world.catalogue.conditions
     every = np.arange(len(referrals.person))
-    told = is_told(world, referrals.person)
+    in_story = is_in_story(world, referrals.person)
     icd10 = undivided_padded(conditions["icd10"].to_numpy(dtype="U5"))
     snomed = conditions["snomed"].to_numpy(dtype="U18")
-    by_icd10 = told | (rng.random(len(every)) < 0.6)
+    by_icd10 = in_story | (rng.random(len(every)) < 0.6)
     diagnosed = referrals.received + np.timedelta64(5 * 86400, "s")
     alive = diagnosed.astype("datetime64[D]") <= world.last_day
     every = every[alive]
@@ -56,13 +56,14 @@ def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
         return of_referral(world, drawn, row, diagnosed[row], columns)
 
     def of(condition: np.ndarray, is_icd10: np.ndarray) -> np.ndarray:
-        return np.where(is_icd10, icd10[condition], snomed[condition])
+        code: np.ndarray = np.where(is_icd10, icd10[condition], snomed[condition])
+        return code
 
     names = conditions["name"].to_list()
     anxiety = names.index("Anxiety disorder")
-    further = every[~told[every] & (rng.random(len(every)) < 0.25)]
-    asked = every[told[every] | (rng.random(len(every)) < 0.5)]
-    complaint = np.where(told[asked], 0, rng.integers(0, len(COMPLAINTS), len(asked)))
+    further = every[~in_story[every] & (rng.random(len(every)) < 0.25)]
+    asked = every[in_story[every] | (rng.random(len(every)) < 0.5)]
+    complaint = np.where(in_story[asked], 0, rng.integers(0, len(COMPLAINTS), len(asked)))
     assessed = every[rng.random(len(every)) < 0.6]
     tool = np.where(rng.random(len(assessed)) < 0.1, WELLBEING, ALCOHOL)
     tool = np.where(referrals.team[assessed] == care.OLDER, MINI_MENTAL, tool)
@@ -101,7 +102,7 @@ def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
 
 
 def previous_diagnosis_table(world: World, drawn: Care, snomed: np.ndarray) -> pa.Table:
-    """The condition of a first referral as already known a year before it."""
+    """The condition of a first referral, recorded as a diagnosis of the year before."""
     person, month, night = first_months(world, drawn)
     first = np.full(len(world.population), -1)
     first[drawn.referrals.person[::-1]] = drawn.referrals.condition[::-1]
@@ -127,8 +128,8 @@ def reference_tables() -> dict[str, pa.Table]:
             "reporting_period_end_date": date_text(month_end(np.repeat(month, count)), DAY),
             "effective_from": date_text(np.repeat(month, count).astype("datetime64[s]"), STAMP),
         }
-        nobody = np.full(count, -1)
-        return assemble(columns | common, same(PROVIDER, count), np.zeros(count, dtype=np.int8), nobody)
+        no_person = np.full(count, -1)
+        return assemble(columns | common, same(PROVIDER, count), np.zeros(count, dtype=np.int8), no_person)
 
     staff = {
         "care_prof_local_id": numbered("MHP", np.arange(1, STAFF + 1), 4),

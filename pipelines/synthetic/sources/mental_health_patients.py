@@ -1,4 +1,4 @@
-"""Patients of the mental health extract, month by month, with what is recorded about them once, and their referrals."""
+"""Patients of the mental health extract by month, attributes that are recorded once, and their referrals."""
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,8 @@ def patient_table(world: World, drawn: Care) -> pa.Table:
     people = world.population
     person, month, night = open_months(world, drawn)
     death = people.death_date[person]
-    told_here = (month_of(death) == month) & (death <= world.last_day)
-    night = np.where(told_here, np.maximum(night, world.night_of(death)), night)
+    died_here = (month_of(death) == month) & (death <= world.last_day)
+    night = np.where(died_here, np.maximum(night, world.night_of(death)), night)
     has_number = (people.nhs_number != "")[person]
     count = len(person)
     columns = {
@@ -48,13 +48,13 @@ def patient_table(world: World, drawn: Care) -> pa.Table:
         "ethnic_category": spread(people.ethnicity, person),
         "ethnic_category_2021": None,
         "language_code_preferred": same("en", count),
-        "pers_death_date": date_text(np.where(told_here, death, np.datetime64("NaT", "D")), DAY),
+        "pers_death_date": date_text(np.where(died_here, death, np.datetime64("NaT", "D")), DAY),
     }
     return submitted(world, columns, person, month, night)
 
 
 def registration_table(world: World, drawn: Care) -> pa.Table:
-    """The practice of each patient, told in the first month."""
+    """The practice of each patient, reported in the first month."""
     person, month, night = first_months(world, drawn)
     columns = {
         **local_ids(world, person),
@@ -66,7 +66,7 @@ def registration_table(world: World, drawn: Care) -> pa.Table:
 
 
 def accommodation_table(world: World, drawn: Care) -> pa.Table:
-    """A type of accommodation of each patient, told in the first month."""
+    """A type of accommodation of each patient, reported in the first month."""
     rng = world.rng("mental_health.accommodation")
     person, month, night = first_months(world, drawn)
     columns = {
@@ -82,7 +82,7 @@ def accommodation_table(world: World, drawn: Care) -> pa.Table:
 
 
 def employment_table(world: World, drawn: Care) -> pa.Table:
-    """An employment status of each patient, told in the first month."""
+    """An employment status of each patient, reported in the first month."""
     rng = world.rng("mental_health.employment")
     person, month, night = first_months(world, drawn)
     columns = {

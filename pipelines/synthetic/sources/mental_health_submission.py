@@ -1,4 +1,4 @@
-"""Submissions of the mental health provider: what every table of one has, and which months tell of a patient."""
+"""Submissions of the mental health provider: the columns of every table, and the months that report a patient."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ SUMMER_TIME = ("+00:00", "+01:00")
 
 @dataclass(frozen=True)
 class Care:
-    """Everything that the provider does, as drawn."""
+    """The drawn activity of the provider."""
 
     referrals: care.Referrals
     contacts: care.Contacts
@@ -53,12 +53,12 @@ def submitted(
 
 
 def of_referral(world: World, drawn: Care, row: np.ndarray, when: np.ndarray, columns: dict[str, pa.Array | None]) -> pa.Table:
-    """Rows that hang on a referral, reported in the month in which they happened."""
+    """A table of rows of referrals, reported in the month in which they happened."""
     return submitted(world, columns, drawn.referrals.person[row], month_of(when), world.night_of(when))
 
 
 def local_ids(world: World, person: np.ndarray) -> dict[str, pa.Array | None]:
-    """The provider's own number of each patient."""
+    """The local number of each patient."""
     return {"local_patient_id": spread(world.population.mh_id, person)}
 
 
@@ -77,7 +77,7 @@ def first_months(world: World, drawn: Care) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def ends_of_referrals(world: World, drawn: Care) -> np.ndarray:
-    """When a referral ends: closed, or by death; NaT while open."""
+    """The end of a referral: closed, or the death of the patient; NaT while open."""
     death = world.population.death_date[drawn.referrals.person].astype("datetime64[s]")
     death = np.where(death > world.last_day.astype("datetime64[s]"), np.datetime64("NaT", "s"), death)
     return np.where(np.isnat(drawn.referrals.closed), death, drawn.referrals.closed)
@@ -87,7 +87,8 @@ def first_received(world: World, drawn: Care, person: np.ndarray) -> np.ndarray:
     """The day of each person's first referral."""
     first = np.full(len(world.population), np.datetime64("9999-01-01", "s"))
     np.minimum.at(first, drawn.referrals.person, drawn.referrals.received)
-    return first[person]
+    received: np.ndarray = first[person]
+    return received
 
 
 def timestamp_text(when: np.ndarray) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Monthly data sets (MHSDS, CSDS): reporting months, what is repeated in each of them, and the columns of a submission."""
+"""Monthly data sets (MHSDS, CSDS): reporting months, rows repeated in each of them, and the columns of a submission."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ def month_number(month: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """What the submission of a month says about something that was open in it: the thing, the month, the first night."""
+    """One entry per item and month in which it was open: the item, the month, the first night that reports it."""
 
     thing: np.ndarray
     month: np.ndarray
@@ -36,9 +36,10 @@ class Snapshots:
 
 
 def monthly_snapshots(world: World, opened: np.ndarray, closed: np.ndarray, most: int) -> Snapshots:
-    """One row for each of the last `most` months in which something was open; `closed` is NaT while it still is.
+    """One entry per item and month, for the last `most` months in which it was open; `closed` is NaT while it is open.
 
-    The end is told by the month it falls in only. What ends on a later night than that month was first sent comes twice.
+    Only the month of the end reports the end. An item that ends after the night on which that month was first sent is sent
+    twice.
     """
     last = np.where(np.isnat(closed), world.last_day.astype("datetime64[s]"), closed)
     first_month = np.maximum(month_of(opened), month_of(last) - (most - 1))
@@ -46,20 +47,20 @@ def monthly_snapshots(world: World, opened: np.ndarray, closed: np.ndarray, most
     thing, position = children_of(counts)
     month = first_month[thing] + position.astype("timedelta64[M]")
     month_start = month.astype("datetime64[s]")
-    first_told = world.night_of(np.maximum(opened[thing], month_start))
+    first_reported = world.night_of(np.maximum(opened[thing], month_start))
     ends_here = ~np.isnat(closed[thing]) & (month == month_of(last[thing]))
-    end_told = world.night_of(np.where(ends_here, closed[thing], month_start))
-    before_end = np.flatnonzero(ends_here & (first_told < end_told))
+    end_reported = world.night_of(np.where(ends_here, closed[thing], month_start))
+    before_end = np.flatnonzero(ends_here & (first_reported < end_reported))
     row = np.concatenate([before_end, np.arange(len(thing))])
     is_closed = np.concatenate([np.zeros(len(before_end), dtype=bool), ends_here])
-    night = np.where(is_closed, end_told[row], first_told[row])
+    night = np.where(is_closed, end_reported[row], first_reported[row])
     return Snapshots(thing[row], month[row], night, is_closed)
 
 
 def first_night_of_months(
     person: np.ndarray, month: np.ndarray, night: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each person and month once, with the first night that tells of them."""
+    """Each person and month once, with the first night that reports them."""
     keys = person.astype(np.int64) * 100_000 + month.astype(np.int64)
     found, inverse = np.unique(keys, return_inverse=True)
     first = np.full(len(found), np.iinfo(np.int8).max, dtype=np.int64)
@@ -73,9 +74,10 @@ def month_end(month: np.ndarray) -> np.ndarray:
 
 
 def received_at(month: np.ndarray, night: np.ndarray, world: World) -> np.ndarray:
-    """When a submission was received: weeks after the month, or on the night of an early, unfinished one."""
+    """When a submission was received: weeks after the month, or on the night of an early, incomplete submission."""
     on_night = np.datetime64(world.first_night, "s") + night.astype("timedelta64[D]")
-    return np.minimum((month_end(month) + SUBMISSION_DAYS).astype("datetime64[s]"), on_night)
+    received: np.ndarray = np.minimum((month_end(month) + SUBMISSION_DAYS).astype("datetime64[s]"), on_night)
+    return received
 
 
 def submission_number(month: np.ndarray) -> pa.Array:

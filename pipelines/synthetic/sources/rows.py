@@ -1,4 +1,4 @@
-"""Delivered tables put together from arrays."""
+"""Builds delivered tables from arrays."""
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ def assemble(
     person: np.ndarray,
     headers: pa.Array | None = None,
 ) -> pa.Table:
-    """A table of `SourceData`: the delivered columns in order, None standing for a column that is never filled."""
+    """A table of `SourceData`: the delivered columns in order; None for a column that is always empty."""
     count = len(provider)
     empty = pa.nulls(count, pa.string())
     filled = {name: empty if values is None else values for name, values in columns.items()}
@@ -26,7 +26,7 @@ def assemble(
 
 
 def same(text: str, count: int) -> pa.Array:
-    """One text on every row."""
+    """The same text on every row."""
     return spread([text], np.zeros(count, dtype=np.int64))
 
 

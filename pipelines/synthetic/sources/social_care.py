@@ -1,6 +1,6 @@
 """The adult social care extract: the Client Level Data file of every council.
 
-Traps of its own: one council writes Release 1 headers and spellings until October 2025, services are open in one submission
+Specific traps: one council writes Release 1 headers and spellings until October 2025, services are open in one submission
 and closed in the next, some end after the person died, attributes are unknown on some rows, carers known by association have
 no name, birth date or NHS number.
 """
@@ -48,7 +48,7 @@ YEAR_DAYS = 365.25
 RELEASE_1_COUNCIL = "992"
 RELEASE_2_FROM = np.datetime64("2025-10-01")
 CLIENT_SHARES = ((18, 0.012), (65, 0.07), (80, 0.22))
-"""Share of the people from an age on who asked the council for support in the detailed history."""
+"""Share of people who asked the council for support in the detailed history, by lower age limit."""
 CARER_SHARE, BY_ASSOCIATION_SHARE = 0.006, 0.001
 NOT_HELPED_SHARE, CLOSED_SHARE, LATER_SUBMISSION_SHARE, UNKNOWN_SHARE = 0.3, 0.35, 0.5, 0.04
 REABLEMENT_DAYS = 42
@@ -57,7 +57,7 @@ AFTER_DEATH_DAYS = 12
 
 @dataclass(frozen=True)
 class Events:
-    """One event a row; `component` is a position in COMPONENTS or -1, `client` one in CLIENT_TYPES; `end` NaT is open."""
+    """One event per entry; `component` is a position in COMPONENTS or -1, `client` in CLIENT_TYPES; `end` NaT is open."""
 
     person: np.ndarray
     type: np.ndarray
@@ -67,7 +67,7 @@ class Events:
     client: np.ndarray
 
     def __len__(self) -> int:
-        """How many events."""
+        """The number of events."""
         return len(self.person)
 
     def take(self, at: np.ndarray) -> "Events":
@@ -76,14 +76,14 @@ class Events:
 
 
 def build(world: World) -> SourceData:
-    """The file of Client Level Data and what must be found of it in the CDM."""
+    """The file of Client Level Data and the rows that must be in the published CDM."""
     once = draw_events(world)
     events = submitted(world, once)
     return SourceData({"cld": cld_table(world, events)}, truth_of(world, once))
 
 
 def draw_events(world: World) -> Events:
-    """Requests and what follows from them, reablement after hospital, carers and those known by association."""
+    """Requests and resulting events, reablement after hospital, carers, and people known by association."""
     rng = world.rng("social_care.events")
     people = world.population
     person, asked = draw_clients(world, rng)
@@ -126,7 +126,7 @@ def draw_events(world: World) -> Events:
 
 
 def draw_clients(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Who asked for support and when: adults by age, and the people of the social care story."""
+    """Persons and days of requests for support: adults by age, and the people of the social care story."""
     people = world.population
     ages = (world.last_day - people.birth_date).astype(np.int64) / YEAR_DAYS
     shares = np.zeros(world.n)
@@ -146,7 +146,7 @@ def events_of(
     component: np.ndarray | None = None,
     client: int = USER,
 ) -> Events:
-    """Events of one type; all but services end on the day they start unless `end` is given."""
+    """Events of one type; all but services end on the day they start unless `end` is set."""
     count = len(person)
     return Events(
         person.astype(np.int64),
@@ -159,7 +159,7 @@ def events_of(
 
 
 def happened(world: World, events: Events) -> Events:
-    """The events that began in life and by the last day; services not over by then are open, other events are not sent."""
+    """The events that began before death and by the last day. Services that end later are open; other events are dropped."""
     died = world.population.death_date[events.person]
     began = (events.start <= world.last_day) & ~(died < events.start)
     open_still = ~(events.end <= world.last_day)
@@ -182,7 +182,7 @@ def submitted(world: World, events: Events) -> Events:
 
 
 def joined(parts: list[Events]) -> Events:
-    """The events of several parts, one after the other."""
+    """The events of several parts, concatenated."""
     return Events(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)})
 
 
@@ -193,13 +193,15 @@ def reported(events: Events) -> np.ndarray:
 
 def period_end_of(world: World, events: Events) -> np.ndarray:
     """The last day of the submission that has an event; none lies after the last extract."""
-    return np.minimum(quarter_end(reported(events)), world.last_day)
+    ends: np.ndarray = np.minimum(quarter_end(reported(events)), world.last_day)
+    return ends
 
 
 def in_release_1(world: World, events: Events) -> np.ndarray:
     """Whether an event was submitted in the headers and spellings of Release 1."""
     of_council = world.population.council[events.person] == RELEASE_1_COUNCIL
-    return of_council & (period_end_of(world, events) < RELEASE_2_FROM)
+    submitted: np.ndarray = of_council & (period_end_of(world, events) < RELEASE_2_FROM)
+    return submitted
 
 
 def quarter_end(day: np.ndarray) -> np.ndarray:
@@ -210,7 +212,7 @@ def quarter_end(day: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What a council knows of each person, one entry a person."""
+    """The attributes of people at the council, one entry per person."""
 
     reason: np.ndarray
     dementia: np.ndarray
@@ -328,7 +330,7 @@ def cld_table(world: World, events: Events) -> pa.Table:
 
 
 def released(values: list[str], at: np.ndarray, release_1: np.ndarray) -> pa.Array:
-    """The text of `values` at each index, in the spelling of Release 1 where it is one; null for a negative index."""
+    """The text of `values` at each index, in the spelling of Release 1 for its rows; null for a negative index."""
     both = values + [RELEASE_1_SPELLINGS.get(value, value) for value in values]
     return spread(both, np.where(at < 0, -1, at + len(values) * release_1))
 
@@ -345,14 +347,14 @@ def employment(world: World, person: np.ndarray, unknown: np.ndarray) -> np.ndar
 
 
 def outcome(events: Events) -> np.ndarray:
-    """Position in OUTCOMES: what followed, by type and whether it is over."""
+    """Position in OUTCOMES, by event type and whether the event has ended."""
     open_still = np.isnat(events.end)
     of_service = np.where(open_still, 3, 4)
     return np.select([events.type == REQUEST, events.type == ASSESSMENT, events.type == REVIEW], [0, 1, 3], of_service)
 
 
 def truth_of(world: World, events: Events) -> list[Truth]:
-    """What must be found of the story people: assessment, service and what it is part of, stay in a care home, dementia."""
+    """Truths of the story people: assessment, service and its episode, stay in a care home, dementia."""
     release_1 = in_release_1(world, events)
     truth = []
     for at in np.flatnonzero(world.population.story[events.person] != Story.ORDINARY):

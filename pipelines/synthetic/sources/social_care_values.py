@@ -1,4 +1,4 @@
-"""Value lists of the Client Level Data: what councils write, and how Release 1 spelled it."""
+"""Value lists of the Client Level Data, and their spelling in Release 1."""
 
 REQUEST, ASSESSMENT, SERVICE, REVIEW = range(4)
 EVENT_TYPES = ["Request", "Assessment", "Service", "Review"]
@@ -20,7 +20,7 @@ SERVICES = {
 """Service components with their service type and how often they are arranged after an assessment."""
 COMPONENTS = list(SERVICES)
 LONG_TERM_SUPPORT = "Long term support"
-"""How the types of long term services begin."""
+"""First words of the types of long term services."""
 REABLEMENT, HOME_SUPPORT, RESIDENTIAL, RESPITE = (
     COMPONENTS.index(name)
     for name in ("Reablement", "Home support or domiciliary care", "Long term residential care", "Unpaid carer respite")

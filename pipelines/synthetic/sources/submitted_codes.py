@@ -26,7 +26,7 @@ def icd10_as_submitted(rng: np.random.Generator, codes: np.ndarray, plain: np.nd
 
 
 def opcs4_as_submitted(rng: np.random.Generator, codes: np.ndarray, plain: np.ndarray) -> np.ndarray:
-    """Undotted; some, except the `plain` ones, with a filler, a dot, or nothing but the filler."""
+    """Undotted; some, except the `plain` ones, with a filler, with a dot, or replaced by the filler."""
     forms = (
         np.char.add(codes, MISSING_CODE),
         np.char.add(np.char.add(_part(codes, 0, 3), "."), _part(codes, 3, 4)),

@@ -9,11 +9,9 @@ import pytest
 
 from pipelines.errors import ConfigError, KeyChangedError, KeyMissingError
 from pipelines.governance.keys import (
-    DEMO_KEY,
     KEY_BYTES,
     Key,
     check_fingerprint,
-    demo_key_file,
     derive,
     fingerprint,
     hmac_pads,
@@ -21,6 +19,7 @@ from pipelines.governance.keys import (
     resolve_key,
 )
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret, EnvironmentSecret, FileSecret
+from pipelines.synthetic.demo_key import DEMO_KEY, demo_key_file
 
 MATERIAL = bytes(range(100, 132))
 REFERENCE = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_KEY")
@@ -137,11 +136,32 @@ def test_another_key_is_refused() -> None:
         check_fingerprint(fingerprint(Key(MATERIAL)), DEMO_KEY)
 
 
-def test_derivation_is_hkdf_sha256() -> None:
-    hkdf = pytest.importorskip("cryptography.hazmat.primitives.kdf.hkdf")
-    hashes = pytest.importorskip("cryptography.hazmat.primitives.hashes")
-    expected = hkdf.HKDF(hashes.SHA256(), 32, b"nhs-omop key derivation v1", b"person").derive(MATERIAL)
-    assert derive(Key(MATERIAL), "person").material == expected
+def hkdf_sha256(material: bytes, salt: bytes, info: bytes) -> bytes:
+    """The first 32 bytes of HKDF, written out as in RFC 5869."""
+    extracted = hmac.new(salt, material, hashlib.sha256).digest()
+    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
+
+
+def test_written_out_hkdf_gives_the_first_vector_of_the_rfc() -> None:
+    derived = hkdf_sha256(b"\x0b" * 22, bytes(range(13)), bytes(range(0xF0, 0xFA)))
+    assert derived.hex() == "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+
+
+@pytest.mark.parametrize("purpose", ["row", "person", ""])
+def test_derivation_is_hkdf_sha256(purpose: str) -> None:
+    expected = hkdf_sha256(MATERIAL, b"nhs-omop key derivation v1", purpose.encode())
+    assert derive(Key(MATERIAL), purpose).material == expected
+
+
+@pytest.mark.parametrize(
+    ("purpose", "expected"),
+    [
+        ("row", "078c5f24024a6e84cfd5dbcf415203aafb11ecd4115f41e9699a045ce5acdaed"),
+        ("person", "e02836026ca4c0ad09c972ac65912d0e3337a3ad4791cb8f6b7762374242208e"),
+    ],
+)
+def test_derived_keys_are_those_of_earlier_releases(purpose: str, expected: str) -> None:
+    assert derive(Key(MATERIAL), purpose).material.hex() == expected
 
 
 def test_derived_keys_differ_by_purpose() -> None:

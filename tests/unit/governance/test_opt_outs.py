@@ -1,4 +1,4 @@
-"""Opt-out lists: any doubt stops the run, each cause with an exit code of its own and no entry in the message."""
+"""Opt-out lists: any doubt stops the run; every cause has its own exit code and no message shows an entry."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ POLICY = OptOutPolicy(max_age_days=21, least_national_share=0.005, most_national
 
 
 def read(landing: Path, day: date = DAY, last_used: dict[str, date] | None = None) -> OptOutFiles:
-    """The lists as a run on a day reads them."""
+    """Read the lists as a run on a day does."""
     return read_opt_outs(landing, POLICY, day, last_used)
 
 
@@ -39,7 +39,7 @@ def test_the_newest_lists_up_to_the_run_date_are_read(tmp_path: Path) -> None:
     assert lists.numbers_allowed == (ANNA, BEN)
     assert lists.numbers_opted_out_locally == (CARL,)
     assert lists.objections == (("", "RX1", "M1"),)
-    assert [(one.kind, one.as_at, one.entries) for one in lists.facts] == [
+    assert [(fact.kind, fact.as_at, fact.entries) for fact in lists.facts] == [
         ("national", date(2026, 1, 20), 2),
         ("local", date(2026, 1, 20), 1),
         ("objection", date(2026, 1, 20), 1),

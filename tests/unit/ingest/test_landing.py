@@ -34,14 +34,14 @@ def found(landing: Path) -> list[Delivery]:
 
 
 def checked(landing: Path) -> int:
-    """How many files have a layout after all checks."""
+    """The number of files that have a layout after all checks."""
     return len(verify(found(landing), {"gp": CONTRACT}))
 
 
-def test_deliveries_come_in_the_order_of_their_days(tmp_path: Path) -> None:
+def test_deliveries_are_in_the_order_of_their_days(tmp_path: Path) -> None:
     for provider, day in (("B", "20260106"), ("A", "20260107"), ("A", "20260105")):
         deliver(tmp_path, CONTRACT, provider, day, ROWS)
-    assert [one.name for one in found(tmp_path)] == ["gp/A/20260105", "gp/B/20260106", "gp/A/20260107"]
+    assert [delivery.name for delivery in found(tmp_path)] == ["gp/A/20260105", "gp/B/20260106", "gp/A/20260107"]
     assert checked(tmp_path) == 3
 
 

@@ -1,4 +1,4 @@
-"""Files as providers write them, into rows of text with the line each stood on."""
+"""Files as providers write them, into rows of text with their line numbers."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Which files stand, whatever was delivered before and after."""
+"""Which files are active, whatever was delivered before and after."""
 
 from datetime import date, timedelta
 
@@ -11,7 +11,7 @@ FIRST = date(2026, 1, 1)
 
 
 def file(day: int, mode: str, content: str, same_as: str = "", entity: str = "patient") -> Registered:
-    """A registered file of a provider, its content being its identity."""
+    """A registered file of a provider, identified by its content."""
     on = FIRST + timedelta(days=day)
     return Registered(
         load_id=f"L{day}",
@@ -32,7 +32,7 @@ def file(day: int, mode: str, content: str, same_as: str = "", entity: str = "pa
     )
 
 
-def test_deltas_after_a_full_delivery_stand_with_it_and_what_came_before_does_not() -> None:
+def test_a_full_delivery_and_later_deltas_are_active_and_earlier_files_are_not() -> None:
     register = [file(0, "delta", "a"), file(1, "full", "b"), file(2, "delta", "c")]
     assert active_files(register)["gp", "patient"] == [
         ActiveFile("a0", "20260101.20260101", False),
@@ -41,7 +41,7 @@ def test_deltas_after_a_full_delivery_stand_with_it_and_what_came_before_does_no
     ]
 
 
-def test_content_delivered_again_takes_effect_again() -> None:
+def test_content_delivered_again_is_active_again() -> None:
     register = [file(0, "full", "a"), file(1, "delta", "b"), file(2, "full", "a", same_as="a0")]
     assert active_files(register)["gp", "patient"] == [
         ActiveFile("a0", "20260103.20260103", True),
@@ -55,17 +55,17 @@ def test_a_full_delivery_without_files_of_an_entity_leaves_it_alone() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["full", "delta"]), st.sampled_from("abc")), min_size=1, max_size=8))
-def test_what_stands_is_what_a_provider_holds(deliveries: list[tuple[str, str]]) -> None:
-    """Against a plain account of what a provider's deliveries add up to."""
+def test_active_files_are_what_a_provider_has(deliveries: list[tuple[str, str]]) -> None:
+    """Compared with a simple model of what a provider's deliveries add up to."""
     register: list[Registered] = []
     holders: dict[str, str] = {}
     held: set[str] = set()
     for day, (mode, content) in enumerate(deliveries):
-        one = file(day, mode, content, same_as=holders.get(content, ""))
-        holders.setdefault(content, one.file_id)
-        register.append(one)
+        delivered = file(day, mode, content, same_as=holders.get(content, ""))
+        holders.setdefault(content, delivered.file_id)
+        register.append(delivered)
         held = {content} if mode == "full" else held | {content}
-    standing = active_files(reversed(register))["gp", "patient"]
-    assert {one.file_id for one in standing if one.fresh} == {holders[content] for content in held}
-    newest = max(standing, key=lambda one: one.effective)
+    active = active_files(reversed(register))["gp", "patient"]
+    assert {registered.file_id for registered in active if registered.is_current} == {holders[content] for content in held}
+    newest = max(active, key=lambda registered: registered.effective)
     assert newest.file_id == holders[deliveries[-1][1]]

@@ -1,4 +1,4 @@
-"""Where a field of the mapping language ends in OMOP, as the documentation says it."""
+"""The OMOP fields that the documentation names for a field of the mapping language."""
 
 import pytest
 
@@ -13,7 +13,7 @@ RULES = {rule.name: rule for mapping in load_mappings(PACKAGED_MAPPINGS_DIR, CON
 SPECIALTY = ("specialty_concept_id", "specialty_source_value", "specialty_source_concept_id")
 
 WITHOUT_A_FIELD = {"key", "order", "recorded_on", "episode_key"}
-"""What orders, groups or ties rows, in targets other than events."""
+"""Fields that only order, group or link rows, in targets other than events."""
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ MAPPING = Mapping.model_validate(
 LISTS = {"Kinds": CodeList("Kinds", "kinds.csv", True, 12, 3, ("Handbook", "Letter"))}
 
 
-def test_page_says_how_each_field_is_filled_and_where_it_ends() -> None:
+def test_page_shows_the_rule_and_the_omop_field_of_every_field() -> None:
     page = page_of(CONTRACT, MAPPING)
     assert "| `start_date` | `seen_on` | `condition_start_date` |  |" in page
     assert "| `type_concept_id` | constant `32817` | `condition_type_concept_id` | EHR |" in page
@@ -90,17 +90,17 @@ def test_page_says_how_each_field_is_filled_and_where_it_ends() -> None:
     )
 
 
-def test_page_says_what_a_column_of_another_row_is() -> None:
+def test_page_describes_a_column_of_another_row() -> None:
     page = page_of(CONTRACT, MAPPING)
     assert "| [first_of](README.md#expressions)(`place.closed_on`, `seen_on`) | `condition_end_date` | day of closing |" in page
     assert "- `place` is the row of [`ward`](#ward) at `ward_key`" in page
 
 
-def test_page_says_that_a_field_is_for_other_tables_only() -> None:
+def test_page_marks_a_field_that_other_tables_have() -> None:
     assert "| `unit` | `kind` in Kinds | in tables that have it |  |" in page_of(CONTRACT, MAPPING)
 
 
-def test_page_links_the_local_map_and_says_whose_word_it_is() -> None:
+def test_page_links_the_local_map_and_names_its_references() -> None:
     page = page_of(CONTRACT, MAPPING, LISTS)
     assert "| `unit` | `kind` in [Kinds](../../mappings/concepts/kinds.csv) |" in page
     assert "| Kinds | [Kinds](../../mappings/concepts/kinds.csv) | 12, of which 3 mean nothing | Handbook; Letter |" in page
@@ -127,7 +127,7 @@ def test_picture_shows_entities_rules_and_tables() -> None:
     assert "Kept in silver, read by no rule: `staff`." in page
 
 
-def test_page_says_which_rows_a_rule_takes_and_how_others_count() -> None:
+def test_page_shows_which_rows_a_rule_keeps_and_the_reasons_of_the_rest() -> None:
     page = page_of(CONTRACT, MAPPING)
     assert "- only where `diagnosis` is present: the rest count as `no_diagnosis`" in page
     assert "- only where `kind` is `A` or `B`: the rest count as `other_kind`" in page
@@ -135,7 +135,7 @@ def test_page_says_which_rows_a_rule_takes_and_how_others_count() -> None:
     assert "- only where [number_in](README.md#expressions)(`kind`) is empty: the rest count as `numbered`" in page
 
 
-def test_page_says_where_a_row_goes_without_a_standard_concept() -> None:
+def test_page_names_the_table_of_rows_without_a_standard_concept() -> None:
     page = page_of(CONTRACT, MAPPING)
     assert f"[condition_occurrence]({CDM_PAGE}#condition_occurrence) while there is no standard concept" in page
     assert f"[`patient`](#patient) (one patient) to **[person]({CDM_PAGE}#person)**." in page

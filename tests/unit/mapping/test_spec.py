@@ -1,4 +1,4 @@
-"""What the mapping language accepts, and what it says about a file that is wrong."""
+"""What the mapping language accepts, and its messages about wrong files."""
 
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def write(folder: Path, *rules: dict[str, Any], source: str = "gp") -> Path:
     return path
 
 
-def test_names_that_the_contract_does_not_know_are_reported_together(tmp_path: Path) -> None:
+def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path) -> None:
     wrong = rule(
         where=[{"column": "nowhere", "present": True, "reason": "x"}],
         fields=FILLED | {"stop_reason": {"copy": "other.code"}},
@@ -142,7 +142,7 @@ def test_rules_of_one_name_are_refused(tmp_path: Path) -> None:
         load_mappings(tmp_path, {"gp": CONTRACT})
 
 
-def test_each_concept_field_has_four_columns_and_no_column_comes_twice() -> None:
+def test_each_concept_field_has_four_columns_and_no_column_occurs_twice() -> None:
     for target in Target:
         schema = target_schema(target)
         for field, kind in FIELDS[target].items():

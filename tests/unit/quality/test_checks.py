@@ -4,8 +4,7 @@ from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
-from pipelines.quality.gates import GateLimits, GateResult, judge, share_checks
-from pipelines.quality.measure import Measured
+from pipelines.quality.gates import GateLimits, GateResult, Measured, judge, share_checks
 
 
 @pytest.mark.parametrize(("version", "count"), [("5.4", 39), ("5.5", 42)])

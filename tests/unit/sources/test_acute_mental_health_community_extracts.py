@@ -1,4 +1,4 @@
-"""What the generated acute, mental health and community extracts promise: their contracts, their stories, their traps."""
+"""The generated acute, mental health and community extracts keep their contracts and contain their stories and traps."""
 
 from datetime import date
 from importlib import import_module
@@ -87,9 +87,9 @@ def test_references_lead_to_rows_of_the_other_entity(
         links = {key: (link.entity, link.columns) for key, link in entity.references.items()}
         if entity.subject.via:
             links["via"] = (entity.subject.via.entity, entity.subject.via.columns)
-        for key, (other, columns) in links.items():
-            if contract.entities[other].files and entity.files:
-                theirs = delivered(extracts[source], other)[list(contract.entities[other].key)]
+        for key, (parent, columns) in links.items():
+            if contract.entities[parent].files and entity.files:
+                theirs = delivered(extracts[source], parent)[list(contract.entities[parent].key)]
                 ours = delivered(extracts[source], name)[list(columns)].dropna()
                 known = set(map(tuple, theirs.to_numpy()))
                 assert set(map(tuple, ours.to_numpy())) <= known, f"{name}.{key}"
@@ -122,7 +122,7 @@ def test_truth_is_about_story_people_alone(world: World, extracts: dict[str, Sou
 
 def test_the_fall_runs_from_arrival_to_operation(world: World, extracts: dict[str, SourceData]) -> None:
     data = extracts["acute"]
-    for person in world.population.told_in(Story.FALL):
+    for person in world.population.people_in_story(Story.FALL):
         attendance = rows_of(data, "ecds_attendance", person).iloc[-1]
         episode = rows_of(data, "apc_episode", person).iloc[0]
         diagnoses = rows_of(data, "apc_diagnosis", person)["diagnosis_code"].tolist()
@@ -136,22 +136,22 @@ def test_the_fall_runs_from_arrival_to_operation(world: World, extracts: dict[st
 
 def test_a_death_in_hospital_ends_the_last_episode(world: World, extracts: dict[str, SourceData]) -> None:
     episodes = delivered(extracts["acute"], "apc_episode")
-    for person in world.population.told_in(Story.DEATH):
+    for person in world.population.people_in_story(Story.DEATH):
         last = episodes[(episodes["_person"] == person) & (episodes["discharge_method"] == "4")]
         death = str(world.population.death_date[person]).replace("-", "")
         assert last["discharge_date"].tolist() == [death]
         assert last["discharge_destination"].tolist() == ["79"]
 
 
-def test_a_mental_health_death_is_told_by_one_month_alone(world: World, extracts: dict[str, SourceData]) -> None:
+def test_a_mental_health_death_is_reported_in_one_month_only(world: World, extracts: dict[str, SourceData]) -> None:
     patients = delivered(extracts["mental_health"], "mpi")
-    for person in world.population.told_in(Story.DEATH):
+    for person in world.population.people_in_story(Story.DEATH):
         months = patients[patients["_person"] == person]
         assert len(months) > 1
         assert months["pers_death_date"].notna().sum() == 1
 
 
-def test_open_referrals_come_again_in_every_month_with_a_later_period(extracts: dict[str, SourceData]) -> None:
+def test_open_referrals_are_sent_again_in_every_month_with_a_later_period(extracts: dict[str, SourceData]) -> None:
     for source, period in (("mental_health", "reporting_period_end_date"), ("community", "rp_end_date")):
         referrals = delivered(extracts[source], "referral")
         periods = referrals.groupby("service_request_id")[period]

@@ -1,4 +1,4 @@
-"""What the mappings of acute, mental health and community promise, read from the files."""
+"""The mapping files of acute, mental health and community contain the expected rules."""
 
 import csv
 from pathlib import Path
@@ -28,7 +28,7 @@ def rule(mappings: dict[str, Mapping], name: str) -> Rule:
 
 
 def scheme(mappings: dict[str, Mapping], name: str) -> dict[str, str]:
-    """The coding schemes that a rule knows for its concept."""
+    """The coding schemes of the concept of a rule."""
     code = (rule(mappings, name).fields["concept"].concept or ())[0]
     assert isinstance(code.vocabulary, VocabularyBy)
     return code.vocabulary.values
@@ -36,14 +36,14 @@ def scheme(mappings: dict[str, Mapping], name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_rule_has_a_note_and_the_name_of_its_source(mappings: dict[str, Mapping], source: str) -> None:
-    for each in mappings[source].rules:
-        assert each.note, each.name
-        assert each.name.startswith(f"{source}_")
+    for mapping_rule in mappings[source].rules:
+        assert mapping_rule.note, mapping_rule.name
+        assert mapping_rule.name.startswith(f"{source}_")
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_each_source_reaches_people_deaths_visits_events_and_staff(mappings: dict[str, Mapping], source: str) -> None:
-    targets = {each.to for each in mappings[source].rules}
+    targets = {mapping_rule.to for mapping_rule in mappings[source].rules}
     assert {Target.PERSON, Target.DEATH, Target.VISIT, Target.EVENT, Target.PROVIDER, Target.CARE_SITE} <= targets
 
 
@@ -53,30 +53,32 @@ def test_constant_concepts_are_in_the_demonstration_vocabulary(mappings: dict[st
     for path in (VOCABULARY / "demo" / "CONCEPT.csv", VOCABULARY / "local" / "CONCEPT.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             known |= {row["concept_id"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
-    for each in mappings[source].rules:
-        for field, how in each.fields.items():
-            if how.constant is not None and (FIELDS[each.to][field] == "concept" or field == "type_concept_id"):
-                assert str(how.constant) in known, f"{each.name}.{field}"
+    for mapping_rule in mappings[source].rules:
+        for field, how in mapping_rule.fields.items():
+            if how.constant is not None and (FIELDS[mapping_rule.to][field] == "concept" or field == "type_concept_id"):
+                assert str(how.constant) in known, f"{mapping_rule.name}.{field}"
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_links_are_keyed_references(mappings: dict[str, Mapping], source: str) -> None:
-    for each in mappings[source].rules:
+    for mapping_rule in mappings[source].rules:
         for field in ("visit_key", "visit_detail_key", "provider_key", "preceding_key", "episode_key", "specimen_key"):
-            if field in each.fields:
-                assert (each.fields[field].copy_ or "").endswith("_key"), f"{each.name}.{field}"
+            if field in mapping_rule.fields:
+                assert (mapping_rule.fields[field].copy_ or "").endswith("_key"), f"{mapping_rule.name}.{field}"
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_no_rule_writes_free_text_or_names(
     mappings: dict[str, Mapping], contracts: dict[str, SourceContract], source: str
 ) -> None:
-    for each in mappings[source].rules:
+    for mapping_rule in mappings[source].rules:
         identifiers = {
-            name for name, column in contracts[source].entities[each.from_].columns.items() if column.identifier is not None
+            name
+            for name, column in contracts[source].entities[mapping_rule.from_].columns.items()
+            if column.identifier is not None
         }
-        for field, how in each.fields.items():
-            assert not identifiers & set(how.columns), f"{each.name}.{field}"
+        for field, how in mapping_rule.fields.items():
+            assert not identifiers & set(how.columns), f"{mapping_rule.name}.{field}"
 
 
 def test_results_and_visits_of_a_trust_share_one_kind_of_key(
@@ -92,8 +94,8 @@ def test_results_and_visits_of_a_trust_share_one_kind_of_key(
         "acute_prescription": "visit_key",
     }
     for name, field in keys.items():
-        each = rule(mappings, name)
-        assert acute[each.from_].references[each.fields[field].copy_ or ""].entity == "encounter", name
+        mapping_rule = rule(mappings, name)
+        assert acute[mapping_rule.from_].references[mapping_rule.fields[field].copy_ or ""].entity == "encounter", name
 
 
 def test_only_attended_appointments_become_visits(mappings: dict[str, Mapping]) -> None:
@@ -123,8 +125,6 @@ def test_each_column_of_the_monthly_data_sets_has_its_own_scheme_numbers(mapping
     assert scheme(mappings, "community_finding")["03"] == "CTV3"
 
 
-def test_the_date_of_death_is_looked_for_in_every_month(
-    mappings: dict[str, Mapping], contracts: dict[str, SourceContract]
-) -> None:
+def test_the_date_of_death_is_read_from_every_month(mappings: dict[str, Mapping], contracts: dict[str, SourceContract]) -> None:
     assert contracts["mental_health"].entities["mpi"].key == ("local_patient_id", "uniq_month_id")
     assert rule(mappings, "mental_health_death").from_ == "mpi"

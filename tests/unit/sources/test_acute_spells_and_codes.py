@@ -32,12 +32,12 @@ def test_month_number_is_the_national_one(month: str, number: int) -> None:
     assert month_number(np.array([month], dtype="datetime64[M]")).tolist() == [number]
 
 
-def test_month_end_knows_leap_years() -> None:
+def test_month_end_respects_leap_years() -> None:
     months = np.array(["2024-02", "2025-02"], dtype="datetime64[M]")
     assert month_end(months).astype(str).tolist() == ["2024-02-29", "2025-02-28"]
 
 
-def test_first_night_of_months_takes_the_earliest() -> None:
+def test_first_night_of_months_is_the_earliest() -> None:
     month = np.array(["2025-01", "2025-01", "2025-02"], dtype="datetime64[M]")
     person, found, night = first_night_of_months(np.array([3, 3, 3]), month, np.array([1, 0, 1]))
     assert person.tolist() == [3, 3]

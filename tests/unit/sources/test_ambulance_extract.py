@@ -103,10 +103,10 @@ def test_medicines_without_a_code_have_a_name_and_belong_to_no_story(frames: dic
     assert (world.population.story[uncoded["_person"]] == Story.ORDINARY).all()
 
 
-def test_falls_heart_attacks_and_exacerbations_of_the_stories_are_told(data: SourceData, world: World) -> None:
-    told = {row.person for row in data.truth if row.table == "visit_occurrence"}
+def test_falls_heart_attacks_and_exacerbations_of_the_stories_have_visits(data: SourceData, world: World) -> None:
+    visited = {row.person for row in data.truth if row.table == "visit_occurrence"}
     for kind in (Story.FALL, Story.HEART_ATTACK, Story.COPD_EXACERBATION, Story.MENTAL_HEALTH_SPELL):
-        assert set(world.population.told_in(kind)) <= told
+        assert set(world.population.people_in_story(kind)) <= visited
 
 
 def test_the_same_seed_gives_the_same_tables(world: World, data: SourceData) -> None:

@@ -1,4 +1,4 @@
-"""What the mappings of GP, ambulance and social care promise, read from the files."""
+"""The mapping files of GP, ambulance and social care contain the expected rules."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ def rule(mappings: dict[str, Mapping], name: str) -> Rule:
 
 
 def reason_for(rule: Rule, column: str, value: str) -> str | None:
-    """The reason under which a row with one telling value is left out, or None."""
+    """The reason under which a row with one decisive value is left out, or None."""
     for condition in rule.where:
         if condition.column == column:
             kept = condition.in_ is None or value in condition.in_
@@ -37,19 +37,19 @@ def reason_for(rule: Rule, column: str, value: str) -> str | None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_rule_has_a_note_and_every_condition_a_reason(mappings: dict[str, Mapping], source: str) -> None:
-    for each in mappings[source].rules:
-        assert each.note, each.name
-        assert all(condition.reason for condition in each.where)
+    for mapping_rule in mappings[source].rules:
+        assert mapping_rule.note, mapping_rule.name
+        assert all(condition.reason for condition in mapping_rule.where)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_names_of_rules_start_with_the_source(mappings: dict[str, Mapping], source: str) -> None:
-    assert all(each.name.startswith(f"{source}_") for each in mappings[source].rules)
+    assert all(mapping_rule.name.startswith(f"{source}_") for mapping_rule in mappings[source].rules)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_each_source_reaches_people_deaths_visits_and_events(mappings: dict[str, Mapping], source: str) -> None:
-    targets = {each.to for each in mappings[source].rules}
+    targets = {mapping_rule.to for mapping_rule in mappings[source].rules}
     assert {Target.PERSON, Target.DEATH, Target.VISIT, Target.EVENT} <= targets
 
 
@@ -59,18 +59,18 @@ def test_constant_concepts_are_in_the_demonstration_vocabulary(mappings: dict[st
     for path in (VOCABULARY / "demo" / "CONCEPT.csv", VOCABULARY / "local" / "CONCEPT.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             known |= {row["concept_id"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)}
-    for each in mappings[source].rules:
-        for field, how in each.fields.items():
-            if how.constant is not None and (FIELDS[each.to][field] == "concept" or field == "type_concept_id"):
-                assert str(how.constant) in known, f"{each.name}.{field}"
+    for mapping_rule in mappings[source].rules:
+        for field, how in mapping_rule.fields.items():
+            if how.constant is not None and (FIELDS[mapping_rule.to][field] == "concept" or field == "type_concept_id"):
+                assert str(how.constant) in known, f"{mapping_rule.name}.{field}"
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_event_of_a_visit_names_the_key_of_that_visit(mappings: dict[str, Mapping], source: str) -> None:
-    for each in mappings[source].rules:
-        if "visit_key" in each.fields:
-            column = each.fields["visit_key"].copy_ or ""
-            assert column.rpartition(".")[2].endswith("_key"), each.name
+    for mapping_rule in mappings[source].rules:
+        if "visit_key" in mapping_rule.fields:
+            column = mapping_rule.fields["visit_key"].copy_ or ""
+            assert column.rpartition(".")[2].endswith("_key"), mapping_rule.name
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_registration_from_1900_is_no_observation_period(mappings: dict[str, M
     assert reason_for(registration, "patient_type_description", "Temporary") == "not_fully_registered"
 
 
-def test_local_codes_are_never_looked_up_in_a_national_terminology(mappings: dict[str, Mapping]) -> None:
+def test_local_codes_are_never_searched_for_in_a_national_terminology(mappings: dict[str, Mapping]) -> None:
     candidates = rule(mappings, "gp_observation").fields["concept"].concept or ()
     order = [(code.column, code.vocabulary) for code in candidates]
     for column, national in (("code.snomed_ct_concept_id", "SNOMED"), ("code.read_term_id", "Read")):
@@ -122,7 +122,10 @@ def test_a_relatives_illness_is_a_value_and_not_a_condition(mappings: dict[str, 
 
 
 def test_only_issues_are_drug_exposures(mappings: dict[str, Mapping]) -> None:
-    assert {each.from_ for each in mappings["gp"].rules if each.domain == "Drug"} == {"issue_record", "observation"}
+    assert {mapping_rule.from_ for mapping_rule in mappings["gp"].rules if mapping_rule.domain == "Drug"} == {
+        "issue_record",
+        "observation",
+    }
 
 
 def test_attributes_of_the_person_are_taken_when_somebody_looked(mappings: dict[str, Mapping]) -> None:

@@ -120,8 +120,8 @@ def test_the_look_alike_of_the_dissent_is_recorded_for_people_who_made_none(code
 
 def test_nothing_of_a_story_is_imprecise(frames: dict[str, pd.DataFrame], world: World) -> None:
     entries = frames["observation"][frames["observation"]["_person"] >= 0]
-    told = entries[world.population.story[entries["_person"]] != Story.ORDINARY]
-    assert (told["effective_date_precision"] == "YMD").all()
+    of_story = entries[world.population.story[entries["_person"]] != Story.ORDINARY]
+    assert (of_story["effective_date_precision"] == "YMD").all()
 
 
 def test_traps_are_there(frames: dict[str, pd.DataFrame]) -> None:

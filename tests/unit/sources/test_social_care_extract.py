@@ -36,7 +36,8 @@ def rows(data: SourceData) -> pd.DataFrame:
 
 
 def day_of(texts: pd.Series) -> np.ndarray:
-    return pd.to_datetime(texts, format="%d/%m/%Y").to_numpy().astype("datetime64[D]")
+    days: np.ndarray = pd.to_datetime(texts, format="%d/%m/%Y").to_numpy().astype("datetime64[D]")
+    return days
 
 
 def test_the_file_has_the_columns_of_its_contract(data: SourceData, contract: SourceContract) -> None:
@@ -44,7 +45,7 @@ def test_the_file_has_the_columns_of_its_contract(data: SourceData, contract: So
     assert set(data.tables["cld"].column_names) - HIDDEN == set(contract.entities["cld"].columns)
 
 
-def test_an_event_comes_once_per_submission(rows: pd.DataFrame, contract: SourceContract) -> None:
+def test_an_event_is_sent_once_per_submission(rows: pd.DataFrame, contract: SourceContract) -> None:
     assert not rows.duplicated(["_provider", "reporting_period_end_date", *contract.entities["cld"].key]).any()
 
 
@@ -107,7 +108,7 @@ def test_some_services_end_after_the_person_died(rows: pd.DataFrame, world: Worl
 
 
 def test_the_people_of_the_story_are_assessed_and_supported(data: SourceData, world: World) -> None:
-    for person in world.population.told_in(Story.SOCIAL_CARE):
+    for person in world.population.people_in_story(Story.SOCIAL_CARE):
         tables = {row.table for row in data.truth if row.person == person}
         assert {"procedure_occurrence", "observation", "condition_occurrence"} <= tables
 

@@ -19,6 +19,9 @@ from pipelines.synthetic.world import build_world
 
 PEOPLE, SEED, NIGHTS = 150, 11, 2
 
+Parsed = tuple[str, str, int, int, pa.Table]
+"""Source, entity, night, announced rows and parsed rows of a delivered file."""
+
 
 @dataclass(frozen=True)
 class Extracts:
@@ -47,8 +50,8 @@ def extracts(tmp_path_factory: pytest.TempPathFactory) -> Extracts:
 
 
 @pytest.fixture(scope="module")
-def parsed(extracts: Extracts) -> list[tuple[str, str, int, int, pa.Table]]:
-    """Source, entity, night, announced rows and parsed rows of every delivered file, as ingest reads them."""
+def parsed(extracts: Extracts) -> list[Parsed]:
+    """Every delivered file, as ingest reads it."""
     layouts = verify(extracts.deliveries, extracts.contracts)
     found = []
     for delivery in extracts.deliveries:
@@ -65,54 +68,56 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
         yield str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_two_runs_are_equal_byte_by_byte(extracts, tmp_path):
+def test_two_runs_are_equal_byte_by_byte(extracts: Extracts, tmp_path: Path) -> None:
     generate(PEOPLE, SEED, NIGHTS, tmp_path)
     assert list(digests(tmp_path)) == list(digests(extracts.out))
 
 
-def test_another_seed_gives_other_extracts(extracts, tmp_path):
+def test_another_seed_gives_other_extracts(extracts: Extracts, tmp_path: Path) -> None:
     generate(PEOPLE, SEED + 1, NIGHTS, tmp_path, sources=["social_care"])
     assert (tmp_path / "truth" / "people.csv").read_bytes() != (extracts.out / "truth" / "people.csv").read_bytes()
 
 
-def test_folders_that_are_there_are_only_replaced_when_told(extracts):
+def test_folders_that_are_there_are_replaced_on_request_only(extracts: Extracts) -> None:
     with pytest.raises(ConfigError, match="already there"):
         generate(PEOPLE, SEED, NIGHTS, extracts.out)
 
 
-def test_progress_is_told_to_the_end(tmp_path):
-    told: list[tuple[str, int, int]] = []
-    generate(40, 1, 1, tmp_path, lambda *step: told.append(step), first_night=date(2025, 3, 1))
-    assert [done for _, done, _ in told] == list(range(1, len(SOURCES) + 3))
-    assert told[-1] == ("truth", len(SOURCES) + 2, len(SOURCES) + 2)
+def test_progress_is_reported_to_the_end(tmp_path: Path) -> None:
+    steps: list[tuple[str, int, int]] = []
+    generate(40, 1, 1, tmp_path, lambda *step: steps.append(step), first_night=date(2025, 3, 1))
+    assert [done for _, done, _ in steps] == list(range(1, len(SOURCES) + 3))
+    assert steps[-1] == ("truth", len(SOURCES) + 2, len(SOURCES) + 2)
     assert (tmp_path / "landing" / "gp" / "Y99001" / "20250301" / "manifest.json").is_file()
 
 
-def test_every_source_has_a_full_first_night_and_a_later_one(extracts):
+def test_every_source_has_a_full_first_night_and_a_later_one(extracts: Extracts) -> None:
     for source in SOURCES:
         modes = {(delivery.extract_date, delivery.mode) for delivery in extracts.deliveries if delivery.source == source}
         assert (FIRST_NIGHT, "full") in modes
         assert any(day > FIRST_NIGHT and mode == "delta" for day, mode in modes)
-    again = [one for one in extracts.deliveries if one.provider == "Y99002" and one.extract_date > FIRST_NIGHT]
+    again = [
+        delivery for delivery in extracts.deliveries if delivery.provider == "Y99002" and delivery.extract_date > FIRST_NIGHT
+    ]
     assert [delivery.mode for delivery in again] == ["full"]
 
 
-def test_every_file_is_read_by_ingest_and_has_the_announced_records(parsed):
+def test_every_file_is_read_by_ingest_and_has_the_announced_records(parsed: list[Parsed]) -> None:
     assert all(table.num_rows == rows for _, _, _, rows, table in parsed)
 
 
-def test_every_column_of_a_contract_is_delivered_or_known_to_be_absent(parsed, extracts):
+def test_every_column_of_a_contract_is_delivered_or_known_to_be_absent(parsed: list[Parsed], extracts: Extracts) -> None:
     layouts = verify(extracts.deliveries, extracts.contracts)
     assert all(layout.undeclared == 0 for layout in layouts.values())
 
 
 @pytest.mark.parametrize("reason", ["too_few_fields", "too_many_fields", "unclosed_quote"])
-def test_malformed_lines_are_as_many_as_stated(parsed, extracts, reason):
+def test_malformed_lines_are_as_many_as_stated(parsed: list[Parsed], extracts: Extracts, reason: str) -> None:
     reasons = [value for _, _, _, _, table in parsed for value in table["_reason"].to_pylist() if value]
     assert reasons.count(f"malformed:{reason}") == extracts.planted(reason) > 0
 
 
-def test_at_least_a_hundred_rows_a_person_and_all_entities_have_some(parsed, extracts):
+def test_at_least_a_hundred_rows_a_person_and_all_entities_have_some(parsed: list[Parsed], extracts: Extracts) -> None:
     assert sum(rows for *_, rows, _ in parsed) >= 100 * PEOPLE
     delivered = {(source, entity) for source, entity, *_ in parsed}
     assert delivered == {
@@ -120,13 +125,13 @@ def test_at_least_a_hundred_rows_a_person_and_all_entities_have_some(parsed, ext
     }
 
 
-def test_the_rows_of_story_people_are_delivered_as_they_were_made(parsed, extracts):
+def test_the_rows_of_story_people_are_delivered_as_they_were_made(parsed: list[Parsed], extracts: Extracts) -> None:
     for source in SOURCES:
         for name, table in extracts.clean[source].items():
             persons = table["_person"].to_numpy()
-            told = (persons >= 0) & (extracts.world.population.story[persons] != Story.ORDINARY)
+            in_story = (persons >= 0) & (extracts.world.population.story[persons] != Story.ORDINARY)
             columns = [column for column in extracts.contracts[source].entities[name].columns if column in table.column_names]
-            clean = table.filter(pa.array(told)).select(columns).to_pylist()
+            clean = table.filter(pa.array(in_story)).select(columns).to_pylist()
             delivered = {
                 tuple(row[column] or None for column in columns)
                 for of_source, entity, _, _, rows in parsed
@@ -136,15 +141,15 @@ def test_the_rows_of_story_people_are_delivered_as_they_were_made(parsed, extrac
             assert {tuple(row[column] or None for column in columns) for row in clean} <= delivered, f"{source}.{name}"
 
 
-def test_stories_are_told_by_every_source(extracts):
+def test_every_source_has_rows_of_stories(extracts: Extracts) -> None:
     stories = extracts.truth("stories")
     assert len(stories[["person", "source"]].drop_duplicates()) >= 40
     assert (stories.groupby("source")["person"].nunique().reindex(SOURCES) >= 8).all()
-    told = extracts.world.population.story[stories["person"].astype(int)]
-    assert (told != Story.ORDINARY).all()
+    in_story = extracts.world.population.story[stories["person"].astype(int)]
+    assert (in_story != Story.ORDINARY).all()
 
 
-def test_every_way_to_write_a_file_is_there(extracts):
+def test_every_way_to_write_a_file_is_there(extracts: Extracts) -> None:
     for trap in ("cp1252", "byte_order_mark", "crlf", "pipe_delimiter", "gzip", "zip", "header_case", "resubmitted"):
         assert extracts.planted(f"file:{trap}") > 0
     written = [read_bytes(file.path) for delivery in extracts.deliveries for file in delivery.files]
@@ -152,7 +157,7 @@ def test_every_way_to_write_a_file_is_there(extracts):
     assert any(b"\r\n" in content for content in written)
 
 
-def test_most_traps_are_planted_even_for_few_people(extracts):
+def test_most_traps_are_planted_even_for_few_people(extracts: Extracts) -> None:
     planted = set(extracts.truth("planted")["trap"])
     assert planted >= {
         *("number_missing", "number_invalid", "number_placeholder", "number_status_04", "number_spaced"),
@@ -171,7 +176,7 @@ def numbers_of(extracts: Extracts, night: str, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("night", "status"), [("20260105", "status_first"), ("20260106", "status_last")])
-def test_the_national_answer_allows_exactly_those_who_have_not_opted_out(extracts, night, status):
+def test_the_national_answer_allows_exactly_those_who_have_not_opted_out(extracts: Extracts, night: str, status: str) -> None:
     people = extracts.truth("people")
     request, response = (numbers_of(extracts, night, name) for name in ("request.dat", "response.dat"))
     assert set(response) < set(request)
@@ -181,13 +186,13 @@ def test_the_national_answer_allows_exactly_those_who_have_not_opted_out(extract
     assert 0.9 < len(response) / len(request) < 1
 
 
-def test_someone_opts_out_and_someone_comes_back(extracts):
+def test_someone_opts_out_and_someone_comes_back(extracts: Extracts) -> None:
     first, second = (set(numbers_of(extracts, night, "response.dat")) for night in ("20260105", "20260106"))
     assert first - second
     assert second - first
 
 
-def test_the_lists_have_true_manifests(extracts):
+def test_the_lists_have_true_manifests(extracts: Extracts) -> None:
     for path in (extracts.out / "landing" / "optouts").glob("*/*/manifest.json"):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         assert (manifest["kind"], manifest["as_at"].replace("-", "")) == (path.parent.parent.name, path.parent.name)
@@ -197,14 +202,14 @@ def test_the_lists_have_true_manifests(extracts):
             assert raw.count(b"\n") - (0 if file["name"].endswith(".dat") else 1) == file["rows"]
 
 
-def test_objections_name_a_number_or_a_provider_with_its_own_identifier(extracts):
+def test_objections_name_a_number_or_a_provider_with_its_own_identifier(extracts: Extracts) -> None:
     path = extracts.out / "landing" / "optouts" / "objection" / "20260106" / "objections.csv"
     objections = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert set(objections["decision"]) == {"upheld", "refused"}
     assert ((objections["nhs_number"] != "") ^ ((objections["provider"] != "") & (objections["local_id"] != ""))).all()
 
 
-def test_people_of_the_truth_are_the_people_of_the_world(extracts):
+def test_people_of_the_truth_are_the_people_of_the_world(extracts: Extracts) -> None:
     people = extracts.truth("people")
     assert people["nhs_number"].tolist() == extracts.world.population.nhs_number.tolist()
     assert (people.loc[people["story"] != "", ["status_first", "status_last"]] == "kept").all(axis=None)

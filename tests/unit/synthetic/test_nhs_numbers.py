@@ -14,21 +14,21 @@ def is_valid(number: str) -> bool:
 
 
 @pytest.mark.parametrize("number", [9434765919, 4505577104, 9990000018, 9990000026, 9990000034])
-def test_known_numbers_have_their_check_digit(number):
+def test_known_numbers_have_their_check_digit(number: int) -> None:
     assert check_digits(np.array([number // 10])).tolist() == [number % 10]
 
 
-def test_a_body_whose_check_digit_would_be_ten_is_told():
+def test_a_body_whose_check_digit_would_be_ten_is_reported() -> None:
     assert check_digits(np.array([999000000])).tolist() == [10]
 
 
-def test_numbers_are_valid_different_and_of_the_test_range():
+def test_numbers_are_valid_different_and_of_the_test_range() -> None:
     numbers = draw_nhs_numbers(np.random.default_rng(1), 5000)
     assert len(set(numbers)) == 5000
     assert all(number.startswith("999") and is_valid(number) for number in numbers)
 
 
-def test_the_whole_range_can_be_given_out_but_no_more():
+def test_the_whole_range_can_be_given_out_but_no_more() -> None:
     numbers = draw_nhs_numbers(np.random.default_rng(1), 900_000)
     assert len(np.unique(numbers)) == 900_000
     assert "9999999999" not in numbers
@@ -38,6 +38,6 @@ def test_the_whole_range_can_be_given_out_but_no_more():
 
 @settings(max_examples=20, derandomize=True, deadline=None)
 @given(st.integers(0, 2**32))
-def test_a_broken_number_is_never_valid(seed):
+def test_a_broken_number_is_never_valid(seed: int) -> None:
     numbers = draw_nhs_numbers(np.random.default_rng(seed), 50)
     assert not any(is_valid(number) for number in break_check_digit(numbers))

@@ -1,4 +1,4 @@
-"""What all source modules have to keep to, before traps are planted."""
+"""Properties of the tables of every source module, before faults are planted."""
 
 from datetime import date
 
@@ -22,18 +22,22 @@ FORMS = {
 }
 
 
+Built = tuple[SourceContract, SourceData]
+"""The contract of a source and what was built by it."""
+
+
 @pytest.fixture(scope="module")
 def world() -> World:
     return build_world(300, 5, 2, date(2026, 1, 5))
 
 
 @pytest.fixture(scope="module", params=SOURCES)
-def built(world: World, request: pytest.FixtureRequest) -> tuple[SourceContract, SourceData]:
+def built(world: World, request: pytest.FixtureRequest) -> Built:
     source = request.param
     return load_contracts(MAPPINGS_DIR, (source,))[source], build_source(source, world)
 
 
-def test_tables_and_columns_are_those_of_the_contract(built):
+def test_tables_and_columns_are_those_of_the_contract(built: Built) -> None:
     contract, data = built
     assert set(data.tables) == {name for name, entity in contract.entities.items() if entity.files}
     for name, table in data.tables.items():
@@ -41,7 +45,7 @@ def test_tables_and_columns_are_those_of_the_contract(built):
         assert set(contract.entities[name].key) <= set(table.column_names), name
 
 
-def test_every_row_has_a_provider_a_night_and_a_person_or_none(built, world):
+def test_every_row_has_a_provider_a_night_and_a_person_or_none(built: Built, world: World) -> None:
     for name, table in built[1].tables.items():
         night, person = table["_night"].to_numpy(), table["_person"].to_numpy()
         assert table["_provider"].null_count == 0, name
@@ -49,7 +53,7 @@ def test_every_row_has_a_provider_a_night_and_a_person_or_none(built, world):
         assert ((person >= -1) & (person < world.n)).all(), name
 
 
-def test_texts_can_be_typed_and_required_ones_are_there(built):
+def test_texts_can_be_typed_and_required_ones_are_there(built: Built) -> None:
     contract, data = built
     for name, table in data.tables.items():
         for column_name in set(table.column_names) - NOT_DELIVERED:
@@ -62,20 +66,20 @@ def test_texts_can_be_typed_and_required_ones_are_there(built):
                 )
 
 
-def test_rows_of_story_people_hang_on_rows_that_come_no_later(built, world):
+def test_rows_of_story_people_refer_to_rows_that_are_not_later(built: Built, world: World) -> None:
     contract, data = built
     for name, table in data.tables.items():
         via = contract.entities[name].subject.via
         if via is None or not table.num_rows:
             continue
-        told = world.population.story[table["_person"].to_numpy()] != Story.ORDINARY
+        in_story = world.population.story[table["_person"].to_numpy()] != Story.ORDINARY
         parents = data.tables[via.entity].to_pandas().groupby(["_provider", *contract.entities[via.entity].key])["_night"].min()
-        keys = table.select(["_provider", *via.columns]).filter(pa.array(told)).to_pandas()
+        keys = table.select(["_provider", *via.columns]).filter(pa.array(in_story)).to_pandas()
         nights = parents.reindex(list(keys.itertuples(index=False, name=None))).to_numpy()
-        assert (nights <= table["_night"].to_numpy()[told]).all(), name
+        assert (nights <= table["_night"].to_numpy()[in_story]).all(), name
 
 
-def test_the_rows_a_story_promises_are_of_its_people_and_in_the_history(built, world):
+def test_the_rows_a_story_promises_are_of_its_people_and_in_the_history(built: Built, world: World) -> None:
     for truth in built[1].truth:
         assert world.population.story[truth.person] != Story.ORDINARY
         assert np.datetime64(truth.start_date, "D") <= world.last_day

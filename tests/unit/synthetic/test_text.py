@@ -19,30 +19,30 @@ WHEN = np.array(["2024-02-29T13:05:09", "NaT", "1899-12-31T00:00:00"], dtype="da
         ("dd MON yyyy", ["29 FEB 2024", None, "31 DEC 1899"]),
     ],
 )
-def test_times_are_written_in_every_form_and_missing_ones_are_null(form, expected):
+def test_times_are_written_in_every_form_and_missing_ones_are_null(form: str, expected: list[str | None]) -> None:
     assert date_text(WHEN, form).to_pylist() == expected
 
 
-def test_dates_are_written_as_well_as_times():
+def test_dates_are_written_as_well_as_times() -> None:
     assert date_text(np.array(["2026-01-05"], dtype="datetime64[D]"), "dd/MM/yyyy").to_pylist() == ["05/01/2026"]
 
 
-def test_numbers_are_padded_after_their_prefix():
+def test_numbers_are_padded_after_their_prefix() -> None:
     assert numbered("AE", np.array([7, 12345]), 5).to_pylist() == ["AE00007", "AE12345"]
 
 
-def test_guids_are_different_and_look_like_version_4():
+def test_guids_are_different_and_look_like_version_4() -> None:
     made = guids(np.random.default_rng(1), 1000).to_pylist()
     pattern = re.compile(r"[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}")
     assert len(set(made)) == 1000
     assert all(pattern.fullmatch(guid) for guid in made)
 
 
-def test_spread_gives_null_for_no_index_and_for_an_empty_text():
+def test_spread_gives_null_for_no_index_and_for_an_empty_text() -> None:
     assert spread(["a", "", "c"], np.array([2, 1, -1, 0])).to_pylist() == ["c", None, None, "a"]
 
 
-def test_pick_follows_its_weights():
+def test_pick_follows_its_weights() -> None:
     drawn = pick(np.random.default_rng(1), ["x", "y", ""], 10_000, [8, 1, 1])
     assert isinstance(drawn, pa.Array)
     assert 7_700 < drawn.to_pylist().count("x") < 8_300

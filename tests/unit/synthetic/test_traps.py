@@ -9,7 +9,16 @@ from pipelines.synthetic.formats import BYTE_ORDER_MARK, FORMATS, FileFormat, cs
 from pipelines.synthetic.population import World
 from pipelines.synthetic.revisions import Revisions, corrected, plant_revisions, unreferenced
 from pipelines.synthetic.text import date_text, numbered
-from pipelines.synthetic.traps import DATE_FORMS, TIMESTAMP_FORMS, Field, draw_number_faults, form_of, other_form, plant_values
+from pipelines.synthetic.traps import (
+    DATE_FORMS,
+    TIMESTAMP_FORMS,
+    DateForm,
+    Field,
+    draw_number_faults,
+    form_of,
+    other_form,
+    plant_values,
+)
 from pipelines.synthetic.world import build_world
 
 ROWS = 20_000
@@ -83,11 +92,11 @@ def counts(plot: Field) -> dict[str, int]:
     return {trap.trap: trap.count for trap in plot.planted}
 
 
-def told_rows(plot: Field, table: pa.Table) -> pa.Table:
+def story_rows(plot: Field, table: pa.Table) -> pa.Table:
     return table.filter(pa.array(plot.world.population.story[table["_person"].to_numpy()] > 0))
 
 
-def test_values_go_wrong_at_the_stated_rates_and_never_for_story_people(plot, world):
+def test_values_go_wrong_at_the_stated_rates_and_never_for_story_people(plot: Field, world: World) -> None:
     clean = plot.table
     plant_values(plot, draw_number_faults(world, "acute"))
     found = counts(plot)
@@ -98,10 +107,10 @@ def test_values_go_wrong_at_the_stated_rates_and_never_for_story_people(plot, wo
     assert 180 <= found["other_date_form"] <= 200
     assert found["default_date"] >= 18
     assert found["future_date"] >= 8
-    assert told_rows(plot, plot.table).equals(told_rows(plot, clean))
+    assert story_rows(plot, plot.table).equals(story_rows(plot, clean))
 
 
-def test_what_is_counted_is_what_was_changed(plot, world):
+def test_what_is_counted_is_what_was_changed(plot: Field, world: World) -> None:
     clean = plot.table
     plant_values(plot, draw_number_faults(world, "acute"))
     found = counts(plot)
@@ -117,14 +126,14 @@ def test_what_is_counted_is_what_was_changed(plot, world):
     )
 
 
-def test_unknown_codes_are_of_the_vocabulary_of_the_column(plot, world):
+def test_unknown_codes_are_of_the_vocabulary_of_the_column(plot: Field, world: World) -> None:
     plant_values(plot, draw_number_faults(world, "acute"))
     unknown = world.catalogue.unknown
     planted = set(plot.table["code"].to_pylist()) - set(world.catalogue.conditions["snomed"])
     assert planted <= set(unknown.loc[unknown["vocabulary"] == "SNOMED", "code"])
 
 
-def test_a_number_is_wrong_on_every_row_of_its_person(plot, world):
+def test_a_number_is_wrong_on_every_row_of_its_person(plot: Field, world: World) -> None:
     faults = draw_number_faults(world, "acute")
     plant_values(plot, faults)
     for kind in ("number_missing", "number_invalid", "number_placeholder"):
@@ -133,7 +142,7 @@ def test_a_number_is_wrong_on_every_row_of_its_person(plot, world):
         assert not set(rows["nhs_number"].to_pylist()) & set(world.population.nhs_number[person])
 
 
-def test_few_rows_are_left_alone(world, plot):
+def test_few_rows_are_left_alone(world: World, plot: Field) -> None:
     few = Field(world, "acute", "result", plot.entity, plot.table.slice(1000, 40), plot.rng)
     plant_values(few, np.full(world.n, "", dtype="U20"))
     assert few.planted == []
@@ -144,18 +153,18 @@ def nightly(revisions: Revisions, night: int, *, full: bool) -> pa.Table:
     return pa.concat_tables([revisions.table.filter(pa.array(main)), revisions.extras.filter(pa.array(extra))])
 
 
-def test_a_later_delta_has_late_corrected_and_deleted_rows_only(plot):
+def test_a_later_delta_has_late_corrected_and_deleted_rows_only(plot: Field) -> None:
     revisions = plant_revisions(plot, {}, CONTRACT, None)
     found = counts(plot)
     delta = nightly(revisions, 1, full=False)
     assert delta.num_rows == found["late_arrival"] + found["late_correction"] + found["deleted_by_flag"]
     assert delta["state"].to_pylist().count("gone") == found["deleted_by_flag"]
-    assert told_rows(plot, delta).num_rows == 0
+    assert story_rows(plot, delta).num_rows == 0
     first = nightly(revisions, 0, full=True)
     assert first.num_rows == ROWS + found["duplicate_line"] + found["superseded_in_delivery"] - found["late_arrival"]
 
 
-def test_a_later_snapshot_leaves_out_what_was_deleted_and_has_each_correction_once(plot):
+def test_a_later_snapshot_leaves_out_what_was_deleted_and_has_each_correction_once(plot: Field) -> None:
     one_provider = plot.table.set_column(plot.table.column_names.index("_provider"), "_provider", pa.repeat("RZ1", ROWS))
     whole = Field(plot.world, "acute", "result", plot.entity, one_provider, plot.rng)
     revisions = plant_revisions(whole, {}, CONTRACT, "RZ1")
@@ -167,7 +176,7 @@ def test_a_later_snapshot_leaves_out_what_was_deleted_and_has_each_correction_on
     assert "deleted_by_flag" not in found
 
 
-def test_a_correction_is_newer_and_one_higher(plot):
+def test_a_correction_is_newer_and_one_higher(plot: Field) -> None:
     rows = np.array([5, 900])
     new = corrected(plot, rows, 1, keep_night=False)
     old = plot.table.take(pa.array(rows))
@@ -178,32 +187,32 @@ def test_a_correction_is_newer_and_one_higher(plot):
         assert float(after) == pytest.approx(float(before) + 1)
 
 
-def test_rows_on_which_others_hang_stay(plot):
+def test_rows_that_others_refer_to_are_kept(plot: Field) -> None:
     notes = pa.table({"note_id": ["N1"], "result_id": [plot.table["result_id"][7].as_py()]})
     assert unreferenced(plot, np.array([6, 7, 8]), {"note": notes}, CONTRACT).tolist() == [6, 8]
 
 
 @pytest.mark.parametrize("form", [*DATE_FORMS, *TIMESTAMP_FORMS])
-def test_every_form_is_recognised_and_has_others(form):
+def test_every_form_is_recognised_and_has_others(form: DateForm) -> None:
     when = np.array(["2024-12-31T23:59:00"], dtype="datetime64[s]")
     assert form_of(date_text(when, form.name).to_pylist()) == form
     assert len({other_form(form, step) for step in range(len(DATE_FORMS))}) == len(DATE_FORMS)
 
 
-def test_a_form_nobody_knows_is_not_guessed():
+def test_an_unknown_form_is_not_guessed() -> None:
     assert form_of(["31.12.2024"]) is None
     assert form_of([]) is None
 
 
 @pytest.mark.parametrize("provider", sorted(FORMATS))
-def test_a_file_is_the_same_bytes_each_time(provider):
+def test_a_file_is_the_same_bytes_each_time(provider: str) -> None:
     rows = pa.table({"name": ["Zoë", "O'Neill, Siân", None], "code": ["1", '2"', "x\ny"]})
     layout = FORMATS[provider]
     content = csv_bytes(rows, ["name", "code"], layout)
     assert encoded(content, layout, "a.csv") == encoded(content, layout, "a.csv")
 
 
-def test_the_format_is_as_stated():
+def test_the_format_is_as_stated() -> None:
     rows = pa.table({"name": ["Zoë", None]})
     marked = encoded(csv_bytes(rows, ["name"], FileFormat(mark=True, line_end="\r\n")), FileFormat(mark=True), "a.csv")
     assert marked == BYTE_ORDER_MARK + "name\r\nZoë\r\n\r\n".encode()
@@ -211,7 +220,7 @@ def test_the_format_is_as_stated():
     assert encoded(csv_bytes(rows, ["name"], western), western, "a.csv") == b"name\nZo\xeb\n\n"
 
 
-def test_gp_files_have_five_parts():
+def test_gp_files_have_five_parts() -> None:
     entity = Entity.model_validate(
         {"grain": "x", "files": ["*Admin_Patient_*"], "key": ["id"], "columns": {"id": {"identifier": "local_id"}}}
     )

@@ -1,4 +1,4 @@
-"""What makes a folder an Athena download."""
+"""What is accepted as an Athena download."""
 
 import shutil
 import zipfile
@@ -111,16 +111,16 @@ def test_a_large_file_is_read_in_bounded_blocks(tmp_path: Path) -> None:
 def test_local_concepts_keep_to_their_range() -> None:
     ids = [int(line.split("\t")[0]) for line in (LOCAL_DIR / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]]
     assert len(ids) == len(set(ids))
-    assert all(2_000_000_000 <= one < 2_000_100_000 for one in ids)
+    assert all(2_000_000_000 <= concept_id < 2_000_100_000 for concept_id in ids)
 
 
 def test_demonstration_ids_above_two_thousand_million_are_its_own() -> None:
     readme = (DEMO_DIR / "README.md").read_text(encoding="utf-8")
     ids = [int(line.split("\t")[0]) for line in (DEMO_DIR / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]]
-    own = [one for one in ids if one >= 2_000_000_000]
+    own = [concept_id for concept_id in ids if concept_id >= 2_000_000_000]
     assert len(ids) == len(set(ids))
-    assert all(one >= 2_000_100_000 for one in own)
-    assert all(f"| {one} |" in readme for one in own)
+    assert all(concept_id >= 2_000_100_000 for concept_id in own)
+    assert all(f"| {concept_id} |" in readme for concept_id in own)
 
 
 @pytest.mark.parametrize("stem", LOCAL_STEMS)

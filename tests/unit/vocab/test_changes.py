@@ -1,10 +1,10 @@
-"""What differs between two vocabularies, by code."""
+"""Which codes two vocabularies map differently."""
 
 from typing import Any
 
 import pytest
 
-from vocab.changes import Kind, Meaning, changes, meanings
+from vocab.changes import CodeTargets, Kind, changes, targets_by_code
 
 A = ("ICD10", "J45.9")
 
@@ -20,8 +20,8 @@ def row(target: int, domain: str | None = "Condition", value: int | None = None,
 
 
 def test_a_code_has_all_its_targets_with_values_and_domains() -> None:
-    found = meanings([row(1), row(2, "Observation", 9), row(0, None, code=("ICD10", "U06.0"))])
-    assert found == {A: Meaning(frozenset({(1, None), (2, 9)}), frozenset({"Condition", "Observation"}))}
+    found = targets_by_code([row(1), row(2, "Observation", 9), row(0, None, code=("ICD10", "U06.0"))])
+    assert found == {A: CodeTargets(frozenset({(1, None), (2, 9)}), frozenset({"Condition", "Observation"}))}
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,13 @@ def test_a_code_has_all_its_targets_with_values_and_domains() -> None:
     ],
 )
 def test_each_kind_of_change(old: list[dict[str, Any]], new: list[dict[str, Any]], kind: Kind | None, moves: bool) -> None:
-    found = changes(meanings(old), meanings(new))
-    assert [(one.vocabulary, one.code, one.kind, one.moves) for one in found] == ([(*A, kind, moves)] if kind else [])
+    found = changes(targets_by_code(old), targets_by_code(new))
+    assert [(change.vocabulary, change.code, change.kind, change.moves) for change in found] == (
+        [(*A, kind, moves)] if kind else []
+    )
 
 
-def test_changes_stand_in_the_order_of_codes() -> None:
+def test_changes_are_in_the_order_of_codes() -> None:
     codes = [("Read", "a"), ("ICD10", "b"), ("ICD10", "a")]
-    found = changes(meanings(row(1, code=code) for code in codes), {})
-    assert [(one.vocabulary, one.code) for one in found] == sorted(codes)
+    found = changes(targets_by_code(row(1, code=code) for code in codes), {})
+    assert [(change.vocabulary, change.code) for change in found] == sorted(codes)

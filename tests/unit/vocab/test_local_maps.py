@@ -1,4 +1,4 @@
-"""The files of mappings/concepts, and what makes one wrong."""
+"""The files of mappings/concepts, and the faults that are refused."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -36,29 +36,29 @@ def write(folder: Path, *rows: str, header: str = HEADER) -> Path:
 def test_every_row_of_the_project_is_valid_and_approved() -> None:
     maps = read_local_maps(FOLDER)
     assert len(maps) > 1_000
-    assert {one.status for one in maps} == {APPROVED}
+    assert {row.status for row in maps} == {APPROVED}
 
 
 def test_a_file_holds_one_vocabulary() -> None:
     vocabularies = defaultdict(set)
-    for one in read_local_maps(FOLDER):
-        vocabularies[one.file].add(one.source_vocabulary_id)
+    for row in read_local_maps(FOLDER):
+        vocabularies[row.file].add(row.source_vocabulary_id)
     assert [file for file, names in vocabularies.items() if len(names) != 1] == []
 
 
 def test_local_maps_never_lead_to_concepts_of_the_demonstration_alone() -> None:
     local = {int(line.split("\t")[0]) for line in (LOCAL_DIR / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]}
-    own = {one.target_concept_id for one in read_local_maps(FOLDER) if one.target_concept_id >= 2_000_000_000}
+    own = {row.target_concept_id for row in read_local_maps(FOLDER) if row.target_concept_id >= 2_000_000_000}
     assert own <= local
 
 
-def test_targets_stand_with_the_vocabulary_they_come_from() -> None:
+def test_targets_name_their_vocabulary() -> None:
     vocabulary = {}
     for folder in (DEMO_DIR, LOCAL_DIR):
         for line in (folder / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]:
             values = line.split("\t")
             vocabulary[int(values[0])] = values[3]
-    wrong = [one for one in read_local_maps(FOLDER) if vocabulary.get(one.target_concept_id) != one.target_vocabulary_id]
+    wrong = [row for row in read_local_maps(FOLDER) if vocabulary.get(row.target_concept_id) != row.target_vocabulary_id]
     assert wrong == []
 
 
@@ -79,26 +79,26 @@ def test_targets_stand_with_the_vocabulary_they_come_from() -> None:
     ],
 )
 def test_national_lists_are_complete(vocabulary: str, codes: set[str]) -> None:
-    assert codes <= {one.source_code for one in read_local_maps(FOLDER) if one.source_vocabulary_id == vocabulary}
+    assert codes <= {row.source_code for row in read_local_maps(FOLDER) if row.source_vocabulary_id == vocabulary}
 
 
 def test_only_combined_vaccines_have_several_targets() -> None:
     targets = defaultdict(set)
-    for one in read_local_maps(FOLDER):
-        targets[(one.source_vocabulary_id, " ".join(one.source_code.lower().split()))].add(one.target_concept_id)
+    for row in read_local_maps(FOLDER):
+        targets[(row.source_vocabulary_id, " ".join(row.source_code.lower().split()))].add(row.target_concept_id)
     assert {vocabulary for (vocabulary, _), found in targets.items() if len(found) > 1} == {"NHS CSDS Immunisation"}
 
 
 def test_codes_for_not_known_map_to_nothing() -> None:
-    targets = {(one.source_vocabulary_id, one.source_code): one.target_concept_id for one in read_local_maps(FOLDER)}
+    targets = {(row.source_vocabulary_id, row.source_code): row.target_concept_id for row in read_local_maps(FOLDER)}
     for key in [("NHS Gender", "X"), ("NHS Gender", "9"), ("NHS Admission Method", "99"), ("NHS MHA Legal Status", "98")]:
         assert targets[key] == 0
 
 
 def test_rows_are_read_as_written(tmp_path: Path) -> None:
-    (one,) = read_local_maps(write(tmp_path, GOOD))
-    assert (one.file, one.line, one.source_vocabulary_id, one.source_code) == ("one.csv", 2, "NHS Admission Method", "11")
-    assert (one.source_concept_id, one.target_concept_id, one.target_vocabulary_id) == (0, 9201, "Visit")
+    (row,) = read_local_maps(write(tmp_path, GOOD))
+    assert (row.file, row.line, row.source_vocabulary_id, row.source_code) == ("one.csv", 2, "NHS Admission Method", "11")
+    assert (row.source_concept_id, row.target_concept_id, row.target_vocabulary_id) == (0, 9201, "Visit")
 
 
 def test_invalidated_rows_are_left_out(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_every_fault_is_named_by_file_and_line(tmp_path: Path) -> None:
     assert "MAYBE" not in message
 
 
-def test_a_fault_of_many_rows_is_told_once(tmp_path: Path) -> None:
+def test_a_fault_of_many_rows_is_reported_once(tmp_path: Path) -> None:
     rows = [GOOD.replace("11,0", f"{n},0").replace("APPROVED", "YES") for n in range(9)]
     with pytest.raises(VocabularyError, match=r"one.csv line 2: status is none of APPROVED, UNAPPROVED \(and 8 more\)$"):
         read_local_maps(write(tmp_path, *rows))
@@ -160,7 +160,7 @@ def test_faulty_targets_of_a_vocabulary_in_use_are_refused_with_file_count_and_l
 
 def test_faulty_targets_of_a_vocabulary_not_in_use_are_left_out_alone(tmp_path: Path) -> None:
     maps = read_local_maps(write(tmp_path, GOOD, GOOD.replace("11,0", "12,0")))
-    assert [one.source_code for one in without_faulty(maps, faulty(2), {"NHS Gender"})] == ["12"]
+    assert [row.source_code for row in without_faulty(maps, faulty(2), {"NHS Gender"})] == ["12"]
 
 
 LONG = GOOD.replace("NHS Admission Method", "NHS Admission Method of spells")
@@ -173,7 +173,7 @@ def declare(folder: Path, *rows: str, header: str = ",".join(VOCABULARY_COLUMNS)
 
 def test_every_vocabulary_of_the_project_has_an_id_that_the_cdm_allows() -> None:
     maps = read_local_maps(FOLDER)
-    short = {one.source_vocabulary_id: one.cdm_vocabulary_id for one in maps}
+    short = {row.source_vocabulary_id: row.cdm_vocabulary_id for row in maps}
     assert max(map(len, short.values())) <= 20
     assert len(set(short.values())) == len(short)
     assert short["NHS CLD Accommodation Status"] == "NHS CLD Accomm"
@@ -185,7 +185,7 @@ def test_every_vocabulary_that_is_no_part_of_athena_is_declared_and_used() -> No
     mappings = load_mappings(PACKAGED_MAPPINGS_DIR, load_contracts(PACKAGED_MAPPINGS_DIR)).values()
     with_concepts = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings))
     declared = declared_vocabularies(FOLDER).keys()
-    assert {one.source_vocabulary_id for one in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
+    assert {row.source_vocabulary_id for row in maps} - declared == {"SNOMED", "NHS Ethnic Category"}
     assert declared - with_concepts == set()
 
 
@@ -197,8 +197,8 @@ def test_a_long_vocabulary_id_without_a_short_one_is_refused(tmp_path: Path) -> 
 
 def test_a_declared_vocabulary_keeps_its_name_and_has_a_short_id(tmp_path: Path) -> None:
     declare(tmp_path, DECLARED)
-    (one,) = read_local_maps(write(tmp_path, LONG))
-    assert (one.source_vocabulary_id, one.cdm_vocabulary_id) == ("NHS Admission Method of spells", "NHS Admission Spells")
+    (row,) = read_local_maps(write(tmp_path, LONG))
+    assert (row.source_vocabulary_id, row.cdm_vocabulary_id) == ("NHS Admission Method of spells", "NHS Admission Spells")
 
 
 def test_faults_of_declarations_are_named_by_line(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_approved_targets_go_into_the_file_of_their_vocabulary_or_a_new_one(tmp_
     )
     assert added == {"one.csv": 1, "dm_d.csv": 2}
     assert (tmp_path / "one.csv").read_bytes().startswith(before)
-    found = {(one.file, one.source_code, one.target_concept_id, one.status) for one in read_local_maps(tmp_path)}
+    found = {(row.file, row.source_code, row.target_concept_id, row.status) for row in read_local_maps(tmp_path)}
     assert found == {
         ("one.csv", "11", 9201, APPROVED),
         ("one.csv", "12", 1, APPROVED),
@@ -261,7 +261,7 @@ def test_a_file_without_an_end_of_line_and_with_other_columns_first_is_continued
     names, values = HEADER.split(","), GOOD.split(",")
     (tmp_path / "one.csv").write_text(",".join(names[::-1]) + "\n" + ",".join(values[::-1]), encoding="utf-8")
     with_targets(tmp_path, [target("NHS Admission Method", "12", 1)])
-    assert [(one.source_code, one.target_concept_id) for one in read_local_maps(tmp_path)] == [("11", 9201), ("12", 1)]
+    assert [(row.source_code, row.target_concept_id) for row in read_local_maps(tmp_path)] == [("11", 9201), ("12", 1)]
 
 
 def test_targets_that_would_spoil_a_file_change_none(tmp_path: Path) -> None:

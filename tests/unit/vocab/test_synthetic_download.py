@@ -1,4 +1,4 @@
-"""Synthetic downloads: the layout of Athena, and links that lead somewhere."""
+"""Synthetic downloads: the layout of Athena, and links to existing concepts."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ def synthetic(folder: Path, stem: str) -> list[list[str]]:
 
 
 def test_it_is_a_complete_download_in_the_proportions_of_a_real_one(tmp_path: Path) -> None:
-    told: list[str] = []
-    rows = write_download(tmp_path, CONCEPTS, on_progress=told.append)
+    reported: list[str] = []
+    rows = write_download(tmp_path, CONCEPTS, on_progress=reported.append)
     assert check_download(tmp_path).warnings == ()
-    assert told == list(TABLES)
+    assert reported == list(TABLES)
     assert {stem: rows[stem] for stem in ("CONCEPT", "CONCEPT_RELATIONSHIP", "CONCEPT_ANCESTOR")} == {
         "CONCEPT": 1_000,
         "CONCEPT_RELATIONSHIP": 6_250,
@@ -55,10 +55,10 @@ def test_ids_are_unique_and_codes_of_no_vocabulary(download: Path) -> None:
 def test_every_concept_maps_to_a_standard_one_and_back(download: Path) -> None:
     standard = {row[0] for row in synthetic(download, "CONCEPT") if row[5] == "S"}
     edges = synthetic(download, "CONCEPT_RELATIONSHIP")
-    maps = {(one, two) for one, two, kind, *_ in edges if kind == "Maps to"}
-    assert {one for one, _ in maps} == {str(FIRST_ID + n) for n in range(CONCEPTS)}
-    assert {two for _, two in maps} <= standard
-    assert {(two, one) for one, two, kind, *_ in edges if kind == "Mapped from"} == maps
+    maps = {(first, second) for first, second, kind, *_ in edges if kind == "Maps to"}
+    assert {first for first, _ in maps} == {str(FIRST_ID + n) for n in range(CONCEPTS)}
+    assert {second for _, second in maps} <= standard
+    assert {(second, first) for first, second, kind, *_ in edges if kind == "Mapped from"} == maps
     assert {row[2] for row in edges} == {"Maps to", "Mapped from", "Is a", "Subsumes"}
 
 

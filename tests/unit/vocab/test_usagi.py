@@ -50,15 +50,22 @@ def test_a_code_without_candidates_goes_to_concept_0(tmp_path: Path) -> None:
     assert (row["sourceName"], row["conceptId"], row["conceptName"]) == ("X99", "0", "Unmapped")
 
 
-def test_what_nobody_approved_is_left_out(saved: Path) -> None:
+def test_unapproved_rows_are_left_out(saved: Path) -> None:
     found = read_usagi(saved)
     assert (found.rows, found.left_out) == ((), {"not approved": 1})
 
 
 def test_an_approved_target_is_read_with_who_and_when(saved: Path) -> None:
-    (one,) = read_usagi(rewritten(saved, mappingStatus="APPROVED", statusSetBy="A. Coder", statusSetOn="1767225600000")).rows
-    assert (one.vocabulary, one.code, one.description) == ("EMIS Local", "emisnqxx9", 'Wheezy, "tight" chest')
-    assert (one.target_concept_id, one.approved_by, one.approved_on, one.line) == (317009, "A. Coder", "2026-01-01", 2)
+    (approval,) = read_usagi(
+        rewritten(saved, mappingStatus="APPROVED", statusSetBy="A. Coder", statusSetOn="1767225600000")
+    ).rows
+    assert (approval.vocabulary, approval.code, approval.description) == ("EMIS Local", "emisnqxx9", 'Wheezy, "tight" chest')
+    assert (approval.target_concept_id, approval.approved_by, approval.approved_on, approval.line) == (
+        317009,
+        "A. Coder",
+        "2026-01-01",
+        2,
+    )
 
 
 @pytest.mark.parametrize("kind", ["MAPS_TO_VALUE", "MAPS_TO_UNIT"])
@@ -69,7 +76,7 @@ def test_values_and_units_are_left_out(saved: Path, kind: str) -> None:
 
 def test_a_row_without_a_vocabulary_takes_the_given_one_or_is_refused(saved: Path) -> None:
     rewritten(saved, mappingStatus="APPROVED", **{"ADD_INFO:vocabulary": ""})
-    assert [one.vocabulary for one in read_usagi(saved, "NHS Unit").rows] == ["NHS Unit"]
+    assert [approval.vocabulary for approval in read_usagi(saved, "NHS Unit").rows] == ["NHS Unit"]
     with pytest.raises(VocabularyError, match=r"line 2: no vocabulary in ADD_INFO:vocabulary; give it with --vocabulary"):
         read_usagi(saved)
 

@@ -1,0 +1,114 @@
+"""Messages of this project's loggers on stderr: as text for people, as JSON lines for machines.
+
+Log names, counts and paths only, never a value out of a delivery: `log.info("wrote the report", extra={"file": str(path)})`.
+Only the project's own loggers are shown. Engines put the values of rows into their messages, so what other packages log is
+not shown, and neither is the traceback of an error.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from pipelines.progress import Field
+
+PROJECT_LOGGERS = ("jobs", "pipelines", "vocab", "__main__")
+"""`__main__` is a command that was started by `python -m`."""
+
+_PYSPARK_ERROR_LOGGERS = ("DataFrameQueryContextLogger", "SQLQueryContextLogger")
+"""PySpark prints the message of every error through these, by a handler of its own."""
+
+_RECORD_ATTRIBUTES = vars(logging.makeLogRecord({})).keys() | {"message", "asctime", "taskName"}
+_STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}
+
+
+class PeopleHandler(logging.Handler):
+    """Writes a message and its fields as a line of text; the fields of an error are for machines only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one message."""
+        fields = {} if record.levelno >= logging.ERROR else _fields_of(record)
+        details = "  ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in fields.items())
+        text = f"{record.getMessage()}  {details}".rstrip()
+        self.console.print(Text(text, style=_STYLES.get(record.levelno, "")))
+
+
+class JsonLinesHandler(logging.Handler):
+    """Writes a message and its fields as one JSON object."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        content = {"at": at, "level": record.levelname.lower(), "message": record.getMessage(), **_fields_of(record)}
+        sys.stderr.write(json.dumps(content) + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Show the project's messages until the end of the block: to people, from `use_json_lines` on to machines."""
+    loggers = [logging.getLogger(name) for name in PROJECT_LOGGERS]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    silent = logging.NullHandler()  # without a handler, Python prints the warnings of every package
+    logging.root.addHandler(silent)
+    for name in _PYSPARK_ERROR_LOGGERS:
+        logging.getLogger(name).disabled = True
+    _use(PeopleHandler())
+    try:
+        yield
+    finally:
+        logging.root.removeHandler(silent)
+        for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+            logger.handlers[:], logger.propagate = handlers, propagate
+            logger.setLevel(level)
+
+
+def use_json_lines() -> None:
+    """Write messages and results as JSON lines from now on."""
+    _use(JsonLinesHandler())
+
+
+def json_lines() -> bool:
+    """Whether messages and results are written for machines."""
+    return any(isinstance(handler, JsonLinesHandler) for handler in _handlers())
+
+
+def terminal() -> Console | None:
+    """The terminal that people read the messages on; None where they are written to a file or for machines."""
+    consoles = (handler.console for handler in _handlers() if isinstance(handler, PeopleHandler))
+    return next((console for console in consoles if console.file.isatty()), None)
+
+
+def shown(value: Field, grouped: bool = True) -> str:
+    """A field as people read it; `grouped` sets off the thousands of numbers."""
+    if isinstance(value, bool) or value is None:
+        return "" if value is None else str(value).lower()
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if grouped else str(value)
+
+
+def _use(handler: logging.Handler) -> None:
+    for name in PROJECT_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _handlers() -> list[logging.Handler]:
+    return logging.getLogger(PROJECT_LOGGERS[0]).handlers
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Field]:
+    extra = {name: value for name, value in vars(record).items() if name not in _RECORD_ATTRIBUTES}
+    return {name: value for name, value in extra.items() if isinstance(value, str | int | float | bool | None)}

@@ -1,0 +1,71 @@
+"""The delivered entities of a run, and the order in which their rows find their persons."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from pipelines.columns.keyed import message_of, row_key
+from pipelines.contracts.source import Entity, SourceContract
+
+
+@dataclass(frozen=True)
+class EntityOf:
+    """An entity with its name and its source's contract."""
+
+    contract: SourceContract
+    name: str
+
+    @property
+    def source(self) -> str:
+        """The source's name."""
+        return self.contract.source
+
+    @property
+    def spec(self) -> Entity:
+        """The entity's declaration."""
+        return self.contract.entities[self.name]
+
+    @property
+    def table(self) -> str:
+        """The name of its tables in bronze and silver."""
+        return f"{self.source}_{self.name}"
+
+    @property
+    def owner(self) -> str | None:
+        """The entity whose rows decide about the rows of this one; None where rows name their person or nobody."""
+        link = self.spec.subject.via or self.spec.subject.shared
+        return link.entity if link else None
+
+    def own_message(self) -> Column:
+        """The name of a row of trimmed values as the text that is hashed; parts of its key may be missing."""
+        return self._message(self.name, self.spec.key)
+
+    def message_of(self, entity: str, columns: tuple[str, ...]) -> Column:
+        """The name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing."""
+        return F.when(_all_present(columns), self._message(entity, columns))
+
+    def key_of(self, entity: str, columns: tuple[str, ...]) -> Column:
+        """The row key of the row of `entity` that our trimmed `columns` point to; null where one of them is missing."""
+        return F.when(_all_present(columns), row_key(self._message(entity, columns)))
+
+    def _message(self, entity: str, columns: tuple[str, ...]) -> Column:
+        return message_of([F.lit(self.source), F.lit(entity), F.col("_provider"), *[F.col(name) for name in columns]])
+
+
+def _all_present(columns: Iterable[str]) -> Column:
+    return reduce(lambda left, right: left & right, [F.col(name).isNotNull() for name in columns])
+
+
+def levels(contract: SourceContract, delivered: Iterable[str]) -> Iterator[list[EntityOf]]:
+    """The delivered entities of a source in groups, each after the groups whose rows decide about its rows."""
+    there = set(delivered)
+    waiting = [EntityOf(contract, name) for name in contract.entities if name in there]
+    done: set[str] = set()
+    while waiting:
+        ready = [entity for entity in waiting if entity.owner is None or entity.owner not in there or entity.owner in done]
+        yield ready
+        done |= {entity.name for entity in ready}
+        waiting = [entity for entity in waiting if entity.name not in done]

@@ -1,0 +1,394 @@
+"""The declared tables of curate: from bronze to silver, with everything decided on the way.
+
+records → versions → identities and persons → dispositions → silver. Only silver leaves the restricted root.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.columns.frames import union_all
+from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
+from pipelines.columns.keyed import Pads
+from pipelines.contracts.source import SourceContract
+from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.contracts.type_one import TypeOneCodes
+from pipelines.contracts.zones import Zone
+from pipelines.curate.dispositions import DISPOSITION_SCHEMA, disposition_rows, with_person
+from pipelines.curate.entities import EntityOf, levels
+from pipelines.curate.linkage import IDENTITY as IDENTITY_COLUMNS
+from pipelines.curate.linkage import LINK_SCHEMA, STATED_SCHEMA, identities_in, linked_identities, stated_identities
+from pipelines.curate.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
+from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
+from pipelines.curate.rows import silver_rows
+from pipelines.curate.type_one import people_with_type_one, type_one_codes
+from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
+from pipelines.governance.opt_out_lists import OptOutFiles
+from pipelines.ingest.register import ActiveFile, Registered, active_files
+from vocab.schemas import ddl_of
+
+STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
+PERSON_COLLISIONS = "person_collisions"
+OUTCOMES = "row_outcomes"
+LINES = "lines"
+PERSON_ID = ("person_id", ("person_key",))
+
+QUARANTINE_SCHEMA = dict.fromkeys(("source", "entity", "provider", "folder", "file_name"), "string") | {
+    "line": "bigint",
+    "reason": "string",
+}
+"""One row per quarantined line: where it was delivered and why it cannot be used. Its content is in bronze."""
+
+OUTCOME_SCHEMA = dict.fromkeys(("source", "entity", "disposition", "reason"), "string") | {"rows": "bigint"}
+"""One row per source, entity, disposition and reason with its number of delivered rows."""
+
+
+@dataclass(frozen=True, repr=False)
+class CurateInputs:
+    """What the declarations of curate depend on besides tables.
+
+    `key_id` is a one-way mark of the key behind `pads`. `type_one` is None where the source of the Type 1 codes is not loaded.
+    `excludes_unverifiable`: people without a usable number cannot be checked against the national list and are left out.
+    """
+
+    contracts: Mapping[str, SourceContract]
+    register: tuple[Registered, ...]
+    pads: Pads
+    key_id: str
+    opt_outs: OptOutFiles
+    type_one: TypeOneCodes | None
+    run_date: date
+    production: bool
+    excludes_unverifiable: bool
+
+    @cached_property
+    def files(self) -> dict[tuple[str, str], list[ActiveFile]]:
+        """The active files of each delivered source and entity."""
+        return active_files(self.register)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that have delivered anything."""
+        return tuple(source for source in self.contracts if any(place[0] == source for place in self.files))
+
+    def levels(self, source: str) -> list[list[EntityOf]]:
+        """The delivered entities of a source in the order in which their rows are decided."""
+        return list(levels(self.contracts[source], [entity for owner, entity in self.files if owner == source]))
+
+    def entities(self, source: str) -> list[EntityOf]:
+        """The delivered entities of a source."""
+        return [entity for level in self.levels(source) for entity in level]
+
+    def naming_people(self, source: str) -> list[str]:
+        """The delivered entities of a source whose rows name their person."""
+        return [entity.name for entity in self.entities(source) if entity.spec.subject.direct]
+
+
+def curate_tables(inputs: CurateInputs) -> list[Table]:
+    """Every table of curate for what has been delivered."""
+    tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(source))]
+    tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _type_one(inputs), _person(inputs)]
+    for source in inputs.sources:
+        for level, entities in enumerate(inputs.levels(source)):
+            tables.append(_dispositions(inputs, source, level, entities))
+            tables += [_silver(inputs, entity, level) for entity in entities]
+    return [*tables, _quarantine(inputs), _outcomes(inputs)]
+
+
+def _curation(name: str) -> TableName:
+    return TableName(Zone.CURATION, name)
+
+
+def _records(inputs: CurateInputs, source: str) -> Table:
+    entities = inputs.entities(source)
+    listed = {
+        (file.file_id, file.effective, file.is_current) for entity in entities for file in inputs.files[source, entity.name]
+    }
+
+    def make(tables: Inputs) -> DataFrame:
+        bronze = {entity.name: tables.read(Zone.BRONZE, entity.table) for entity in entities}
+        files = tables.session.createDataFrame(sorted(listed), ddl_of(FILE_SCHEMA))
+        return record_rows(bronze, entities, files, inputs.pads)
+
+    return Table(
+        name=_curation(f"records_{source}"),
+        grain=f"one row per delivered row of {source}: its record, its version and what it says of its person",
+        schema=RECORD_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=tuple(TableName(Zone.BRONZE, entity.table) for entity in entities),
+        parameters=repr((inputs.contracts[source].model_dump_json(), sorted(listed), inputs.key_id)),
+        may_hold_identity=True,
+    )
+
+
+def _versions(source: str) -> Table:
+    records = _curation(f"records_{source}")
+    return Table(
+        name=_curation(f"versions_{source}"),
+        grain=f"one row per delivered row of {source}: whether it is the valid one of its record",
+        schema=VERSION_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=lambda tables: version_rows(tables.read(*records)),
+        inputs=(records,),
+        may_hold_identity=True,
+        partition_by=("entity",),
+        gathers_partitions=False,
+    )
+
+
+def _stated_identities(inputs: CurateInputs) -> Table:
+    naming = {source: names for source in inputs.sources if (names := inputs.naming_people(source))}
+
+    def make(tables: Inputs) -> DataFrame:
+        stated = [
+            identities_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source) for source, names in naming.items()
+        ]
+        nobody = tables.session.createDataFrame([], ddl_of(dict.fromkeys(STATED_SCHEMA, "string")))
+        return stated_identities(stated or [nobody], inputs.production)
+
+    return Table(
+        name=_curation(STATED),
+        grain="one row per identity that any source states: source, provider, local identifier and usable NHS number",
+        schema=dict.fromkeys(IDENTITY_COLUMNS, "string"),
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=tuple(_curation(f"versions_{source}") for source in naming),
+        parameters=repr((naming, inputs.production)),
+        may_hold_identity=True,
+    )
+
+
+def _identity(inputs: CurateInputs) -> Table:
+    return Table(
+        name=_curation(IDENTITY),
+        grain="one row per identity that any source states: the person it is of and how that was found",
+        schema=LINK_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=lambda tables: linked_identities(tables.read(Zone.CURATION, STATED), inputs.pads),
+        inputs=(_curation(STATED),),
+        parameters=inputs.key_id,
+        may_hold_identity=True,
+    )
+
+
+def _person_collisions() -> Table:
+    def make(tables: Inputs) -> DataFrame:
+        linked = tables.read(Zone.CURATION, IDENTITY)
+        return find_collisions(linked, *PERSON_ID, shared_ids(linked, *PERSON_ID))
+
+    return Table(
+        name=_curation(PERSON_COLLISIONS),
+        grain="one row per person whose id another person had first, with the id that was given instead",
+        schema=COLLISIONS_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=(_curation(IDENTITY),),
+        keeps_equal=True,
+    )
+
+
+def _link() -> Table:
+    def make(tables: Inputs) -> DataFrame:
+        collisions = tables.read(Zone.CURATION, PERSON_COLLISIONS)
+        return without_collisions(tables.read(Zone.CURATION, IDENTITY), *PERSON_ID, collisions)
+
+    return Table(
+        name=_curation(LINK),
+        grain="one row per identity that any source states, with a person id that is nobody else's",
+        schema=LINK_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=(_curation(IDENTITY), _curation(PERSON_COLLISIONS)),
+        may_hold_identity=True,
+    )
+
+
+@dataclass(frozen=True)
+class _TypeOneEntities:
+    """The delivered entities that Type 1 opt-outs are read from."""
+
+    codes: TypeOneCodes
+    record: EntityOf
+    dictionary: EntityOf
+    patient: EntityOf
+
+
+def _type_one_entities(inputs: CurateInputs) -> _TypeOneEntities | None:
+    """None where the source of the codes has not delivered what they are read from: then they can be seen of nobody."""
+    codes = inputs.type_one
+    if codes is None or codes.source not in inputs.sources:
+        return None
+    delivered = {entity.name: entity for entity in inputs.entities(codes.source)}
+    record, dictionary = delivered.get(codes.observation.entity), delivered.get(codes.dictionary.entity)
+    patient = delivered.get(record.owner or "") if record else None
+    return _TypeOneEntities(codes, record, dictionary, patient) if record and dictionary and patient else None
+
+
+def _type_one(inputs: CurateInputs) -> Table:
+    found = _type_one_entities(inputs)
+    names: tuple[TableName, ...] = ()
+    if found:
+        bronze = [TableName(Zone.BRONZE, entity.table) for entity in (found.record, found.dictionary)]
+        names = (*bronze, _curation(f"versions_{found.codes.source}"), _curation(LINK))
+
+    def make(tables: Inputs) -> DataFrame:
+        if found is None:
+            return tables.session.createDataFrame([], "person_id bigint")
+        observations, dictionary, versions, links = (tables.read(*name) for name in names)
+        people = with_person(valid_rows(versions, found.patient.name), links, found.codes.source, inputs.production)
+        known = people.where(~F.col("_is_wrong") & F.col("person_id").isNotNull()).select("row_key", "person_id")
+        coded = type_one_codes(dictionary, found.codes)
+        return people_with_type_one(observations, coded, versions, known, found.codes, inputs.run_date)
+
+    return Table(
+        name=_curation(TYPE_ONE),
+        grain="one row per person whose GP-held data may not be used",
+        schema={"person_id": "bigint"},
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=names,
+        parameters=repr((found.codes.model_dump_json(), inputs.run_date, inputs.production)) if found else "",
+        keeps_equal=True,
+    )
+
+
+def _person(inputs: CurateInputs) -> Table:
+    def make(tables: Inputs) -> DataFrame:
+        links, type_one = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, TYPE_ONE)
+        lists = opt_out_frames(tables.session, inputs.opt_outs)
+        return opt_outs_by_person(links, lists, type_one, inputs.excludes_unverifiable)
+
+    lists = sorted((facts.kind, facts.sha256) for facts in inputs.opt_outs.facts)
+    return Table(
+        name=_curation(PERSON),
+        grain="one row per linked person: the opt-out that removes all rows, and whether Type 1 applies",
+        schema=PERSON_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=(_curation(LINK), _curation(TYPE_ONE)),
+        parameters=repr((lists, inputs.excludes_unverifiable)),
+    )
+
+
+def opt_out_frames(session: SparkSession, lists: OptOutFiles) -> OptOutLists:
+    """The lists of a run as frames."""
+
+    def frame(**columns: Iterable[str]) -> DataFrame:
+        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+        return session.createDataFrame(table, ddl_of(dict.fromkeys(columns, "string")))
+
+    numbers, providers, local_ids = zip(*lists.objections, strict=True) if lists.objections else ((), (), ())
+    return OptOutLists(
+        frame(nhs_number=lists.numbers_allowed),
+        frame(nhs_number=lists.numbers_opted_out_locally),
+        frame(nhs_number=numbers, _provider=providers, local_id=local_ids),
+    )
+
+
+def dispositions_of(source: str, level: int) -> TableName:
+    """The table with the dispositions of the entities of one level of a source."""
+    return _curation(f"dispositions_{source}_{level}")
+
+
+def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[EntityOf]) -> Table:
+    versions = _curation(f"versions_{source}")
+    level_of = {entity.name: place for place, members in enumerate(inputs.levels(source)) for entity in members}
+    owners = {entity.owner: level_of[entity.owner] for entity in entities if entity.owner in level_of}
+    people = (_curation(LINK), _curation(PERSON)) if any(entity.spec.subject.direct for entity in entities) else ()
+
+    def make(tables: Inputs) -> DataFrame:
+        rows = tables.read(*versions)
+        owned = {
+            owner: tables.read(*dispositions_of(source, place)).where(F.col("entity") == owner)
+            for owner, place in owners.items()
+        }
+        links, opt_outs = (tables.read(*name) for name in people) if people else (rows, rows)
+        type_one_source = inputs.type_one.source if inputs.type_one else ""
+        return disposition_rows(entities, rows, owned, links, opt_outs, type_one_source, inputs.production)
+
+    return Table(
+        name=dispositions_of(source, level),
+        grain=f"one row per delivered row of {', '.join(entity.name for entity in entities)}: its person and what became of it",
+        schema=DISPOSITION_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=(versions, *dict.fromkeys(dispositions_of(source, place) for place in owners.values()), *people),
+        parameters=repr(([entity.spec.subject.model_dump_json() for entity in entities], inputs.production)),
+        may_hold_identity=True,
+        partition_by=("entity",),
+        gathers_partitions=False,
+    )
+
+
+def _silver(inputs: CurateInputs, entity: EntityOf, level: int) -> Table:
+    dispositions = dispositions_of(entity.source, level)
+
+    def make(tables: Inputs) -> DataFrame:
+        decided = tables.read(*dispositions).where(F.col("entity") == entity.name)
+        return silver_rows(tables.read(Zone.BRONZE, entity.table), decided, entity, inputs.pads)
+
+    return Table(
+        name=TableName(Zone.SILVER, entity.table),
+        grain=entity.spec.grain,
+        schema=entity.spec.silver_columns,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=(TableName(Zone.BRONZE, entity.table), dispositions),
+        parameters=repr((entity.spec.model_dump_json(), inputs.key_id)),
+    )
+
+
+def _all_dispositions(inputs: CurateInputs) -> list[tuple[str, TableName]]:
+    """The dispositions of all entities: source and table of each level."""
+    return [
+        (source, dispositions_of(source, level)) for source in inputs.sources for level in range(len(inputs.levels(source)))
+    ]
+
+
+def _with_source(tables: Inputs, named: list[tuple[str, TableName]], *columns: str | Column) -> DataFrame:
+    return union_all([tables.read(*name).select(F.lit(source).alias("source"), *columns) for source, name in named])
+
+
+def _quarantine(inputs: CurateInputs) -> Table:
+    """One table of the lines that could not be used, for whoever has to ask a provider for better ones."""
+    named = _all_dispositions(inputs)
+    known = [(file.file_id, file.provider, file.folder, file.file_name) for file in inputs.register]
+
+    def make(tables: Inputs) -> DataFrame:
+        files = tables.session.createDataFrame(known, "_file string, provider string, folder string, file_name string")
+        rows = _with_source(tables, named, "entity", "_file", F.col("_line").alias("line"), "disposition", "reason")
+        quarantined = rows.where(F.col("disposition") == "quarantined")
+        return quarantined.join(F.broadcast(files), on="_file", how="left")
+
+    return Table(
+        name=TableName(Zone.QUARANTINE, LINES),
+        grain="one row per quarantined line: where it was delivered and why it cannot be used",
+        schema=QUARANTINE_SCHEMA,
+        belongs_to=BelongsTo.LOAD,
+        make=make,
+        inputs=tuple(name for _, name in named),
+        parameters=repr(sorted(known)),
+    )
+
+
+def _outcomes(inputs: CurateInputs) -> Table:
+    named = _all_dispositions(inputs)
+
+    def make(tables: Inputs) -> DataFrame:
+        rows = _with_source(tables, named, "entity", "disposition", "reason")
+        return rows.groupBy("source", "entity", "disposition", "reason").agg(F.count(F.lit(1)).alias("rows"))
+
+    return Table(
+        name=TableName(Zone.LEDGER, OUTCOMES),
+        grain="one row per source, entity, disposition and reason with its number of delivered rows",
+        schema=OUTCOME_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=make,
+        inputs=tuple(name for _, name in named),
+    )

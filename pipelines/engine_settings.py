@@ -1,0 +1,38 @@
+"""How the engine is configured. Reading this needs no engine, so commands that use none start quickly."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.secrets import SecretReference
+
+
+class EngineKind(StrEnum):
+    """Which engine runs the transforms."""
+
+    SAIL = "sail"
+    SPARK = "spark"
+    REMOTE = "remote"
+
+
+class EngineSettings(BaseModel):
+    """How to run the engine.
+
+    `memory_gib` bounds the memory pool of `sail` and the heap of a local Spark. `parallelism` 0 means the cores of the
+    machine. `scratch_dir` takes what does not fit in memory (identifiable rows too); without it a private temporary
+    folder is made and removed. `master` null leaves master and packages to spark-submit or the platform. `jars_dir` keeps
+    what Spark downloads once. `url` refers to the Spark Connect URL of `remote`, which may hold a token.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    kind: EngineKind = EngineKind.SAIL
+    memory_gib: float = Field(default=2.0, ge=0.5)
+    parallelism: int = Field(default=0, ge=0)
+    prefer_hash_join: bool = True
+    scratch_dir: Path | None = None
+    master: str | None = "local[*]"
+    jars_dir: Path = Path(".jars")
+    spark_options: dict[str, str] = Field(default_factory=dict)
+    url: SecretReference | None = None

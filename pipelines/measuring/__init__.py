@@ -1,0 +1,1 @@
+"""Measuring runs: seconds and memory of stages, the no-logic limit, two revisions in turn."""

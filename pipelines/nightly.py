@@ -1,0 +1,384 @@
+"""The nightly load: everything that is declared, from new deliveries to a release."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from pipelines import __version__
+from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.ledger import (
+    LEDGER_SCHEMA,
+    LEDGER_TABLE,
+    Disposition,
+    LedgerRow,
+    Stage,
+    check_balance,
+    mapped_share,
+    totals_by,
+)
+from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.curate.tables import OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
+from pipelines.engine import open_session
+from pipelines.governance.keys import resolve_key
+from pipelines.ingest.landing import verify
+from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
+from pipelines.ingest.register import Registered, load_id_of, repeats
+from pipelines.measuring.stage_timer import StageTimer, StepTime
+from pipelines.omop.declared import MapInputs, MappedSource
+from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
+from pipelines.omop.source import CdmSource
+from pipelines.omop.tables import map_tables
+from pipelines.progress import ShowStage, no_stages
+from pipelines.quality.gates import GateLimits, GateReport
+from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
+from pipelines.release.making import inputs_fingerprint, make_release
+from pipelines.release.model import release_id_of
+from pipelines.release.published import release_folder, runs_of
+from pipelines.run_context import RunContext
+from pipelines.run_inputs import RunInputs, read_run_inputs, store_key_fingerprint, store_opt_out_dates
+from pipelines.runner import Step, selected
+from pipelines.settings import Environment, Settings, Unverifiable
+from pipelines.storage.documents import digest_of
+from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
+from vocab.local_maps import LocalMap
+from vocab.schemas import ddl_of
+
+log = logging.getLogger(__name__)
+
+Figure = str | int | float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to: the current release, and the figures of the run; None where nothing had changed."""
+
+    release_id: str
+    figures: dict[str, Figure] | None
+    times: tuple[StepTime, ...] = ()
+
+
+def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stage: ShowStage = no_stages) -> RunResult:
+    """Check, ingest, curate, map, gate and release.
+
+    Raises the error of whatever is not as it has to be; the current release is then left as it was.
+    """
+    inputs = _checked_inputs(settings, run_date)
+    with open_session(settings.engine) as session:
+        return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), full=full)
+
+
+def run_selected(
+    settings: Settings, run_date: date, selectors: Sequence[str], *, full: bool = False, show_stage: ShowStage = no_stages
+) -> list[TableName]:
+    """Make some tables with everything they need, and release nothing; gives those that were made.
+
+    New deliveries are taken first, as in a whole run. Raises SelectionError where a selector names no table.
+    """
+    inputs = _checked_inputs(settings, run_date)
+    with open_session(settings.engine) as session:
+        run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+        ingest_deliveries(run)
+        tables = selected(declared_tables(run, run.register()).tables, selectors)
+        _store_key(run)
+        with show_stage("make selected tables", len(tables)) as on_progress:
+            return run.runner.run(tables, on_progress, full=full)
+
+
+def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[Step]:
+    """The tables that a run would make at most, each with its reason. New deliveries count; nothing is written."""
+    inputs = read_run_inputs(settings, run_date)
+    with open_session(settings.engine) as session:
+        run = RunContext(run_date, settings, inputs, store_of(session, settings))
+        register = run.register()
+        load = _new_load(run, register)
+        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}))).tables]
+        return run.runner.plan(tables, full=full)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The declared tables of a run. `checked` are the tables that the gates look at, `local_maps` the maps that are used."""
+
+    curated: tuple[Table, ...]
+    mapped: tuple[Table, ...]
+    measures: tuple[Table, ...]
+    checked: tuple[TableName, ...]
+    local_maps: tuple[LocalMap, ...]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Every table that curate, map and the gates store."""
+        return (*self.curated, *self.mapped, *self.measures)
+
+
+def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared:
+    """The tables for what has been delivered.
+
+    Local maps are checked against the vocabulary here, before anything is written: one that does not fit changes nothing.
+    """
+    to_map = map_inputs(run, register)
+    mapped = map_tables(to_map)
+    checked = _checked_tables(run, register, mapped)
+    measures = gate_tables(checked, run.inputs.contracts, cdm_tables(run.settings.cdm_version))
+    curated = curate_tables(curate_inputs(run, register))
+    return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
+
+
+def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
+    inputs = read_run_inputs(settings, run_date)
+    for facts in inputs.opt_outs.facts:
+        age = (run_date - facts.as_at).days
+        if age >= settings.opt_outs.warn_at_days:
+            left = settings.opt_outs.max_age_days - age
+            log.warning("the %s opt-out list is %d days old; fetch a new one within %d days", facts.kind, age, left)
+    return inputs
+
+
+def _load(run: RunContext, *, full: bool) -> RunResult:
+    timer = StageTimer()
+    with timer.step("ingest") as counted:
+        taken = ingest_deliveries(run)
+        counted["rows"] = taken.rows
+    register = run.register()
+    current = release_folder(run.settings).current()
+    fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
+    if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
+        return RunResult(current, None)
+    run_id = f"{run.run_date:%Y%m%d}-{len(runs_of(run.settings)) + 1:05}"
+    _store_key(run)
+    declared = declared_tables(run, register)
+    store_local_vocabularies(run.store, run.settings, declared.local_maps)
+    ledger, stages = _made(run, run_id, register, declared, full=full)
+    timer.times += stages
+    with timer.step("judge"):
+        report = judged(run, run_id, declared.checked, ledger)
+    with timer.step("release") as counted:
+        made = make_release(run.store, run.settings, run.inputs, register, run_id, run.run_date, report)
+        counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
+    store_opt_out_dates(run.settings, run.inputs.opt_outs)
+    figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
+    return RunResult(made.release_id, figures, tuple(timer.times))
+
+
+def ingest_deliveries(run: RunContext) -> Ingested:
+    """Take the new deliveries up to the day of the run into bronze."""
+    register = run.register()
+    under_way = run.runner.state_path.with_name("load.json")
+    unfinished = LoadUnderWay.read(under_way)
+    if unfinished and unfinished.load_id in {file.load_id for file in register}:
+        under_way.unlink()  # stopped after its last step: its rows are part of the lakehouse
+    load = _new_load(run, register)
+    return ingest(run.runner, load, run.inputs.contracts, run.show_stage)
+
+
+def _new_load(run: RunContext, register: Sequence[Registered]) -> NewLoad:
+    """The new deliveries of the run, checked. Raises DeliveryError where one has faults, or nothing was ever delivered."""
+    inputs, day = run.inputs, f"{run.run_date:%Y%m%d}"
+    new = new_deliveries(run.settings.storage.landing, inputs.contracts, register, day)
+    columns_read = {source: mapping.columns_read for source, mapping in inputs.mappings.items()}
+    layouts = verify(new, inputs.contracts, columns_read)
+    return NewLoad(load_id_of(day, new), tuple(new), repeats(new, register), layouts)
+
+
+def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInputs:
+    """What the tables of curate are declared from."""
+    return CurateInputs(
+        contracts=run.inputs.contracts,
+        register=tuple(register),
+        pads=run.inputs.pads,
+        key_id=run.inputs.key_id,
+        opt_outs=run.inputs.opt_outs,
+        type_one=run.inputs.type_one,
+        run_date=run.run_date,
+        production=run.production,
+        excludes_unverifiable=run.settings.opt_outs.unverifiable is Unverifiable.EXCLUDE,
+    )
+
+
+def _made(
+    run: RunContext, run_id: str, register: Sequence[Registered], declared: Declared, *, full: bool
+) -> tuple[list[LedgerRow], list[StepTime]]:
+    """Bring every table up to date and store the ledger of the run; the ledger, and what each stage took."""
+    tables, runner, timer = declared.tables, run.runner, StageTimer()
+    with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
+        runner.run(tables, on_progress, full=full)
+        ledger = [*curate_ledger(run, run_id, register), *map_ledger(run, run_id)]
+        runner.run([ledger_table(ledger, run_id)])
+        counted["rows"] = len(tables)
+    rows = {
+        "curate": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
+        "map": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
+        "gates": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
+    }
+    return ledger, shared_out(timer.times[0], runner.seconds, rows)
+
+
+def shared_out(whole: StepTime, seconds: Mapping[TableName, float], rows: Mapping[str, int]) -> list[StepTime]:
+    """The time of a run by stage. Stages overlap, so each has the share that its tables have in the work of all tables."""
+    work = dict.fromkeys(rows, 0.0)
+    for name, taken in seconds.items():
+        work[_STAGE_OF_ZONE.get(name.zone, "gates" if name.name.startswith(MEASURES) else "curate")] += taken
+    total = sum(work.values()) or 1.0
+    return [StepTime(stage, rows[stage], whole.seconds * part / total, whole.peak_gib) for stage, part in work.items()]
+
+
+_STAGE_OF_ZONE = {
+    Zone.SILVER: "curate",
+    Zone.CURATION: "curate",
+    Zone.QUARANTINE: "curate",
+    Zone.INTERMEDIATE: "map",
+    Zone.OMOP: "map",
+    Zone.VOCABULARY: "map",
+}
+
+
+def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) -> list[LedgerRow]:
+    """What was delivered, and what became of each delivered row."""
+    counted = run.store.paths.records(Zone.LEDGER, OUTCOMES, tuple(OUTCOME_SCHEMA))
+    outcomes = [
+        LedgerRow(
+            run_id,
+            Stage.CURATE,
+            row["source"],
+            row["entity"],
+            Disposition(row["disposition"]),
+            row["rows"],
+            reason=row["reason"] or "",
+        )
+        for row in counted
+    ]
+    return [*_delivered(run_id, register), *outcomes]
+
+
+def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """What each mapping rule was shown, left out and wrote."""
+    records = run.store.paths.records(Zone.INTERMEDIATE, "map_ledger", tuple(MAP_LEDGER_SCHEMA))
+    return [LedgerRow.of({"run_id": run_id, **record}) for record in records]
+
+
+def _delivered(run_id: str, register: Iterable[Registered]) -> list[LedgerRow]:
+    """What came in, as the manifests say, and the repeated files, whose records are duplicates as a whole."""
+    delivered: dict[tuple[str, str], int] = {}
+    repeated: dict[tuple[str, str], int] = {}
+    for file in register:
+        place = file.source, file.entity
+        delivered[place] = delivered.get(place, 0) + file.rows
+        if file.same_as != file.file_id:
+            repeated[place] = repeated.get(place, 0) + file.rows
+    rows = [LedgerRow(run_id, Stage.CURATE, *place, Disposition.DELIVERED, rows) for place, rows in sorted(delivered.items())]
+    return rows + [
+        LedgerRow(run_id, Stage.CURATE, *place, Disposition.DUPLICATE, rows, reason="repeated_file")
+        for place, rows in sorted(repeated.items())
+    ]
+
+
+def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
+    """What the tables of map and derive are declared from."""
+    inputs = run.inputs
+    extracted: dict[str, date] = {}
+    for file in register:
+        extracted[file.source] = max(extracted.get(file.source, file.extract_date), file.extract_date)
+    return MapInputs(
+        sources=tuple(MappedSource(contract, inputs.mappings[source]) for source, contract in inputs.contracts.items()),
+        delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
+        local_maps=usable_local_maps(run.store, inputs.local_maps, inputs.mappings),
+        source_priority=run.settings.person.source_priority,
+        extract_dates={source: extracted[source] for source in inputs.contracts if source in extracted},
+        described_as=_described(run, register, extracted),
+        with_month_of_birth=run.settings.person.month_of_birth,
+        cdm_version=run.settings.cdm_version,
+    )
+
+
+def _described(run: RunContext, register: Sequence[Registered], extracted: Mapping[str, date]) -> CdmSource:
+    """What the tables say about themselves. Nothing of it tells two runs of the same inputs apart."""
+    settings, inputs = run.settings, run.inputs
+    extracts = {source: extracted[source] for source in inputs.contracts if source in extracted}
+    return CdmSource(
+        name="NHS Secure Data Environment OMOP CDM",
+        abbreviation="NHS SDE OMOP",
+        holder=settings.cdm_holder,
+        description=f"Built by nhs-omop from {', '.join(extracts)}.",
+        etl_reference="nhs-omop",
+        extracted_on=max(extracts.values(), default=run.run_date),
+        built_on=run.run_date,
+        release=release_id_of(run.run_date, inputs_fingerprint(settings, inputs, register)),
+        cdm_version=settings.cdm_version,
+        vocabulary_version=inputs.vocabulary.release,
+        extracts=extracts,
+        versions={
+            "nhs-omop version": __version__,
+            "vocabulary release": inputs.vocabulary.release,
+            "configuration": settings.fingerprint,
+            "mapping rules": inputs.rules_digest,
+            "local code maps": inputs.local_maps_digest,
+        },
+    )
+
+
+def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: list[LedgerRow]) -> GateReport:
+    """Judge what the gates have counted, store the results, and demand that they and the ledger hold.
+
+    Raises LedgerError or QualityGateError; both leave the last release as it is.
+    """
+    check_balance(ledger)
+    limits = GateLimits(run.settings.gates.max_quarantined_share, run.settings.gates.min_mapped_share)
+    cdm = cdm_tables(run.settings.cdm_version)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
+    run.runner.run([results_table(report, run_id)])
+    report.require_passed()
+    return report
+
+
+def _checked_tables(run: RunContext, register: Sequence[Registered], mapped: Sequence[Table]) -> list[TableName]:
+    """The tables that the gates check: what was delivered, in bronze and silver, and the tables of the CDM."""
+    delivered = sorted({f"{file.source}_{file.entity}" for file in register})
+    names = [TableName(zone, name) for zone in (Zone.BRONZE, Zone.SILVER) for name in delivered]
+    made = [table.name for table in mapped if table.name.zone in (Zone.OMOP, Zone.VOCABULARY)]
+    loaded = [
+        TableName(Zone.VOCABULARY, name)
+        for name, table in cdm_tables(run.settings.cdm_version).items()
+        if table.is_vocabulary and run.store.exists(Zone.VOCABULARY, name)
+    ]
+    return [*names, *dict.fromkeys([*made, *loaded])]
+
+
+def ledger_table(ledger: Sequence[LedgerRow], run_id: str) -> Table:
+    """The stored ledger of all runs, of which this one is made."""
+    rows = [tuple(record[name] for name in LEDGER_SCHEMA) for record in (row.record() for row in ledger)]
+    return Table(
+        name=TableName(Zone.LEDGER, LEDGER_TABLE),
+        grain="one row per run, stage, source, entity, rule, disposition and reason with its number of rows",
+        schema=LEDGER_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda inputs: inputs.session.createDataFrame(rows, ddl_of(LEDGER_SCHEMA)),
+        parameters=digest_of(*map(repr, rows)),
+        partition_by=("run_id",),
+        replaces=Partitions("run_id", (run_id,)),
+    )
+
+
+def _store_key(run: RunContext) -> None:
+    production = run.settings.environment is Environment.PRODUCTION
+    store_key_fingerprint(run.settings, resolve_key(run.settings.key, production=production))
+
+
+def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int:
+    return totals_by(ledger, "stage", "disposition").get((stage.value, disposition.value), 0)
+
+
+def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> dict[str, Figure]:
+    share = mapped_share(ledger)
+    return {
+        "new_deliveries": taken.deliveries,
+        "new_rows": taken.rows,
+        "rows_in": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
+        "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
+        "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
+        "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
+        "mapped": f"{share:.1%}" if share is not None else "",
+        "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
+        "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",
+    }

@@ -1,0 +1,177 @@
+"""What the declarations of the map stage have in common: the inputs of the stage, the names of its tables, their forms."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import DataFrame
+
+from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions
+from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.source import SourceContract
+from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Table, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.mapping.spec import Mapping as SourceMapping
+from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.source import CdmSource
+from vocab.local_maps import LocalMap
+
+ROW_TABLES = {
+    Target.PERSON: "person_rows",
+    Target.DEATH: "death_rows",
+    Target.VISIT: "visit_rows",
+    Target.VISIT_DETAIL: "visit_detail_rows",
+    Target.OBSERVATION_PERIOD: "registration_rows",
+    Target.PROVIDER: "provider_rows",
+    Target.CARE_SITE: "care_site_rows",
+    Target.EPISODE: "episode_rows",
+}
+"""Where the mapped rows of each target are stored, in Zone.INTERMEDIATE; those of events are in the stem of each source."""
+
+
+@dataclass(frozen=True)
+class MappedSource:
+    """A source with its contract and its mapping."""
+
+    contract: SourceContract
+    mapping: SourceMapping
+
+    @property
+    def name(self) -> str:
+        """The name of the source."""
+        return self.contract.source
+
+    def rules(self, *targets: Target) -> tuple[Rule, ...]:
+        """The rules for some targets, in the order of the mapping."""
+        return tuple(rule for rule in self.mapping.rules if rule.to in targets)
+
+
+@dataclass(frozen=True)
+class MapInputs:
+    """What the map stage is declared from.
+
+    `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
+    vocabulary. `source_priority` decides between sources that describe one person or place. `extract_dates` is the newest
+    extract of each source. Registrations at most `observation_gap_days` apart are one observation period.
+    """
+
+    sources: tuple[MappedSource, ...]
+    delivered: frozenset[str]
+    local_maps: tuple[LocalMap, ...]
+    source_priority: tuple[str, ...]
+    extract_dates: Mapping[str, date]
+    described_as: CdmSource
+    with_month_of_birth: bool = False
+    observation_gap_days: int = 0
+    cdm_version: str = "5.4"
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of all sources."""
+        return tuple(rule for source in self.sources for rule in source.mapping.rules)
+
+    def rules_for(self, target: Target) -> tuple[Rule, ...]:
+        """The rules of all sources for one target."""
+        return tuple(rule for rule in self.rules if rule.to is target)
+
+    def table(self, name: str) -> CdmTable:
+        """The contract of an OMOP table."""
+        return cdm_tables(self.cdm_version)[name]
+
+    @property
+    def stems(self) -> tuple[TableName, ...]:
+        """The stem of every source that has events."""
+        return tuple(stem_of(source.name) for source in self.sources if source.rules(Target.EVENT))
+
+
+def stem_of(source: str) -> TableName:
+    """The table of the events of a source."""
+    return intermediate(f"stem_{source}")
+
+
+def row_table(target: Target, source: str) -> TableName:
+    """The table that has the mapped rows of a target from a source."""
+    return stem_of(source) if target is Target.EVENT else rows_name(target)
+
+
+def collisions_table(
+    name: TableName,
+    reads: tuple[TableName, ...],
+    ids: Callable[[Inputs], DataFrame],
+    key: tuple[str, ...],
+    id_column: str = "id",
+    affected: Callable[[InputChanges], Affected] | None = None,
+) -> Table:
+    """The keys of some rows that get another id because two of them have the same one; nearly always none."""
+    return Table(
+        name=name,
+        grain="one row per key whose id another key has too",
+        schema=COLLISIONS_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        inputs=reads,
+        make=lambda made: find_collisions(ids(made), id_column, key),
+        affected=affected,
+        keeps_equal=True,
+    )
+
+
+def omop_table(
+    inputs: MapInputs,
+    name: str,
+    grain: str,
+    reads: tuple[TableName, ...],
+    make: Callable[[Inputs], DataFrame],
+    *,
+    parameters: str = "",
+    belongs_to: BelongsTo = BelongsTo.PERSON,
+    affected: Callable[[InputChanges], Affected] | None = None,
+    keeps_equal: bool = False,
+    partition_by: tuple[str, ...] = (),
+) -> Table:
+    """A table of the CDM. Its schema is a part of what the runner compares, and with it the version of the CDM."""
+    return Table(
+        name=omop_name(name),
+        grain=grain,
+        schema=delta_schema(inputs.table(name)),
+        belongs_to=belongs_to,
+        inputs=reads,
+        make=make,
+        parameters=parameters,
+        affected=affected,
+        keeps_equal=keeps_equal,
+        partition_by=partition_by,
+    )
+
+
+def omop_name(name: str) -> TableName:
+    """A table of the CDM."""
+    return TableName(Zone.OMOP, name)
+
+
+def intermediate(name: str) -> TableName:
+    """A table between silver and the CDM."""
+    return TableName(Zone.INTERMEDIATE, name)
+
+
+def rows_name(target: Target) -> TableName:
+    """The table of the mapped rows of a target other than events."""
+    return intermediate(ROW_TABLES[target])
+
+
+def canonical(value: object) -> str:
+    """What decides rows, as text: equal for equal values, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+KNOWN = intermediate("known_persons")
+CODES = intermediate("codes")
+LOCAL_MAPS = intermediate("local_maps")
+CONCEPT_MAP = intermediate("concept_map")
+ROUTES = intermediate("routes")
+PERSONS = intermediate("persons")
+VISITS = intermediate("visits")
+VISIT_DETAILS = intermediate("visit_details")
+EVENT_COLLISIONS = intermediate("event_collisions")
+CONCEPT = TableName(Zone.VOCABULARY, "concept")
+CONCEPT_RELATIONSHIP = TableName(Zone.VOCABULARY, "concept_relationship")

@@ -1,0 +1,188 @@
+"""The tables of persons, deaths and visits, and of the places that they refer to."""
+
+from pyspark.sql import DataFrame
+
+from pipelines.columns.ids import without_collisions
+from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.mapping.spec import Target
+from pipelines.omop.changes import AffectedScope
+from pipelines.omop.declared import (
+    CONCEPT_MAP,
+    PERSONS,
+    VISIT_DETAILS,
+    VISITS,
+    MapInputs,
+    canonical,
+    collisions_table,
+    intermediate,
+    omop_name,
+    omop_table,
+    rows_name,
+)
+from pipelines.omop.persons import CODED, PERSONS_SCHEMA, death, person, persons
+from pipelines.omop.places import (
+    PLACE_KEY,
+    PLACES_SCHEMA,
+    care_site,
+    described_sites,
+    location,
+    place_keys,
+    provider,
+)
+from pipelines.omop.visits import (
+    VISIT_KEY,
+    VISITS_SCHEMA,
+    visit_detail,
+    visit_ids,
+    visit_occurrence,
+    visits,
+)
+
+
+def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
+    """Persons, deaths, visits and their details."""
+    care_sites, providers, locations = (omop_name(name) for name in ("care_site", "provider", "location"))
+    deaths = rows_name(Target.DEATH)
+    return [
+        Table(
+            name=PERSONS,
+            grain="one row per person over all sources",
+            schema=PERSONS_SCHEMA,
+            belongs_to=BelongsTo.PERSON,
+            inputs=(rows_name(Target.PERSON), CONCEPT_MAP),
+            make=lambda made: persons(made.read(*rows_name(Target.PERSON)), made.read(*CONCEPT_MAP), inputs.source_priority),
+            parameters=canonical(inputs.source_priority),
+            affected=AffectedScope(coded={rows_name(Target.PERSON): CODED}),
+        ),
+        *_visits(inputs, Target.VISIT, VISITS, "visit_occurrence"),
+        *_visits(inputs, Target.VISIT_DETAIL, VISIT_DETAILS, "visit_detail"),
+        omop_table(
+            inputs,
+            "person",
+            "one row per person",
+            (PERSONS, locations, care_sites),
+            lambda made: person(
+                made.read(*PERSONS),
+                made.read(*locations),
+                made.read(*care_sites),
+                inputs.with_month_of_birth,
+                inputs.table("person"),
+            ),
+            parameters=canonical({"with_month_of_birth": inputs.with_month_of_birth}),
+        ),
+        omop_table(
+            inputs,
+            "death",
+            "one row per person who has died",
+            (deaths, CONCEPT_MAP),
+            lambda made: death(made.read(*deaths), made.read(*CONCEPT_MAP), inputs.source_priority, inputs.table("death")),
+            parameters=canonical(inputs.source_priority),
+            affected=AffectedScope(coded={deaths: ("cause",)}),
+        ),
+        omop_table(
+            inputs,
+            "visit_occurrence",
+            "one row per visit: a spell, an attendance, a contact",
+            (VISITS, care_sites, providers),
+            lambda made: visit_occurrence(
+                made.read(*VISITS), made.read(*care_sites), made.read(*providers), inputs.table("visit_occurrence")
+            ),
+        ),
+        omop_table(
+            inputs,
+            "visit_detail",
+            "one row per part of a visit",
+            (VISIT_DETAILS, VISITS, care_sites, providers),
+            lambda made: visit_detail(
+                made.read(*VISIT_DETAILS),
+                made.read(*VISITS),
+                made.read(*care_sites),
+                made.read(*providers),
+                inputs.table("visit_detail"),
+            ),
+        ),
+    ]
+
+
+def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tuple[Table, Table]:
+    """The visits, or details, of all sources, and the collisions of their ids."""
+    rows, rules = rows_name(target), inputs.rules_for(target)
+    collisions = intermediate(f"{kind}collisions_table")
+    sources = {source.name for source in inputs.sources if source.rules(target)}
+    extract_dates = {source: day for source, day in inputs.extract_dates.items() if source in sources}
+    whole = Table(
+        name=name,
+        grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",
+        schema=VISITS_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        inputs=(rows, CONCEPT_MAP, collisions),
+        make=lambda made: visits(made.read(*rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), extract_dates, kind),
+        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "extracts": extract_dates}),
+        affected=AffectedScope(coded={rows: ("concept", "admitted_from", "discharged_to")}),
+    )
+    return collisions_table(collisions, (rows,), lambda made: visit_ids(made.read(*rows), kind), VISIT_KEY), whole
+
+
+def place_tables(inputs: MapInputs) -> list[Table]:
+    """Locations, care sites and providers."""
+    staff, site_rows = rows_name(Target.PROVIDER), rows_name(Target.CARE_SITE)
+    keys, collisions = intermediate("place_keys"), intermediate("place_collisions")
+    locations, care_sites = omop_name("location"), omop_name("care_site")
+    priority = canonical(inputs.source_priority)
+
+    def sites(made: Inputs) -> DataFrame:
+        return described_sites(made.read(*site_rows), inputs.source_priority)
+
+    def places(made: Inputs) -> DataFrame:
+        return without_collisions(made.read(*keys), "id", PLACE_KEY, made.read(*collisions))
+
+    def make_keys(made: Inputs) -> DataFrame:
+        people, staff_rows, described = made.read(*PERSONS), made.read(*staff), made.read(*site_rows)
+        with_code = (people, made.read(*VISITS), made.read(*VISIT_DETAILS), staff_rows, described)
+        return place_keys((people, sites(made)), with_code, staff_rows)
+
+    return [
+        Table(
+            name=keys,
+            grain="one row per location, care site and provider",
+            schema=PLACES_SCHEMA,
+            belongs_to=BelongsTo.WHOLE,
+            inputs=(PERSONS, VISITS, VISIT_DETAILS, staff, site_rows),
+            make=make_keys,
+            parameters=priority,
+            keeps_equal=True,
+        ),
+        collisions_table(collisions, (keys,), lambda made: made.read(*keys), PLACE_KEY),
+        omop_table(
+            inputs,
+            "location",
+            "one row per postcode area",
+            (keys, collisions),
+            lambda made: location(places(made), inputs.table("location")),
+            belongs_to=BelongsTo.WHOLE,
+            keeps_equal=True,
+        ),
+        omop_table(
+            inputs,
+            "care_site",
+            "one row per organisation",
+            (keys, collisions, site_rows, CONCEPT_MAP, locations),
+            lambda made: care_site(
+                places(made), sites(made), made.read(*CONCEPT_MAP), made.read(*locations), inputs.table("care_site")
+            ),
+            parameters=priority,
+            belongs_to=BelongsTo.WHOLE,
+            keeps_equal=True,
+        ),
+        omop_table(
+            inputs,
+            "provider",
+            "one row per member of staff",
+            (keys, collisions, staff, CONCEPT_MAP, care_sites),
+            lambda made: provider(
+                places(made), made.read(*staff), made.read(*CONCEPT_MAP), made.read(*care_sites), inputs.table("provider")
+            ),
+            belongs_to=BelongsTo.WHOLE,
+            keeps_equal=True,
+        ),
+    ]

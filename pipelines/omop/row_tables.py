@@ -1,0 +1,274 @@
+"""The tables of mapped rows, of the stem, and of the codes that they hold."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from pyspark.sql import DataFrame
+
+from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.mapping.compile import target_schema
+from pipelines.mapping.counts import COUNTS_SCHEMA, SilverSource, counts_of
+from pipelines.mapping.spec import Target
+from pipelines.omop.codes import (
+    CODE_MAP_SCHEMA,
+    CODES_SCHEMA,
+    ROUTES_SCHEMA,
+    UNMAPPED_SCHEMA,
+    MappedRows,
+    coded_fields,
+    codes_in_use,
+    distinct_codes,
+    first_concepts,
+    routes,
+    unmapped_codes,
+)
+from pipelines.omop.declared import (
+    CODES,
+    CONCEPT,
+    CONCEPT_MAP,
+    CONCEPT_RELATIONSHIP,
+    KNOWN,
+    LOCAL_MAPS,
+    ROUTES,
+    ROW_TABLES,
+    MapInputs,
+    MappedSource,
+    canonical,
+    intermediate,
+    rows_name,
+    stem_of,
+)
+from pipelines.omop.stem import (
+    KNOWN_PERSONS_SCHEMA,
+    STEM_SCHEMA,
+    entities_in_use,
+    is_person_bound,
+    known_persons,
+    rows_of,
+)
+from vocab.concept_map import resolve_codes
+from vocab.local_maps import APPROVED, LOCAL_MAPS_SCHEMA, approved_maps, source_to_concept_map
+from vocab.schemas import ddl_of
+
+SOURCE_TO_CONCEPT_MAP = "source_to_concept_map"
+
+_ROW_GRAINS = {
+    Target.PERSON: "one row per silver row that describes a person",
+    Target.DEATH: "one row per silver row that states a death",
+    Target.VISIT: "one row per silver row that states a visit or a part of one",
+    Target.VISIT_DETAIL: "one row per silver row that states a part of a visit",
+    Target.OBSERVATION_PERIOD: "one row per silver row that states a registration",
+    Target.PROVIDER: "one row per silver row that describes a member of staff",
+    Target.CARE_SITE: "one row per silver row that describes an organisation",
+    Target.EPISODE: "one row per silver row that states an episode of care",
+}
+
+
+def row_tables(inputs: MapInputs) -> list[Table]:
+    """The mapped rows of every target, the stems, the people of the CDM, and the counts of silver rows."""
+    known = Table(
+        name=intermediate("known_persons"),
+        grain="one row per person with a year of birth in some source",
+        schema=KNOWN_PERSONS_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        inputs=(rows_name(Target.PERSON),),
+        make=lambda made: known_persons(made.read(*rows_name(Target.PERSON))),
+        keeps_equal=True,
+    )
+    rows = [_rows_of_target(inputs, target) for target in ROW_TABLES]
+    stems = [_stem(inputs, source) for source in inputs.sources if source.rules(Target.EVENT)]
+    counts = _from_silver(
+        inputs,
+        intermediate("map_counts"),
+        grain="one row per mapping rule and reason for which silver rows are kept or left out",
+        schema=COUNTS_SCHEMA,
+        targets=tuple(Target),
+        make=lambda made, sources: counts_of(sources, made.read(*KNOWN)),
+        reads=(KNOWN,),
+        belongs_to=BelongsTo.WHOLE,
+    )
+    return [known, *rows, *stems, counts]
+
+
+def _rows_of_target(inputs: MapInputs, target: Target) -> Table:
+    is_bound = is_person_bound(target)
+
+    def make(made: Inputs, sources: tuple[SilverSource, ...]) -> DataFrame:
+        if not sources:
+            return made.session.createDataFrame([], ddl_of(target_schema(target)))
+        return rows_of(target, sources, made.read(*KNOWN) if is_bound else None)
+
+    return _from_silver(
+        inputs,
+        rows_name(target),
+        grain=_ROW_GRAINS[target],
+        schema=target_schema(target),
+        targets=(target,),
+        make=make,
+        reads=(KNOWN,) if is_bound else (),
+        belongs_to=BelongsTo.WHOLE if target in (Target.PROVIDER, Target.CARE_SITE) else BelongsTo.PERSON,
+    )
+
+
+def _stem(inputs: MapInputs, source: MappedSource) -> Table:
+    return _from_silver(
+        inputs,
+        stem_of(source.name),
+        grain=f"one row per event of the source {source.name}",
+        schema=STEM_SCHEMA,
+        targets=(Target.EVENT,),
+        make=lambda made, sources: rows_of(Target.EVENT, sources, made.read(*KNOWN)),
+        reads=(KNOWN,),
+        belongs_to=BelongsTo.PERSON,
+        sources=(source,),
+    )
+
+
+def _from_silver(
+    inputs: MapInputs,
+    name: TableName,
+    *,
+    grain: str,
+    schema: Mapping[str, str],
+    targets: tuple[Target, ...],
+    make: Callable[[Inputs, tuple[SilverSource, ...]], DataFrame],
+    reads: tuple[TableName, ...],
+    belongs_to: BelongsTo,
+    sources: tuple[MappedSource, ...] | None = None,
+) -> Table:
+    """A table that the rules of some sources for some targets make from silver."""
+    used = [source for source in (inputs.sources if sources is None else sources) if source.rules(*targets)]
+    silver = [
+        TableName(Zone.SILVER, table)
+        for source in used
+        for table in (f"{source.name}_{entity}" for entity in entities_in_use(source.rules(*targets)))
+        if table in inputs.delivered
+    ]
+    return Table(
+        name=name,
+        grain=grain,
+        schema=schema,
+        belongs_to=belongs_to,
+        inputs=(*silver, *reads),
+        make=lambda made: make(made, tuple(_silver_source(made, source, targets, inputs.delivered) for source in used)),
+        parameters=canonical({source.name: _decides(source, targets) for source in used}),
+    )
+
+
+def _silver_source(made: Inputs, source: MappedSource, targets: tuple[Target, ...], delivered: frozenset[str]) -> SilverSource:
+    """A source with the silver tables that its rules read; an entity that was never delivered has an empty one."""
+    rules, tables = source.rules(*targets), {}
+    for entity in entities_in_use(rules):
+        if f"{source.name}_{entity}" in delivered:
+            tables[entity] = made.read(Zone.SILVER, f"{source.name}_{entity}")
+        else:
+            tables[entity] = made.session.createDataFrame([], ddl_of(source.contract.entities[entity].silver_columns))
+    return SilverSource(source.contract, rules, tables)
+
+
+def _decides(source: MappedSource, targets: tuple[Target, ...]) -> dict[str, object]:
+    """What of a source decides its mapped rows: the rules without their notes, and the silver columns they may read."""
+    rules = source.rules(*targets)
+    columns = {entity: dict(source.contract.entities[entity].silver_columns) for entity in entities_in_use(rules)}
+    return {"rules": [rule.model_dump(mode="json", exclude=_NOTES) for rule in rules], "silver": columns}
+
+
+_NOTES: Final[Any] = {"note": True, "fields": {"__all__": {"note"}}}
+
+
+def code_tables(inputs: MapInputs) -> list[Table]:
+    """The codes in use, the local maps, the concepts of codes, the routes of events, and the codes that nobody has mapped."""
+    fields_in_use = {
+        f"{source.name}.{target}": coded_fields(source.rules(target), target) for source in inputs.sources for target in Target
+    }
+    domains = {rule.name: rule.domain for rule in inputs.rules_for(Target.EVENT)}
+    all_rows = (*map(rows_name, ROW_TABLES), *inputs.stems)
+    code_map, concept_map = intermediate("code_map"), CONCEPT_MAP
+    return [
+        Table(
+            name=CODES,
+            grain="one row per mapping rule, concept field and code (or concept of the rule) that mapped rows hold",
+            schema=CODES_SCHEMA,
+            belongs_to=BelongsTo.CODE,
+            inputs=all_rows,
+            make=lambda made: codes_in_use(_mapped_rows(inputs, made)),
+            parameters=canonical(fields_in_use),
+        ),
+        _local_maps(inputs),
+        Table(
+            name=TableName(Zone.VOCABULARY, SOURCE_TO_CONCEPT_MAP),
+            grain="one row per approved local map of a code to a concept",
+            schema=inputs.table(SOURCE_TO_CONCEPT_MAP).schema,
+            belongs_to=BelongsTo.CODE,
+            inputs=(LOCAL_MAPS,),
+            make=lambda made: source_to_concept_map(made.read(*LOCAL_MAPS)),
+            keeps_equal=True,
+        ),
+        Table(
+            name=code_map,
+            grain="one row per code in use and target concept",
+            schema=CODE_MAP_SCHEMA,
+            belongs_to=BelongsTo.CODE,
+            inputs=(CODES, CONCEPT, CONCEPT_RELATIONSHIP, LOCAL_MAPS),
+            make=lambda made: resolve_codes(
+                distinct_codes(made.read(*CODES)),
+                made.read(*CONCEPT),
+                made.read(*CONCEPT_RELATIONSHIP),
+                made.read(*LOCAL_MAPS),
+            ),
+            keeps_equal=True,
+        ),
+        Table(
+            name=concept_map,
+            grain="one row per code in use, with its first target concept",
+            schema=CODE_MAP_SCHEMA,
+            belongs_to=BelongsTo.CODE,
+            inputs=(code_map,),
+            make=lambda made: first_concepts(made.read(*code_map)),
+            keeps_equal=True,
+        ),
+        Table(
+            name=ROUTES,
+            grain="one row per mapping rule of events, code (or concept of the rule) and target concept",
+            schema=ROUTES_SCHEMA,
+            belongs_to=BelongsTo.CODE,
+            inputs=(CODES, code_map),
+            make=lambda made: routes(made.read(*CODES), made.read(*code_map), inputs.rules),
+            parameters=canonical(domains),
+            keeps_equal=True,
+        ),
+        Table(
+            name=intermediate("unmapped_codes"),
+            grain="one row per mapping rule, concept field and code without a standard concept",
+            schema=UNMAPPED_SCHEMA,
+            belongs_to=BelongsTo.CODE,
+            inputs=(CODES, concept_map, *all_rows),
+            make=lambda made: unmapped_codes(made.read(*CODES), made.read(*concept_map), _mapped_rows(inputs, made)),
+            parameters=canonical(fields_in_use),
+        ),
+    ]
+
+
+def _local_maps(inputs: MapInputs) -> Table:
+    approved = [local_map for local_map in inputs.local_maps if local_map.status == APPROVED]
+    return Table(
+        name=LOCAL_MAPS,
+        grain="one row per approved local map of a code to a concept, the code as it is looked up",
+        schema=LOCAL_MAPS_SCHEMA,
+        belongs_to=BelongsTo.CODE,
+        make=lambda made: approved_maps(made.session, approved),
+        parameters=canonical([{name: getattr(row, name) for name in LOCAL_MAPS_SCHEMA} for row in approved]),
+        keeps_equal=True,
+    )
+
+
+def _mapped_rows(inputs: MapInputs, made: Inputs) -> list[MappedRows]:
+    """The mapped rows of every target, events by source, with the rules that made them."""
+    rows = [MappedRows(target, made.read(*rows_name(target)), inputs.rules_for(target)) for target in ROW_TABLES]
+    events = [
+        MappedRows(Target.EVENT, made.read(*stem_of(source.name)), source.rules(Target.EVENT))
+        for source in inputs.sources
+        if source.rules(Target.EVENT)
+    ]
+    return rows + events

@@ -1,0 +1,167 @@
+"""The tables of the map and derive stage, from silver to the OMOP CDM, each declared once.
+
+`map_tables` gives the declarations; the runner makes the tables in the order of their inputs. In the order of the data:
+
+1. mapped rows of every target; the stem, which has one row per source event; the people of the CDM;
+2. the codes in use, their concepts (`concept_map`), and the routes of events into the event tables;
+3. one record a person over all sources; spells, attendances and contacts with their ends; the places they refer to;
+4. the event tables, episodes, observation periods and eras;
+5. what the database says about itself, and the ledger of the stage.
+"""
+
+from dataclasses import fields
+from functools import partial
+
+from pyspark.sql import DataFrame
+
+from pipelines.columns.frames import union_all
+from pipelines.contracts.cdm import EVENT_TABLES, cdm_tables
+from pipelines.contracts.tables import BelongsTo, Inputs, Table
+from pipelines.mapping.counts import COUNTS_SCHEMA
+from pipelines.mapping.spec import Target
+from pipelines.omop.conform import empty_table
+from pipelines.omop.declared import (
+    CONCEPT,
+    KNOWN,
+    PERSONS,
+    ROUTES,
+    MapInputs,
+    canonical,
+    intermediate,
+    omop_name,
+    omop_table,
+    rows_name,
+)
+from pipelines.omop.eras import ERA_TABLES
+from pipelines.omop.event_tables import episode_tables, era_tables, event_tables, period_tables
+from pipelines.omop.events import CONCEPT_FIELDS
+from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
+from pipelines.omop.periods import registrations_outside
+from pipelines.omop.person_tables import person_and_visit_tables, place_tables
+from pipelines.omop.persons import without_year_of_birth
+from pipelines.omop.places import (
+    described_sites,
+)
+from pipelines.omop.row_tables import code_tables, row_tables
+from pipelines.omop.source import cdm_source, metadata
+from pipelines.omop.visits import (
+    details_without_visit,
+)
+
+
+def map_tables(inputs: MapInputs) -> list[Table]:
+    """The declaration of every table that the map and derive stage stores."""
+    return [
+        *row_tables(inputs),
+        *code_tables(inputs),
+        *person_and_visit_tables(inputs),
+        *place_tables(inputs),
+        *event_tables(inputs),
+        *episode_tables(inputs),
+        *period_tables(inputs),
+        *era_tables(inputs),
+        *description_tables(inputs),
+        *ledger_tables(inputs),
+    ]
+
+
+def description_tables(inputs: MapInputs) -> list[Table]:
+    """What the database says about itself, and the tables of the CDM that no source fills."""
+    described = inputs.described_as
+
+    def make_empty(name: str, made: Inputs) -> DataFrame:
+        return empty_table(made.session, inputs.table(name))
+
+    empty = [name for name, table in cdm_tables(inputs.cdm_version).items() if name not in BUILT and not table.is_vocabulary]
+    return [
+        omop_table(
+            inputs,
+            "cdm_source",
+            "the one row that describes the database",
+            (CONCEPT,),
+            lambda made: cdm_source(described, made.read(*CONCEPT), inputs.table("cdm_source")),
+            parameters=canonical({item.name: getattr(described, item.name) for item in fields(described)}),
+            belongs_to=BelongsTo.WHOLE,
+        ),
+        omop_table(
+            inputs,
+            "metadata",
+            "one row per statement about the database",
+            (),
+            lambda made: metadata(made.session, described, inputs.table("metadata")),
+            parameters=canonical(described.statements),
+            belongs_to=BelongsTo.WHOLE,
+        ),
+        *[
+            omop_table(inputs, name, "no row: no source has it", (), partial(make_empty, name), belongs_to=BelongsTo.WHOLE)
+            for name in empty
+        ],
+    ]
+
+
+BUILT = frozenset(
+    {"cdm_source", "metadata", "location", "care_site", "provider", "person", "death", "observation_period"}
+    | {"visit_occurrence", "visit_detail", "fact_relationship", "episode", "episode_event", *CONCEPT_FIELDS, *ERA_TABLES}
+)
+"""The tables that the map stage fills."""
+
+
+def ledger_tables(inputs: MapInputs) -> list[Table]:
+    """The ledger of the stage."""
+    people, registrations = rows_name(Target.PERSON), rows_name(Target.OBSERVATION_PERIOD)
+    details, visit_rows = rows_name(Target.VISIT_DETAIL), rows_name(Target.VISIT)
+    counts, left_out, written = (intermediate(name) for name in ("map_counts", "map_left_out", "map_written"))
+    places = {"provider": rows_name(Target.PROVIDER), "care_site": rows_name(Target.CARE_SITE)}
+    others = {"person": PERSONS, "observation_period": intermediate("periods"), **places}
+    tables = {name: omop_name(name) for name in EVENT_TABLES if name in BUILT} | others
+    events = [rule.name for rule in inputs.rules_for(Target.EVENT)]
+
+    def make_left_out(made: Inputs) -> DataFrame:
+        born, registered = made.read(*PERSONS), made.read(*registrations)
+        return union_all(
+            [
+                without_year_of_birth(made.read(*people), made.read(*KNOWN)),
+                details_without_visit(made.read(*details), made.read(*visit_rows)),
+                registrations_outside(registered, born, inputs.extract_dates),
+            ]
+        )
+
+    def make_written(made: Inputs) -> DataFrame:
+        frames = {table: made.read(*name) for table, name in tables.items()}
+        frames["care_site"] = described_sites(frames["care_site"], inputs.source_priority)
+        return written_rows(frames)
+
+    def make_ledger(made: Inputs) -> DataFrame:
+        ways = made.read(*ROUTES)
+        mapped = map_ledger(made.read(*counts), made.read(*left_out), ways, made.read(*written), events)
+        return mapped.unionByName(code_ledger(ways))
+
+    return [
+        Table(
+            name=left_out,
+            grain="one row per mapping rule and reason for which mapped rows are left out",
+            schema=COUNTS_SCHEMA,
+            belongs_to=BelongsTo.WHOLE,
+            inputs=(people, KNOWN, details, visit_rows, registrations, PERSONS),
+            make=make_left_out,
+            parameters=canonical(inputs.extract_dates),
+        ),
+        Table(
+            name=written,
+            grain="one row per mapping rule and table that it gave rows to",
+            schema=WRITTEN_SCHEMA,
+            belongs_to=BelongsTo.WHOLE,
+            inputs=tuple(tables.values()),
+            make=make_written,
+            parameters=canonical(inputs.source_priority),
+        ),
+        Table(
+            name=intermediate("map_ledger"),
+            grain="one row per mapping rule, disposition and reason",
+            schema=MAP_LEDGER_SCHEMA,
+            belongs_to=BelongsTo.WHOLE,
+            inputs=(counts, left_out, written, ROUTES),
+            make=make_ledger,
+            parameters=canonical(events),
+        ),
+    ]

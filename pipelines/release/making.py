@@ -1,0 +1,114 @@
+"""The tables of a run become a release that readers see."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import functions as F
+
+from pipelines import __version__
+from pipelines.columns.frames import union_all
+from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.zones import Zone
+from pipelines.ingest.register import Registered
+from pipelines.quality.gates import GateReport
+from pipelines.release.model import Code, Extract, Gates, Release, TablePin, fingerprint_of, release_id_of
+from pipelines.release.published import release_folder
+from pipelines.run_inputs import RunInputs
+from pipelines.settings import Settings
+from pipelines.storage.tables import TableStore
+
+
+def inputs_fingerprint(settings: Settings, inputs: RunInputs, register: Iterable[Registered]) -> str:
+    """The fingerprint of everything that decides what a release holds."""
+    return fingerprint_of(
+        {
+            "deliveries": sorted({file.delivery_id for file in register}),
+            "opt_outs": {facts.kind: facts.sha256 for facts in inputs.opt_outs.facts},
+            "configuration": settings.fingerprint,
+            "rules": inputs.rules_digest,
+            "key": inputs.key_id,
+            "code": __version__,
+            "vocabulary": inputs.vocabulary.digest,
+            "local_maps": inputs.local_maps_digest,
+        }
+    )
+
+
+def make_release(
+    store: TableStore,
+    settings: Settings,
+    inputs: RunInputs,
+    register: Iterable[Registered],
+    run_id: str,
+    run_date: date,
+    report: GateReport,
+) -> Release:
+    """Pin the versions of every CDM table under one id and make it the current release."""
+    register = tuple(register)
+    fingerprint = inputs_fingerprint(settings, inputs, register)
+    made = Release(
+        release_id=release_id_of(run_date, fingerprint),
+        run_id=run_id,
+        run_date=run_date,
+        cdm_version=settings.cdm_version,
+        vocabulary_version=inputs.vocabulary.release,
+        code=Code(version=__version__, commit=_commit()),
+        configuration=settings.fingerprint,
+        key_id=inputs.key_id,
+        extracts=_newest_extracts(register),
+        opt_outs={facts.kind: facts.as_at for facts in inputs.opt_outs.facts},
+        input_fingerprint=fingerprint,
+        gates=Gates(**report.summary()),
+        tables=_pins(store, settings.cdm_version),
+    )
+    folder = release_folder(settings)
+    folder.write(made)
+    folder.point_at(made.release_id, action="release", at=run_date.isoformat())
+    return made
+
+
+def _newest_extracts(register: Iterable[Registered]) -> tuple[Extract, ...]:
+    newest: dict[tuple[str, str], date] = {}
+    for file in register:
+        place = file.source, file.provider
+        newest[place] = max(newest.get(place, file.extract_date), file.extract_date)
+    return tuple(
+        Extract(source=source, provider=provider, extract_date=day) for (source, provider), day in sorted(newest.items())
+    )
+
+
+def _pins(store: TableStore, cdm_version: str) -> tuple[TablePin, ...]:
+    versions: dict[tuple[Zone, str], int] = {}
+    for name, table in cdm_tables(cdm_version).items():
+        zone = Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP
+        version = store.version(zone, name)
+        if version is not None:
+            versions[zone, name] = version
+    rows = _row_counts(store, versions)
+    return tuple(
+        TablePin(zone=zone.value, name=name, version=version, rows=rows[name])
+        for (zone, name), version in sorted(versions.items())
+    )
+
+
+def _row_counts(store: TableStore, versions: Mapping[tuple[Zone, str], Any]) -> dict[str, int]:
+    """Rows of every table, in one job."""
+    counts = [
+        store.read(zone, name).agg(F.count(F.lit(1)).alias("rows")).select(F.lit(name).alias("name"), "rows")
+        for zone, name in versions
+    ]
+    return {row["name"]: row["rows"] for row in union_all(counts).toArrow().to_pylist()}
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that the code runs from; None for an installed wheel."""
+    here = Path(__file__).resolve().parent
+    command = ("git", "-C", str(here), "rev-parse", "--short=12", "HEAD")
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

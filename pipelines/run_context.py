@@ -1,0 +1,50 @@
+"""What every stage of a run is given."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pipelines.contracts.zones import Zone
+from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
+from pipelines.progress import ShowStage, no_stages
+from pipelines.run_inputs import RunInputs
+from pipelines.runner import Runner
+from pipelines.settings import Environment, Settings
+from pipelines.storage.paths import StoragePaths
+from pipelines.storage.tables import TableStore
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: its date, settings, checked inputs and tables."""
+
+    run_date: date
+    settings: Settings
+    inputs: RunInputs
+    store: TableStore
+    show_stage: ShowStage = no_stages
+
+    @property
+    def production(self) -> bool:
+        """Whether the data is real."""
+        return self.settings.environment is Environment.PRODUCTION
+
+    @property
+    def runner(self) -> Runner:
+        """The runner of this environment's tables."""
+        return Runner(self.store, build_state_path(self.settings))
+
+    def register(self) -> tuple[Registered, ...]:
+        """Every file taken so far; control data, one small record a file."""
+        return read_register(self.store.paths)
+
+
+def read_register(paths: StoragePaths) -> tuple[Registered, ...]:
+    """Every file taken so far, in the order of loads."""
+    records = paths.records(Zone.CURATION, REGISTER, tuple(REGISTER_SCHEMA))
+    return tuple(sorted((Registered.of(record) for record in records), key=lambda file: (file.load_id, file.file_id)))
+
+
+def build_state_path(settings: Settings) -> Path:
+    """The document that remembers what every table was made from: below the restricted root."""
+    return settings.storage.restricted / "build_state.json"

@@ -1,0 +1,380 @@
+"""Makes declared tables in the order of their inputs: independent ones at the same time, current ones not at all.
+
+With every table the runner keeps what it was made from: the code, the parameters and the version of each input. A table of
+which all three are as before is current. So a run that was stopped goes on with the rest, and a change makes again only
+what reads it. `plan` says the same without making anything.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import TypeVar
+
+from pydantic import Field
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.contracts.tables import Affected, Extent, Partitions, Table, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
+from pipelines.progress import OnProgress, ignore_progress
+from pipelines.storage.documents import Document, digest_of
+from pipelines.storage.tables import TableStore, typed
+
+Item = TypeVar("Item")
+
+_STATE_LOCK = Lock()
+
+WORKERS = max(2, min(4, os.cpu_count() or 1))
+"""Tables under way at once: most are small, and an engine spends more time planning them than computing."""
+
+
+class BuiltTable(Document):
+    """What one stored table was made from, and the version that came of it."""
+
+    recipe: str
+    parameters: str
+    inputs: dict[str, int]
+    version: int
+
+
+class BuildState(Document):
+    """What every stored table was made from, by `zone.name`."""
+
+    tables: dict[str, BuiltTable] = Field(default_factory=dict)
+
+
+@cache
+def code_digest() -> str:
+    """The recipe of every table: SHA-256 over the code of the transforms."""
+    whole = hashlib.sha256()
+    project = Path(__file__).resolve().parent.parent
+    for package in ("pipelines", "vocab"):
+        for path in sorted((project / package).rglob("*.py")):
+            whole.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A table that a run makes, and why."""
+
+    table: Table
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a make function may read: the inputs of its declaration, at the versions that the runner recorded."""
+
+    table: Table
+    store: TableStore
+    versions: Mapping[TableName, int]
+
+    @property
+    def session(self) -> SparkSession:
+        return self.store.session
+
+    def read(self, zone: Zone, name: str) -> DataFrame:
+        wanted = TableName(zone, name)
+        if wanted not in self.table.inputs:
+            raise UndeclaredInputError(f"{self.table.name} reads {wanted}, which its declaration does not name as an input")
+        return self.store.read(zone, name)
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """The changed inputs of one table, as they were and as they are."""
+
+    table: Table
+    store: TableStore
+    names: frozenset[TableName]
+    versions_before: Mapping[str, int]
+
+    def before(self, zone: Zone, name: str) -> DataFrame:
+        return self.store.read(zone, name, version=self.versions_before[str(TableName(zone, name))])
+
+    def now(self, zone: Zone, name: str) -> DataFrame:
+        if TableName(zone, name) not in self.table.inputs:
+            raise UndeclaredInputError(f"{self.table.name} compares {zone}.{name}, which is not among its inputs")
+        return self.store.read(zone, name)
+
+
+@dataclass
+class Runner:
+    """Makes the tables of one graph. `state_path` is the document that remembers what was made from what.
+
+    `seconds` is how long each table that was made took.
+    """
+
+    store: TableStore
+    state_path: Path
+    workers: int = WORKERS
+    seconds: dict[TableName, float] = field(default_factory=dict)
+
+    def plan(self, tables: Iterable[Table], *, full: bool = False) -> list[Step]:
+        """The tables that a run would make at most, in order, each with its reason; nothing is made.
+
+        A table may turn out to be equal to what is stored; then what reads it is not made again.
+        """
+        graph = _graph(tables)
+        state, versions = self._state(), dict[TableName, int | None]()
+        stale: dict[TableName, str] = {}
+        for table in _ordered(graph):
+            changed = next((str(name) for name in table.inputs if name in stale), None)
+            reason = f"{changed} is made again" if changed else self._reason(table, graph, state, versions, full=full)
+            if reason:
+                stale[table.name] = reason
+        return [Step(graph[name], reason) for name, reason in stale.items()]
+
+    def run(self, tables: Iterable[Table], on_progress: OnProgress = ignore_progress, *, full: bool = False) -> list[TableName]:
+        """Make every table that is not current, each after its inputs; gives those that were made.
+
+        `on_progress` hears of every table, made or current. The first error stops what has not begun and is raised once
+        everything under way has ended.
+        """
+        graph = _graph(tables)
+        state = self._state()
+        known: dict[TableName, int | None] = {}
+        descendants = _descendants(graph)
+        sorter = TopologicalSorter({name: [i for i in table.inputs if i in graph] for name, table in graph.items()})
+        sorter.prepare()
+        waiting: list[TableName] = []
+        running: dict[Future[int | None], TableName] = {}
+        made: list[TableName] = []
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(self.workers) as pool:
+            while sorter.is_active():
+                waiting = sorted([*waiting, *sorter.get_ready()], key=lambda name: (-descendants[name], name))
+                while waiting and len(running) < self.workers and failure is None:
+                    name = waiting.pop(0)
+                    running[pool.submit(self._bring_up_to_date, graph, name, state, known, full)] = name
+                if not running:
+                    break
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    name = running.pop(future)
+                    error = future.exception()
+                    if error is not None:
+                        failure = failure or error
+                        continue
+                    version = future.result()
+                    if version is not None:
+                        made.append(name)
+                    sorter.done(name)
+                    on_progress(str(name))
+        if failure is not None:
+            raise failure
+        return made
+
+    def _bring_up_to_date(
+        self,
+        graph: Mapping[TableName, Table],
+        name: TableName,
+        state: BuildState,
+        known: dict[TableName, int | None],
+        full: bool,
+    ) -> int | None:
+        """Make one table unless it is current; gives its new version, or None where nothing was written."""
+        begun = perf_counter()
+        table = graph[name]
+        if not self._reason(table, graph, state, known, full=full):
+            return None
+        inputs = {i: self._version(i, graph, state, known) for i in table.inputs}
+        missing = [str(i) for i, version in inputs.items() if version is None]
+        if missing:
+            raise OmopPipelineError(f"{name} needs {', '.join(missing)}, which is not there; has that stage been run?")
+        versions = {i: version for i, version in inputs.items() if version is not None}
+        before = self._stored(name, known)
+        if before is None:
+            self._forget(name, state)
+        part = self._part(table, state.tables.get(str(name)), versions, known, full=full)
+        version = self._make(table, versions, part)
+        known[name] = version
+        record = BuiltTable(
+            recipe=code_digest(),
+            parameters=_parameters_digest(table),
+            inputs={str(i): v for i, v in versions.items()},
+            version=version,
+        )
+        with _STATE_LOCK:
+            state.tables[str(name)] = record
+            state.write(self.state_path)
+        self.seconds[name] = perf_counter() - begun
+        return None if version == before else version
+
+    def _forget(self, name: TableName, state: BuildState) -> None:
+        """Forget a table whose folder is gone and what read it: its versions count from 0 again, so they say nothing."""
+        with _STATE_LOCK:
+            lost = [other for other, built in state.tables.items() if str(name) in (other, *built.inputs)]
+            for other in lost:
+                del state.tables[other]
+            if lost:
+                state.write(self.state_path)
+
+    def _make(self, table: Table, versions: Mapping[TableName, int], part: Affected) -> int:
+        """Write what has to be written of a table; gives the version that then is the newest."""
+        zone, name = table.name
+        stored = self.store.version(zone, name)
+        if part is Extent.NOTHING and stored is not None:
+            return stored
+        frame = table.make(_Inputs(table, self.store, versions))
+        if isinstance(part, Partitions):
+            return self.store.write(frame, table, part)
+        if table.keeps_equal and stored is not None and is_equal(self.store.read(zone, name), frame, table.schema):
+            return stored
+        return self.store.write(frame, table)
+
+    def _part(
+        self,
+        table: Table,
+        built: BuiltTable | None,
+        versions: Mapping[TableName, int],
+        known: dict[TableName, int | None],
+        *,
+        full: bool,
+    ) -> Affected:
+        """How much of a table has to be made again."""
+        if table.replaces is not None:
+            return table.replaces
+        if full or table.affected is None or not self._differs_in_inputs_only(table, built, known):
+            return Extent.WHOLE
+        before = built.inputs if built else {}
+        changed = frozenset(i for i, version in versions.items() if before.get(str(i)) != version)
+        return table.affected(_Changes(table, self.store, changed, before))
+
+    def _differs_in_inputs_only(self, table: Table, built: BuiltTable | None, known: dict[TableName, int | None]) -> bool:
+        return (
+            built is not None
+            and built.recipe == code_digest()
+            and built.parameters == _parameters_digest(table)
+            and set(built.inputs) == {str(i) for i in table.inputs}
+            and built.version == self._stored(table.name, known)
+        )
+
+    def _reason(
+        self,
+        table: Table,
+        graph: Mapping[TableName, Table],
+        state: BuildState,
+        known: dict[TableName, int | None],
+        *,
+        full: bool,
+    ) -> str:
+        """Why a table is not current; empty where it is."""
+        built = state.tables.get(str(table.name))
+        if full:
+            return "everything is made again"
+        if built is None:
+            return "it was never made"
+        if built.version != self._stored(table.name, known):
+            return "it was changed or not finished"
+        if built.recipe != code_digest():
+            return "the code has changed"
+        if not self._differs_in_inputs_only(table, built, known):
+            return "its parameters have changed"
+        for name in table.inputs:
+            if built.inputs[str(name)] != self._version(name, graph, state, known):
+                return f"{name} has changed"
+        return ""
+
+    def _version(
+        self, name: TableName, graph: Mapping[TableName, Table], state: BuildState, known: dict[TableName, int | None]
+    ) -> int | None:
+        built = state.tables.get(str(name))
+        return built.version if name in graph and built is not None else self._stored(name, known)
+
+    def _stored(self, name: TableName, known: dict[TableName, int | None]) -> int | None:
+        if name not in known:
+            known[name] = self.store.version(*name)
+        return known[name]
+
+    def _state(self) -> BuildState:
+        stored = BuildState.read(self.state_path)
+        return BuildState(tables=dict(stored.tables)) if stored else BuildState(tables={})
+
+
+def _parameters_digest(table: Table) -> str:
+    """Everything but code and inputs that decides the rows of a table."""
+    return digest_of(table.parameters, repr(list(table.schema.items())), repr(table.partition_by))
+
+
+def is_equal(stored: DataFrame, made: DataFrame, schema: Mapping[str, str]) -> bool:
+    """Whether two frames hold the same rows of the same types, each as often."""
+    new = typed(made, schema)
+    if _types(stored) != _types(new):
+        return False
+    signed = typed(stored, schema).withColumn("_sign", F.lit(-1)).unionByName(new.withColumn("_sign", F.lit(1)))
+    summed = signed.groupBy(*schema).agg(F.sum("_sign").alias("_more"))
+    return summed.where(F.col("_more") != 0).isEmpty()
+
+
+def _types(frame: DataFrame) -> list[tuple[str, str]]:
+    return [(name.lower(), kind) for name, kind in frame.dtypes]
+
+
+def selected(tables: Sequence[Table], wanted: Iterable[str]) -> list[Table]:
+    """The tables that some selectors name, with everything they need.
+
+    A selector is a zone (`silver`), a table (`omop.person`) or a name in any zone (`person`). Raises SelectionError for
+    one that names nothing.
+    """
+    graph = _graph(tables)
+    chosen: set[TableName] = set()
+    for selector in wanted:
+        found = {name for name in graph if selector in (name.zone.value, str(name), name.name)}
+        if not found:
+            zones = ", ".join(sorted({name.zone.value for name in graph}))
+            raise SelectionError(f"--select {selector}: no table has this name; give a table (omop.person) or a zone ({zones})")
+        chosen |= found
+    needed = set[TableName]()
+    waiting = list(chosen)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed and name in graph:
+            needed.add(name)
+            waiting += graph[name].inputs
+    return [table for name, table in graph.items() if name in needed]
+
+
+def run_in_parallel(items: Iterable[Item], work: Callable[[Item], None]) -> None:
+    """Do the work for every item, some at a time; once all have ended the first error is raised, if there was one."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        done = [pool.submit(work, item) for item in items]
+    for future in done:
+        future.result()
+
+
+def _graph(tables: Iterable[Table]) -> dict[TableName, Table]:
+    graph: dict[TableName, Table] = {}
+    for table in tables:
+        if table.name in graph:
+            raise UndeclaredInputError(f"{table.name} is declared twice")
+        graph[table.name] = table
+    return graph
+
+
+def _ordered(graph: Mapping[TableName, Table]) -> list[Table]:
+    sorter = TopologicalSorter({name: [i for i in table.inputs if i in graph] for name, table in graph.items()})
+    try:
+        return [graph[name] for name in sorter.static_order()]
+    except CycleError as error:
+        names = ", ".join(map(str, error.args[1]))
+        raise UndeclaredInputError(f"tables that need each other: {names}") from error
+
+
+def _descendants(graph: Mapping[TableName, Table]) -> dict[TableName, int]:
+    """How long the longest chain of tables is that waits for each table: those with the longest are made first."""
+    longest = dict.fromkeys(graph, 0)
+    for table in reversed(_ordered(graph)):
+        for name in table.inputs:
+            if name in graph:
+                longest[name] = max(longest[name], longest[table.name] + 1)
+    return longest

@@ -1,0 +1,52 @@
+"""Where the tables of each zone lie, and the reading of small ones without an engine.
+
+The libraries that read Delta are imported when a table is read, because settings import this module, and `--help` or a wrong
+setting needs none of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+
+
+@dataclass(frozen=True)
+class StoragePaths:
+    """Where each zone lies: below the restricted or the de-identified root."""
+
+    restricted: Path
+    deidentified: Path
+
+    def path(self, zone: Zone, name: str) -> str:
+        """Where a table lives."""
+        root = self.restricted if zone in RESTRICTED_ZONES else self.deidentified
+        return str(root / zone.value / name)
+
+    def version(self, zone: Zone, name: str) -> int | None:
+        """The newest version of a table; None if there is no such table."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        try:
+            return DeltaTable(self.path(zone, name)).version()
+        except (TableNotFoundError, DeltaError, OSError):
+            return None
+
+    def records(
+        self, zone: Zone, name: str, columns: Sequence[str], where: tuple[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of a small table of ours (ledger, gate results), read without an engine; none if there is no table.
+
+        With `where`, a column and a value, only the rows that have the value there.
+        """
+        from deltalake import DeltaTable
+        from pyarrow import dataset
+
+        if self.version(zone, name) is None:
+            return []
+        chosen = dataset.field(where[0]) == where[1] if where else None
+        table = DeltaTable(self.path(zone, name)).to_pyarrow_dataset().to_table(columns=list(columns), filter=chosen)
+        records: list[dict[str, Any]] = table.to_pylist()
+        return records

@@ -1,0 +1,163 @@
+"""Delta tables by zone: writes of whole tables and of partitions, and what is read of them without an engine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.columns.frames import union_all
+from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.errors import OmopPipelineError
+from pipelines.storage.paths import StoragePaths
+from pipelines.storage.tables import TableStore
+
+SCHEMA = {"run": "string", "name": "string", "rows": "bigint"}
+COLUMNS = tuple(SCHEMA)
+BUCKETS = {"bucket": "int", "name": "string"}
+
+
+@pytest.fixture
+def store(sail: SparkSession, tmp_path: Path) -> TableStore:
+    """An empty lakehouse."""
+    return TableStore(sail, StoragePaths(tmp_path / "restricted", tmp_path / "deidentified"))
+
+
+def frame(store: TableStore, rows: Sequence[tuple[Any, ...]], ddl: str = "run string, name string, rows int") -> DataFrame:
+    return store.session.createDataFrame(list(rows), ddl)
+
+
+def stored(store: TableStore, zone: Zone, name: str, columns: Sequence[str] = COLUMNS) -> list[tuple[Any, ...]]:
+    return sorted(tuple(row) for row in store.read(zone, name).select(*columns).collect())
+
+
+def runs(*names: str) -> Partitions:
+    return Partitions("run", names)
+
+
+def test_tables_lie_below_the_root_of_their_zone(tmp_path: Path) -> None:
+    paths = StoragePaths(tmp_path / "r", tmp_path / "d")
+    roots = {zone: Path(paths.path(zone, "t")).relative_to(tmp_path).parts for zone in Zone}
+    assert roots == {
+        Zone.BRONZE: ("r", "bronze", "t"),
+        Zone.CURATION: ("r", "curation", "t"),
+        Zone.QUARANTINE: ("r", "quarantine", "t"),
+        Zone.LEDGER: ("r", "ledger", "t"),
+        Zone.VOCABULARY: ("d", "vocabulary", "t"),
+        Zone.SILVER: ("d", "silver", "t"),
+        Zone.INTERMEDIATE: ("d", "intermediate", "t"),
+        Zone.OMOP: ("d", "omop", "t"),
+    }
+
+
+def test_partitions_are_replaced_and_the_others_stay(store: TableStore) -> None:
+    both = frame(store, [("r1", "a", 1), ("r2", "b", 2), ("r3", "c", 3)])
+    store.replace_partitions(both, Zone.LEDGER, "rows", SCHEMA, runs("r1", "r2"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r1", "a", 1), ("r2", "b", 2)]
+    store.replace_partitions(frame(store, [("r2", "new", 9), ("r1", "no", 0)]), Zone.LEDGER, "rows", SCHEMA, runs("r2"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r1", "a", 1), ("r2", "new", 9)]
+    store.replace_partitions(frame(store, []), Zone.LEDGER, "rows", SCHEMA, runs("r1"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r2", "new", 9)]
+    assert dict(store.read(Zone.LEDGER, "rows").dtypes) == SCHEMA
+
+
+def test_replacing_partitions_again_changes_no_row(store: TableStore) -> None:
+    for _ in range(2):
+        store.replace_partitions(frame(store, [("r1", "a", 1)]), Zone.LEDGER, "rows", SCHEMA, runs("r1"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r1", "a", 1)]
+
+
+def test_rows_without_a_partition_value_are_left_out(store: TableStore) -> None:
+    rows = frame(store, [("r1", "a", 1), (None, "lost", 2)])
+    store.replace_partitions(rows, Zone.LEDGER, "rows", SCHEMA, runs("r1"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r1", "a", 1)]
+
+
+def test_partitions_of_numbers_are_replaced_by_number(store: TableStore) -> None:
+    ddl = "bucket int, name string"
+    rows = frame(store, [(bucket, f"n{bucket}") for bucket in (1, 2, 12)], ddl)
+    store.overwrite(rows, Zone.OMOP, "events", BUCKETS, ("bucket",))
+    new = frame(store, [(1, "new"), (12, "no")], ddl)
+    store.replace_partitions(new, Zone.OMOP, "events", BUCKETS, Partitions("bucket", (1, 2)))
+    assert stored(store, Zone.OMOP, "events", tuple(BUCKETS)) == [(1, "new"), (12, "n12")]
+    assert store.partition_values(Zone.OMOP, "events", "bucket") == {"1", "12"}
+
+
+def test_deleted_partitions_are_gone_and_the_others_stay(store: TableStore) -> None:
+    rows = frame(store, [("r1", "a", 1), ("r2", "b", 2)])
+    store.replace_partitions(rows, Zone.LEDGER, "rows", SCHEMA, runs("r1", "r2"))
+    store.delete_partitions(Zone.LEDGER, "rows", runs("r1", "r7"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r2", "b", 2)]
+    assert store.partition_values(Zone.LEDGER, "rows", "run") == {"r2"}
+
+
+def test_partition_values_are_those_with_rows(store: TableStore) -> None:
+    assert store.partition_values(Zone.LEDGER, "rows", "run") == frozenset()
+    store.replace_partitions(frame(store, [("r1", "a", 1)]), Zone.LEDGER, "rows", SCHEMA, runs("r1", "r2"))
+    assert store.partition_values(Zone.LEDGER, "rows", "run") == {"r1"}
+
+
+def test_records_are_read_without_an_engine(store: TableStore) -> None:
+    assert store.paths.records(Zone.LEDGER, "rows", COLUMNS) == []
+    rows = frame(store, [("r1", "a", 1), ("r2", "b", 2)])
+    store.replace_partitions(rows, Zone.LEDGER, "rows", SCHEMA, runs("r1", "r2"))
+    assert sorted(store.paths.records(Zone.LEDGER, "rows", COLUMNS), key=lambda row: row["run"]) == [
+        {"run": "r1", "name": "a", "rows": 1},
+        {"run": "r2", "name": "b", "rows": 2},
+    ]
+    assert store.paths.records(Zone.LEDGER, "rows", ("name",), where=("run", "r2")) == [{"name": "b"}]
+
+
+def test_the_whole_table_is_replaced_with_its_columns_and_earlier_versions_stay(store: TableStore) -> None:
+    store.overwrite(frame(store, [("r1", "a", 1)]), Zone.SILVER, "t", SCHEMA)
+    first = store.version(Zone.SILVER, "t")
+    store.overwrite(frame(store, [("b", 2)], "name string, more int"), Zone.SILVER, "t", {"more": "bigint", "name": "string"})
+    assert stored(store, Zone.SILVER, "t", ("more", "name")) == [(2, "b")]
+    assert [tuple(row) for row in store.read(Zone.SILVER, "t", version=first).select(*COLUMNS).collect()] == [("r1", "a", 1)]
+
+
+def test_a_table_is_written_as_it_is_declared(store: TableStore) -> None:
+    table = Table(
+        name=TableName(Zone.SILVER, "declared"),
+        grain="one row per name",
+        schema=SCHEMA,
+        belongs_to=BelongsTo.LOAD,
+        make=lambda inputs: inputs.session.range(0),
+        partition_by=("run",),
+    )
+    rows = [("r1", "a", 1), ("r1", "b", 1), ("r2", "c", 2)]
+    first = store.write(frame(store, rows).repartition(3), table)
+    assert len(DeltaTable(store.path(*table.name)).file_uris()) == 2
+    second = store.write(frame(store, [("r2", "new", 3), ("r3", "no", 4)]), table, runs("r2"))
+    assert second == first + 1 == store.version(*table.name)
+    assert stored(store, *table.name) == [("r1", "a", 1), ("r1", "b", 1), ("r2", "new", 3)]
+
+
+@pytest.mark.parametrize(("zone", "has_statistics"), [(Zone.BRONZE, False), (Zone.SILVER, True)])
+def test_logs_below_the_restricted_root_hold_no_values(store: TableStore, zone: Zone, has_statistics: bool) -> None:
+    store.overwrite(frame(store, [("r1", "Smith", 1)]), zone, "t", SCHEMA)
+    logs = "".join(path.read_text(encoding="utf-8") for path in Path(store.path(zone, "t")).glob("_delta_log/*.json"))
+    assert ("Smith" in logs) is has_statistics
+
+
+def test_a_table_that_is_not_there_is_an_error_with_the_next_step(store: TableStore) -> None:
+    assert store.version(Zone.OMOP, "person") is None
+    assert not store.exists(Zone.OMOP, "person")
+    with pytest.raises(OmopPipelineError, match=r"no table omop\.person; has the stage before this one been run"):
+        store.read(Zone.OMOP, "person")
+
+
+@pytest.mark.parametrize("tables", [2, 3, 4, 6, 9])
+def test_the_union_of_stored_tables_can_be_filtered_and_replaces_partitions(store: TableStore, tables: int) -> None:
+    names = [f"part_{number}" for number in range(tables)]
+    for number, name in enumerate(names):
+        rows = [(bucket, f"{number}") for bucket in range(3)]
+        store.overwrite(frame(store, rows, "bucket int, name string"), Zone.INTERMEDIATE, name, BUCKETS)
+    united = union_all([store.read(Zone.INTERMEDIATE, name) for name in names])
+    store.replace_partitions(united, Zone.OMOP, "events", BUCKETS, Partitions("bucket", (0, 2)))
+    expected = [(bucket, f"{number}") for bucket in (0, 2) for number in range(tables)]
+    assert stored(store, Zone.OMOP, "events", tuple(BUCKETS)) == expected
+    assert united.select("bucket").where("bucket > 1").count() == tables
