@@ -45,7 +45,8 @@ class Document(BaseModel):
 
     def write(self, path: Path) -> None:
         """Replace the stored document as a whole, also when the machine stops in between."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # A private document may be the first thing below the restricted root: then it makes the root private too.
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if self.MODE & 0o044 else 0o700)
         descriptor, unfinished = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import pytest
 
 from pipelines.errors import OmopPipelineError
+from pipelines.release.store import Pointer
 from pipelines.run_inputs import RestrictedState
 from pipelines.storage.documents import Document, digest_of, digest_of_files
 
@@ -86,3 +87,14 @@ def test_digests_depend_on_where_texts_end_and_files_on_their_names(tmp_path: Pa
     second.write_bytes(b"y")
     assert digest_of_files({"a": first, "b": second}) == digest_of_files({"b": second, "a": first})
     assert digest_of_files({"a": first, "b": second}) != digest_of_files({"a": second, "b": first})
+
+
+def test_a_private_document_makes_a_private_folder_and_a_shared_one_does_not(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        RestrictedState().write(tmp_path / "restricted" / "state.json")
+        Pointer(moves=()).write(tmp_path / "releases" / "current")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "restricted").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "releases").stat().st_mode) == 0o755
