@@ -4,6 +4,7 @@ Three kinds: `sail` (embedded, no JVM), `spark` (Apache Spark with Delta: local,
 `remote` (any Spark Connect server). Every session has ANSI mode on and UTC as its zone.
 """
 
+import ctypes
 import os
 import shutil
 import sys
@@ -19,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.delta_jars import delta_jars
-from pipelines.engine_settings import EngineKind, EngineSettings
+from pipelines.engine_settings import CORES, STATEMENTS_AT_ONCE, EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
 
 SESSION_OPTIONS = {
@@ -55,6 +56,7 @@ def open_session(engine: EngineSettings) -> Iterator[SparkSession]:
 @contextmanager
 def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
     _use_utc()
+    _use_small_pages()
     with ExitStack() as stack:
         scratch = stack.enter_context(_scratch_folder(engine))
         os.environ.update(_sail_environment(engine, scratch))
@@ -91,8 +93,8 @@ def _sail_environment(engine: EngineSettings, scratch: Path) -> dict[str, str]:
         "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(int(engine.memory_gib * 2**30)),
         "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": f'["{scratch.as_posix()}"]',
         "SAIL_OPTIMIZER__PREFER_HASH_JOIN": str(engine.prefer_hash_join).lower(),
-        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(engine.parallelism),
-        "SAIL_EXECUTION__BATCH_SIZE": os.environ.get("BS", str(_BATCH_ROWS)),
+        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(engine.parallelism or max(1, CORES // STATEMENTS_AT_ONCE)),
+        "SAIL_EXECUTION__BATCH_SIZE": str(_BATCH_ROWS),
         "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(_SESSION_IDLE_SECONDS),
     }
 
@@ -171,7 +173,7 @@ _TABLES_IN_MEMORY = 50
 
 
 def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
-    cores = engine.parallelism or os.cpu_count() or 1
+    cores = engine.parallelism or CORES
     return {
         "spark.driver.memory": f"{int(engine.memory_gib * 1024)}m",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -286,6 +288,17 @@ def _scratch_folder(engine: EngineSettings) -> Iterator[Path]:
         engine.scratch_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(prefix="nhs-omop-", dir=engine.scratch_dir, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+_PR_SET_THP_DISABLE = 41
+
+
+def _use_small_pages() -> None:
+    """Ask Linux for pages of 4 KiB: the embedded engine gives memory back all the time, and clearing whole pages of 2 MiB for
+    it takes a tenth of a run and a third of its memory. Elsewhere nothing is asked.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def _use_utc() -> None:

@@ -1,11 +1,17 @@
 """How the engine is configured. Reading this needs no engine, so commands that use none start quickly."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.secrets import SecretReference
+
+CORES = os.cpu_count() or 1
+
+STATEMENTS_AT_ONCE = max(2, min(4, CORES))
+"""How many tables are made at the same time: most are small, and an engine spends more time planning them than computing."""
 
 
 class EngineKind(StrEnum):
@@ -19,8 +25,9 @@ class EngineKind(StrEnum):
 class EngineSettings(BaseModel):
     """How to run the engine.
 
-    `memory_gib` bounds the memory pool of `sail` and the heap of a local Spark. `parallelism` 0 means the cores of the
-    machine. `scratch_dir` takes what does not fit in memory (identifiable rows too); without it a private temporary
+    `memory_gib` bounds the memory pool of `sail` and the heap of a local Spark. `parallelism` is how many cores
+    one statement uses; 0 means all cores for Spark, and for `sail` its share of them, as it makes several tables at once.
+    `scratch_dir` takes what does not fit in memory (identifiable rows too); without it a private temporary
     folder is made and removed. `master` null leaves master and packages to spark-submit or the platform. `jars_dir` keeps
     what Spark downloads once. `url` refers to the Spark Connect URL of `remote`, which may hold a token.
     """

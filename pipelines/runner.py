@@ -6,7 +6,6 @@ what reads it. `plan` says the same without making anything.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.tables import Affected, Extent, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
+from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.storage.documents import Document, digest_of
@@ -31,9 +31,6 @@ from pipelines.storage.tables import TableStore, typed
 Item = TypeVar("Item")
 
 _STATE_LOCK = Lock()
-
-WORKERS = max(2, min(4, os.cpu_count() or 1))
-"""Tables under way at once: most are small, and an engine spends more time planning them than computing."""
 
 
 class BuiltTable(Document):
@@ -116,7 +113,7 @@ class Runner:
 
     store: TableStore
     state_path: Path
-    workers: int = WORKERS
+    workers: int = STATEMENTS_AT_ONCE
     seconds: dict[TableName, float] = field(default_factory=dict)
 
     def plan(self, tables: Iterable[Table], *, full: bool = False) -> list[Step]:
@@ -346,7 +343,7 @@ def selected(tables: Sequence[Table], wanted: Iterable[str]) -> list[Table]:
 
 def run_in_parallel(items: Iterable[Item], work: Callable[[Item], None]) -> None:
     """Do the work for every item, some at a time; once all have ended the first error is raised, if there was one."""
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(STATEMENTS_AT_ONCE) as pool:
         done = [pool.submit(work, item) for item in items]
     for future in done:
         future.result()

@@ -1,8 +1,8 @@
 """Converts UK clinical codes to the form in which Athena writes them.
 
 Deliveries write one code in many ways: SUS sends `I10X` for I10, EMIS sends `G20..-1` for Read G20..00, councils send
-list values in any case. `normalise` gives the one form that is searched for. `lookup_forms` adds the less specific codes that
-replace a code which is not in its vocabulary:
+list values in any case. `normalise` gives the one form that is searched for. `broader_forms` gives the less specific codes
+that replace a code which is not in its vocabulary:
 
 - ICD-10: five to four to three characters, external causes to three.
 - Read: a synonym to its preferred term.
@@ -13,12 +13,16 @@ Normalising twice changes nothing. The codes of every vocabulary that is not nam
 compared ignoring case and repeated blanks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+Reading = TypeVar("Reading", bound=Hashable)
+
+_BLANK_CHARACTERS = " \t\r\n\u00a0"
 _BLANKS = "[ \\t\\r\\n\\u00a0]"
 _ICD10 = "^([A-Z][0-9]{2})([0-9]?)([0-9]?)(X[0-9]?)?-*[AD+*]?$"
 _ICD10_EXTERNAL_CAUSE = "^([WX][0-9]{2}|Y[0-2][0-9]|Y3[0-4])[.]"
@@ -34,7 +38,7 @@ def _nothing_broader(_: Column) -> list[Column]:
 
 @dataclass(frozen=True)
 class _Form:
-    """How the codes of a vocabulary are written, and which less specific codes replace one that is not in it."""
+    """How the codes of a vocabulary are written, and which less specific codes replace a normalised one that is not in it."""
 
     normal: Callable[[Column], Column]
     broader: Callable[[Column], list[Column]] = _nothing_broader
@@ -42,32 +46,30 @@ class _Form:
 
 def _bare(code: Column) -> Column:
     """The code without outer blanks; null where nothing is left."""
-    return F.nullif(F.regexp_replace(code, f"^{_BLANKS}+|{_BLANKS}+$", ""), F.lit(""))
+    return F.nullif(F.btrim(code, F.lit(_BLANK_CHARACTERS)), F.lit(""))
 
 
 def _compact(code: Column) -> Column:
     """Upper case without blanks and dots, because classification codes are typed in many ways; null for a placeholder."""
     compact = F.upper(F.regexp_replace(code, f"{_BLANKS}|[.]", ""))
-    return F.when(~compact.rlike("^[&-]*$"), compact)
+    return F.nullif(F.regexp_replace(compact, "^[&-]*$", ""), F.lit(""))
 
 
-def _dotted(compact: Column, pattern: str, extra_groups: Sequence[int]) -> Column:
-    """Category, dot, further characters. A value that does not look like a code of the classification stays compact."""
-    category = F.regexp_extract(compact, pattern, 1)
-    extra = F.concat(*[F.regexp_extract(compact, pattern, group) for group in extra_groups])
-    return F.when(~compact.rlike(pattern), compact).otherwise(
-        F.when(extra == "", category).otherwise(F.concat(category, F.lit("."), extra))
-    )
+def _dotted(compact: Column, pattern: str, parts: str) -> Column:
+    """Category, dot, further characters. A value that does not look like a code of the classification stays compact.
+
+    A compact value has no dot of its own, so a last one is that of a category without further characters.
+    """
+    return F.rtrim(F.regexp_replace(compact, pattern, parts), F.lit("."))
 
 
 def _icd10(code: Column) -> Column:
     # By position: letter, two digits, a digit or the filler X, a digit or the filler -, dagger (D, +) or asterisk (A, *).
     # T08X0 is the undivided T08 with a fifth character. It has no fourth character, so the code is the category.
-    return _dotted(F.translate(_compact(code), "†", "D"), _ICD10, (2, 3))
+    return _dotted(F.translate(_compact(code), "†", "D"), _ICD10, "$1.$2$3")
 
 
-def _icd10_broader(code: Column) -> list[Column]:
-    normal = _icd10(code)
+def _icd10_broader(normal: Column) -> list[Column]:
     three = F.when(F.length(normal) > 3, F.substring(normal, 1, 3))
     # Athena has the external causes W00-Y34 with three characters only: the fourth is the place, the fifth the activity.
     four = F.when((F.length(normal) == 6) & ~normal.rlike(_ICD10_EXTERNAL_CAUSE), F.substring(normal, 1, 5))
@@ -75,7 +77,7 @@ def _icd10_broader(code: Column) -> list[Column]:
 
 
 def _opcs4(code: Column) -> Column:
-    return _dotted(_compact(code), _OPCS4, (2,))
+    return _dotted(_compact(code), _OPCS4, "$1.$2")
 
 
 def _read(code: Column) -> Column:
@@ -84,8 +86,7 @@ def _read(code: Column) -> Column:
     return F.when(bare.rlike(_READ_SHORT) & (F.length(bare) <= 5), F.concat(F.rpad(bare, 5, "."), F.lit("00"))).otherwise(bare)
 
 
-def _read_broader(code: Column) -> list[Column]:
-    normal = _read(code)
+def _read_broader(normal: Column) -> list[Column]:
     return [F.when((F.length(normal) == 7) & ~normal.endswith("00"), F.concat(F.substring(normal, 1, 5), F.lit("00")))]
 
 
@@ -96,17 +97,15 @@ def _ctv3(code: Column) -> Column:
 
 def _sctid(code: Column) -> Column:
     # A post-coordinated expression begins with its focus concept: 71388002 |Procedure| : 363589002 = ...
-    bare = _bare(code)
-    return F.when(bare.rlike(_SCTID), F.regexp_extract(bare, _SCTID, 1)).otherwise(bare)
+    return F.regexp_replace(_bare(code), _SCTID, "$1")
 
 
 def _upper(code: Column) -> Column:
     return F.upper(_bare(code))
 
 
-def _ethnic_category_broader(code: Column) -> list[Column]:
+def _ethnic_category_broader(normal: Column) -> list[Column]:
     # Trusts append letters of their own to the national letter (A1, AB); the first is the national code.
-    normal = _upper(code)
     return [F.when((F.length(normal) > 1) & normal.rlike("^[A-Z]"), F.substring(normal, 1, 1))]
 
 
@@ -114,9 +113,8 @@ def _list_value(code: Column) -> Column:
     return F.lower(F.regexp_replace(_bare(code), f"{_BLANKS}+", " "))
 
 
-def _ampds_broader(code: Column) -> list[Column]:
+def _ampds_broader(normal: Column) -> list[Column]:
     # Card, determinant level and number (17D03): the card is the chief complaint.
-    normal = _list_value(code)
     return [F.when(normal.rlike("^[0-9]{2}[a-z]"), F.substring(normal, 1, 2))]
 
 
@@ -148,17 +146,28 @@ def normalise(vocabulary_id: str, code: Column) -> Column:
     return _FORMS.get(vocabulary_id, _LIST).normal(code)
 
 
-def lookup_forms(vocabulary: Column, code: Column) -> list[Column]:
-    """The codes to search for, the most specific first, where the vocabulary is a column.
+def normal_form(vocabulary: Column, code: Column) -> Column:
+    """The form that `normalise` gives, where the vocabulary is a column."""
+    chosen, *others = _names_by(lambda form: form.normal).items()
+    found = F.when(vocabulary.isin(*chosen[1]), chosen[0](code))
+    for normal, names in others:
+        found = found.when(vocabulary.isin(*names), normal(code))
+    return found.otherwise(_list_value(code))
 
-    The first column is the normalised code; the others are less specific codes, null where there is none.
-    """
-    steps = max(len(form.broader(code)) for form in _FORMS.values())
-    cases: list[list[tuple[Column, Column]]] = [[] for _ in range(steps + 1)]
+
+def broader_forms(vocabulary: Column, normal: Column) -> list[Column]:
+    """The less specific codes that replace a normalised code, the most specific first; null where there is none."""
+    steps: list[list[Column]] = []
+    for broader, names in _names_by(lambda form: form.broader).items():
+        for step, column in enumerate(broader(normal)):
+            steps += [[]] if step == len(steps) else []
+            steps[step].append(F.when(vocabulary.isin(*names), column))
+    return [F.coalesce(*columns) for columns in steps]
+
+
+def _names_by(part: Callable[[_Form], Reading]) -> dict[Reading, list[str]]:
+    """The vocabularies that share a part of their form: each is an expression to plan only once."""
+    names: dict[Reading, list[str]] = {}
     for name, form in _FORMS.items():
-        for step, column in enumerate([form.normal(code), *form.broader(code)]):
-            cases[step].append((vocabulary == name, column))
-    first = F.coalesce(*[F.when(mine, column) for mine, column in cases[0]])
-    known = vocabulary.isin(*_FORMS)
-    further = [F.coalesce(*[F.when(mine, column) for mine, column in step]) for step in cases[1:]]
-    return [F.when(known, first).otherwise(_list_value(code)), *further]
+        names.setdefault(part(form), []).append(name)
+    return names

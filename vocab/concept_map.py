@@ -8,7 +8,7 @@ keeps its source concept.
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from vocab.codes import lookup_forms
+from vocab.codes import broader_forms, normal_form
 from vocab.concepts import is_valid_standard
 
 CONCEPT_MAP_SCHEMA = {
@@ -75,8 +75,10 @@ def resolve_codes(codes: DataFrame, concepts: DataFrame, relationships: DataFram
 
 def _lookups(wanted: DataFrame) -> DataFrame:
     """One row per code and form to search for: step 0 is the code itself, later steps are less specific."""
-    forms = lookup_forms(F.col("source_vocabulary_id"), F.col("source_code"))
-    return wanted.select(*_CODE, F.posexplode(F.array(*forms)).alias("step", "form")).where(F.col("form").isNotNull())
+    vocabulary, normal = F.col("source_vocabulary_id"), F.col("_normal")
+    normalised = wanted.withColumn("_normal", normal_form(vocabulary, F.col("source_code")))
+    forms = F.array(normal, *broader_forms(vocabulary, normal))
+    return normalised.select(*_CODE, F.posexplode(forms).alias("step", "form")).where(F.col("form").isNotNull())
 
 
 def _source_concepts(lookups: DataFrame, concepts: DataFrame) -> DataFrame:

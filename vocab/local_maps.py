@@ -17,7 +17,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vocab.codes import lookup_forms
+from vocab.codes import normal_form
 from vocab.concepts import is_valid_standard
 from vocab.errors import VocabularyError
 from vocab.faults import Faults
@@ -210,7 +210,7 @@ def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:
     columns = {"line": "bigint"} | LOCAL_MAPS_SCHEMA
     rows = [tuple(getattr(row, name) for name in columns) for row in maps if row.status == APPROVED]
     frame = session.createDataFrame(rows, ddl_of(columns))
-    return frame.withColumn("source_code", lookup_forms(F.col("source_vocabulary_id"), F.col("source_code"))[0])
+    return frame.withColumn("source_code", normal_form(F.col("source_vocabulary_id"), F.col("source_code")))
 
 
 def source_to_concept_map(approved: DataFrame) -> DataFrame:

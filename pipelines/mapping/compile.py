@@ -26,6 +26,7 @@ PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
+_PARTS_OF_CODE = ("vocabulary", "code", "source_value")
 _TEXT_OF_DOUBLE = "decimal(28,8)"
 
 
@@ -41,6 +42,20 @@ def target_schema(target: Target) -> dict[str, str]:
     return schema
 
 
+def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
+    """The columns of `target_schema(target)` that at least one of the rules fills, in its order."""
+    filled = {*PROVENANCE, "key"}
+    for rule in rules:
+        for field, how in rule.fields.items():
+            if FIELDS[target][field] != "concept":
+                filled.add(field)
+            elif how.concept is None:
+                filled.add(f"{field}_concept_id")
+            else:
+                filled |= {f"{field}_{part}" for part in _PARTS_OF_CODE}
+    return tuple(name for name in target_schema(target) if name in filled)
+
+
 @dataclass(frozen=True)
 class Check:
     """What has to hold for a row to be kept. `holds` is never null; rows for which it is false are counted under `reason`."""
@@ -49,10 +64,13 @@ class Check:
     holds: Column
 
 
-def kept_rows(rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame]) -> DataFrame:
+def kept_rows(
+    rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], names: Iterable[str] | None = None
+) -> DataFrame:
     """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
 
     Of a rule that groups events there is one row per key and person. `silver` holds the tables of the source by entity.
+    With `names` only those columns are there: what no rule fills is added more cheaply once rules are put together.
     """
     fields = filled_fields(rule, contract)
     columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns}
@@ -60,7 +78,7 @@ def kept_rows(rule: Rule, contract: SourceContract, silver: Mapping[str, DataFra
     checked = frame.where(_all_hold(checks_of(rule, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
-    rows = checked.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    rows = checked.select(*[values[name].alias(name) for name in names or target_schema(rule.to)])
     return _first_of_each(rows) if groups_events(rule) else rows
 
 
@@ -151,13 +169,13 @@ def _has_code(how: FieldRule) -> Column:
 def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     """Every field of the target as a column by its name in `target_schema`; what the rule leaves out is null."""
     schema = target_schema(rule.to)
-    doubles = _double_columns(rule, contract)
+    types = _silver_types(rule, contract)
     filled: dict[str, Column] = {}
     # Concept fields first: a text of its own (`value_source_value`) takes the place of the one that its concept brings.
     concepts_first = sorted(rule.fields.items(), key=lambda item: FIELDS[rule.to][item[0]] != "concept")
     for field, how in concepts_first:
         is_concept = FIELDS[rule.to][field] == "concept"
-        filled |= _concept(field, how) if is_concept else {field: _typed(how, schema[field], doubles)}
+        filled |= _concept(field, how) if is_concept else {field: _typed(how, schema[field], types)}
     for day, moment in _DAY_OF.items():
         if day in filled and moment in filled:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
@@ -167,20 +185,23 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
 
 
-def _double_columns(rule: Rule, contract: SourceContract) -> set[str]:
+def _silver_types(rule: Rule, contract: SourceContract) -> dict[str, str]:
+    """The types of the columns that a rule may read; those of a lookup are `alias.column`."""
     entities = {"": rule.from_} | {f"{alias}.": lookup.entity for alias, lookup in rule.lookups.items()}
     return {
-        prefix + column
+        prefix + column: kind
         for prefix, entity in entities.items()
         for column, kind in contract.entities[entity].silver_columns.items()
-        if kind == "double"
     }
 
 
-def _typed(how: FieldRule, kind: str, doubles: set[str]) -> Column:
+def _typed(how: FieldRule, kind: str, types: Mapping[str, str]) -> Column:
     """The field in the type of its target. The engines write a double as different texts, so it goes by way of a decimal."""
     value = _value(how)
-    if kind == "string" and how.copy_ in doubles:
+    read_as = types.get(how.copy_ or "")
+    if read_as == kind:
+        return value
+    if kind == "string" and read_as == "double":
         digits = value.try_cast(_TEXT_OF_DOUBLE).cast("string")
         return F.regexp_replace(digits, "[.]?0+$", "")
     return value.try_cast(kind)
@@ -208,6 +229,9 @@ def _concept(field: str, how: FieldRule) -> dict[str, Column]:
     vocabularies = [_vocabulary(code.vocabulary) for code in how.concept]
     delivered = [_delivered(code) for code in how.concept]
     usable = [code.isNotNull() for code in codes]
+    if len(codes) == 1:
+        only = {"vocabulary": F.when(usable[0], vocabularies[0]), "code": codes[0], "source_value": delivered[0]}
+        return {f"{field}_{part}": column for part, column in only.items()}
     return {
         f"{field}_vocabulary": F.coalesce(*[F.when(ok, name) for ok, name in zip(usable, vocabularies, strict=True)]),
         f"{field}_code": F.coalesce(*codes),

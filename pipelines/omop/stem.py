@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.mapping.compile import PERSON_BOUND, kept_rows, target_schema
+from pipelines.mapping.compile import PERSON_BOUND, filled_columns, kept_rows, target_schema
 from pipelines.mapping.counts import SilverSource
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket, code_key
@@ -34,10 +34,17 @@ def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame 
 
     `persons` (column `person_id`, unique) are the people of the CDM; without it everybody is taken.
     """
-    rows = union_all([kept_rows(rule, source.contract, source.tables) for source in sources for rule in source.rules])
+    sources = tuple(sources)
+    names = filled_columns(target, [rule for source in sources for rule in source.rules])
+    kept = [kept_rows(rule, source.contract, source.tables, names) for source in sources for rule in source.rules]
+    rows = union_all(kept)
     if persons is not None:
         rows = rows.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
-    return _with_keys(rows) if target is Target.EVENT else rows
+    schema = target_schema(target)
+    whole = rows.select(
+        *[F.col(name) if name in names else F.lit(None).cast(kind).alias(name) for name, kind in schema.items()]
+    )
+    return _with_keys(whole) if target is Target.EVENT else whole
 
 
 def _with_keys(events: DataFrame) -> DataFrame:

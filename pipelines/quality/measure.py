@@ -66,7 +66,7 @@ def measures(session: SparkSession, checks: Sequence[Check], tables: Tables) -> 
         [
             _own_counts(by_table, positions, tables),
             *_duplicates(positions, tables, columns),
-            *_lost_links(positions, tables),
+            *_lost_links(by_table, positions, tables),
             *_concept_faults(by_table, positions, tables),
         ]
     )
@@ -158,25 +158,40 @@ def _duplicates(
             if [columns[_table(check)][name] for name in check.columns] != ["bigint"]:
                 hashes["key2"] = F.xxhash64(F.lit("second"), *check.columns)
             keys = tables[_table(check)].where(complete).select(*[value.alias(name) for name, value in hashes.items()])
-            shared = keys.groupBy(*hashes).agg(F.count(F.lit(1)).alias("n")).where(F.col("n") > 1)
-            yield _violations(shared.agg(F.coalesce(F.sum("n"), F.lit(0)).alias("n")).select(_number(position), "n"))
+            counted = keys.groupBy(*hashes).agg(F.count(F.lit(1)).alias("n"))
+            yield _violations(counted.where(F.col("n") > 1).select(_number(position), "n"))
 
 
-def _lost_links(positions: Mapping[Check, int], tables: Tables) -> Iterator[DataFrame]:
-    """Rows that point to a row which is not there; the links to one table are looked up together."""
-    uses: dict[str, list[DataFrame]] = defaultdict(list)
-    for check, position in positions.items():
-        if check.rule is Rule.FOREIGN_KEY:
-            value = F.col(check.column).cast("bigint").alias("value")
-            uses[check.argument].append(
-                tables[_table(check)].select(_number(position), value).where(F.col("value").isNotNull())
-            )
-    for argument, frames in uses.items():
-        table, _, field = argument.partition(".")
-        used, parents = union_all(frames), tables.get((Zone.OMOP, table))
-        if parents is not None:
-            used = used.join(parents.select(F.col(field).cast("bigint").alias("value")), on="value", how="left_anti")
-        yield _violations(used.groupBy("position").agg(F.count(F.lit(1)).alias("n")))
+def _lost_links(
+    by_table: Mapping[TableKey, list[Check]], positions: Mapping[Check, int], tables: Tables
+) -> Iterator[DataFrame]:
+    """Rows that point to a row which is not there: one scan of each table, and one comparison for all of them."""
+    asked = {
+        key: [check for check in checks if check.rule is Rule.FOREIGN_KEY]
+        for key, checks in by_table.items()
+        if any(check.rule is Rule.FOREIGN_KEY for check in checks)
+    }
+    if not asked:
+        return
+    links = [check for checks in asked.values() for check in checks]
+    parents = list(dict.fromkeys(check.argument for check in links))
+    uses, numbers = [], {check: number for number, check in enumerate(links)}
+    for key, checks in asked.items():
+        values = F.array(*[F.col(check.column).cast("bigint") for check in checks])
+        uses.append(tables[key].select(_number(numbers[checks[0]], "first"), values.alias("values")))
+    used = union_all(uses).select("first", F.posexplode("values").alias("place", "value")).where(F.col("value").isNotNull())
+    named = used.sparkSession.createDataFrame(
+        [(numbers[check], positions[check], parents.index(check.argument)) for check in links],
+        "link int, position int, parent int",
+    )
+    pointing = used.select((F.col("first") + F.col("place")).alias("link"), "value").join(F.broadcast(named), on="link")
+    there = [
+        tables[Zone.OMOP, table].select(_number(number, "parent"), F.col(column).cast("bigint").alias("value"))
+        for number, (table, _, column) in enumerate(parent.partition(".") for parent in parents)
+        if (Zone.OMOP, table) in tables
+    ]
+    lost = pointing.join(union_all(there), on=["parent", "value"], how="left_anti") if there else pointing
+    yield _violations(lost.groupBy("position").agg(F.count(F.lit(1)).alias("n")))
 
 
 def _concept_faults(

@@ -13,7 +13,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import ContractError
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.usage import CODE_COLUMNS, Code, codes_frame
-from vocab.codes import lookup_forms, normalise
+from vocab.codes import normal_form, normalise
 from vocab.local_maps import LocalMap
 
 CODE_TABLES_FILE = "code_tables.csv"
@@ -57,7 +57,7 @@ def forms_of(store: TableStore, codes: Iterable[Code]) -> dict[Code, str]:
     codes = sorted(set(codes))
     if not codes:
         return {}
-    form = lookup_forms(F.col("vocabulary"), F.col("code"))[0]
+    form = normal_form(F.col("vocabulary"), F.col("code"))
     rows = codes_frame(store, codes).select(*CODE_COLUMNS, form.alias("form")).toArrow().to_pylist()
     return {(row["vocabulary"], row["code"]): row["form"] for row in rows if row["form"]}
 

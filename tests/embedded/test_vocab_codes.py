@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from vocab.codes import lookup_forms, normalise
+from vocab.codes import broader_forms, normal_form, normalise
 
 NORMAL_FORMS = [
     ("ICD10", "J459", "J45.9"),
@@ -101,22 +101,23 @@ def test_codes_take_the_form_of_their_vocabulary(sail: SparkSession) -> None:
 def test_normalising_twice_changes_nothing(sail: SparkSession) -> None:
     cases = [(n, vocabulary, normal) for n, (vocabulary, _, normal) in enumerate(NORMAL_FORMS) if normal is not None]
     rows = sail.createDataFrame(cases, "n int, vocabulary string, code string")
-    again = rows.select("n", lookup_forms(F.col("vocabulary"), F.col("code"))[0].alias("form")).collect()
+    again = rows.select("n", normal_form(F.col("vocabulary"), F.col("code")).alias("form")).collect()
     assert {row.n: row.form for row in again} == {n: normal for n, _, normal in cases}
 
 
 def test_less_specific_codes_follow_the_normalised_code(sail: SparkSession) -> None:
     cases = [(n, vocabulary, code) for n, (vocabulary, code, _) in enumerate(BROADER)]
     rows = sail.createDataFrame(cases, "n int, vocabulary string, code string")
-    columns = lookup_forms(F.col("vocabulary"), F.col("code"))
-    found = {row.n: [row.c1, row.c2] for row in rows.select("n", *[c.alias(f"c{i}") for i, c in enumerate(columns)]).collect()}
+    columns = broader_forms(F.col("vocabulary"), normal_form(F.col("vocabulary"), F.col("code")))
+    found = {row.n: [row.c0, row.c1] for row in rows.select("n", *[c.alias(f"c{i}") for i, c in enumerate(columns)]).collect()}
     assert found == {n: [*expected, None, None][:2] for n, (_, _, expected) in enumerate(BROADER)}
 
 
 @pytest.mark.parametrize("vocabulary", ["ICD10", "SNOMED", "Read", "NHS Unit"])
 def test_a_missing_code_stays_missing(sail: SparkSession, vocabulary: str) -> None:
     rows = sail.createDataFrame([(None,), ("",), (" \t",)], "code string")
-    forms = [normalise(vocabulary, F.col("code")), *lookup_forms(F.lit(vocabulary), F.col("code"))]
+    normal = normal_form(F.lit(vocabulary), F.col("code"))
+    forms = [normalise(vocabulary, F.col("code")), normal, *broader_forms(F.lit(vocabulary), normal)]
     assert all(
         value is None for row in rows.select(*[f.alias(f"c{i}") for i, f in enumerate(forms)]).collect() for value in row
     )
