@@ -184,7 +184,9 @@ def _lost_links(
         [(numbers[check], positions[check], parents.index(check.argument)) for check in links],
         "link int, position int, parent int",
     )
-    pointing = used.select((F.col("first") + F.col("place")).alias("link"), "value").join(F.broadcast(named), on="link")
+    pointing = used.select((F.col("first") + F.col("place")).alias("link"), "value").join(
+        F.broadcast(named), on="link", how="inner"
+    )
     there = [
         tables[Zone.OMOP, table].select(_number(number, "parent"), F.col(column).cast("bigint").alias("value"))
         for number, (table, _, column) in enumerate(parent.partition(".") for parent in parents)
