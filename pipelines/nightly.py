@@ -37,7 +37,7 @@ from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
 from pipelines.release.published import release_folder, runs_of
 from pipelines.run_context import RunContext
-from pipelines.run_inputs import RunInputs, read_run_inputs, store_key_fingerprint, store_opt_out_dates
+from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.runner import Step, selected
 from pipelines.settings import Environment, Settings, Unverifiable
 from pipelines.storage.documents import digest_of
@@ -145,6 +145,7 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
     current = release_folder(run.settings).current()
     fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
     if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
+        store_lists_used(run.settings, run.inputs.opt_outs)
         return RunResult(current, None)
     run_id = f"{run.run_date:%Y%m%d}-{len(runs_of(run.settings)) + 1:05}"
     _store_key(run)
@@ -155,9 +156,10 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
     with timer.step("judge"):
         report = judged(run, run_id, declared.checked, ledger)
     with timer.step("release") as counted:
+        check_lists_unchanged(run.settings, run.run_date, run.inputs.opt_outs)
+        store_lists_used(run.settings, run.inputs.opt_outs)
         made = make_release(run.store, run.settings, run.inputs, register, run_id, run.run_date, report)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
-    store_opt_out_dates(run.settings, run.inputs.opt_outs)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
     return RunResult(made.release_id, figures, tuple(timer.times))
 
