@@ -28,6 +28,7 @@ from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import people_with_type_one, type_one_codes
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
+from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.register import ActiveFile, Registered, active_files
 from vocab.schemas import ddl_of
@@ -90,7 +91,11 @@ class CurateInputs:
 
 
 def curate_tables(inputs: CurateInputs) -> list[Table]:
-    """Every table of curate for what has been delivered."""
+    """Every table of curate for what has been delivered.
+
+    Raises OptOutReferenceError where a provider's Type 1 opt-outs could not be seen.
+    """
+    _check_type_one(inputs)
     tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(source))]
     tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _type_one(inputs), _person(inputs)]
     for source in inputs.sources:
@@ -228,6 +233,25 @@ def _type_one_entities(inputs: CurateInputs) -> _TypeOneEntities | None:
     record, dictionary = delivered.get(codes.observation.entity), delivered.get(codes.dictionary.entity)
     patient = delivered.get(record.owner or "") if record else None
     return _TypeOneEntities(codes, record, dictionary, patient) if record and dictionary and patient else None
+
+
+def _check_type_one(inputs: CurateInputs) -> None:
+    """Refuse providers whose GP record cannot be searched for Type 1 codes: it has entries, and no dictionary explains them."""
+    codes = inputs.type_one
+    if codes is None:
+        return
+    readable: dict[str, set[str]] = {codes.observation.entity: set(), codes.dictionary.entity: set()}
+    for file in inputs.register:
+        if file.source == codes.source and file.entity in readable and file.rows > file.malformed:
+            readable[file.entity].add(file.provider)
+    blind = sorted(readable[codes.observation.entity] - readable[codes.dictionary.entity])
+    if blind:
+        patterns = " or ".join(inputs.contracts[codes.source].entities[codes.dictionary.entity].files)
+        raise OptOutReferenceError(
+            f"{codes.source}: {len(blind)} providers have delivered {codes.observation.entity} and no usable row of "
+            f"{codes.dictionary.entity}, so that nobody's Type 1 opt-out can be seen there: {', '.join(blind)}. Ask them to "
+            f"deliver it ({patterns}), then run again"
+        )
 
 
 def _type_one(inputs: CurateInputs) -> Table:

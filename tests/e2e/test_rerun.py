@@ -125,7 +125,7 @@ def test_a_newer_list_that_comes_during_a_run_refuses_its_release(copy: DemoWorl
             deliver_local_list(copy, second, f"{days[1]:%Y%m%d}")
         yield ignore_progress
 
-    with pytest.raises(OptOutChangedError, match="have changed since the run read them.*local"):
+    with pytest.raises(OptOutChangedError, match=r"have changed since the run read them.*local"):
         nightly(copy.settings, days[1], show_stage=stage)
     assert release_folder(copy.settings).current() == former
     released = nightly(copy.settings, days[1]).release_id

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, OptOutReferenceError
 from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
@@ -138,6 +138,34 @@ def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entrie
     counts = load(run)
     assert counts["patient", *disposition] == 2
     assert counts["observation", *disposition] == len(entries)
+
+
+DISSENT = [observation("O1", "A", "1", "2024-01-01")]
+EMPTY = csv_text(GP, "clinical_code", [])
+
+
+@pytest.mark.parametrize(
+    "dictionary", [None, (EMPTY, 0), (EMPTY + "too,few\n", 1)], ids=["none", "header only", "malformed rows only"]
+)
+def test_entries_without_a_dictionary_stop_before_silver(
+    run: RunContext, landing: Path, dictionary: tuple[str, int] | None
+) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "observation": DISSENT})
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA)], "observation": [], "clinical_code": CODES})
+    if dictionary:
+        deliver_files(landing, "gp", "P81001", "20260104", {"x_Coding_ClinicalCode_x.csv": dictionary})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    with pytest.raises(OptOutReferenceError, match=r"1 providers have delivered observation and no usable row.*: P81001"):
+        load(run)
+    assert not run.store.exists(Zone.SILVER, "gp_patient")
+
+
+def test_a_dictionary_of_an_earlier_delivery_explains_later_entries(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)], "clinical_code": CODES}, "full")
+    deliver(landing, GP, "P81001", "20260105", {"observation": DISSENT})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    counts = load(run)
+    assert (counts["patient", "opted_out", "type_one"], counts["observation", "opted_out", "type_one"]) == (1, 1)
 
 
 def test_corrections_duplicates_and_deletes_leave_one_row_each(run: RunContext, landing: Path) -> None:
