@@ -19,9 +19,11 @@ from pipelines.contracts.ledger import (
 )
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.curate.tables import OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
+from pipelines.curate.opt_outs import ENTRY_SCHEMA
+from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
 from pipelines.engine import open_session
 from pipelines.governance.keys import resolve_key
+from pipelines.governance.opt_out_lists import entries_listed
 from pipelines.ingest.landing import verify
 from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
 from pipelines.ingest.register import Registered, load_id_of, repeats
@@ -206,7 +208,7 @@ def _made(
     tables, runner, timer = declared.tables, run.runner, StageTimer()
     with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
         runner.run(tables, on_progress, full=full)
-        ledger = [*curate_ledger(run, run_id, register), *map_ledger(run, run_id)]
+        ledger = [*opt_out_ledger(run, run_id), *curate_ledger(run, run_id, register), *map_ledger(run, run_id)]
         runner.run([ledger_table(ledger, run_id)])
         counted["rows"] = len(tables)
     rows = {
@@ -234,6 +236,18 @@ _STAGE_OF_ZONE = {
     Zone.OMOP: "map",
     Zone.VOCABULARY: "map",
 }
+
+
+def opt_out_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """The entries of the opt-out lists, and how many of them match nobody and why."""
+    rows = [
+        LedgerRow(run_id, Stage.OPT_OUT, "opt_outs", kind, Disposition.LISTED, entries, reason=named_by)
+        for (kind, named_by), entries in entries_listed(run.inputs.opt_outs).items()
+    ]
+    for row in run.store.paths.records(Zone.LEDGER, OPT_OUT_ENTRIES, tuple(ENTRY_SCHEMA)):
+        outcome = Disposition.UNMATCHED if row["reason"] else Disposition.MATCHED
+        rows.append(LedgerRow(run_id, Stage.OPT_OUT, "opt_outs", row["list"], outcome, row["entries"], reason=row["reason"]))
+    return rows
 
 
 def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) -> list[LedgerRow]:
@@ -326,7 +340,13 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
     Raises LedgerError or QualityGateError; both leave the last release as it is.
     """
     check_balance(ledger)
-    limits = GateLimits(run.settings.gates.max_quarantined_share, run.settings.gates.min_mapped_share)
+    gates = run.settings.gates
+    limits = GateLimits(
+        max_quarantined_share=gates.max_quarantined_share,
+        min_mapped_share=gates.min_mapped_share,
+        max_unmatched_numbers=gates.max_unmatched_numbers,
+        max_unmatched_local_ids=gates.max_unmatched_local_ids,
+    )
     cdm = cdm_tables(run.settings.cdm_version)
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
     run.runner.run([results_table(report, run_id)])
@@ -380,6 +400,8 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
         "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
+        "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
+        "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
         "mapped": f"{share:.1%}" if share is not None else "",
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",

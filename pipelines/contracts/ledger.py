@@ -16,6 +16,7 @@ from pipelines.errors import LedgerError
 class Stage(StrEnum):
     """The step of a run that counted the rows."""
 
+    OPT_OUT = "opt_out"
     CURATE = "curate"
     MAP = "map"
     CODE = "code"
@@ -23,6 +24,13 @@ class Stage(StrEnum):
 
 class Disposition(StrEnum):
     """The outcome of a row. `reason` of the ledger row gives the cause, the kind, or the table written to."""
+
+    LISTED = "listed"
+    """Opt-out, in: entries of a list, by how they name their person (`number` or `local_id`)."""
+    MATCHED = "matched"
+    """Opt-out, out: the person that the entry names has been delivered."""
+    UNMATCHED = "unmatched"
+    """Opt-out, out: the entry matches nobody, because of what `reason` says."""
 
     DELIVERED = "delivered"
     """Curate, in: data records of the delivered files, counted when the files were registered."""
@@ -119,6 +127,7 @@ class Balance:
 
 
 BALANCES = (
+    Balance(Stage.OPT_OUT, (Disposition.LISTED,), (Disposition.MATCHED, Disposition.UNMATCHED)),
     Balance(
         Stage.CURATE,
         (Disposition.DELIVERED,),
@@ -144,7 +153,13 @@ BALANCES = (
 """Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
-_WITH_REASON = (Disposition.QUARANTINED, Disposition.OPTED_OUT, Disposition.EXCLUDED, Disposition.WRITTEN)
+_WITH_REASON = (
+    Disposition.UNMATCHED,
+    Disposition.QUARANTINED,
+    Disposition.OPTED_OUT,
+    Disposition.EXCLUDED,
+    Disposition.WRITTEN,
+)
 
 
 def check_balance(ledger: Iterable[LedgerRow]) -> None:

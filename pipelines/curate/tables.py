@@ -3,7 +3,7 @@
 records → versions → identities and persons → dispositions → silver. Only silver leaves the restricted root.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -23,7 +23,15 @@ from pipelines.curate.dispositions import DISPOSITION_SCHEMA, disposition_rows, 
 from pipelines.curate.entities import EntityOf, levels
 from pipelines.curate.linkage import IDENTITY as IDENTITY_COLUMNS
 from pipelines.curate.linkage import LINK_SCHEMA, STATED_SCHEMA, identities_in, linked_identities, stated_identities
-from pipelines.curate.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
+from pipelines.curate.opt_outs import (
+    ENTRY_SCHEMA,
+    PERSON_SCHEMA,
+    ListEntry,
+    OptOutLists,
+    list_entries,
+    matched_entries,
+    opt_outs_by_person,
+)
 from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import people_with_type_one, type_one_codes
@@ -36,6 +44,7 @@ from vocab.schemas import ddl_of
 STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
 PERSON_COLLISIONS = "person_collisions"
 OUTCOMES = "row_outcomes"
+OPT_OUT_ENTRIES = "opt_out_entries"
 LINES = "lines"
 PERSON_ID = ("person_id", ("person_key",))
 
@@ -73,6 +82,11 @@ class CurateInputs:
         return active_files(self.register)
 
     @property
+    def providers(self) -> frozenset[tuple[str, str]]:
+        """The source and the name of every provider that has delivered anything."""
+        return frozenset((file.source, file.provider) for file in self.register)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The sources that have delivered anything."""
         return tuple(source for source in self.contracts if any(place[0] == source for place in self.files))
@@ -102,7 +116,7 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
         for level, entities in enumerate(inputs.levels(source)):
             tables.append(_dispositions(inputs, source, level, entities))
             tables += [_silver(inputs, entity, level) for entity in entities]
-    return [*tables, _quarantine(inputs), _outcomes(inputs)]
+    return [*tables, _quarantine(inputs), _outcomes(inputs), _opt_out_entries(inputs)]
 
 
 def _curation(name: str) -> TableName:
@@ -285,10 +299,9 @@ def _type_one(inputs: CurateInputs) -> Table:
 def _person(inputs: CurateInputs) -> Table:
     def make(tables: Inputs) -> DataFrame:
         links, type_one = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, TYPE_ONE)
-        lists = opt_out_frames(tables.session, inputs.opt_outs)
+        lists = opt_out_frames(tables.session, inputs)
         return opt_outs_by_person(links, lists, type_one, inputs.excludes_unverifiable)
 
-    lists = sorted((facts.kind, facts.sha256) for facts in inputs.opt_outs.facts)
     return Table(
         name=_curation(PERSON),
         grain="one row per linked person: the opt-out that removes all rows, and whether Type 1 applies",
@@ -296,23 +309,44 @@ def _person(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(_curation(LINK), _curation(TYPE_ONE)),
-        parameters=repr((lists, inputs.excludes_unverifiable)),
+        parameters=repr((_lists_used(inputs), inputs.excludes_unverifiable)),
     )
 
 
-def opt_out_frames(session: SparkSession, lists: OptOutFiles) -> OptOutLists:
+def _opt_out_entries(inputs: CurateInputs) -> Table:
+    return Table(
+        name=TableName(Zone.LEDGER, OPT_OUT_ENTRIES),
+        grain="one row per opt-out list and reason why entries match nobody (empty: they match) with its number of entries",
+        schema=ENTRY_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda tables: matched_entries(tables.read(Zone.CURATION, LINK), opt_out_frames(tables.session, inputs)),
+        inputs=(_curation(LINK),),
+        parameters=repr(_lists_used(inputs)),
+    )
+
+
+def _lists_used(inputs: CurateInputs) -> tuple[object, ...]:
+    """What decides whom the lists name, besides the people: the lists, the providers, and how local ids are compared."""
+    lists = sorted((facts.kind, facts.sha256) for facts in inputs.opt_outs.facts)
+    local_ids = {source: contract.local_ids.ignore for source, contract in inputs.contracts.items()}
+    return lists, sorted(inputs.providers), local_ids
+
+
+def opt_out_frames(session: SparkSession, inputs: CurateInputs) -> OptOutLists:
     """The lists of a run as frames."""
+    lists = inputs.opt_outs
+    entries = list_entries(lists.numbers_opted_out_locally, lists.objections, inputs.providers)
+    columns = list(zip(*entries, strict=True)) or [()] * len(ListEntry._fields)
+    schema = {"entry": "bigint"} | dict.fromkeys(ListEntry._fields[1:], "string")
 
-    def frame(**columns: Iterable[str]) -> DataFrame:
-        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-        return session.createDataFrame(table, ddl_of(dict.fromkeys(columns, "string")))
+    def frame(columns: Mapping[str, pa.Array], schema: Mapping[str, str]) -> DataFrame:
+        return session.createDataFrame(pa.table(dict(columns)), ddl_of(schema))
 
-    numbers, providers, local_ids = zip(*lists.objections, strict=True) if lists.objections else ((), (), ())
-    return OptOutLists(
-        frame(nhs_number=lists.numbers_allowed),
-        frame(nhs_number=lists.numbers_opted_out_locally),
-        frame(nhs_number=numbers, _provider=providers, local_id=local_ids),
-    )
+    kinds = {"bigint": pa.int64(), "string": pa.string()}
+    written = {name: pa.array(values, kinds[kind]) for (name, kind), values in zip(schema.items(), columns, strict=True)}
+    allowed = {"nhs_number": pa.array(lists.numbers_allowed, pa.string())}
+    local_ids = {source: contract.local_ids for source, contract in inputs.contracts.items()}
+    return OptOutLists(frame(allowed, {"nhs_number": "string"}), frame(written, schema), local_ids)
 
 
 def dispositions_of(source: str, level: int) -> TableName:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -452,3 +453,10 @@ def _objections(delivered: _Delivered) -> tuple[tuple[tuple[str, str, str], ...]
     _check_count(delivered, OBJECTION_LIST, len(rows))
     upheld = [person for person, row in zip(people, rows, strict=True) if row["decision"].casefold() == "upheld"]
     return tuple(upheld), len(rows)
+
+
+def entries_listed(lists: OptOutFiles) -> dict[tuple[str, str], int]:
+    """The entries that leave somebody out, by the kind of the list and how they name the person (`number` or `local_id`)."""
+    listed = Counter({("local", "number"): len(lists.numbers_opted_out_locally)})
+    listed.update(("objection", "number" if number else "local_id") for number, _, _ in lists.objections)
+    return dict(listed)

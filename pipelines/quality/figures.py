@@ -37,6 +37,16 @@ def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figur
     return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
 
 
+def opt_out_entries(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """The entries of each opt-out list: how many match somebody, and how many nobody and why."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in ledger:
+        if row.disposition in (Disposition.MATCHED, Disposition.UNMATCHED):
+            outcome = row.reason or str(row.disposition)
+            counts[row.entity][outcome] = counts[row.entity].get(outcome, 0) + row.rows
+    return [{"list": kind, **cells} for kind, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+
+
 def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
     """How the coded rows of each source fared, and the share of them that has a standard concept."""
     outcomes = next(balance.right for balance in BALANCES if balance.stage is Stage.CODE)

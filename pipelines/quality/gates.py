@@ -41,6 +41,8 @@ class GateLimits:
 
     max_quarantined_share: float = 0.05
     min_mapped_share: float = 0.9
+    max_unmatched_numbers: float = 0.95
+    max_unmatched_local_ids: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,27 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
             if len(key) == 1 or rows[Disposition.DELIVERED] >= ROWS_TO_JUDGE:
                 check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
                 yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
+    yield from _unmatched_checks(ledger, limits)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
+
+
+def _unmatched_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Entries of opt-out lists that match nobody, by how they name the person.
+
+    A short list may name strangers only: fewer than ROWS_TO_JUDGE numbers are judged only if every one has to match. A local
+    id comes from the record of a provider, so it is always judged.
+    """
+    entries = totals_by((r for r in ledger if r.stage is Stage.OPT_OUT), "disposition", "reason")
+    for named_by, tolerance, smallest, reasons in (
+        ("number", limits.max_unmatched_numbers, ROWS_TO_JUDGE, ("number_unknown",)),
+        ("local_id", limits.max_unmatched_local_ids, 1, ("provider_unknown", "local_id_unknown")),
+    ):
+        listed = entries.get((Disposition.LISTED, named_by), 0)
+        unmatched = sum(entries.get((Disposition.UNMATCHED, reason), 0) for reason in reasons)
+        if listed >= smallest or (listed and not tolerance):
+            yield Measured(Check(Zone.RUN, "opt_outs", Rule.UNMATCHED, named_by, tolerance=tolerance), listed, unmatched)
 
 
 def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:

@@ -166,5 +166,7 @@ def _write_list(
         raw = content.encode("utf-8")
         (folder / name).write_bytes(raw)
         files.append({"name": name, "rows": rows[name], "sha256": hashlib.sha256(raw).hexdigest()})
-    stated = {"none_stated_by": "generated extracts"} if nobody else {}
-    write_json(folder / "manifest.json", {"kind": kind, "as_at": day.isoformat(), "files": files} | stated)
+    manifest: dict[str, object] = {"kind": kind, "as_at": day.isoformat(), "files": files}
+    if nobody:
+        manifest["none_stated_by"] = "generated extracts"
+    write_json(folder / "manifest.json", manifest)
