@@ -100,13 +100,13 @@ class SelectionError(OmopPipelineError):
 class OptOutReferenceError(OmopPipelineError):
     """What an opt-out is read from is missing at a provider, so that nobody's opt-out can be seen there."""
 
-    exit_code = 30
+    exit_code = 25
 
 
 class OptOutChangedError(OmopPipelineError):
     """An opt-out list has changed since the run read it, or another run has used a newer one; nothing is released."""
 
-    exit_code = 31
+    exit_code = 26
 
 
 OPT_OUT_ERRORS = (OptOutMissingError, OptOutEmptyError, OptOutStaleError, OptOutInvalidError)

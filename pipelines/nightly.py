@@ -10,6 +10,7 @@ from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.ledger import (
     LEDGER_SCHEMA,
     LEDGER_TABLE,
+    ORPHAN,
     Disposition,
     LedgerRow,
     Stage,
@@ -20,7 +21,8 @@ from pipelines.contracts.ledger import (
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.opt_outs import ENTRY_SCHEMA
-from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
+from pipelines.curate.references import REFERENCE_SCHEMA
+from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, REFERENCES, CurateInputs, curate_tables
 from pipelines.engine import open_session
 from pipelines.governance.keys import resolve_key
 from pipelines.governance.opt_out_lists import entries_listed
@@ -208,7 +210,8 @@ def _made(
     tables, runner, timer = declared.tables, run.runner, StageTimer()
     with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
         runner.run(tables, on_progress, full=full)
-        ledger = [*opt_out_ledger(run, run_id), *curate_ledger(run, run_id, register), *map_ledger(run, run_id)]
+        lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
+        ledger = [*lists, *curate_ledger(run, run_id, register), *references, *map_ledger(run, run_id)]
         runner.run([ledger_table(ledger, run_id)])
         counted["rows"] = len(tables)
     rows = {
@@ -266,6 +269,24 @@ def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) 
         for row in counted
     ]
     return [*_delivered(run_id, register), *outcomes]
+
+
+def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """The rows of each provider that refer to another row, and those whose other row is missing."""
+    rows = []
+    for counted in run.store.paths.records(Zone.LEDGER, REFERENCES, tuple(REFERENCE_SCHEMA)):
+        name = counted["reference"]
+        outcomes = (
+            (Disposition.REFERRED, counted["rows"], name),
+            (Disposition.FOUND, counted["rows"] - counted["orphans"], name),
+            (Disposition.ORPHAN, counted["orphans"], f"{ORPHAN}{name}"),
+        )
+        place = Stage.REFER, counted["source"], counted["entity"]
+        rows += [
+            LedgerRow(run_id, *place, outcome, n, reason=reason, provider=counted["provider"])
+            for outcome, n, reason in outcomes
+        ]
+    return rows
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
@@ -346,6 +367,7 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         min_mapped_share=gates.min_mapped_share,
         max_unmatched_numbers=gates.max_unmatched_numbers,
         max_unmatched_local_ids=gates.max_unmatched_local_ids,
+        max_orphan_share=gates.max_orphan_share,
     )
     cdm = cdm_tables(run.settings.cdm_version)
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
@@ -400,6 +422,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
         "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
+        "orphans": _sum(ledger, Stage.REFER, Disposition.ORPHAN),
         "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
         "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
         "mapped": f"{share:.1%}" if share is not None else "",

@@ -18,6 +18,7 @@ class Stage(StrEnum):
 
     OPT_OUT = "opt_out"
     CURATE = "curate"
+    REFER = "refer"
     MAP = "map"
     CODE = "code"
 
@@ -44,6 +45,13 @@ class Disposition(StrEnum):
     RESTRICTED_CODE = "restricted_code"
     TEST_PATIENT = "test_patient"
 
+    REFERRED = "referred"
+    """Refer, in: rows of silver that refer to another row, by the name of the reference."""
+    FOUND = "found"
+    """Refer, out: the other row is there."""
+    ORPHAN = "orphan"
+    """Refer, out: the other row is missing; the reason is `orphan:<reference>`."""
+
     SILVER = "silver"
     """Map, in: rows of the silver entity that the rule read."""
     MAPPED = "mapped"
@@ -69,6 +77,9 @@ class Disposition(StrEnum):
     """Code, out: the vocabulary does not contain the code."""
 
 
+ORPHAN = "orphan:"
+"""Stands before the name of a reference, or of an entity, in the reason of rows whose other row is missing."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 
@@ -81,13 +92,17 @@ LEDGER_SCHEMA = {
     "disposition": "string",
     "reason": "string",
     "rows": "bigint",
+    "provider": "string",
 }
-"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition and reason."""
+"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition, reason and provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A number of rows with one outcome. `rule` is empty at curate; an unused `reason` is empty, never null."""
+    """A number of rows with one outcome.
+
+    `rule` is empty at curate; an unused `reason` or `provider` is empty, never null.
+    """
 
     run_id: str
     stage: Stage
@@ -97,6 +112,7 @@ class LedgerRow:
     rows: int
     rule: str = ""
     reason: str = ""
+    provider: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "LedgerRow":
@@ -110,6 +126,7 @@ class LedgerRow:
             disposition=Disposition(record["disposition"]),
             reason=record["reason"] or "",
             rows=int(record["rows"]),
+            provider=record.get("provider") or "",
         )
 
     def record(self) -> dict[str, str | int]:
@@ -142,6 +159,7 @@ BALANCES = (
             Disposition.TEST_PATIENT,
         ),
     ),
+    Balance(Stage.REFER, (Disposition.REFERRED,), (Disposition.FOUND, Disposition.ORPHAN)),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
     Balance(
@@ -157,6 +175,7 @@ _WITH_REASON = (
     Disposition.UNMATCHED,
     Disposition.QUARANTINED,
     Disposition.OPTED_OUT,
+    Disposition.ORPHAN,
     Disposition.EXCLUDED,
     Disposition.WRITTEN,
 )

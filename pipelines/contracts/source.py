@@ -124,10 +124,14 @@ class Subject(Frozen):
 
 
 class Reference(Frozen):
-    """A link to a row of another entity of the same source, kept in silver as that row's `row_key`."""
+    """A link to a row of another entity of the same source, kept in silver as that row's `row_key`.
+
+    Rows whose other row is missing are counted, unless it is `optional`: a look-up for what only some rows have.
+    """
 
     entity: str
     columns: tuple[str, ...]
+    optional: bool = False
 
 
 class Entity(Frozen):

@@ -33,6 +33,7 @@ from pipelines.curate.opt_outs import (
     opt_outs_by_person,
 )
 from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
+from pipelines.curate.references import REFERENCE_SCHEMA, counted_references, reference_counts
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import people_with_type_one, type_one_codes
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
@@ -45,6 +46,7 @@ STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "l
 PERSON_COLLISIONS = "person_collisions"
 OUTCOMES = "row_outcomes"
 OPT_OUT_ENTRIES = "opt_out_entries"
+REFERENCES = "references"
 LINES = "lines"
 PERSON_ID = ("person_id", ("person_key",))
 
@@ -116,7 +118,7 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
         for level, entities in enumerate(inputs.levels(source)):
             tables.append(_dispositions(inputs, source, level, entities))
             tables += [_silver(inputs, entity, level) for entity in entities]
-    return [*tables, _quarantine(inputs), _outcomes(inputs), _opt_out_entries(inputs)]
+    return [*tables, _quarantine(inputs), _outcomes(inputs), _opt_out_entries(inputs), _references(inputs)]
 
 
 def _curation(name: str) -> TableName:
@@ -449,4 +451,29 @@ def _outcomes(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.WHOLE,
         make=make,
         inputs=tuple(name for _, name in named),
+    )
+
+
+def _references(inputs: CurateInputs) -> Table:
+    entities = [entity for source in inputs.sources for entity in inputs.entities(source) if counted_references(entity)]
+    sources = list(dict.fromkeys(entity.source for entity in entities))
+
+    def make(tables: Inputs) -> DataFrame:
+        if not entities:
+            return tables.session.createDataFrame([], ddl_of(REFERENCE_SCHEMA))
+        silver = {entity.table: tables.read(Zone.SILVER, entity.table) for entity in entities}
+        versions = {source: tables.read(Zone.CURATION, f"versions_{source}") for source in sources}
+        return reference_counts(tables.session, entities, silver, versions)
+
+    return Table(
+        name=TableName(Zone.LEDGER, REFERENCES),
+        grain="one row per source, entity, provider and reference: rows that refer to another row, and those that find none",
+        schema=REFERENCE_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=make,
+        inputs=(
+            *(TableName(Zone.SILVER, entity.table) for entity in entities),
+            *(_curation(f"versions_{source}") for source in sources),
+        ),
+        parameters=repr([(entity.table, counted_references(entity)) for entity in entities]),
     )

@@ -159,6 +159,7 @@ def read_opt_outs(
     before = last_used or {}
     for kind, delivered in lists.items():
         _check_age(delivered, policy, run_date, before.get(kind))
+        _check_days(delivered, folders[kind])
     allowed, submitted = _national(lists["national"], policy)
     local = _local_numbers(lists["local"])
     upheld, objections = _objections(lists["objection"])
@@ -262,9 +263,13 @@ def _delivered(folder: Path, kind: str) -> _Delivered:
     return _Delivered(where, manifest, contents)
 
 
+def _parsed(path: Path) -> ListManifest:
+    return ListManifest.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+
+
 def _manifest(path: Path, where: str) -> ListManifest:
     try:
-        manifest = ListManifest.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        manifest = _parsed(path)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) or "file" for fault in error.errors())
         raise OptOutInvalidError(f"{where}/{MANIFEST}: cannot be read; wrong or missing: {fields}") from error
@@ -296,6 +301,23 @@ def _check_age(delivered: _Delivered, policy: OptOutPolicy, run_date: date, last
         )
     if last_used and as_at < last_used.as_at:
         raise OptOutStaleError(f"{where}: older than the {kind} list that the last run used; fetch the newest one")
+
+
+def _check_days(delivered: _Delivered, folder: Path) -> None:
+    """Refuse a list that only the name of its folder makes the newest, or whose as-at date makes it look newer than it is."""
+    where, as_at = delivered.where, delivered.manifest.as_at
+    if as_at > (_day_of(folder.name) or as_at):
+        raise OptOutInvalidError(f"{where}: as at a day after the day of its folder; correct one of them")
+    for name in _others(folder.parent, (folder.name,)):
+        day, path = _day_of(name), folder.parent / name / MANIFEST
+        if day is None or not path.is_file() or day > (_day_of(folder.name) or day):
+            continue
+        try:
+            earlier = _parsed(path)
+        except ValidationError:
+            continue
+        if as_at < earlier.as_at <= day:
+            raise OptOutInvalidError(f"{where}: is older than the list in {name}, by their as-at dates; correct the folders")
 
 
 def _check_shrinkage(delivered: _Delivered, left_out: int, last_used: UsedList | None, policy: OptOutPolicy) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any, Final
 
-from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, totals_by
+from pipelines.contracts.ledger import ORPHAN, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
 
@@ -34,6 +34,9 @@ SHOWN_FAILURES: Final = 50
 ROWS_TO_JUDGE: Final = 100
 """Rows below which a share of an entity says little."""
 
+FEW_ORPHANS: Final = 5
+"""Rows with a missing other row that say nothing of how complete a table is."""
+
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
@@ -43,6 +46,7 @@ class GateLimits:
     min_mapped_share: float = 0.9
     max_unmatched_numbers: float = 0.95
     max_unmatched_local_ids: float = 0.5
+    max_orphan_share: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +172,24 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
             if len(key) == 1 or rows[Disposition.DELIVERED] >= ROWS_TO_JUDGE:
                 check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
                 yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
+    yield from _orphan_checks(ledger, limits)
     yield from _unmatched_checks(ledger, limits)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
+
+
+def _orphan_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Rows whose other row is missing, by reference: of each provider, and of all providers of a source together."""
+    references = [row for row in ledger if row.stage is Stage.REFER]
+    for columns in (("source", "entity"), ("source", "entity", "provider")):
+        rows = totals_by(references, *columns, "disposition", "reason")
+        for (*place, disposition, name), referred in rows.items():
+            orphans = rows.get((*place, Disposition.ORPHAN, f"{ORPHAN}{name}"), 0)
+            is_judged = orphans > FEW_ORPHANS or (orphans and not limits.max_orphan_share)
+            if disposition == Disposition.REFERRED and is_judged:
+                table = "@".join(["_".join(place[:2]), *place[2:]])
+                yield Measured(Check(Zone.RUN, table, Rule.ORPHANS, name, tolerance=limits.max_orphan_share), referred, orphans)
 
 
 def _unmatched_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:

@@ -297,6 +297,28 @@ def test_a_later_list_waits_and_one_of_the_future_stops(tmp_path: Path) -> None:
             read(tmp_path, today=today)
 
 
+@pytest.mark.parametrize(
+    ("as_at", "earlier", "fault"),
+    [
+        ("2026-01-20", "2026-01-19", None),
+        ("2026-01-19", "2026-01-19", None),
+        ("2026-01-18", "2026-01-19", "is older than the list in 20260119, by their as-at dates"),
+        ("2026-01-18", "2026-01-25", None),
+        ("2026-01-21", "2026-01-19", "as at a day after the day of its folder"),
+    ],
+)
+def test_the_newest_folder_has_the_newest_list(tmp_path: Path, as_at: str, earlier: str, fault: str | None) -> None:
+    opt_out_lists(tmp_path, "20260119", [ANNA], local=[BEN])
+    opt_out_lists(tmp_path, FOLDER, [ANNA], local=[CARL])
+    state(folder_of(tmp_path, "local"), as_at=as_at)
+    state(folder_of(tmp_path, "local", "20260119"), as_at=earlier)
+    if fault is None:
+        assert read(tmp_path).numbers_opted_out_locally == (CARL,)
+    else:
+        with pytest.raises(OptOutInvalidError, match=fault):
+            read(tmp_path)
+
+
 def test_two_folders_of_one_day_stop(tmp_path: Path) -> None:
     opt_out_lists(tmp_path, FOLDER, [ANNA])
     folder_of(tmp_path, "local", "2026-01-20").mkdir()

@@ -4,7 +4,7 @@ from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
-from pipelines.quality.figures import opt_out_entries
+from pipelines.quality.figures import opt_out_entries, orphans
 from pipelines.quality.gates import GateLimits, GateResult, Measured, judge, share_checks
 
 
@@ -145,6 +145,42 @@ def test_too_many_opt_out_entries_that_match_nobody_fail(
     assert all(
         text.startswith(f"unmatched_opt_outs on run.opt_outs.{named_by}: {sum(reasons.values())} of") for text in failures
     )
+
+
+@pytest.mark.parametrize(
+    ("of_practices", "limit", "failed"),
+    [
+        ([(100, 100), (1000, 0), (1000, 0), (1000, 0)], 0.05, ["@P0"]),
+        ([(6, 6), (1000, 0)], 0.05, ["@P0"]),
+        ([(5, 5), (1000, 0)], 0.05, []),
+        ([(100, 5), (100, 5)], 0.05, []),
+        ([(50, 5), (50, 5)], 0.05, [""]),
+        ([(1000, 50)], 0.05, []),
+        ([(1000, 51)], 0.05, ["", "@P0"]),
+        ([(1000, 51)], 0.06, []),
+        ([(1000, 1)], 0.0, ["", "@P0"]),
+        ([(1000, 0)], 0.0, []),
+        ([(1000, 1000)], 1.0, []),
+        ([(0, 0)], 0.05, []),
+    ],
+)
+def test_too_many_rows_whose_other_row_is_missing_fail(
+    of_practices: list[tuple[int, int]], limit: float, failed: list[str]
+) -> None:
+    ledger = []
+    for at, (referred, missing) in enumerate(of_practices):
+        for outcome, rows, reason in (
+            (Disposition.REFERRED, referred, "code_key"),
+            (Disposition.FOUND, referred - missing, "code_key"),
+            (Disposition.ORPHAN, missing, "orphan:code_key"),
+        ):
+            place = Stage.REFER, "gp", "observation", outcome
+            ledger.append(LedgerRow("run", *place, rows, reason=reason, provider=f"P{at}"))
+    check_balance(ledger)
+    failures = judge(list(share_checks(ledger, GateLimits(max_orphan_share=limit)))).failures
+    assert [str(failure.check) for failure in failures] == [f"orphan_share on run.gp_observation{p}.code_key" for p in failed]
+    shown = {row["provider"]: row["rows"] for row in orphans(ledger)}
+    assert set(shown) == {f"P{at}" for at, (_, missing) in enumerate(of_practices) if missing} | ({""} if shown else set())
 
 
 def test_the_entries_of_lists_are_shown_with_small_numbers_hidden() -> None:
