@@ -80,6 +80,9 @@ class Disposition(StrEnum):
 ORPHAN = "orphan:"
 """Stands before the name of a reference, or of an entity, in the reason of rows whose other row is missing."""
 
+TYPE_ONE_UNKNOWN = "type_one_unknown"
+"""The reason of rows that are left out because their person may have a Type 1 opt-out: a code could not be looked up."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 

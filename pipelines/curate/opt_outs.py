@@ -24,8 +24,8 @@ from pipelines.contracts.source import Ignored, LocalIds
 BLANK_CHARACTERS = "[ \\t\\u00a0\\u2000-\\u200d\\u202f\\u2060\\u3000\\ufeff]"
 """Blanks of any kind and marks without width, for the regular expressions of Python and of the engines alike."""
 
-PERSON_SCHEMA = {"person_id": "bigint", "opt_out": "string", "type_one": "boolean"}
-"""One row per linked person: the opt-out that removes all rows (null: none), and whether Type 1 applies."""
+PERSON_SCHEMA = {"person_id": "bigint", "opt_out": "string", "type_one": "string"}
+"""One row per linked person: the opt-out that removes all rows, and the one that removes those of the GP record; null: none."""
 
 
 ENTRY_SCHEMA = dict.fromkeys(("list", "reason"), "string") | {"entries": "bigint"}
@@ -94,13 +94,13 @@ def _provider_form(provider: str) -> str:
 def opt_outs_by_person(
     links: DataFrame, lists: OptOutLists, people_with_type_one: DataFrame, exclude_unverifiable: bool
 ) -> DataFrame:
-    """The opt-out of every linked person (PERSON_SCHEMA). `links`: LINK_SCHEMA of linkage."""
+    """The opt-out of every linked person (PERSON_SCHEMA). `links`: LINK_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA."""
     people = links.select("person_id", "linked_number").distinct()
     allowed = _marked(lists.numbers_allowed.select(F.col("nhs_number").alias("linked_number")), "_allowed")
     is_local = F.col("list") == "local"
     local = _marked(lists.entries.where(is_local).select(F.col("nhs_number").alias("linked_number")), "_local")
     objecting = _marked(_objecting(links, lists.entries.where(~is_local), lists.local_ids), "_objects")
-    type_one = _marked(people_with_type_one.select("person_id"), "_type_one")
+    type_one = people_with_type_one.select("person_id", F.col("reason").alias("type_one"))
     checked = (
         people.join(allowed, on="linked_number", how="left")
         .join(local, on="linked_number", how="left")
@@ -114,7 +114,7 @@ def opt_outs_by_person(
         .when(has_number & F.col("_allowed").isNull(), F.lit("national"))
         .when(~has_number & F.lit(exclude_unverifiable), F.lit("unverifiable"))
     )
-    return checked.select("person_id", opt_out.alias("opt_out"), F.col("_type_one").isNotNull().alias("type_one"))
+    return checked.select("person_id", opt_out.alias("opt_out"), "type_one")
 
 
 def _marked(keys: DataFrame, mark: str) -> DataFrame:

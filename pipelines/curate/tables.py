@@ -35,7 +35,7 @@ from pipelines.curate.opt_outs import (
 from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
 from pipelines.curate.references import REFERENCE_SCHEMA, counted_references, reference_counts
 from pipelines.curate.rows import silver_rows
-from pipelines.curate.type_one import people_with_type_one, type_one_codes
+from pipelines.curate.type_one import TYPE_ONE_SCHEMA, people_with_type_one, type_one_codes
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
 from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
@@ -279,7 +279,7 @@ def _type_one(inputs: CurateInputs) -> Table:
 
     def make(tables: Inputs) -> DataFrame:
         if found is None:
-            return tables.session.createDataFrame([], "person_id bigint")
+            return tables.session.createDataFrame([], ddl_of(TYPE_ONE_SCHEMA))
         observations, dictionary, versions, links = (tables.read(*name) for name in names)
         people = with_person(valid_rows(versions, found.patient.name), links, found.codes.source, inputs.production)
         known = people.where(~F.col("_is_wrong") & F.col("person_id").isNotNull()).select("row_key", "person_id")
@@ -288,8 +288,8 @@ def _type_one(inputs: CurateInputs) -> Table:
 
     return Table(
         name=_curation(TYPE_ONE),
-        grain="one row per person whose GP-held data may not be used",
-        schema={"person_id": "bigint"},
+        grain="one row per person whose GP-held data may not be used, and why",
+        schema=TYPE_ONE_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=names,

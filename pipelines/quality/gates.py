@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any, Final
 
-from pipelines.contracts.ledger import ORPHAN, Disposition, LedgerRow, Stage, totals_by
+from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
 
@@ -173,6 +173,7 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
                 check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
                 yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
     yield from _orphan_checks(ledger, limits)
+    yield from _unknown_checks(ledger, limits)
     yield from _unmatched_checks(ledger, limits)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
@@ -190,6 +191,16 @@ def _orphan_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[
             if disposition == Disposition.REFERRED and is_judged:
                 table = "@".join(["_".join(place[:2]), *place[2:]])
                 yield Measured(Check(Zone.RUN, table, Rule.ORPHANS, name, tolerance=limits.max_orphan_share), referred, orphans)
+
+
+def _unknown_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Rows of a source that are left out because a code which may be a Type 1 opt-out could not be looked up."""
+    rows = totals_by((r for r in ledger if r.stage is Stage.CURATE), "source", "disposition", "reason")
+    for (source, disposition, reason), unknown in rows.items():
+        if (disposition, reason) == (Disposition.OPTED_OUT, TYPE_ONE_UNKNOWN):
+            delivered = rows.get((source, Disposition.DELIVERED, ""), 0)
+            check = Check(Zone.RUN, source, Rule.ORPHANS, TYPE_ONE_UNKNOWN, tolerance=limits.max_orphan_share)
+            yield Measured(check, delivered, unknown)
 
 
 def _unmatched_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:

@@ -140,6 +140,40 @@ def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entrie
     assert counts["observation", *disposition] == len(entries)
 
 
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([("9", "2024-01-01")], "type_one_unknown"),
+        ([("9", "")], "type_one_unknown"),
+        ([("4", "2024-01-01")], "type_one_unknown"),
+        ([("9", "2024-01-01"), ("2", "2024-02-01")], ""),
+        ([("9", "2024-02-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("9", "2024-03-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("9", ""), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("9", "2024-01-01"), ("2", "2027-01-01")], "type_one_unknown"),
+        ([("9", "2024-01-01"), ("1", "2024-01-01")], "type_one"),
+        ([("9", "2024-03-01"), ("1", "2024-01-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("", "2024-01-01")], ""),
+        ([(" 3 ", "2024-01-01")], ""),
+    ],
+)
+def test_an_entry_that_no_dictionary_explains_may_be_a_dissent(
+    run: RunContext, landing: Path, entries: list[tuple[str, str]], reason: str
+) -> None:
+    """Code 4 is in the dictionary without any code, code 9 is not in it; another practice knows both."""
+    rows = [observation(f"O{place}", "A", code, day) for place, (code, day) in enumerate(entries)]
+    empty = {"code_id": "4", "term": "without a code", "processing_id": "1"}
+    mine = {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": [*CODES, empty]}
+    elsewhere = [code | {"snomed_ct_concept_id": "271649006"} for code in (empty, empty | {"code_id": "9"})]
+    deliver(landing, GP, "P81001", "20260105", mine)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA), patient("B", BEN)], "clinical_code": elsewhere})
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[CARL])
+    counts = load(run)
+    disposition = ("opted_out", reason) if reason else ("current", "")
+    assert counts["observation", *disposition] == len(entries)
+    assert counts["patient", "current", ""] == (1 if reason else 3)
+
+
 DISSENT = [observation("O1", "A", "1", "2024-01-01")]
 EMPTY = csv_text(GP, "clinical_code", [])
 
