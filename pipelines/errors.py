@@ -97,6 +97,22 @@ class SelectionError(OmopPipelineError):
     exit_code = 24
 
 
+class OptOutReferenceError(OmopPipelineError):
+    """What an opt-out is read from is missing at a provider, so that nobody's opt-out can be seen there."""
+
+    exit_code = 25
+
+
+class OptOutChangedError(OmopPipelineError):
+    """An opt-out list has changed since the run read it, or another run has used a newer one; nothing is released."""
+
+    exit_code = 26
+
+
+OPT_OUT_ERRORS = (OptOutMissingError, OptOutEmptyError, OptOutStaleError, OptOutInvalidError)
+"""What can be wrong with an opt-out list."""
+
+
 class UndeclaredInputError(Exception):
     """A declaration of a table is wrong: a fault of the software, not of its input."""
 

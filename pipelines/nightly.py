@@ -10,6 +10,7 @@ from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.ledger import (
     LEDGER_SCHEMA,
     LEDGER_TABLE,
+    ORPHAN,
     Disposition,
     LedgerRow,
     Stage,
@@ -19,9 +20,12 @@ from pipelines.contracts.ledger import (
 )
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.curate.tables import OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
+from pipelines.curate.opt_outs import ENTRY_SCHEMA
+from pipelines.curate.references import REFERENCE_SCHEMA
+from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, REFERENCES, CurateInputs, curate_tables
 from pipelines.engine import open_session
 from pipelines.governance.keys import resolve_key
+from pipelines.governance.opt_out_lists import entries_listed
 from pipelines.ingest.landing import verify
 from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
 from pipelines.ingest.register import Registered, load_id_of, repeats
@@ -37,7 +41,7 @@ from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
 from pipelines.release.published import release_folder, runs_of
 from pipelines.run_context import RunContext
-from pipelines.run_inputs import RunInputs, read_run_inputs, store_key_fingerprint, store_opt_out_dates
+from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.runner import Step, selected
 from pipelines.settings import Environment, Settings, Unverifiable
 from pipelines.storage.documents import digest_of
@@ -145,6 +149,7 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
     current = release_folder(run.settings).current()
     fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
     if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
+        store_lists_used(run.settings, run.inputs.opt_outs)
         return RunResult(current, None)
     run_id = f"{run.run_date:%Y%m%d}-{len(runs_of(run.settings)) + 1:05}"
     _store_key(run)
@@ -155,9 +160,10 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
     with timer.step("judge"):
         report = judged(run, run_id, declared.checked, ledger)
     with timer.step("release") as counted:
+        check_lists_unchanged(run.settings, run.run_date, run.inputs.opt_outs)
+        store_lists_used(run.settings, run.inputs.opt_outs)
         made = make_release(run.store, run.settings, run.inputs, register, run_id, run.run_date, report)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
-    store_opt_out_dates(run.settings, run.inputs.opt_outs)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
     return RunResult(made.release_id, figures, tuple(timer.times))
 
@@ -204,7 +210,8 @@ def _made(
     tables, runner, timer = declared.tables, run.runner, StageTimer()
     with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
         runner.run(tables, on_progress, full=full)
-        ledger = [*curate_ledger(run, run_id, register), *map_ledger(run, run_id)]
+        lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
+        ledger = [*lists, *curate_ledger(run, run_id, register), *references, *map_ledger(run, run_id)]
         runner.run([ledger_table(ledger, run_id)])
         counted["rows"] = len(tables)
     rows = {
@@ -234,6 +241,18 @@ _STAGE_OF_ZONE = {
 }
 
 
+def opt_out_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """The entries of the opt-out lists, and how many of them match nobody and why."""
+    rows = [
+        LedgerRow(run_id, Stage.OPT_OUT, "opt_outs", kind, Disposition.LISTED, entries, reason=named_by)
+        for (kind, named_by), entries in entries_listed(run.inputs.opt_outs).items()
+    ]
+    for row in run.store.paths.records(Zone.LEDGER, OPT_OUT_ENTRIES, tuple(ENTRY_SCHEMA)):
+        outcome = Disposition.UNMATCHED if row["reason"] else Disposition.MATCHED
+        rows.append(LedgerRow(run_id, Stage.OPT_OUT, "opt_outs", row["list"], outcome, row["entries"], reason=row["reason"]))
+    return rows
+
+
 def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) -> list[LedgerRow]:
     """What was delivered, and what became of each delivered row."""
     counted = run.store.paths.records(Zone.LEDGER, OUTCOMES, tuple(OUTCOME_SCHEMA))
@@ -250,6 +269,24 @@ def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) 
         for row in counted
     ]
     return [*_delivered(run_id, register), *outcomes]
+
+
+def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """The rows of each provider that refer to another row, and those whose other row is missing."""
+    rows = []
+    for counted in run.store.paths.records(Zone.LEDGER, REFERENCES, tuple(REFERENCE_SCHEMA)):
+        name = counted["reference"]
+        outcomes = (
+            (Disposition.REFERRED, counted["rows"], name),
+            (Disposition.FOUND, counted["rows"] - counted["orphans"], name),
+            (Disposition.ORPHAN, counted["orphans"], f"{ORPHAN}{name}"),
+        )
+        place = Stage.REFER, counted["source"], counted["entity"]
+        rows += [
+            LedgerRow(run_id, *place, outcome, n, reason=reason, provider=counted["provider"])
+            for outcome, n, reason in outcomes
+        ]
+    return rows
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
@@ -324,7 +361,14 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
     Raises LedgerError or QualityGateError; both leave the last release as it is.
     """
     check_balance(ledger)
-    limits = GateLimits(run.settings.gates.max_quarantined_share, run.settings.gates.min_mapped_share)
+    gates = run.settings.gates
+    limits = GateLimits(
+        max_quarantined_share=gates.max_quarantined_share,
+        min_mapped_share=gates.min_mapped_share,
+        max_unmatched_numbers=gates.max_unmatched_numbers,
+        max_unmatched_local_ids=gates.max_unmatched_local_ids,
+        max_orphan_share=gates.max_orphan_share,
+    )
     cdm = cdm_tables(run.settings.cdm_version)
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
     run.runner.run([results_table(report, run_id)])
@@ -378,6 +422,9 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
         "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
+        "orphans": _sum(ledger, Stage.REFER, Disposition.ORPHAN),
+        "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
+        "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
         "mapped": f"{share:.1%}" if share is not None else "",
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",

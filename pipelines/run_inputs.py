@@ -9,8 +9,9 @@ from pydantic import Field
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
+from pipelines.errors import OPT_OUT_ERRORS, OptOutChangedError
 from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads, resolve_key
-from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, read_opt_outs
+from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
 from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.settings import Environment, Settings
 from pipelines.storage.documents import Document, digest_of_files
@@ -23,10 +24,14 @@ PURPOSES = ("row", "person")
 
 
 class RestrictedState(Document):
-    """What runs remember of key and opt-out lists: the fingerprint of the key, the as-at date of each list last used."""
+    """What runs remember of the key and of the opt-out lists last used.
+
+    The fingerprint of the key; by kind of list its as-at date and the number of people that it left out.
+    """
 
     key_fingerprint: str | None = None
     opt_outs: dict[str, date] = Field(default_factory=dict)
+    left_out: dict[str, int] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +51,7 @@ class RunInputs:
 
 
 def state_path(settings: Settings) -> Path:
-    """Where the key's fingerprint and the dates of the opt-out lists last used are kept: below the restricted root."""
+    """Where the key's fingerprint and what is remembered of the opt-out lists last used are kept: below the restricted root."""
     return settings.storage.restricted / "state.json"
 
 
@@ -79,14 +84,34 @@ def store_key_fingerprint(settings: Settings, key: Key) -> None:
     """Store the fingerprint of the key before its first pseudonym is written."""
     state = _state(settings)
     known = check_fingerprint(state.key_fingerprint, key)
-    RestrictedState(key_fingerprint=known, opt_outs=state.opt_outs).write(state_path(settings))
+    state.model_copy(update={"key_fingerprint": known}).write(state_path(settings))
 
 
-def store_opt_out_dates(settings: Settings, lists: OptOutFiles) -> None:
-    """Store the as-at dates of the lists that a release has used: an older list is refused from then on."""
+def store_lists_used(settings: Settings, lists: OptOutFiles) -> None:
+    """Remember the lists that a release uses: an older list, or one much shorter, is refused from then on."""
     state = _state(settings)
     dates = {facts.kind: facts.as_at for facts in lists.facts}
-    RestrictedState(key_fingerprint=state.key_fingerprint, opt_outs=dates).write(state_path(settings))
+    left_out = {facts.kind: facts.left_out for facts in lists.facts}
+    used = state.model_copy(update={"opt_outs": dates, "left_out": left_out})
+    if used != state:
+        used.write(state_path(settings))
+
+
+def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles) -> None:
+    """Check that the lists which a run has used are still the newest: in the landing folder, and of all runs.
+
+    Raises OptOutChangedError where one of them is not: releasing would undo the choices of a newer list.
+    """
+    try:
+        now = _opt_outs(settings, run_date, _state(settings))
+    except OPT_OUT_ERRORS as error:
+        raise OptOutChangedError(f"{_CHANGED}: {error}") from error
+    changed = [facts.kind for facts, before in zip(now.facts, used.facts, strict=True) if facts != before]
+    if changed:
+        raise OptOutChangedError(f"{_CHANGED}: {', '.join(changed)}. Run again, with the lists as they are now")
+
+
+_CHANGED = "opt-out lists have changed since the run read them, and nothing is released"
 
 
 def _state(settings: Settings) -> RestrictedState:
@@ -100,8 +125,9 @@ def _digest(folder: Path, pattern: str) -> str:
 def _opt_outs(settings: Settings, run_date: date, state: RestrictedState) -> OptOutFiles:
     policy = settings.opt_outs
     band = policy.national_share
-    limits = OptOutPolicy(policy.max_age_days, band.least, band.most)
-    return read_opt_outs(settings.storage.landing, limits, run_date, state.opt_outs)
+    limits = OptOutPolicy(policy.max_age_days, band.least, band.most, policy.max_shrinkage)
+    last_used = {kind: UsedList(as_at, state.left_out.get(kind)) for kind, as_at in state.opt_outs.items()}
+    return read_opt_outs(settings.storage.landing, limits, run_date, last_used, date.today())
 
 
 def _type_one(settings: Settings, contracts: dict[str, SourceContract]) -> TypeOneCodes | None:

@@ -107,13 +107,14 @@ class OptOutSettings(Frozen):
     """The opt-out policy.
 
     A national response older than `max_age_days` stops the run; 21 days is the most the policy allows.
-    `national_share` is the plausible share of the submitted numbers that the response leaves out. `type1_codes` names the
-    code list below the mappings folder.
+    `national_share` is the plausible share of the submitted numbers that the response leaves out. A list may lose at most
+    `max_shrinkage` of its people against the one last used. `type1_codes` names the code list below the mappings folder.
     """
 
     max_age_days: int = Field(default=21, ge=1, le=21)
     warn_at_days: int = Field(default=14, ge=1)
     national_share: Share = Share(least=0.005, most=0.25)
+    max_shrinkage: float = Field(default=0.2, ge=0, le=1)
     unverifiable: Unverifiable = Unverifiable.EXCLUDE
     approval: str | None = None
     type1_codes: str = "opt_outs/type1.yaml"
@@ -143,6 +144,9 @@ class GateSettings(Frozen):
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
     min_mapped_share: float = Field(default=0.9, ge=0, le=1)
+    max_unmatched_numbers: float = Field(default=0.95, ge=0, le=1)
+    max_unmatched_local_ids: float = Field(default=0.5, ge=0, le=1)
+    max_orphan_share: float = Field(default=0.05, ge=0, le=1)
 
 
 class RunSettings(Frozen):

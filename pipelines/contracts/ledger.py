@@ -16,13 +16,22 @@ from pipelines.errors import LedgerError
 class Stage(StrEnum):
     """The step of a run that counted the rows."""
 
+    OPT_OUT = "opt_out"
     CURATE = "curate"
+    REFER = "refer"
     MAP = "map"
     CODE = "code"
 
 
 class Disposition(StrEnum):
     """The outcome of a row. `reason` of the ledger row gives the cause, the kind, or the table written to."""
+
+    LISTED = "listed"
+    """Opt-out, in: entries of a list, by how they name their person (`number` or `local_id`)."""
+    MATCHED = "matched"
+    """Opt-out, out: the person that the entry names has been delivered."""
+    UNMATCHED = "unmatched"
+    """Opt-out, out: the entry matches nobody, because of what `reason` says."""
 
     DELIVERED = "delivered"
     """Curate, in: data records of the delivered files, counted when the files were registered."""
@@ -35,6 +44,13 @@ class Disposition(StrEnum):
     OPTED_OUT = "opted_out"
     RESTRICTED_CODE = "restricted_code"
     TEST_PATIENT = "test_patient"
+
+    REFERRED = "referred"
+    """Refer, in: rows of silver that refer to another row, by the name of the reference."""
+    FOUND = "found"
+    """Refer, out: the other row is there."""
+    ORPHAN = "orphan"
+    """Refer, out: the other row is missing; the reason is `orphan:<reference>`."""
 
     SILVER = "silver"
     """Map, in: rows of the silver entity that the rule read."""
@@ -61,6 +77,12 @@ class Disposition(StrEnum):
     """Code, out: the vocabulary does not contain the code."""
 
 
+ORPHAN = "orphan:"
+"""Stands before the name of a reference, or of an entity, in the reason of rows whose other row is missing."""
+
+TYPE_ONE_UNKNOWN = "type_one_unknown"
+"""The reason of rows that are left out because their person may have a Type 1 opt-out: a code could not be looked up."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 
@@ -73,13 +95,17 @@ LEDGER_SCHEMA = {
     "disposition": "string",
     "reason": "string",
     "rows": "bigint",
+    "provider": "string",
 }
-"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition and reason."""
+"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition, reason and provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A number of rows with one outcome. `rule` is empty at curate; an unused `reason` is empty, never null."""
+    """A number of rows with one outcome.
+
+    `rule` is empty at curate; an unused `reason` or `provider` is empty, never null.
+    """
 
     run_id: str
     stage: Stage
@@ -89,6 +115,7 @@ class LedgerRow:
     rows: int
     rule: str = ""
     reason: str = ""
+    provider: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "LedgerRow":
@@ -102,6 +129,7 @@ class LedgerRow:
             disposition=Disposition(record["disposition"]),
             reason=record["reason"] or "",
             rows=int(record["rows"]),
+            provider=record.get("provider") or "",
         )
 
     def record(self) -> dict[str, str | int]:
@@ -119,6 +147,7 @@ class Balance:
 
 
 BALANCES = (
+    Balance(Stage.OPT_OUT, (Disposition.LISTED,), (Disposition.MATCHED, Disposition.UNMATCHED)),
     Balance(
         Stage.CURATE,
         (Disposition.DELIVERED,),
@@ -133,6 +162,7 @@ BALANCES = (
             Disposition.TEST_PATIENT,
         ),
     ),
+    Balance(Stage.REFER, (Disposition.REFERRED,), (Disposition.FOUND, Disposition.ORPHAN)),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
     Balance(
@@ -144,7 +174,14 @@ BALANCES = (
 """Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
-_WITH_REASON = (Disposition.QUARANTINED, Disposition.OPTED_OUT, Disposition.EXCLUDED, Disposition.WRITTEN)
+_WITH_REASON = (
+    Disposition.UNMATCHED,
+    Disposition.QUARANTINED,
+    Disposition.OPTED_OUT,
+    Disposition.ORPHAN,
+    Disposition.EXCLUDED,
+    Disposition.WRITTEN,
+)
 
 
 def check_balance(ledger: Iterable[LedgerRow]) -> None:

@@ -124,10 +124,14 @@ class Subject(Frozen):
 
 
 class Reference(Frozen):
-    """A link to a row of another entity of the same source, kept in silver as that row's `row_key`."""
+    """A link to a row of another entity of the same source, kept in silver as that row's `row_key`.
+
+    Rows whose other row is missing are counted, unless it is `optional`: a look-up for what only some rows have.
+    """
 
     entity: str
     columns: tuple[str, ...]
+    optional: bool = False
 
 
 class Entity(Frozen):
@@ -183,11 +187,31 @@ class Entity(Frozen):
         return next((name for name, column in self.columns.items() if column.identifier is kind), None)
 
 
+class Ignored(StrEnum):
+    """A difference in spelling that does not tell two local ids of a source apart."""
+
+    CASE = "case"
+    BLANKS = "blanks"
+    LEADING_ZEROS = "leading_zeros"
+    PUNCTUATION = "punctuation"
+    """Everything but letters and digits, blanks included."""
+
+
+class LocalIds(Frozen):
+    """How the local ids of a source are compared with those that people write on opt-out lists.
+
+    Only such entries are compared so: two ids of a delivery are the same person's only where they are equal.
+    """
+
+    ignore: tuple[Ignored, ...] = (Ignored.CASE, Ignored.BLANKS)
+
+
 class SourceContract(Frozen):
     """The contract of one source: all its entities by name."""
 
     source: str
     title: str
+    local_ids: LocalIds = LocalIds()
     entities: dict[str, Entity]
 
     @model_validator(mode="after")

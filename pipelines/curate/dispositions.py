@@ -109,7 +109,7 @@ def direct_dispositions(
     judged = with_person(versions, links, source, production).join(people, on="person_id", how="left")
     opted_out = F.col("opt_out")
     if source == type_one_source:
-        opted_out = F.coalesce(opted_out, F.when(F.col("type_one"), F.lit("type_one")))
+        opted_out = F.coalesce(opted_out, F.col("type_one"))
     wrong_disposition, wrong_reason = out_of_range(production)
     is_wrong, nobody = F.col("_is_wrong"), F.col("person_id").isNull()
     disposition = (

@@ -3,39 +3,104 @@
 The national list is an allow-list: a number is kept only if it came back. A local opt-out and an upheld objection remove
 the whole person; Type 1 removes what comes from the GP record. Who has no usable number cannot be checked against the
 national list and follows the declared policy.
+
+People write provider codes and local ids by hand: `rxn` for `RXN`, `12345` for `0012345`. An objection is compared in the form
+that the contract of the source declares, so it may reach two people of one provider whose ids differ in leading zeros only;
+both are left out. Deliveries are not compared so: that would make these two one person.
 """
 
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-PERSON_SCHEMA = {"person_id": "bigint", "opt_out": "string", "type_one": "boolean"}
-"""One row per linked person: the opt-out that removes all rows (null: none), and whether Type 1 applies."""
+from pipelines.contracts.source import Ignored, LocalIds
+
+BLANK_CHARACTERS = "[ \\t\\u00a0\\u2000-\\u200d\\u202f\\u2060\\u3000\\ufeff]"
+"""Blanks of any kind and marks without width, for the regular expressions of Python and of the engines alike."""
+
+PERSON_SCHEMA = {"person_id": "bigint", "opt_out": "string", "type_one": "string"}
+"""One row per linked person: the opt-out that removes all rows, and the one that removes those of the GP record; null: none."""
+
+
+ENTRY_SCHEMA = dict.fromkeys(("list", "reason"), "string") | {"entries": "bigint"}
+"""One row per list and outcome with its number of entries. `reason` says why they match nobody; empty: they do match."""
+
+
+class Unmatched(StrEnum):
+    """Why an entry of a list matches nobody."""
+
+    NUMBER = "number_unknown"
+    PROVIDER = "provider_unknown"
+    LOCAL_ID = "local_id_unknown"
+
+
+class ListEntry(NamedTuple):
+    """An entry of a list in one of the places where it may name a person; parts that it does not use are empty.
+
+    `entry` numbers the entries of all lists. `unmatched` is why the entry matches nobody, in case it does not.
+    """
+
+    entry: int
+    list: str
+    nhs_number: str
+    source: str
+    provider: str
+    local_id: str
+    unmatched: str
 
 
 @dataclass(frozen=True)
 class OptOutLists:
-    """The three lists of a run.
+    """The lists of a run. `numbers_allowed` (nhs_number) came back from the national check.
 
-    `numbers_allowed` (nhs_number) came back from the national check; `numbers_opted_out_locally` (nhs_number) and
-    `objections` (nhs_number, _provider, local_id; upheld ones) are to be left out.
+    `entries` (ListEntry) are those of the other lists, whose people are to be left out. `local_ids` says by source how the
+    local ids of entries are compared.
     """
 
     numbers_allowed: DataFrame
-    numbers_opted_out_locally: DataFrame
-    objections: DataFrame
+    entries: DataFrame
+    local_ids: Mapping[str, LocalIds]
+
+
+def list_entries(
+    numbers: Iterable[str], objections: Iterable[tuple[str, str, str]], providers: Iterable[tuple[str, str]]
+) -> list[ListEntry]:
+    """The entries of the local list (`numbers`) and the upheld objections (number, provider, local id).
+
+    `providers` are the source and the name of all who have delivered. An objection finds each of them that has its name in
+    any case and with any blanks.
+    """
+    named = defaultdict[str, list[tuple[str, str]]](list)
+    for source, provider in sorted(set(providers)):
+        named[_provider_form(provider)].append((source, provider))
+    entries = [ListEntry(n, "local", number, "", "", "", Unmatched.NUMBER) for n, number in enumerate(numbers)]
+    for n, (number, provider, local_id) in enumerate(objections, len(entries)):
+        places = named.get(_provider_form(provider), []) if local_id else []
+        unmatched = Unmatched.NUMBER if number else Unmatched.LOCAL_ID if places else Unmatched.PROVIDER
+        entries += [ListEntry(n, "objection", number, *place, local_id, unmatched) for place in places or [("", "")]]
+    return entries
+
+
+def _provider_form(provider: str) -> str:
+    return re.sub(BLANK_CHARACTERS, "", provider).upper()
 
 
 def opt_outs_by_person(
     links: DataFrame, lists: OptOutLists, people_with_type_one: DataFrame, exclude_unverifiable: bool
 ) -> DataFrame:
-    """The opt-out of every linked person (PERSON_SCHEMA). `links`: LINK_SCHEMA of linkage."""
+    """The opt-out of every linked person (PERSON_SCHEMA). `links`: LINK_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA."""
     people = links.select("person_id", "linked_number").distinct()
     allowed = _marked(lists.numbers_allowed.select(F.col("nhs_number").alias("linked_number")), "_allowed")
-    local = _marked(lists.numbers_opted_out_locally.select(F.col("nhs_number").alias("linked_number")), "_local")
-    objecting = _marked(_objecting(links, lists.objections), "_objects")
-    type_one = _marked(people_with_type_one.select("person_id"), "_type_one")
+    is_local = F.col("list") == "local"
+    local = _marked(lists.entries.where(is_local).select(F.col("nhs_number").alias("linked_number")), "_local")
+    objecting = _marked(_objecting(links, lists.entries.where(~is_local), lists.local_ids), "_objects")
+    type_one = people_with_type_one.select("person_id", F.col("reason").alias("type_one"))
     checked = (
         people.join(allowed, on="linked_number", how="left")
         .join(local, on="linked_number", how="left")
@@ -49,16 +114,67 @@ def opt_outs_by_person(
         .when(has_number & F.col("_allowed").isNull(), F.lit("national"))
         .when(~has_number & F.lit(exclude_unverifiable), F.lit("unverifiable"))
     )
-    return checked.select("person_id", opt_out.alias("opt_out"), F.col("_type_one").isNotNull().alias("type_one"))
+    return checked.select("person_id", opt_out.alias("opt_out"), "type_one")
 
 
 def _marked(keys: DataFrame, mark: str) -> DataFrame:
     return keys.distinct().withColumn(mark, F.lit(True))
 
 
-def _objecting(links: DataFrame, objections: DataFrame) -> DataFrame:
+def _objecting(links: DataFrame, objections: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
     numbered = objections.where(F.col("nhs_number") != "").select(F.col("nhs_number").alias("linked_number")).distinct()
-    placed = objections.where(F.col("local_id") != "").select("_provider", "local_id").distinct()
+    placed = _places(objections, local_ids).select(*_PLACE).distinct()
     by_number = links.join(numbered, on="linked_number", how="left_semi").select("person_id")
-    by_place = links.join(placed, on=["_provider", "local_id"], how="left_semi").select("person_id")
+    by_place = _places(_stated(links), local_ids).join(placed, on=list(_PLACE), how="left_semi").select("person_id")
     return by_number.union(by_place)
+
+
+_PLACE = ("source", "provider", "_local_id")
+
+
+def _stated(links: DataFrame) -> DataFrame:
+    """The places that identities state, named as those of entries are."""
+    return links.select(
+        "person_id", "linked_number", F.col("_source").alias("source"), F.col("_provider").alias("provider"), "local_id"
+    )
+
+
+def _places(frame: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
+    """The rows with a local id, and the form of it that is compared (`_local_id`)."""
+    return frame.withColumn("_local_id", compared_local_id(local_ids)).where(F.col("_local_id") != "")
+
+
+def compared_local_id(local_ids: Mapping[str, LocalIds]) -> Column:
+    """What is compared of a `local_id`, by the `source` of its row."""
+    sources = defaultdict[tuple[Ignored, ...], list[str]](list)
+    for source, spelling in local_ids.items():
+        sources[tuple(sorted(set(spelling.ignore)))].append(source)
+    form: Column = F.col("local_id")
+    for ignored, names in sources.items():
+        form = F.when(F.col("source").isin(*names), _without(F.col("local_id"), ignored)).otherwise(form)
+    return form
+
+
+def _without(value: Column, ignored: tuple[Ignored, ...]) -> Column:
+    if Ignored.PUNCTUATION in ignored:
+        value = F.regexp_replace(value, "[^A-Za-z0-9]", "")
+    elif Ignored.BLANKS in ignored:
+        value = F.regexp_replace(value, BLANK_CHARACTERS, "")
+    if Ignored.CASE in ignored:
+        value = F.upper(value)
+    return F.regexp_replace(value, "^0+", "") if Ignored.LEADING_ZEROS in ignored else value
+
+
+def matched_entries(links: DataFrame, lists: OptOutLists) -> DataFrame:
+    """How many entries of each list match a person, and how many nobody and why (ENTRY_SCHEMA). `links`: LINK_SCHEMA."""
+    known = links.where(F.col("linked_number") != "").select(F.col("linked_number").alias("nhs_number")).distinct()
+    places = _places(_stated(links), lists.local_ids).select(*_PLACE).distinct()
+    with_form = lists.entries.withColumn("_local_id", compared_local_id(lists.local_ids))
+    found = with_form.join(known.withColumn("_known", F.lit(1)), on="nhs_number", how="left").join(
+        places.withColumn("_found", F.lit(1)), on=list(_PLACE), how="left"
+    )
+    is_matched = F.coalesce("_known", "_found", F.lit(0))
+    by_entry = found.groupBy("entry", "list", "unmatched").agg(F.max(is_matched).alias("_matched"))
+    reason = F.when(F.col("_matched") == 1, F.lit("")).otherwise(F.col("unmatched"))
+    counted = by_entry.select("list", reason.alias("reason")).groupBy("list", "reason")
+    return counted.agg(F.count(F.lit(1)).alias("entries")).select(*ENTRY_SCHEMA)

@@ -3,7 +3,7 @@
 records → versions → identities and persons → dispositions → silver. Only silver leaves the restricted root.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -23,11 +23,21 @@ from pipelines.curate.dispositions import DISPOSITION_SCHEMA, disposition_rows, 
 from pipelines.curate.entities import EntityOf, levels
 from pipelines.curate.linkage import IDENTITY as IDENTITY_COLUMNS
 from pipelines.curate.linkage import LINK_SCHEMA, STATED_SCHEMA, identities_in, linked_identities, stated_identities
-from pipelines.curate.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
+from pipelines.curate.opt_outs import (
+    ENTRY_SCHEMA,
+    PERSON_SCHEMA,
+    ListEntry,
+    OptOutLists,
+    list_entries,
+    matched_entries,
+    opt_outs_by_person,
+)
 from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
+from pipelines.curate.references import REFERENCE_SCHEMA, counted_references, reference_counts
 from pipelines.curate.rows import silver_rows
-from pipelines.curate.type_one import people_with_type_one, type_one_codes
+from pipelines.curate.type_one import TYPE_ONE_SCHEMA, people_with_type_one, type_one_codes
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
+from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.register import ActiveFile, Registered, active_files
 from vocab.schemas import ddl_of
@@ -35,6 +45,8 @@ from vocab.schemas import ddl_of
 STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
 PERSON_COLLISIONS = "person_collisions"
 OUTCOMES = "row_outcomes"
+OPT_OUT_ENTRIES = "opt_out_entries"
+REFERENCES = "references"
 LINES = "lines"
 PERSON_ID = ("person_id", ("person_key",))
 
@@ -72,6 +84,11 @@ class CurateInputs:
         return active_files(self.register)
 
     @property
+    def providers(self) -> frozenset[tuple[str, str]]:
+        """The source and the name of every provider that has delivered anything."""
+        return frozenset((file.source, file.provider) for file in self.register)
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The sources that have delivered anything."""
         return tuple(source for source in self.contracts if any(place[0] == source for place in self.files))
@@ -90,14 +107,18 @@ class CurateInputs:
 
 
 def curate_tables(inputs: CurateInputs) -> list[Table]:
-    """Every table of curate for what has been delivered."""
+    """Every table of curate for what has been delivered.
+
+    Raises OptOutReferenceError where a provider's Type 1 opt-outs could not be seen.
+    """
+    _check_type_one(inputs)
     tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(source))]
     tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _type_one(inputs), _person(inputs)]
     for source in inputs.sources:
         for level, entities in enumerate(inputs.levels(source)):
             tables.append(_dispositions(inputs, source, level, entities))
             tables += [_silver(inputs, entity, level) for entity in entities]
-    return [*tables, _quarantine(inputs), _outcomes(inputs)]
+    return [*tables, _quarantine(inputs), _outcomes(inputs), _opt_out_entries(inputs), _references(inputs)]
 
 
 def _curation(name: str) -> TableName:
@@ -230,6 +251,25 @@ def _type_one_entities(inputs: CurateInputs) -> _TypeOneEntities | None:
     return _TypeOneEntities(codes, record, dictionary, patient) if record and dictionary and patient else None
 
 
+def _check_type_one(inputs: CurateInputs) -> None:
+    """Refuse providers whose GP record cannot be searched for Type 1 codes: it has entries, and no dictionary explains them."""
+    codes = inputs.type_one
+    if codes is None:
+        return
+    readable: dict[str, set[str]] = {codes.observation.entity: set(), codes.dictionary.entity: set()}
+    for file in inputs.register:
+        if file.source == codes.source and file.entity in readable and file.rows > file.malformed:
+            readable[file.entity].add(file.provider)
+    blind = sorted(readable[codes.observation.entity] - readable[codes.dictionary.entity])
+    if blind:
+        patterns = " or ".join(inputs.contracts[codes.source].entities[codes.dictionary.entity].files)
+        raise OptOutReferenceError(
+            f"{codes.source}: {len(blind)} providers have delivered {codes.observation.entity} and no usable row of "
+            f"{codes.dictionary.entity}, so that nobody's Type 1 opt-out can be seen there: {', '.join(blind)}. Ask them to "
+            f"deliver it ({patterns}), then run again"
+        )
+
+
 def _type_one(inputs: CurateInputs) -> Table:
     found = _type_one_entities(inputs)
     names: tuple[TableName, ...] = ()
@@ -239,7 +279,7 @@ def _type_one(inputs: CurateInputs) -> Table:
 
     def make(tables: Inputs) -> DataFrame:
         if found is None:
-            return tables.session.createDataFrame([], "person_id bigint")
+            return tables.session.createDataFrame([], ddl_of(TYPE_ONE_SCHEMA))
         observations, dictionary, versions, links = (tables.read(*name) for name in names)
         people = with_person(valid_rows(versions, found.patient.name), links, found.codes.source, inputs.production)
         known = people.where(~F.col("_is_wrong") & F.col("person_id").isNotNull()).select("row_key", "person_id")
@@ -248,8 +288,8 @@ def _type_one(inputs: CurateInputs) -> Table:
 
     return Table(
         name=_curation(TYPE_ONE),
-        grain="one row per person whose GP-held data may not be used",
-        schema={"person_id": "bigint"},
+        grain="one row per person whose GP-held data may not be used, and why",
+        schema=TYPE_ONE_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=names,
@@ -261,10 +301,9 @@ def _type_one(inputs: CurateInputs) -> Table:
 def _person(inputs: CurateInputs) -> Table:
     def make(tables: Inputs) -> DataFrame:
         links, type_one = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, TYPE_ONE)
-        lists = opt_out_frames(tables.session, inputs.opt_outs)
+        lists = opt_out_frames(tables.session, inputs)
         return opt_outs_by_person(links, lists, type_one, inputs.excludes_unverifiable)
 
-    lists = sorted((facts.kind, facts.sha256) for facts in inputs.opt_outs.facts)
     return Table(
         name=_curation(PERSON),
         grain="one row per linked person: the opt-out that removes all rows, and whether Type 1 applies",
@@ -272,23 +311,44 @@ def _person(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(_curation(LINK), _curation(TYPE_ONE)),
-        parameters=repr((lists, inputs.excludes_unverifiable)),
+        parameters=repr((_lists_used(inputs), inputs.excludes_unverifiable)),
     )
 
 
-def opt_out_frames(session: SparkSession, lists: OptOutFiles) -> OptOutLists:
+def _opt_out_entries(inputs: CurateInputs) -> Table:
+    return Table(
+        name=TableName(Zone.LEDGER, OPT_OUT_ENTRIES),
+        grain="one row per opt-out list and reason why entries match nobody (empty: they match) with its number of entries",
+        schema=ENTRY_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda tables: matched_entries(tables.read(Zone.CURATION, LINK), opt_out_frames(tables.session, inputs)),
+        inputs=(_curation(LINK),),
+        parameters=repr(_lists_used(inputs)),
+    )
+
+
+def _lists_used(inputs: CurateInputs) -> tuple[object, ...]:
+    """What decides whom the lists name, besides the people: the lists, the providers, and how local ids are compared."""
+    lists = sorted((facts.kind, facts.sha256) for facts in inputs.opt_outs.facts)
+    local_ids = {source: contract.local_ids.ignore for source, contract in inputs.contracts.items()}
+    return lists, sorted(inputs.providers), local_ids
+
+
+def opt_out_frames(session: SparkSession, inputs: CurateInputs) -> OptOutLists:
     """The lists of a run as frames."""
+    lists = inputs.opt_outs
+    entries = list_entries(lists.numbers_opted_out_locally, lists.objections, inputs.providers)
+    columns = list(zip(*entries, strict=True)) or [()] * len(ListEntry._fields)
+    schema = {"entry": "bigint"} | dict.fromkeys(ListEntry._fields[1:], "string")
 
-    def frame(**columns: Iterable[str]) -> DataFrame:
-        table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-        return session.createDataFrame(table, ddl_of(dict.fromkeys(columns, "string")))
+    def frame(columns: Mapping[str, pa.Array], schema: Mapping[str, str]) -> DataFrame:
+        return session.createDataFrame(pa.table(dict(columns)), ddl_of(schema))
 
-    numbers, providers, local_ids = zip(*lists.objections, strict=True) if lists.objections else ((), (), ())
-    return OptOutLists(
-        frame(nhs_number=lists.numbers_allowed),
-        frame(nhs_number=lists.numbers_opted_out_locally),
-        frame(nhs_number=numbers, _provider=providers, local_id=local_ids),
-    )
+    kinds = {"bigint": pa.int64(), "string": pa.string()}
+    written = {name: pa.array(values, kinds[kind]) for (name, kind), values in zip(schema.items(), columns, strict=True)}
+    allowed = {"nhs_number": pa.array(lists.numbers_allowed, pa.string())}
+    local_ids = {source: contract.local_ids for source, contract in inputs.contracts.items()}
+    return OptOutLists(frame(allowed, {"nhs_number": "string"}), frame(written, schema), local_ids)
 
 
 def dispositions_of(source: str, level: int) -> TableName:
@@ -391,4 +451,29 @@ def _outcomes(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.WHOLE,
         make=make,
         inputs=tuple(name for _, name in named),
+    )
+
+
+def _references(inputs: CurateInputs) -> Table:
+    entities = [entity for source in inputs.sources for entity in inputs.entities(source) if counted_references(entity)]
+    sources = list(dict.fromkeys(entity.source for entity in entities))
+
+    def make(tables: Inputs) -> DataFrame:
+        if not entities:
+            return tables.session.createDataFrame([], ddl_of(REFERENCE_SCHEMA))
+        silver = {entity.table: tables.read(Zone.SILVER, entity.table) for entity in entities}
+        versions = {source: tables.read(Zone.CURATION, f"versions_{source}") for source in sources}
+        return reference_counts(tables.session, entities, silver, versions)
+
+    return Table(
+        name=TableName(Zone.LEDGER, REFERENCES),
+        grain="one row per source, entity, provider and reference: rows that refer to another row, and those that find none",
+        schema=REFERENCE_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=make,
+        inputs=(
+            *(TableName(Zone.SILVER, entity.table) for entity in entities),
+            *(_curation(f"versions_{source}") for source in sources),
+        ),
+        parameters=repr([(entity.table, counted_references(entity)) for entity in entities]),
     )

@@ -2,6 +2,9 @@
 
 A dissent code stands until a later withdrawal. It counts at every practice the person was ever with, ties count as dissent,
 a dissent without any date stands, a withdrawal dated after the run does not count yet, deleted entries count for nothing.
+
+An entry whose code the practice's code table does not explain may be a dissent. Its person is left out as well, with a reason
+of its own, unless a later withdrawal would have ended the dissent.
 """
 
 from datetime import date
@@ -11,10 +14,14 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.text import trimmed
 from pipelines.columns.values import date_in
+from pipelines.contracts.ledger import TYPE_ONE_UNKNOWN
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.curate.versions import valid_rows
 
 _ON_RECORD = ("_provider", "_code_id")
+
+TYPE_ONE_SCHEMA = {"person_id": "bigint", "reason": "string"}
+"""One row per person whose GP-held data may not be used, and why: `type_one`, or TYPE_ONE_UNKNOWN where it cannot be told."""
 
 LINE = ("_file", "_line")
 """What finds a delivered row again: the file and the physical line."""
@@ -27,8 +34,13 @@ def _as_compared(value: Column, vocabulary: str) -> Column:
 
 
 def type_one_codes(dictionary: DataFrame, codes: TypeOneCodes) -> DataFrame:
-    """Which entries of the practices' code tables say dissent or withdrawal. Columns: `_provider`, `_code_id`, `_meaning`."""
-    meaning: Column = F.lit(None).cast("string")
+    """What the entries of the practices' code tables mean: dissent, withdrawn or other.
+
+    Columns: `_provider`, `_code_id`, `_meaning`. Entries without any code explain nothing and are left out.
+    """
+    meaning: Column = F.when(
+        F.coalesce(*[trimmed(F.col(name)) for name in codes.dictionary.columns.values()]).isNotNull(), "other"
+    )
     for vocabulary, column in codes.dictionary.columns.items():
         value = _as_compared(F.col(column), vocabulary)
         for kind in ("withdrawn", "dissent"):
@@ -47,29 +59,41 @@ def people_with_type_one(
     codes: TypeOneCodes,
     run_date: date,
 ) -> DataFrame:
-    """One row (`person_id`) per person whose GP-held data may not be used.
+    """Who is left out of what comes from the GP record (TYPE_ONE_SCHEMA).
 
     `observations` are the bronze rows of the record, `coded` see type_one_codes, `versions` the versions of the source.
     `patients` have `row_key` and `person_id` of patients.
     """
     record = codes.observation
-    with_code = observations.withColumn("_code_id", trimmed(F.col(record.code)))
-    hits = with_code.join(F.broadcast(coded), on=list(_ON_RECORD), how="inner")
+    with_code = observations.select(*LINE, "_provider", *record.dates, trimmed(F.col(record.code)).alias("_code_id"))
+    explained = with_code.where(F.col("_code_id").isNotNull()).join(coded, on=list(_ON_RECORD), how="left")
+    hits = explained.where(F.col("_meaning").isNull() | (F.col("_meaning") != "other"))
     said = hits.select(*LINE, "_meaning", _moment(record.dates).alias("_moment"))
     valid = valid_rows(versions, record.entity).select(*LINE, "parent_key")
     stated = valid.join(F.broadcast(said), on=list(LINE), how="inner").join(
         patients.withColumnRenamed("row_key", "parent_key"), on="parent_key", how="inner"
     )
-    is_dissent = F.col("_meaning") == "dissent"
-    counts = ~is_dissent & (F.col("_moment") <= F.lit(run_date))
+    meaning, moment = F.coalesce("_meaning", F.lit("unknown")), F.col("_moment")
+    withdrawn = (meaning == "withdrawn") & (moment <= F.lit(run_date))
     by_person = stated.groupBy("person_id").agg(
-        F.max(F.when(is_dissent, F.col("_moment"))).alias("_dissent"),
-        F.max(F.when(counts, F.col("_moment"))).alias("_withdrawal"),
-        F.max((is_dissent & F.col("_moment").isNull()).cast("int")).alias("_undated"),
+        F.max(F.when(withdrawn, moment)).alias("_withdrawal"),
+        *_latest(meaning == "dissent", moment, "_dissent"),
+        *_latest(meaning == "unknown", moment, "_unknown"),
     )
-    withdrawn_later = F.coalesce(F.col("_withdrawal") > F.col("_dissent"), F.lit(False))
-    stands = (F.col("_undated") == 1) | (F.col("_dissent").isNotNull() & ~withdrawn_later)
-    return by_person.where(stands).select("person_id")
+    reason = F.when(_stands("_dissent"), F.lit("type_one")).when(_stands("_unknown"), F.lit(TYPE_ONE_UNKNOWN))
+    return by_person.select("person_id", reason.alias("reason")).where(F.col("reason").isNotNull())
+
+
+def _latest(is_said: Column, moment: Column, name: str) -> tuple[Column, Column]:
+    """When something was said last, and whether it was said without a date."""
+    undated = F.max((is_said & moment.isNull()).cast("int"))
+    return F.max(F.when(is_said, moment)).alias(name), undated.alias(f"{name}_undated")
+
+
+def _stands(name: str) -> Column:
+    """Whether what `_latest` found was not withdrawn later."""
+    withdrawn_later = F.coalesce(F.col("_withdrawal") > F.col(name), F.lit(False))
+    return (F.col(f"{name}_undated") == 1) | (F.col(name).isNotNull() & ~withdrawn_later)
 
 
 def _moment(columns: tuple[str, ...]) -> Column:

@@ -1,65 +1,119 @@
 """Finds, checks and reads opt-out lists. Any doubt about a list stops the run before silver is changed.
 
-`landing/optouts/<kind>/<yyyymmdd>/` contains the files of one list and their `manifest.json`. The newest folder up to the run
-date is used.
+`landing/optouts/<kind>/<day>/` contains the files of one list and their `manifest.json`. The newest folder up to the run date
+is used; `<day>` is `yyyymmdd` or `yyyy-mm-dd`. A folder or file of any other name is refused, because it could be the newest
+list.
 """
 
 import csv
+import fnmatch
+import hashlib
 import io
+import logging
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
-from pipelines.ingest.landing import MANIFEST, ManifestFile, sha256_of
+from pipelines.governance.nhs_numbers import nhs_number_in
+from pipelines.ingest.landing import MANIFEST
+from pipelines.storage.documents import digest_of
+
+log = logging.getLogger(__name__)
 
 KINDS = ("national", "local", "objection")
 NATIONAL_RESPONSE, NATIONAL_REQUEST = "response.dat", "request.dat"
 LOCAL_LIST, OBJECTION_LIST = "local.csv", "objections.csv"
 FILES = {"national": (NATIONAL_RESPONSE, NATIONAL_REQUEST), "local": (LOCAL_LIST,), "objection": (OBJECTION_LIST,)}
 
-_NUMBER = re.compile(r"[0-9]{10}")
+_COLUMNS = {
+    LOCAL_LIST: ("nhs_number", "opted_out_on"),
+    OBJECTION_LIST: ("nhs_number", "provider", "local_id", "decision", "decided_on"),
+}
+_OPTIONAL = ("opted_out_on", "decided_on")
+_FOLDER = re.compile(r"([0-9]{4})([-_.]?)([0-9]{2})\2([0-9]{2})")
+_JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", "~$*", "__MACOSX", ".snapshot")
+"""What file systems and office programs leave behind; never a list."""
+
 _SMALL_LIST = 200
 """With fewer submitted numbers than this the share is not meaningful and is not checked."""
 
 
-class ListManifest(Frozen):
-    """The manifest of a list: its kind, its as-at date, and its files."""
+class _Written(BaseModel):
+    """A part of a manifest. Keys that it does not know are allowed, and named in a warning."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+
+class ListFile(_Written):
+    """One file of a list: its name, its number of entries without the header line, and its SHA-256."""
+
+    name: str
+    rows: int = Field(ge=0, strict=True)
+    sha256: str = Field(pattern="^[0-9A-Fa-f]{64}$")
+
+
+class ListManifest(_Written):
+    """The manifest of a list: its kind, its as-at date, and its files.
+
+    `none_stated_by` names who says that truly nobody is on the list; an empty list is refused without it.
+    """
 
     kind: Literal["national", "local", "objection"]
     as_at: date
-    files: tuple[ManifestFile, ...]
+    files: tuple[ListFile, ...]
+    none_stated_by: str | None = Field(default=None, pattern=r"\S")
 
 
 @dataclass(frozen=True)
 class OptOutPolicy:
-    """The maximum age of a list in days, and the plausible share of submitted numbers that the response leaves out."""
+    """What is plausible of a list.
+
+    `max_age_days` is its greatest age. `least_national_share` to `most_national_share` is the share of the submitted numbers
+    that the national response leaves out. `max_shrinkage` is the share of its people that a list may lose against the one
+    last used; one person may always leave.
+    """
 
     max_age_days: int
     least_national_share: float
     most_national_share: float
+    max_shrinkage: float
+
+
+class UsedList(NamedTuple):
+    """What is remembered of the list of a kind that was used last: its as-at date and how many people it left out."""
+
+    as_at: date
+    left_out: int | None = None
 
 
 @dataclass(frozen=True)
 class ListFacts:
-    """The audit record of a list: kind, as-at date, SHA-256 of its files together and the number of entries."""
+    """The audit record of a list.
+
+    `sha256` is the digest of its files together, `entries` their number, `left_out` the number of people that it leaves out.
+    """
 
     kind: str
     as_at: date
     sha256: str
     entries: int
+    left_out: int
 
 
 @dataclass(frozen=True, repr=False)
 class OptOutFiles:
-    """The content of all lists of a run; repr does not show it."""
+    """The content of all lists of a run; repr does not show it.
+
+    An objection is an NHS number, or a provider with its local id, or both; what is not given is empty.
+    """
 
     numbers_allowed: tuple[str, ...]
     numbers_opted_out_locally: tuple[str, ...]
@@ -67,134 +121,364 @@ class OptOutFiles:
     facts: tuple[ListFacts, ...]
 
 
-def read_opt_outs(landing: Path, policy: OptOutPolicy, run_date: date, last_used: dict[str, date] | None = None) -> OptOutFiles:
+@dataclass(frozen=True, repr=False)
+class _Delivered:
+    """A list whose folder, manifest and files belong together; `contents` has the bytes of each file, read once."""
+
+    where: str
+    manifest: ListManifest
+    contents: Mapping[str, bytes]
+
+    @property
+    def stated_none(self) -> bool:
+        """Whether somebody answers for it that the list leaves out nobody."""
+        return self.manifest.none_stated_by is not None
+
+    def announced(self, name: str) -> int:
+        """The number of entries of a file by the manifest."""
+        return next(file.rows for file in self.manifest.files if file.name == name)
+
+
+def read_opt_outs(
+    landing: Path,
+    policy: OptOutPolicy,
+    run_date: date,
+    last_used: Mapping[str, UsedList] | None = None,
+    today: date | None = None,
+) -> OptOutFiles:
     """Read and check every list.
 
-    `last_used` has the as-at dates of the lists that the last run used, by kind. Raises OptOutMissingError, OptOutEmptyError,
+    `last_used` has the lists that the last run used, by kind. Folders of later days than the run date wait; later than
+    `today` (unless given: the run date) as well, they are refused. Raises OptOutMissingError, OptOutEmptyError,
     OptOutStaleError or OptOutInvalidError, which name the list, the file and the next step, never an entry.
     """
-    folders = {kind: _newest(landing / "optouts" / kind, kind, run_date) for kind in KINDS}
+    place, latest = landing / "optouts", max(run_date, today or run_date)
+    _refuse_others(place, KINDS, "landing/optouts")
+    folders = {kind: _newest(place / kind, kind, run_date, latest) for kind in KINDS}
+    lists = {kind: _delivered(folder, kind) for kind, folder in folders.items()}
     before = last_used or {}
-    manifests = {kind: _checked_manifest(folder, kind, policy, run_date, before.get(kind)) for kind, folder in folders.items()}
-    allowed = _numbers(folders["national"] / NATIONAL_RESPONSE)
-    _check_response(allowed, _numbers(folders["national"] / NATIONAL_REQUEST), policy)
-    local = _table(folders["local"] / LOCAL_LIST, ("nhs_number",))
-    objections = _table(folders["objection"] / OBJECTION_LIST, ("nhs_number", "provider", "local_id", "decision"))
-    local_numbers = _list_numbers([row["nhs_number"] for row in local], LOCAL_LIST)
-    upheld = tuple(_upheld(objections))
+    for kind, delivered in lists.items():
+        _check_age(delivered, policy, run_date, before.get(kind))
+        _check_days(delivered, folders[kind])
+    allowed, submitted = _national(lists["national"], policy)
+    local = _local_numbers(lists["local"])
+    upheld, objections = _objections(lists["objection"])
+    left_out = {"national": len(set(submitted) - set(allowed)), "local": len(set(local)), "objection": len(set(upheld))}
+    for kind, delivered in lists.items():
+        _check_shrinkage(delivered, left_out[kind], before.get(kind), policy)
+    entries = {"national": len(allowed), "local": len(local), "objection": objections}
     facts = tuple(
-        ListFacts(kind, manifest.as_at, "".join(sorted(file.sha256 for file in manifest.files))[:64], entries)
-        for (kind, manifest), entries in zip(manifests.items(), (len(allowed), len(local), len(objections)), strict=True)
+        ListFacts(kind, found.manifest.as_at, _digest(found.manifest), entries[kind], left_out[kind])
+        for kind, found in lists.items()
     )
-    return OptOutFiles(allowed, local_numbers, upheld, facts)
+    return OptOutFiles(allowed, local, upheld, facts)
 
 
-def _newest(folder: Path, kind: str, run_date: date) -> Path:
-    limit = f"{run_date:%Y%m%d}"
-    days = [path for path in folder.glob("[0-9]*") if path.is_dir() and path.name <= limit] if folder.is_dir() else []
-    if not days:
+def _digest(manifest: ListManifest) -> str:
+    return digest_of(*[text for file in sorted(manifest.files, key=_name) for text in (file.name, file.sha256.casefold())])
+
+
+def _name(file: ListFile) -> str:
+    return file.name
+
+
+def _others(folder: Path, known: Iterable[str]) -> list[str]:
+    """The names in a folder that are not known and no junk."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    return sorted(name for name in names - set(known) if not any(fnmatch.fnmatch(name, junk) for junk in _JUNK))
+
+
+def _refuse_others(folder: Path, known: Iterable[str], where: str) -> None:
+    others = _others(folder, known)
+    if others:
+        raise OptOutInvalidError(
+            f"{where}: {len(others)} names are not understood and could be a list: {_some(others)}; expected "
+            f"{', '.join(known)}. Rename them or move them out of the folder"
+        )
+    linked = [name for name in known if (folder / name).is_symlink()]
+    if linked:
+        raise OptOutInvalidError(f"{where}: {_some(linked)} is a link to another place; deliver the list itself")
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _newest(folder: Path, kind: str, run_date: date, latest: date) -> Path:
+    where = f"landing/optouts/{kind}"
+    days: dict[date, str] = {}
+    for name in _others(folder, ()):
+        day = _day_of(name) if (folder / name).is_dir() else None
+        if day is None:
+            raise OptOutInvalidError(
+                f"{where}/{name}: not understood, and could be the newest list; name the folder of a list <yyyymmdd> or "
+                "<yyyy-mm-dd>, or move it out of the landing folder"
+            )
+        if day > latest:
+            raise OptOutInvalidError(f"{where}/{name}: is of a day in the future; correct the name of the folder")
+        if day in days:
+            raise OptOutInvalidError(f"{where}: {days[day]} and {name} are of the same day; leave the one that counts")
+        days[day] = name
+    reached = [day for day in days if day <= run_date]
+    if not reached:
         raise OptOutMissingError(
-            f"the {kind} opt-out list is missing: expected a folder landing/optouts/{kind}/<yyyymmdd> up to the run date; "
+            f"the {kind} opt-out list is missing: expected a folder {where}/<yyyymmdd> up to the run date; "
             "put the list there, then run again"
         )
-    return max(days, key=lambda path: path.name)
+    return folder / days[max(reached)]
 
 
-def _checked_manifest(folder: Path, kind: str, policy: OptOutPolicy, run_date: date, last_used: date | None) -> ListManifest:
-    where = f"optouts/{kind}/{folder.name}"
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise OptOutMissingError(f"{where}: {MANIFEST} is missing; deliver the {kind} list again with its manifest")
+def _day_of(name: str) -> date | None:
+    """The day that a folder is named after; None for any other name."""
+    found = _FOLDER.fullmatch(name)
     try:
-        manifest = ListManifest.model_validate_json(path.read_bytes())
+        return date(int(found[1]), int(found[3]), int(found[4])) if found else None
+    except ValueError:
+        return None
+
+
+def _delivered(folder: Path, kind: str) -> _Delivered:
+    """The list in a folder, its files read and equal to its manifest."""
+    where = f"optouts/{kind}/{folder.name}"
+    if folder.is_symlink():
+        raise OptOutInvalidError(f"{where}: is a link to another place; deliver the list itself")
+    if not (folder / MANIFEST).is_file():
+        raise OptOutMissingError(f"{where}: {MANIFEST} is missing; deliver the {kind} list again with its manifest")
+    manifest = _manifest(folder / MANIFEST, where)
+    if manifest.kind != kind:
+        raise OptOutInvalidError(f"{where}/{MANIFEST}: is of another kind of list")
+    names = [file.name for file in manifest.files]
+    lacking = [name for name in FILES[kind] if name not in names or not (folder / name).is_file()]
+    if lacking:
+        raise OptOutMissingError(
+            f"{where}: {_some(lacking)} is missing from the folder or its manifest; deliver the list again"
+        )
+    if len(names) != len(FILES[kind]):
+        raise OptOutInvalidError(
+            f"{where}/{MANIFEST}: announces {len(names)} files, and the {kind} list has {len(FILES[kind])}: "
+            f"{', '.join(FILES[kind])}; put all entries into them and deliver the list again"
+        )
+    _refuse_others(folder, (*FILES[kind], MANIFEST), where)
+    contents = {file.name: _content(folder / file.name, file.sha256, where) for file in manifest.files}
+    return _Delivered(where, manifest, contents)
+
+
+def _parsed(path: Path) -> ListManifest:
+    return ListManifest.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+
+
+def _manifest(path: Path, where: str) -> ListManifest:
+    try:
+        manifest = _parsed(path)
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, fault["loc"])) or "file" for fault in error.errors())
         raise OptOutInvalidError(f"{where}/{MANIFEST}: cannot be read; wrong or missing: {fields}") from error
-    if manifest.kind != kind:
-        raise OptOutInvalidError(f"{where}/{MANIFEST}: is of another kind of list")
-    announced = {file.name: file for file in manifest.files}
-    for name in FILES[kind]:
-        _check_file(folder / name, announced.get(name), where)
-    age = run_date - manifest.as_at
+    unknown = sorted({key for part in (manifest, *manifest.files) for key in part.model_extra or ()})
+    if unknown:
+        log.warning("%s/%s: keys that mean nothing here: %s", where, MANIFEST, _some(unknown))
+    return manifest
+
+
+def _content(path: Path, sha256: str, where: str) -> bytes:
+    content = path.read_bytes()
+    if not content:
+        raise OptOutEmptyError(
+            f"{where}/{path.name}: the file is empty, which would let everyone or no one through; deliver the list again"
+        )
+    if hashlib.sha256(content).hexdigest() != sha256.casefold():
+        raise OptOutInvalidError(f"{where}/{path.name}: checksum differs from the manifest; deliver the list again")
+    return content
+
+
+def _check_age(delivered: _Delivered, policy: OptOutPolicy, run_date: date, last_used: UsedList | None) -> None:
+    where, as_at, kind = delivered.where, delivered.manifest.as_at, delivered.manifest.kind
+    age = run_date - as_at
     if age < timedelta(0):
         raise OptOutStaleError(f"{where}: as at a day after the run date; check the list's manifest")
     if age > timedelta(days=policy.max_age_days):
         raise OptOutStaleError(
             f"{where}: {age.days} days old, at most {policy.max_age_days} are allowed; fetch a new {kind} list, then run again"
         )
-    if last_used and manifest.as_at < last_used:
+    if last_used and as_at < last_used.as_at:
         raise OptOutStaleError(f"{where}: older than the {kind} list that the last run used; fetch the newest one")
-    return manifest
 
 
-def _check_file(path: Path, announced: ManifestFile | None, where: str) -> None:
-    if announced is None or not path.is_file():
-        raise OptOutMissingError(f"{where}: {path.name} is missing from the folder or its manifest; deliver the list again")
-    if path.stat().st_size == 0:
-        raise OptOutEmptyError(
-            f"{where}/{path.name}: the file is empty, which would let everyone or no one through; deliver the list again"
-        )
-    if sha256_of(path) != announced.sha256:
-        raise OptOutInvalidError(f"{where}/{path.name}: checksum differs from the manifest; deliver the list again")
+def _check_days(delivered: _Delivered, folder: Path) -> None:
+    """Refuse a list that only the name of its folder makes the newest, or whose as-at date makes it look newer than it is."""
+    where, as_at = delivered.where, delivered.manifest.as_at
+    if as_at > (_day_of(folder.name) or as_at):
+        raise OptOutInvalidError(f"{where}: as at a day after the day of its folder; correct one of them")
+    for name in _others(folder.parent, (folder.name,)):
+        day, path = _day_of(name), folder.parent / name / MANIFEST
+        if day is None or not path.is_file() or day > (_day_of(folder.name) or day):
+            continue
+        try:
+            earlier = _parsed(path)
+        except ValidationError:
+            continue
+        if as_at < earlier.as_at <= day:
+            raise OptOutInvalidError(f"{where}: is older than the list in {name}, by their as-at dates; correct the folders")
 
 
-def _numbers(path: Path) -> tuple[str, ...]:
-    """The ten-digit numbers of a file, one per line, with or without a comma at the end of the line."""
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    lines = [line.strip().rstrip(",").strip() for line in text.splitlines()]
-    numbers = [line for line in lines if line]
-    if not numbers:
-        raise OptOutEmptyError(f"{path.name}: no number in it; ask for the national check again")
-    wrong = sum(not _NUMBER.fullmatch(number) for number in numbers)
-    if wrong:
+def _check_shrinkage(delivered: _Delivered, left_out: int, last_used: UsedList | None, policy: OptOutPolicy) -> None:
+    """Refuse a list that leaves out far fewer people than the last one: most likely it was cut short."""
+    before = last_used.left_out if last_used else None
+    if before is None or before - left_out <= max(1, int(policy.max_shrinkage * before)):
+        return
+    raise OptOutInvalidError(
+        f"{delivered.where}: leaves out {left_out} people, {before} before; at most {policy.max_shrinkage:.0%} may leave a "
+        "list at once. Check that it is complete; if it is, allow it with --set opt_outs.max_shrinkage=SHARE for one run"
+    )
+
+
+def _text(delivered: _Delivered, name: str) -> str:
+    try:
+        return delivered.contents[name].decode("utf-8-sig").removesuffix("\x1a")
+    except UnicodeDecodeError as error:
+        raise OptOutInvalidError(f"{delivered.where}/{name}: is not UTF-8 text; export the list again as UTF-8") from error
+
+
+def _check_count(delivered: _Delivered, name: str, entries: int) -> None:
+    announced = delivered.announced(name)
+    if entries != announced:
         raise OptOutInvalidError(
-            f"{path.name}: {wrong} of {len(numbers)} lines are no NHS numbers; a receipt or an error report is no answer"
+            f"{delivered.where}/{name}: has {entries} entries, its manifest says {announced}; deliver the list again, whole"
         )
+
+
+def _numbers(delivered: _Delivered, name: str) -> tuple[str, ...]:
+    """The numbers of a file, one per line, with or without a comma at the end of the line."""
+    lines = [line.strip().removesuffix(",").strip() for line in re.split("\r\n|\n|\r", _text(delivered, name))]
+    written = [line for line in lines if line]
+    if not written:
+        raise OptOutEmptyError(f"{delivered.where}/{name}: no number in it; ask for the national check again")
+    numbers = [number for number in map(nhs_number_in, written) if number]
+    if len(numbers) != len(written):
+        raise OptOutInvalidError(
+            f"{delivered.where}/{name}: {len(written) - len(numbers)} of {len(written)} lines are no NHS numbers (ten digits, "
+            "the last one the check digit); a receipt or an error report is no answer"
+        )
+    _check_count(delivered, name, len(numbers))
     return tuple(numbers)
 
 
-def _check_response(allowed: tuple[str, ...], submitted: tuple[str, ...], policy: OptOutPolicy) -> None:
-    asked = set(submitted)
+def _national(delivered: _Delivered, policy: OptOutPolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The numbers that the national check allows, and those that it was asked for."""
+    allowed, submitted = _numbers(delivered, NATIONAL_RESPONSE), _numbers(delivered, NATIONAL_REQUEST)
+    where, asked = f"{delivered.where}/{NATIONAL_RESPONSE}", set(submitted)
     surplus = sum(number not in asked for number in allowed)
     if surplus:
-        raise OptOutInvalidError(f"{NATIONAL_RESPONSE}: {surplus} numbers were never submitted; it answers another request")
+        raise OptOutInvalidError(f"{where}: {surplus} numbers were never submitted; it answers another request")
     share = 1 - len(set(allowed)) / len(asked)
+    if delivered.stated_none:
+        if share:
+            raise OptOutInvalidError(_contradicted(where))
+        return allowed, submitted
+    if not share:
+        raise OptOutInvalidError(
+            f"{where}: has every submitted number, as if it were the request itself. Deliver the answer; if truly nobody is "
+            "opted out, say in the manifest who states it (none_stated_by)"
+        )
     if len(asked) >= _SMALL_LIST and not policy.least_national_share <= share <= policy.most_national_share:
         raise OptOutInvalidError(
-            f"{NATIONAL_RESPONSE}: {share:.1%} of {len(asked)} submitted numbers are opted out; plausible is "
+            f"{where}: {share:.1%} of {len(asked)} submitted numbers are opted out; plausible is "
             f"{policy.least_national_share:.1%} to {policy.most_national_share:.1%}. Check that the answer is complete"
         )
+    return allowed, submitted
 
 
-def _table(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    reader = csv.DictReader(io.StringIO(text))
-    headers = {normalise_header(header): header for header in reader.fieldnames or ()}
-    missing = [name for name in needed if normalise_header(name) not in headers]
+def _contradicted(where: str) -> str:
+    return f"{where}: leaves people out, although its manifest states that the list leaves out nobody; correct the manifest"
+
+
+def _entries(delivered: _Delivered, name: str) -> list[dict[str, str]]:
+    """The entries of a CSV list by column; columns that it does not have are empty."""
+    where, columns = f"{delivered.where}/{name}", _COLUMNS[name]
+    records = list(_records(_text(delivered, name), where))
+    if not records:
+        raise OptOutEmptyError(f"{where}: has no header line; deliver the list again")
+    known = {normalise_header(column): column for column in columns}
+    header = [known.get(normalise_header(text)) for text in records[0]]
+    missing = [column for column in columns if column not in header and column not in _OPTIONAL]
     if missing:
-        raise OptOutInvalidError(f"{path.name}: columns are missing: {', '.join(missing)}")
-    rows = [{name: (row.get(headers[normalise_header(name)]) or "").strip() for name in needed} for row in reader]
-    if not rows:
-        raise OptOutEmptyError(f"{path.name}: no entry in it, which would let everyone through; deliver the list again")
+        raise OptOutInvalidError(f"{where}: columns are missing: {', '.join(missing)}")
+    if None in header or len(set(header)) != len(header):
+        raise OptOutInvalidError(
+            f"{where}: its header has columns twice or that the list does not have; expected: {', '.join(columns)}"
+        )
+    wrong = sum(len(record) != len(header) for record in records)
+    if wrong:
+        raise OptOutInvalidError(f"{where}: {wrong} of {len(records) - 1} entries have not as many fields as the header")
+    rows = [
+        dict.fromkeys(columns, "") | {str(column): text.strip() for column, text in zip(header, record, strict=True)}
+        for record in records[1:]
+    ]
+    if rows and delivered.stated_none:
+        raise OptOutInvalidError(_contradicted(where))
+    if not rows and not delivered.stated_none:
+        raise OptOutEmptyError(
+            f"{where}: no entry in it, which would let everyone through. Deliver the list again; if there truly is none, say "
+            "in the manifest who states it (none_stated_by)"
+        )
     return rows
 
 
-def _list_numbers(values: Iterable[str], file: str) -> tuple[str, ...]:
-    numbers = [re.sub(r"[ \u00a0-]", "", value) for value in values]
-    wrong = sum(not _NUMBER.fullmatch(number) for number in numbers)
-    if wrong:
-        raise OptOutInvalidError(f"{file}: {wrong} of {len(numbers)} entries are no NHS numbers; correct the list")
+def _records(text: str, where: str) -> Iterator[list[str]]:
+    """The records of strict CSV, each on a line of its own; empty lines are left out.
+
+    A quote that is not closed, or is closed in a later entry, would hide the entries between.
+    """
+    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 0
+    try:
+        for record in reader:
+            if reader.line_num != line + 1:
+                raise OptOutInvalidError(f"{where}: an entry goes over several lines from line {line + 1}; correct its quotes")
+            line = reader.line_num
+            if record:
+                yield record
+    except csv.Error as error:
+        raise OptOutInvalidError(f"{where}: is not CSV from line {line + 1}; correct its quotes") from error
+
+
+def _local_numbers(delivered: _Delivered) -> tuple[str, ...]:
+    rows = _entries(delivered, LOCAL_LIST)
+    numbers = _checked_numbers(delivered, LOCAL_LIST, [row["nhs_number"] for row in rows])
+    _check_count(delivered, LOCAL_LIST, len(rows))
+    return numbers
+
+
+def _checked_numbers(delivered: _Delivered, name: str, written: Sequence[str]) -> tuple[str, ...]:
+    numbers = [number for number in map(nhs_number_in, written) if number]
+    if len(numbers) != len(written):
+        raise OptOutInvalidError(
+            f"{delivered.where}/{name}: {len(written) - len(numbers)} of {len(written)} entries are no NHS numbers (ten "
+            "digits, the last one the check digit); correct the list"
+        )
     return tuple(numbers)
 
 
-def _upheld(objections: list[dict[str, str]]) -> Iterable[tuple[str, str, str]]:
-    wrong = sum(row["decision"].casefold() not in ("upheld", "refused") for row in objections)
-    wrong += sum(not row["nhs_number"] and not (row["provider"] and row["local_id"]) for row in objections)
+def _objections(delivered: _Delivered) -> tuple[tuple[tuple[str, str, str], ...], int]:
+    """The upheld objections, and the number of all objections."""
+    rows = _entries(delivered, OBJECTION_LIST)
+    wrong = sum(
+        row["decision"].casefold() not in ("upheld", "refused")
+        or not (row["nhs_number"] or (row["provider"] and row["local_id"]))
+        for row in rows
+    )
     if wrong:
         raise OptOutInvalidError(
-            f"{OBJECTION_LIST}: {wrong} of {len(objections)} entries lack a decision (upheld or refused) or a person"
+            f"{delivered.where}/{OBJECTION_LIST}: {wrong} of {len(rows)} entries lack a decision (upheld or refused) or a "
+            "person (an NHS number, or a provider with its local id); correct the list"
         )
-    upheld = [row for row in objections if row["decision"].casefold() == "upheld"]
-    numbers = iter(_list_numbers([row["nhs_number"] for row in upheld if row["nhs_number"]], OBJECTION_LIST))
-    for row in upheld:
-        yield (next(numbers) if row["nhs_number"] else "", row["provider"], row["local_id"])
+    numbers = iter(_checked_numbers(delivered, OBJECTION_LIST, [row["nhs_number"] for row in rows if row["nhs_number"]]))
+    people = [(next(numbers) if row["nhs_number"] else "", row["provider"], row["local_id"]) for row in rows]
+    _check_count(delivered, OBJECTION_LIST, len(rows))
+    upheld = [person for person, row in zip(people, rows, strict=True) if row["decision"].casefold() == "upheld"]
+    return tuple(upheld), len(rows)
+
+
+def entries_listed(lists: OptOutFiles) -> dict[tuple[str, str], int]:
+    """The entries that leave somebody out, by the kind of the list and how they name the person (`number` or `local_id`)."""
+    listed = Counter({("local", "number"): len(lists.numbers_opted_out_locally)})
+    listed.update(("objection", "number" if number else "local_id") for number, _, _ in lists.objections)
+    return dict(listed)

@@ -70,6 +70,10 @@ class Rule(StrEnum):
     """The concept is standard and valid."""
     QUARANTINED = "quarantined_share"
     """Not too many delivered rows of the entity were quarantined."""
+    ORPHANS = "orphan_share"
+    """Not too many rows refer to a row that is missing; the table is the entity's, or that with `@` and the provider."""
+    UNMATCHED = "unmatched_opt_outs"
+    """Enough entries of the opt-out lists match somebody who has been delivered."""
     MAPPED = "mapped_share"
     """Enough coded rows of the source have a standard concept; counted are the rows that have none."""
 

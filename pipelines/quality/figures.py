@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from pipelines.contracts.ledger import BALANCES, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import BALANCES, ORPHAN, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
@@ -35,6 +35,33 @@ def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figur
             if row.source == source:
                 counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
     return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+
+
+def opt_out_entries(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """The entries of each opt-out list: how many match somebody, and how many nobody and why."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in ledger:
+        if row.disposition in (Disposition.MATCHED, Disposition.UNMATCHED):
+            outcome = row.reason or str(row.disposition)
+            counts[row.entity][outcome] = counts[row.entity].get(outcome, 0) + row.rows
+    return [{"list": kind, **cells} for kind, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+
+
+def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """Rows whose other row is missing: one row per source, entity, provider and reference, the last one of all together."""
+    missing = [row for row in ledger if row.disposition is Disposition.ORPHAN and row.rows]
+    places = {f"{row.source}.{row.entity}@{row.provider} {row.reason}": row for row in missing}
+    cells = suppressed({name: {"rows": places[name].rows} for name in sorted(places)}) if places else {}
+    return [
+        {
+            "source": places[name].source if name in places else TOTAL,
+            "entity": places[name].entity if name in places else "",
+            "provider": places[name].provider if name in places else "",
+            "reference": places[name].reason.removeprefix(ORPHAN) if name in places else "",
+            "rows": shown["rows"],
+        }
+        for name, shown in cells.items()
+    ]
 
 
 def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:

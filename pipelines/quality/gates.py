@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any, Final
 
-from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, totals_by
+from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
 
@@ -34,6 +34,9 @@ SHOWN_FAILURES: Final = 50
 ROWS_TO_JUDGE: Final = 100
 """Rows below which a share of an entity says little."""
 
+FEW_ORPHANS: Final = 5
+"""Rows with a missing other row that say nothing of how complete a table is."""
+
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
@@ -41,6 +44,9 @@ class GateLimits:
 
     max_quarantined_share: float = 0.05
     min_mapped_share: float = 0.9
+    max_unmatched_numbers: float = 0.95
+    max_unmatched_local_ids: float = 0.5
+    max_orphan_share: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +172,52 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
             if len(key) == 1 or rows[Disposition.DELIVERED] >= ROWS_TO_JUDGE:
                 check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
                 yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
+    yield from _orphan_checks(ledger, limits)
+    yield from _unknown_checks(ledger, limits)
+    yield from _unmatched_checks(ledger, limits)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
+
+
+def _orphan_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Rows whose other row is missing, by reference: of each provider, and of all providers of a source together."""
+    references = [row for row in ledger if row.stage is Stage.REFER]
+    for columns in (("source", "entity"), ("source", "entity", "provider")):
+        rows = totals_by(references, *columns, "disposition", "reason")
+        for (*place, disposition, name), referred in rows.items():
+            orphans = rows.get((*place, Disposition.ORPHAN, f"{ORPHAN}{name}"), 0)
+            is_judged = orphans > FEW_ORPHANS or (orphans and not limits.max_orphan_share)
+            if disposition == Disposition.REFERRED and is_judged:
+                table = "@".join(["_".join(place[:2]), *place[2:]])
+                yield Measured(Check(Zone.RUN, table, Rule.ORPHANS, name, tolerance=limits.max_orphan_share), referred, orphans)
+
+
+def _unknown_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Rows of a source that are left out because a code which may be a Type 1 opt-out could not be looked up."""
+    rows = totals_by((r for r in ledger if r.stage is Stage.CURATE), "source", "disposition", "reason")
+    for (source, disposition, reason), unknown in rows.items():
+        if (disposition, reason) == (Disposition.OPTED_OUT, TYPE_ONE_UNKNOWN):
+            delivered = rows.get((source, Disposition.DELIVERED, ""), 0)
+            check = Check(Zone.RUN, source, Rule.ORPHANS, TYPE_ONE_UNKNOWN, tolerance=limits.max_orphan_share)
+            yield Measured(check, delivered, unknown)
+
+
+def _unmatched_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Entries of opt-out lists that match nobody, by how they name the person.
+
+    A short list may name strangers only: fewer than ROWS_TO_JUDGE numbers are judged only if every one has to match. A local
+    id comes from the record of a provider, so it is always judged.
+    """
+    entries = totals_by((r for r in ledger if r.stage is Stage.OPT_OUT), "disposition", "reason")
+    for named_by, tolerance, smallest, reasons in (
+        ("number", limits.max_unmatched_numbers, ROWS_TO_JUDGE, ("number_unknown",)),
+        ("local_id", limits.max_unmatched_local_ids, 1, ("provider_unknown", "local_id_unknown")),
+    ):
+        listed = entries.get((Disposition.LISTED, named_by), 0)
+        unmatched = sum(entries.get((Disposition.UNMATCHED, reason), 0) for reason in reasons)
+        if listed >= smallest or (listed and not tolerance):
+            yield Measured(Check(Zone.RUN, "opt_outs", Rule.UNMATCHED, named_by, tolerance=tolerance), listed, unmatched)
 
 
 def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:

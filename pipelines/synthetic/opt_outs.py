@@ -106,7 +106,8 @@ def _write_national(world: World, opt_outs: OptOuts, night: int, landing: Path) 
     request = np.sort(numbers[opt_outs.submitted])
     response = np.sort(numbers[opt_outs.submitted & ~opt_outs.national(night)])
     files = {"request.dat": _number_lines(request), "response.dat": _number_lines(response)}
-    _write_list(world, "national", night, landing, files, {"request.dat": len(request), "response.dat": len(response)})
+    rows = {"request.dat": len(request), "response.dat": len(response)}
+    _write_list(world, "national", night, landing, files, rows, nobody=len(request) == len(response))
 
 
 def _number_lines(numbers: np.ndarray) -> str:
@@ -126,7 +127,8 @@ def _write_local(world: World, opt_outs: OptOuts, night: int, landing: Path) -> 
     ):
         gap = ("", " ", "-")[at % 3]
         lines.append(f"{number[:3]}{gap}{number[3:6]}{gap}{number[6:]},{_decided_on(world, since, at)}")
-    _write_list(world, "local", night, landing, {"local.csv": "\n".join(lines) + "\n"}, {"local.csv": len(lines) - 1})
+    content = {"local.csv": "\n".join(lines) + "\n"}
+    _write_list(world, "local", night, landing, content, {"local.csv": len(lines) - 1}, nobody=len(lines) == 1)
 
 
 def _write_objections(world: World, opt_outs: OptOuts, night: int, landing: Path) -> None:
@@ -143,7 +145,7 @@ def _write_objections(world: World, opt_outs: OptOuts, night: int, landing: Path
             else:
                 lines.append(f",{population.gp_practice[person]},{population.gp_guid[person]},{decision},{day}")
     content = {"objections.csv": "\n".join(lines) + "\n"}
-    _write_list(world, "objection", night, landing, content, {"objections.csv": len(lines) - 1})
+    _write_list(world, "objection", night, landing, content, {"objections.csv": len(lines) - 1}, nobody=len(lines) == 1)
 
 
 def _decided_on(world: World, since: int, at: int) -> str:
@@ -152,7 +154,10 @@ def _decided_on(world: World, since: int, at: int) -> str:
     return str(first + since - 1 if since else first - 1 - (at * 37) % LONGEST_DECIDED_DAYS)
 
 
-def _write_list(world: World, kind: str, night: int, landing: Path, contents: dict[str, str], rows: dict[str, int]) -> None:
+def _write_list(
+    world: World, kind: str, night: int, landing: Path, contents: dict[str, str], rows: dict[str, int], *, nobody: bool
+) -> None:
+    """Write the files of a list with their manifest; `nobody` states that the list leaves out nobody."""
     day = day_of(world, night)
     folder = landing / "optouts" / kind / day.strftime("%Y%m%d")
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,4 +166,7 @@ def _write_list(world: World, kind: str, night: int, landing: Path, contents: di
         raw = content.encode("utf-8")
         (folder / name).write_bytes(raw)
         files.append({"name": name, "rows": rows[name], "sha256": hashlib.sha256(raw).hexdigest()})
-    write_json(folder / "manifest.json", {"kind": kind, "as_at": day.isoformat(), "files": files})
+    manifest: dict[str, object] = {"kind": kind, "as_at": day.isoformat(), "files": files}
+    if nobody:
+        manifest["none_stated_by"] = "generated extracts"
+    write_json(folder / "manifest.json", manifest)

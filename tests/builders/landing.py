@@ -62,13 +62,16 @@ def opt_out_lists(
     local: Sequence[str] = ("9990000018",),
     objections: Sequence[tuple[str, str, str, str]] = (("9990000026", "", "", "refused"),),
 ) -> None:
-    """Write all three lists as at a day. `submitted` defaults to the allowed numbers."""
+    """Write all three lists as at a day. `submitted` defaults to the allowed numbers; lists of nobody are stated to be so."""
     numbers = "".join(f"{number},\n" for number in allowed)
     asked = "".join(f"{number},\n" for number in submitted or allowed)
-    _list(landing, "national", day, {"response.dat": numbers, "request.dat": asked})
-    _list(landing, "local", day, {"local.csv": "nhs_number,opted_out_on\n" + "".join(f"{n},2025-01-01\n" for n in local)})
+    all_allowed = set(allowed) == set(submitted or allowed)
+    _list(landing, "national", day, {"response.dat": numbers, "request.dat": asked}, nobody=all_allowed)
+    entries = "nhs_number,opted_out_on\n" + "".join(f"{n},2025-01-01\n" for n in local)
+    _list(landing, "local", day, {"local.csv": entries}, nobody=not local)
     lines = "".join(",".join(objection) + ",2025-01-01\n" for objection in objections)
-    _list(landing, "objection", day, {"objections.csv": "nhs_number,provider,local_id,decision,decided_on\n" + lines})
+    entries = "nhs_number,provider,local_id,decision,decided_on\n" + lines
+    _list(landing, "objection", day, {"objections.csv": entries}, nobody=not objections)
 
 
 def also_allowed(landing: Path, day: str, numbers: Sequence[str]) -> None:
@@ -83,7 +86,7 @@ def also_allowed(landing: Path, day: str, numbers: Sequence[str]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def _list(landing: Path, kind: str, day: str, files: Mapping[str, str]) -> None:
+def _list(landing: Path, kind: str, day: str, files: Mapping[str, str], *, nobody: bool) -> None:
     folder = landing / "optouts" / kind / day
     folder.mkdir(parents=True)
     announced = []
@@ -91,7 +94,8 @@ def _list(landing: Path, kind: str, day: str, files: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
         rows = len(text.splitlines()) - (not name.endswith(".dat"))
         announced.append({"name": name, "rows": rows, "sha256": hashlib.sha256(text.encode()).hexdigest()})
-    (folder / "manifest.json").write_text(json.dumps({"kind": kind, "as_at": _iso(day), "files": announced}))
+    manifest = {"kind": kind, "as_at": _iso(day), "files": announced} | ({"none_stated_by": "test"} if nobody else {})
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def _iso(day: str) -> str:

@@ -23,7 +23,7 @@ from pipelines.terminology.vocabulary import LoadedVocabulary
 
 PADS = Pads({purpose: hmac_pads(derive(DEMO_KEY, purpose)) for purpose in ("row", "person")})
 
-POLICY = OptOutPolicy(21, 0.005, 0.25)
+POLICY = OptOutPolicy(max_age_days=21, least_national_share=0.005, most_national_share=0.25, max_shrinkage=0.2)
 
 RUN_ID = "20260105-00001"
 

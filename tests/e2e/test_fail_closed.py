@@ -1,5 +1,6 @@
 """Every fault stops the real command with its own exit code and the next step, and nothing is changed."""
 
+import hashlib
 import json
 import os
 import re
@@ -19,9 +20,12 @@ from pipelines.errors import (
     KeyChangedError,
     KeyMissingError,
     OptOutEmptyError,
+    OptOutInvalidError,
     OptOutMissingError,
+    OptOutReferenceError,
     OptOutStaleError,
 )
+from pipelines.synthetic.generate import FIRST_NIGHT
 from tests.conftest import PROJECT
 from tests.e2e.identifiers import secrets_in
 from tests.e2e.scanner import Haystack, Needles
@@ -83,6 +87,14 @@ def with_empty_national_list(folder: Path) -> None:
     announce(newest, "response.dat", rows=0, sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
 
+def with_unclosed_quote(folder: Path) -> None:
+    newest = folder / "landing/optouts/local" / f"{LAST_NIGHT:%Y%m%d}"
+    header, first, *others = (newest / "local.csv").read_text().splitlines()
+    content = "\n".join([header, first.replace(",", ',"'), *others]) + "\n"
+    rewrite(newest / "local.csv", content)
+    announce(newest, "local.csv", sha256=hashlib.sha256(content.encode()).hexdigest())
+
+
 def with_older_list(folder: Path) -> None:
     shutil.rmtree(folder / "landing/optouts/national" / f"{LAST_NIGHT:%Y%m%d}")
 
@@ -108,6 +120,9 @@ FAULTS = {
     "wrong checksum": Fault(with_wrong_checksum, DeliveryError.exit_code, "checksum differs.*[Aa]sk the provider to send"),
     "missing opt-out list": Fault(without_national_list, OptOutMissingError.exit_code, "missing.*put the list there"),
     "empty opt-out list": Fault(with_empty_national_list, OptOutEmptyError.exit_code, "is empty.*deliver the list again"),
+    "opt-out list with an unclosed quote": Fault(
+        with_unclosed_quote, OptOutInvalidError.exit_code, "is not CSV from line 2.*correct its quotes"
+    ),
     "opt-out list of 22 days": Fault(
         nothing, OptOutStaleError.exit_code, "22 days old.*fetch a new", OLDEST_ALLOWED + timedelta(days=1)
     ),
@@ -176,3 +191,21 @@ def test_a_list_of_21_days_is_accepted(linked_copy: DemoWorld) -> None:
     ended = run_on(linked_copy, OLDEST_ALLOWED)
     assert ended.returncode == 0, ended.stderr
     assert "nothing has changed" in ended.stderr
+
+
+def test_a_practice_without_its_code_table_releases_nothing(world: DemoWorld, tmp_path: Path) -> None:
+    copy = world.copied_to(tmp_path / "demo")
+    landing, pointer = copy.folder / "landing/gp", copy.folder / "deidentified/releases/current"
+    before, delivery = pointer.read_bytes(), landing / "Y99099" / f"{NEXT:%Y%m%d}"
+    shutil.copytree(landing / "Y99001" / f"{FIRST_NIGHT:%Y%m%d}", delivery)
+    manifest = json.loads((delivery / "manifest.json").read_text())
+    kept = [file for file in manifest["files"] if "Coding_ClinicalCode" not in file["name"]]
+    for name in {file["name"] for file in manifest["files"]} - {file["name"] for file in kept}:
+        (delivery / name).unlink()
+    changed = {"provider": "Y99099", "extract_date": NEXT.isoformat(), "files": kept}
+    (delivery / "manifest.json").write_text(json.dumps(manifest | changed))
+    ended = run_on(copy, NEXT)
+    assert ended.returncode == OptOutReferenceError.exit_code, ended.stderr
+    assert "Y99099" in ended.stderr
+    assert "Coding_ClinicalCode" in ended.stderr
+    assert pointer.read_bytes() == before

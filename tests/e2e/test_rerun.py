@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +13,9 @@ import pandas as pd
 import pytest
 
 from jobs.publish import publish_release
+from pipelines.errors import OptOutChangedError, OptOutStaleError
 from pipelines.nightly import nightly
+from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.published import chosen_release, pinned_tables, release_folder
 from pipelines.synthetic.generate import FIRST_NIGHT
 from tests.e2e.world import LAST_NIGHT, DemoWorld
@@ -104,6 +109,31 @@ def test_a_new_opt_out_list_makes_a_new_release(copy: DemoWorld) -> None:
     assert person not in set(copy.rows("omop", "person")["person_id"])
     assert published_people(copy, former) - published_people(copy, outcome.release_id) == {person}
     assert published_people(copy, outcome.release_id) <= published_people(copy, former)
+
+
+def test_a_newer_list_that_comes_during_a_run_refuses_its_release(copy: DemoWorld) -> None:
+    first, second, *_ = (
+        row["linked_number"] for row in copy.rows("curation", "link").to_dict("records") if row["linked_number"]
+    )
+    days = [LAST_NIGHT + timedelta(days=after) for after in (1, 2)]
+    deliver_local_list(copy, first, f"{days[0]:%Y%m%d}")
+    former = copy.outcomes[-1].release_id
+
+    @contextmanager
+    def stage(name: str, _total: int | None = None) -> Iterator[OnProgress]:
+        if name == "make tables":
+            deliver_local_list(copy, second, f"{days[1]:%Y%m%d}")
+        yield ignore_progress
+
+    with pytest.raises(OptOutChangedError, match=r"have changed since the run read them.*local"):
+        nightly(copy.settings, days[1], show_stage=stage)
+    assert release_folder(copy.settings).current() == former
+    released = nightly(copy.settings, days[1]).release_id
+    assert chosen_release(copy.settings, released).opt_outs["local"] == days[1]
+    shutil.rmtree(copy.folder / f"landing/optouts/local/{days[1]:%Y%m%d}")
+    with pytest.raises(OptOutStaleError, match="older than the local list that the last run used"):
+        nightly(copy.settings, days[1])
+    assert release_folder(copy.settings).current() == released
 
 
 def deliver_local_list(world: DemoWorld, number: str, day: str) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, OptOutReferenceError
 from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
@@ -138,6 +138,68 @@ def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entrie
     counts = load(run)
     assert counts["patient", *disposition] == 2
     assert counts["observation", *disposition] == len(entries)
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([("9", "2024-01-01")], "type_one_unknown"),
+        ([("9", "")], "type_one_unknown"),
+        ([("4", "2024-01-01")], "type_one_unknown"),
+        ([("9", "2024-01-01"), ("2", "2024-02-01")], ""),
+        ([("9", "2024-02-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("9", "2024-03-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("9", ""), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("9", "2024-01-01"), ("2", "2027-01-01")], "type_one_unknown"),
+        ([("9", "2024-01-01"), ("1", "2024-01-01")], "type_one"),
+        ([("9", "2024-03-01"), ("1", "2024-01-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("", "2024-01-01")], ""),
+        ([(" 3 ", "2024-01-01")], ""),
+    ],
+)
+def test_an_entry_that_no_dictionary_explains_may_be_a_dissent(
+    run: RunContext, landing: Path, entries: list[tuple[str, str]], reason: str
+) -> None:
+    """Code 4 is in the dictionary without any code, code 9 is not in it; another practice knows both."""
+    rows = [observation(f"O{place}", "A", code, day) for place, (code, day) in enumerate(entries)]
+    empty = {"code_id": "4", "term": "without a code", "processing_id": "1"}
+    mine = {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": [*CODES, empty]}
+    elsewhere = [code | {"snomed_ct_concept_id": "271649006"} for code in (empty, empty | {"code_id": "9"})]
+    deliver(landing, GP, "P81001", "20260105", mine)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA), patient("B", BEN)], "clinical_code": elsewhere})
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[CARL])
+    counts = load(run)
+    disposition = ("opted_out", reason) if reason else ("current", "")
+    assert counts["observation", *disposition] == len(entries)
+    assert counts["patient", "current", ""] == (1 if reason else 3)
+
+
+DISSENT = [observation("O1", "A", "1", "2024-01-01")]
+EMPTY = csv_text(GP, "clinical_code", [])
+
+
+@pytest.mark.parametrize(
+    "dictionary", [None, (EMPTY, 0), (EMPTY + "too,few\n", 1)], ids=["none", "header only", "malformed rows only"]
+)
+def test_entries_without_a_dictionary_stop_before_silver(
+    run: RunContext, landing: Path, dictionary: tuple[str, int] | None
+) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "observation": DISSENT})
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA)], "observation": [], "clinical_code": CODES})
+    if dictionary:
+        deliver_files(landing, "gp", "P81001", "20260104", {"x_Coding_ClinicalCode_x.csv": dictionary})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    with pytest.raises(OptOutReferenceError, match=r"1 providers have delivered observation and no usable row.*: P81001"):
+        load(run)
+    assert not run.store.exists(Zone.SILVER, "gp_patient")
+
+
+def test_a_dictionary_of_an_earlier_delivery_explains_later_entries(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)], "clinical_code": CODES}, "full")
+    deliver(landing, GP, "P81001", "20260105", {"observation": DISSENT})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    counts = load(run)
+    assert (counts["patient", "opted_out", "type_one"], counts["observation", "opted_out", "type_one"]) == (1, 1)
 
 
 def test_corrections_duplicates_and_deletes_leave_one_row_each(run: RunContext, landing: Path) -> None:

@@ -6,36 +6,61 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines.errors import OmopPipelineError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
-from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, read_opt_outs
+from pipelines.governance.nhs_numbers import nhs_number_in
+from pipelines.governance.opt_out_lists import OptOutFiles, UsedList, read_opt_outs
+from pipelines.synthetic.nhs_numbers import break_check_digit, valid_numbers
 from tests.builders.landing import opt_out_lists
+from tests.builders.runs import POLICY
 
 ANNA, BEN, CARL = "9990000018", "9990000026", "9990000034"
 DAY = date(2026, 1, 26)
-POLICY = OptOutPolicy(max_age_days=21, least_national_share=0.005, most_national_share=0.25)
+FOLDER = "20260120"
+NUMBERS = [str(number) for number in valid_numbers()[:250]]
 
 
-def read(landing: Path, day: date = DAY, last_used: dict[str, date] | None = None) -> OptOutFiles:
+def read(
+    landing: Path, day: date = DAY, last_used: dict[str, UsedList] | None = None, today: date | None = None
+) -> OptOutFiles:
     """Read the lists as a run on a day does."""
-    return read_opt_outs(landing, POLICY, day, last_used)
+    return read_opt_outs(landing, POLICY, day, last_used, today)
 
 
-def rewrite(folder: Path, name: str, text: str) -> None:
-    """Change a file and its checksum in the manifest."""
-    (folder / name).write_text(text)
+def folder_of(landing: Path, kind: str, day: str = FOLDER) -> Path:
+    """The folder of a list."""
+    return landing / "optouts" / kind / day
+
+
+def rewrite(folder: Path, name: str, content: str | bytes, rows: int | None = None) -> None:
+    """Change a file and its checksum in the manifest; `rows` changes what the manifest announces."""
+    raw = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(raw)
+    change(folder, name, sha256=hashlib.sha256(raw).hexdigest(), **({} if rows is None else {"rows": rows}))
+
+
+def change(folder: Path, name: str, **facts: object) -> None:
+    """Change what a manifest says of a file."""
     manifest = json.loads((folder / "manifest.json").read_text())
     for file in manifest["files"]:
         if file["name"] == name:
-            file["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+            file |= facts
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def state(folder: Path, **facts: object) -> None:
+    """Change what a manifest says of its list."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | facts))
 
 
 def test_the_newest_lists_up_to_the_run_date_are_read(tmp_path: Path) -> None:
     opt_out_lists(tmp_path, "20260105", [ANNA])
     opt_out_lists(tmp_path, "20260120", [ANNA, BEN], local=["999 000-0034"], objections=[("", "RX1", "M1", "upheld")])
     opt_out_lists(tmp_path, "20260127", [CARL])
-    lists = read(tmp_path)
+    lists = read(tmp_path, today=date(2026, 1, 27))
     assert lists.numbers_allowed == (ANNA, BEN)
     assert lists.numbers_opted_out_locally == (CARL,)
     assert lists.objections == (("", "RX1", "M1"),)
@@ -89,9 +114,12 @@ def test_a_list_of_22_days_stops_and_one_of_21_does_not(tmp_path: Path, day: dat
 
 
 def test_a_list_older_than_the_one_last_used_stops(tmp_path: Path) -> None:
-    opt_out_lists(tmp_path, "20260120", [ANNA])
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
     with pytest.raises(OptOutStaleError, match="older than the local list that the last run used"):
-        read(tmp_path, last_used={"local": date(2026, 1, 21)})
+        read(tmp_path, last_used={"local": UsedList(date(2026, 1, 21))})
+
+
+HEADER = "nhs_number,provider,local_id,decision,decided_on\n"
 
 
 @pytest.mark.parametrize(
@@ -99,24 +127,265 @@ def test_a_list_older_than_the_one_last_used_stops(tmp_path: Path) -> None:
     [
         ("national", "response.dat", f"{ANNA},\nSUCCESS\n", "1 of 2 lines are no NHS numbers"),
         ("national", "response.dat", f"{ANNA},\n{BEN},\n", "1 numbers were never submitted"),
+        ("national", "response.dat", f"{ANNA},{BEN}\n", "1 of 1 lines are no NHS numbers"),
+        ("national", "response.dat", "9990000019\n", "1 of 1 lines are no NHS numbers"),
+        ("national", "request.dat", f"{ANNA},\n9999999999,\n", "1 of 2 lines are no NHS numbers"),
         ("local", "local.csv", "number\n1\n", "columns are missing: nhs_number"),
         ("local", "local.csv", "nhs_number\n123\n", "1 of 1 entries are no NHS numbers"),
+        ("local", "local.csv", f"nhs_number\n{ANNA}\n9990000019\n", "1 of 2 entries are no NHS numbers"),
+        ("local", "local.csv", f"nhs_number,surname\n{ANNA},Example\n", "columns twice or that the list does not have"),
+        ("local", "local.csv", f"nhs_number,NHS Number\n{ANNA},{BEN}\n", "columns twice or that the list does not have"),
+        ("local", "local.csv", f"{ANNA},2025-01-01\n{BEN},2025-01-01\n", "columns are missing: nhs_number"),
+        ("local", "local.csv", f"nhs_number;opted_out_on\n{ANNA};2025-01-01\n", "columns are missing: nhs_number"),
+        ("local", "local.csv", f"nhs_number,opted_out_on\n{ANNA}\n", "1 of 1 entries have not as many fields"),
+        ("local", "local.csv", f"nhs_number,opted_out_on\n{ANNA},2025-01-01,{BEN}\n", "1 of 1 entries have not as many"),
+        ("local", "local.csv", f'nhs_number,opted_out_on\n{ANNA},"2025-01-01\n{BEN},2025-01-01\n', "from line 2; correct its"),
+        (
+            "local",
+            "local.csv",
+            f'nhs_number,opted_out_on\n{ANNA},"2025\n{BEN},2025"\n{CARL},2025\n',
+            "several lines from line 2",
+        ),
+        ("local", "local.csv", f'nhs_number,opted_out_on\n"{ANNA},2025\n"{BEN}",2025\n', "from line 2; correct its quotes"),
         ("objection", "objections.csv", f"nhs_number,provider,local_id,decision\n{ANNA},,,maybe\n", "1 of 1 entries lack"),
         ("objection", "objections.csv", "nhs_number,provider,local_id,decision\n,RX1,,upheld\n", "1 of 1 entries lack"),
+        ("objection", "objections.csv", HEADER + "9990000019,,,refused,\n", "1 of 1 entries are no NHS numbers"),
+        ("objection", "objections.csv", HEADER + '"",RX1,"0012,upheld,\n', "from line 2; correct its quotes"),
     ],
 )
 def test_a_list_that_makes_no_sense_stops(tmp_path: Path, kind: str, name: str, text: str, fault: str) -> None:
-    opt_out_lists(tmp_path, "20260120", [ANNA])
-    rewrite(tmp_path / "optouts" / kind / "20260120", name, text)
+    opt_out_lists(tmp_path, FOLDER, [ANNA], [ANNA, CARL])
+    rewrite(folder_of(tmp_path, kind), name, text, len(text.splitlines()) - (kind != "national"))
     with pytest.raises(OptOutInvalidError, match=fault) as raised:
         read(tmp_path)
-    assert ANNA not in str(raised.value)
+    assert not [number for number in (ANNA, BEN, "9990000019", "Example") if number in str(raised.value)]
 
 
-@pytest.mark.parametrize(("allowed", "fits"), [(190, True), (200, False), (100, False)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"nhs_number\n{ANNA}\n".encode("utf-16"),
+        f"nhs_number\n{ANNA}\n".encode("utf-16-le"),
+        f"nhs_number,opted_out_on\n{ANNA},J\u00e4nner\n".encode("cp1252"),
+        b"PK\x03\x04" + bytes(range(256)),
+    ],
+    ids=["utf-16", "utf-16 without mark", "cp1252", "workbook"],
+)
+def test_a_list_in_another_encoding_stops(tmp_path: Path, content: bytes) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    rewrite(folder_of(tmp_path, "local"), "local.csv", content)
+    with pytest.raises(OptOutInvalidError, match=r"local\.csv"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"NHS Number\r\n{BEN}\r\n{CARL}\r\n",
+        f"\ufeffnhs_number\n{BEN}\n{CARL}\n",
+        f'"nhs_number"\n"{BEN}"\n"{CARL}"\n',
+        f"nhs_number\n\n{BEN}\n\n{CARL}",
+        f"nhs_number\r{BEN}\r{CARL}\r",
+        f"nhs_number\n'{BEN}\n999\u2009000\u20110034\n",
+        f"nhs_number\n{BEN}.0\n\u200b{CARL}\u200d\n",
+        f"opted_out_on,NHS_NUMBER\n2025-01-01,{BEN}\n,{CARL}\n\x1a",
+    ],
+)
+def test_a_local_list_as_spreadsheets_write_it_is_read(tmp_path: Path, content: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    rewrite(folder_of(tmp_path, "local"), "local.csv", content, 2)
+    assert read(tmp_path).numbers_opted_out_locally == (BEN, CARL)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 10, -5, -1, "2", 2.5, None, True])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("local", "local.csv"), ("objection", "objections.csv"), ("national", "response.dat"), ("national", "request.dat")],
+)
+def test_a_list_has_exactly_the_entries_that_its_manifest_announces(tmp_path: Path, kind: str, name: str, rows: object) -> None:
+    objections = [(ANNA, "", "", "upheld"), (BEN, "", "", "refused")]
+    opt_out_lists(tmp_path, FOLDER, [ANNA, BEN], local=[ANNA, BEN], objections=objections)
+    assert len(read(tmp_path).numbers_opted_out_locally) == 2
+    change(folder_of(tmp_path, kind), name, rows=rows)
+    with pytest.raises(OptOutInvalidError, match=r"has 2 entries, its manifest says|wrong or missing: files\.[01]\.rows"):
+        read(tmp_path)
+
+
+def test_a_second_announced_file_stops(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    folder = folder_of(tmp_path, "local")
+    (folder / "local_2.csv").write_text(f"nhs_number\n{BEN}\n")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    more = {"name": "local_2.csv", "rows": 1, "sha256": hashlib.sha256((folder / "local_2.csv").read_bytes()).hexdigest()}
+    state(folder, files=[*manifest["files"], more])
+    with pytest.raises(OptOutInvalidError, match="announces 2 files, and the local list has 1"):
+        read(tmp_path)
+    state(folder, files=[manifest["files"][0], manifest["files"][0]])
+    with pytest.raises(OptOutInvalidError, match="announces 2 files"):
+        read(tmp_path)
+
+
+def test_a_file_that_is_not_announced_stops_and_junk_does_not(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    folder = folder_of(tmp_path, "local")
+    for junk in (".DS_Store", "Thumbs.db", "desktop.ini", "~$local.csv", "._local.csv"):
+        (folder / junk).write_text("")
+        (folder.parent / junk).write_text("")
+        (folder.parent.parent / junk).write_text("")
+    assert read(tmp_path).numbers_opted_out_locally == (ANNA,)
+    (folder / "local_2.csv").write_text(f"nhs_number\n{BEN}\n")
+    with pytest.raises(OptOutInvalidError, match=r"1 names are not understood and could be a list: local_2\.csv"):
+        read(tmp_path)
+
+
+def test_a_list_that_is_a_link_stops(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    folder = folder_of(tmp_path, "local")
+    (folder / "local.csv").rename(tmp_path / "elsewhere.csv")
+    (folder / "local.csv").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(OptOutInvalidError, match=r"local\.csv is a link"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["20260121", "2026-01-21", "2026_01_21", "2026.01.21"])
+def test_the_newest_list_is_found_whatever_form_its_day_has(tmp_path: Path, name: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], local=[ANNA])
+    opt_out_lists(tmp_path / "new", "20260121", [ANNA], local=[BEN])
+    folder_of(tmp_path / "new", "local", "20260121").rename(folder_of(tmp_path, "local", name))
+    assert read(tmp_path).numbers_opted_out_locally == (BEN,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "latest",
+            "20260121_resub",
+            "20261399",
+            "2026-1-21",
+            "21-01-2026",
+            "2026-01.21",
+            "202601",
+            "2026012",
+            ".20260121.part",
+        ),
+        *("20260230", "20260121 ", "new list", "local.csv", "2026\u06601\u066021"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["national", "local", "objection"])
+def test_a_name_that_is_not_understood_stops(tmp_path: Path, kind: str, name: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    folder_of(tmp_path, kind, name).mkdir()
+    with pytest.raises(OptOutInvalidError, match="not understood, and could be the newest list"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Local", "locals", "type1", "20260121", "local.csv"])
+def test_a_kind_of_list_that_is_not_known_stops(tmp_path: Path, name: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    (tmp_path / "optouts" / name).mkdir()
+    with pytest.raises(OptOutInvalidError, match=f"landing/optouts: 1 names are not understood and could be a list: {name}"):
+        read(tmp_path)
+
+
+def test_a_later_list_waits_and_one_of_the_future_stops(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], local=[ANNA])
+    opt_out_lists(tmp_path, "20260127", [ANNA], local=[BEN])
+    assert read(tmp_path, today=date(2026, 1, 27)).numbers_opted_out_locally == (ANNA,)
+    for today in (None, date(2026, 1, 26), date(2025, 12, 31)):
+        with pytest.raises(OptOutInvalidError, match="20260127: is of a day in the future"):
+            read(tmp_path, today=today)
+
+
+@pytest.mark.parametrize(
+    ("as_at", "earlier", "fault"),
+    [
+        ("2026-01-20", "2026-01-19", None),
+        ("2026-01-19", "2026-01-19", None),
+        ("2026-01-18", "2026-01-19", "is older than the list in 20260119, by their as-at dates"),
+        ("2026-01-18", "2026-01-25", None),
+        ("2026-01-21", "2026-01-19", "as at a day after the day of its folder"),
+    ],
+)
+def test_the_newest_folder_has_the_newest_list(tmp_path: Path, as_at: str, earlier: str, fault: str | None) -> None:
+    opt_out_lists(tmp_path, "20260119", [ANNA], local=[BEN])
+    opt_out_lists(tmp_path, FOLDER, [ANNA], local=[CARL])
+    state(folder_of(tmp_path, "local"), as_at=as_at)
+    state(folder_of(tmp_path, "local", "20260119"), as_at=earlier)
+    if fault is None:
+        assert read(tmp_path).numbers_opted_out_locally == (CARL,)
+    else:
+        with pytest.raises(OptOutInvalidError, match=fault):
+            read(tmp_path)
+
+
+def test_two_folders_of_one_day_stop(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    folder_of(tmp_path, "local", "2026-01-20").mkdir()
+    with pytest.raises(OptOutInvalidError, match="2026-01-20 and 20260120 are of the same day"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("local", "local.csv"), ("objection", "objections.csv")])
+def test_a_list_of_nobody_needs_someone_who_says_so(tmp_path: Path, kind: str, name: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], local=[], objections=[])
+    lists = read(tmp_path)
+    assert (lists.numbers_opted_out_locally, lists.objections) == ((), ())
+    for nobody in (None, "", "  "):
+        state(folder_of(tmp_path, kind), none_stated_by=nobody)
+        with pytest.raises((OptOutEmptyError, OptOutInvalidError), match="none_stated_by"):
+            read(tmp_path)
+    state(folder_of(tmp_path, kind), none_stated_by="governance lead")
+    rewrite(folder_of(tmp_path, kind), name, "")
+    with pytest.raises(OptOutEmptyError, match="the file is empty"):
+        read(tmp_path)
+
+
+def test_a_list_with_entries_may_not_be_stated_to_have_none(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], [ANNA, BEN])
+    for kind in ("national", "local", "objection"):
+        manifest = (folder_of(tmp_path, kind) / "manifest.json").read_text()
+        state(folder_of(tmp_path, kind), none_stated_by="governance lead")
+        with pytest.raises(OptOutInvalidError, match="its manifest states that the list leaves out nobody"):
+            read(tmp_path)
+        (folder_of(tmp_path, kind) / "manifest.json").write_text(manifest)
+
+
+@pytest.mark.parametrize("asked", [1, 2, 10, 199, 200, 250])
+def test_a_response_equal_to_its_request_stops_unless_it_is_stated(tmp_path: Path, asked: int) -> None:
+    opt_out_lists(tmp_path, FOLDER, NUMBERS[:asked])
+    assert len(read(tmp_path).numbers_allowed) == asked
+    state(folder_of(tmp_path, "national"), none_stated_by=None)
+    with pytest.raises(OptOutInvalidError, match="as if it were the request itself"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fits"),
+    [
+        *((10, 10, True), (10, 12, True), (10, 8, True), (10, 7, False), (10, 1, False), (5, 4, True), (5, 3, False)),
+        *((2, 1, True), (3, 1, False), (1, 0, True), (2, 0, False), (20, 16, True), (20, 15, False), (None, 1, True)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["national", "local", "objection"])
+def test_a_list_that_lost_too_many_people_stops(tmp_path: Path, kind: str, before: int | None, now: int, fits: bool) -> None:
+    people, others = NUMBERS[:now], NUMBERS[100:250]
+    nationally = people if kind == "national" else NUMBERS[:1]
+    locally = people if kind == "local" else [ANNA]
+    objections = [(number, "", "", "upheld") for number in (people if kind == "objection" else [ANNA])]
+    asked = [*others[: max(1, 5 * len(nationally))], *nationally]
+    opt_out_lists(tmp_path, FOLDER, [number for number in asked if number not in nationally], asked, locally, objections)
+    last_used = {kind: UsedList(date(2026, 1, 19), before)}
+    if fits:
+        assert {facts.kind: facts.left_out for facts in read(tmp_path, last_used=last_used).facts}[kind] == now
+    else:
+        with pytest.raises(OptOutInvalidError, match=f"leaves out {now} people, {before} before; at most 20% may leave"):
+            read(tmp_path, last_used=last_used)
+
+
+@pytest.mark.parametrize(("allowed", "fits"), [(190, True), (199, True), (100, False)])
 def test_an_implausible_share_of_opt_outs_stops(tmp_path: Path, allowed: int, fits: bool) -> None:
-    numbers = [f"{9990000000 + place}" for place in range(200)]
-    opt_out_lists(tmp_path, "20260120", numbers[:allowed], numbers)
+    opt_out_lists(tmp_path, FOLDER, NUMBERS[:allowed], NUMBERS[:200])
     if fits:
         assert len(read(tmp_path).numbers_allowed) == allowed
     else:
@@ -125,10 +394,51 @@ def test_an_implausible_share_of_opt_outs_stops(tmp_path: Path, allowed: int, fi
 
 
 def test_a_changed_file_stops(tmp_path: Path) -> None:
-    opt_out_lists(tmp_path, "20260120", [ANNA])
-    (tmp_path / "optouts" / "national" / "20260120" / "response.dat").write_text(f"{BEN},\n")
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    (folder_of(tmp_path, "national") / "response.dat").write_text(f"{BEN},\n")
     with pytest.raises(OptOutInvalidError, match=r"response\.dat: checksum differs"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["response.dat", "request.dat"])
+def test_every_file_of_a_list_decides_its_digest(tmp_path: Path, name: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], [ANNA, BEN])
+    before = read(tmp_path).facts[0].sha256
+    more = {"response.dat": f"{ANNA}\n", "request.dat": f"{ANNA}\n{BEN}\n"}
+    rewrite(folder_of(tmp_path, "national"), name, more[name])
+    assert read(tmp_path).facts[0].sha256 != before
+
+
+def test_a_manifest_as_windows_writes_it_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    path = folder_of(tmp_path, "local") / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"made_by": "an export"}
+    manifest["files"][0]["sha256"] = manifest["files"][0]["sha256"].upper()
+    path.write_text(json.dumps(manifest, indent=2).replace("\n", "\r\n"), encoding="utf-8-sig")
+    before = read(tmp_path).facts[1]
+    assert (before.entries, before.left_out) == (1, 1)
+    assert "keys that mean nothing here: made_by" in caplog.text
+
+
+@given(st.sampled_from(NUMBERS), st.lists(st.sampled_from(" \u00a0\u2009\u202f\u200b\u2060-\u2011'"), min_size=11, max_size=11))
+def test_a_number_is_read_in_any_spelling(number: str, filling: list[str]) -> None:
+    written = "".join(fill + digit for fill, digit in zip(filling, f"{number} ", strict=True))
+    assert nhs_number_in(written) == number
+
+
+@given(st.sampled_from(NUMBERS), st.integers(0, 9), st.integers(1, 9))
+def test_a_number_with_one_wrong_digit_is_none(number: str, place: int, shift: int) -> None:
+    digit = str((int(number[place]) + shift) % 10)
+    assert nhs_number_in(number[:place] + digit + number[place + 1 :]) is None
+
+
+def test_the_numbers_read_are_those_that_generated_extracts_draw() -> None:
+    numbers = valid_numbers()[::997].astype("U10")
+    assert [nhs_number_in(number) for number in numbers] == list(numbers)
+    assert {nhs_number_in(number) for number in break_check_digit(numbers)} == {None}
+    assert {nhs_number_in(text) for text in ("0000000000", "9999999999", "1000000001", "12345", "", "99900000181")} == {None}
+    assert nhs_number_in("987654321") is None
+    assert nhs_number_in("12345674") is None
 
 
 def test_every_cause_has_an_exit_code_of_its_own() -> None:

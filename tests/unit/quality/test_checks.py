@@ -1,9 +1,10 @@
 import pytest
 
 from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables, delta_schema, provenance_columns
-from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
+from pipelines.quality.figures import opt_out_entries, orphans
 from pipelines.quality.gates import GateLimits, GateResult, Measured, judge, share_checks
 
 
@@ -108,6 +109,101 @@ def test_too_many_quarantined_rows_and_too_few_mapped_ones_fail() -> None:
         "mapped_share on run.gp: 11 of 100, 10.0% allowed",
     }
     assert judge(list(share_checks(ledger, GateLimits(0.06, 0.89)))).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("named_by", "reasons", "listed", "limits", "failed"),
+    [
+        ("number", {"number_unknown": 100}, 100, {}, True),
+        ("number", {"number_unknown": 96}, 100, {}, True),
+        ("number", {"number_unknown": 95}, 100, {}, False),
+        ("number", {"number_unknown": 99}, 99, {}, False),
+        ("number", {"number_unknown": 1}, 2, {"max_unmatched_numbers": 0.0}, True),
+        ("number", {"number_unknown": 0}, 2, {"max_unmatched_numbers": 0.0}, False),
+        ("number", {"number_unknown": 100}, 100, {"max_unmatched_numbers": 1.0}, False),
+        ("local_id", {"local_id_unknown": 1}, 1, {}, True),
+        ("local_id", {"provider_unknown": 1}, 1, {}, True),
+        ("local_id", {"provider_unknown": 1}, 2, {}, False),
+        ("local_id", {"provider_unknown": 1, "local_id_unknown": 1}, 3, {}, True),
+        ("local_id", {"provider_unknown": 1, "local_id_unknown": 1}, 4, {}, False),
+        ("local_id", {"local_id_unknown": 1}, 9, {"max_unmatched_local_ids": 0.1}, True),
+        ("local_id", {"local_id_unknown": 1}, 10, {"max_unmatched_local_ids": 0.1}, False),
+    ],
+)
+def test_too_many_opt_out_entries_that_match_nobody_fail(
+    named_by: str, reasons: dict[str, int], listed: int, limits: dict[str, float], failed: bool
+) -> None:
+    def entries(disposition: Disposition, rows: int, reason: str) -> LedgerRow:
+        return LedgerRow("run", Stage.OPT_OUT, "opt_outs", "objection", disposition, rows, reason=reason)
+
+    ledger = [entries(Disposition.LISTED, listed, named_by)]
+    ledger += [entries(Disposition.UNMATCHED, rows, reason) for reason, rows in reasons.items()]
+    ledger.append(entries(Disposition.MATCHED, listed - sum(reasons.values()), ""))
+    check_balance(ledger)
+    failures = [str(failure) for failure in judge(list(share_checks(ledger, GateLimits(**limits)))).failures]
+    assert bool(failures) == failed
+    assert all(
+        text.startswith(f"unmatched_opt_outs on run.opt_outs.{named_by}: {sum(reasons.values())} of") for text in failures
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_practices", "limit", "failed"),
+    [
+        ([(100, 100), (1000, 0), (1000, 0), (1000, 0)], 0.05, ["@P0"]),
+        ([(6, 6), (1000, 0)], 0.05, ["@P0"]),
+        ([(5, 5), (1000, 0)], 0.05, []),
+        ([(100, 5), (100, 5)], 0.05, []),
+        ([(50, 5), (50, 5)], 0.05, [""]),
+        ([(1000, 50)], 0.05, []),
+        ([(1000, 51)], 0.05, ["", "@P0"]),
+        ([(1000, 51)], 0.06, []),
+        ([(1000, 1)], 0.0, ["", "@P0"]),
+        ([(1000, 0)], 0.0, []),
+        ([(1000, 1000)], 1.0, []),
+        ([(0, 0)], 0.05, []),
+    ],
+)
+def test_too_many_rows_whose_other_row_is_missing_fail(
+    of_practices: list[tuple[int, int]], limit: float, failed: list[str]
+) -> None:
+    ledger = []
+    for at, (referred, missing) in enumerate(of_practices):
+        for outcome, rows, reason in (
+            (Disposition.REFERRED, referred, "code_key"),
+            (Disposition.FOUND, referred - missing, "code_key"),
+            (Disposition.ORPHAN, missing, "orphan:code_key"),
+        ):
+            place = Stage.REFER, "gp", "observation", outcome
+            ledger.append(LedgerRow("run", *place, rows, reason=reason, provider=f"P{at}"))
+    check_balance(ledger)
+    failures = judge(list(share_checks(ledger, GateLimits(max_orphan_share=limit)))).failures
+    assert [str(failure.check) for failure in failures] == [f"orphan_share on run.gp_observation{p}.code_key" for p in failed]
+    shown = {row["provider"]: row["rows"] for row in orphans(ledger)}
+    assert set(shown) == {f"P{at}" for at, (_, missing) in enumerate(of_practices) if missing} | ({""} if shown else set())
+
+
+@pytest.mark.parametrize(("unknown", "failed"), [(0, False), (50, False), (51, True), (1000, True)])
+def test_too_many_rows_left_out_for_codes_that_cannot_be_looked_up_fail(unknown: int, failed: bool) -> None:
+    def rows(disposition: Disposition, n: int, reason: str = "") -> LedgerRow:
+        return LedgerRow("run", Stage.CURATE, "gp", "observation", disposition, n, reason=reason)
+
+    ledger = [rows(Disposition.DELIVERED, 1000), rows(Disposition.CURRENT, 1000 - unknown)]
+    ledger += [rows(Disposition.OPTED_OUT, unknown, "type_one_unknown")]
+    failures = [str(failure) for failure in judge(list(share_checks(ledger, GateLimits()))).failures]
+    assert failures == ([f"orphan_share on run.gp.type_one_unknown: {unknown} of 1000, 5.0% allowed"] if failed else [])
+
+
+def test_the_entries_of_lists_are_shown_with_small_numbers_hidden() -> None:
+    rows = [("local", "matched", "", 90), ("local", "unmatched", "number_unknown", 10), ("objection", "matched", "", 20)]
+    ledger = [
+        LedgerRow("run", Stage.OPT_OUT, "opt_outs", kind, Disposition(outcome), n, reason=reason)
+        for kind, outcome, reason, n in [*rows, ("objection", "unmatched", "local_id_unknown", 3)]
+    ]
+    shown = opt_out_entries(ledger)
+    assert [row["list"] for row in shown] == ["local", "objection", "total"]
+    assert shown[1]["local_id_unknown"] == "*"
+    assert opt_out_entries([]) == []
 
 
 def test_a_stored_result_comes_back_the_same() -> None:

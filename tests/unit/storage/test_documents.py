@@ -69,12 +69,13 @@ def test_a_write_that_is_cut_short_leaves_the_old_document(tmp_path: Path, monke
 
 
 def test_the_state_of_runs_keeps_its_dates(tmp_path: Path) -> None:
-    state = RestrictedState(key_fingerprint="ab", opt_outs={"national": date(2024, 1, 5)})
+    state = RestrictedState(key_fingerprint="ab", opt_outs={"national": date(2024, 1, 5)}, left_out={"national": 7})
     state.write(tmp_path / "state.json")
     assert json.loads((tmp_path / "state.json").read_text(encoding="utf-8")) == {
         "form": 1,
         "key_fingerprint": "ab",
         "opt_outs": {"national": "2024-01-05"},
+        "left_out": {"national": 7},
     }
     assert RestrictedState.read(tmp_path / "state.json") == state
 

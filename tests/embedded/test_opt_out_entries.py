@@ -1,0 +1,176 @@
+"""Entries of opt-out lists as people write them: whom they reach, and how many reach nobody and why."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.ledger import Disposition, LedgerRow, check_balance
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
+from pipelines.curate.tables import curate_tables
+from pipelines.governance.opt_out_lists import read_opt_outs
+from pipelines.nightly import curate_inputs, ingest_deliveries, opt_out_ledger
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.runs import POLICY, RUN_ID, run_in
+
+SOURCES = ("acute", "community", "gp")
+CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR, SOURCES)
+DAY = date(2026, 1, 5)
+ANNA, BEN, CARL, DORA, STRANGER = "9990000018", "9990000026", "9990000034", "9990000042", "9990000050"
+GUID = "{0A1B2C3D-0000-4E5F-8A9B-00000000000A}"
+
+Objection = tuple[str, str, str, str]
+
+
+def by_place(provider: str, local_id: str) -> Objection:
+    """An upheld objection that names a provider and its local id."""
+    return "", provider, local_id, "upheld"
+
+
+def curated(
+    session: SparkSession,
+    folder: Path,
+    objections: Sequence[Objection],
+    local: Sequence[str],
+    ids: Sequence[tuple[str, str]],
+) -> tuple[set[str], dict[tuple[str, str, str], int]]:
+    """The people who are left out (provider and local id), and the entries of the lists by list, outcome and reason.
+
+    RXN delivers a result for each local id and number, RXP the same ids without numbers, a practice one patient.
+    """
+    run = run_in(session, folder, DAY, SOURCES, "opt_outs.unverifiable=include_with_approval", "opt_outs.approval=test")
+    landing, acute = run.settings.storage.landing, CONTRACTS["acute"]
+    numbers = [number for _, number in ids]
+    results = [
+        {
+            "result_id": f"R{at}",
+            "collected_datetime": "2025-03-04T10:00:00",
+            "local_patient_identifier": local_id,
+            "nhs_number": number,
+        }
+        for at, (local_id, number) in enumerate(ids)
+    ]
+    deliver(landing, acute, "RXN", "20260105", {"pathology_result": results})
+    deliver(landing, acute, "RXP", "20260105", {"pathology_result": [result | {"nhs_number": ""} for result in results]})
+    deliver(landing, CONTRACTS["gp"], "P81001", "20260105", {"patient": [patient(DORA)]})
+    opt_out_lists(landing, "20260105", [*numbers, DORA], local=local, objections=objections)
+    ingest_deliveries(run)
+    lists = read_opt_outs(landing, POLICY, DAY)
+    ready = replace(run, inputs=replace(run.inputs, opt_outs=lists))
+    wanted = {(Zone.CURATION, "person"), (Zone.LEDGER, "opt_out_entries")}
+    tables = curate_tables(curate_inputs(ready, ready.register()))
+    needed = [table for table in tables if table.name in wanted or table.name.zone is Zone.CURATION]
+    ready.runner.run([table for table in needed if not table.name.name.startswith("dispositions")])
+    people = {
+        row["person_id"] for row in run.store.read(Zone.CURATION, "person").toArrow().to_pylist() if row["opt_out"] is not None
+    }
+    links = run.store.read(Zone.CURATION, "link").toArrow().to_pylist()
+    ledger: list[LedgerRow] = opt_out_ledger(ready, RUN_ID)
+    check_balance(ledger)
+    left_out = {f"{row['_provider']} {row['local_id']}" for row in links if row["person_id"] in people}
+    counts = {(row.entity, str(row.disposition), row.reason): row.rows for row in ledger}
+    return left_out, {key: rows for key, rows in counts.items() if key[1] != Disposition.LISTED}
+
+
+def patient(number: str) -> dict[str, str]:
+    """A patient of the practice."""
+    values = {"organisation_guid": "ORG", "patient_guid": GUID, "nhs_number": number, "processing_id": "1"}
+    return values | {"date_of_birth": "1950-06-07", "sex": "F"}
+
+
+RXN_IDS = (("0012345", ANNA), ("A77b", BEN), ("000", CARL))
+
+REACHES = [
+    ([by_place("rxn", "0012345")], {"RXN 0012345"}),
+    ([by_place("RXN", "12345")], {"RXN 0012345"}),
+    ([by_place(" Rxn ", "00012345")], {"RXN 0012345"}),
+    ([by_place("R X N", "001 2345")], {"RXN 0012345"}),
+    ([by_place("rxn\u00a0", "\u200b12345\u2009")], {"RXN 0012345"}),
+    ([by_place("rXn", "a77B")], {"RXN A77b"}),
+    ([by_place("rxp", "0A77B"), by_place("rxn", "77b")], {"RXP A77b"}),
+    ([by_place("P81001", GUID.lower())], {f"P81001 {GUID}"}),
+    ([by_place("p81001", GUID.strip("{}"))], {f"P81001 {GUID}"}),
+    ([by_place("p81001", GUID.strip("{}").replace("-", "").lower())], {f"P81001 {GUID}"}),
+    ([by_place("P81001", "12345"), by_place("RXN", GUID)], set()),
+    ([by_place("RXN", "0"), by_place("RXN", "000"), by_place("RXN", "123450")], set()),
+]
+
+
+@pytest.mark.parametrize(("objections", "left_out"), REACHES)
+def test_an_objection_reaches_its_person_however_it_is_written(
+    sail: SparkSession, tmp_path: Path, objections: list[Objection], left_out: set[str]
+) -> None:
+    found, counts = curated(sail, tmp_path, objections, [STRANGER], RXN_IDS)
+    assert found == left_out
+    assert counts["local", "unmatched", "number_unknown"] == 1
+    assert counts.get(("objection", "matched", ""), 0) == len(left_out)
+    assert counts.get(("objection", "unmatched", "local_id_unknown"), 0) == len(objections) - len(left_out)
+
+
+def test_entries_that_match_nobody_are_counted_by_kind(sail: SparkSession, tmp_path: Path) -> None:
+    objections = [
+        (ANNA, "", "", "upheld"),
+        (STRANGER, "", "", "upheld"),
+        (STRANGER, "RXN", "0012345", "upheld"),
+        (STRANGER, "RXN", "nobody", "upheld"),
+        by_place("RXN", "A77b"),
+        by_place("RXQ", "0012345"),
+        by_place("RXN01", "0012345"),
+        by_place("RXN", "99"),
+        (CARL, "RXN", "99", "refused"),
+    ]
+    left_out, counts = curated(sail, tmp_path, objections, [CARL, STRANGER, DORA], RXN_IDS)
+    assert left_out == {"RXN 0012345", "RXN A77b", "RXN 000", f"P81001 {GUID}"}
+    assert counts == {
+        ("local", "matched", ""): 2,
+        ("local", "unmatched", "number_unknown"): 1,
+        ("objection", "matched", ""): 3,
+        ("objection", "unmatched", "number_unknown"): 2,
+        ("objection", "unmatched", "provider_unknown"): 2,
+        ("objection", "unmatched", "local_id_unknown"): 1,
+    }
+
+
+def test_ids_that_differ_in_zeros_stay_two_people_and_one_objection_reaches_both(sail: SparkSession, tmp_path: Path) -> None:
+    ids = (("0012345", ANNA), ("12345", BEN), ("12345X", CARL))
+    left_out, counts = curated(sail, tmp_path, [by_place("RXN", "012345")], [], ids)
+    assert left_out == {"RXN 0012345", "RXN 12345"}
+    assert counts == {("objection", "matched", ""): 1}
+
+
+spellings = st.tuples(
+    st.sampled_from(["RXN", "rxn", "Rxn ", " rXN"]),
+    st.integers(0, 3),
+    st.sampled_from(["7", "70", "12345", "ab1", "AB1", "b-9", "9.1", "x" * 12]),
+    st.sampled_from(["", " ", "\u00a0", "\t"]),
+)
+
+
+@settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(spellings, min_size=1, max_size=6),
+    st.lists(st.sampled_from(["7", "0070", "00012345", "AB1", "b-9", "X" * 12]), unique=True, min_size=1, max_size=4),
+)
+def test_entries_are_compared_as_a_plain_account_says(
+    sail: SparkSession, written: list[tuple[str, int, str, str]], ids: list[str]
+) -> None:
+    """RXN is an acute trust: case, blanks and leading zeros do not count."""
+    objections = [by_place(provider, "0" * zeros + local_id + blank) for provider, zeros, local_id, blank in written]
+    wanted = {re.sub(r"\s", "", local_id).upper().lstrip("0") for _, _, local_id, _ in objections}
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = (ANNA, BEN, CARL, STRANGER)
+        left_out, counts = curated(sail, Path(folder), objections, [], tuple(zip(ids, numbers, strict=False)))
+    assert left_out == {f"RXN {local_id}" for local_id in ids if local_id.upper().lstrip("0") in wanted}
+    there = {local_id.upper().lstrip("0") for local_id in ids}
+    matched = sum(re.sub(r"\s", "", local_id).upper().lstrip("0") in there for _, _, local_id, _ in objections)
+    assert counts.get(("objection", "matched", ""), 0) == matched
+    assert counts.get(("objection", "unmatched", "local_id_unknown"), 0) == len(objections) - matched

@@ -1,0 +1,85 @@
+"""The lists that a run has used: a release needs them to be the newest still, and an older one is never used again."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import OptOutChangedError
+from pipelines.governance.opt_out_lists import read_opt_outs
+from pipelines.run_inputs import RestrictedState, check_lists_unchanged, state_path, store_lists_used
+from pipelines.settings import Settings
+from tests.builders.landing import opt_out_lists
+from tests.builders.runs import POLICY, settings_in
+
+ANNA, BEN, CARL = "9990000018", "9990000026", "9990000034"
+DAY = date(2026, 1, 26)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A lakehouse with lists of one day."""
+    opt_out_lists(tmp_path / "landing", "20260120", [ANNA, BEN], [ANNA, BEN, CARL])
+    return settings_in(tmp_path)
+
+
+def newer_list(settings: Settings) -> None:
+    opt_out_lists(settings.storage.landing / "newer", "20260126", [ANNA, BEN], [ANNA, BEN, CARL], local=[ANNA, BEN])
+    kinds = settings.storage.landing / "optouts"
+    (settings.storage.landing / "newer/optouts/local/20260126").rename(kinds / "local" / "2026-01-26")
+
+
+def other_content(settings: Settings) -> None:
+    shutil.rmtree(settings.storage.landing / "optouts")
+    opt_out_lists(settings.storage.landing, "20260120", [ANNA], [ANNA, BEN, CARL])
+
+
+def removed(settings: Settings) -> None:
+    shutil.rmtree(settings.storage.landing / "optouts/objection/20260120")
+
+
+def damaged(settings: Settings) -> None:
+    (settings.storage.landing / "optouts/national/20260120/response.dat").write_text("")
+
+
+def unknown_folder(settings: Settings) -> None:
+    (settings.storage.landing / "optouts/local/latest").mkdir()
+
+
+def another_run(settings: Settings) -> None:
+    RestrictedState(opt_outs={"national": date(2026, 1, 21)}).write(state_path(settings))
+
+
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (newer_list, "local"),
+        (other_content, "national"),
+        (removed, "the objection opt-out list is missing"),
+        (damaged, "is empty"),
+        (unknown_folder, "not understood"),
+        (another_run, "older than the national list that the last run used"),
+    ],
+)
+def test_a_change_of_the_lists_refuses_the_release(settings: Settings, happens: Callable[[Settings], None], said: str) -> None:
+    used = read_opt_outs(settings.storage.landing, POLICY, DAY)
+    check_lists_unchanged(settings, DAY, used)
+    happens(settings)
+    with pytest.raises(OptOutChangedError, match=f"have changed since the run read them, and nothing is released.*{said}"):
+        check_lists_unchanged(settings, DAY, used)
+
+
+def test_the_lists_last_used_are_remembered_beside_the_key(settings: Settings) -> None:
+    RestrictedState(key_fingerprint="ab").write(state_path(settings))
+    lists = read_opt_outs(settings.storage.landing, POLICY, DAY)
+    store_lists_used(settings, lists)
+    assert json.loads(state_path(settings).read_text()) == {
+        "form": 1,
+        "key_fingerprint": "ab",
+        "opt_outs": dict.fromkeys(("national", "local", "objection"), "2026-01-20"),
+        "left_out": {"national": 1, "local": 1, "objection": 0},
+    }
+    check_lists_unchanged(settings, DAY, lists)
