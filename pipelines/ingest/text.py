@@ -4,7 +4,7 @@
 |---|---|
 | begins with the mark of UTF-8 or UTF-16 | that, without the mark |
 | its first two characters have a zero byte each, on the same side | UTF-16 without a mark |
-| anything else | each line UTF-8, or cp1252 where it is no UTF-8: files are put together from several systems |
+| anything else | each line UTF-8, or cp1252 where it is no UTF-8: some files are joined from several systems |
 
 A line ends with LF, CR LF or CR and is passed on with LF. Ctrl-Z at the end, the end of a file for DOS, is left out.
 """
