@@ -151,8 +151,9 @@ def parse_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Parse the files listed in `batches` (path, provider, file_id, sha256); runs on the workers.
 
-    A file that cannot be read to its end has one more row, of line 0, with the reason `refused:` and what is wrong with it:
-    an error here would stop the files of all providers, and lose its message on the way to the driver.
+    A file that cannot be read to its end has one more row, of line 0, with the reason `refused:` and what is wrong with it,
+    and an empty text, so that not all of it is null (see bronze_rows). An error here would stop the files of all providers,
+    and lose its message on the way to the driver.
     """
     for batch in batches:
         for file in batch.to_pylist():
@@ -160,5 +161,5 @@ def parse_batches(
             try:
                 yield from parse_file(Path(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
             except DeliveryError as error:
-                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": f"{REFUSED}{error}"}
+                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": f"{REFUSED}{error}", "_raw": ""}
                 yield pa.RecordBatch.from_pylist([row], schema=row_schema(columns))

@@ -40,6 +40,6 @@ def bronze_rows(
     )
     spread = listing.repartition(max(1, min(len(files), partitions)))
     content = [F.coalesce(F.col(name), F.lit(MISSING)) for name in columns]
-    # Sail stops at a batch in which every value that is hashed is a literal, as where all lines are malformed; their text is
-    # none, and null leaves the hash of a good line as it is
+    # Sail 0.7.2 panics at a batch in which nothing that is hashed was delivered, as where all lines are malformed: these have
+    # their text, and null leaves the hash of a good line as it is.
     return spread.mapInArrow(parse, row_ddl(columns)).withColumn("_row_hash", F.xxhash64(*content, F.col("_raw")))

@@ -1,6 +1,7 @@
 """Files as they arrive, loaded by the embedded engine: every line accounted for, or the file refused by name."""
 
 import gzip
+import re
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -89,11 +90,14 @@ def test_a_file_of_which_no_line_fits_is_quarantined_whole(run: RunContext, tmp_
     assert left == [(Disposition.DELIVERED, "", lines), (Disposition.QUARANTINED, "malformed:too_few_fields", lines)]
 
 
-def test_a_file_that_is_cut_short_is_refused_and_leaves_nothing(run: RunContext, tmp_path: Path) -> None:
+def test_files_that_are_cut_short_are_refused_by_name_and_leave_nothing(run: RunContext, tmp_path: Path) -> None:
     packed = gzip.compress(csv_text(GP, "patient", patients(9)).encode())
-    deliver_files(tmp_path / "landing", "gp", "P81001", "20260105", {f"{NAME}.csv.gz": (packed[:-4], 10)})
-    with pytest.raises(DeliveryError, match=rf"gp/P81001/20260105.*{NAME}\.csv\.gz: the gzip file is cut short"):
+    for provider in ("P81001", "P81002"):
+        deliver_files(tmp_path / "landing", "gp", provider, "20260105", {f"{NAME}.csv.gz": (packed[:-4], 9)})
+    with pytest.raises(DeliveryError) as refused:
         ingest_deliveries(run)
+    for provider in ("P81001", "P81002"):
+        assert re.search(rf"gp/{provider}/20260105.*{NAME}\.csv\.gz: the gzip file is cut short", str(refused.value))
     assert run.register() == ()
     assert run.store.read(Zone.BRONZE, "gp_patient").count() == 0
 
