@@ -21,8 +21,9 @@ LONGEST_RECORD = 64 << 20
 """A record is held in memory: a quoted field that is still open after so many bytes counts as never closed."""
 
 PIECE = 1 << 20
-SPLIT_AT_A_TIME = 1 << 16
-"""Characters after which `_split` stops, so that the rest is given to Arrow again."""
+FEWEST_AT_A_TIME = 1 << 12
+"""Characters after which `_split` stops, so that the rest is given to Arrow again: so many, and the double of what it was each
+time that Arrow gets no farther than that."""
 
 _FIRST_LINE = 2
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -54,9 +55,14 @@ def records_of(blocks: Iterable[bytes], delimiter: str, width: int) -> Iterator[
     A record with more or fewer fields than `width` is malformed. The memory it takes does not grow with the file.
     """
     waiting = _Waiting(blocks)
-    line, unfinished = _FIRST_LINE, b""
-    while content := unfinished + (more := waiting.at_least(max(len(unfinished), 1))):
-        taken = _split_by_arrow(content, line, delimiter, width) or _split(content, line, delimiter, width, is_last=not more)
+    line, unfinished, at_a_time = _FIRST_LINE, b"", FEWEST_AT_A_TIME
+    while content := unfinished + (more := waiting.at_least(_wanted(len(unfinished)))):
+        taken = _split_by_arrow(content, line, delimiter, width)
+        if taken is None:
+            taken = _split(content, line, delimiter, width, is_last=not more, at_a_time=at_a_time)
+            at_a_time = min(2 * at_a_time, PIECE)
+        elif taken.size > at_a_time:
+            at_a_time = FEWEST_AT_A_TIME
         if len(taken.records.lines):
             yield taken.records
         line += taken.lines
@@ -64,6 +70,11 @@ def records_of(blocks: Iterable[bytes], delimiter: str, width: int) -> Iterator[
         if not taken.rest_is_unfinished:
             waiting.put_back(unfinished)
             unfinished = b""
+
+
+def _wanted(unfinished: int) -> int:
+    """How many bytes to read after an unfinished record: as many again, so that it is not looked through for every block."""
+    return max(min(unfinished, LONGEST_RECORD - unfinished), 1)
 
 
 class _Waiting:
@@ -152,7 +163,7 @@ def _plain_ends(content: bytes, delimiter: str) -> tuple[Positions, Positions, i
     An empty line is doubt, and a quote that is out of place. Quotes open and close in turn; they are in place if each that
     opens stands after a delimiter, a line end or the quote before it, and each that closes before one of these.
     """
-    undecodable = content.find(UNDECODABLE)
+    undecodable = -1 if content.isascii() else content.find(UNDECODABLE)
     end = len(content) if undecodable < 0 else content.rfind(b"\n", 0, undecodable) + 1
     letters = np.frombuffer(content, dtype=np.uint8)[:end]
     line_ends = np.flatnonzero(letters == _LINE_END)
@@ -180,8 +191,11 @@ def _outside(delimiter: str) -> npt.NDArray[np.bool_]:
     return outside
 
 
-def _split(content: bytes, line: int, delimiter: str, width: int, is_last: bool) -> _Taken:
-    """The first records that are complete in `content`. With `is_last` nothing follows that could complete the last one."""
+def _split(content: bytes, line: int, delimiter: str, width: int, *, is_last: bool, at_a_time: int = PIECE) -> _Taken:
+    """The first records that are complete in `content`, up to so many characters and a record more.
+
+    With `is_last` nothing follows that could complete the last one.
+    """
     text = content.decode("utf-8", errors="surrogatepass")
     read = RecordReader(text, delimiter, width)
     rows = _Rows(width, may_be_undecodable=UNDECODABLE in content)
@@ -194,10 +208,10 @@ def _split(content: bytes, line: int, delimiter: str, width: int, is_last: bool)
         if record.strip() or delimiter in record:
             rows.add(line, record, fields)
         line += record.count("\n") + 1
-        starts_again = end > SPLIT_AT_A_TIME or seen - end > PIECE
+        starts_again = end > at_a_time or seen - end > PIECE
         start = end
-    rest = len(text[start:].encode("utf-8", errors="surrogatepass"))
-    return _Taken(rows.records(), len(content) - rest, line - first, rest_is_unfinished=not starts_again)
+    size = len(text[:start].encode("utf-8", errors="surrogatepass"))
+    return _Taken(rows.records(), size, line - first, rest_is_unfinished=not starts_again)
 
 
 class _Rows:

@@ -112,7 +112,7 @@ def _utf8(lines: bytes) -> bytes:
     try:
         lines.decode()
     except UnicodeDecodeError:
-        return b"\n".join(map(_line_as_utf8, lines.split(b"\n")))
+        return b"\n".join(line if line.isascii() else _line_as_utf8(line) for line in lines.split(b"\n"))
     return lines
 
 
