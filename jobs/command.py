@@ -82,8 +82,8 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str |
     """Run a command and report its error; the exit code.
 
     An error that users can meet is shown as its message. Of any other error its class and place are shown but not its
-    message: engines put the values of rows into theirs. With NHS_OMOP_TRACEBACK set it is raised as it is: for developers,
-    on generated extracts.
+    message: engines put the values of rows into theirs; of an error of the operating system its own words and the path too.
+    With NHS_OMOP_TRACEBACK set it is raised as it is: for developers, on generated extracts.
     """
     try:
         typer.main.get_command(app)(args=arguments, prog_name=program)
@@ -103,5 +103,9 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str |
 def _without_values(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
     places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-    what = str(error) if isinstance(error, _WITHOUT_VALUES) else "its message may hold values of rows and is left out"
+    what = "its message may hold values of rows and is left out"
+    if isinstance(error, _WITHOUT_VALUES):
+        what = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        what = ": ".join([error.strerror, *(str(name) for name in (error.filename, error.filename2) if name)])
     return f"unexpected {type(error).__name__}: {what}\n{places}"

@@ -164,9 +164,9 @@ def verify(
 ) -> dict[str, Layout]:
     """Check every file of the deliveries against its manifest and contract; give the layout of each file by file id.
 
-    Raises DeliveryError naming each delivery to reject and why: files missing or not announced, checksums that differ,
-    headers without a required column, or without one that curate or a rule reads where it may have another name. Nothing
-    of such a delivery may be loaded.
+    Raises DeliveryError naming each delivery to reject and why: files missing or not announced, checksums that differ, files
+    that cannot be opened, headers without a required column, or without one that curate or a rule reads where it may have
+    another name. Nothing of such a delivery may be loaded.
     """
     read = columns_read or {}
     faults: list[str] = []
@@ -181,7 +181,12 @@ def verify(
                     continue
                 entity = contracts[delivery.source].entities[file.entity]
                 in_use = entity.used_columns | read.get(delivery.source, {}).get(file.entity, frozenset())
-                layout, wrong = layout_of(read_head(file.path), entity, in_use)
+                try:
+                    head = read_head(file.path)
+                except DeliveryError as error:
+                    faults.append(str(error))
+                    continue
+                layout, wrong = layout_of(head, entity, in_use)
                 faults += [f"{delivery.name}/{file.path.name}: {fault}" for fault in wrong]
                 if layout:
                     layouts[file.file_id] = layout

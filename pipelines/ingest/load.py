@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +15,7 @@ from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, Tab
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
 from pipelines.ingest.landing import Delivery, File, find_deliveries
-from pipelines.ingest.parse import Layout
+from pipelines.ingest.parse import REFUSED, Layout
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered, registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
@@ -130,8 +131,8 @@ def _bronze(load: NewLoad, contracts: Mapping[str, SourceContract], place: Place
 def ingest(runner: Runner, load: NewLoad, contracts: Mapping[str, SourceContract], show_stage: ShowStage) -> Ingested:
     """Write a load into bronze and enter its files in the register.
 
-    Raises DeliveryError where the records of a file differ from its manifest; then nothing of the load becomes part of the
-    lakehouse.
+    Raises DeliveryError where a file could not be read to its end, was changed after its checksum was taken, or has another
+    number of records than its manifest says; then nothing of the load becomes part of the lakehouse.
     """
     if not load.deliveries:
         return Ingested(0, 0)
@@ -142,11 +143,11 @@ def ingest(runner: Runner, load: NewLoad, contracts: Mapping[str, SourceContract
     with show_stage("ingest to bronze", len(tables)) as on_progress:
         runner.run(tables, on_progress)
     counts = _counts(runner.store, load)
-    faults = _differences_from_manifests(load, counts)
+    faults = _faults_of_files(load, counts)
     if faults:
         _remove_unfinished(runner.store, LoadUnderWay.read(under_way))
         raise DeliveryError(_message(faults))
-    entries = load.entries({file_id: malformed for file_id, (_, malformed) in counts.items()})
+    entries = load.entries({file_id: count.malformed for file_id, count in counts.items()})
     runner.run([register_table(entries, load.load_id)])
     under_way.unlink()
     return Ingested(len(load.deliveries), sum(entry.rows for entry in entries))
@@ -162,31 +163,48 @@ def _remove_unfinished(store: TableStore, unfinished: LoadUnderWay | None, but: 
             store.delete_partitions(Zone.BRONZE, table, part)
 
 
-def _counts(store: TableStore, load: NewLoad) -> dict[str, tuple[int, int]]:
-    """Records and malformed records in bronze of each file of the load, in one pass over all tables."""
+class _Count(NamedTuple):
+    """The records of a file in bronze, those that are malformed, and why it could not be read to its end."""
+
+    rows: int
+    malformed: int
+    refused: str | None
+
+
+def _counts(store: TableStore, load: NewLoad) -> dict[str, _Count]:
+    """What bronze has of each file of the load, in one pass over all tables."""
     frames = [
         store.read(Zone.BRONZE, f"{source}_{entity}").where(F.col(LOAD) == load.load_id).select("_file", "_reason")
         for source, entity in load.files
     ]
     if not frames:
         return {}
-    per_file = union_all(frames).groupBy("_file").agg(F.count("*").alias("rows"), F.count("_reason").alias("malformed"))
-    return {row["_file"]: (row["rows"], row["malformed"]) for row in per_file.toArrow().to_pylist()}
+    refused = F.when(F.col("_reason").startswith(REFUSED), F.col("_reason"))
+    per_file = (
+        union_all(frames)
+        .groupBy("_file")
+        .agg(F.count("*").alias("rows"), F.count("_reason").alias("malformed"), F.max(refused).alias("refused"))
+    )
+    return {row.pop("_file"): _Count(**row) for row in per_file.toArrow().to_pylist()}
 
 
-def _differences_from_manifests(load: NewLoad, counts: Mapping[str, tuple[int, int]]) -> list[str]:
-    return [
-        f"  {delivery.name}/{file.path.name}: {counts.get(file.file_id, (0, 0))[0]} records, the manifest says {file.rows}"
-        for delivery in load.deliveries
-        for file in delivery.files
-        if file.file_id not in load.repeated and counts.get(file.file_id, (0, 0))[0] != file.rows
-    ]
+def _faults_of_files(load: NewLoad, counts: Mapping[str, _Count]) -> list[str]:
+    faults = []
+    for delivery in load.deliveries:
+        for file in delivery.files:
+            count = counts.get(file.file_id, _Count(0, 0, None))
+            if count.refused:
+                faults.append(f"  {count.refused.removeprefix(REFUSED)}")
+            elif file.file_id not in load.repeated and count.rows != file.rows:
+                faults.append(f"  {delivery.name}/{file.path.name}: {count.rows} records, the manifest says {file.rows}")
+    return faults
 
 
 def _message(faults: Sequence[str]) -> str:
     shown = "\n".join(faults[:_SHOWN_FAULTS])
     return (
-        f"{len(faults)} files differ from their manifest; their deliveries are rejected and nothing was loaded:\n{shown}\n"
+        f"{len(faults)} files differ from their manifest or cannot be read; their deliveries are rejected and nothing was "
+        f"loaded:\n{shown}\n"
         "Ask the provider to send them again, or move the delivery folder out of the landing folder."
     )
 

@@ -1,37 +1,36 @@
 """Delivered files to rows of text, each with its file and line.
 
-One parser serves every engine: `pyarrow.csv` for a well-formed file, Python's `csv` for a file in which that finds a row
-it would have to refuse. Headers are matched by name, every value stays text, and a line that is no row of the table is
+One parser serves every engine. Headers are matched by name, every value stays text, and a line that is no row of the table is
 kept whole with the reason.
 """
 
 import csv
-import gzip
-import io
 import re
-import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError
+from pipelines.ingest.opening import content_of, place_of
+from pipelines.ingest.records import records_of
+from pipelines.ingest.text import lines_of
 
 DELIMITERS = (",", "|", "\t", ";")
-MAX_LINES_OF_A_RECORD = 200
-"""A quoted value may span lines; an opening quote without its end within so many lines is a malformed line."""
 
-BATCH_ROWS = 65_536
 HEAD_BYTES = 65_536
 
 LIKE_A_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,59}")
 """What a header of a file may look like to be shown in a message."""
 
 HEADERS_SHOWN = 10
+
+_QUOTED_HEADER = re.compile('"[^"]*"')
+
+REFUSED = "refused:"
+"""How the reason begins of the row that stands for a file which could not be read to its end; what is wrong follows."""
 
 LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 """What every parsed row carries before the columns of its contract: `_reason` and `_raw` only where it is malformed."""
@@ -46,66 +45,24 @@ class Layout:
     undeclared: int
 
 
-def _decoded(raw: bytes) -> bytes:
-    """The content as UTF-8 without a byte order mark; what is not UTF-8 is read as UTF-16 by its mark, else as cp1252."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", errors="replace").encode()
-    if raw.startswith(b"\xef\xbb\xbf"):
-        raw = raw[3:]
-    if raw.isascii():
-        return raw
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", errors="replace").encode()
-    return raw
-
-
-def read_bytes(path: Path) -> bytes:
-    """The decompressed content of a plain, gzip or zip file (a zip holds one file)."""
-    if path.suffix.casefold() == ".gz":
-        return gzip.decompress(path.read_bytes())
-    if path.suffix.casefold() == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(_only_member(archive, path))
-    return path.read_bytes()
-
-
-def _only_member(archive: zipfile.ZipFile, path: Path) -> str:
-    members = [name for name in archive.namelist() if not name.endswith("/")]
-    if len(members) != 1:
-        raise DeliveryError(f"{path.name}: a zip must hold exactly one file; found {len(members)}")
-    return members[0]
-
-
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file's decompressed content, enough for its header."""
-    if path.suffix.casefold() == ".gz":
-        with gzip.open(path) as stream:
-            return stream.read(HEAD_BYTES)
-    if path.suffix.casefold() == ".zip":
-        with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive, path)) as stream:
-            return stream.read(HEAD_BYTES)
-    with path.open("rb") as stream:
-        return stream.read(HEAD_BYTES)
+    """The first bytes of a file's content as UTF-8, enough for its header.
 
-
-def _first_line(content: bytes) -> str:
-    text = content.decode("utf-8", errors="replace")
-    return text.splitlines()[0] if text else ""
+    Raises DeliveryError, with the place of the file, where it cannot be opened or is no text.
+    """
+    return next(lines_of(content_of(path), place_of(path)), b"")[:HEAD_BYTES]
 
 
 def layout_of(head: bytes, entity: Entity, in_use: Collection[str] = ()) -> tuple[Layout | None, list[str]]:
-    """The layout that a file's header gives, and the faults that make the file unusable.
+    """The layout that a file's header gives, and the faults that make the file unusable. `head` is as read_head gives it.
 
     A column `in_use` that is not required may be missing: not every system delivers it. It is a fault where the file has
     columns that nobody declared as well, because one of them may be the missing one under another name, and lost.
     """
-    cut = head[: head.rfind(b"\n") + 1] or head
-    line = _first_line(_decoded(cut))
+    line = head.decode("utf-8", errors="replace").partition("\n")[0]
     if not line.strip():
         return None, ["the file has no header"]
-    delimiter = max(DELIMITERS, key=line.count)
+    delimiter = max(DELIMITERS, key=_QUOTED_HEADER.sub("", line).count)
     headers = next(csv.reader([line], delimiter=delimiter))
     names, faults = _placed([normalise_header(header) for header in headers], entity)
     needed = [name for name, column in entity.columns.items() if column.required or name in entity.key]
@@ -153,97 +110,29 @@ def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], l
     return names, faults
 
 
-def parse_file(path: Path, provider: str, file_id: str, columns: Sequence[str], layout: Layout) -> Iterator[pa.RecordBatch]:
-    """Rows of one file as batches of LINE_COLUMNS and then `columns`, all text but `_line`."""
-    content = _decoded(read_bytes(path))
-    table = _fast(content, layout)
-    if table is None:
-        yield from _careful(content, provider, file_id, columns, layout)
-        return
-    present = {name: table.column(position) for position, name in enumerate(layout.columns) if name}
-    rows = table.num_rows
-    arrays: dict[str, pa.Array | pa.ChunkedArray] = {
-        "_provider": pa.repeat(provider, rows),
-        "_file": pa.repeat(file_id, rows),
-        "_line": pa.array(np.arange(2, rows + 2, dtype=np.int64)),
-        "_reason": pa.nulls(rows, pa.string()),
-        "_raw": pa.nulls(rows, pa.string()),
-    }
-    arrays |= {name: present.get(name, pa.nulls(rows, pa.string())) for name in columns}
-    yield from pa.table(arrays).combine_chunks().to_batches(max_chunksize=BATCH_ROWS)
+def parse_file(
+    path: Path, provider: str, file_id: str, columns: Sequence[str], layout: Layout, sha256: str | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Rows of one file as batches of LINE_COLUMNS and then `columns`, all text but `_line`.
 
-
-def _fast(content: bytes, layout: Layout) -> pa.Table | None:
-    """The data rows, or None where physical lines and rows may differ and the careful reader has to decide."""
-    header_end = content.find(b"\n") + 1
-    if header_end == 0 or content.count(b"\r") != content.count(b"\r\n"):
-        return None
-    lines = content.count(b"\n", header_end) + (not content.endswith(b"\n"))
-    names = [f"c{position}" for position in range(len(layout.columns))]
-    if header_end >= len(content):
-        return pa.table({name: pa.array([], pa.string()) for name in names})
-    try:
-        table = pacsv.read_csv(
-            pa.BufferReader(content),
-            read_options=pacsv.ReadOptions(column_names=names, skip_rows=1, use_threads=False, block_size=16 << 20),
-            parse_options=pacsv.ParseOptions(delimiter=layout.delimiter),
-            convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
-        )
-    except pa.ArrowInvalid:
-        return None
-    return table if table.num_rows == lines else None
-
-
-def _records(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Line number, text and whether the quotes balance, for each record after the header; empty lines are no records."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    position = 1
-    while position < len(lines):
-        if not lines[position].strip():
-            position += 1
-            continue
-        end = position
-        quotes = lines[position].count('"')
-        while quotes % 2 and end + 1 < min(len(lines), position + MAX_LINES_OF_A_RECORD):
-            end += 1
-            quotes += lines[end].count('"')
-        if quotes % 2:
-            yield position + 1, lines[position], False
-            position += 1
-        else:
-            yield position + 1, "\n".join(lines[position : end + 1]), True
-            position = end + 1
-
-
-def _careful(content: bytes, provider: str, file_id: str, columns: Sequence[str], layout: Layout) -> Iterator[pa.RecordBatch]:
-    width = len(layout.columns)
+    Raises DeliveryError, with the place of the file, where it cannot be read to its end, or is not what has this SHA-256. The
+    batches up to there have been given by then.
+    """
+    blocks = _without_header(lines_of(content_of(path, sha256), place_of(path)))
     schema = row_schema(columns)
-    rows: list[dict[str, str | int | None]] = []
-    for line, record, balanced in _records(content.decode("utf-8", errors="replace")):
-        fields = next(csv.reader(io.StringIO(record), delimiter=layout.delimiter)) if balanced else []
-        reason = _fault(balanced, len(fields), width)
-        row: dict[str, str | int | None] = {
-            "_provider": provider,
-            "_file": file_id,
-            "_line": line,
-            "_reason": reason,
-            "_raw": record if reason else None,
-        }
-        if not reason:
-            row |= {name: field for name, field in zip(layout.columns, fields, strict=True) if name}
-        rows.append(row)
-        if len(rows) == BATCH_ROWS:
-            yield pa.RecordBatch.from_pylist(rows, schema=schema)
-            rows = []
-    yield pa.RecordBatch.from_pylist(rows, schema=schema)
+    position_of = {name: position for position, name in enumerate(layout.columns) if name}
+    for records in records_of(blocks, layout.delimiter, len(layout.columns)):
+        rows = len(records.lines)
+        nulls = pa.nulls(rows, pa.string())
+        values = [records.fields[position_of[name]] if name in position_of else nulls for name in columns]
+        line_columns = [pa.repeat(provider, rows), pa.repeat(file_id, rows), records.lines, records.reasons, records.texts]
+        yield from pa.table([*line_columns, *values], schema=schema).combine_chunks().to_batches()
 
 
-def _fault(balanced: bool, fields: int, width: int) -> str | None:
-    if not balanced:
-        return "malformed:unclosed_quote"
-    if fields < width:
-        return "malformed:too_few_fields"
-    return "malformed:too_many_fields" if fields > width else None
+def _without_header(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        yield block[block.index(b"\n") + 1 :]
+        yield from blocks
 
 
 def row_schema(columns: Sequence[str]) -> pa.Schema:
@@ -260,7 +149,17 @@ def row_ddl(columns: Sequence[str]) -> str:
 def parse_batches(
     batches: Iterator[pa.RecordBatch], columns: Sequence[str], layouts: Mapping[str, Layout]
 ) -> Iterator[pa.RecordBatch]:
-    """Parse the files listed in `batches` (path, provider, file_id); runs on the workers."""
+    """Parse the files listed in `batches` (path, provider, file_id, sha256); runs on the workers.
+
+    A file that cannot be read to its end has one more row, of line 0, with the reason `refused:` and what is wrong with it,
+    and an empty text, so that not all of it is null (see bronze_rows). An error here would stop the files of all providers,
+    and lose its message on the way to the driver.
+    """
     for batch in batches:
         for file in batch.to_pylist():
-            yield from parse_file(Path(file["path"]), file["provider"], file["file_id"], columns, layouts[file["file_id"]])
+            provider, file_id = file["provider"], file["file_id"]
+            try:
+                yield from parse_file(Path(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
+            except DeliveryError as error:
+                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": f"{REFUSED}{error}", "_raw": ""}
+                yield pa.RecordBatch.from_pylist([row], schema=row_schema(columns))

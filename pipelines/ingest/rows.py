@@ -25,7 +25,8 @@ def bronze_rows(
 ) -> DataFrame:
     """One row per data record of the files (provider, file), malformed lines included with their reason.
 
-    The files are listed to the engine and parsed by its workers, so their paths must be visible there.
+    The files are listed to the engine and parsed by its workers, so their paths must be visible there. A file that cannot be
+    read to its end, or no longer has the checksum it was listed with, has one row more with a reason that begins with REFUSED.
     """
     columns = tuple(entity.columns)
     wanted = {file.file_id: layouts[file.file_id] for _, file in files}
@@ -34,8 +35,11 @@ def bronze_rows(
         return parse_batches(batches, columns, wanted)
 
     listing = session.createDataFrame(
-        [(str(file.path), provider, file.file_id) for provider, file in files], "path string, provider string, file_id string"
+        [(str(file.path), provider, file.file_id, file.sha256) for provider, file in files],
+        "path string, provider string, file_id string, sha256 string",
     )
     spread = listing.repartition(max(1, min(len(files), partitions)))
     content = [F.coalesce(F.col(name), F.lit(MISSING)) for name in columns]
-    return spread.mapInArrow(parse, row_ddl(columns)).withColumn("_row_hash", F.xxhash64(*content))
+    # Sail 0.7.2 panics at a batch in which nothing that is hashed was delivered, as where all lines are malformed: these have
+    # their text, and null leaves the hash of a good line as it is.
+    return spread.mapInArrow(parse, row_ddl(columns)).withColumn("_row_hash", F.xxhash64(*content, F.col("_raw")))

@@ -355,7 +355,7 @@ RULES = (
         allowed={
             "pipelines/mapping/spec.py": "loads mapping files",
             "pipelines/ingest/landing.py": "finds and checks deliveries",
-            "pipelines/ingest/parse.py": "parses delivered files",
+            "pipelines/ingest/opening.py": "opens delivered files",
             "pipelines/ingest/load.py": "removes the mark of a load that is complete",
         },
     ),

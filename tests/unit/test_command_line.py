@@ -199,6 +199,27 @@ def test_unexpected_error_shows_its_place_and_never_its_message(capsys: pytest.C
     assert "Smith" not in shown
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/data/landing/x.csv"),
+            "PermissionError: Permission denied: /data/landing/x.csv",
+        ),
+        (OSError(28, "No space left on device"), "OSError: No space left on device"),
+        (FileExistsError(17, "File exists", "/a", None, "/b"), "FileExistsError: File exists: /a: /b"),
+        (OSError("Zoe Smith"), "OSError: its message may hold values"),
+    ],
+)
+def test_an_error_of_the_system_shows_its_words_and_the_path(
+    error: OSError, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown = exit_code_of(error, capsys)
+    assert code == UNEXPECTED_EXIT_CODE
+    assert f"unexpected {words}" in shown
+    assert "Smith" not in shown
+
+
 def test_interrupt_has_the_customary_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(KeyboardInterrupt(), capsys)[0] == 130
 

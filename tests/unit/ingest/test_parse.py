@@ -1,15 +1,17 @@
 """Files as providers write them, into rows of text with their line numbers."""
 
 import gzip
+import hashlib
 import io
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines.contracts.source import Entity
 from pipelines.errors import DeliveryError
-from pipelines.ingest.parse import layout_of, parse_file, read_head
+from pipelines.ingest.parse import layout_of, parse_batches, parse_file, read_head
 
 ENTITY = Entity.model_validate(
     {
@@ -58,10 +60,29 @@ TWO_ROWS: Rows = [(2, None, ("1", "2", "3")), (3, None, ("4", "", "6"))]
         (PLAIN.replace(b",", b"|"), "x.csv"),
         (PLAIN.replace(b",", b"\t"), "x.csv"),
         (PLAIN.decode().encode("utf-16"), "x.csv"),
+        (PLAIN.decode().encode("utf-16-le"), "x.csv"),
+        (PLAIN + b"\x1a", "x.csv"),
+        (PLAIN.replace(b"\n", b"\r\n") + b"\x1a\r\n", "x.csv"),
+        (PLAIN.replace(b",b,", b',"b",'), "x.csv"),
         (gzip.compress(PLAIN), "x.csv.gz"),
         (zipped(("x.csv", PLAIN)), "x.zip"),
     ],
-    ids=["plain", "no_last_newline", "bom", "crlf", "cr", "pipe", "tab", "utf16", "gzip", "zip"],
+    ids=[
+        "plain",
+        "no_last_newline",
+        "bom",
+        "crlf",
+        "cr",
+        "pipe",
+        "tab",
+        "utf16",
+        "utf16_without_mark",
+        "ctrl_z",
+        "ctrl_z_line",
+        "quoted_header",
+        "gzip",
+        "zip",
+    ],
 )
 def test_every_way_of_writing_a_table_gives_the_same_rows(tmp_path: Path, content: bytes, name: str) -> None:
     assert parsed(tmp_path, content, name) == TWO_ROWS
@@ -134,8 +155,47 @@ def test_nothing_is_shown_of_a_first_line_that_is_not_understood() -> None:
     ]
 
 
-def test_a_zip_of_several_files_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.zip"
+def test_a_delimiter_within_a_quoted_header_is_not_counted(tmp_path: Path) -> None:
+    assert parsed(tmp_path, b'"a column"|b|c|"d,e,f,g,h"\n1|2|3|4\n') == [(2, None, ("1", "2", "3"))]
+
+
+def test_a_first_line_ends_where_lines_end(tmp_path: Path) -> None:
+    assert parsed(tmp_path, "a column,b,c,\u2028d\x0b\n1,2,3,4\n".encode()) == [(2, None, ("1", "2", "3"))]
+
+
+def test_a_line_of_bytes_that_are_no_text_is_kept_apart(tmp_path: Path) -> None:
+    assert parsed(tmp_path, b"a column,b,c\n1,2,Zo\xeb\n4,5,Zo\x81\n7,8,9\n") == [
+        (2, None, ("1", "2", "Zo\u00eb")),
+        (3, "malformed:encoding", (None, None, None)),
+        (4, None, ("7", "8", "9")),
+    ]
+
+
+def test_a_file_that_cannot_be_opened_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "gp" / "P81001" / "20260105" / "x.zip"
+    path.parent.mkdir(parents=True)
     path.write_bytes(zipped(("x.csv", PLAIN), ("y.csv", PLAIN)))
-    with pytest.raises(DeliveryError, match="exactly one file; found 2"):
+    with pytest.raises(DeliveryError, match=r"^gp/P81001/20260105/x\.zip: a zip must hold exactly one file; found 2"):
         read_head(path)
+
+
+LISTING = pa.schema([(name, pa.string()) for name in ("path", "provider", "file_id", "sha256")])
+
+
+def test_a_file_that_cannot_be_read_to_its_end_has_a_row_that_says_so_and_others_are_read(tmp_path: Path) -> None:
+    content = b"a column,b,c\n" + b"".join(b"%d,%d,3\n" % (number, number * number) for number in range(50_000))
+    files = {"cut.csv.gz": gzip.compress(content)[:-100], "whole.csv": PLAIN, "changed.csv": PLAIN}
+    listed = []
+    for name, raw in files.items():
+        (tmp_path / name).write_bytes(raw)
+        taken = hashlib.sha256(b"" if name == "changed.csv" else raw).hexdigest()
+        listed.append({"path": str(tmp_path / name), "provider": "P", "file_id": name, "sha256": taken})
+    layouts = dict.fromkeys(files, layout_of(b"a column,b,c\n", ENTITY)[0])
+    found = parse_batches(iter([pa.RecordBatch.from_pylist(listed, schema=LISTING)]), ("a", "b", "c"), layouts)  # type: ignore[arg-type]
+    rows = pa.Table.from_batches(list(found)).to_pylist()
+    place = "/".join(tmp_path.parts[-3:])
+    assert [(row["_file"], row["_line"], row["_reason"]) for row in rows if row["_reason"]] == [
+        ("cut.csv.gz", 0, f"refused:{place}/cut.csv.gz: the gzip file is cut short; deliver it again"),
+        ("changed.csv", 0, f"refused:{place}/changed.csv: was changed after its checksum was taken; deliver it again, whole"),
+    ]
+    assert [row["a"] for row in rows if row["_file"] == "whole.csv"] == ["1", "4"]

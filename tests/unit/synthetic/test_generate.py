@@ -12,7 +12,8 @@ import pytest
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.errors import ConfigError
 from pipelines.ingest.landing import Delivery, find_deliveries, verify
-from pipelines.ingest.parse import parse_file, read_bytes
+from pipelines.ingest.opening import content_of
+from pipelines.ingest.parse import parse_file
 from pipelines.synthetic.generate import FIRST_NIGHT, MAPPINGS_DIR, SOURCES, build_source, generate
 from pipelines.synthetic.population import Story, World
 from pipelines.synthetic.world import build_world
@@ -152,7 +153,7 @@ def test_every_source_has_rows_of_stories(extracts: Extracts) -> None:
 def test_every_way_to_write_a_file_is_there(extracts: Extracts) -> None:
     for trap in ("cp1252", "byte_order_mark", "crlf", "pipe_delimiter", "gzip", "zip", "header_case", "resubmitted"):
         assert extracts.planted(f"file:{trap}") > 0
-    written = [read_bytes(file.path) for delivery in extracts.deliveries for file in delivery.files]
+    written = [b"".join(content_of(file.path)) for delivery in extracts.deliveries for file in delivery.files]
     assert any(content.startswith(b"\xef\xbb\xbf") for content in written)
     assert any(b"\r\n" in content for content in written)
 

@@ -1,0 +1,156 @@
+"""The content of a delivered file, decompressed and in blocks, whatever its size.
+
+What cannot be opened or is not whole raises DeliveryError with the place of the file (source, provider, folder, name) and
+what is wrong with it.
+"""
+
+import hashlib
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from pipelines.errors import DeliveryError
+
+BLOCK = 1 << 20
+"""Bytes that are read and passed on at a time."""
+
+CONTENT_ALWAYS_TAKEN = 64 << 20
+"""A compressed file may grow to so many bytes whatever its size is."""
+
+MOST_GROWTH = 200
+"""Above CONTENT_ALWAYS_TAKEN, content is at most so many times its compressed file. Extracts grow 5 to 50 times; deflate can
+do 1032."""
+
+LARGEST_CONTENT = 64 << 30
+"""The most bytes that the content of a compressed file may have."""
+
+_NOT_TEXT = {
+    b"PK\x03\x04": "a zip archive or a workbook",
+    b"\x1f\x8b": "compressed by gzip",
+    b"\xd0\xcf\x11\xe0": "a document of an office program",
+    b"%PDF": "a PDF document",
+}
+"""How content begins that is no table of text."""
+
+_FOR_MACS = "__MACOSX/"
+_GZIP = 31
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What the standard library raises on archives that are damaged, or made in a way that it does not know."""
+
+
+def place_of(path: Path) -> str:
+    """How messages name a delivered file: source, provider, folder and name."""
+    return "/".join(path.parts[-4:])
+
+
+def content_of(path: Path, sha256: str | None = None) -> Iterator[bytes]:
+    """The decompressed content of a plain, gzip or zip file, in blocks of at most BLOCK bytes.
+
+    With `sha256` the file is hashed again through the handle it was read from, after its last block: content that is not what
+    the checksum was taken of is an error, whether the file was changed before it was read or meanwhile.
+
+    Raises DeliveryError where the file cannot be read, is damaged, grows beyond all measure, is no text, or has another
+    SHA-256.
+    """
+    place = place_of(path)
+    try:
+        with path.open("rb") as stream:
+            compressed = path.suffix.casefold() in (".gz", ".zip")
+            size = stream.seek(0, 2) if compressed else None
+            stream.seek(0)
+            yield from _checked(_decompressed(stream, path), place, size)
+            if sha256 is not None and _sha256(stream) != sha256:
+                raise DeliveryError(f"{place}: was changed after its checksum was taken; deliver it again, whole")
+    except OSError as error:
+        raise DeliveryError(f"{place}: cannot be read: {error.strerror or type(error).__name__}") from error
+
+
+def _checked(blocks: Iterator[bytes], place: str, size: int | None) -> Iterator[bytes]:
+    """The blocks, as long as they can be the content of an extract. `size` is that of the compressed file."""
+    taken = 0
+    for block in blocks:
+        if not taken:
+            found = next((what for start, what in _NOT_TEXT.items() if block.startswith(start)), None)
+            if found:
+                raise DeliveryError(f"{place}: the content is {found}, not text with a header; deliver it as CSV")
+        taken += len(block)
+        if size is not None and taken > LARGEST_CONTENT:
+            raise DeliveryError(f"{place}: the content is larger than {LARGEST_CONTENT >> 30} GiB; deliver it in parts")
+        if size is not None and taken > max(CONTENT_ALWAYS_TAKEN, MOST_GROWTH * size):
+            raise DeliveryError(f"{place}: the content is more than {MOST_GROWTH} times the compressed file; it is not taken")
+        yield block
+
+
+def _decompressed(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    match path.suffix.casefold():
+        case ".gz":
+            return _gunzipped(stream, place_of(path))
+        case ".zip":
+            return _unzipped(stream, place_of(path))
+        case _:
+            return iter(lambda: stream.read(BLOCK), b"")
+
+
+def _gunzipped(stream: BinaryIO, place: str) -> Iterator[bytes]:
+    """All members of a gzip file, one after the other. Zeros after a member are padding."""
+    member = zlib.decompressobj(_GZIP)
+    piece = stream.read(BLOCK)
+    while piece:
+        if member.eof:
+            piece = piece.lstrip(b"\0")
+            if not piece:
+                piece = stream.read(BLOCK)
+                continue
+            member = zlib.decompressobj(_GZIP)
+        try:
+            block = member.decompress(piece, BLOCK)
+        except zlib.error as error:
+            raise DeliveryError(f"{place}: the gzip file is damaged; deliver it again") from error
+        if block:
+            yield block
+        piece = member.unused_data or member.unconsumed_tail or stream.read(BLOCK)
+    if not member.eof:
+        raise DeliveryError(f"{place}: the gzip file is cut short; deliver it again")
+
+
+def _unzipped(stream: BinaryIO, place: str) -> Iterator[bytes]:
+    """The one file of a zip archive."""
+    try:
+        with zipfile.ZipFile(stream) as archive, archive.open(_only_member(archive, place)) as content:
+            while block := content.read(BLOCK):
+                yield block
+    except _DAMAGED_ZIP as error:
+        raise DeliveryError(f"{place}: the zip file is damaged or of an unknown kind; deliver it again") from error
+
+
+def _only_member(archive: zipfile.ZipFile, place: str) -> zipfile.ZipInfo:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        for_macs = sum(member.filename.startswith(_FOR_MACS) for member in members)
+        also = f", {for_macs} of them in {_FOR_MACS} as a Mac adds them" if for_macs else ""
+        raise DeliveryError(f"{place}: a zip must hold exactly one file; found {len(members)}{also}")
+    if members[0].flag_bits & 0x1:
+        raise DeliveryError(f"{place}: the zip file is encrypted; deliver it without a password")
+    return members[0]
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    stream.seek(0)
+    while block := stream.read(BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
