@@ -13,8 +13,9 @@ from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
 from pipelines.curate.tables import CurateInputs, curate_tables
 from pipelines.governance.opt_out_lists import OptOutFiles
+from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.landing import Delivery, File
-from pipelines.ingest.load import NewLoad, bronze_tables, register_table
+from pipelines.ingest.load import bronze_tables, register_table
 from pipelines.ingest.parse import Layout
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.nightly import ledger_table

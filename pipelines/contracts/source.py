@@ -253,6 +253,11 @@ def load_contract(path: Path) -> SourceContract:
         raise ContractError(f"{path.parent.name}/{path.name}: {error.error_count()} faults\n{faults}") from error
 
 
+def sources_in(mappings_dir: Path) -> list[str]:
+    """Every source that has a contract in a mappings folder, in alphabetical order."""
+    return sorted(path.parent.name for path in mappings_dir.glob("*/contract.yaml"))
+
+
 def load_contracts(mappings_dir: Path, sources: tuple[str, ...] = ()) -> dict[str, SourceContract]:
     """The contracts of every source folder, or of the named sources, by source name in alphabetical order.
 

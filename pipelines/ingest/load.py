@@ -1,8 +1,9 @@
 """New deliveries into bronze, each file exactly once."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from pyspark.sql import DataFrame
@@ -13,9 +14,12 @@ from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
-from pipelines.ingest.landing import Delivery, File, find_deliveries
-from pipelines.ingest.parse import Layout
-from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered, registered
+from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
+from pipelines.ingest.checking import DAMAGED, damage
+from pipelines.ingest.folders import SetAside, set_aside
+from pipelines.ingest.landing import File
+from pipelines.ingest.parse import parse_file
+from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
 from pipelines.runner import Runner
@@ -26,18 +30,17 @@ from vocab.schemas import ddl_of
 LOAD = "_load_id"
 FILES_PER_TASK = 4
 
-_SHOWN_FAULTS = 20
-
-Place = tuple[str, str]
-"""A source and one of its entities."""
+Counts = dict[str, tuple[int, int]]
+"""Records and malformed records of each file."""
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run took: the new deliveries and the data records in their files."""
+    """What a run took: the new deliveries and the data records in their files; and what it did not take."""
 
     deliveries: int
     rows: int
+    set_aside: tuple[SetAside, ...] = ()
 
 
 class LoadUnderWay(Document):
@@ -45,59 +48,6 @@ class LoadUnderWay(Document):
 
     load_id: str
     tables: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class NewLoad:
-    """The new deliveries of a run as one load: their files by source and entity, and which files repeat earlier content."""
-
-    load_id: str
-    deliveries: tuple[Delivery, ...]
-    repeated: Mapping[str, str]
-    layouts: Mapping[str, Layout]
-
-    @property
-    def files(self) -> dict[Place, list[tuple[str, File]]]:
-        """The files to parse, each with its provider, by source and entity in alphabetical order."""
-        by_place: dict[Place, list[tuple[str, File]]] = defaultdict(list)
-        for delivery in self.deliveries:
-            for file in delivery.files:
-                if file.file_id not in self.repeated:
-                    by_place[delivery.source, file.entity].append((delivery.provider, file))
-        return dict(sorted(by_place.items()))
-
-    def entries(self, malformed: Mapping[str, int]) -> list[Registered]:
-        """The entries of the register, with the malformed records of each file."""
-        return [
-            registered(
-                delivery,
-                file,
-                self.load_id,
-                self.repeated.get(file.file_id),
-                malformed.get(file.file_id, 0),
-                self.layouts[file.file_id].undeclared,
-            )
-            for delivery in self.deliveries
-            for file in delivery.files
-        ]
-
-
-def new_deliveries(
-    landing: Path, contracts: Mapping[str, SourceContract], register: Sequence[Registered], newest_folder: str
-) -> list[Delivery]:
-    """The deliveries that are not in the register, up to a folder name (yyyymmdd).
-
-    Raises DeliveryError where nothing was ever delivered.
-    """
-    taken = {file.delivery_id for file in register}
-    found = find_deliveries(landing, contracts)
-    new = [delivery for delivery in found if delivery.delivery_id not in taken and delivery.folder.name <= newest_folder]
-    if not new and not register:
-        raise DeliveryError(
-            f"nothing has been delivered up to {newest_folder}: expected <source>/<provider>/<yyyymmdd>/manifest.json in "
-            f"{landing} for {', '.join(contracts)}"
-        )
-    return new
 
 
 def bronze_tables(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[Table]:
@@ -127,42 +77,76 @@ def _bronze(load: NewLoad, contracts: Mapping[str, SourceContract], place: Place
     )
 
 
-def ingest(runner: Runner, load: NewLoad, contracts: Mapping[str, SourceContract], show_stage: ShowStage) -> Ingested:
-    """Write a load into bronze and enter its files in the register.
+def ingest(
+    runner: Runner,
+    found: Arrivals,
+    contracts: Mapping[str, SourceContract],
+    register: Sequence[Registered],
+    run_date: date,
+    show_stage: ShowStage,
+) -> Ingested:
+    """Write the new deliveries into bronze as one load and enter their files in the register.
 
-    Raises DeliveryError where the records of a file differ from its manifest; then nothing of the load becomes part of the
-    lakehouse.
+    A delivery whose files cannot be read to their end, or have other records than the manifest says, is set aside: the load
+    is begun again without it. Until its files are in the register, nothing of a load is part of the lakehouse.
     """
-    if not load.deliveries:
-        return Ingested(0, 0)
-    tables = bronze_tables(load, contracts)
     under_way = runner.state_path.with_name("load.json")
-    _remove_unfinished(runner.store, LoadUnderWay.read(under_way), but=load.load_id)
-    LoadUnderWay(load_id=load.load_id, tables=tuple(table.name.name for table in tables)).write(under_way)
-    with show_stage("ingest to bronze", len(tables)) as on_progress:
-        runner.run(tables, on_progress)
+    loads = frozenset(file.load_id for file in register)
+    while True:
+        load = found.load(run_date, register)
+        _remove_unfinished(runner.store, under_way, loads, but=load.load_id if load.deliveries else "")
+        if not load.deliveries:
+            return Ingested(0, 0, found.set_aside)
+        LoadUnderWay(load_id=load.load_id, tables=tuple(map("_".join, load.files))).write(under_way)
+        counts, faulty = _written(runner, load, register, contracts, show_stage)
+        if not faulty:
+            entries = load.entries({file_id: malformed for file_id, (_, malformed) in counts.items()})
+            runner.run([register_table(entries, load.load_id)])
+            under_way.unlink()
+            return Ingested(len(load.deliveries), sum(entry.rows for entry in entries), found.set_aside)
+        found = found.without(faulty)
+
+
+def _written(
+    runner: Runner,
+    load: NewLoad,
+    register: Sequence[Registered],
+    contracts: Mapping[str, SourceContract],
+    show_stage: ShowStage,
+) -> tuple[Counts, list[SetAside]]:
+    """Write the bronze tables; the counts of each file, and the deliveries with a fault that only reading them shows."""
+    tables = bronze_tables(load, contracts)
+    try:
+        with show_stage("ingest to bronze", len(tables)) as on_progress:
+            runner.run(tables, on_progress)
+    except Exception:
+        faulty = _unreadable(load, contracts)
+        if not faulty:
+            raise
+        return {}, faulty
     counts = _counts(runner.store, load)
-    faults = _differences_from_manifests(load, counts)
-    if faults:
-        _remove_unfinished(runner.store, LoadUnderWay.read(under_way))
-        raise DeliveryError(_message(faults))
-    entries = load.entries({file_id: malformed for file_id, (_, malformed) in counts.items()})
-    runner.run([register_table(entries, load.load_id)])
-    under_way.unlink()
-    return Ingested(len(load.deliveries), sum(entry.rows for entry in entries))
+    held = {file.file_id: file.rows for file in register}
+    records = held | {file_id: rows for file_id, (rows, _) in counts.items()}
+    return counts, _differing_from_manifests(load, records, contracts)
 
 
-def _remove_unfinished(store: TableStore, unfinished: LoadUnderWay | None, but: str = "") -> None:
-    """Remove the rows of a load that never reached the register, unless it is the one to be written now."""
+def _remove_unfinished(store: TableStore, under_way: Path, loads: Collection[str], but: str) -> None:
+    """Remove the rows of a load that never reached the register, unless it is the one to be written now.
+
+    A load that is among the `loads` of the register was stopped right after its last step: its rows stay.
+    """
+    unfinished = LoadUnderWay.read(under_way)
     if unfinished is None or unfinished.load_id == but:
         return
-    part = Partitions(LOAD, (unfinished.load_id,))
-    for table in unfinished.tables:
-        if unfinished.load_id in store.partition_values(Zone.BRONZE, table, LOAD):
-            store.delete_partitions(Zone.BRONZE, table, part)
+    if unfinished.load_id not in loads:
+        part = Partitions(LOAD, (unfinished.load_id,))
+        for table in unfinished.tables:
+            if unfinished.load_id in store.partition_values(Zone.BRONZE, table, LOAD):
+                store.delete_partitions(Zone.BRONZE, table, part)
+    under_way.unlink()
 
 
-def _counts(store: TableStore, load: NewLoad) -> dict[str, tuple[int, int]]:
+def _counts(store: TableStore, load: NewLoad) -> Counts:
     """Records and malformed records in bronze of each file of the load, in one pass over all tables."""
     frames = [
         store.read(Zone.BRONZE, f"{source}_{entity}").where(F.col(LOAD) == load.load_id).select("_file", "_reason")
@@ -174,21 +158,39 @@ def _counts(store: TableStore, load: NewLoad) -> dict[str, tuple[int, int]]:
     return {row["_file"]: (row["rows"], row["malformed"]) for row in per_file.toArrow().to_pylist()}
 
 
-def _differences_from_manifests(load: NewLoad, counts: Mapping[str, tuple[int, int]]) -> list[str]:
-    return [
-        f"  {delivery.name}/{file.path.name}: {counts.get(file.file_id, (0, 0))[0]} records, the manifest says {file.rows}"
-        for delivery in load.deliveries
-        for file in delivery.files
-        if file.file_id not in load.repeated and counts.get(file.file_id, (0, 0))[0] != file.rows
-    ]
+def _differing_from_manifests(
+    load: NewLoad, records: Mapping[str, int], contracts: Mapping[str, SourceContract]
+) -> list[SetAside]:
+    """The deliveries of which a file has other records than its manifest says; a repeated file has those of the first."""
+    faulty = []
+    for delivery in load.deliveries:
+        found = [records.get(load.repeated.get(file.file_id, file.file_id), 0) for file in delivery.files]
+        faults = [
+            f"{file.path.name}: {rows} records, the manifest says {file.rows}"
+            for file, rows in zip(delivery.files, found, strict=True)
+            if rows != file.rows
+        ]
+        if faults:
+            faulty.append(set_aside(delivery, faults, recipe=recipe_of(contracts[delivery.source])))
+    return faulty
 
 
-def _message(faults: Sequence[str]) -> str:
-    shown = "\n".join(faults[:_SHOWN_FAULTS])
-    return (
-        f"{len(faults)} files differ from their manifest; their deliveries are rejected and nothing was loaded:\n{shown}\n"
-        "Ask the provider to send them again, or move the delivery folder out of the landing folder."
-    )
+def _unreadable(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[SetAside]:
+    """The deliveries of which a file cannot be read to its end; looked for once a load has failed."""
+    faulty = []
+    for delivery in load.deliveries:
+        faults = []
+        for file in delivery.files:
+            columns = tuple(contracts[delivery.source].entities[file.entity].columns)
+            try:
+                deque(parse_file(file.path, delivery.provider, file.file_id, columns, load.layouts[file.file_id]), maxlen=0)
+            except DeliveryError as error:
+                faults.append(f"{file.path.name}: {str(error).removeprefix(f'{file.path.name}: ')}")
+            except DAMAGED as error:
+                faults.append(f"{file.path.name}: {damage(error)}")
+        if faults:
+            faulty.append(set_aside(delivery, faults, recipe=recipe_of(contracts[delivery.source])))
+    return faulty
 
 
 def register_table(entries: Sequence[Registered], load_id: str) -> Table:

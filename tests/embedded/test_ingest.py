@@ -1,0 +1,243 @@
+"""From the landing folder to bronze: good deliveries are loaded, whatever else lies beside them."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
+from pipelines.errors import DeliveryError, RequiredSourceError
+from pipelines.ingest.delivery_log import read_set_aside
+from pipelines.ingest.load import Ingested, LoadUnderWay
+from pipelines.ingest.required import require_sources
+from pipelines.nightly import ingest_deliveries
+from pipelines.run_context import RunContext
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.landing import csv_text, deliver, deliver_files, file_name
+from tests.builders.runs import run_in
+
+GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
+ANNA, BEN = "9990000018", "9990000026"
+FILE = file_name(GP, "patient").removesuffix(".csv") + ".csv"
+DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
+
+
+def patient(guid: str, number: str = ANNA) -> dict[str, str]:
+    """A registered patient."""
+    return {"organisation_guid": "ORG", "patient_guid": guid, "nhs_number": number, "processing_id": "1"}
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    """An empty landing folder."""
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def run(sail: SparkSession, tmp_path: Path) -> RunContext:
+    """A run of the GP source on the first day."""
+    return run_in(sail, tmp_path, DAY, ("gp",))
+
+
+def taken(run: RunContext) -> dict[str, int]:
+    """Rows in bronze of the patients of each delivery that has been loaded, by provider and folder."""
+    rows = run.store.read(Zone.BRONZE, "gp_patient").groupBy("_file").count().toArrow().to_pylist()
+    counts = {row["_file"]: row["count"] for row in rows}
+    return {f"{file.provider}/{file.folder}": counts.get(file.same_as, 0) for file in run.register()}
+
+
+def refused(outcome: Ingested) -> dict[str, tuple[str, ...]]:
+    """The faults of each delivery that was set aside, by its name."""
+    return {str(entry.place): entry.faults for entry in outcome.set_aside}
+
+
+def announce(folder: Path, **change: object) -> None:
+    """Change a manifest."""
+    content = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(content | change))
+
+
+def announce_rows(folder: Path, rows: int) -> None:
+    """Change the number of records that a manifest announces of its only file."""
+    (file,) = json.loads((folder / "manifest.json").read_text())["files"]
+    announce(folder, files=[file | {"rows": rows}])
+
+
+def _cut_archive(landing: Path) -> None:
+    """An archive whose beginning can be read and whose end is missing; random letters, so that it is long."""
+    text = csv_text(GP, "patient", [patient(f"{n * 7919 % 100_003:x}{n}", BEN) for n in range(40_000)])
+    shutil.rmtree(landing / "gp" / "P81002" / "20260105")
+    whole = gzip.compress(text.encode())
+    deliver_files(landing, "gp", "P81002", "20260105", {f"{FILE}.gz": (whole[: len(whole) // 2], 40_000)})
+
+
+def _bad(landing: Path) -> Path:
+    return landing / "gp" / "P81002" / "20260105"
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda landing: (_bad(landing) / "manifest.json").unlink(), "no manifest.json"),
+    "broken manifest": (lambda landing: (_bad(landing) / "manifest.json").write_text("{"), "manifest.json: not a manifest"),
+    "changed file": (lambda landing: (_bad(landing) / FILE).write_text("x"), f"{FILE}: checksum differs from the manifest"),
+    "missing file": (lambda landing: (_bad(landing) / FILE).unlink(), f"1 announced files are missing: {FILE}"),
+    "surplus file": (lambda landing: (_bad(landing) / "y.csv").write_text("x"), "1 files are not in the manifest: y.csv"),
+    "too many rows": (lambda landing: announce_rows(_bad(landing), 2), f"{FILE}: 1 records, the manifest says 2"),
+    "no row": (lambda landing: announce_rows(_bad(landing), 0), f"{FILE}: 1 records, the manifest says 0"),
+    "dated 2099": (
+        lambda landing: announce(_bad(landing), extract_date="2099-01-01"),
+        "its extract date is after the run date",
+    ),
+    "cut archive": (_cut_archive, f"{FILE}.gz: damaged, or cannot be read (EOFError)"),
+    "of nobody": (lambda landing: announce(_bad(landing), provider="P81003"), "manifest.json: source or provider differs"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_delivery_with_a_fault_is_set_aside_and_the_others_load(run: RunContext, landing: Path, name: str) -> None:
+    damage, fault = FAULTS[name]
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B")]})
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
+    damage(landing)
+    outcome = ingest_deliveries(run)
+    assert (outcome.deliveries, outcome.rows, taken(run)) == (1, 2, {"P81001/20260105": 2})
+    assert list(refused(outcome)) == ["gp/P81002/20260105"]
+    assert outcome.set_aside[0].faults[0].startswith(fault)
+    (stored,) = read_set_aside(run.settings.storage.restricted)
+    assert (str(stored.place), stored.faults, stored.since) == ("gp/P81002/20260105", outcome.set_aside[0].faults, DAY)
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 2
+    assert ANNA not in stored.message
+
+
+def test_nothing_at_all_fails_with_every_reason(run: RunContext, landing: Path) -> None:
+    with pytest.raises(DeliveryError, match="nothing has been delivered up to 20260105"):
+        ingest_deliveries(run)
+    announce_rows(deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}), 7)
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]}).rename(landing / "gp" / "P81001" / "latest")
+    (landing / "GP").mkdir()
+    with pytest.raises(DeliveryError) as raised:
+        ingest_deliveries(run)
+    message = str(raised.value)
+    assert f"gp/P81001/20260105 is set aside, 1 fault:\n  {FILE}: 1 records, the manifest says 7" in message
+    assert "gp/P81001/latest is set aside, 1 fault:\n  the name of the folder is not a day written yyyymmdd" in message
+    assert "GP is set aside, 1 fault:\n  no such source; its name is written gp" in message
+    assert run.register() == ()
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 0
+
+
+def test_a_delivery_is_loaded_once_its_fault_is_mended(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    folder = deliver(landing, GP, "P81002", "20260105", {"patient": [patient("B"), patient("C")]})
+    announce_rows(folder, 3)
+    assert list(refused(ingest_deliveries(run))) == ["gp/P81002/20260105"]
+    version = run.store.version(Zone.BRONZE, "gp_patient")
+    again = ingest_deliveries(replace(run, run_date=NEXT))
+    assert (again.deliveries, list(refused(again))) == (0, ["gp/P81002/20260105"])
+    assert run.store.version(Zone.BRONZE, "gp_patient") == version, "its files were read again"
+    assert read_set_aside(run.settings.storage.restricted)[0].since == DAY
+    announce_rows(folder, 2)
+    mended = ingest_deliveries(replace(run, run_date=NEXT))
+    assert (mended.deliveries, mended.set_aside) == (1, ())
+    assert taken(run) == {"P81001/20260105": 1, "P81002/20260105": 2}
+    assert read_set_aside(run.settings.storage.restricted) == ()
+
+
+def test_content_that_only_a_delivery_with_a_fault_had_is_loaded_with_the_next(run: RunContext, landing: Path) -> None:
+    """The second delivery repeats a file of the first, which is set aside only after both have been read."""
+    announce_rows(deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]}), 5)
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260104": (f"{FILE}: 1 records, the manifest says 5",)}
+    assert taken(run) == {"P81001/20260105": 1}
+
+
+def test_the_records_of_a_repeated_file_are_checked_too(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    announce_rows(deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}), 400)
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (f"{FILE}: 1 records, the manifest says 400",)}
+    shutil.rmtree(landing / "gp" / "P81001" / "20260105")
+    announce_rows(deliver(landing, GP, "P81001", "20260106", {"patient": [patient("A")]}), 400)
+    later = ingest_deliveries(replace(run, run_date=NEXT))
+    assert refused(later) == {"gp/P81001/20260106": (f"{FILE}: 1 records, the manifest says 400",)}
+    assert taken(run) == {"P81001/20260104": 1}
+
+
+def test_other_contents_in_a_used_folder_are_named_with_the_next_step(run: RunContext, landing: Path) -> None:
+    folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}, mode="full")
+    ingest_deliveries(run)
+    shutil.rmtree(folder)
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", BEN), patient("B")]}, mode="full")
+    (entry,) = ingest_deliveries(run).set_aside
+    assert entry.faults == ("a delivery with other contents was loaded from this folder",)
+    assert entry.next_step == "nhs-omop withdraw gp/P81001/20260105 --why ..., then run again"
+    assert taken(run) == {"P81001/20260105": 1}
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "the delivery"])
+def test_a_loaded_delivery_may_leave_the_landing_folder(run: RunContext, landing: Path, left: str) -> None:
+    folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    if left != "the delivery":
+        shutil.rmtree(folder)
+    if left == "an empty folder":
+        folder.mkdir()
+    assert ingest_deliveries(run) == Ingested(0, 0, ())
+
+
+def test_rows_of_a_load_that_was_stopped_are_removed_unless_it_is_in_the_register(run: RunContext, landing: Path) -> None:
+    under_way = run.runner.state_path.with_name("load.json")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    (file,) = run.register()
+    LoadUnderWay(load_id=file.load_id, tables=("gp_patient",)).write(under_way)
+    ingest_deliveries(run)
+    assert (taken(run), under_way.exists()) == ({"P81001/20260105": 1}, False)
+    rows = run.store.read(Zone.BRONZE, "gp_patient").collect()
+    frame = run.store.session.createDataFrame(rows, run.store.read(Zone.BRONZE, "gp_patient").schema)
+    stopped = frame.selectExpr(*[f"'20260105-stopped' AS {c}" if c == "_load_id" else c for c in frame.columns])
+    stopped.write.format("delta").mode("append").save(run.store.path(Zone.BRONZE, "gp_patient"))
+    LoadUnderWay(load_id="20260105-stopped", tables=("gp_patient",)).write(under_way)
+    ingest_deliveries(run)
+    assert (run.store.read(Zone.BRONZE, "gp_patient").count(), under_way.exists()) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("required", "faults"),
+    [
+        ({}, []),
+        ({"gp": None}, []),
+        ({"gp": 2}, []),
+        ({"gp": 1}, ["gp: its newest extract is 2 days old, at most 1 are allowed"]),
+        ({"gp": 0}, ["gp: its newest extract is 2 days old, at most 0 are allowed"]),
+        ({"acute": None}, ["acute: no delivery of it has been loaded"]),
+        ({"acute": 5, "gp": 1}, ["acute: no delivery of it", "gp: its newest extract is 2 days old"]),
+    ],
+)
+def test_required_sources_are_there_and_new_enough(
+    run: RunContext, landing: Path, required: dict[str, int | None], faults: list[str]
+) -> None:
+    deliver(landing, GP, "P81001", "20260103", {"patient": [patient("A")]})
+    outcome = ingest_deliveries(run)
+    if not faults:
+        require_sources(required, run.register(), outcome.set_aside, DAY)
+        return
+    with pytest.raises(RequiredSourceError) as raised:
+        require_sources(required, run.register(), outcome.set_aside, DAY)
+    assert all(fault in str(raised.value) for fault in faults)
+    assert raised.value.exit_code == 12
+
+
+def test_a_required_source_is_not_there_while_its_newest_delivery_is_set_aside(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    announce_rows(deliver(landing, GP, "P81001", "20260105", {"patient": [patient("B")]}), 2)
+    outcome = ingest_deliveries(run)
+    with pytest.raises(RequiredSourceError, match="gp: its newest delivery, of 20260105, is set aside"):
+        require_sources({"gp": None}, run.register(), outcome.set_aside, DAY)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
+    outcome = ingest_deliveries(run)
+    require_sources({"gp": None}, run.register(), outcome.set_aside, DAY)
