@@ -72,7 +72,7 @@ def every_table(
             cdm_version=_CDM_VERSION,
         )
     )
-    stored = [*bronze_tables(load, contracts), register_table(register, load.load_id), *curated, *mapped]
+    stored = [*bronze_tables(load, contracts), register_table(register, [load.load_id]), *curated, *mapped]
     checks = gate_tables([table.name for table in stored], contracts, cdm_tables(_CDM_VERSION))
     return [*stored, *checks, ledger_table([], ""), results_table(GateReport(()), "")]
 

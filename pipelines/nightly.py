@@ -25,12 +25,13 @@ from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
 from pipelines.governance.keys import resolve_key
 from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
-from pipelines.ingest.delivery_log import read_set_aside, store_set_aside
+from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn, store_set_aside
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName, some
 from pipelines.ingest.load import Ingested, bronze_tables, ingest
 from pipelines.ingest.register import Registered
 from pipelines.ingest.required import require_sources
+from pipelines.ingest.taking_back import take_back, without_deliveries
 from pipelines.measuring.stage_timer import StageTimer, StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -97,7 +98,7 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
     inputs = read_run_inputs(settings, run_date)
     with open_session(settings.engine) as session:
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
-        register = run.register()
+        register = without_deliveries(run.register(), withdrawn_ids(run)).register
         found = new_arrivals(run, register)
         _require_any(run, register or found.deliveries, found.set_aside)
         load = found.load(run_date, register)
@@ -174,9 +175,10 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
 def ingest_deliveries(run: RunContext) -> Ingested:
     """Take the new deliveries up to the day of the run into bronze; deliveries with faults are set aside one by one.
 
+    Withdrawn deliveries leave bronze and the register first.
     Raises DeliveryError where nothing has ever been loaded, with the faults of all that came.
     """
-    register = run.register()
+    register = take_back(run.runner, run.register(), withdrawn_ids(run))
     found = new_arrivals(run, register)
     taken = ingest(run.runner, found, run.inputs.contracts, register, run.run_date, run.show_stage)
     store_set_aside(run.settings.storage.restricted, taken.set_aside, run.run_date)
@@ -191,7 +193,12 @@ def new_arrivals(run: RunContext, register: Sequence[Registered]) -> Arrivals:
     landed = find_deliveries(settings.storage.landing, inputs.contracts, run.run_date, sources_in(settings.mappings_dir))
     columns_read = {source: mapping.columns_read for source, mapping in inputs.mappings.items()}
     earlier = read_set_aside(settings.storage.restricted)
-    return arrivals(landed, register, inputs.contracts, columns_read, run.run_date, earlier)
+    return arrivals(landed, register, inputs.contracts, columns_read, run.run_date, earlier, withdrawn_ids(run))
+
+
+def withdrawn_ids(run: RunContext) -> frozenset[str]:
+    """The ids of the deliveries that were taken back."""
+    return frozenset(entry.delivery_id for entry in read_withdrawn(run.settings.storage.restricted))
 
 
 def _require_any(run: RunContext, loaded: Sequence[object], set_aside: Sequence[SetAside]) -> None:

@@ -1,7 +1,7 @@
 """What has arrived and is not loaded yet: what a run can load, and what it cannot, each with its reason."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -87,16 +87,18 @@ def arrivals(
     columns_read: ColumnsRead,
     run_date: date,
     earlier: Sequence[SetAside] = (),
+    withdrawn: Collection[str] = (),
 ) -> Arrivals:
     """Everything that is new in the landing folder, checked as far as that goes before its files are loaded.
 
     `earlier` are the deliveries that earlier runs set aside: those whose faults only reading can show are not read again.
+    `withdrawn` are the ids of deliveries that were taken back: they are not new.
     """
-    taken = {file.delivery_id for file in register}
+    taken = {*withdrawn, *(file.delivery_id for file in register)}
     used = {DeliveryName(file.source, file.provider, file.folder) for file in register}
     recipes = {source: recipe_of(contract) for source, contract in contracts.items()}
     read_before = {(entry.delivery_id, entry.recipe): entry for entry in earlier if entry.recipe}
-    faulty = [entry for entry in landed.set_aside if entry.faults != (NO_MANIFEST,) or entry.place not in used]
+    faulty = [entry for entry in landed.set_aside if not is_left_over(entry, used)]
     new: list[Delivery] = []
     for delivery in landed.deliveries:
         if delivery.delivery_id in taken:
@@ -105,7 +107,7 @@ def arrivals(
         if known:
             faulty.append(known)
         elif delivery.place in used:
-            faulty.append(set_aside(delivery, (_USED_FOLDER,), f"nhs-omop withdraw {delivery.name} --why ..., then run again"))
+            faulty.append(used_folder(delivery))
         elif delivery.extract_date > run_date:
             faulty.append(set_aside(delivery, ("its extract date is after the run date",)))
         else:
@@ -125,7 +127,15 @@ def arrivals(
     )
 
 
-_USED_FOLDER = "a delivery with other contents was loaded from this folder"
+def is_left_over(entry: SetAside, used: Collection[DeliveryName]) -> bool:
+    """Whether an entry of the landing folder is the rest of a loaded delivery: a folder without a manifest."""
+    return entry.faults == (NO_MANIFEST,) and entry.place in used
+
+
+def used_folder(delivery: Delivery) -> SetAside:
+    """A delivery in a folder from which another one was loaded."""
+    fault = "a delivery with other contents was loaded from this folder"
+    return set_aside(delivery, (fault,), f"nhs-omop withdraw {delivery.name} --why ..., then run again")
 
 
 def recipe_of(contract: SourceContract) -> str:

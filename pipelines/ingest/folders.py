@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.landing import Delivery, DeliveryName, day_of, read_delivery, shown, some
+from pipelines.ingest.landing import NO_MANIFEST, Delivery, DeliveryName, day_of, read_delivery, shown, some
 
 OPT_OUTS = "optouts"
 
@@ -40,6 +40,8 @@ JUNK = (
 
 ASK_AGAIN = "ask the provider to send it again, or move the folder out of the landing folder"
 """The next step where only the sender can help."""
+
+WRITE_MANIFEST = "ask the provider for it, or write it: nhs-omop manifest DIR --mode full, or delta"
 
 
 class SetAside(Frozen):
@@ -120,6 +122,13 @@ def find_deliveries(
     return landed
 
 
+def landed_in(folder: Path, contract: SourceContract, run_date: date) -> Landed:
+    """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
+    landed = Landed()
+    _delivery(folder, contract, run_date, landed)
+    return landed
+
+
 def by_day(delivery: Delivery) -> tuple[date, str, str, str]:
     """Sorts deliveries by the order in which they take effect."""
     return delivery.extract_date, delivery.folder.name, delivery.source, delivery.provider
@@ -167,7 +176,7 @@ def _delivery(folder: Path, contract: SourceContract, run_date: date, landed: La
         try:
             delivery = read_delivery(folder, contract)
         except DeliveryError as error:
-            landed.set_aside.append(_refused(place, str(error), ASK_AGAIN))
+            landed.set_aside.append(_refused(place, str(error), WRITE_MANIFEST if str(error) == NO_MANIFEST else ASK_AGAIN))
         except OSError as error:
             landed.set_aside.append(_refused(place, f"cannot be read: {error.strerror}", "check who may read the folder"))
         else:

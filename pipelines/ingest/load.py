@@ -101,7 +101,7 @@ def ingest(
         counts, faulty = _written(runner, load, register, contracts, show_stage)
         if not faulty:
             entries = load.entries({file_id: malformed for file_id, (_, malformed) in counts.items()})
-            runner.run([register_table(entries, load.load_id)])
+            runner.run([register_table(entries, [load.load_id])])
             under_way.unlink()
             return Ingested(len(load.deliveries), sum(entry.rows for entry in entries), found.set_aside)
         found = found.without(faulty)
@@ -120,14 +120,14 @@ def _written(
         with show_stage("ingest to bronze", len(tables)) as on_progress:
             runner.run(tables, on_progress)
     except Exception:
-        faulty = _unreadable(load, contracts)
+        faulty = unreadable(load, contracts)
         if not faulty:
             raise
         return {}, faulty
     counts = _counts(runner.store, load)
     held = {file.file_id: file.rows for file in register}
     records = held | {file_id: rows for file_id, (rows, _) in counts.items()}
-    return counts, _differing_from_manifests(load, records, contracts)
+    return counts, differing_from_manifests(load, records, contracts)
 
 
 def _remove_unfinished(store: TableStore, under_way: Path, loads: Collection[str], but: str) -> None:
@@ -158,7 +158,7 @@ def _counts(store: TableStore, load: NewLoad) -> Counts:
     return {row["_file"]: (row["rows"], row["malformed"]) for row in per_file.toArrow().to_pylist()}
 
 
-def _differing_from_manifests(
+def differing_from_manifests(
     load: NewLoad, records: Mapping[str, int], contracts: Mapping[str, SourceContract]
 ) -> list[SetAside]:
     """The deliveries of which a file has other records than its manifest says; a repeated file has those of the first."""
@@ -175,7 +175,7 @@ def _differing_from_manifests(
     return faulty
 
 
-def _unreadable(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[SetAside]:
+def unreadable(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[SetAside]:
     """The deliveries of which a file cannot be read to its end; looked for once a load has failed."""
     faulty = []
     for delivery in load.deliveries:
@@ -193,8 +193,8 @@ def _unreadable(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[
     return faulty
 
 
-def register_table(entries: Sequence[Registered], load_id: str) -> Table:
-    """The register, of which a load replaces its own entries."""
+def register_table(entries: Sequence[Registered], load_ids: Sequence[str]) -> Table:
+    """The register, of which the entries of some loads are replaced."""
     rows = [tuple(getattr(entry, name) for name in REGISTER_SCHEMA) for entry in entries]
     return Table(
         name=TableName(Zone.CURATION, REGISTER),
@@ -202,7 +202,7 @@ def register_table(entries: Sequence[Registered], load_id: str) -> Table:
         schema=REGISTER_SCHEMA,
         belongs_to=BelongsTo.LOAD,
         make=lambda tables: tables.session.createDataFrame(rows, ddl_of(REGISTER_SCHEMA)),
-        parameters=repr(rows),
+        parameters=repr((load_ids, rows)),
         partition_by=("load_id",),
-        replaces=Partitions("load_id", (load_id,)),
+        replaces=Partitions("load_id", tuple(load_ids)),
     )

@@ -3,25 +3,28 @@
 import gzip
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError, RequiredSourceError
-from pipelines.ingest.delivery_log import read_set_aside
+from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_withdrawal, undo_withdrawal
+from pipelines.ingest.landing import DeliveryName
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.required import require_sources
 from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
-from tests.builders.landing import csv_text, deliver, deliver_files, file_name
-from tests.builders.runs import run_in
+from tests.builders.landing import csv_text, deliver, deliver_files, file_name, opt_out_lists
+from tests.builders.runs import ingested_and_curated, run_in
 
 GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
 ANNA, BEN = "9990000018", "9990000026"
@@ -241,3 +244,101 @@ def test_a_required_source_is_not_there_while_its_newest_delivery_is_set_aside(r
     deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
     outcome = ingest_deliveries(run)
     require_sources({"gp": None}, run.register(), outcome.set_aside, DAY)
+
+
+def withdraw(run: RunContext, folder: str) -> None:
+    """Take a loaded delivery of the practice back."""
+    files = [file for file in run.register() if file.folder == folder]
+    store_withdrawal(run.settings.storage.restricted, Withdrawn.of_loaded(files, "sent by mistake", NEXT))
+
+
+CONTENT_ZONES = (Zone.BRONZE, Zone.CURATION, Zone.SILVER, Zone.QUARANTINE)
+
+
+def content_of(run: RunContext) -> dict[str, Counter[tuple[object, ...]]]:
+    """The rows of every table before OMOP, without the names of loads: these say with which other deliveries it came."""
+    content = {}
+    for zone in CONTENT_ZONES:
+        for path in sorted(Path(run.store.path(zone, "x")).parent.glob("*/_delta_log")):
+            frame = DeltaTable(str(path.parent)).to_pandas().drop(columns=["_load_id", "load_id"], errors="ignore")
+            rows = frame[sorted(frame.columns)].astype(object)
+            content[f"{zone}.{path.parent.name}"] = Counter(rows.where(rows.notna(), None).itertuples(index=False, name=None))
+    return content
+
+
+def consultation(guid: str) -> dict[str, str]:
+    """A consultation of a patient."""
+    row = {"organisation_guid": "ORG", "consultation_guid": guid, "patient_guid": "A", "processing_id": "1"}
+    return row | {"effective_date": "2025-03-04"}
+
+
+DELIVERIES: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {
+    "the first of three": {
+        "20260103": {"patient": [patient("A"), patient("X", BEN)]},
+        "20260104": {"patient": [patient("A")], "consultation": [consultation("1")]},
+        "20260105": {"consultation": [consultation("2")]},
+    },
+    "one that a later one repeats": {
+        "20260103": {"patient": [patient("A")], "consultation": [consultation("1"), consultation("3")]},
+        "20260104": {"patient": [patient("A")]},
+        "20260105": {"patient": [patient("A")], "consultation": [consultation("2")]},
+    },
+    "the only one of an entity": {
+        "20260103": {"consultation": [consultation("1")]},
+        "20260104": {"patient": [patient("A")]},
+        "20260105": {"patient": [patient("A"), patient("B", BEN)]},
+    },
+}
+"""Deliveries of one practice, of which the first is withdrawn."""
+
+
+@pytest.mark.parametrize("name", DELIVERIES)
+@pytest.mark.parametrize("mode", ["delta", "full"])
+def test_after_a_withdrawal_all_is_as_if_it_had_never_come(sail: SparkSession, tmp_path: Path, name: str, mode: str) -> None:
+    lakes = {}
+    for lake in ("with", "without"):
+        for day, tables in DELIVERIES[name].items():
+            if lake == "with" or day != "20260103":
+                deliver(tmp_path / lake / "landing", GP, "P81001", day, tables, mode=mode)
+        opt_out_lists(tmp_path / lake / "landing", "20260105", [ANNA, BEN], local=["9990000034"])
+        lakes[lake] = run_in(sail, tmp_path / lake, DAY, ("gp",))
+        ingested_and_curated(lakes[lake])
+    before = content_of(lakes["with"])
+    assert before != content_of(lakes["without"])
+    withdraw(lakes["with"], "20260103")
+    ingested_and_curated(replace(lakes["with"], run_date=NEXT))
+    ingested_and_curated(replace(lakes["without"], run_date=NEXT))
+    assert content_of(lakes["with"]) == content_of(lakes["without"])
+
+
+def test_a_corrected_delivery_takes_the_place_of_a_withdrawn_one(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B", BEN)]}, mode="full")
+    ingest_deliveries(run)
+    withdraw(run, "20260105")
+    shutil.rmtree(landing / "gp" / "P81001" / "20260105")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}, mode="full")
+    assert ingest_deliveries(replace(run, run_date=NEXT)).deliveries == 1
+    assert taken(run) == {"P81001/20260105": 1}
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 1
+
+
+def test_an_undone_withdrawal_is_loaded_again(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("B")]})
+    ingest_deliveries(run)
+    withdraw(run, "20260105")
+    assert ingest_deliveries(run) == Ingested(0, 0)
+    assert ingest_deliveries(run) == Ingested(0, 0)
+    assert taken(run) == {"P81001/20260104": 1}
+    undo_withdrawal(run.settings.storage.restricted, DeliveryName("gp", "P81001", "20260105"))
+    assert ingest_deliveries(run).deliveries == 1
+    assert taken(run) == {"P81001/20260104": 1, "P81001/20260105": 1}
+
+
+def test_the_last_delivery_withdrawn_leaves_nothing(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    withdraw(run, "20260105")
+    with pytest.raises(DeliveryError, match="nothing has been delivered"):
+        ingest_deliveries(run)
+    assert (run.register(), run.store.exists(Zone.BRONZE, "gp_patient")) == ((), False)
