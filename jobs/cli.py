@@ -23,6 +23,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "accept": Command(
+        "jobs.accept", "Accept a delivery that is set aside because it differs from what its provider sent before."
+    ),
     "bench": Command(
         "jobs.bench",
         "Measure each stage on generated extracts, or the load of a vocabulary: rows a second, seconds and peak memory.",

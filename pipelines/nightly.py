@@ -25,10 +25,10 @@ from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
 from pipelines.governance.keys import resolve_key
 from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
-from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn, store_set_aside
+from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName, some
-from pipelines.ingest.load import Ingested, bronze_tables, ingest
+from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
 from pipelines.ingest.register import Registered
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
@@ -180,9 +180,13 @@ def ingest_deliveries(run: RunContext) -> Ingested:
     """
     register = take_back(run.runner, run.register(), withdrawn_ids(run))
     found = new_arrivals(run, register)
-    taken = ingest(run.runner, found, run.inputs.contracts, register, run.run_date, run.show_stage)
+    accepted = frozenset(entry.delivery_id for entry in read_accepted(run.settings.storage.restricted))
+    allowed = Allowed(run.settings.deliveries, accepted)
+    taken = ingest(run.runner, found, run.inputs.contracts, register, allowed, run.run_date, run.show_stage)
     store_set_aside(run.settings.storage.restricted, taken.set_aside, run.run_date)
     _require_any(run, register or range(taken.deliveries), taken.set_aside)
+    for warning in taken.warnings[:_MOST_SHOWN]:
+        log.warning(warning)
     _show_what_is_not_loaded(taken.set_aside, found.waiting, found.ignored)
     return taken
 

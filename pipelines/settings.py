@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
 from pipelines.engine_settings import EngineSettings
@@ -186,6 +187,7 @@ class Settings(Frozen):
     person: PersonSettings = PersonSettings()
     gates: GateSettings = GateSettings()
     run: RunSettings = RunSettings()
+    deliveries: DeliveryLimits = DeliveryLimits()
 
     @property
     def fingerprint(self) -> str:

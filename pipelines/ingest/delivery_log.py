@@ -77,6 +77,23 @@ class Withdrawals(Document):
     entries: tuple[Withdrawn, ...] = ()
 
 
+class Accepted(Frozen):
+    """A delivery that is loaded although it differs from what its provider sent before: which, why, on which day."""
+
+    source: str
+    provider: str
+    folder: str
+    delivery_id: str
+    why: str
+    accepted_on: date
+
+
+class AcceptedDeliveries(Document):
+    """Every delivery that was accepted by name."""
+
+    entries: tuple[Accepted, ...] = ()
+
+
 def _set_aside_path(restricted: Path) -> Path:
     return restricted / "set_aside.json"
 
@@ -124,3 +141,29 @@ def undo_withdrawal(restricted: Path, place: DeliveryName) -> Withdrawn:
         raise DeliveryError(f"{place} is not withdrawn; nhs-omop deliveries lists what is")
     Withdrawals(entries=tuple(entry for entry in stored if entry is not undone)).write(_withdrawn_path(restricted))
     return undone
+
+
+def _accepted_path(restricted: Path) -> Path:
+    return restricted / "accepted.json"
+
+
+def read_accepted(restricted: Path) -> tuple[Accepted, ...]:
+    """Every delivery that was accepted by name."""
+    stored = AcceptedDeliveries.read(_accepted_path(restricted))
+    return stored.entries if stored else ()
+
+
+def store_acceptance(restricted: Path, delivery: Delivery, why: str, accepted_on: date) -> None:
+    """Store that a delivery is accepted. Raises DeliveryError if it is already."""
+    stored = read_accepted(restricted)
+    if any(entry.delivery_id == delivery.delivery_id for entry in stored):
+        raise DeliveryError(f"{delivery.name} is accepted already; the next run loads it")
+    entry = Accepted(
+        source=delivery.source,
+        provider=delivery.provider,
+        folder=delivery.folder.name,
+        delivery_id=delivery.delivery_id,
+        why=why,
+        accepted_on=accepted_on,
+    )
+    AcceptedDeliveries(entries=(*stored, entry)).write(_accepted_path(restricted))

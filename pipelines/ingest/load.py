@@ -10,15 +10,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
+from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
 from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
 from pipelines.ingest.checking import DAMAGED, damage
+from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import File
 from pipelines.ingest.parse import parse_file
+from pipelines.ingest.profile import file_columns_table, filled_columns
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
@@ -41,6 +44,15 @@ class Ingested:
     deliveries: int
     rows: int
     set_aside: tuple[SetAside, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How far deliveries may differ from the past of their providers, and the ids of those that may differ further."""
+
+    limits: DeliveryLimits
+    accepted: frozenset[str]
 
 
 class LoadUnderWay(Document):
@@ -82,13 +94,15 @@ def ingest(
     found: Arrivals,
     contracts: Mapping[str, SourceContract],
     register: Sequence[Registered],
+    allowed: Allowed,
     run_date: date,
     show_stage: ShowStage,
 ) -> Ingested:
     """Write the new deliveries into bronze as one load and enter their files in the register.
 
-    A delivery whose files cannot be read to their end, or have other records than the manifest says, is set aside: the load
-    is begun again without it. Until its files are in the register, nothing of a load is part of the lakehouse.
+    A delivery that differs too much from what its provider sent before, whose files cannot be read to their end, or that has
+    other records than the manifest says, is set aside: the load is begun again without it. Until its files are in the
+    register, nothing of a load is part of the lakehouse.
     """
     under_way = runner.state_path.with_name("load.json")
     loads = frozenset(file.load_id for file in register)
@@ -97,13 +111,20 @@ def ingest(
         _remove_unfinished(runner.store, under_way, loads, but=load.load_id if load.deliveries else "")
         if not load.deliveries:
             return Ingested(0, 0, found.set_aside)
+        filled = filled_columns(runner.store.session, load)
+        compared = compare_deliveries(runner.store.paths, load, filled, register, contracts, allowed.limits, allowed.accepted)
+        if compared.set_aside:
+            found = found.without(compared.set_aside)
+            continue
         LoadUnderWay(load_id=load.load_id, tables=tuple(map("_".join, load.files))).write(under_way)
         counts, faulty = _written(runner, load, register, contracts, show_stage)
         if not faulty:
             entries = load.entries({file_id: malformed for file_id, (_, malformed) in counts.items()})
+            runner.run([file_columns_table(filled, load.load_id)])
             runner.run([register_table(entries, [load.load_id])])
             under_way.unlink()
-            return Ingested(len(load.deliveries), sum(entry.rows for entry in entries), found.set_aside)
+            rows = sum(entry.rows for entry in entries)
+            return Ingested(len(load.deliveries), rows, found.set_aside, tuple(compared.warnings))
         found = found.without(faulty)
 
 

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts.tables import Partitions, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.load import LOAD, register_table
+from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import Registered
 from pipelines.runner import Runner
 from pipelines.storage.tables import TableStore
@@ -87,19 +88,32 @@ def _left_without_rows(runner: Runner, taken_back: TakenBack) -> list[TableName]
 def _rewrite_bronze(store: TableStore, taken_back: TakenBack) -> None:
     """Write the partitions again that hold rows of removed files: without them, or under the file that holds them now."""
     for name, files in _by_table(taken_back.removed).items():
-        loads = store.partition_values(Zone.BRONZE, name, LOAD) & {file.load_id for file in files}
-        if not loads:
-            continue
-        stored = store.read(Zone.BRONZE, name)
-        part = Partitions(LOAD, tuple(sorted(loads)))
-        renamed = [(file.file_id, taken_back.holders.get(file.file_id)) for file in files]
-        new_names = store.session.createDataFrame(renamed, "_former string, _holder string")
-        rows = stored.where(F.col(LOAD).isin(*part.values)).join(
-            F.broadcast(new_names), on=F.col("_file") == F.col("_former"), how="left"
-        )
-        kept = rows.where(F.col("_former").isNull() | F.col("_holder").isNotNull())
-        named = kept.withColumn("_file", F.coalesce("_holder", "_file")).select(*stored.columns)
-        store.replace_partitions(named, Zone.BRONZE, name, dict(stored.dtypes), part)
+        _rewrite(store, TableName(Zone.BRONZE, name), (LOAD, "_file"), files, taken_back.holders)
+    _rewrite(store, TableName(Zone.CURATION, FILE_COLUMNS), ("load_id", "file_id"), taken_back.removed, taken_back.holders)
+
+
+def _rewrite(
+    store: TableStore,
+    table: TableName,
+    columns: tuple[str, str],
+    files: Sequence[Registered],
+    holders: Mapping[str, str],
+) -> None:
+    """The same of one table, with the columns in which it has loads and files."""
+    load, file = columns
+    loads = store.partition_values(*table, load) & {entry.load_id for entry in files}
+    if not loads:
+        return
+    stored = store.read(*table)
+    part = Partitions(load, tuple(sorted(loads)))
+    renamed = [(entry.file_id, holders.get(entry.file_id)) for entry in files]
+    new_names = store.session.createDataFrame(renamed, "_former string, _holder string")
+    rows = stored.where(F.col(load).isin(*part.values)).join(
+        F.broadcast(new_names), on=F.col(file) == F.col("_former"), how="left"
+    )
+    kept = rows.where(F.col("_former").isNull() | F.col("_holder").isNotNull())
+    named = kept.withColumn(file, F.coalesce("_holder", file)).select(*stored.columns)
+    store.replace_partitions(named, *table, dict(stored.dtypes), part)
 
 
 def _by_table(files: Iterable[Registered]) -> dict[str, list[Registered]]:

@@ -4,10 +4,11 @@ import gzip
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -16,8 +17,8 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError, RequiredSourceError
-from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_withdrawal, undo_withdrawal
-from pipelines.ingest.landing import DeliveryName
+from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
+from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.required import require_sources
 from pipelines.nightly import ingest_deliveries
@@ -342,3 +343,105 @@ def test_the_last_delivery_withdrawn_leaves_nothing(run: RunContext, landing: Pa
     with pytest.raises(DeliveryError, match="nothing has been delivered"):
         ingest_deliveries(run)
     assert (run.register(), run.store.exists(Zone.BRONZE, "gp_patient")) == ((), False)
+
+
+PATIENT_COLUMNS = tuple("OrganisationGuid PatientGuid NhsNumber DateOfBirth DateOfDeath Postcode Sex ProcessingId".split())
+
+
+def extract(
+    landing: Path, day: str, patients: int, *, mode: str = "full", without: Collection[str] = (), died: int = 3
+) -> Path:
+    """A delivery of patients, of whom some have died, without some of the columns."""
+    columns = [name for name in PATIENT_COLUMNS if name not in without]
+    lines = [",".join(columns)]
+    for n in range(patients):
+        death = "2024-03-04" if n < died else ""
+        values = dict(zip(PATIENT_COLUMNS, ("ORG", f"P{n}", "", "1950-01-01", death, "", "F", day), strict=True))
+        lines.append(",".join(values[name] for name in columns))
+    text = "\n".join(lines) + "\n"
+    return deliver_files(landing, "gp", "P81001", day, {FILE: (text, patients)}, mode)
+
+
+LOST = "patient: columns that had values in the last delivery are missing: DateOfDeath"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"without": ["DateOfDeath"]}, LOST),
+        ({"without": ["DateOfDeath"], "mode": "delta", "patients": 1}, LOST),
+        ({"patients": 0}, "patient: no record, the last full extract had 40"),
+        ({"patients": 19}, "patient: 19 records, the last full extract had 40; at most 50% may be gone"),
+        ({"died": 0, "patients": 39}, None),
+        ({"patients": 20}, None),
+        ({"without": ["Postcode"]}, None),
+    ],
+)
+def test_an_extract_that_lost_what_it_had_is_set_aside(
+    run: RunContext, landing: Path, change: dict[str, Any], fault: str | None
+) -> None:
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    extract(landing, "20260105", **{"patients": 40, **change})
+    assert refused(ingest_deliveries(run)) == ({"gp/P81001/20260105": (fault,)} if fault else {})
+    assert len(taken(run)) == (1 if fault else 2)
+
+
+def test_two_deliveries_of_one_night_are_compared_with_each_other(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260103", 40)
+    extract(landing, "20260104", 0)
+    extract(landing, "20260105", 41)
+    outcome = ingest_deliveries(run)
+    assert refused(outcome) == {"gp/P81001/20260104": ("patient: no record, the last full extract had 40",)}
+    assert taken(run) == {"P81001/20260103": 40, "P81001/20260105": 41}
+
+
+def test_values_that_are_gone_are_seen_also_behind_a_repeated_file(run: RunContext, landing: Path) -> None:
+    """The second delivery is the same file again, so its columns are known from the first only."""
+    for day in ("20260102", "20260103"):
+        folder = extract(landing, "20260101", 40, died=40)
+        folder.rename(folder.with_name(day))
+        announce(folder.with_name(day), extract_date=f"2026-01-{day[6:]}")
+    ingest_deliveries(run)
+    extract(landing, "20260105", 40, died=0)
+    fault = "patient: 100% of the records have no DateOfDeath, usual are 0%; at most 50% more are allowed"
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
+
+
+def test_an_accepted_delivery_is_loaded_and_becomes_the_past(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    folder = extract(landing, "20260105", 10, without=["DateOfDeath"])
+    (entry,) = ingest_deliveries(run).set_aside
+    assert len(entry.faults) == 2
+    assert entry.next_step == "ask the provider; if it is right: nhs-omop accept gp/P81001/20260105 --why ..., then run again"
+    store_acceptance(run.settings.storage.restricted, read_delivery(folder, GP), "half of the list moved away", NEXT)
+    outcome = ingest_deliveries(run)
+    assert (outcome.deliveries, outcome.set_aside, len(outcome.warnings)) == (1, (), 2)
+    extract(landing, "20260106", 10, without=["DateOfDeath"])
+    later = ingest_deliveries(replace(run, run_date=NEXT))
+    assert (later.deliveries, later.set_aside, later.warnings) == (1, (), ())
+
+
+def test_an_accepted_delivery_that_changes_is_not_accepted(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    folder = extract(landing, "20260105", 1)
+    store_acceptance(run.settings.storage.restricted, read_delivery(folder, GP), "they moved away", NEXT)
+    shutil.rmtree(folder)
+    extract(landing, "20260105", 2)
+    assert list(refused(ingest_deliveries(run))) == ["gp/P81001/20260105"]
+
+
+def test_the_past_of_another_provider_does_not_count(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260104", 40).parent.rename(landing / "gp" / "P81002")
+    announce(landing / "gp" / "P81002" / "20260104", provider="P81002")
+    extract(landing, "20260105", 1, without=["DateOfDeath"])
+    assert ingest_deliveries(run).set_aside == ()
+
+
+def test_a_late_extract_is_compared_with_what_came_before_its_day(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260105", 100)
+    ingest_deliveries(run)
+    extract(landing, "20260104", 10)
+    assert ingest_deliveries(run).set_aside == ()

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from jobs import accept as accept_command
 from jobs import deliveries as deliveries_command
 from jobs import withdraw as withdraw_command
 from jobs.command import start
 from jobs.deliveries import history_of
 from pipelines.contracts.source import load_contracts
-from pipelines.ingest.delivery_log import Withdrawn, read_withdrawn, store_set_aside, store_withdrawal
+from pipelines.ingest.delivery_log import Withdrawn, read_accepted, read_withdrawn, store_set_aside, store_withdrawal
 from pipelines.ingest.folders import Landed, SetAside
 from pipelines.ingest.history import delivery_history
 from pipelines.ingest.landing import DeliveryName, read_delivery
@@ -155,3 +156,19 @@ def test_a_withdrawn_delivery_is_kept_once(settings: Settings) -> None:
     store_withdrawal(settings.storage.restricted, entry)
     assert read_withdrawn(settings.storage.restricted) == (entry,)
     assert (settings.storage.restricted / "withdrawn.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_delivery_is_accepted_once_and_by_name(settings: Settings, landing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deliver(landing, GP, "P81001", "20260104", PATIENTS)
+    name = "gp/P81001/20260104"
+    for arguments, message in (
+        ([name], "needs a reason"),
+        (["gp/P81001/20260105", "--why", "x"], "cannot be accepted: no manifest.json"),
+        (["gpp/P81001/20260104", "--why", "x"], "cannot be accepted: no such source is loaded"),
+    ):
+        assert ended(accept_command.app, settings, arguments) == 12
+        assert message in capsys.readouterr().err
+    assert ended(accept_command.app, settings, [name, "--why", "they moved"]) == 0
+    (entry,) = read_accepted(settings.storage.restricted)
+    assert (entry.folder, entry.why) == ("20260104", "they moved")
+    assert ended(accept_command.app, settings, [name, "--why", "they moved"]) == 12
