@@ -4,7 +4,7 @@ import logging
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import BaseModel
@@ -24,6 +24,9 @@ from jobs.command import (
 from jobs.output import show_table
 from pipelines.errors import DeliveryError
 
+if TYPE_CHECKING:
+    from pipelines.ingest.landing import Mode
+
 log = logging.getLogger(__name__)
 
 app = new_app()
@@ -35,7 +38,8 @@ def manifest(
         Path, typer.Argument(metavar="DIR", help="<source>/<provider>/<yyyymmdd>, or optouts/<kind>/<yyyymmdd>.")
     ],
     mode: Annotated[
-        str | None, typer.Option(help="full: replaces all that the provider sent before; delta: adds to it. For deliveries.")
+        str | None,
+        typer.Option(help="Of a delivery: full replaces all that was sent before, delta adds, period replaces its periods."),
     ] = None,
     day: Annotated[
         datetime | None,
@@ -79,13 +83,11 @@ def manifest(
     log.info("wrote the manifest", extra={"file": str(path)})
 
 
-def _mode(text: str | None) -> Literal["full", "delta"]:
+def _mode(text: str | None) -> "Mode":
     match text:
-        case "full":
-            return "full"
-        case "delta":
-            return "delta"
-    raise typer.BadParameter("say what the delivery is: full or delta", param_hint="--mode")
+        case "full" | "delta" | "period":
+            return text
+    raise typer.BadParameter("say what the delivery is: full, delta or period", param_hint="--mode")
 
 
 def _day_of(folder: Path) -> date:

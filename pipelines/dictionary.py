@@ -48,7 +48,7 @@ def every_table(
 ) -> list[Table]:
     """The declaration of every table there is once every entity of every source was delivered."""
     load = _whole_load(contracts)
-    register = load.entries({})
+    register = load.entries({}, {})
     curated = curate_tables(
         CurateInputs(
             contracts=contracts,

@@ -102,7 +102,7 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
         found = new_arrivals(run, register)
         _require_any(run, register or found.deliveries, found.set_aside)
         load = found.load(run_date, register)
-        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}))).tables]
+        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}, {}))).tables]
         return run.runner.plan(tables, full=full)
 
 

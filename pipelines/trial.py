@@ -102,7 +102,7 @@ def _counts(session: SparkSession, load: NewLoad, contract: SourceContract) -> d
         entity.name: bronze_rows(session, by_entity[entity.name], load.layouts, entity.spec, len(by_entity[entity.name]))
         for entity in entities
     }
-    listed = [(file.file_id, "", True) for files in by_entity.values() for _, file in files]
+    listed = [(file.file_id, "", True, "") for files in by_entity.values() for _, file in files]
     rows = record_rows(bronze, entities, session.createDataFrame(listed, ddl_of(FILE_SCHEMA)), _NO_KEY)
     summed = rows.groupBy("_file", "unusable").agg(F.count(F.lit(1)).alias("rows"))
     counts: dict[str, dict[str, int]] = defaultdict(dict)

@@ -24,7 +24,7 @@ from pipelines.curate.entities import EntityOf, levels
 from pipelines.curate.linkage import IDENTITY as IDENTITY_COLUMNS
 from pipelines.curate.linkage import LINK_SCHEMA, STATED_SCHEMA, identities_in, linked_identities, stated_identities
 from pipelines.curate.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_person
-from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
+from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, SEPARATOR, record_rows
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import people_with_type_one, type_one_codes
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
@@ -107,7 +107,9 @@ def _curation(name: str) -> TableName:
 def _records(inputs: CurateInputs, source: str) -> Table:
     entities = inputs.entities(source)
     listed = {
-        (file.file_id, file.effective, file.is_current) for entity in entities for file in inputs.files[source, entity.name]
+        (file.file_id, file.effective, file.is_current, SEPARATOR.join(("", *file.replaced, "")))
+        for entity in entities
+        for file in inputs.files[source, entity.name]
     }
 
     def make(tables: Inputs) -> DataFrame:

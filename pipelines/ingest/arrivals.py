@@ -1,7 +1,7 @@
 """What has arrived and is not loaded yet: what a run can load, and what it cannot, each with its reason."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -38,8 +38,8 @@ class NewLoad:
                     by_place[delivery.source, file.entity].append((delivery.provider, file))
         return dict(sorted(by_place.items()))
 
-    def entries(self, malformed: Mapping[str, int]) -> list[Registered]:
-        """The entries of the register, with the malformed records of each file."""
+    def entries(self, malformed: Mapping[str, int], periods: Mapping[str, Iterable[str]]) -> list[Registered]:
+        """The entries of the register, with the malformed records and the reporting periods of each file."""
         return [
             registered(
                 delivery,
@@ -48,6 +48,7 @@ class NewLoad:
                 self.repeated.get(file.file_id),
                 malformed.get(file.file_id, 0),
                 self.layouts[file.file_id].undeclared,
+                periods.get(self.repeated.get(file.file_id, file.file_id), ()),
             )
             for delivery in self.deliveries
             for file in delivery.files
@@ -103,25 +104,27 @@ def arrivals(
     for delivery in landed.deliveries:
         if delivery.delivery_id in taken:
             continue
-        known = read_before.get((delivery.delivery_id, recipes[delivery.source]))
-        if known:
-            faulty.append(known)
-        elif delivery.place in used:
+        if delivery.place in used:
             faulty.append(used_folder(delivery))
         elif delivery.extract_date > run_date:
             faulty.append(set_aside(delivery, ("its extract date is after the run date",)))
         else:
             new.append(delivery)
     checked = verify(new, contracts, columns_read)
+    known = {
+        delivery.delivery_id: entry
+        for delivery in checked.deliveries
+        if (entry := read_before.get((delivery.delivery_id, recipes[delivery.source])))
+    }
     unknown = [
         f"{delivery.name}/{MANIFEST} (unknown keys: {some(delivery.unknown_keys)})"
         for delivery in checked.deliveries
         if delivery.unknown_keys
     ]
     return Arrivals(
-        deliveries=checked.deliveries,
+        deliveries=tuple(delivery for delivery in checked.deliveries if delivery.delivery_id not in known),
         layouts=checked.layouts,
-        set_aside=(*faulty, *checked.set_aside),
+        set_aside=(*faulty, *checked.set_aside, *known.values()),
         waiting=tuple(landed.waiting),
         ignored=(*landed.ignored, *checked.ignored, *unknown),
     )

@@ -122,7 +122,7 @@ def _past(register: Sequence[Registered], places: Collection[_Place]) -> dict[_P
 
 
 def _last(entries: Sequence[_PastDelivery]) -> list[_PastDelivery]:
-    wanted = [entry for mode in ("full", "delta") for entry in [e for e in entries if e.mode == mode][-COMPARED:]]
+    wanted = [entry for mode in ("full", "delta", "period") for entry in [e for e in entries if e.mode == mode][-COMPARED:]]
     wanted += [entry for entry in entries if entry.rows][-1:]
     return [entry for entry in entries if entry in wanted]
 

@@ -51,13 +51,17 @@ class ManifestFile(Frozen):
     sha256: Annotated[str, BeforeValidator(_lower)]
 
 
+Mode = Literal["full", "delta", "period"]
+"""How a delivery replaces what came before: all of it, by the key of its records, or the reporting periods that it has."""
+
+
 class Manifest(Frozen):
-    """What a provider says of a delivery. `full` replaces all it sent before, `delta` adds to it."""
+    """What a provider says of a delivery."""
 
     source: str
     provider: str
     extract_date: Annotated[date, BeforeValidator(_day)]
-    mode: Annotated[Literal["full", "delta"], BeforeValidator(_lower)]
+    mode: Annotated[Mode, BeforeValidator(_lower)]
     files: tuple[ManifestFile, ...]
 
 
@@ -223,6 +227,9 @@ def read_delivery(folder: Path, contract: SourceContract) -> Delivery:
             continue
         file_id = _digest(contract.source, provider, folder.name, announced.name, announced.sha256)
         files.append(File(entity, folder / announced.name, file_id, announced.rows, announced.sha256))
+    if manifest.mode == "period" and not any(contract.entities[file.entity].period for file in files):
+        where = f"mappings/{contract.source}/contract.yaml"
+        raise DeliveryError(f"{MANIFEST}: mode period, but no entity of its files has a period in {where}")
     if unknown:
         raise DeliveryError(
             f"{len(unknown)} files match no entity of mappings/{contract.source}/contract.yaml: {some(unknown)}"

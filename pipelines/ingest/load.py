@@ -21,7 +21,7 @@ from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import File
 from pipelines.ingest.parse import parse_file
-from pipelines.ingest.profile import file_columns_table, filled_columns
+from pipelines.ingest.profile import Profile, file_columns_table, profile_files
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
@@ -111,21 +111,30 @@ def ingest(
         _remove_unfinished(runner.store, under_way, loads, but=load.load_id if load.deliveries else "")
         if not load.deliveries:
             return Ingested(0, 0, found.set_aside)
-        filled = filled_columns(runner.store.session, load)
-        compared = compare_deliveries(runner.store.paths, load, filled, register, contracts, allowed.limits, allowed.accepted)
+        profile = profile_files(runner.store.session, load, contracts)
+        compared = compare_deliveries(
+            runner.store.paths, load, profile.filled, register, contracts, allowed.limits, allowed.accepted
+        )
         if compared.set_aside:
             found = found.without(compared.set_aside)
             continue
         LoadUnderWay(load_id=load.load_id, tables=tuple(map("_".join, load.files))).write(under_way)
         counts, faulty = _written(runner, load, register, contracts, show_stage)
         if not faulty:
-            entries = load.entries({file_id: malformed for file_id, (_, malformed) in counts.items()})
-            runner.run([file_columns_table(filled, load.load_id)])
+            malformed = {file_id: of_file for file_id, (_, of_file) in counts.items()}
+            entries = load.entries(malformed, _periods(load, profile, register))
+            runner.run([file_columns_table(profile.filled, load.load_id)])
             runner.run([register_table(entries, [load.load_id])])
             under_way.unlink()
             rows = sum(entry.rows for entry in entries)
             return Ingested(len(load.deliveries), rows, found.set_aside, tuple(compared.warnings))
         found = found.without(faulty)
+
+
+def _periods(load: NewLoad, profile: Profile, register: Sequence[Registered]) -> dict[str, tuple[str, ...]]:
+    """The reporting periods of the files that hold the rows of the load."""
+    held = set(load.repeated.values())
+    return {file.file_id: file.periods for file in register if file.file_id in held} | dict(profile.periods)
 
 
 def _written(
@@ -216,7 +225,7 @@ def unreadable(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[S
 
 def register_table(entries: Sequence[Registered], load_ids: Sequence[str]) -> Table:
     """The register, of which the entries of some loads are replaced."""
-    rows = [tuple(getattr(entry, name) for name in REGISTER_SCHEMA) for entry in entries]
+    rows = [entry.record() for entry in entries]
     return Table(
         name=TableName(Zone.CURATION, REGISTER),
         grain="one row per delivered file that has been taken",

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel
 
@@ -12,7 +11,7 @@ from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import DAMAGED, damage
 from pipelines.ingest.folders import is_junk
-from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, entity_of, sha256_of
+from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, Mode, entity_of, sha256_of
 from pipelines.ingest.parse import layout_of, parse_file, read_head
 
 
@@ -69,7 +68,7 @@ def announced(folder: Path, count: Callable[[Path], Records]) -> tuple[list[Mani
 
 
 def delivery_manifest(
-    folder: Path, contract: SourceContract, mode: Literal["full", "delta"], extract_date: date
+    folder: Path, contract: SourceContract, mode: Mode, extract_date: date
 ) -> tuple[Manifest, dict[str, Records]]:
     """The manifest of a delivery in a folder `<provider>/<yyyymmdd>`, and the counts of each file.
 

@@ -1,13 +1,15 @@
-"""What the files of a delivery hold, column by column: how many records have a value."""
+"""What the files of a load hold: how many records have a value in each column, and the reporting periods of the records."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
@@ -27,53 +29,76 @@ FILE_COLUMNS_SCHEMA = {
 }
 """One row per loaded file and column of its contract that it has: how many of its records have a value there."""
 
-_FILLED = pa.schema([("file_id", pa.string()), ("column", pa.string()), ("filled", pa.int64())])
+_COUNTED = pa.schema([("file_id", pa.string()), ("column", pa.string()), ("period", pa.string()), ("filled", pa.int64())])
 _FILES_PER_TASK = 4
 
 Filled = dict[str, dict[str, int]]
 """By file id and column, how many records have a value."""
 
 
-def filled_columns(session: SparkSession, load: NewLoad) -> Filled:
-    """How many records have a value in each column of the files that a load would read, in one pass over all of them.
+@dataclass(frozen=True)
+class Profile:
+    """What some files hold: values by column, and the reporting periods of their rows, both by file id."""
+
+    filled: Filled
+    periods: Mapping[str, tuple[str, ...]]
+
+
+def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, SourceContract]) -> Profile:
+    """What the files hold that a load would read, in one pass over all of them.
 
     A file that cannot be read to its end is left out: the load itself finds that.
     """
-    files = [file for of_entity in load.files.values() for _, file in of_entity]
-    layouts = {file.file_id: load.layouts[file.file_id] for file in files}
+    places = [
+        (file, contracts[source].entities[entity].period) for (source, entity), files in load.files.items() for _, file in files
+    ]
+    layouts = {file.file_id: (load.layouts[file.file_id], period) for file, period in places}
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _counted(batches, layouts)
 
-    listing = session.createDataFrame([(str(file.path), file.file_id) for file in files], "path string, file_id string")
-    spread = listing.repartition(len(files) // _FILES_PER_TASK + 1)
-    counted = spread.mapInArrow(count, "file_id string, column string, filled bigint").toArrow()
+    listing = session.createDataFrame([(str(file.path), file.file_id) for file, _ in places], "path string, file_id string")
+    spread = listing.repartition(len(places) // _FILES_PER_TASK + 1)
+    counted = spread.mapInArrow(count, "file_id string, column string, period string, filled bigint").toArrow()
     filled: Filled = defaultdict(dict)
+    periods: dict[str, list[str]] = defaultdict(list)
     for row in counted.to_pylist():
-        filled[row["file_id"]][row["column"]] = row["filled"]
-    return dict(filled)
+        if row["period"] is None:
+            filled[row["file_id"]][row["column"]] = row["filled"]
+        else:
+            periods[row["file_id"]].append(row["period"])
+    return Profile(dict(filled), {file_id: tuple(found) for file_id, found in periods.items()})
 
 
-def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, Layout]) -> Iterator[pa.RecordBatch]:
+def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layout, str | None]]) -> Iterator[pa.RecordBatch]:
     """Runs on the workers."""
     for batch in batches:
         for file in batch.to_pylist():
-            layout = layouts[file["file_id"]]
-            columns = [name for name in layout.columns if name]
+            layout, period = layouts[file["file_id"]]
             try:
-                filled = _of_file(Path(file["path"]), columns, layout)
+                counts = _of_file(Path(file["path"]), layout, period)
             except (DeliveryError, *DAMAGED):
                 continue
-            rows = [{"file_id": file["file_id"], "column": name, "filled": filled[name]} for name in columns]
-            yield pa.RecordBatch.from_pylist(rows, schema=_FILLED)
+            rows = [
+                {"file_id": file["file_id"], "column": column, "period": value, "filled": records}
+                for (column, value), records in counts.items()
+            ]
+            yield pa.RecordBatch.from_pylist(rows, schema=_COUNTED)
 
 
-def _of_file(path: Path, columns: Sequence[str], layout: Layout) -> Mapping[str, int]:
-    filled = dict.fromkeys(columns, 0)
+def _of_file(path: Path, layout: Layout, period: str | None) -> Mapping[tuple[str, str | None], int]:
+    """Records with a value by column, and records of each period."""
+    columns = [name for name in layout.columns if name]
+    counts: dict[tuple[str, str | None], int] = dict.fromkeys(((name, None) for name in columns), 0)
     for batch in parse_file(path, "", "", columns, layout):
         for name in columns:
-            filled[name] += pc.sum(pc.not_equal(batch.column(name), "")).as_py() or 0
-    return filled
+            counts[name, None] += pc.sum(pc.not_equal(batch.column(name), "")).as_py() or 0
+        if period in columns:
+            values = pc.value_counts(pc.utf8_trim_whitespace(batch.column(period)))
+            for value in values.to_pylist():
+                if value["values"]:
+                    counts[period, value["values"]] = counts.get((period, value["values"]), 0) + value["counts"]
+    return counts
 
 
 def file_columns_table(filled: Filled, load_id: str) -> Table:

@@ -72,8 +72,8 @@ def test_a_manifest_that_is_there_is_replaced_on_request_only(folder: Path, caps
 @pytest.mark.parametrize(
     ("damage", "arguments", "code", "message"),
     [
-        (lambda folder: None, (), 2, "full or delta"),
-        (lambda folder: None, ("--mode", "partial"), 2, "full or delta"),
+        (lambda folder: None, (), 2, "full, delta or period"),
+        (lambda folder: None, ("--mode", "partial"), 2, "full, delta or period"),
         (lambda folder: (folder / "notes.txt").write_text("x"), ("--mode", "full"), 12, "notes.txt: matches no entity"),
         (lambda folder: (folder / "more").mkdir(), ("--mode", "full"), 12, "more: not a plain file"),
         (lambda folder: (folder / f"y_{FILE}").symlink_to(folder / FILE), ("--mode", "full"), 12, "not a plain file"),
