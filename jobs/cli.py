@@ -23,13 +23,22 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "accept": Command(
+        "jobs.accept", "Accept a delivery that is set aside because it differs from what its provider sent before."
+    ),
     "bench": Command(
         "jobs.bench",
         "Measure each stage on generated extracts, or the load of a vocabulary: rows a second, seconds and peak memory.",
     ),
+    "check": Command(
+        "jobs.check", "Check one delivery against its contract: what a run would take, quarantine and miss, without loading it."
+    ),
     "copy-mappings": Command(
         "jobs.copy_mappings",
         "Copy the packaged contracts, mappings and code maps to a folder of your own, to be changed there.",
+    ),
+    "deliveries": Command(
+        "jobs.deliveries", "List deliveries: loaded, waiting, set aside or withdrawn, with the reason and the next step."
     ),
     "demo": Command("jobs.demo", "Show everything at once: generated extracts of six sources, two nights, to a DuckDB file."),
     "generate": Command(
@@ -37,6 +46,7 @@ COMMANDS = {
         "Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted.",
     ),
     "key": Command("jobs.key", "Make a pseudonymisation key, or show the fingerprint of the configured one."),
+    "manifest": Command("jobs.manifest", "Write the manifest of a delivery or an opt-out list whose sender gives none."),
     "mapping-docs": Command(
         "jobs.mapping_docs", "Write the documentation of every mapping, from the mapping files themselves."
     ),
@@ -49,9 +59,12 @@ COMMANDS = {
     "run": Command(
         "jobs.run", "Run the nightly load: new deliveries into bronze, silver, OMOP, through the gates into a release."
     ),
-    "status": Command("jobs.status", "Show the current release, what it rests on, and the last run."),
+    "status": Command(
+        "jobs.status", "Show the current release, what it rests on, the last run, and the deliveries that are not loaded."
+    ),
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
     "vocab": Command("jobs.vocab", "Load vocabularies, and work on the codes that they do not map."),
+    "withdraw": Command("jobs.withdraw", "Take a delivery back: the next run is as if it had never come."),
 }
 """Every command by its name, in the order of `--help`."""
 

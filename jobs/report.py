@@ -1,12 +1,14 @@
 """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
 
 import logging
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.errors import ReleaseError
@@ -45,7 +47,7 @@ def report(
     if run is None:
         raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
     gates = gates_of(settings, run)
-    sections = sections_of(ledger_of(settings, run), gates)
+    sections = [*sections_of(ledger_of(settings, run), gates), _not_loaded(settings)]
     facts = facts_of(run, release_of_run(settings, run))
     show_table("run", [facts])
     for section in sections:
@@ -85,6 +87,13 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),
         Section("Broken checks", broken),
     ]
+
+
+def _not_loaded(settings: Settings) -> Section:
+    """The deliveries that are not loaded now, whatever run is reported on."""
+    columns = ("source", "provider", "folder", "state", "since", "reason", "next_step")
+    rows = [shown_delivery(entry) for entry in not_loaded(history_of(settings, date.today()))]
+    return Section("Deliveries that are not loaded", [{name: row[name] for name in columns} for row in rows])
 
 
 def facts_of(run: str, release: Release | None) -> dict[str, Cell]:

@@ -1,14 +1,23 @@
-"""Show the current release, what it rests on, and the last run."""
+"""Show the current release, what it rests on, the last run, and the deliveries that are not loaded."""
 
 import logging
+from datetime import date
+from typing import TYPE_CHECKING
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
+from pipelines.progress import Field
 from pipelines.quality.figures import opt_out_entries
 from pipelines.release.model import Release
 from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
 
+if TYPE_CHECKING:
+    from pipelines.ingest.history import DeliveryFacts
+
 log = logging.getLogger(__name__)
+
+MOST_SHOWN = 20
 
 app = new_app()
 
@@ -17,7 +26,7 @@ app = new_app()
 def status(
     env: Env = DEFAULT_ENV, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
 ) -> None:
-    """Show the current release, what it rests on, and how the last run ended."""
+    """Show the current release, what it rests on, how the last run ended, and the deliveries that are not loaded."""
     settings = settings_of(env, conf_dir, overrides)
     if release_folder(settings).current() is None:
         log.info("there is no release yet: nhs-omop run makes one")
@@ -30,6 +39,16 @@ def status(
         ended = "before the gates" if not gates else f"{failed} gates failed" if failed else "all gates passed"
         show_table("last run", [{"run": runs[-1], "ended": ended}])
         show_table("entries of opt-out lists, and why some match nobody", opt_out_entries(ledger_of(settings, runs[-1])))
+    unloaded = not_loaded(history_of(settings, date.today()))
+    if unloaded:
+        rows = [{"delivery": str(entry.place), "state": entry.state.value, **_why(entry)} for entry in unloaded[:MOST_SHOWN]]
+        show_table("deliveries that are not loaded", rows)
+        if len(unloaded) > MOST_SHOWN:
+            log.info("nhs-omop deliveries lists all that are not loaded", extra={"deliveries": len(unloaded)})
+
+
+def _why(entry: "DeliveryFacts") -> dict[str, Field]:
+    return {name: value for name, value in shown_delivery(entry).items() if name in ("since", "reason", "next_step")}
 
 
 def _show(release: Release) -> None:

@@ -13,9 +13,11 @@ from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
 from pipelines.curate.tables import CurateInputs, curate_tables
 from pipelines.governance.opt_out_lists import OptOutFiles
+from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.landing import Delivery, File
-from pipelines.ingest.load import NewLoad, bronze_tables, register_table
+from pipelines.ingest.load import bronze_tables, register_table
 from pipelines.ingest.parse import Layout
+from pipelines.ingest.profile import file_columns_table
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.nightly import ledger_table
 from pipelines.omop.declared import MapInputs, MappedSource
@@ -46,7 +48,7 @@ def every_table(
 ) -> list[Table]:
     """The declaration of every table there is once every entity of every source was delivered."""
     load = _whole_load(contracts)
-    register = load.entries({})
+    register = load.entries({}, {})
     curated = curate_tables(
         CurateInputs(
             contracts=contracts,
@@ -71,7 +73,8 @@ def every_table(
             cdm_version=_CDM_VERSION,
         )
     )
-    stored = [*bronze_tables(load, contracts), register_table(register, load.load_id), *curated, *mapped]
+    of_load = [*bronze_tables(load, contracts), file_columns_table({}, ""), register_table(register, [load.load_id])]
+    stored = [*of_load, *curated, *mapped]
     checks = gate_tables([table.name for table in stored], contracts, cdm_tables(_CDM_VERSION))
     return [*stored, *checks, ledger_table([], ""), results_table(GateReport(()), "")]
 

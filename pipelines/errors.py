@@ -26,9 +26,13 @@ class ContractError(OmopPipelineError):
 
 
 class DeliveryError(OmopPipelineError):
-    """A delivery does not match its manifest or its contract and is rejected whole."""
+    """Nothing could be loaded, or a delivery that a command was given does not match its manifest or its contract."""
 
     exit_code = 12
+
+
+class RequiredSourceError(DeliveryError):
+    """A source that a release cannot do without is not there, or too old; nothing was released."""
 
 
 class OptOutMissingError(OmopPipelineError):

@@ -18,17 +18,24 @@ from pipelines.contracts.ledger import (
     mapped_share,
     totals_by,
 )
+from pipelines.contracts.source import sources_in
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.opt_outs import ENTRY_SCHEMA
 from pipelines.curate.references import REFERENCE_SCHEMA
 from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, REFERENCES, CurateInputs, curate_tables
 from pipelines.engine import open_session
+from pipelines.errors import DeliveryError
 from pipelines.governance.keys import resolve_key
 from pipelines.governance.opt_out_lists import entries_listed
-from pipelines.ingest.landing import verify
-from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
-from pipelines.ingest.register import Registered, load_id_of, repeats
+from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
+from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
+from pipelines.ingest.folders import SetAside, find_deliveries
+from pipelines.ingest.landing import DeliveryName, some
+from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
+from pipelines.ingest.register import Registered
+from pipelines.ingest.required import require_sources
+from pipelines.ingest.taking_back import take_back, without_deliveries
 from pipelines.measuring.stage_timer import StageTimer, StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -95,9 +102,11 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
     inputs = read_run_inputs(settings, run_date)
     with open_session(settings.engine) as session:
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
-        register = run.register()
-        load = _new_load(run, register)
-        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}))).tables]
+        register = without_deliveries(run.register(), withdrawn_ids(run)).register
+        found = new_arrivals(run, register)
+        _require_any(run, register or found.deliveries, found.set_aside)
+        load = found.load(run_date, register)
+        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}, {}))).tables]
         return run.runner.plan(tables, full=full)
 
 
@@ -146,6 +155,7 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
         taken = ingest_deliveries(run)
         counted["rows"] = taken.rows
     register = run.register()
+    require_sources(run.settings.run.required, register, taken.set_aside, run.run_date)
     current = release_folder(run.settings).current()
     fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
     if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
@@ -169,23 +179,55 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
 
 
 def ingest_deliveries(run: RunContext) -> Ingested:
-    """Take the new deliveries up to the day of the run into bronze."""
-    register = run.register()
-    under_way = run.runner.state_path.with_name("load.json")
-    unfinished = LoadUnderWay.read(under_way)
-    if unfinished and unfinished.load_id in {file.load_id for file in register}:
-        under_way.unlink()  # stopped after its last step: its rows are part of the lakehouse
-    load = _new_load(run, register)
-    return ingest(run.runner, load, run.inputs.contracts, run.show_stage)
+    """Take the new deliveries up to the day of the run into bronze; deliveries with faults are set aside one by one.
+
+    Withdrawn deliveries leave bronze and the register first.
+    Raises DeliveryError where nothing has ever been loaded, with the faults of all that came.
+    """
+    register = take_back(run.runner, run.register(), withdrawn_ids(run))
+    found = new_arrivals(run, register)
+    accepted = frozenset(entry.delivery_id for entry in read_accepted(run.settings.storage.restricted))
+    allowed = Allowed(run.settings.deliveries, accepted)
+    taken = ingest(run.runner, found, run.inputs.contracts, register, allowed, run.run_date, run.show_stage)
+    store_set_aside(run.settings.storage.restricted, taken.set_aside, run.run_date)
+    _require_any(run, register or range(taken.deliveries), taken.set_aside)
+    for warning in taken.warnings[:_MOST_SHOWN]:
+        log.warning(warning)
+    _show_what_is_not_loaded(taken.set_aside, found.waiting, found.ignored)
+    return taken
 
 
-def _new_load(run: RunContext, register: Sequence[Registered]) -> NewLoad:
-    """The new deliveries of the run, checked. Raises DeliveryError where one has faults, or nothing was ever delivered."""
-    inputs, day = run.inputs, f"{run.run_date:%Y%m%d}"
-    new = new_deliveries(run.settings.storage.landing, inputs.contracts, register, day)
+def new_arrivals(run: RunContext, register: Sequence[Registered]) -> Arrivals:
+    """Everything new in the landing folder up to the day of the run, checked."""
+    inputs, settings = run.inputs, run.settings
+    landed = find_deliveries(settings.storage.landing, inputs.contracts, run.run_date, sources_in(settings.mappings_dir))
     columns_read = {source: mapping.columns_read for source, mapping in inputs.mappings.items()}
-    layouts = verify(new, inputs.contracts, columns_read)
-    return NewLoad(load_id_of(day, new), tuple(new), repeats(new, register), layouts)
+    earlier = read_set_aside(settings.storage.restricted)
+    return arrivals(landed, register, inputs.contracts, columns_read, run.run_date, earlier, withdrawn_ids(run))
+
+
+def withdrawn_ids(run: RunContext) -> frozenset[str]:
+    """The ids of the deliveries that were taken back."""
+    return frozenset(entry.delivery_id for entry in read_withdrawn(run.settings.storage.restricted))
+
+
+def _require_any(run: RunContext, loaded: Sequence[object], set_aside: Sequence[SetAside]) -> None:
+    if not loaded:
+        raise DeliveryError(nothing_loaded(run.settings.storage.landing, run.inputs.contracts, run.run_date, set_aside))
+
+
+_MOST_SHOWN = 20
+
+
+def _show_what_is_not_loaded(set_aside: Sequence[SetAside], waiting: Sequence[DeliveryName], ignored: Sequence[str]) -> None:
+    for entry in set_aside[:_MOST_SHOWN]:
+        log.warning(entry.message)
+    if len(set_aside) > _MOST_SHOWN:
+        log.warning("and %d more are set aside; nhs-omop deliveries lists them", len(set_aside) - _MOST_SHOWN)
+    if ignored:
+        log.warning("ignored in the landing folder: %s", some(ignored))
+    if waiting:
+        log.info("deliveries of days after the run date wait: %s", some(map(str, waiting)))
 
 
 def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInputs:
@@ -415,8 +457,10 @@ def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int
 
 def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> dict[str, Figure]:
     share = mapped_share(ledger)
+    set_aside: dict[str, Figure] = {"set_aside": len(taken.set_aside)} if taken.set_aside else {}
     return {
         "new_deliveries": taken.deliveries,
+        **set_aside,
         "new_rows": taken.rows,
         "rows_in": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
         "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),

@@ -171,6 +171,17 @@ class Runner:
             raise failure
         return made
 
+    def drop(self, names: Iterable[TableName]) -> None:
+        """Remove tables that nothing needs any more, and what is remembered of them and of what read them."""
+        state = self._state()
+        for name in names:
+            self.store.drop(*name)
+            self._forget(name, state)
+
+    def known_tables(self) -> list[TableName]:
+        """Every table that any run has made."""
+        return [TableName(Zone(zone), table) for zone, _, table in (name.partition(".") for name in self._state().tables)]
+
     def _bring_up_to_date(
         self,
         graph: Mapping[TableName, Table],

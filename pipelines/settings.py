@@ -10,8 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
 from pipelines.engine_settings import EngineSettings
@@ -149,16 +150,29 @@ class GateSettings(Frozen):
     max_orphan_share: float = Field(default=0.05, ge=0, le=1)
 
 
+def _without_ages(required: Any) -> Any:
+    return dict.fromkeys(required) if isinstance(required, list) else required
+
+
 class RunSettings(Frozen):
-    """Which sources a run loads."""
+    """Which sources a run loads, and without which of them it releases nothing.
+
+    `required` is a list of sources, or gives for each how old its newest extract may be, in days (null: of any age).
+    """
 
     sources: tuple[str, ...] = SOURCES
+    required: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_without_ages)] = Field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def named_once(self) -> Self:
-        """Refuse an empty list and a source named twice."""
+        """Refuse an empty list, a source named twice, and a required source that is not loaded."""
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise ValueError("sources: name at least one source, each once")
+        unknown = [source for source in self.required if source not in self.sources]
+        if unknown:
+            raise ValueError(f"required: {', '.join(unknown)} not among the sources that are loaded")
         return self
 
 
@@ -177,12 +191,14 @@ class Settings(Frozen):
     person: PersonSettings = PersonSettings()
     gates: GateSettings = GateSettings()
     run: RunSettings = RunSettings()
+    deliveries: DeliveryLimits = DeliveryLimits()
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the settings that decide the content of a release; engine, paths and secrets are left out."""
         content = self.model_dump(mode="json", include=_RESULT_SECTIONS)
         content["vocabulary"].pop("athena_dir")
+        content["run"].pop("required")
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

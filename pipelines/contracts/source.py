@@ -140,14 +140,17 @@ class Entity(Frozen):
     `files` are name patterns (`*`), matched ignoring case. An entity without patterns is never delivered; other rows only refer
     to it (a hospital spell, known from its episodes). `key` is unique within a provider. `version` lists the columns that
     decide which of two rows with the same key is newer, the most significant first; if they are equal, the day of delivery
-    decides. Parts of a key may be empty if their column is not `required`. `withhold` lists columns that identify a person in
-    some rows only (the answer to a question about the address): curate drops the value where the flag is set.
+    decides. `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
+    with the mode `period` replaces the rows of the periods that it has. Parts of a key may be empty if their column is not
+    `required`. `withhold` lists columns that identify a person in some rows only (the answer to a question about the address):
+    curate drops the value where the flag is set.
     """
 
     grain: str
     files: tuple[str, ...]
     key: tuple[str, ...]
     version: tuple[str, ...] = ()
+    period: str | None = None
     deleted: Flag | None = None
     test: Flag | None = None
     withhold: dict[str, Flag] = Field(default_factory=dict)
@@ -171,7 +174,12 @@ class Entity(Frozen):
     @property
     def used_columns(self) -> frozenset[str]:
         """The columns that curate needs: keys, versions, flags, identifiers of the person, and links to other rows."""
-        used = {*self.key, *self.version, *(name for name, column in self.columns.items() if column.required)}
+        used = {
+            *self.key,
+            *self.version,
+            *((self.period,) if self.period else ()),
+            *(name for name, column in self.columns.items() if column.required),
+        }
         used |= {flag.column for flag in (self.deleted, self.test) if flag}
         used |= {name for withheld, flag in self.withhold.items() for name in (withheld, flag.column)}
         used |= {name for reference in self.references.values() for name in reference.columns}
@@ -224,6 +232,7 @@ class SourceContract(Frozen):
 
     def _faults(self, name: str, entity: Entity) -> list[str]:
         used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]
+        used += [("period", (entity.period,))] if entity.period else []
         used += [(part, (flag.column,)) for part, flag in (("deleted", entity.deleted), ("test", entity.test)) if flag]
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         subject = entity.subject
@@ -275,6 +284,11 @@ def load_contract(path: Path) -> SourceContract:
     except ValidationError as error:
         faults = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise ContractError(f"{path.parent.name}/{path.name}: {error.error_count()} faults\n{faults}") from error
+
+
+def sources_in(mappings_dir: Path) -> list[str]:
+    """Every source that has a contract in a mappings folder, in alphabetical order."""
+    return sorted(path.parent.name for path in mappings_dir.glob("*/contract.yaml"))
 
 
 def load_contracts(mappings_dir: Path, sources: tuple[str, ...] = ()) -> dict[str, SourceContract]:

@@ -37,11 +37,15 @@ RECORD_SCHEMA = {
 
 `row_key` names its record (null where it cannot be used), `parent_key` the record that it belongs to; `shared_key` is the key
 of shared records. `version` sorts the rows of a record from oldest to newest and ends with the hash of the content.
-`is_held`: the newest full delivery of its provider still holds the content. `unusable` is the reason of quarantine.
+`is_held`: the newest full delivery of its provider still holds the content, and its period was not submitted again.
+`unusable` is the reason of quarantine.
 """
 
-FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolean"}
-"""One row per active file: when its content took effect, and whether the newest full delivery still holds it."""
+FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolean", "_replaced": "string"}
+"""One row per active file: when its content took effect, and whether the newest full delivery still holds it.
+
+`_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
+"""
 
 SEPARATOR = "|"
 
@@ -53,6 +57,7 @@ _STATEMENT_SCHEMA = {
     "message": "string",
     "parent_message": "string",
     "shared_key": "string",
+    "period": "string",
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
@@ -75,12 +80,16 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], f
     shared = _columns_of_shared_keys(entities)
     stated = union_all([_stated(bronze[entity.name], entity, shared.get(entity.name, ())) for entity in entities])
     known = pads.joined_to(stated.join(F.broadcast(files), on="_file", how="inner"))
-    line = F.lpad(F.col("_line").cast("string"), 12, "0")
+    line, content = F.lpad(F.col("_line").cast("string"), 12, "0"), F.col("content").cast("string")
+    period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
+    # A row whose period was submitted again is older than every other row: an earlier period may still have its record.
+    is_replaced = F.coalesce(F.col("_replaced").contains(period), F.lit(False))
+    age = F.when(is_replaced, F.lit("0")).otherwise(F.lit("1"))
     values = {
         "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
         "parent_key": F.when(F.col("parent_message").isNotNull(), row_key(F.col("parent_message"))),
-        "version": F.concat_ws(SEPARATOR, "declared_version", "_effective", "_file", line, F.col("content").cast("string")),
-        "is_held": F.col("_is_current"),
+        "version": F.concat_ws(SEPARATOR, age, "declared_version", "_effective", "_file", line, content),
+        "is_held": F.col("_is_current") & ~is_replaced,
     }
     return known.select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
 
@@ -99,6 +108,8 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         "is_test": _is_raised(spec.test),
         "unusable": _unusable(spec),
     }
+    if spec.period:
+        values["period"] = F.col(spec.period)
     if via:
         values["parent_message"] = entity.message_of(via.entity, via.columns)
     if direct:
@@ -126,7 +137,9 @@ def _columns_read(spec: Entity) -> list[str]:
     subject, flags = spec.subject, [flag.column for flag in (spec.deleted, spec.test) if flag]
     direct = (subject.direct.nhs_number, subject.direct.nhs_number_status, subject.direct.local_id) if subject.direct else ()
     required = [name for name, column in spec.columns.items() if column.required]
-    names = [*spec.key, *spec.version, *flags, *required, *(subject.via.columns if subject.via else ()), *direct]
+    period = [spec.period] if spec.period else []
+    via = subject.via.columns if subject.via else ()
+    names = [*spec.key, *spec.version, *period, *flags, *required, *via, *direct]
     return [name for name in names if name]
 
 

@@ -32,7 +32,7 @@ from pipelines.curate.opt_outs import (
     matched_entries,
     opt_outs_by_person,
 )
-from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
+from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, SEPARATOR, record_rows
 from pipelines.curate.references import REFERENCE_SCHEMA, counted_references, reference_counts
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import TYPE_ONE_SCHEMA, people_with_type_one, type_one_codes
@@ -128,7 +128,9 @@ def _curation(name: str) -> TableName:
 def _records(inputs: CurateInputs, source: str) -> Table:
     entities = inputs.entities(source)
     listed = {
-        (file.file_id, file.effective, file.is_current) for entity in entities for file in inputs.files[source, entity.name]
+        (file.file_id, file.effective, file.is_current, SEPARATOR.join(("", *file.replaced, "")))
+        for entity in entities
+        for file in inputs.files[source, entity.name]
     }
 
     def make(tables: Inputs) -> DataFrame:

@@ -1,44 +1,80 @@
-"""What providers have delivered: folders, manifests, checksums and headers.
+"""What one delivery is: its folder, its manifest and its files.
 
 A delivery is one folder `landing/<source>/<provider>/<yyyymmdd>` with its `manifest.json`. It is taken whole or not at all.
 """
 
+import codecs
 import fnmatch
 import hashlib
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.parse import Layout, layout_of, read_head
+from pipelines.ingest.parse import LIKE_A_HEADER
 
 MANIFEST = "manifest.json"
+NO_MANIFEST = f"no {MANIFEST}"
 CHUNK = 1 << 20
+
+_PATH = re.compile(r"[/\\\x00]|^[A-Za-z]:")
+_END_OF_TEXT = "\x1a\x00 \t\r\n"
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().casefold() if isinstance(value, str) else value
+
+
+def _day(value: Any) -> Any:
+    """A day written `20260105` as `2026-01-05`; anything else as it is."""
+    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if isinstance(value, str) and re.fullmatch("[0-9]{8}", value) else value
 
 
 class ManifestFile(Frozen):
-    """One file a manifest announces: its name, its data records and its SHA-256 as delivered."""
+    """One file a manifest announces: its name, its data records and its SHA-256 as delivered, in either case."""
 
     name: str
-    rows: int
-    sha256: str
+    rows: int = Field(ge=0)
+    sha256: Annotated[str, BeforeValidator(_lower)]
+
+
+Mode = Literal["full", "delta", "period"]
+"""How a delivery replaces what came before: all of it, by the key of its records, or the reporting periods that it has."""
 
 
 class Manifest(Frozen):
-    """What a provider says of a delivery. `full` replaces all it sent before, `delta` adds to it."""
+    """What a provider says of a delivery."""
 
     source: str
     provider: str
-    extract_date: date
-    mode: Literal["full", "delta"]
+    extract_date: Annotated[date, BeforeValidator(_day)]
+    mode: Annotated[Mode, BeforeValidator(_lower)]
     files: tuple[ManifestFile, ...]
+
+
+class DeliveryName(NamedTuple):
+    """The place of a delivery in the landing folder. Provider and folder are empty where only a part of it is there."""
+
+    source: str
+    provider: str = ""
+    folder: str = ""
+
+    def __str__(self) -> str:
+        """How messages name it."""
+        return "/".join(shown(part) for part in self if part)
 
 
 @dataclass(frozen=True)
@@ -54,7 +90,7 @@ class File:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery folder, read from its manifest."""
+    """One delivery folder, read from its manifest. `unknown_keys` are keys of the manifest that mean nothing to us."""
 
     delivery_id: str
     source: str
@@ -63,11 +99,22 @@ class Delivery:
     extract_date: date
     mode: str
     files: tuple[File, ...]
+    unknown_keys: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> DeliveryName:
+        """Where it is in the landing folder."""
+        return DeliveryName(self.source, self.provider, self.folder.name)
 
     @property
     def name(self) -> str:
         """How messages name it."""
-        return f"{self.source}/{self.provider}/{self.folder.name}"
+        return str(self.place)
+
+    @property
+    def rows(self) -> int:
+        """The data records that its manifest announces."""
+        return sum(file.rows for file in self.files)
 
 
 def _digest(*parts: str) -> str:
@@ -83,6 +130,28 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def day_of(folder: str) -> date | None:
+    """The day that the name of a folder gives (yyyymmdd); None where it gives none."""
+    if not re.fullmatch("[0-9]{8}", folder):
+        return None
+    try:
+        return datetime.strptime(folder, "%Y%m%d").date()
+    except ValueError:
+        return None
+
+
+def shown(name: str, most: int = 100) -> str:
+    """A name from a landing folder or a manifest as messages show it: in one line and not too long."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return plain if len(plain) <= most else f"{plain[:most]}..."
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    listed = sorted(map(shown, names))
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
 def entity_of(name: str, contract: SourceContract) -> str | None:
     """The entity whose file patterns match a file name; None when none or several do."""
     lowered = name.casefold()
@@ -94,25 +163,62 @@ def entity_of(name: str, contract: SourceContract) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
+AManifest = TypeVar("AManifest", bound=BaseModel)
+
+
+def manifest_in(content: bytes, kind: type[AManifest]) -> tuple[AManifest, tuple[str, ...]]:
+    """A manifest, and the keys in it that the model does not have; these are left out.
+
+    Editors on Windows put a byte order mark before the JSON, or write UTF-16: both are read. Raises DeliveryError, which
+    names the fields that are missing or wrong, never a value.
+    """
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
+    try:
+        stated = json.loads(content.decode(encoding).rstrip(_END_OF_TEXT))
+    except (ValueError, RecursionError) as error:
+        raise DeliveryError("not a manifest: it is no JSON") from error
+    if not isinstance(stated, dict):
+        raise DeliveryError("not a manifest: expected one JSON object")
+    known, unknown = _known(stated, kind.model_fields)
+    if isinstance(known.get("files"), list):
+        files = [_known(file, ManifestFile.model_fields) if isinstance(file, dict) else (file, []) for file in known["files"]]
+        known["files"] = [file for file, _ in files]
+        unknown += [f"files.{name}" for _, names in files for name in names]
+    try:
+        manifest = kind.model_validate_json(json.dumps(known))
+    except ValidationError as error:
+        fields = ", ".join(dict.fromkeys(".".join(map(str, fault["loc"])) or "file" for fault in error.errors()))
+        raise DeliveryError(f"not a manifest; wrong or missing: {fields}") from error
+    return manifest, tuple(dict.fromkeys(name if LIKE_A_HEADER.fullmatch(name) else "an unusual key" for name in unknown))
+
+
+def _known(stated: Mapping[str, Any], fields: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    known = {name: value for name, value in stated.items() if name in fields}
+    return known, [name for name in stated if name not in fields]
+
+
 def read_delivery(folder: Path, contract: SourceContract) -> Delivery:
     """Read one delivery's manifest.
 
-    Raises DeliveryError if the manifest is missing, unreadable, of another source or provider, or names a file that no
-    entity of the contract takes.
+    Raises DeliveryError if the manifest is missing, unreadable, of another source or provider, names a file outside the
+    folder, or a file that no entity of the contract takes.
     """
-    where = "/".join(folder.parts[-3:])
     path = folder / MANIFEST
+    if path.is_symlink():
+        raise DeliveryError(f"{MANIFEST} is a symbolic link; only files that lie in the folder are read")
     if not path.is_file():
-        raise DeliveryError(f"{where}: no {MANIFEST}; ask the provider to send the delivery again, whole")
+        raise DeliveryError(NO_MANIFEST)
     content = path.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(content)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, fault["loc"])) or "file" for fault in error.errors())
-        raise DeliveryError(f"{where}/{MANIFEST}: not a manifest; wrong or missing: {fields}") from error
+        manifest, unknown_keys = manifest_in(content, Manifest)
+    except DeliveryError as error:
+        raise DeliveryError(f"{MANIFEST}: {error}") from error
     provider = folder.parent.name
     if (manifest.source, manifest.provider) != (contract.source, provider):
-        raise DeliveryError(f"{where}/{MANIFEST}: source or provider differs from the folder it lies in")
+        raise DeliveryError(f"{MANIFEST}: source or provider differs from the folder it lies in")
+    if not manifest.files:
+        raise DeliveryError(f"{MANIFEST}: announces no file")
+    _check_names([announced.name for announced in manifest.files])
     files, unknown = [], []
     for announced in manifest.files:
         entity = entity_of(announced.name, contract)
@@ -121,89 +227,28 @@ def read_delivery(folder: Path, contract: SourceContract) -> Delivery:
             continue
         file_id = _digest(contract.source, provider, folder.name, announced.name, announced.sha256)
         files.append(File(entity, folder / announced.name, file_id, announced.rows, announced.sha256))
+    if manifest.mode == "period" and not any(contract.entities[file.entity].period for file in files):
+        where = f"mappings/{contract.source}/contract.yaml"
+        raise DeliveryError(f"{MANIFEST}: mode period, but no entity of its files has a period in {where}")
     if unknown:
         raise DeliveryError(
-            f"{where}: {len(unknown)} files match no entity of mappings/{contract.source}/contract.yaml: {_some(unknown)}"
+            f"{len(unknown)} files match no entity of mappings/{contract.source}/contract.yaml: {some(unknown)}"
         )
     identity = _digest(contract.source, provider, folder.name, hashlib.sha256(content).hexdigest())
-    return Delivery(identity, contract.source, provider, folder, manifest.extract_date, manifest.mode, tuple(files))
+    return Delivery(
+        identity, contract.source, provider, folder, manifest.extract_date, manifest.mode, tuple(files), unknown_keys
+    )
 
 
-def find_deliveries(landing: Path, contracts: Mapping[str, SourceContract]) -> list[Delivery]:
-    """Every delivery in the landing folder, in the order in which they take effect: by day, then source and provider.
-
-    Raises DeliveryError naming every delivery whose manifest cannot be used.
-    """
-    deliveries, faults = [], []
-    for source, contract in contracts.items():
-        for folder in sorted(path for path in (landing / source).glob("*/*") if path.is_dir()):
-            try:
-                deliveries.append(read_delivery(folder, contract))
-            except DeliveryError as error:
-                faults.append(str(error))
+def _check_names(names: list[str]) -> None:
+    """Refuse names that lead out of the folder or into another one, and files that are announced twice."""
+    faults = []
+    paths = [name for name in names if name in ("", ".", "..") or _PATH.search(name)]
+    if paths:
+        faults.append(f"{len(paths)} names are paths, where only the name of a file in this folder is allowed: {some(paths)}")
+    folded = [name.casefold() for name in names]
+    twice = {name for name in names if folded.count(name.casefold()) > 1}
+    if twice:
+        faults.append(f"{len(twice)} files are announced more than once: {some(twice)}")
     if faults:
-        raise DeliveryError("\n".join(faults))
-    return sorted(deliveries, key=_by_day)
-
-
-def _by_day(delivery: Delivery) -> tuple[date, str, str, str]:
-    return delivery.extract_date, delivery.folder.name, delivery.source, delivery.provider
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
-ColumnsRead = Mapping[str, Mapping[str, frozenset[str]]]
-"""The columns that mapping rules read, by source and entity."""
-
-
-def verify(
-    deliveries: Iterable[Delivery], contracts: Mapping[str, SourceContract], columns_read: ColumnsRead | None = None
-) -> dict[str, Layout]:
-    """Check every file of the deliveries against its manifest and contract; give the layout of each file by file id.
-
-    Raises DeliveryError naming each delivery to reject and why: files missing or not announced, checksums that differ, files
-    that cannot be opened, headers without a required column, or without one that curate or a rule reads where it may have
-    another name. Nothing of such a delivery may be loaded.
-    """
-    read = columns_read or {}
-    faults: list[str] = []
-    layouts: dict[str, Layout] = {}
-    with ThreadPoolExecutor() as pool:
-        for delivery in deliveries:
-            faults += [f"{delivery.name}: {fault}" for fault in _folder_faults(delivery)]
-            there = [file for file in delivery.files if file.path.is_file()]
-            for file, actual in zip(there, pool.map(lambda file: sha256_of(file.path), there), strict=True):
-                if actual != file.sha256:
-                    faults.append(f"{delivery.name}/{file.path.name}: checksum differs from the manifest")
-                    continue
-                entity = contracts[delivery.source].entities[file.entity]
-                in_use = entity.used_columns | read.get(delivery.source, {}).get(file.entity, frozenset())
-                try:
-                    head = read_head(file.path)
-                except DeliveryError as error:
-                    faults.append(str(error))
-                    continue
-                layout, wrong = layout_of(head, entity, in_use)
-                faults += [f"{delivery.name}/{file.path.name}: {fault}" for fault in wrong]
-                if layout:
-                    layouts[file.file_id] = layout
-    if faults:
-        shown = "\n".join(f"  {fault}" for fault in faults[:20])
-        more = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise DeliveryError(
-            f"{len(faults)} faults in deliveries; they are rejected whole and nothing was loaded:\n{shown}{more}\n"
-            "Where a column only has another name there, add that name to its aliases in mappings/<source>/contract.yaml and "
-            "run again. Otherwise ask the provider to send them again, or move the delivery folder out of the landing folder."
-        )
-    return layouts
-
-
-def _folder_faults(delivery: Delivery) -> list[str]:
-    announced = {file.path.name for file in delivery.files}
-    present = {path.name for path in delivery.folder.iterdir() if path.is_file()} - {MANIFEST}
-    missing, surplus = announced - present, present - announced
-    faults = [f"{len(missing)} announced files are missing: {_some(missing)}"] if missing else []
-    return faults + ([f"{len(surplus)} files are not in the manifest: {_some(surplus)}"] if surplus else [])
+        raise DeliveryError(f"{MANIFEST}: {'; '.join(faults)}")

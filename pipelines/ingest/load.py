@@ -1,8 +1,8 @@
 """New deliveries into bronze, each file exactly once."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,13 +10,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
+from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.errors import DeliveryError
-from pipelines.ingest.landing import Delivery, File, find_deliveries
-from pipelines.ingest.parse import REFUSED, Layout
-from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered, registered
+from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
+from pipelines.ingest.comparing import compare_deliveries
+from pipelines.ingest.folders import SetAside, set_aside
+from pipelines.ingest.landing import File
+from pipelines.ingest.parse import REFUSED
+from pipelines.ingest.profile import Profile, file_columns_table, profile_files
+from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
 from pipelines.runner import Runner
@@ -27,18 +31,31 @@ from vocab.schemas import ddl_of
 LOAD = "_load_id"
 FILES_PER_TASK = 4
 
-_SHOWN_FAULTS = 20
 
-Place = tuple[str, str]
-"""A source and one of its entities."""
+class Count(NamedTuple):
+    """The records of a file in bronze, those that are malformed, and why it could not be read to its end."""
+
+    rows: int
+    malformed: int = 0
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What a run took: the new deliveries and the data records in their files."""
+    """What a run took: the new deliveries and the data records in their files; and what it did not take."""
 
     deliveries: int
     rows: int
+    set_aside: tuple[SetAside, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How far deliveries may differ from the past of their providers, and the ids of those that may differ further."""
+
+    limits: DeliveryLimits
+    accepted: frozenset[str]
 
 
 class LoadUnderWay(Document):
@@ -46,59 +63,6 @@ class LoadUnderWay(Document):
 
     load_id: str
     tables: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class NewLoad:
-    """The new deliveries of a run as one load: their files by source and entity, and which files repeat earlier content."""
-
-    load_id: str
-    deliveries: tuple[Delivery, ...]
-    repeated: Mapping[str, str]
-    layouts: Mapping[str, Layout]
-
-    @property
-    def files(self) -> dict[Place, list[tuple[str, File]]]:
-        """The files to parse, each with its provider, by source and entity in alphabetical order."""
-        by_place: dict[Place, list[tuple[str, File]]] = defaultdict(list)
-        for delivery in self.deliveries:
-            for file in delivery.files:
-                if file.file_id not in self.repeated:
-                    by_place[delivery.source, file.entity].append((delivery.provider, file))
-        return dict(sorted(by_place.items()))
-
-    def entries(self, malformed: Mapping[str, int]) -> list[Registered]:
-        """The entries of the register, with the malformed records of each file."""
-        return [
-            registered(
-                delivery,
-                file,
-                self.load_id,
-                self.repeated.get(file.file_id),
-                malformed.get(file.file_id, 0),
-                self.layouts[file.file_id].undeclared,
-            )
-            for delivery in self.deliveries
-            for file in delivery.files
-        ]
-
-
-def new_deliveries(
-    landing: Path, contracts: Mapping[str, SourceContract], register: Sequence[Registered], newest_folder: str
-) -> list[Delivery]:
-    """The deliveries that are not in the register, up to a folder name (yyyymmdd).
-
-    Raises DeliveryError where nothing was ever delivered.
-    """
-    taken = {file.delivery_id for file in register}
-    found = find_deliveries(landing, contracts)
-    new = [delivery for delivery in found if delivery.delivery_id not in taken and delivery.folder.name <= newest_folder]
-    if not new and not register:
-        raise DeliveryError(
-            f"nothing has been delivered up to {newest_folder}: expected <source>/<provider>/<yyyymmdd>/manifest.json in "
-            f"{landing} for {', '.join(contracts)}"
-        )
-    return new
 
 
 def bronze_tables(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[Table]:
@@ -128,50 +92,87 @@ def _bronze(load: NewLoad, contracts: Mapping[str, SourceContract], place: Place
     )
 
 
-def ingest(runner: Runner, load: NewLoad, contracts: Mapping[str, SourceContract], show_stage: ShowStage) -> Ingested:
-    """Write a load into bronze and enter its files in the register.
+def ingest(
+    runner: Runner,
+    found: Arrivals,
+    contracts: Mapping[str, SourceContract],
+    register: Sequence[Registered],
+    allowed: Allowed,
+    run_date: date,
+    show_stage: ShowStage,
+) -> Ingested:
+    """Write the new deliveries into bronze as one load and enter their files in the register.
 
-    Raises DeliveryError where a file could not be read to its end, was changed after its checksum was taken, or has another
-    number of records than its manifest says; then nothing of the load becomes part of the lakehouse.
+    A delivery that differs too much from what its provider sent before, whose files cannot be read to their end, or that has
+    other records than the manifest says, is set aside: the load is begun again without it. Until its files are in the
+    register, nothing of a load is part of the lakehouse.
     """
-    if not load.deliveries:
-        return Ingested(0, 0)
-    tables = bronze_tables(load, contracts)
     under_way = runner.state_path.with_name("load.json")
-    _remove_unfinished(runner.store, LoadUnderWay.read(under_way), but=load.load_id)
-    LoadUnderWay(load_id=load.load_id, tables=tuple(table.name.name for table in tables)).write(under_way)
+    loads = frozenset(file.load_id for file in register)
+    while True:
+        load = found.load(run_date, register)
+        _remove_unfinished(runner.store, under_way, loads, but=load.load_id if load.deliveries else "")
+        if not load.deliveries:
+            return Ingested(0, 0, found.set_aside)
+        profile = profile_files(runner.store.session, load, contracts)
+        compared = compare_deliveries(
+            runner.store.paths, load, profile.filled, register, contracts, allowed.limits, allowed.accepted
+        )
+        if compared.set_aside:
+            found = found.without(compared.set_aside)
+            continue
+        LoadUnderWay(load_id=load.load_id, tables=tuple(map("_".join, load.files))).write(under_way)
+        counts, faulty = _written(runner, load, register, contracts, show_stage)
+        if not faulty:
+            malformed = {file_id: count.malformed for file_id, count in counts.items()}
+            entries = load.entries(malformed, _periods(load, profile, register))
+            runner.run([file_columns_table(profile.filled, load.load_id)])
+            runner.run([register_table(entries, [load.load_id])])
+            under_way.unlink()
+            rows = sum(entry.rows for entry in entries)
+            return Ingested(len(load.deliveries), rows, found.set_aside, tuple(compared.warnings))
+        found = found.without(faulty)
+
+
+def _periods(load: NewLoad, profile: Profile, register: Sequence[Registered]) -> dict[str, tuple[str, ...]]:
+    """The reporting periods of the files that hold the rows of the load."""
+    held = set(load.repeated.values())
+    return {file.file_id: file.periods for file in register if file.file_id in held} | dict(profile.periods)
+
+
+def _written(
+    runner: Runner,
+    load: NewLoad,
+    register: Sequence[Registered],
+    contracts: Mapping[str, SourceContract],
+    show_stage: ShowStage,
+) -> tuple[dict[str, Count], list[SetAside]]:
+    """Write the bronze tables; the counts of each file, and the deliveries with a fault that only reading them shows."""
+    tables = bronze_tables(load, contracts)
     with show_stage("ingest to bronze", len(tables)) as on_progress:
         runner.run(tables, on_progress)
     counts = _counts(runner.store, load)
-    faults = _faults_of_files(load, counts)
-    if faults:
-        _remove_unfinished(runner.store, LoadUnderWay.read(under_way))
-        raise DeliveryError(_message(faults))
-    entries = load.entries({file_id: count.malformed for file_id, count in counts.items()})
-    runner.run([register_table(entries, load.load_id)])
-    under_way.unlink()
-    return Ingested(len(load.deliveries), sum(entry.rows for entry in entries))
+    held = {file.file_id: Count(file.rows) for file in register}
+    return counts, differing_from_manifests(load, held | counts, contracts)
 
 
-def _remove_unfinished(store: TableStore, unfinished: LoadUnderWay | None, but: str = "") -> None:
-    """Remove the rows of a load that never reached the register, unless it is the one to be written now."""
+def _remove_unfinished(store: TableStore, under_way: Path, loads: Collection[str], but: str) -> None:
+    """Remove the rows of a load that never reached the register, unless it is the one to be written now.
+
+    A load that is among the `loads` of the register was stopped right after its last step: its rows stay.
+    """
+    unfinished = LoadUnderWay.read(under_way)
     if unfinished is None or unfinished.load_id == but:
         return
-    part = Partitions(LOAD, (unfinished.load_id,))
-    for table in unfinished.tables:
-        if unfinished.load_id in store.partition_values(Zone.BRONZE, table, LOAD):
-            store.delete_partitions(Zone.BRONZE, table, part)
+    if unfinished.load_id not in loads:
+        part = Partitions(LOAD, (unfinished.load_id,))
+        for table in unfinished.tables:
+            if unfinished.load_id in store.partition_values(Zone.BRONZE, table, LOAD):
+                store.delete_partitions(Zone.BRONZE, table, part)
+    under_way.unlink()
 
 
-class _Count(NamedTuple):
-    """The records of a file in bronze, those that are malformed, and why it could not be read to its end."""
-
-    rows: int
-    malformed: int
-    refused: str | None
-
-
-def _counts(store: TableStore, load: NewLoad) -> dict[str, _Count]:
+def _counts(store: TableStore, load: NewLoad) -> dict[str, Count]:
     """What bronze has of each file of the load, in one pass over all tables."""
     frames = [
         store.read(Zone.BRONZE, f"{source}_{entity}").where(F.col(LOAD) == load.load_id).select("_file", "_reason")
@@ -185,40 +186,40 @@ def _counts(store: TableStore, load: NewLoad) -> dict[str, _Count]:
         .groupBy("_file")
         .agg(F.count("*").alias("rows"), F.count("_reason").alias("malformed"), F.max(refused).alias("refused"))
     )
-    return {row.pop("_file"): _Count(**row) for row in per_file.toArrow().to_pylist()}
+    return {row.pop("_file"): Count(**row) for row in per_file.toArrow().to_pylist()}
 
 
-def _faults_of_files(load: NewLoad, counts: Mapping[str, _Count]) -> list[str]:
-    faults = []
+def differing_from_manifests(
+    load: NewLoad, counts: Mapping[str, Count], contracts: Mapping[str, SourceContract]
+) -> list[SetAside]:
+    """The deliveries of which a file cannot be read to its end or has other records than its manifest says.
+
+    A repeated file has the records of the first.
+    """
+    faulty = []
     for delivery in load.deliveries:
+        faults = []
         for file in delivery.files:
-            count = counts.get(file.file_id, _Count(0, 0, None))
-            if count.refused:
-                faults.append(f"  {count.refused.removeprefix(REFUSED)}")
-            elif file.file_id not in load.repeated and count.rows != file.rows:
-                faults.append(f"  {delivery.name}/{file.path.name}: {count.rows} records, the manifest says {file.rows}")
-    return faults
+            found = counts.get(load.repeated.get(file.file_id, file.file_id), Count(0))
+            if found.refused:
+                faults.append(found.refused.removeprefix(f"{REFUSED}{delivery.name}/"))
+            elif found.rows != file.rows:
+                faults.append(f"{file.path.name}: {found.rows} records, the manifest says {file.rows}")
+        if faults:
+            faulty.append(set_aside(delivery, faults, recipe=recipe_of(contracts[delivery.source])))
+    return faulty
 
 
-def _message(faults: Sequence[str]) -> str:
-    shown = "\n".join(faults[:_SHOWN_FAULTS])
-    return (
-        f"{len(faults)} files differ from their manifest or cannot be read; their deliveries are rejected and nothing was "
-        f"loaded:\n{shown}\n"
-        "Ask the provider to send them again, or move the delivery folder out of the landing folder."
-    )
-
-
-def register_table(entries: Sequence[Registered], load_id: str) -> Table:
-    """The register, of which a load replaces its own entries."""
-    rows = [tuple(getattr(entry, name) for name in REGISTER_SCHEMA) for entry in entries]
+def register_table(entries: Sequence[Registered], load_ids: Sequence[str]) -> Table:
+    """The register, of which the entries of some loads are replaced."""
+    rows = [entry.record() for entry in entries]
     return Table(
         name=TableName(Zone.CURATION, REGISTER),
         grain="one row per delivered file that has been taken",
         schema=REGISTER_SCHEMA,
         belongs_to=BelongsTo.LOAD,
         make=lambda tables: tables.session.createDataFrame(rows, ddl_of(REGISTER_SCHEMA)),
-        parameters=repr(rows),
+        parameters=repr((load_ids, rows)),
         partition_by=("load_id",),
-        replaces=Partitions("load_id", (load_id,)),
+        replaces=Partitions("load_id", tuple(load_ids)),
     )

@@ -5,7 +5,7 @@ A file is in the lakehouse once it is in the register, not before: rows of a loa
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -31,8 +31,12 @@ REGISTER_SCHEMA = {
     "malformed": "bigint",
     "undeclared_columns": "bigint",
     "sha256": "string",
+    "periods": "string",
 }
-"""One row per delivered file. `same_as` is the file that has its rows: itself, unless the same content came before."""
+"""One row per delivered file. `same_as` is the file that has its rows: itself, unless the same content came before. `periods`
+are the reporting periods of its rows with a `|` between them, where its contract says which column has them."""
+
+_BETWEEN = "|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,17 @@ class Registered:
     malformed: int
     undeclared_columns: int
     sha256: str
+    periods: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Registered":
         """From a stored record with the columns of REGISTER_SCHEMA."""
-        return cls(**{name: record[name] for name in REGISTER_SCHEMA})
+        values = {name: record[name] for name in REGISTER_SCHEMA}
+        return cls(**values | {"periods": tuple(values["periods"].split(_BETWEEN)) if values["periods"] else ()})
+
+    def record(self) -> tuple[Any, ...]:
+        """The stored record: the values of REGISTER_SCHEMA in order."""
+        return tuple(_BETWEEN.join(self.periods) if name == "periods" else getattr(self, name) for name in REGISTER_SCHEMA)
 
     @property
     def effective_from(self) -> str:
@@ -68,11 +78,15 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ActiveFile:
-    """A file with rows in bronze: from when its content counts, and whether its provider still holds it."""
+    """A file with rows in bronze: from when its content counts, and whether its provider still holds it.
+
+    `replaced` are the periods of it that a later delivery has replaced.
+    """
 
     file_id: str
     effective: str
     is_current: bool
+    replaced: tuple[str, ...] = ()
 
 
 def load_id_of(day: str, deliveries: Iterable[Delivery]) -> str:
@@ -95,7 +109,13 @@ def repeats(deliveries: Iterable[Delivery], register: Iterable[Registered]) -> d
 
 
 def registered(
-    delivery: Delivery, file: File, load_id: str, same_as: str | None, malformed: int, undeclared: int
+    delivery: Delivery,
+    file: File,
+    load_id: str,
+    same_as: str | None,
+    malformed: int,
+    undeclared: int,
+    periods: Iterable[str] = (),
 ) -> Registered:
     """The register's entry for a file that was taken."""
     return Registered(
@@ -114,6 +134,7 @@ def registered(
         malformed=malformed,
         undeclared_columns=undeclared,
         sha256=file.sha256,
+        periods=tuple(sorted(periods)),
     )
 
 
@@ -121,18 +142,42 @@ def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[A
     """The files with rows of each (source, entity).
 
     Content counts from when it was last delivered. It is current unless a later full delivery of its provider had files of
-    the entity and this content was not among them.
+    the entity and this content was not among them. Of a current file, the periods are replaced that a later delivery by
+    period has, in any of its files, if it has files of the entity.
     """
     last: dict[str, str] = {}
-    place: dict[str, tuple[str, str, str]] = {}
+    holder: dict[str, Registered] = {}
     newest_full: dict[tuple[str, str, str], str] = defaultdict(str)
-    for file in register:
+    entries = tuple(register)
+    for file in entries:
         last[file.same_as] = max(last.get(file.same_as, ""), file.effective_from)
-        where = place[file.same_as] = (file.source, file.provider, file.entity)
+        holder[file.same_as] = file
         if file.mode == "full":
-            newest_full[where] = max(newest_full[where], file.effective_from)
+            newest_full[_place(file)] = max(newest_full[_place(file)], file.effective_from)
+    replacing = _newest_periods(entries)
     active: dict[tuple[str, str], list[ActiveFile]] = defaultdict(list)
     for file_id, effective in sorted(last.items()):
-        source, _, entity = where = place[file_id]
-        active[source, entity].append(ActiveFile(file_id, effective, effective >= newest_full[where]))
+        file = holder[file_id]
+        newest = replacing.get(_place(file), {})
+        replaced = tuple(period for period in file.periods if newest.get(period, "") > effective)
+        is_current = effective >= newest_full[_place(file)]
+        active[file.source, file.entity].append(ActiveFile(file_id, effective, is_current, replaced))
     return active
+
+
+def _place(file: Registered) -> tuple[str, str, str]:
+    return file.source, file.provider, file.entity
+
+
+def _newest_periods(register: Sequence[Registered]) -> dict[tuple[str, str, str], dict[str, str]]:
+    """When each period of a provider's entity was last delivered by period."""
+    periods: dict[str, set[str]] = defaultdict(set)
+    for file in register:
+        if file.mode == "period":
+            periods[file.delivery_id].update(file.periods)
+    newest: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+    for file in register:
+        for period in periods.get(file.delivery_id, ()):
+            known = newest[_place(file)]
+            known[period] = max(known.get(period, ""), file.effective_from)
+    return newest

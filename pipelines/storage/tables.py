@@ -5,6 +5,7 @@ without an error. Tables below the restricted root carry no column statistics in
 path; whether one exists, its version and its partitions are asked of the Delta library, never read out of its log.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,10 @@ class TableStore:
         nothing.write.format("delta").mode("overwrite").partitionBy(part.column).option("replaceWhere", among).save(
             self.path(zone, name)
         )
+
+    def drop(self, zone: Zone, name: str) -> None:
+        """Remove a table with all its versions; does nothing where there is none."""
+        shutil.rmtree(self.path(zone, name), ignore_errors=True)
 
     def partition_values(self, zone: Zone, name: str, column: str) -> frozenset[str]:
         """The values of a partition column that a table holds."""

@@ -354,7 +354,9 @@ RULES = (
         folders=TRANSFORMS,
         allowed={
             "pipelines/mapping/spec.py": "loads mapping files",
-            "pipelines/ingest/landing.py": "finds and checks deliveries",
+            "pipelines/ingest/landing.py": "reads manifests",
+            "pipelines/ingest/folders.py": "lists the landing folder",
+            "pipelines/ingest/checking.py": "lists the folder of a delivery",
             "pipelines/ingest/opening.py": "opens delivered files",
             "pipelines/ingest/load.py": "removes the mark of a load that is complete",
         },

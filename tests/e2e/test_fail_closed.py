@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import (
-    DeliveryError,
     KeyChangedError,
     KeyMissingError,
     OptOutEmptyError,
@@ -24,6 +23,7 @@ from pipelines.errors import (
     OptOutMissingError,
     OptOutReferenceError,
     OptOutStaleError,
+    RequiredSourceError,
 )
 from pipelines.synthetic.generate import FIRST_NIGHT
 from tests.conftest import PROJECT
@@ -117,7 +117,12 @@ def nothing(folder: Path) -> None:
 
 
 FAULTS = {
-    "wrong checksum": Fault(with_wrong_checksum, DeliveryError.exit_code, "checksum differs.*[Aa]sk the provider to send"),
+    "wrong checksum": Fault(
+        with_wrong_checksum,
+        RequiredSourceError.exit_code,
+        "checksum differs.*ask the provider to send.*gp: its newest delivery, of [0-9]{8}, is set aside",
+        overrides=("run.required=[gp]",),
+    ),
     "missing opt-out list": Fault(without_national_list, OptOutMissingError.exit_code, "missing.*put the list there"),
     "empty opt-out list": Fault(with_empty_national_list, OptOutEmptyError.exit_code, "is empty.*deliver the list again"),
     "opt-out list with an unclosed quote": Fault(
@@ -149,23 +154,29 @@ def command(world: DemoWorld, module: str, *arguments: str) -> subprocess.Comple
     return subprocess.run(started, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=300)
 
 
-def run_on(world: DemoWorld, day: date) -> subprocess.CompletedProcess[str]:
-    return command(world, "run", "--date", day.isoformat())
+def run_on(world: DemoWorld, fault: Fault) -> subprocess.CompletedProcess[str]:
+    overrides = [text for override in fault.overrides for text in ("--set", override)]
+    return command(world, "run", "--date", fault.day.isoformat(), *overrides)
+
+
+def unchanged_state_of(world: DemoWorld) -> dict[str, str]:
+    """Both roots without the list of the deliveries that are set aside."""
+    return {name: digest for name, digest in state_of(world).items() if name != "restricted/set_aside.json"}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_stops_the_run_and_changes_nothing(name: str, linked_copy: DemoWorld, needles: Needles) -> None:
     fault = FAULTS[name]
     fault.damage(linked_copy.folder)
-    before = state_of(linked_copy)
-    ended = run_on(linked_copy, fault.day)
+    before = unchanged_state_of(linked_copy)
+    ended = run_on(linked_copy, fault)
     assert ended.returncode == fault.exit_code, ended.stderr
     assert re.search(fault.message, ended.stderr, re.DOTALL), ended.stderr
     assert "Traceback" not in ended.stderr
     output = (ended.stdout + ended.stderr).encode()
     assert not needles.kinds_in(Haystack("", output, True))
     assert not secrets_in(output)
-    assert state_of(linked_copy) == before
+    assert unchanged_state_of(linked_copy) == before
 
 
 def test_every_fault_has_an_exit_code_of_its_own() -> None:
@@ -180,7 +191,7 @@ def test_every_fault_has_an_exit_code_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["wrong checksum", "no key", "no vocabulary"])
 def test_the_last_release_can_still_be_queried(name: str, world: DemoWorld, linked_copy: DemoWorld) -> None:
     FAULTS[name].damage(linked_copy.folder)
-    assert run_on(linked_copy, NEXT).returncode == FAULTS[name].exit_code
+    assert run_on(linked_copy, FAULTS[name]).returncode == FAULTS[name].exit_code
     asked = command(linked_copy, "query", "SELECT count(*) AS people FROM person", "--format", "csv")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.split() == ["people", str(len(world.rows("omop", "person")))]
@@ -188,7 +199,7 @@ def test_the_last_release_can_still_be_queried(name: str, world: DemoWorld, link
 
 def test_a_list_of_21_days_is_accepted(linked_copy: DemoWorld) -> None:
     """The last allowed day; also shows that the other runs stop because of their faults only."""
-    ended = run_on(linked_copy, OLDEST_ALLOWED)
+    ended = run_on(linked_copy, Fault(nothing, 0, "", OLDEST_ALLOWED))
     assert ended.returncode == 0, ended.stderr
     assert "nothing has changed" in ended.stderr
 
@@ -204,8 +215,19 @@ def test_a_practice_without_its_code_table_releases_nothing(world: DemoWorld, tm
         (delivery / name).unlink()
     changed = {"provider": "Y99099", "extract_date": NEXT.isoformat(), "files": kept}
     (delivery / "manifest.json").write_text(json.dumps(manifest | changed))
-    ended = run_on(copy, NEXT)
+    ended = run_on(copy, Fault(nothing, OptOutReferenceError.exit_code, ""))
     assert ended.returncode == OptOutReferenceError.exit_code, ended.stderr
     assert "Y99099" in ended.stderr
     assert "Coding_ClinicalCode" in ended.stderr
     assert pointer.read_bytes() == before
+
+
+def test_a_delivery_with_a_fault_is_named_and_stops_nobody_else(linked_copy: DemoWorld) -> None:
+    """Where its source is not required, the release stays and the run ends well."""
+    with_wrong_checksum(linked_copy.folder)
+    before = unchanged_state_of(linked_copy)
+    ended = command(linked_copy, "run", "--date", NEXT.isoformat())
+    assert ended.returncode == 0, ended.stderr
+    assert f"gp/Y99001/{NEXT:%Y%m%d} is set aside, 1 fault" in ended.stderr
+    assert "nothing has changed since the current release" in ended.stderr
+    assert unchanged_state_of(linked_copy) == before

@@ -119,6 +119,29 @@ def test_source_named_twice_is_refused(tmp_path: Path) -> None:
         load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), ["run.sources=[gp, gp]"])
 
 
+@pytest.mark.parametrize(
+    ("required", "ages"),
+    [("[gp, acute]", {"gp": None, "acute": None}), ("{gp: 3, acute: null}", {"gp": 3, "acute": None}), ("[]", {})],
+)
+def test_required_sources_are_a_list_or_have_ages(required: str, ages: dict[str, int | None]) -> None:
+    assert load_settings("test", overrides=[f"run.required={required}"]).run.required == ages
+
+
+@pytest.mark.parametrize(
+    ("required", "fault"),
+    [
+        ("[gpp]", "gpp not among the sources that are loaded"),
+        ("[GP]", "GP not among the sources that are loaded"),
+        ("{gp: -1}", "greater than or equal to 0"),
+        ("{gp: soon}", "valid integer"),
+        ("gp", "valid dictionary"),
+    ],
+)
+def test_required_sources_that_cannot_be_are_refused(required: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        load_settings("test", overrides=[f"run.required={required}"])
+
+
 def test_unknown_environment_lists_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="environments there: here"):
         load_settings("elsewhere", conf_dir(tmp_path, "{}", COMPLETE))
@@ -150,4 +173,5 @@ def test_fingerprint_follows_what_decides_the_result_only(settings: Settings) ->
     here = {"storage.landing": "/x", "engine.kind": "spark", "key": "{kind: env, name: OTHER}", "mappings_dir": "/m"}
     elsewhere = load_settings("test", overrides=[f"{name}={value}" for name, value in here.items()])
     assert elsewhere.fingerprint == settings.fingerprint
+    assert load_settings("test", overrides=["run.required=[gp]"]).fingerprint == settings.fingerprint
     assert load_settings("test", overrides=["person.month_of_birth=true"]).fingerprint != settings.fingerprint

@@ -1,7 +1,9 @@
 """Which files are active, whatever was delivered before and after."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +71,61 @@ def test_active_files_are_what_a_provider_has(deliveries: list[tuple[str, str]])
     assert {registered.file_id for registered in active if registered.is_current} == {holders[content] for content in held}
     newest = max(active, key=lambda registered: registered.effective)
     assert newest.file_id == holders[deliveries[-1][1]]
+
+
+def month(day: int, mode: str, periods: str, entity: str = "contact") -> Registered:
+    """A file of a provider with rows of some months, delivered on a day."""
+    return replace(file(day, mode, f"{entity}{day}.", entity=entity), periods=tuple(periods))
+
+
+@pytest.mark.parametrize(
+    ("register", "replaced"),
+    [
+        ([month(0, "period", "M"), month(1, "period", "A")], {0: "", 1: ""}),
+        ([month(0, "period", "A"), month(1, "period", "A")], {0: "A", 1: ""}),
+        ([month(0, "period", "MA"), month(1, "period", "A")], {0: "A", 1: ""}),
+        ([month(0, "delta", "MA"), month(1, "period", "A")], {0: "A", 1: ""}),
+        ([month(0, "period", "A"), month(1, "delta", "A")], {0: "", 1: ""}),
+        ([month(0, "full", "A"), month(1, "period", "A")], {0: "A", 1: ""}),
+        ([month(0, "period", "A"), month(1, "period", "AM"), month(2, "period", "M")], {0: "A", 1: "M", 2: ""}),
+        ([month(1, "period", "A"), month(0, "period", "A")], {1: "", 0: "A"}),
+        ([month(0, "period", ""), month(1, "period", "A")], {0: "", 1: ""}),
+        ([replace(month(0, "period", "A"), provider="Q"), month(1, "period", "A")], {0: "", 1: ""}),
+        ([replace(month(0, "period", "A"), source="acute"), month(1, "period", "A")], {0: "", 1: ""}),
+    ],
+)
+def test_a_delivery_by_period_replaces_the_periods_that_it_has(register: list[Registered], replaced: dict[int, str]) -> None:
+    active = [entry for of_place in active_files(register).values() for entry in of_place]
+    assert {entry.file_id: "".join(entry.replaced) for entry in active} == {
+        f"contact{day}.{day}": periods for day, periods in replaced.items()
+    }
+
+
+def test_periods_are_those_of_all_files_of_a_delivery_and_only_its_entities_are_replaced() -> None:
+    """A resubmission without any contact of April still has its referrals, so its empty file of contacts replaces April."""
+    register = [
+        month(0, "period", "A"),
+        month(0, "period", "A", entity="assessment"),
+        month(1, "period", "A", entity="referral"),
+        month(1, "period", ""),
+    ]
+    active = active_files(register)
+    assert [entry.replaced for entry in active["gp", "contact"]] == [("A",), ()]
+    assert [entry.replaced for entry in active["gp", "assessment"]] == [()]
+
+
+MONTHS = st.sets(st.sampled_from("MAJ"), min_size=1)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["delta", "period"]), MONTHS), min_size=1, max_size=7))
+def test_a_month_has_what_was_delivered_since_it_was_last_replaced(deliveries: list[tuple[str, set[str]]]) -> None:
+    """Compared with a plain account of what a provider holds of each month."""
+    register = [month(day, mode, "".join(sorted(periods))) for day, (mode, periods) in enumerate(deliveries)]
+    held: dict[str, set[int]] = {period: set() for period in "MAJ"}
+    for day, (mode, periods) in enumerate(deliveries):
+        for period in periods:
+            held[period] = {day} if mode == "period" else held[period] | {day}
+    replaced = {entry.file_id: entry.replaced for entry in active_files(register)["gp", "contact"]}
+    for period, days in held.items():
+        having = [day for day, (_, periods) in enumerate(deliveries) if period in periods]
+        assert {day for day in having if period not in replaced[f"contact{day}.{day}"]} == days

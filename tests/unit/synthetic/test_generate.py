@@ -2,7 +2,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,9 @@ import pytest
 
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.errors import ConfigError
-from pipelines.ingest.landing import Delivery, find_deliveries, verify
+from pipelines.ingest.checking import verify
+from pipelines.ingest.folders import find_deliveries
+from pipelines.ingest.landing import Delivery
 from pipelines.ingest.opening import content_of
 from pipelines.ingest.parse import parse_file
 from pipelines.synthetic.generate import FIRST_NIGHT, MAPPINGS_DIR, SOURCES, build_source, generate
@@ -47,13 +49,19 @@ def extracts(tmp_path_factory: pytest.TempPathFactory) -> Extracts:
     contracts = load_contracts(MAPPINGS_DIR, SOURCES)
     world = build_world(PEOPLE, SEED, NIGHTS, FIRST_NIGHT)
     clean = {source: build_source(source, world).tables for source in SOURCES}
-    return Extracts(out, world, contracts, find_deliveries(out / "landing", contracts), clean)
+    return Extracts(
+        out,
+        world,
+        contracts,
+        find_deliveries(out / "landing", contracts, FIRST_NIGHT + timedelta(days=NIGHTS)).deliveries,
+        clean,
+    )
 
 
 @pytest.fixture(scope="module")
 def parsed(extracts: Extracts) -> list[Parsed]:
     """Every delivered file, as ingest reads it."""
-    layouts = verify(extracts.deliveries, extracts.contracts)
+    layouts = verify(extracts.deliveries, extracts.contracts).layouts
     found = []
     for delivery in extracts.deliveries:
         night = (delivery.extract_date - FIRST_NIGHT).days
@@ -108,7 +116,7 @@ def test_every_file_is_read_by_ingest_and_has_the_announced_records(parsed: list
 
 
 def test_every_column_of_a_contract_is_delivered_or_known_to_be_absent(parsed: list[Parsed], extracts: Extracts) -> None:
-    layouts = verify(extracts.deliveries, extracts.contracts)
+    layouts = verify(extracts.deliveries, extracts.contracts).layouts
     assert all(layout.undeclared == 0 for layout in layouts.values())
 
 

@@ -1,0 +1,114 @@
+"""Check one delivery against its contract: what a run would take, quarantine and miss, without loading it."""
+
+import logging
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jobs.command import (
+    DEFAULT_CONF_DIR,
+    DEFAULT_ENV,
+    ConfDir,
+    Env,
+    JsonLines,
+    MappingsDir,
+    Overrides,
+    new_app,
+    settings_of,
+    start,
+)
+from jobs.output import show_table
+from pipelines.errors import DeliveryError
+from pipelines.progress import Field
+
+if TYPE_CHECKING:
+    from pipelines.trial import Trial
+
+log = logging.getLogger(__name__)
+
+app = new_app()
+
+
+@app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="<source>/<provider>/<yyyymmdd>, in the landing folder or anywhere else.")
+    ],
+    day: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="The day of the run that would take it. Today unless given."),
+    ] = None,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    mappings_dir: MappingsDir = None,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Check one delivery against its contract: what a run would take, quarantine and miss, without loading it.
+
+    Records are judged each by itself: whether their person is known, or has opted out, only a run can say. A delivery that
+    would be set aside ends with exit code 12.
+    """
+    from pipelines.contracts.source import load_contracts
+    from pipelines.engine import open_session
+    from pipelines.mapping.spec import load_mappings
+    from pipelines.trial import first_checks, read_records
+
+    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    whole = folder.absolute()
+    if not whole.is_dir():
+        raise DeliveryError(f"{folder}: there is no such folder")
+    contracts = load_contracts(settings.mappings_dir)
+    contract = contracts.get(whole.parent.parent.name)
+    if contract is None:
+        raise DeliveryError(f"{folder}: expected <source>/<provider>/<yyyymmdd> with one of {', '.join(contracts)}")
+    mappings = load_mappings(settings.mappings_dir, {contract.source: contract})
+    columns_read = {source: mapping.columns_read for source, mapping in mappings.items()}
+    trial, load = first_checks(whole, contract, columns_read, day.date() if day else date.today())
+    if trial.set_aside is None:
+        with open_session(settings.engine) as session:
+            trial = read_records(session, load, contract, trial)
+    _show(trial)
+    if trial.set_aside:
+        raise DeliveryError(trial.set_aside.message)
+
+
+def _show(trial: "Trial") -> None:
+    for name in trial.ignored:
+        log.warning(f"ignored: {name}")
+    if not trial.files:
+        return
+    show_table(
+        "files",
+        [
+            {
+                "file": file.name,
+                "entity": file.entity,
+                "records": file.records,
+                "taken": file.taken,
+                "quarantined": file.records - file.taken,
+                "columns_missing": len(file.missing),
+                "undeclared_columns": file.undeclared,
+            }
+            for file in trial.files
+        ],
+    )
+    quarantined: list[dict[str, Field]] = [
+        {"file": file.name, "reason": reason, "records": rows}
+        for file in trial.files
+        for reason, rows in file.quarantined.items()
+    ]
+    missing: list[dict[str, Field]] = [
+        {"file": file.name, "columns": ", ".join(file.missing)} for file in trial.files if file.missing
+    ]
+    for title, rows in (("quarantined, by reason", quarantined), ("columns of the contract that are missing", missing)):
+        if rows:
+            show_table(title, rows)
+    if trial.absent:
+        log.info(f"not delivered: {', '.join(trial.absent)}")
+
+
+if __name__ == "__main__":
+    start(app)

@@ -1,0 +1,85 @@
+"""A delivery against what its provider sent before: lost columns, lost records, lost values.
+
+Like is compared with like: full extracts with full extracts, changes with changes. Only a column that is missing is looked
+for in whatever came last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipelines.contracts.deliveries import DeliveryLimits, WhenExceeded
+from pipelines.contracts.source import Entity
+
+COMPARED = 5
+"""The number of past deliveries whose records are taken together to know the usual share of values."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a delivery held of one entity: its records, and how many of them had a value in each column that was there."""
+
+    mode: str
+    rows: int
+    filled: Mapping[str, int]
+
+
+@dataclass
+class Drift:
+    """What is unusual about a delivery: what stops it, and what is only said."""
+
+    stops: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, fault: str, action: WhenExceeded) -> None:
+        """Enter a fault by what its limit does."""
+        if action is WhenExceeded.STOP:
+            self.stops.append(fault)
+        elif action is WhenExceeded.WARN:
+            self.warnings.append(fault)
+
+
+def compare(name: str, spec: Entity, new: Content, past: Sequence[Content], limits: DeliveryLimits) -> Drift:
+    """What is unusual about the content of an entity, after past deliveries of its provider (the oldest first)."""
+    drift = Drift()
+    lost = _lost_columns(spec, new, past)
+    if lost:
+        drift.add(f"{name}: columns that had values in the last delivery are missing: {', '.join(lost)}", limits.lost_column)
+    alike = [content for content in past if content.mode == new.mode]
+    if new.mode == "full" and alike:
+        _compare_rows(name, new, alike[-1], limits, drift)
+    _compare_values(name, spec, new, alike[-COMPARED:], limits, drift)
+    return drift
+
+
+def _lost_columns(spec: Entity, new: Content, past: Sequence[Content]) -> list[str]:
+    last = next((content for content in reversed(past) if content.rows), None)
+    if last is None:
+        return []
+    return [column.header or name for name, column in spec.columns.items() if last.filled.get(name) and name not in new.filled]
+
+
+def _compare_rows(name: str, new: Content, last: Content, limits: DeliveryLimits, drift: Drift) -> None:
+    """A full extract against the last one: it deletes what it does not have."""
+    counts = f"{new.rows} records, the last full extract had {last.rows}"
+    if last.rows and not new.rows:
+        drift.add(f"{name}: no record, the last full extract had {last.rows}", limits.empty_full)
+    elif last.rows >= limits.fewest_records and new.rows < last.rows * (1 - limits.max_shrinkage):
+        drift.add(f"{name}: {counts}; at most {limits.max_shrinkage:.0%} may be gone", WhenExceeded.STOP)
+    elif new.rows >= limits.fewest_records and last.rows and new.rows > last.rows * (1 + limits.max_growth):
+        drift.add(f"{name}: {counts}; at most {limits.max_growth:.0%} more are usual", WhenExceeded.WARN)
+
+
+def _compare_values(
+    name: str, spec: Entity, new: Content, past: Sequence[Content], limits: DeliveryLimits, drift: Drift
+) -> None:
+    for column, filled in new.filled.items():
+        before = [content for content in past if column in content.filled]
+        rows = sum(content.rows for content in before)
+        if column not in spec.columns or min(rows, new.rows) < limits.fewest_records:
+            continue
+        usual = sum(content.filled[column] for content in before) / rows
+        share = filled / new.rows
+        if usual - share > limits.max_more_empty:
+            header = spec.columns[column].header or column
+            fault = f"{name}: {1 - share:.0%} of the records have no {header}, usual are {1 - usual:.0%}"
+            drift.add(f"{fault}; at most {limits.max_more_empty:.0%} more are allowed", WhenExceeded.STOP)

@@ -1,0 +1,203 @@
+"""What lies in the landing folder: every entry is a delivery, waits for its day, is refused with its reason, or is ignored.
+
+landing/<source>/<provider>/<yyyymmdd>/ is a delivery; landing/optouts/ has the opt-out lists. Nothing else belongs there,
+and whatever else is there is named.
+"""
+
+import fnmatch
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.source import SourceContract
+from pipelines.errors import DeliveryError
+from pipelines.ingest.landing import NO_MANIFEST, Delivery, DeliveryName, day_of, read_delivery, shown, some
+
+OPT_OUTS = "optouts"
+
+JUNK = (
+    ".ds_store",
+    "._*",
+    ".spotlight-v100",
+    ".trashes",
+    ".fseventsd",
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "~$*",
+    ".~lock.*#",
+    "$recycle.bin",
+    "system volume information",
+    ".directory",
+    ".nfs*",
+    "@eadir",
+    "lost+found",
+)
+"""What desktops, file servers and office programs leave behind, in lower case; none of it is ever data."""
+
+ASK_AGAIN = "ask the provider to send it again, or move the folder out of the landing folder"
+"""The next step where only the sender can help."""
+
+WRITE_MANIFEST = "ask the provider for it, or write it: nhs-omop manifest DIR --mode full, or delta"
+
+
+class SetAside(Frozen):
+    """A delivery that is not loaded: what is wrong with it, and the next step.
+
+    `delivery_id` is empty where its manifest could not be read. `since` is the day of the first run that set it aside.
+    `recipe` marks faults that only reading its files could show, and what they were read by: contract and code.
+    """
+
+    source: str
+    provider: str = ""
+    folder: str = ""
+    delivery_id: str = ""
+    faults: tuple[str, ...]
+    next_step: str = ASK_AGAIN
+    since: date | None = None
+    recipe: str = ""
+
+    @property
+    def place(self) -> DeliveryName:
+        """Where it is in the landing folder."""
+        return DeliveryName(self.source, self.provider, self.folder)
+
+    @property
+    def message(self) -> str:
+        """What is shown of it: its name, its faults, and what to do."""
+        lines = [f"{self.place} is set aside, {len(self.faults)} {'fault' if len(self.faults) == 1 else 'faults'}:"]
+        lines += [f"  {fault}" for fault in self.faults[:_SHOWN_FAULTS]]
+        lines += [f"  and {len(self.faults) - _SHOWN_FAULTS} more"] if len(self.faults) > _SHOWN_FAULTS else []
+        return "\n".join([*lines, f"  next: {self.next_step}"])
+
+
+_SHOWN_FAULTS = 20
+
+
+def set_aside(delivery: Delivery, faults: Collection[str], next_step: str = ASK_AGAIN, recipe: str = "") -> SetAside:
+    """A delivery with faults that its manifest or its files show."""
+    return SetAside(
+        source=delivery.source,
+        provider=delivery.provider,
+        folder=delivery.folder.name,
+        delivery_id=delivery.delivery_id,
+        faults=tuple(faults),
+        next_step=next_step,
+        recipe=recipe,
+    )
+
+
+@dataclass
+class Landed:
+    """The landing folder as it is. `waiting` are deliveries of days to come, `ignored` what is named and not looked at."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)
+    waiting: list[DeliveryName] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+def is_junk(name: str) -> bool:
+    """Whether an entry is what a desktop, a file server or an office program left behind."""
+    return any(fnmatch.fnmatchcase(name.casefold(), pattern) for pattern in JUNK)
+
+
+def find_deliveries(
+    landing: Path, contracts: Mapping[str, SourceContract], run_date: date, known_sources: Collection[str] = ()
+) -> Landed:
+    """Everything in the landing folder, deliveries in the order in which they take effect: by day, then source, provider.
+
+    `known_sources` are sources that have a contract and are not loaded: what they delivered is left alone.
+    """
+    landed = Landed()
+    for entry in _entries(landing, landed, ()):
+        if entry.name in contracts:
+            _providers(entry, contracts[entry.name], run_date, landed)
+        elif entry.name not in (OPT_OUTS, *known_sources):
+            landed.set_aside.append(_unknown_source(entry.name, contracts))
+    landed.deliveries.sort(key=by_day)
+    return landed
+
+
+def landed_in(folder: Path, contract: SourceContract, run_date: date) -> Landed:
+    """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
+    landed = Landed()
+    _delivery(folder, contract, run_date, landed)
+    return landed
+
+
+def by_day(delivery: Delivery) -> tuple[date, str, str, str]:
+    """Sorts deliveries by the order in which they take effect."""
+    return delivery.extract_date, delivery.folder.name, delivery.source, delivery.provider
+
+
+def _entries(folder: Path, landed: Landed, above: tuple[str, ...]) -> Iterator[Path]:
+    """The folders in a folder. Whatever else is in it is entered as refused or ignored."""
+    try:
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror}"
+        landed.set_aside.append(_refused(above or (folder.name,), fault, "check who may read the folder"))
+        return
+    for path in paths:
+        place = (*above, path.name)
+        where = "/".join(map(shown, place))
+        if is_junk(path.name):
+            landed.ignored.append(where)
+        elif path.is_symlink():
+            fault = "a symbolic link; only what lies in the landing folder itself is read"
+            landed.set_aside.append(_refused(place, fault, "replace the link by the folder itself, or remove it"))
+        elif not path.is_dir():
+            landed.ignored.append(f"{where} (a file outside a delivery)")
+        elif path.name.startswith("."):
+            landed.ignored.append(f"{where} (hidden: an unfinished transfer)")
+        else:
+            yield path
+
+
+def _providers(source: Path, contract: SourceContract, run_date: date, landed: Landed) -> None:
+    for provider in _entries(source, landed, (source.name,)):
+        for folder in _entries(provider, landed, (source.name, provider.name)):
+            _delivery(folder, contract, run_date, landed)
+
+
+def _delivery(folder: Path, contract: SourceContract, run_date: date, landed: Landed) -> None:
+    place = (contract.source, folder.parent.name, folder.name)
+    day = day_of(folder.name)
+    if day is None:
+        fault = "the name of the folder is not a day written yyyymmdd"
+        landed.set_aside.append(_refused(place, fault, "rename the folder to the day on which it came, such as 20260105"))
+    elif day > run_date:
+        landed.waiting.append(DeliveryName(*place))
+    else:
+        try:
+            delivery = read_delivery(folder, contract)
+        except DeliveryError as error:
+            landed.set_aside.append(_refused(place, str(error), WRITE_MANIFEST if str(error) == NO_MANIFEST else ASK_AGAIN))
+        except OSError as error:
+            landed.set_aside.append(_refused(place, f"cannot be read: {error.strerror}", "check who may read the folder"))
+        else:
+            landed.deliveries.append(delivery)
+
+
+def _refused(place: tuple[str, ...], fault: str, next_step: str) -> SetAside:
+    source, provider, folder = (*place, "", "")[:3]
+    return SetAside(source=source, provider=provider, folder=folder, faults=(fault,), next_step=next_step)
+
+
+def _unknown_source(name: str, contracts: Mapping[str, SourceContract]) -> SetAside:
+    meant_for = next((source for source in contracts if _bare(source) == _bare(name)), None)
+    if meant_for:
+        return _refused((name,), f"no such source; its name is written {meant_for}", f"rename the folder to {meant_for}")
+    return _refused(
+        (name,),
+        f"no such source; there are {some(contracts, most=10)}",
+        "move the folder to its source, or add the source to run.sources with a contract of its own",
+    )
+
+
+def _bare(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,0 +1,101 @@
+"""Manifests for deliveries whose senders give none: names, checksums, and the records that our own reader finds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from pipelines.contracts.source import Entity, SourceContract
+from pipelines.errors import DeliveryError
+from pipelines.ingest.checking import fault_of
+from pipelines.ingest.folders import is_junk
+from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, Mode, entity_of, sha256_of
+from pipelines.ingest.parse import layout_of, parse_file, read_head
+
+
+@dataclass(frozen=True)
+class Records:
+    """The data records of a file, and how many of them are no rows of its table (they would be quarantined)."""
+
+    records: int
+    malformed: int = 0
+
+
+def records_of(path: Path, entity: Entity) -> Records:
+    """Count the records of a delivered file, as a load counts them. Raises DeliveryError if it cannot be read."""
+    layout, faults = layout_of(read_head(path), entity)
+    if layout is None:
+        raise DeliveryError("; ".join(faults))
+    records = malformed = 0
+    for batch in parse_file(path, "", "", (), layout):
+        reasons = batch.column("_reason")
+        records += batch.num_rows
+        malformed += batch.num_rows - reasons.null_count
+    return Records(records, malformed)
+
+
+def announced(folder: Path, count: Callable[[Path], Records]) -> tuple[list[ManifestFile], dict[str, Records]]:
+    """An entry for every file in a folder, with the counts of each; junk is left out.
+
+    Raises DeliveryError, which names every file that cannot be counted and everything that is no file.
+    """
+    files: list[ManifestFile] = []
+    counts: dict[str, Records] = {}
+    faults: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if path.name == MANIFEST or is_junk(path.name):
+            continue
+        if path.is_symlink() or not path.is_file():
+            faults.append(f"{path.name}: not a plain file; only plain files are delivered")
+            continue
+        try:
+            counts[path.name] = count(path)
+        except DeliveryError as error:
+            faults.append(f"{path.name}: {fault_of(path, error)}")
+            continue
+        files.append(ManifestFile(name=path.name, rows=counts[path.name].records, sha256=sha256_of(path)))
+    if not files and not faults:
+        faults.append("there is no file in it")
+    if faults:
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise DeliveryError(f"{folder.name}: no manifest was written\n{lines}\nremove or correct what is named, then try again")
+    return files, counts
+
+
+def delivery_manifest(
+    folder: Path, contract: SourceContract, mode: Mode, extract_date: date
+) -> tuple[Manifest, dict[str, Records]]:
+    """The manifest of a delivery in a folder `<provider>/<yyyymmdd>`, and the counts of each file.
+
+    Raises DeliveryError, which names every file that no entity of the contract takes or that cannot be read.
+    """
+
+    def count(path: Path) -> Records:
+        entity = entity_of(path.name, contract)
+        if entity is None:
+            raise DeliveryError(f"matches no entity of mappings/{contract.source}/contract.yaml")
+        return records_of(path, contract.entities[entity])
+
+    files, counts = announced(folder, count)
+    manifest = Manifest(
+        source=contract.source, provider=folder.parent.name, extract_date=extract_date, mode=mode, files=tuple(files)
+    )
+    return manifest, counts
+
+
+def write_manifest(folder: Path, manifest: BaseModel, *, replace: bool) -> Path:
+    """Write a manifest into its folder, whole or not at all.
+
+    Raises DeliveryError if there is one and it is not to be replaced, or it cannot be written.
+    """
+    path = folder / MANIFEST
+    if path.exists() and not replace:
+        raise DeliveryError(f"{path} is there already; --replace writes it again")
+    unfinished = path.with_name(f".{MANIFEST}.part")
+    try:
+        unfinished.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return unfinished.replace(path)
+    except OSError as error:
+        raise DeliveryError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,111 @@
+"""A dry run of one delivery: what a load would take of it, quarantine and miss. Nothing is written."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.columns.keyed import Pads
+from pipelines.contracts.source import SourceContract
+from pipelines.curate.entities import levels
+from pipelines.curate.records import FILE_SCHEMA, record_rows
+from pipelines.errors import DeliveryError
+from pipelines.ingest.arrivals import NewLoad, arrivals
+from pipelines.ingest.checking import ColumnsRead
+from pipelines.ingest.folders import SetAside, landed_in
+from pipelines.ingest.load import Count, differing_from_manifests
+from pipelines.ingest.parse import REFUSED
+from pipelines.ingest.rows import bronze_rows
+from vocab.schemas import ddl_of
+
+_NO_KEY = Pads({"row": (bytes(64), bytes(64))})
+"""Records are named by a keyed hash. Nothing of a trial is kept, so it needs no key."""
+
+
+@dataclass(frozen=True)
+class FileTrial:
+    """What a load would make of one file.
+
+    `quarantined` counts the records that could not be used, by reason. `missing` are columns of the contract that the file
+    does not have, `undeclared` the number of its columns that the contract does not have.
+    """
+
+    name: str
+    entity: str
+    records: int
+    quarantined: Mapping[str, int]
+    missing: tuple[str, ...]
+    undeclared: int
+
+    @property
+    def taken(self) -> int:
+        """The records that could be used."""
+        return self.records - sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a load would make of a delivery: set aside with its faults, or the outcome of each file.
+
+    `absent` are the entities of the contract that are not delivered; `ignored` is what would be named and not read.
+    """
+
+    set_aside: SetAside | None
+    files: tuple[FileTrial, ...] = ()
+    absent: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+def first_checks(folder: Path, contract: SourceContract, columns_read: ColumnsRead, run_date: date) -> tuple[Trial, NewLoad]:
+    """What names, manifest, checksums and headers show, without reading the records; and the load for `read_records`."""
+    contracts = {contract.source: contract}
+    found = arrivals(landed_in(folder, contract, run_date), (), contracts, columns_read, run_date)
+    faulty = next(iter(found.set_aside), None)
+    if faulty is None and not found.deliveries:
+        raise DeliveryError(f"{folder}: its day is after {run_date}; a run of that day would take it")
+    delivered = {file.entity for delivery in found.deliveries for file in delivery.files}
+    absent = tuple(name for name, entity in contract.entities.items() if entity.files and name not in delivered)
+    return Trial(faulty, absent=absent, ignored=found.ignored), found.load(run_date, ())
+
+
+def read_records(session: SparkSession, load: NewLoad, contract: SourceContract, first: Trial) -> Trial:
+    """What reading every record of the delivery shows, by the code that a run uses."""
+    contracts = {contract.source: contract}
+    counts = _counts(session, load, contract)
+    found = {file_id: _in_all(reasons) for file_id, reasons in counts.items()}
+    differing = differing_from_manifests(load, found, contracts)
+    (delivery,) = load.deliveries
+    files = []
+    for file in delivery.files:
+        reasons = counts.get(load.repeated.get(file.file_id, file.file_id), {})
+        layout, spec = load.layouts[file.file_id], contract.entities[file.entity]
+        missing = tuple(column.header or name for name, column in spec.columns.items() if name not in layout.columns)
+        quarantined = {reason: rows for reason, rows in sorted(reasons.items()) if reason}
+        files.append(FileTrial(file.path.name, file.entity, sum(reasons.values()), quarantined, missing, layout.undeclared))
+    return Trial(next(iter(differing), None), tuple(files), first.absent, first.ignored)
+
+
+def _in_all(reasons: Mapping[str, int]) -> Count:
+    refused = next((reason for reason in reasons if reason.startswith(REFUSED)), None)
+    return Count(sum(reasons.values()), refused=refused)
+
+
+def _counts(session: SparkSession, load: NewLoad, contract: SourceContract) -> dict[str, dict[str, int]]:
+    """The records of each file by the reason for which they could not be used, empty where they could."""
+    by_entity = {entity: files for (_, entity), files in load.files.items()}
+    entities = [entity for level in levels(contract, by_entity) for entity in level]
+    bronze = {
+        entity.name: bronze_rows(session, by_entity[entity.name], load.layouts, entity.spec, len(by_entity[entity.name]))
+        for entity in entities
+    }
+    listed = [(file.file_id, "", True, "") for files in by_entity.values() for _, file in files]
+    rows = record_rows(bronze, entities, session.createDataFrame(listed, ddl_of(FILE_SCHEMA)), _NO_KEY)
+    summed = rows.groupBy("_file", "unusable").agg(F.count(F.lit(1)).alias("rows"))
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in summed.toArrow().to_pylist():
+        counts[row["_file"]][row["unusable"] or ""] = row["rows"]
+    return counts

@@ -1,0 +1,447 @@
+"""From the landing folder to bronze: good deliveries are loaded, whatever else lies beside them."""
+
+import gzip
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
+from pipelines.errors import DeliveryError, RequiredSourceError
+from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
+from pipelines.ingest.landing import DeliveryName, read_delivery
+from pipelines.ingest.load import Ingested, LoadUnderWay
+from pipelines.ingest.required import require_sources
+from pipelines.nightly import ingest_deliveries
+from pipelines.run_context import RunContext
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.landing import csv_text, deliver, deliver_files, file_name, opt_out_lists
+from tests.builders.runs import ingested_and_curated, run_in
+
+GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
+ANNA, BEN = "9990000018", "9990000026"
+FILE = file_name(GP, "patient").removesuffix(".csv") + ".csv"
+DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
+
+
+def patient(guid: str, number: str = ANNA) -> dict[str, str]:
+    """A registered patient."""
+    return {"organisation_guid": "ORG", "patient_guid": guid, "nhs_number": number, "processing_id": "1"}
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    """An empty landing folder."""
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def run(sail: SparkSession, tmp_path: Path) -> RunContext:
+    """A run of the GP source on the first day."""
+    return run_in(sail, tmp_path, DAY, ("gp",))
+
+
+def taken(run: RunContext) -> dict[str, int]:
+    """Rows in bronze of the patients of each delivery that has been loaded, by provider and folder."""
+    rows = run.store.read(Zone.BRONZE, "gp_patient").groupBy("_file").count().toArrow().to_pylist()
+    counts = {row["_file"]: row["count"] for row in rows}
+    return {f"{file.provider}/{file.folder}": counts.get(file.same_as, 0) for file in run.register()}
+
+
+def refused(outcome: Ingested) -> dict[str, tuple[str, ...]]:
+    """The faults of each delivery that was set aside, by its name."""
+    return {str(entry.place): entry.faults for entry in outcome.set_aside}
+
+
+def announce(folder: Path, **change: object) -> None:
+    """Change a manifest."""
+    content = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(content | change))
+
+
+def announce_rows(folder: Path, rows: int) -> None:
+    """Change the number of records that a manifest announces of its only file."""
+    (file,) = json.loads((folder / "manifest.json").read_text())["files"]
+    announce(folder, files=[file | {"rows": rows}])
+
+
+def _cut_archive(landing: Path) -> None:
+    """An archive whose beginning can be read and whose end is missing; random letters, so that it is long."""
+    text = csv_text(GP, "patient", [patient(f"{n * 7919 % 100_003:x}{n}", BEN) for n in range(40_000)])
+    shutil.rmtree(landing / "gp" / "P81002" / "20260105")
+    whole = gzip.compress(text.encode())
+    deliver_files(landing, "gp", "P81002", "20260105", {f"{FILE}.gz": (whole[: len(whole) // 2], 40_000)})
+
+
+def _bad(landing: Path) -> Path:
+    return landing / "gp" / "P81002" / "20260105"
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda landing: (_bad(landing) / "manifest.json").unlink(), "no manifest.json"),
+    "broken manifest": (lambda landing: (_bad(landing) / "manifest.json").write_text("{"), "manifest.json: not a manifest"),
+    "changed file": (lambda landing: (_bad(landing) / FILE).write_text("x"), f"{FILE}: checksum differs from the manifest"),
+    "missing file": (lambda landing: (_bad(landing) / FILE).unlink(), f"1 announced files are missing: {FILE}"),
+    "surplus file": (lambda landing: (_bad(landing) / "y.csv").write_text("x"), "1 files are not in the manifest: y.csv"),
+    "too many rows": (lambda landing: announce_rows(_bad(landing), 2), f"{FILE}: 1 records, the manifest says 2"),
+    "no row": (lambda landing: announce_rows(_bad(landing), 0), f"{FILE}: 1 records, the manifest says 0"),
+    "dated 2099": (
+        lambda landing: announce(_bad(landing), extract_date="2099-01-01"),
+        "its extract date is after the run date",
+    ),
+    "cut archive": (_cut_archive, f"{FILE}.gz: damaged, or cannot be read (EOFError)"),
+    "of nobody": (lambda landing: announce(_bad(landing), provider="P81003"), "manifest.json: source or provider differs"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_delivery_with_a_fault_is_set_aside_and_the_others_load(run: RunContext, landing: Path, name: str) -> None:
+    damage, fault = FAULTS[name]
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B")]})
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
+    damage(landing)
+    outcome = ingest_deliveries(run)
+    assert (outcome.deliveries, outcome.rows, taken(run)) == (1, 2, {"P81001/20260105": 2})
+    assert list(refused(outcome)) == ["gp/P81002/20260105"]
+    assert outcome.set_aside[0].faults[0].startswith(fault)
+    (stored,) = read_set_aside(run.settings.storage.restricted)
+    assert (str(stored.place), stored.faults, stored.since) == ("gp/P81002/20260105", outcome.set_aside[0].faults, DAY)
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 2
+    assert ANNA not in stored.message
+
+
+def test_nothing_at_all_fails_with_every_reason(run: RunContext, landing: Path) -> None:
+    with pytest.raises(DeliveryError, match="nothing has been delivered up to 20260105"):
+        ingest_deliveries(run)
+    announce_rows(deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}), 7)
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]}).rename(landing / "gp" / "P81001" / "latest")
+    (landing / "GP").mkdir()
+    with pytest.raises(DeliveryError) as raised:
+        ingest_deliveries(run)
+    message = str(raised.value)
+    assert f"gp/P81001/20260105 is set aside, 1 fault:\n  {FILE}: 1 records, the manifest says 7" in message
+    assert "gp/P81001/latest is set aside, 1 fault:\n  the name of the folder is not a day written yyyymmdd" in message
+    assert "GP is set aside, 1 fault:\n  no such source; its name is written gp" in message
+    assert run.register() == ()
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 0
+
+
+def test_a_delivery_is_loaded_once_its_fault_is_mended(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    folder = deliver(landing, GP, "P81002", "20260105", {"patient": [patient("B"), patient("C")]})
+    announce_rows(folder, 3)
+    assert list(refused(ingest_deliveries(run))) == ["gp/P81002/20260105"]
+    version = run.store.version(Zone.BRONZE, "gp_patient")
+    again = ingest_deliveries(replace(run, run_date=NEXT))
+    assert (again.deliveries, list(refused(again))) == (0, ["gp/P81002/20260105"])
+    assert run.store.version(Zone.BRONZE, "gp_patient") == version, "its files were read again"
+    assert read_set_aside(run.settings.storage.restricted)[0].since == DAY
+    announce_rows(folder, 2)
+    mended = ingest_deliveries(replace(run, run_date=NEXT))
+    assert (mended.deliveries, mended.set_aside) == (1, ())
+    assert taken(run) == {"P81001/20260105": 1, "P81002/20260105": 2}
+    assert read_set_aside(run.settings.storage.restricted) == ()
+
+
+def test_content_that_only_a_delivery_with_a_fault_had_is_loaded_with_the_next(run: RunContext, landing: Path) -> None:
+    """The second delivery repeats a file of the first, which is set aside only after both have been read."""
+    announce_rows(deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]}), 5)
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260104": (f"{FILE}: 1 records, the manifest says 5",)}
+    assert taken(run) == {"P81001/20260105": 1}
+
+
+def test_the_records_of_a_repeated_file_are_checked_too(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    announce_rows(deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}), 400)
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (f"{FILE}: 1 records, the manifest says 400",)}
+    shutil.rmtree(landing / "gp" / "P81001" / "20260105")
+    announce_rows(deliver(landing, GP, "P81001", "20260106", {"patient": [patient("A")]}), 400)
+    later = ingest_deliveries(replace(run, run_date=NEXT))
+    assert refused(later) == {"gp/P81001/20260106": (f"{FILE}: 1 records, the manifest says 400",)}
+    assert taken(run) == {"P81001/20260104": 1}
+
+
+def test_other_contents_in_a_used_folder_are_named_with_the_next_step(run: RunContext, landing: Path) -> None:
+    folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}, mode="full")
+    ingest_deliveries(run)
+    shutil.rmtree(folder)
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", BEN), patient("B")]}, mode="full")
+    (entry,) = ingest_deliveries(run).set_aside
+    assert entry.faults == ("a delivery with other contents was loaded from this folder",)
+    assert entry.next_step == "nhs-omop withdraw gp/P81001/20260105 --why ..., then run again"
+    assert taken(run) == {"P81001/20260105": 1}
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "the delivery"])
+def test_a_loaded_delivery_may_leave_the_landing_folder(run: RunContext, landing: Path, left: str) -> None:
+    folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    if left != "the delivery":
+        shutil.rmtree(folder)
+    if left == "an empty folder":
+        folder.mkdir()
+    assert ingest_deliveries(run) == Ingested(0, 0, ())
+
+
+def test_rows_of_a_load_that_was_stopped_are_removed_unless_it_is_in_the_register(run: RunContext, landing: Path) -> None:
+    under_way = run.runner.state_path.with_name("load.json")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    (file,) = run.register()
+    LoadUnderWay(load_id=file.load_id, tables=("gp_patient",)).write(under_way)
+    ingest_deliveries(run)
+    assert (taken(run), under_way.exists()) == ({"P81001/20260105": 1}, False)
+    rows = run.store.read(Zone.BRONZE, "gp_patient").collect()
+    frame = run.store.session.createDataFrame(rows, run.store.read(Zone.BRONZE, "gp_patient").schema)
+    stopped = frame.selectExpr(*[f"'20260105-stopped' AS {c}" if c == "_load_id" else c for c in frame.columns])
+    stopped.write.format("delta").mode("append").save(run.store.path(Zone.BRONZE, "gp_patient"))
+    LoadUnderWay(load_id="20260105-stopped", tables=("gp_patient",)).write(under_way)
+    ingest_deliveries(run)
+    assert (run.store.read(Zone.BRONZE, "gp_patient").count(), under_way.exists()) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("required", "faults"),
+    [
+        ({}, []),
+        ({"gp": None}, []),
+        ({"gp": 2}, []),
+        ({"gp": 1}, ["gp: its newest extract is 2 days old, at most 1 are allowed"]),
+        ({"gp": 0}, ["gp: its newest extract is 2 days old, at most 0 are allowed"]),
+        ({"acute": None}, ["acute: no delivery of it has been loaded"]),
+        ({"acute": 5, "gp": 1}, ["acute: no delivery of it", "gp: its newest extract is 2 days old"]),
+    ],
+)
+def test_required_sources_are_there_and_new_enough(
+    run: RunContext, landing: Path, required: dict[str, int | None], faults: list[str]
+) -> None:
+    deliver(landing, GP, "P81001", "20260103", {"patient": [patient("A")]})
+    outcome = ingest_deliveries(run)
+    if not faults:
+        require_sources(required, run.register(), outcome.set_aside, DAY)
+        return
+    with pytest.raises(RequiredSourceError) as raised:
+        require_sources(required, run.register(), outcome.set_aside, DAY)
+    assert all(fault in str(raised.value) for fault in faults)
+    assert raised.value.exit_code == 12
+
+
+def test_a_required_source_is_not_there_while_its_newest_delivery_is_set_aside(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    announce_rows(deliver(landing, GP, "P81001", "20260105", {"patient": [patient("B")]}), 2)
+    outcome = ingest_deliveries(run)
+    with pytest.raises(RequiredSourceError, match="gp: its newest delivery, of 20260105, is set aside"):
+        require_sources({"gp": None}, run.register(), outcome.set_aside, DAY)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
+    outcome = ingest_deliveries(run)
+    require_sources({"gp": None}, run.register(), outcome.set_aside, DAY)
+
+
+def withdraw(run: RunContext, folder: str) -> None:
+    """Take a loaded delivery of the practice back."""
+    files = [file for file in run.register() if file.folder == folder]
+    store_withdrawal(run.settings.storage.restricted, Withdrawn.of_loaded(files, "sent by mistake", NEXT))
+
+
+CONTENT_ZONES = (Zone.BRONZE, Zone.CURATION, Zone.SILVER, Zone.QUARANTINE)
+
+
+def content_of(run: RunContext) -> dict[str, Counter[tuple[object, ...]]]:
+    """The rows of every table before OMOP, without the names of loads: these say with which other deliveries it came."""
+    content = {}
+    for zone in CONTENT_ZONES:
+        for path in sorted(Path(run.store.path(zone, "x")).parent.glob("*/_delta_log")):
+            frame = DeltaTable(str(path.parent)).to_pandas().drop(columns=["_load_id", "load_id"], errors="ignore")
+            rows = frame[sorted(frame.columns)].astype(object)
+            content[f"{zone}.{path.parent.name}"] = Counter(rows.where(rows.notna(), None).itertuples(index=False, name=None))
+    return content
+
+
+def consultation(guid: str) -> dict[str, str]:
+    """A consultation of a patient."""
+    row = {"organisation_guid": "ORG", "consultation_guid": guid, "patient_guid": "A", "processing_id": "1"}
+    return row | {"effective_date": "2025-03-04"}
+
+
+DELIVERIES: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {
+    "the first of three": {
+        "20260103": {"patient": [patient("A"), patient("X", BEN)]},
+        "20260104": {"patient": [patient("A")], "consultation": [consultation("1")]},
+        "20260105": {"consultation": [consultation("2")]},
+    },
+    "one that a later one repeats": {
+        "20260103": {"patient": [patient("A")], "consultation": [consultation("1"), consultation("3")]},
+        "20260104": {"patient": [patient("A")]},
+        "20260105": {"patient": [patient("A")], "consultation": [consultation("2")]},
+    },
+    "the only one of an entity": {
+        "20260103": {"consultation": [consultation("1")]},
+        "20260104": {"patient": [patient("A")]},
+        "20260105": {"patient": [patient("A"), patient("B", BEN)]},
+    },
+}
+"""Deliveries of one practice, of which the first is withdrawn."""
+
+
+@pytest.mark.parametrize("name", DELIVERIES)
+@pytest.mark.parametrize("mode", ["delta", "full"])
+def test_after_a_withdrawal_all_is_as_if_it_had_never_come(sail: SparkSession, tmp_path: Path, name: str, mode: str) -> None:
+    lakes = {}
+    for lake in ("with", "without"):
+        for day, tables in DELIVERIES[name].items():
+            if lake == "with" or day != "20260103":
+                deliver(tmp_path / lake / "landing", GP, "P81001", day, tables, mode=mode)
+        opt_out_lists(tmp_path / lake / "landing", "20260105", [ANNA, BEN], local=["9990000034"])
+        lakes[lake] = run_in(sail, tmp_path / lake, DAY, ("gp",))
+        ingested_and_curated(lakes[lake])
+    before = content_of(lakes["with"])
+    assert before != content_of(lakes["without"])
+    withdraw(lakes["with"], "20260103")
+    ingested_and_curated(replace(lakes["with"], run_date=NEXT))
+    ingested_and_curated(replace(lakes["without"], run_date=NEXT))
+    assert content_of(lakes["with"]) == content_of(lakes["without"])
+
+
+def test_a_corrected_delivery_takes_the_place_of_a_withdrawn_one(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B", BEN)]}, mode="full")
+    ingest_deliveries(run)
+    withdraw(run, "20260105")
+    shutil.rmtree(landing / "gp" / "P81001" / "20260105")
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]}, mode="full")
+    assert ingest_deliveries(replace(run, run_date=NEXT)).deliveries == 1
+    assert taken(run) == {"P81001/20260105": 1}
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 1
+
+
+def test_an_undone_withdrawal_is_loaded_again(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("B")]})
+    ingest_deliveries(run)
+    withdraw(run, "20260105")
+    assert ingest_deliveries(run) == Ingested(0, 0)
+    assert ingest_deliveries(run) == Ingested(0, 0)
+    assert taken(run) == {"P81001/20260104": 1}
+    undo_withdrawal(run.settings.storage.restricted, DeliveryName("gp", "P81001", "20260105"))
+    assert ingest_deliveries(run).deliveries == 1
+    assert taken(run) == {"P81001/20260104": 1, "P81001/20260105": 1}
+
+
+def test_the_last_delivery_withdrawn_leaves_nothing(run: RunContext, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    withdraw(run, "20260105")
+    with pytest.raises(DeliveryError, match="nothing has been delivered"):
+        ingest_deliveries(run)
+    assert (run.register(), run.store.exists(Zone.BRONZE, "gp_patient")) == ((), False)
+
+
+PATIENT_COLUMNS = tuple("OrganisationGuid PatientGuid NhsNumber DateOfBirth DateOfDeath Postcode Sex ProcessingId".split())
+
+
+def extract(
+    landing: Path, day: str, patients: int, *, mode: str = "full", without: Collection[str] = (), died: int = 3
+) -> Path:
+    """A delivery of patients, of whom some have died, without some of the columns."""
+    columns = [name for name in PATIENT_COLUMNS if name not in without]
+    lines = [",".join(columns)]
+    for n in range(patients):
+        death = "2024-03-04" if n < died else ""
+        values = dict(zip(PATIENT_COLUMNS, ("ORG", f"P{n}", "", "1950-01-01", death, "", "F", day), strict=True))
+        lines.append(",".join(values[name] for name in columns))
+    text = "\n".join(lines) + "\n"
+    return deliver_files(landing, "gp", "P81001", day, {FILE: (text, patients)}, mode)
+
+
+LOST = "patient: columns that had values in the last delivery are missing: DateOfDeath"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"without": ["DateOfDeath"]}, LOST),
+        ({"without": ["DateOfDeath"], "mode": "delta", "patients": 1}, LOST),
+        ({"patients": 0}, "patient: no record, the last full extract had 40"),
+        ({"patients": 19}, "patient: 19 records, the last full extract had 40; at most 50% may be gone"),
+        ({"died": 0, "patients": 39}, None),
+        ({"patients": 20}, None),
+        ({"without": ["Postcode"]}, None),
+    ],
+)
+def test_an_extract_that_lost_what_it_had_is_set_aside(
+    run: RunContext, landing: Path, change: dict[str, Any], fault: str | None
+) -> None:
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    extract(landing, "20260105", **{"patients": 40, **change})
+    assert refused(ingest_deliveries(run)) == ({"gp/P81001/20260105": (fault,)} if fault else {})
+    assert len(taken(run)) == (1 if fault else 2)
+
+
+def test_two_deliveries_of_one_night_are_compared_with_each_other(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260103", 40)
+    extract(landing, "20260104", 0)
+    extract(landing, "20260105", 41)
+    outcome = ingest_deliveries(run)
+    assert refused(outcome) == {"gp/P81001/20260104": ("patient: no record, the last full extract had 40",)}
+    assert taken(run) == {"P81001/20260103": 40, "P81001/20260105": 41}
+
+
+def test_values_that_are_gone_are_seen_also_behind_a_repeated_file(run: RunContext, landing: Path) -> None:
+    """The second delivery is the same file again, so its columns are known from the first only."""
+    for day in ("20260102", "20260103"):
+        folder = extract(landing, "20260101", 40, died=40)
+        folder.rename(folder.with_name(day))
+        announce(folder.with_name(day), extract_date=f"2026-01-{day[6:]}")
+    ingest_deliveries(run)
+    extract(landing, "20260105", 40, died=0)
+    fault = "patient: 100% of the records have no DateOfDeath, usual are 0%; at most 50% more are allowed"
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
+
+
+def test_an_accepted_delivery_is_loaded_and_becomes_the_past(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    folder = extract(landing, "20260105", 10, without=["DateOfDeath"])
+    (entry,) = ingest_deliveries(run).set_aside
+    assert len(entry.faults) == 2
+    assert entry.next_step == "ask the provider; if it is right: nhs-omop accept gp/P81001/20260105 --why ..., then run again"
+    store_acceptance(run.settings.storage.restricted, read_delivery(folder, GP), "half of the list moved away", NEXT)
+    outcome = ingest_deliveries(run)
+    assert (outcome.deliveries, outcome.set_aside, len(outcome.warnings)) == (1, (), 2)
+    extract(landing, "20260106", 10, without=["DateOfDeath"])
+    later = ingest_deliveries(replace(run, run_date=NEXT))
+    assert (later.deliveries, later.set_aside, later.warnings) == (1, (), ())
+
+
+def test_an_accepted_delivery_that_changes_is_not_accepted(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    folder = extract(landing, "20260105", 1)
+    store_acceptance(run.settings.storage.restricted, read_delivery(folder, GP), "they moved away", NEXT)
+    shutil.rmtree(folder)
+    extract(landing, "20260105", 2)
+    assert list(refused(ingest_deliveries(run))) == ["gp/P81001/20260105"]
+
+
+def test_the_past_of_another_provider_does_not_count(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260104", 40).parent.rename(landing / "gp" / "P81002")
+    announce(landing / "gp" / "P81002" / "20260104", provider="P81002")
+    extract(landing, "20260105", 1, without=["DateOfDeath"])
+    assert ingest_deliveries(run).set_aside == ()
+
+
+def test_a_late_extract_is_compared_with_what_came_before_its_day(run: RunContext, landing: Path) -> None:
+    extract(landing, "20260105", 100)
+    ingest_deliveries(run)
+    extract(landing, "20260104", 10)
+    assert ingest_deliveries(run).set_aside == ()

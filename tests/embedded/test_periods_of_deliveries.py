@@ -1,0 +1,105 @@
+"""A month that is submitted again replaces that month, and no other."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
+from pipelines.nightly import ingest_deliveries
+from pipelines.run_context import RunContext
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.runs import ingested_and_curated, run_in
+
+MH = load_contracts(PACKAGED_MAPPINGS_DIR, ("mental_health",))["mental_health"]
+ANNA = "9990000018"
+MARCH, APRIL = ("1512", "2026-03-31"), ("1513", "2026-04-30")
+
+Row = dict[str, str]
+
+
+def submission(number: str, month: tuple[str, str], referrals: list[str], contacts: list[str]) -> dict[str, list[Row]]:
+    """What a trust submits for a month: its patient, referrals by id (with their reason), contacts by id."""
+    of_month = {"uniq_month_id": month[0], "reporting_period_end_date": month[1], "uniq_submission_id": number}
+    person = of_month | {"local_patient_id": "A"}
+    contact = of_month | {"service_request_id": "R1", "care_cont_date": "2026-03-05"}
+    return {
+        "mpi": [person | {"nhs_number": ANNA, "nhs_number_status": "01", "date_of_birth": "1950-01-01"}],
+        "referral": [
+            person | {"service_request_id": name, "referral_request_received_date": "2026-01-02"} for name in referrals
+        ],
+        "care_contact": [contact | {"care_contact_id": name} for name in contacts],
+    }
+
+
+@pytest.fixture
+def run(sail: SparkSession, tmp_path: Path) -> RunContext:
+    """A run of the mental health source."""
+    opt_out_lists(tmp_path / "landing", "20260601", [ANNA], local=["9990000026"])
+    return run_in(sail, tmp_path, date(2026, 6, 1), ("mental_health",))
+
+
+def current(run: RunContext, entity: str) -> list[tuple[str, str]]:
+    """Month and submission of the current rows of an entity."""
+    rows = run.store.read(Zone.SILVER, f"mental_health_{entity}").toArrow().to_pylist()
+    return sorted((row["uniq_month_id"], row["uniq_submission_id"]) for row in rows)
+
+
+def sent(run: RunContext, day: str, mode: str, tables: dict[str, list[Row]]) -> None:
+    """Deliver and curate."""
+    deliver(run.settings.storage.landing, MH, "RXN", day, tables, mode=mode)
+    ingested_and_curated(run)
+
+
+def test_contacts_that_a_resubmission_leaves_out_are_gone_and_other_months_stay(run: RunContext) -> None:
+    sent(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"]))
+    sent(run, "20260510", "period", submission("1002", APRIL, ["R1"], ["K2", "K3"]))
+    assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1002"), ("1513", "1002")]
+    sent(run, "20260520", "period", submission("1003", APRIL, ["R1"], ["K2"]))
+    assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1003")]
+
+
+def test_a_record_that_an_earlier_month_still_has_falls_back_to_it(run: RunContext) -> None:
+    sent(run, "20260410", "period", submission("1001", MARCH, ["R1", "R2"], []))
+    sent(run, "20260510", "period", submission("1002", APRIL, ["R1", "R2"], []))
+    assert current(run, "referral") == [("1513", "1002"), ("1513", "1002")]
+    sent(run, "20260520", "period", submission("1003", APRIL, ["R1"], []))
+    assert current(run, "referral") == [("1512", "1001"), ("1513", "1003")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "contacts"),
+    [("delta", [("1512", "1001"), ("1513", "1002"), ("1513", "1003")]), ("full", [("1513", "1003")])],
+)
+def test_by_key_and_whole_are_as_they_were(run: RunContext, mode: str, contacts: list[tuple[str, str]]) -> None:
+    sent(run, "20260410", "delta", submission("1001", MARCH, ["R1"], ["K1"]))
+    sent(run, "20260510", "delta", submission("1002", APRIL, ["R1"], ["K2", "K3"]))
+    sent(run, "20260520", mode, submission("1003", APRIL, ["R1"], ["K2"]))
+    assert current(run, "care_contact") == contacts
+
+
+def test_a_submission_of_several_months_replaces_each_of_them(run: RunContext) -> None:
+    march, april = submission("1001", MARCH, ["R1"], ["K1", "K2"]), submission("1001", APRIL, ["R1"], ["K3"])
+    sent(run, "20260510", "period", {name: march[name] + april[name] for name in march})
+    assert current(run, "care_contact") == [("1512", "1001"), ("1512", "1001"), ("1513", "1001")]
+    sent(run, "20260520", "period", submission("1002", MARCH, ["R1"], ["K1"]))
+    assert current(run, "care_contact") == [("1512", "1002"), ("1513", "1001")]
+
+
+def test_a_month_whose_contacts_are_all_gone_is_replaced_by_an_empty_file(run: RunContext) -> None:
+    sent(run, "20260510", "period", submission("1001", APRIL, ["R1"], ["K1", "K2"]))
+    sent(run, "20260520", "period", submission("1002", APRIL, ["R1"], []))
+    assert current(run, "care_contact") == []
+
+
+def test_the_register_has_the_months_of_each_file(run: RunContext) -> None:
+    deliver(run.settings.storage.landing, MH, "RXN", "20260510", submission("1001", APRIL, ["R1"], []), mode="period")
+    ingest_deliveries(run)
+    assert {file.entity: file.periods for file in run.register()} == {
+        "mpi": ("1513",),
+        "referral": ("1513",),
+        "care_contact": (),
+    }
