@@ -99,7 +99,7 @@ def _zip(tmp_path: Path, members: dict[str, bytes]) -> bytes:
 def test_an_archive_that_cannot_be_opened_is_refused_by_name(tmp_path: Path, name: str) -> None:
     text = b"guid,nhs_number\n" + b"1,9990000018\n" * 50
     content = {
-        "patient.csv.gz": gzip.compress(text)[:30],
+        "patient.csv.gz": gzip.compress(text)[:8],
         "patient.csv.zip": _zip(tmp_path, {"patient.csv": text})[:60],
         "patient.csv": b"",
     }[name]
