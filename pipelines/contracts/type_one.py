@@ -29,11 +29,15 @@ class Record(Frozen):
 
 
 class Dictionary(Frozen):
-    """The code table that the record's codes refer to: its key column and, by vocabulary, the column with the code."""
+    """The code table that the record's codes refer to: its key column and, by vocabulary, the column with the code.
+
+    `others` are columns with codes of lists that have no opt-out. A row without any code explains nothing.
+    """
 
     entity: str
     code: str
     columns: dict[str, str]
+    others: tuple[str, ...] = ()
 
 
 class TypeOneCodes(Frozen):
@@ -49,7 +53,7 @@ class TypeOneCodes(Frozen):
         """Every name that the source's contract does not know."""
         wanted = {
             self.observation.entity: (self.observation.code, *self.observation.dates),
-            self.dictionary.entity: (self.dictionary.code, *self.dictionary.columns.values()),
+            self.dictionary.entity: (self.dictionary.code, *self.dictionary.columns.values(), *self.dictionary.others),
         }
         faults = []
         for entity, columns in wanted.items():

@@ -40,13 +40,14 @@ def reference_counts(
     """How many rows refer to another row, and how many find none (REFERENCE_SCHEMA).
 
     The `entities` have references that are counted. `silver` has their tables by name, `versions` those of their sources
-    (VERSION_SCHEMA). All references are looked up together, by a hash of the key, so that little has to be planned.
+    (VERSION_SCHEMA). All references are looked up together, so that little has to be planned. The keys are not hashed: Sail
+    0.7.2 fails to hash a stored column of which all rows have one value.
     """
     named: list[tuple[int, str, str, str]] = []
     used, targets = [], dict[str, set[str]]()
     for entity in entities:
         references = counted_references(entity)
-        keys = F.array(*[F.when(F.col(name).isNotNull(), F.xxhash64(name)) for name in references])
+        keys = F.array(*references)
         position = F.lit(len(named)).alias("first")
         provider = F.col("provider_code").alias("provider")
         used.append(silver[entity.table].select(position, provider, F.posexplode(keys).alias("n", "key")))
@@ -54,7 +55,7 @@ def reference_counts(
         targets.setdefault(entity.source, set()).update(entity.spec.references[name].entity for name in references)
     there = union_all(
         [
-            valid_rows(versions[source], *sorted(names)).select(F.xxhash64("row_key").alias("key"), F.lit(1).alias("found"))
+            valid_rows(versions[source], *sorted(names)).select(F.col("row_key").alias("key"), F.lit(1).alias("found"))
             for source, names in targets.items()
         ]
     )

@@ -38,9 +38,8 @@ def type_one_codes(dictionary: DataFrame, codes: TypeOneCodes) -> DataFrame:
 
     Columns: `_provider`, `_code_id`, `_meaning`. Entries without any code explain nothing and are left out.
     """
-    meaning: Column = F.when(
-        F.coalesce(*[trimmed(F.col(name)) for name in codes.dictionary.columns.values()]).isNotNull(), "other"
-    )
+    any_code = F.coalesce(*[trimmed(F.col(name)) for name in (*codes.dictionary.columns.values(), *codes.dictionary.others)])
+    meaning: Column = F.when(any_code.isNotNull(), F.lit("other"))
     for vocabulary, column in codes.dictionary.columns.items():
         value = _as_compared(F.col(column), vocabulary)
         for kind in ("withdrawn", "dissent"):

@@ -46,7 +46,7 @@ class GateLimits:
     min_mapped_share: float = 0.9
     max_unmatched_numbers: float = 0.95
     max_unmatched_local_ids: float = 0.5
-    max_orphan_share: float = 0.05
+    max_orphan_share: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)

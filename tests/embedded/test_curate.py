@@ -153,6 +153,7 @@ def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entrie
         ([("9", "2024-01-01"), ("2", "2027-01-01")], "type_one_unknown"),
         ([("9", "2024-01-01"), ("1", "2024-01-01")], "type_one"),
         ([("9", "2024-03-01"), ("1", "2024-01-01"), ("2", "2024-02-01")], "type_one_unknown"),
+        ([("5", "2024-01-01")], ""),
         ([("", "2024-01-01")], ""),
         ([(" 3 ", "2024-01-01")], ""),
     ],
@@ -160,10 +161,11 @@ def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entrie
 def test_an_entry_that_no_dictionary_explains_may_be_a_dissent(
     run: RunContext, landing: Path, entries: list[tuple[str, str]], reason: str
 ) -> None:
-    """Code 4 is in the dictionary without any code, code 9 is not in it; another practice knows both."""
+    """Code 4 is in the dictionary without any code, 5 with a national one only, 9 is not in it; another practice knows both."""
     rows = [observation(f"O{place}", "A", code, day) for place, (code, day) in enumerate(entries)]
     empty = {"code_id": "4", "term": "without a code", "processing_id": "1"}
-    mine = {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": [*CODES, empty]}
+    national = {"code_id": "5", "term": "Ethnic category", "national_code": "A", "processing_id": "1"}
+    mine = {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": [*CODES, empty, national]}
     elsewhere = [code | {"snomed_ct_concept_id": "271649006"} for code in (empty, empty | {"code_id": "9"})]
     deliver(landing, GP, "P81001", "20260105", mine)
     deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA), patient("B", BEN)], "clinical_code": elsewhere})

@@ -77,8 +77,8 @@ def test_every_reference_of_a_whole_delivery_is_found(run: RunContext) -> None:
     }
 
 
+DRUG = KEYS | {"drug_record_guid": "D1", "patient_guid": "A", "code_id": "9", "effective_date": "2025-03-04"}
 NO_STAFF = {("consultation", "clinician_key"): 1, ("patient", "usual_gp_key"): 1}
-NO_CODE = {("consultation", "code_key"): 1, ("observation", "code_key"): 1}
 
 
 def entry(**values: str) -> list[Row]:
@@ -90,14 +90,15 @@ MISSING: list[tuple[dict[str, list[Row] | None], dict[tuple[str, str], int]]] = 
     ({"organisation": None}, {(e, "organisation_key"): 1 for e in ("consultation", "observation", "patient", "user_in_role")}),
     ({"user_in_role": None}, NO_STAFF),
     ({"user_in_role": [STAFF | {"user_in_role_guid": "OTHER"}]}, NO_STAFF),
-    ({"clinical_code": [*CODES[:2]]}, NO_CODE),
+    ({"clinical_code": [*CODES[:2]], "observation": entry(code_id="")}, {("consultation", "code_key"): 1}),
+    ({"clinical_code": [*CODES[:2]]}, {}),  # the entry may be a dissent: its person is left out
     ({"consultation": None, "observation": entry(consultation_guid="C1")}, {("observation", "consultation_key"): 1}),
     (
         {"consultation": [consultation("C1", "A", deleted="TRUE")], "observation": entry(consultation_guid="C1")},
         {("observation", "consultation_key"): 1},
     ),
     ({"observation": entry(consultation_guid="C2")}, {("observation", "consultation_key"): 1}),
-    ({"observation": entry(code_id="9")}, {("observation", "code_key"): 1}),
+    ({"drug_record": [DRUG]}, {("drug_record", "code_key"): 1}),
     ({"observation": entry(problem_guid="P")}, {("observation", "problem_key"): 1}),
     ({"observation": entry(parent_observation_guid="P")}, {("observation", "parent_key"): 1}),
     ({"observation": entry(parent_observation_guid="O1")}, {}),
