@@ -12,8 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
-from pipelines.errors import USER_ERRORS
-from pipelines.settings import PACKAGED_CONF_DIR, Settings, load_settings
+from pipelines.errors import USER_ERRORS, ConfigError
+from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,17 @@ DEFAULT_CONF_DIR = PACKAGED_CONF_DIR
 
 
 def settings_of(env: str, conf_dir: Path, overrides: list[str] | None, mappings_dir: Path | None = None) -> Settings:
-    """The settings that the common options ask for. Raises ConfigError with every fault at once."""
+    """The settings that the common options ask for. Raises ConfigError with every fault at once.
+
+    In production, where an unexpected error may hold values of real rows, NHS_OMOP_TRACEBACK is refused.
+    """
     changes = list(overrides or ())
     if mappings_dir is not None:
         changes.append(f"mappings_dir={mappings_dir}")
-    return load_settings(env, conf_dir, changes)
+    settings = load_settings(env, conf_dir, changes)
+    if settings.environment is Environment.PRODUCTION and os.environ.get(TRACEBACK_VARIABLE):
+        raise ConfigError(f"{TRACEBACK_VARIABLE} shows values of rows and is refused in production; unset it")
+    return settings
 
 
 def new_app(help_text: str | None = None, *, cls: type[TyperGroup] | None = None, completion: bool = False) -> typer.Typer:
