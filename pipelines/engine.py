@@ -7,7 +7,6 @@ Three kinds: `sail` (embedded, no JVM), `spark` (Apache Spark with Delta: local,
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from pyspark.sql import SparkSession
 from pipelines.delta_jars import delta_jars
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
+from pipelines.scratch import scratch_folder
 
 SESSION_OPTIONS = {
     "spark.sql.ansi.enabled": "true",
@@ -56,7 +56,7 @@ def open_session(engine: EngineSettings) -> Iterator[SparkSession]:
 def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
     _use_utc()
     with ExitStack() as stack:
-        scratch = stack.enter_context(_scratch_folder(engine))
+        scratch = stack.enter_context(scratch_folder(engine.scratch_dir))
         os.environ.update(_sail_environment(engine, scratch))
         try:
             server_class = import_module("pysail.spark").SparkConnectServer
@@ -137,7 +137,7 @@ def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
         )
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    with _scratch_folder(engine) as scratch:
+    with scratch_folder(engine.scratch_dir) as scratch:
         options = _STARTED | _local_options(engine, scratch)
         if not submitted:
             options["spark.jars"] = ",".join(map(str, delta_jars(engine.jars_dir)))
@@ -278,14 +278,6 @@ def _session_options(session: SparkSession) -> Iterator[None]:
         for name, former in before.items():
             if former is not None and former != SESSION_OPTIONS[name]:
                 session.conf.set(name, former)
-
-
-@contextmanager
-def _scratch_folder(engine: EngineSettings) -> Iterator[Path]:
-    if engine.scratch_dir is not None:
-        engine.scratch_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="nhs-omop-", dir=engine.scratch_dir, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def _use_utc() -> None:
