@@ -43,8 +43,15 @@ start(app, sys.argv[1:])
 def command(*overrides: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A command that holds a session of the embedded engine until it is given a line."""
     arguments = [sys.executable, "-c", HOLD, *overrides]
-    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(arguments, cwd=PROJECT, env={**os.environ, **variables}, text=True, **streams) as started:
+    with subprocess.Popen(
+        arguments,
+        cwd=PROJECT,
+        env={**os.environ, **variables},
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as started:
         try:
             yield started
         finally:

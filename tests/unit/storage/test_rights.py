@@ -116,7 +116,7 @@ def test_another_user_reads_and_lists_nothing(tmp_path: Path) -> None:
     root = tmp_path / "restricted"
     make_private(root)
     Note(text="x").write(root / "state.json")
-    for command in (["ls", root], ["cat", root / "state.json"]):
+    for command in (["ls", str(root)], ["cat", str(root / "state.json")]):
         tried = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], check=False, capture_output=True, text=True)
         assert tried.returncode != 0
         assert (tried.stdout, "Permission denied" in tried.stderr) == ("", True)
