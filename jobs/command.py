@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +13,20 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
-from pipelines.errors import USER_ERRORS
-from pipelines.settings import PACKAGED_CONF_DIR, Settings, load_settings
+from pipelines.engine_settings import EngineKind
+from pipelines.errors import USER_ERRORS, ConfigError, EngineError
+from pipelines.own_network import take_own_network
+from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
+from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, load_settings
 
 log = logging.getLogger(__name__)
 
 UNEXPECTED_EXIT_CODE = 70
 
 TRACEBACK_VARIABLE = "NHS_OMOP_TRACEBACK"
+
+_is_process: ContextVar[bool] = ContextVar("is_process", default=False)
+"""Whether the process is that of a command, and not of something that calls commands as functions."""
 
 _HIGHEST_FRAMES = 12
 _WITHOUT_VALUES = (ImportError, NameError, AttributeError)
@@ -48,11 +55,40 @@ DEFAULT_CONF_DIR = PACKAGED_CONF_DIR
 
 
 def settings_of(env: str, conf_dir: Path, overrides: list[str] | None, mappings_dir: Path | None = None) -> Settings:
-    """The settings that the common options ask for. Raises ConfigError with every fault at once."""
+    """The settings that the common options ask for. Raises ConfigError with every fault at once.
+
+    In production, where an unexpected error may hold values of real rows, NHS_OMOP_TRACEBACK is refused.
+    """
     changes = list(overrides or ())
     if mappings_dir is not None:
         changes.append(f"mappings_dir={mappings_dir}")
-    return load_settings(env, conf_dir, changes)
+    settings = load_settings(env, conf_dir, changes)
+    if settings.environment is Environment.PRODUCTION and os.environ.get(TRACEBACK_VARIABLE):
+        raise ConfigError(f"{TRACEBACK_VARIABLE} shows values of rows and is refused in production; unset it")
+    return settings
+
+
+def enclose(settings: Settings) -> None:
+    """Give the process of a command a network of its own, so that no other user of the machine reaches the embedded engine.
+
+    To be called by every command that opens the engine, before it imports what starts threads. A command that is called as a
+    function leaves its caller where it is. Raises EngineError in production where the system does not allow it.
+    """
+    engine = settings.engine
+    if not _is_process.get() or engine.kind is not EngineKind.SAIL or engine.shared_network:
+        return
+    try:
+        if isinstance(settings.key, AzureKeyVaultSecret | DatabricksSecret):
+            raise OSError("the key is read over the network; give it in a file or an environment variable")
+        take_own_network()
+    except OSError as error:
+        reason = f"the embedded engine cannot have a network of its own: {error.strerror or error}"
+        if settings.environment is Environment.PRODUCTION:
+            raise EngineError(
+                f"{reason}. Other users of this machine could read what it reads. Set engine.kind: spark, or, where nobody "
+                "else has a login or a container, engine.shared_network: the reason"
+            ) from error
+        log.warning(f"{reason}; other users of this machine can reach it while this command runs")
 
 
 def new_app(help_text: str | None = None, *, cls: type[TyperGroup] | None = None, completion: bool = False) -> typer.Typer:
@@ -72,8 +108,12 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
     A failure raises SystemExit with the exit code of its cause. The error itself is not attached to it: a platform that
     shows the error of a task would else show its message too.
     """
-    with logging_to_stderr():
-        code = _exit_code(app, arguments, program)
+    token = _is_process.set(True)
+    try:
+        with logging_to_stderr():
+            code = _exit_code(app, arguments, program)
+    finally:
+        _is_process.reset(token)
     if code:
         sys.exit(code)
 

@@ -15,6 +15,7 @@ from jobs.command import (
     JsonLines,
     MappingsDir,
     Overrides,
+    enclose,
     new_app,
     settings_of,
     start,
@@ -44,6 +45,7 @@ def plan(
     It is the most that a run makes: a table that turns out equal to the stored one stays, and so does all that reads it.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    enclose(settings)
     from pipelines.nightly import plan_run  # brings the engine, which neither --help nor a wrong setting needs
 
     steps = plan_run(settings, day.date() if day else date.today(), full=full)

@@ -10,6 +10,9 @@ from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines,
 from pipelines.errors import ReleaseError
 from pipelines.release.model import earlier_opt_outs
 from pipelines.release.published import chosen_release, release_folder
+from pipelines.release.store import ROLLBACK
+from pipelines.run_lock import run_lock
+from pipelines.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +26,30 @@ def rollback(
     older_opt_outs: Annotated[
         bool, typer.Option("--accept-older-opt-outs", help="Go back although people have opted out since.")
     ] = False,
+    lift: Annotated[bool, typer.Option("--lift", help="End the hold: the next run makes its release current again.")] = False,
     env: Env = DEFAULT_ENV,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
-    """Make an earlier release the current one again. Nothing is deleted; the next run goes on from its inputs.
+    """Make an earlier release the current one again, and hold it there until --lift. Nothing is deleted.
 
+    While it holds, runs go on: they build, judge and make releases, which readers do not see. --lift ends that, and the next
+    run makes its release current.
     An earlier release may hold people who have opted out since. Going back over a newer opt-out list therefore needs
     --accept-older-opt-outs.
     """
     settings = settings_of(env, conf_dir, overrides)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    with run_lock(settings.storage.restricted, "rollback"):
+        if lift:
+            held = release_folder(settings).lift(at=at, reason=reason)
+            log.info(f"the rollback of {held.at} no longer holds; the next nhs-omop run makes its release current")
+        else:
+            _go_back(settings, release_id, older_opt_outs, at, reason)
+
+
+def _go_back(settings: Settings, release_id: str | None, older_opt_outs: bool, at: str, reason: str) -> None:
     folder = release_folder(settings)
     current = chosen_release(settings)
     target = chosen_release(settings, release_id or _before(folder.ids(), current.release_id))
@@ -44,8 +60,8 @@ def rollback(
             f"release {target.release_id} rests on older opt-out lists ({lists}) and may hold people who have opted out since; "
             "--accept-older-opt-outs goes back all the same"
         )
-    folder.point_at(target.release_id, action="rollback", at=datetime.now(UTC).isoformat(timespec="seconds"), reason=reason)
-    log.info(f"readers now see release {target.release_id}", extra={"before": current.release_id})
+    folder.point_at(target.release_id, action=ROLLBACK, at=at, reason=reason)
+    log.info(f"readers see release {target.release_id} until nhs-omop rollback --lift", extra={"before": current.release_id})
 
 
 def _before(ids: list[str], current: str) -> str:

@@ -18,6 +18,7 @@ from jobs.command import (
     JsonLines,
     MappingsDir,
     Overrides,
+    enclose,
     new_app,
     settings_of,
     start,
@@ -59,6 +60,7 @@ def run(
     `nhs-omop plan` shows beforehand what a run would make, and why.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    enclose(settings)
     run_date = day.date() if day else date.today()
     from pipelines.nightly import nightly, run_selected  # bring the engine, which neither --help nor a wrong setting needs
 

@@ -32,6 +32,9 @@ def status(
         log.info("there is no release yet: nhs-omop run makes one")
     else:
         _show(chosen_release(settings))
+    held = release_folder(settings).hold()
+    if held is not None:
+        show_table("a rollback holds until nhs-omop rollback --lift", [held.model_dump(include={"release_id", "at", "reason"})])
     runs = runs_of(settings)
     if runs:
         gates = gates_of(settings, runs[-1])

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,21 +14,19 @@ from jobs.command import (
     JsonLines,
     MappingsDir,
     Overrides,
+    enclose,
     new_app,
     settings_of,
     start,
 )
 from jobs.output import show_table
 from jobs.stages import stage
-from pipelines.engine import open_session
 from pipelines.errors import ConfigError
 from pipelines.progress import Field
 from pipelines.settings import Settings
-from pipelines.terminology.vocabulary import LoadedVocabulary, load, store_of, vocabulary_path
-from pipelines.terminology.vocabulary_diff import difference
-from pipelines.terminology.work_list import Review, apply, for_usagi, review, work_list
-from vocab.load import LOADED
-from vocab.usagi import read_usagi, write_usagi
+
+if TYPE_CHECKING:
+    from pipelines.terminology.work_list import Review
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +54,10 @@ def load_command(
     The download is checked as a whole first. Loading the one that is loaded changes nothing.
     """
     settings: Settings = settings_of(env, conf_dir, overrides)
+    enclose(settings)
+    from pipelines.terminology.vocabulary import load  # brings the engine, as the other imports within functions do
+    from vocab.load import LOADED
+
     with stage("load vocabulary", total=len(LOADED)) as on_progress:
         loaded = load(settings, download, on_progress)
     for warning in loaded.warnings:
@@ -88,6 +90,12 @@ def unmapped_command(
     if write and from_usagi is None:
         raise ConfigError("--apply needs --from-usagi FILE")
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    enclose(settings)
+    from pipelines.engine import open_session
+    from pipelines.terminology.vocabulary import store_of
+    from pipelines.terminology.work_list import apply, for_usagi, review, work_list
+    from vocab.usagi import read_usagi, write_usagi
+
     approvals = read_usagi(from_usagi, vocabulary) if from_usagi else None
     with open_session(settings.engine) as session:
         store = store_of(session, settings)
@@ -128,6 +136,11 @@ def diff_command(
     Losses, gains, other targets, and targets that move to another domain; with the rows and people they touch, 1 to 7 hidden.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    enclose(settings)
+    from pipelines.engine import open_session
+    from pipelines.terminology.vocabulary import LoadedVocabulary, store_of, vocabulary_path
+    from pipelines.terminology.vocabulary_diff import difference
+
     known = LoadedVocabulary.read(vocabulary_path(settings))
     with open_session(settings.engine) as session, stage("compare vocabularies", total=5) as on_progress:
         found = difference(store_of(session, settings), settings, (old, new), known.release if known else "", on_progress)
@@ -136,7 +149,7 @@ def diff_command(
     _show("changed codes", [changed.as_row() for changed in found.changes], None if json_lines else top)
 
 
-def _show_review(found: Review) -> None:
+def _show_review(found: "Review") -> None:
     for reason, rows in sorted(found.left_out.items()):
         log.warning(f"{rows} rows are left out: {reason}")
     _show("approved targets and what they bring", [gain.as_row() for gain in found.gains], None)

@@ -8,7 +8,6 @@ import ctypes
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from pyspark.sql import SparkSession
 from pipelines.delta_jars import delta_jars
 from pipelines.engine_settings import CORES, STATEMENTS_AT_ONCE, EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
+from pipelines.scratch import scratch_folder
 
 SESSION_OPTIONS = {
     "spark.sql.ansi.enabled": "true",
@@ -58,7 +58,7 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
     _use_utc()
     _use_small_pages()
     with ExitStack() as stack:
-        scratch = stack.enter_context(_scratch_folder(engine))
+        scratch = stack.enter_context(scratch_folder(engine.scratch_dir))
         os.environ.update(_sail_environment(engine, scratch))
         try:
             server_class = import_module("pysail.spark").SparkConnectServer
@@ -139,7 +139,7 @@ def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
         )
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    with _scratch_folder(engine) as scratch:
+    with scratch_folder(engine.scratch_dir) as scratch:
         options = _STARTED | _local_options(engine, scratch)
         if not submitted:
             options["spark.jars"] = ",".join(map(str, delta_jars(engine.jars_dir)))
@@ -280,14 +280,6 @@ def _session_options(session: SparkSession) -> Iterator[None]:
         for name, former in before.items():
             if former is not None and former != SESSION_OPTIONS[name]:
                 session.conf.set(name, former)
-
-
-@contextmanager
-def _scratch_folder(engine: EngineSettings) -> Iterator[Path]:
-    if engine.scratch_dir is not None:
-        engine.scratch_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="nhs-omop-", dir=engine.scratch_dir, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 _PR_SET_THP_DISABLE = 41

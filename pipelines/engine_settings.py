@@ -29,7 +29,9 @@ class EngineSettings(BaseModel):
     one statement uses; 0 means all cores for Spark, and for `sail` its share of them, as it makes several tables at once.
     `scratch_dir` takes what does not fit in memory (identifiable rows too); without it a private temporary
     folder is made and removed. `master` null leaves master and packages to spark-submit or the platform. `jars_dir` keeps
-    what Spark downloads once. `url` refers to the Spark Connect URL of `remote`, which may hold a token.
+    what Spark downloads once. `shared_network` is the reason why `sail` may run where other users of the machine reach its
+    port; unless there is one it runs in a network of its own, and production refuses to run it without. `url` refers to the
+    Spark Connect URL of `remote`, which may hold a token.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -42,4 +44,5 @@ class EngineSettings(BaseModel):
     master: str | None = "local[*]"
     jars_dir: Path = Path(".jars")
     spark_options: dict[str, str] = Field(default_factory=dict)
+    shared_network: str | None = Field(default=None, min_length=10)
     url: SecretReference | None = None

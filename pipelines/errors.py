@@ -117,6 +117,18 @@ OPT_OUT_ERRORS = (OptOutMissingError, OptOutEmptyError, OptOutStaleError, OptOut
 """What can be wrong with an opt-out list."""
 
 
+class RunUnderWayError(OmopPipelineError):
+    """Another command is writing to the same lakehouse."""
+
+    exit_code = 30
+
+
+class RightsError(OmopPipelineError):
+    """Other users of the machine have rights on what is for the load only."""
+
+    exit_code = 31
+
+
 class UndeclaredInputError(Exception):
     """A declaration of a table is wrong: a fault of the software, not of its input."""
 

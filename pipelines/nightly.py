@@ -1,7 +1,8 @@
 """The nightly load: everything that is declared, from new deliveries to a release."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -26,7 +27,6 @@ from pipelines.curate.references import REFERENCE_SCHEMA
 from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, REFERENCES, CurateInputs, curate_tables
 from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
-from pipelines.governance.keys import resolve_key
 from pipelines.governance.opt_out_lists import entries_listed
 from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
 from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
@@ -49,9 +49,11 @@ from pipelines.release.model import release_id_of
 from pipelines.release.published import release_folder, runs_of
 from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
+from pipelines.run_lock import run_lock
 from pipelines.runner import Step, selected
-from pipelines.settings import Environment, Settings, Unverifiable
+from pipelines.settings import Settings, Unverifiable
 from pipelines.storage.documents import digest_of
+from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from vocab.local_maps import LocalMap
 from vocab.schemas import ddl_of
@@ -75,9 +77,10 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
-    inputs = _checked_inputs(settings, run_date)
-    with open_session(settings.engine) as session:
-        return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), full=full)
+    with _writing(settings):
+        inputs = _checked_inputs(settings, run_date)
+        with open_session(settings.engine) as session:
+            return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), full=full)
 
 
 def run_selected(
@@ -87,14 +90,15 @@ def run_selected(
 
     New deliveries are taken first, as in a whole run. Raises SelectionError where a selector names no table.
     """
-    inputs = _checked_inputs(settings, run_date)
-    with open_session(settings.engine) as session:
-        run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
-        ingest_deliveries(run)
-        tables = selected(declared_tables(run, run.register()).tables, selectors)
-        _store_key(run)
-        with show_stage("make selected tables", len(tables)) as on_progress:
-            return run.runner.run(tables, on_progress, full=full)
+    with _writing(settings):
+        inputs = _checked_inputs(settings, run_date)
+        with open_session(settings.engine) as session:
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            ingest_deliveries(run)
+            tables = selected(declared_tables(run, run.register()).tables, selectors)
+            store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
+            with show_stage("make selected tables", len(tables)) as on_progress:
+                return run.runner.run(tables, on_progress, full=full)
 
 
 def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[Step]:
@@ -139,6 +143,20 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
 
+@contextmanager
+def _writing(settings: Settings) -> Iterator[None]:
+    """What a run holds while it writes: the lock of the lakehouse, and rights that keep what it makes to its own account.
+
+    Nothing is read before the lock is held, so a run never goes on from lists that another has replaced.
+    """
+    with run_lock(settings.storage.restricted, "run"):
+        settings.storage.deidentified.mkdir(parents=True, exist_ok=True)
+        if others_may_read(settings.storage.landing):
+            log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
+        with private_files():
+            yield
+
+
 def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
     inputs = read_run_inputs(settings, run_date)
     for facts in inputs.opt_outs.facts:
@@ -162,7 +180,7 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
         store_lists_used(run.settings, run.inputs.opt_outs)
         return RunResult(current, None)
     run_id = f"{run.run_date:%Y%m%d}-{len(runs_of(run.settings)) + 1:05}"
-    _store_key(run)
+    store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
     declared = declared_tables(run, register)
     store_local_vocabularies(run.store, run.settings, declared.local_maps)
     ledger, stages = _made(run, run_id, register, declared, full=full)
@@ -172,7 +190,8 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
     with timer.step("release") as counted:
         check_lists_unchanged(run.settings, run.run_date, run.inputs.opt_outs)
         store_lists_used(run.settings, run.inputs.opt_outs)
-        made = make_release(run.store, run.settings, run.inputs, register, run_id, run.run_date, report)
+        versions = run.runner.versions(declared.tables)
+        made = make_release(run.store, run.settings, run.inputs, register, run_id, run.run_date, report, versions)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
     return RunResult(made.release_id, figures, tuple(timer.times))
@@ -444,11 +463,6 @@ def ledger_table(ledger: Sequence[LedgerRow], run_id: str) -> Table:
         partition_by=("run_id",),
         replaces=Partitions("run_id", (run_id,)),
     )
-
-
-def _store_key(run: RunContext) -> None:
-    production = run.settings.environment is Environment.PRODUCTION
-    store_key_fingerprint(run.settings, resolve_key(run.settings.key, production=production))
 
 
 def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int:

@@ -10,7 +10,7 @@ from pipelines.columns.keyed import Pads
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
 from pipelines.errors import OPT_OUT_ERRORS, OptOutChangedError
-from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads, resolve_key
+from pipelines.governance.keys import check_fingerprint, derive, hmac_pads, resolve_key
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
 from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.settings import Environment, Settings
@@ -36,7 +36,7 @@ class RestrictedState(Document):
 
 @dataclass(frozen=True, repr=False)
 class RunInputs:
-    """What the checks before a run have read. `key_id` is a short one-way mark of the key."""
+    """What the checks before a run have read. `key_fingerprint` is a one-way mark of the key."""
 
     contracts: dict[str, SourceContract]
     mappings: dict[str, Mapping]
@@ -44,10 +44,15 @@ class RunInputs:
     local_maps_digest: str
     local_maps: tuple[LocalMap, ...]
     pads: Pads
-    key_id: str
+    key_fingerprint: str
     opt_outs: OptOutFiles
     type_one: TypeOneCodes | None
     vocabulary: LoadedVocabulary
+
+    @property
+    def key_id(self) -> str:
+        """The short mark of the key that releases and parameters name."""
+        return self.key_fingerprint[:8]
 
 
 def state_path(settings: Settings) -> Path:
@@ -73,18 +78,16 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
         local_maps_digest=_digest(settings.mappings_dir, "*.csv"),
         local_maps=local_maps,
         pads=Pads({purpose: hmac_pads(derive(key, purpose)) for purpose in PURPOSES}),
-        key_id=fingerprint[:8],
+        key_fingerprint=fingerprint,
         opt_outs=_opt_outs(settings, run_date, state),
         type_one=_type_one(settings, contracts),
         vocabulary=_vocabulary(settings),
     )
 
 
-def store_key_fingerprint(settings: Settings, key: Key) -> None:
+def store_key_fingerprint(settings: Settings, fingerprint: str) -> None:
     """Store the fingerprint of the key before its first pseudonym is written."""
-    state = _state(settings)
-    known = check_fingerprint(state.key_fingerprint, key)
-    state.model_copy(update={"key_fingerprint": known}).write(state_path(settings))
+    _state(settings).model_copy(update={"key_fingerprint": fingerprint}).write(state_path(settings))
 
 
 def store_lists_used(settings: Settings, lists: OptOutFiles) -> None:

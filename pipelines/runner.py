@@ -182,6 +182,13 @@ class Runner:
         """Every table that any run has made."""
         return [TableName(Zone(zone), table) for zone, _, table in (name.partition(".") for name in self._state().tables)]
 
+    def versions(self, tables: Iterable[Table]) -> dict[TableName, int]:
+        """The versions that the last run of some tables wrote or found current, and those of the inputs that it read."""
+        state = self._state()
+        built = {table.name: state.tables[str(table.name)] for table in tables if str(table.name) in state.tables}
+        read = {TableName.of(name): version for record in built.values() for name, version in record.inputs.items()}
+        return read | {name: record.version for name, record in built.items()}
+
     def _bring_up_to_date(
         self,
         graph: Mapping[TableName, Table],

@@ -3,6 +3,7 @@
 The clients of Azure Key Vault and Databricks are optional extras and are imported only for a reference of their kind.
 """
 
+import ctypes
 import os
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,9 @@ from pipelines.errors import ConfigError
 
 class _Reference(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    def forget(self) -> None:
+        """Take the secret out of where the process itself keeps it. Only the environment keeps one."""
 
 
 class EnvironmentSecret(_Reference):
@@ -29,6 +33,20 @@ class EnvironmentSecret(_Reference):
         if not value:
             raise ConfigError(f"environment variable {self.name} is not set; set it or change the reference")
         return value.encode()
+
+    def forget(self) -> None:
+        """Take the variable out of the environment, of later child processes and of what /proc shows of this process."""
+        _overwrite(self.name)
+        os.environ.pop(self.name, None)
+
+
+def _overwrite(name: str) -> None:
+    """Fill the value of a variable with zeros where it lies: /proc shows the block that the process was started with."""
+    find = ctypes.CDLL(None).getenv
+    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
+    place = find(name.encode())
+    if place:
+        ctypes.memset(place, 0, len(ctypes.string_at(place)))
 
 
 class FileSecret(_Reference):

@@ -1,9 +1,10 @@
-"""Frames without rows, and the union of frames."""
+"""Frames without rows, the union of frames, and the size of groups."""
 
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from vocab.schemas import ddl_of
 
@@ -11,6 +12,15 @@ from vocab.schemas import ddl_of
 def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
     """No rows with the columns of `schema`, in the session of `like`."""
     return like.sparkSession.createDataFrame([], ddl_of(schema))
+
+
+def rows_of_group() -> Column:
+    """The number of rows of a group of `groupBy`, as a value that can be aggregated again.
+
+    Sail 0.7.2 cannot plan an aggregate over the result of `count` where the statistics of a stored table show that there is one
+    group only, as in every small lakehouse. A sum counts the same and is planned.
+    """
+    return F.sum(F.lit(1)).cast("bigint")
 
 
 def union_all(frames: Iterable[DataFrame]) -> DataFrame:

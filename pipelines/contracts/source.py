@@ -15,10 +15,13 @@ from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
 
-SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", "_load_id", "_file", "_line")
+WITHHELD = "_withheld"
+
+SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, "_load_id", "_file", "_line")
 """Columns that every silver table starts or ends with; a contract may not use these names.
 
 `_flags` names, comma separated, the optional columns whose delivered value could not be typed and is null in silver.
+`_withheld` names in the same way the kept columns whose value was taken out because it identifies somebody.
 """
 
 SUBJECT_COLUMNS = {"year_of_birth": "bigint", "month_of_birth": "bigint", "postcode_area": "string"}
@@ -169,7 +172,13 @@ class Entity(Frozen):
         if Identifier.POSTCODE in kinds:
             columns |= {"postcode_area": "string"}
         columns |= {name: column.type.spark for name, column in self.columns.items() if column.identifier is None}
-        return columns | {"_flags": "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
+        return columns | {"_flags": "string", WITHHELD: "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
+
+    @property
+    def kept_texts(self) -> tuple[str, ...]:
+        """The delivered columns that silver keeps as text."""
+        kinds = (ColumnType.TEXT, ColumnType.CODE)
+        return tuple(name for name, column in self.columns.items() if column.identifier is None and column.type in kinds)
 
     @property
     def used_columns(self) -> frozenset[str]:

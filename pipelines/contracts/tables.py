@@ -16,6 +16,12 @@ class TableName(NamedTuple):
     zone: Zone
     name: str
 
+    @classmethod
+    def of(cls, text: str) -> "TableName":
+        """The name that messages and documents write as `zone.name`."""
+        zone, _, name = text.partition(".")
+        return cls(Zone(zone), name)
+
     def __str__(self) -> str:
         """As messages and documents name it."""
         return f"{self.zone}.{self.name}"

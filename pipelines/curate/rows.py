@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
+from pipelines.columns.shapes import without_identifiers
 from pipelines.columns.text import is_one_of, postcode_area
 from pipelines.columns.values import READERS, date_in
 from pipelines.contracts.source import ColumnType, Identifier
@@ -50,4 +51,5 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
         if column.identifier is None
     }
     columns |= {"_flags": _flags(entity)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
-    return valid.select(*[columns[name].alias(name) for name in entity.spec.silver_columns])
+    rows = valid.select(*[column.alias(name) for name, column in columns.items()])
+    return without_identifiers(rows, entity.spec.kept_texts).select(*entity.spec.silver_columns)

@@ -11,7 +11,7 @@ from itertools import count
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.contracts.source import SourceContract
 from pipelines.mapping.compile import (
     PERSON_BOUND,
@@ -86,7 +86,7 @@ def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
     counted = (
         numbers.join(known, on="person_id", how="left")
         .groupBy("number", F.col("_known").isNotNull().alias("is_known"))
-        .agg(F.count(F.lit(1)).alias("_count"))
+        .agg(rows_of_group().alias("_count"))
     )
     labels = persons.sparkSession.createDataFrame([label for rule in rules for label in _labels(rule)], _LABELS_SCHEMA)
     labelled = counted.join(F.broadcast(labels), on=["number", "is_known"], how="inner")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import empty_rows, union_all
+from pipelines.columns.frames import empty_rows, rows_of_group, union_all
 from pipelines.contracts.cdm import DOMAIN_TABLES
 from pipelines.mapping.spec import FIELDS, Rule, Target
 
@@ -142,7 +142,7 @@ def _codes_of(frame: DataFrame, target: Target, field: str) -> DataFrame:
     }
     narrow = frame.select(*[column.alias(name) for name, column in keys.items()], seen.alias("seen"))
     counted = narrow.groupBy(*keys).agg(
-        F.count(F.lit(1)).alias("rows"), F.min("seen").alias("first_seen"), F.max("seen").alias("last_seen")
+        rows_of_group().alias("rows"), F.min("seen").alias("first_seen"), F.max("seen").alias("last_seen")
     )
     named = counted.withColumn("target", F.lit(target.value)).withColumn("field", F.lit(field))
     return named.select(*CODES_SCHEMA)

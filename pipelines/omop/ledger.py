@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.mapping.counts import DEDUPLICATED
 from pipelines.omop.codes import LOCAL_ORIGIN
 
@@ -34,7 +34,7 @@ def written_rows(tables: Mapping[str, DataFrame]) -> DataFrame:
     frames = []
     for name, frame in tables.items():
         ruled = frame.where(F.col("_rule").isNotNull())
-        counted = ruled.groupBy("_source", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+        counted = ruled.groupBy("_source", "_rule").agg(rows_of_group().alias("rows"))
         columns = (F.col("_source").alias("source"), F.col("_rule").alias("rule"), F.lit(name).alias("reason"), F.col("rows"))
         frames.append(counted.select(*columns))
     return union_all(frames)
@@ -62,7 +62,7 @@ def map_ledger(
     outcome = written.join(entities, on=["source", "rule"], how="inner")
     sums = mapped.join(_total(outcome).withColumnRenamed("rows", "_written"), on=list(_RULE), how="left")
     merged = sums.where(~is_event).select(*_RULE, (F.col("rows") - F.coalesce(F.col("_written"), F.lit(0))).alias("rows"))
-    events_in = routes.groupBy(*_RULE, "vocabulary", "code", "concept_id", "rows").agg(F.count(F.lit(1)).alias("_targets"))
+    events_in = routes.groupBy(*_RULE, "vocabulary", "code", "concept_id", "rows").agg(rows_of_group().alias("_targets"))
     fanned = _total(events_in.select(*_RULE, (F.col("rows") * (F.col("_targets") - 1)).alias("rows")))
     return union_all(
         [

@@ -11,7 +11,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
@@ -79,7 +79,7 @@ def observation_period(periods: DataFrame, collisions: DataFrame, table: CdmTabl
 def registrations_outside(registrations: DataFrame, persons: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
     """Registrations that give no period: columns source, entity, rule, reason, rows."""
     outside = _registered(registrations, persons, extract_dates).where(~_is_inside())
-    counted = outside.groupBy("_source", "_entity", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+    counted = outside.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),
         F.col("_entity").alias("entity"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.counts import UNKNOWN_PERSON
 from pipelines.omop.codes import with_concepts
@@ -102,7 +103,7 @@ def without_year_of_birth(person_rows: DataFrame, known: DataFrame) -> DataFrame
     Columns source, entity, rule, reason, rows.
     """
     unknown = person_rows.join(F.broadcast(known.select("person_id")), on="person_id", how="left_anti")
-    counted = unknown.groupBy("_source", "_entity", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+    counted = unknown.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),
         F.col("_entity").alias("entity"),

@@ -7,6 +7,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import rows_of_group
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.spec import Rule
@@ -292,7 +293,7 @@ def details_without_visit(detail_rows: DataFrame, visit_rows: DataFrame) -> Data
     """Mapped rows of visit details whose visit does not exist: columns source, entity, rule, reason, rows."""
     keys = visit_rows.select(F.col("key").alias("visit_key"))
     lost = detail_rows.join(keys, on="visit_key", how="left_anti")
-    counted = lost.groupBy("_source", "_entity", "_rule").agg(F.count(F.lit(1)).alias("rows"))
+    counted = lost.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),
         F.col("_entity").alias("entity"),

@@ -12,13 +12,20 @@ from importlib.resources import files
 from typing import Final
 
 from pipelines.contracts.cdm import CdmTable, delta_schema, provenance_columns
-from pipelines.contracts.source import Entity, SourceContract, Subject
+from pipelines.contracts.source import WITHHELD, Entity, SourceContract, Subject
 
 MAX_ID: Final = 2**53 - 1
 """The greatest identifier that R and JavaScript read exactly."""
 
 PERIOD_TOLERANCE: Final = 0.01
 """Share of rows that may end before they start, as delivered: facts are not edited to pass a check. OHDSI's own limit."""
+
+
+DESCRIPTIVE: Final = ("cdm_source", "metadata")
+"""Tables about the database and not about people: they state digests, whose digits may look like a number."""
+
+HASHED: Final = ("provider_source_value",)
+"""Text columns that hold a keyed hash."""
 
 
 class Zone(StrEnum):
@@ -56,6 +63,10 @@ class Rule(StrEnum):
     """The identifier lies between 1 and 2^53 - 1."""
     PERIOD = "start_before_end"
     """The start is not after the end, where both are known."""
+    CONTENTS = "contents"
+    """No text of the row holds an NHS number, a postcode, a telephone number or an e-mail address."""
+    WITHHELD = "withheld"
+    """No value of the row was taken out because it identifies somebody."""
     POSTCODE_AREA = "postcode_area"
     """Nothing finer than the one or two letters of a postcode area."""
     FOREIGN_KEY = "foreign_key"
@@ -126,6 +137,7 @@ def silver_checks(table: str, entity: Entity) -> Iterator[Check]:
         yield Check(Zone.SILVER, table, Rule.REQUIRED, column)
     if entity.subject != Subject() and entity.subject.shared is None:
         yield Check(Zone.SILVER, table, Rule.REQUIRED, "person_id")
+    yield Check(Zone.SILVER, table, Rule.WITHHELD, WITHHELD, severity=Severity.WARN)
     yield Check(Zone.SILVER, table, Rule.UNIQUE, "row_key")
     yield Check(Zone.SILVER, table, Rule.ID_RANGE, "person_id")
     if "postcode_area" in entity.silver_columns:
@@ -176,6 +188,9 @@ def _row_checks(table: CdmTable) -> Iterator[Check]:
         is_id = column.name == table.primary_key or (column.references and not column.is_concept)
         if is_id and column.type == "bigint":
             yield Check(Zone.OMOP, table.name, Rule.ID_RANGE, column.name)
+    texts = [column.name for column in table.columns if column.type == "string" and column.name not in HASHED]
+    if texts and table.name not in DESCRIPTIVE:
+        yield Check(Zone.OMOP, table.name, Rule.CONTENTS, ",".join(texts))
     tolerance = 0.0 if table.name == "observation_period" else PERIOD_TOLERANCE
     for start, end in table.periods:
         yield Check(Zone.OMOP, table.name, Rule.PERIOD, start, end, tolerance)

@@ -13,7 +13,8 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import rows_of_group, union_all
+from pipelines.columns.shapes import identifies
 from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
 from vocab.schemas import ddl_of
 
@@ -29,7 +30,7 @@ MEASURE_SCHEMA: Final = {
 """Columns of stored measures: one row per check that could be made. What is allowed is not among them."""
 
 STRUCTURAL: Final = (Rule.EXISTS, Rule.COLUMNS, Rule.NO_IDENTIFIER)
-ROW_RULES: Final = (Rule.REQUIRED, Rule.LENGTH, Rule.ID_RANGE, Rule.PERIOD, Rule.POSTCODE_AREA)
+ROW_RULES: Final = (Rule.REQUIRED, Rule.LENGTH, Rule.ID_RANGE, Rule.PERIOD, Rule.POSTCODE_AREA, Rule.CONTENTS, Rule.WITHHELD)
 CONCEPT_RULES: Final = (Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS, Rule.STANDARD)
 
 TableKey = tuple[Zone, str]
@@ -122,8 +123,10 @@ def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Mapping[Che
 
 def _marked(check: Check) -> Column:
     """What is counted for a row rule: the values that are there, or a mark on each row that breaks the rule."""
+    if check.rule is Rule.CONTENTS:
+        return F.when(F.exists(F.array(*check.columns), identifies), F.lit(1))
     value = F.col(check.column)
-    if check.rule is Rule.REQUIRED:
+    if check.rule in (Rule.REQUIRED, Rule.WITHHELD):
         return value
     if check.rule is Rule.LENGTH:
         breaks = F.char_length(value) > int(check.argument)
@@ -158,7 +161,7 @@ def _duplicates(
             if [columns[_table(check)][name] for name in check.columns] != ["bigint"]:
                 hashes["key2"] = F.xxhash64(F.lit("second"), *check.columns)
             keys = tables[_table(check)].where(complete).select(*[value.alias(name) for name, value in hashes.items()])
-            counted = keys.groupBy(*hashes).agg(F.count(F.lit(1)).alias("n"))
+            counted = keys.groupBy(*hashes).agg(rows_of_group().alias("n"))
             yield _violations(counted.where(F.col("n") > 1).select(_number(position), "n"))
 
 
@@ -193,7 +196,7 @@ def _lost_links(
         if (Zone.OMOP, table) in tables
     ]
     lost = pointing.join(union_all(there), on=["parent", "value"], how="left_anti") if there else pointing
-    yield _violations(lost.groupBy("position").agg(F.count(F.lit(1)).alias("n")))
+    yield _violations(lost.groupBy("position").agg(rows_of_group().alias("n")))
 
 
 def _concept_faults(
@@ -236,7 +239,7 @@ def _concept_faults(
 
 def _concept_uses(frame: DataFrame, fields: Sequence[tuple[int, str]]) -> DataFrame:
     """How often each combination of concepts occurs in some fields of a table."""
-    grouped = frame.groupBy(*[name for _, name in fields]).agg(F.count(F.lit(1)).alias("n"))
+    grouped = frame.groupBy(*[name for _, name in fields]).agg(rows_of_group().alias("n"))
     values = F.array(*[F.col(name).cast("bigint") for _, name in fields])
     return grouped.select(_number(fields[0][0], "first"), "n", values.alias("values"))
 

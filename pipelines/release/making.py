@@ -1,16 +1,17 @@
 """The tables of a run become a release that readers see."""
 
+import logging
 import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from pyspark.sql import functions as F
 
 from pipelines import __version__
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.register import Registered
 from pipelines.quality.gates import GateReport
@@ -18,7 +19,10 @@ from pipelines.release.model import Code, Extract, Gates, Release, TablePin, fin
 from pipelines.release.published import release_folder
 from pipelines.run_inputs import RunInputs
 from pipelines.settings import Settings
+from pipelines.storage.rights import share
 from pipelines.storage.tables import TableStore
+
+log = logging.getLogger(__name__)
 
 
 def inputs_fingerprint(settings: Settings, inputs: RunInputs, register: Iterable[Registered]) -> str:
@@ -45,8 +49,12 @@ def make_release(
     run_id: str,
     run_date: date,
     report: GateReport,
+    versions: Mapping[TableName, int],
 ) -> Release:
-    """Pin the versions of every CDM table under one id and make it the current release."""
+    """Pin the versions of every CDM table under one id and make it the current release, unless a rollback holds.
+
+    `versions` are those of the run itself; only a table that no run makes or reads is pinned as it is now.
+    """
     register = tuple(register)
     fingerprint = inputs_fingerprint(settings, inputs, register)
     made = Release(
@@ -62,11 +70,21 @@ def make_release(
         opt_outs={facts.kind: facts.as_at for facts in inputs.opt_outs.facts},
         input_fingerprint=fingerprint,
         gates=Gates(**report.summary()),
-        tables=_pins(store, settings.cdm_version),
+        tables=_pins(store, settings.cdm_version, versions),
     )
     folder = release_folder(settings)
     folder.write(made)
-    folder.point_at(made.release_id, action="release", at=run_date.isoformat())
+    share(settings.storage.deidentified)
+    held = folder.hold()
+    if held is None:
+        folder.point_at(made.release_id, action="release", at=run_date.isoformat())
+    else:
+        log.warning(
+            "release %s is made, and readers still see %s: it was rolled back to on %s; nhs-omop rollback --lift ends that",
+            made.release_id,
+            held.release_id,
+            held.at,
+        )
     return made
 
 
@@ -80,25 +98,25 @@ def _newest_extracts(register: Iterable[Registered]) -> tuple[Extract, ...]:
     )
 
 
-def _pins(store: TableStore, cdm_version: str) -> tuple[TablePin, ...]:
-    versions: dict[tuple[Zone, str], int] = {}
+def _pins(store: TableStore, cdm_version: str, versions: Mapping[TableName, int]) -> tuple[TablePin, ...]:
+    pinned: dict[TableName, int] = {}
     for name, table in cdm_tables(cdm_version).items():
-        zone = Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP
-        version = store.version(zone, name)
+        place = TableName(Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP, name)
+        version = versions.get(place, store.version(*place))
         if version is not None:
-            versions[zone, name] = version
-    rows = _row_counts(store, versions)
+            pinned[place] = version
+    rows = _row_counts(store, pinned)
     return tuple(
         TablePin(zone=zone.value, name=name, version=version, rows=rows[name])
-        for (zone, name), version in sorted(versions.items())
+        for (zone, name), version in sorted(pinned.items())
     )
 
 
-def _row_counts(store: TableStore, versions: Mapping[tuple[Zone, str], Any]) -> dict[str, int]:
-    """Rows of every table, in one job."""
+def _row_counts(store: TableStore, pinned: Mapping[TableName, int]) -> dict[str, int]:
+    """Rows of every table at its version, in one job."""
     counts = [
-        store.read(zone, name).agg(F.count(F.lit(1)).alias("rows")).select(F.lit(name).alias("name"), "rows")
-        for zone, name in versions
+        store.read(*place, version=version).agg(F.count(F.lit(1)).alias("rows")).select(F.lit(place.name).alias("name"), "rows")
+        for place, version in pinned.items()
     ]
     return {row["name"]: row["rows"] for row in union_all(counts).toArrow().to_pylist()}
 

@@ -16,12 +16,17 @@ from pipelines.storage.documents import Document
 
 Kind = TypeVar("Kind", bound=Document)
 
+ROLLBACK, LIFT = "rollback", "lift"
+
 POINTER = "current"
 """Name of the pointer file: the release that readers see, and every move of the pointer before."""
 
 
 class Move(BaseModel):
-    """One move of the pointer: to which release, by which action (release, rollback), when and why."""
+    """One move of the pointer: to which release, by which action, when and why.
+
+    Actions are release, rollback, and lift, which leaves the pointer where it is and ends the hold of a rollback.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -78,8 +83,23 @@ class ReleaseFolder:
         """Make a release the current one and record when and why. Does nothing if it is the current release already."""
         self.read(release_id)
         if release_id != self.current():
-            move = Move(release_id=release_id, action=action, at=at, reason=reason)
-            Pointer(moves=(*self.moves(), move)).write(self.root / POINTER)
+            self._move(Move(release_id=release_id, action=action, at=at, reason=reason))
+
+    def hold(self) -> Move | None:
+        """The rollback that holds: until it is lifted no run makes another release current. None where there is none."""
+        moves = self.moves()
+        return moves[-1] if moves and moves[-1].action == ROLLBACK else None
+
+    def lift(self, *, at: str, reason: str) -> Move:
+        """End the hold of a rollback, which is given; readers see its release until the next run. Raises ReleaseError."""
+        held = self.hold()
+        if held is None:
+            raise ReleaseError("no rollback holds: the next run makes its release current as it is")
+        self._move(Move(release_id=held.release_id, action=LIFT, at=at, reason=reason))
+        return held
+
+    def _move(self, move: Move) -> None:
+        Pointer(moves=(*self.moves(), move)).write(self.root / POINTER)
 
 
 def _read(kind: type[Kind], path: Path) -> Kind | None:

@@ -1,8 +1,8 @@
 """Delta tables by zone: the one place where tables are read and written.
 
 Every write selects and casts to the declared schema first, because an engine may otherwise store a wrong type as null
-without an error. Tables below the restricted root carry no column statistics in their transaction log. Tables are found by
-path; whether one exists, its version and its partitions are asked of the Delta library, never read out of its log.
+without an error. No table carries column statistics in its transaction log, which outlives the rows that they are of. Tables
+are found by path; whether one exists, its version and its partitions are asked of the Delta library, never read out of its log.
 """
 
 import shutil
@@ -15,12 +15,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.contracts.tables import Partitions, Table
-from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+from pipelines.contracts.zones import Zone
 from pipelines.errors import OmopPipelineError
 from pipelines.storage.paths import StoragePaths as StoragePaths
 
-_NO_STATISTICS = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false"}
-_PLAIN = {"delta.enableDeletionVectors": "false"}
+_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false"}
 
 
 def typed(frame: DataFrame, schema: Mapping[str, str]) -> DataFrame:
@@ -50,7 +49,8 @@ class TableStore:
     def read(self, zone: Zone, name: str, version: int | None = None) -> DataFrame:
         """The table as a DataFrame, at a version if one is given. Raises OmopPipelineError if there is no such table."""
         # Asked of the file system alone: the engine reads the log itself, and tables are read hundreds of times a run.
-        if not (Path(self.path(zone, name)) / "_delta_log").is_dir():
+        # A log without a commit was left by a first write that was killed.
+        if not any((Path(self.path(zone, name)) / "_delta_log").glob("*.json")):
             raise OmopPipelineError(f"there is no table {zone}.{name}; has the stage before this one been run?")
         reader = self.session.read.format("delta")
         if version is not None:
@@ -78,7 +78,7 @@ class TableStore:
         if self.exists(zone, name):
             writer = writer.option("overwriteSchema", "true")
         else:
-            writer = writer.options(**self._properties(zone))
+            writer = writer.options(**_PROPERTIES)
         writer.save(self.path(zone, name))
 
     def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], part: Partitions) -> None:
@@ -91,7 +91,7 @@ class TableStore:
         if self.exists(zone, name):
             writer = writer.option("replaceWhere", among)
         else:
-            writer = writer.options(**self._properties(zone))
+            writer = writer.options(**_PROPERTIES)
         writer.save(self.path(zone, name))
 
     def delete_partitions(self, zone: Zone, name: str, part: Partitions) -> None:
@@ -111,9 +111,6 @@ class TableStore:
         if self.version(zone, name) is None:
             return frozenset()
         return frozenset(str(partition[column]) for partition in DeltaTable(self.path(zone, name)).partitions())
-
-    def _properties(self, zone: Zone) -> dict[str, str]:
-        return _NO_STATISTICS if zone in RESTRICTED_ZONES else _PLAIN
 
 
 def _literal(value: str | int) -> str:

@@ -63,6 +63,7 @@ def generate(
     """
     landing, truth = out / "landing", out / "truth"
     _make_room(landing, truth, replace=replace)
+    landing.mkdir(parents=True, exist_ok=True, mode=0o700)
     contracts = load_contracts(mappings_dir, tuple(sources))
     steps = len(sources) + 2
     world = build_world(people, seed, nights, first_night)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ContractError
 from pipelines.storage.tables import TableStore
@@ -111,7 +111,7 @@ def _from_code_tables(store: TableStore, wanted: DataFrame, tables: Iterable[Cod
     described = [_described(store, table, wanted) for table in delivered]
     if not described:
         return {}
-    counted = union_all(described).groupBy(*CODE_COLUMNS, "text").agg(F.count(F.lit(1)).alias("n"))
+    counted = union_all(described).groupBy(*CODE_COLUMNS, "text").agg(rows_of_group().alias("n"))
     most_frequent = Window.partitionBy(*CODE_COLUMNS).orderBy(F.col("n").desc(), "text")
     first = counted.withColumn("place", F.row_number().over(most_frequent)).where(F.col("place") == 1)
     return {(row["vocabulary"], row["code"]): row["text"] for row in first.toArrow().to_pylist()}

@@ -13,6 +13,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.progress import OnProgress, ignore_progress
+from pipelines.run_lock import run_lock
 from pipelines.settings import Settings, storage_paths
 from pipelines.storage.documents import Document, digest_of_files
 from pipelines.storage.tables import TableStore
@@ -69,11 +70,11 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
     """Load `download`, else the configured download, else the demonstration.
 
     While loading, no vocabulary counts as loaded, so that a run never reads a partial one. Raises VocabularyError if the
-    download cannot be used.
+    download cannot be used, RunUnderWayError if another command is writing.
     """
     chosen = download or settings.vocabulary.athena_dir or DEMO_DIR
     place = vocabulary_path(settings)
-    with unpacked(chosen) as folder:
+    with run_lock(settings.storage.restricted, "vocab load"), unpacked(chosen) as folder:
         digest = _digest(folder)
         known = LoadedVocabulary.read(place)
         if known and known.digest == digest:

@@ -1,6 +1,5 @@
 """Shows what another vocabulary release would change for the codes in mapped rows."""
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts.zones import Zone
 from pipelines.progress import Field, OnProgress
 from pipelines.quality.suppression import HIDDEN
+from pipelines.scratch import scratch_folder
 from pipelines.settings import Settings
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.tables import TableStore
@@ -132,10 +132,10 @@ def difference(
     named: dict[int, str] = {}
     labels = []
     # The folder is below a root that every engine can open.
-    with tempfile.TemporaryDirectory(prefix="nhs-omop-diff-", dir=settings.storage.deidentified) as scratch:
+    with scratch_folder(settings.storage.deidentified) as scratch:
         sides = []
         for place, name in enumerate(releases):
-            side = _side(store, name, loaded, Path(scratch) / str(place))
+            side = _side(store, name, loaded, scratch / str(place))
             sides.append(side)
             labels.append(side.release)
             on_progress(f"read {side.release}")

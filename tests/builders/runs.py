@@ -44,7 +44,7 @@ def run_in(session: SparkSession, folder: Path, run_date: date, sources: tuple[s
         local_maps_digest="",
         local_maps=(),
         pads=PADS,
-        key_id="",
+        key_fingerprint="",
         opt_outs=OptOutFiles((), (), (), ()),
         type_one=None,
         vocabulary=LoadedVocabulary(release="demo", vocabularies={}, digest="demo"),

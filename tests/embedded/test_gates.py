@@ -215,7 +215,13 @@ def value(column: str, new: object) -> Plant:
 def test_a_valid_lake_passes_every_gate(lake: TableStore, tmp_path: Path) -> None:
     report = gates(with_measures(lake, tmp_path))
     report.require_passed()
-    assert report.summary() == {"checks": 745, "failed": 0, "warnings": 0}
+    assert report.summary() == {"checks": 766, "failed": 0, "warnings": 0}
+
+
+def test_a_value_that_was_taken_out_is_counted_and_stops_nothing(checked: Check) -> None:
+    report = checked("silver", "gp_patient", value("_withheld", "sex"))
+    report.require_passed()
+    assert [str(warning) for warning in report.warnings] == ["withheld on silver.gp_patient._withheld: 1 of 1"]
 
 
 def test_measures_are_counted_again_only_where_a_checked_table_has_changed(lake: TableStore, tmp_path: Path) -> None:
@@ -274,7 +280,7 @@ def test_the_results_of_a_run_are_stored_beside_those_of_others(lake: TableStore
     for run_id in ("r1", "r2", "r2"):
         runner.run([results_table(report, run_id)])
     stored = store.paths.records(Zone.LEDGER, GATE_TABLE, list(GATE_SCHEMA))
-    assert [sum(record["run_id"] == run for record in stored) for run in ("r1", "r2")] == [745, 745]
+    assert [sum(record["run_id"] == run for record in stored) for run in ("r1", "r2")] == [766, 766]
     results = {str(GateResult.of(record)) for record in stored if record["run_id"] == "r2"}
     assert results == {str(result) for result in report.results}
 
@@ -283,19 +289,28 @@ PLANTED: list[tuple[str, str, Plant, str]] = [
     ("bronze", "gp_patient", lambda rows: rows.drop("sex"), "columns on bronze.gp_patient: 1 of 7"),
     ("bronze", "gp_patient", value("_file", None), "required on bronze.gp_patient._file: 1 of 1"),
     ("bronze", "gp_patient", lambda rows: rows.unionAll(rows), "unique on bronze.gp_patient._load_id,_file,_line: 2 of 2"),
-    ("silver", "gp_patient", lambda rows: rows.withColumn("extra", F.lit(1)), "columns on silver.gp_patient: 1 of 9"),
+    ("silver", "gp_patient", lambda rows: rows.withColumn("extra", F.lit(1)), "columns on silver.gp_patient: 1 of 10"),
     (
         "silver",
         "gp_patient",
         lambda rows: rows.withColumn("nhs_number", F.lit("x")),
-        "no_identifier on silver.gp_patient: 1 of 10",
+        "no_identifier on silver.gp_patient: 1 of 11",
     ),
     (
         "silver",
         "gp_patient",
         lambda rows: rows.withColumn("sex", F.lit(1).cast("bigint")),
-        "columns on silver.gp_patient: 1 of 9",
+        "columns on silver.gp_patient: 1 of 10",
     ),
+    *[
+        (
+            "omop",
+            "condition_occurrence",
+            value("condition_source_value", planted),
+            "contents on omop.condition_occurrence.stop_reason,condition_source_value,condition_status_source_value: 1 of 1",
+        )
+        for planted in ("NHS 999 000 0018", "PR1 2AB", "07700 900123", "a@example.org")
+    ],
     ("silver", "gp_patient", value("person_id", None), "required on silver.gp_patient.person_id: 1 of 1"),
     ("silver", "gp_patient", lambda rows: rows.unionAll(rows), "unique on silver.gp_patient.row_key: 2 of 2"),
     ("silver", "gp_patient", value("person_id", 2**53), "id_range on silver.gp_patient.person_id: 1 of 1"),

@@ -268,6 +268,19 @@ def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run
     assert (last.action, last.reason) == ("rollback", "a wrong map")
 
 
+def test_a_rollback_holds_is_shown_and_is_lifted(released: Released, run: Callable[..., Result]) -> None:
+    assert "rollback holds" not in run(status).output
+    assert isinstance(run(rollback, "--lift", "--reason", "none yet").exception, ReleaseError)
+    run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs")
+    shown = run(status).output
+    assert "rollback holds" in shown
+    assert "a wrong map" in shown
+    assert run(rollback, "--lift", "--reason", "map corrected").exit_code == 0
+    assert "rollback holds" not in run(status).output
+    assert chosen_release(released.settings).release_id == FIRST
+    assert [move.action for move in release_folder(released.settings).moves()[-2:]] == ["rollback", "lift"]
+
+
 def test_rollback_needs_a_release_to_go_back_to(run: Callable[..., Result]) -> None:
     run(rollback, "--reason", "r", "--accept-older-opt-outs")
     result = run(rollback, "--reason", "r", "--accept-older-opt-outs")

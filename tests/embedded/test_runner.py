@@ -214,6 +214,20 @@ def test_an_input_that_nobody_makes_has_to_be_there(lake: Lake) -> None:
         lake.run(lake.table("b", "a"))
 
 
+def test_the_versions_of_a_run_are_those_that_it_wrote_read_or_found_current(lake: Lake) -> None:
+    """Whatever else has been written since; and nothing of tables that the run does not know."""
+    given = name_of("silver.given")
+    lake.store.overwrite(frame_of(lake.session, dict.fromkeys(PARTS, 0)), *given, SCHEMA)
+    tables = [lake.table("b", "a", "silver.given"), lake.table("a", own={0: 1})]
+    lake.run(lake.table("other", "silver.given"), *tables)
+    changed = [lake.table("b", "a", "silver.given", own={1: 1}), tables[1]]
+    lake.run(*changed)
+    for text in ("a", "b", "silver.given"):
+        lake.store.overwrite(frame_of(lake.session, {0: 99}), *name_of(text), SCHEMA)
+    assert [lake.version(text) for text in ("a", "b", "silver.given")] == [1, 2, 1]
+    assert lake.runner.versions(changed) == {name_of("a"): 0, name_of("b"): 1, given: 0}
+
+
 # What is made again
 
 

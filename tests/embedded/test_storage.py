@@ -136,11 +136,31 @@ def test_a_table_is_written_as_it_is_declared(store: TableStore) -> None:
     assert stored(store, *table.name) == [("r1", "a", 1), ("r1", "b", 1), ("r2", "new", 3)]
 
 
-@pytest.mark.parametrize(("zone", "has_statistics"), [(Zone.BRONZE, False), (Zone.SILVER, True)])
-def test_logs_below_the_restricted_root_hold_no_values(store: TableStore, zone: Zone, has_statistics: bool) -> None:
-    store.overwrite(frame(store, [("r1", "Smith", 1)]), zone, "t", SCHEMA)
-    logs = "".join(path.read_text(encoding="utf-8") for path in Path(store.path(zone, "t")).glob("_delta_log/*.json"))
-    assert ("Smith" in logs) is has_statistics
+@pytest.mark.parametrize("zone", list(Zone))
+def test_logs_hold_no_values(store: TableStore, zone: Zone) -> None:
+    for name in ("Smith", "Jones"):
+        store.overwrite(frame(store, [("r1", name, 1)]), zone, "t", SCHEMA)
+        store.replace_partitions(frame(store, [("r1", name, 1)]), zone, "by_run", SCHEMA, runs("r1"))
+    logs = "".join(path.read_text(encoding="utf-8") for path in Path(store.path(zone, "")).glob("*/_delta_log/*.json"))
+    assert logs.count("numRecords") >= 4
+    assert not [name for name in ("Smith", "Jones", "minValues") if f"{name}" in logs.replace('\\"minValues\\":{}', "")]
+
+
+@pytest.mark.parametrize("left", [(), ("_commit_1.json.tmp",), (".tmp",)], ids=str)
+def test_a_log_without_a_commit_does_not_block_its_table(store: TableStore, left: tuple[str, ...]) -> None:
+    """What a first write leaves that was killed before its commit."""
+    for name in ("whole", "parts"):
+        log = Path(store.path(Zone.SILVER, name)) / "_delta_log"
+        log.mkdir(parents=True)
+        for file in left:
+            (log / file).touch()
+        (log.parent / "part-0.parquet").touch()
+        assert not store.exists(Zone.SILVER, name)
+        with pytest.raises(OmopPipelineError, match=f"no table silver.{name}"):
+            store.read(Zone.SILVER, name)
+    store.overwrite(frame(store, [("r1", "a", 1)]), Zone.SILVER, "whole", SCHEMA)
+    store.replace_partitions(frame(store, [("r1", "a", 1)]), Zone.SILVER, "parts", SCHEMA, runs("r1"))
+    assert stored(store, Zone.SILVER, "whole") == stored(store, Zone.SILVER, "parts") == [("r1", "a", 1)]
 
 
 def test_a_table_that_is_not_there_is_an_error_with_the_next_step(store: TableStore) -> None:

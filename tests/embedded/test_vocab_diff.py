@@ -108,7 +108,7 @@ def test_losses_gains_retargets_and_domain_moves_with_their_rows_and_people(
         ("domain move", 1, 1),
     ]
     json.dumps([change.as_row() for change in found.changes])
-    assert list(settings.storage.deidentified.glob("nhs-omop-diff-*")) == []
+    assert list(settings.storage.deidentified.glob("*nhs-omop-*")) == []
 
 
 def test_a_sum_from_which_a_hidden_number_follows_is_hidden() -> None:

@@ -154,7 +154,7 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
         local_maps_digest="",
         local_maps=read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts"),
         pads=PADS,
-        key_id="",
+        key_fingerprint="",
         opt_outs=read_opt_outs(settings.storage.landing, OptOutPolicy(21, 0.0, 0.25, 0.2), DELIVERED_ON),
         type_one=type_one if "gp" in sources else None,
         vocabulary=LoadedVocabulary(release=summary.release, vocabularies={}, digest="demo"),

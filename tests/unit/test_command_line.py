@@ -135,6 +135,20 @@ def script(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(("environment", "code"), [("production", 10), ("development", 17), ("demo", 17), ("test", 17)])
+def test_tracebacks_are_refused_in_production(environment: str, code: int, tmp_path: Path) -> None:
+    """Elsewhere the command goes on, to the key that is not there."""
+    (tmp_path / "base.yaml").write_text("cdm_version: '5.4'\n")
+    places = ", ".join(f"{name}: {tmp_path / name}" for name in ("landing", "restricted", "deidentified"))
+    (tmp_path / "here.yaml").write_text(
+        f"environment: {environment}\nstorage: {{{places}}}\nkey: {{kind: env, name: NHS_OMOP_NO_KEY}}\n"
+    )
+    arguments = ["key", "check", "--env", "here", "--conf-dir", str(tmp_path)]
+    done = python(f"from jobs.cli import main; main({arguments})", NHS_OMOP_TRACEBACK="1")
+    assert done.returncode == code, done.stderr
+    assert ("NHS_OMOP_TRACEBACK" in done.stderr) is (environment == "production")
+
+
 def test_names_of_commands_are_completed() -> None:
     assert completed("nhs-omop re", 1) == ["releases", "report"]
 

@@ -100,10 +100,3 @@ def test_embedded_engine_is_bounded_quiet_and_spills_to_the_scratch_folder() -> 
     assert environment["SAIL_OPTIMIZER__PREFER_HASH_JOIN"] == "true"
     assert environment["SAIL_EXECUTION__DEFAULT_PARALLELISM"] == "3"
     assert environment["RUST_LOG"] == "off"
-
-
-def test_scratch_folder_is_private_and_removed(tmp_path: Path) -> None:
-    with engine._scratch_folder(EngineSettings(scratch_dir=tmp_path / "scratch")) as folder:
-        assert folder.parent == tmp_path / "scratch"
-        assert folder.stat().st_mode & 0o077 == 0
-    assert list((tmp_path / "scratch").iterdir()) == []

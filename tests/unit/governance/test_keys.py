@@ -1,7 +1,9 @@
 import base64
 import hashlib
 import hmac
+import os
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from pipelines.governance.keys import (
 )
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret, EnvironmentSecret, FileSecret
 from pipelines.synthetic.demo_key import DEMO_KEY, demo_key_file
+from tests.conftest import PROJECT
 
 MATERIAL = bytes(range(100, 132))
 REFERENCE = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_KEY")
@@ -53,6 +56,31 @@ def test_key_is_read_from_a_binary_file_as_it_is(tmp_path: Path) -> None:
 def test_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NHS_OMOP_TEST_KEY", MATERIAL.hex())
     assert resolve_key(REFERENCE, production=True).material == MATERIAL
+
+
+@pytest.mark.parametrize("how", ["inherited", "set by the process"])
+def test_key_leaves_the_environment(how: str) -> None:
+    """The process, its children and /proc show it no more; what is beside it stays."""
+    code = f"""
+import os, subprocess
+from pathlib import Path
+from pipelines.governance.keys import resolve_key
+from pipelines.secrets import EnvironmentSecret
+key = {MATERIAL.hex()!r}
+if {how == "inherited"}:
+    assert key in Path("/proc/self/environ").read_text()
+else:
+    os.environ["NHS_OMOP_TEST_KEY"] = key
+assert resolve_key(EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_KEY"), production=True).material.hex() == key
+assert "NHS_OMOP_TEST_KEY" not in os.environ
+assert key not in subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+seen = Path("/proc/self/environ").read_text()
+assert key not in seen and "BEFORE=1" in seen and "LATER=2" in seen
+"""
+    inherited = {"NHS_OMOP_TEST_KEY": MATERIAL.hex()} if how == "inherited" else {}
+    variables = {"PATH": os.environ["PATH"], "BEFORE": "1", **inherited, "LATER": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_variable_says_how_to_make_a_key(monkeypatch: pytest.MonkeyPatch) -> None:

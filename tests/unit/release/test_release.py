@@ -113,6 +113,21 @@ def test_the_pointer_names_the_last_one_and_keeps_its_moves(folder: ReleaseFolde
     ]
 
 
+def test_a_rollback_holds_until_it_is_lifted(folder: ReleaseFolder) -> None:
+    assert folder.hold() is None
+    with pytest.raises(ReleaseError, match="no rollback holds"):
+        folder.lift(at="now", reason="r")
+    folder.point_at("20240105-a", action="rollback", at="t1", reason="wrong map")
+    held = folder.hold()
+    assert held is not None
+    assert (held.release_id, held.at, held.reason) == ("20240105-a", "t1", "wrong map")
+    assert folder.lift(at="t2", reason="map corrected") == held
+    assert (folder.hold(), folder.current()) == (None, "20240105-a")
+    assert [(move.action, move.reason) for move in folder.moves()[2:]] == [("rollback", "wrong map"), ("lift", "map corrected")]
+    folder.point_at("20240106-b", action="release", at="t3")
+    assert (folder.hold(), folder.current()) == (None, "20240106-b")
+
+
 def test_pointing_at_the_current_release_again_changes_nothing(folder: ReleaseFolder) -> None:
     before = (folder.root / POINTER).read_bytes()
     folder.point_at("20240106-b", action="publish", at="later")

@@ -1,0 +1,85 @@
+"""One writer at a time: the lock of a lakehouse, in its restricted root.
+
+The lock belongs to the open file of a process, so a process that has died holds none. A small document beside it says who
+holds it. Commands that write take the lock before they read anything; those that read do without.
+"""
+
+import fcntl
+import getpass
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.errors import RunUnderWayError
+from pipelines.storage.documents import Document
+from pipelines.storage.rights import make_private
+
+log = logging.getLogger(__name__)
+
+LOCK = "run.lock"
+HOLDER = "run.json"
+
+
+class Holder(Document):
+    """Who holds the lock: a process of a user on a host, what it does, and since when (UTC)."""
+
+    command: str
+    host: str
+    pid: int
+    user: str
+    since: str
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.command} by {self.user} on {self.host}, process {self.pid}, since {self.since}"
+
+
+@contextmanager
+def run_lock(restricted: Path, command: str) -> Iterator[None]:
+    """Hold the lock of a lakehouse within the block. The restricted root is made, or seen to be private, first.
+
+    Raises RunUnderWayError at once, with who holds the lock since when, where another process does; RightsError where others
+    may read the root.
+    """
+    make_private(restricted)
+    descriptor = os.open(restricted / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(descriptor, restricted)
+        holder = Holder(
+            command=command,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            user=_user(),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        holder.write(restricted / HOLDER)
+        try:
+            yield
+        finally:
+            (restricted / HOLDER).unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, restricted: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = Holder.read(restricted / HOLDER)
+        who = f"{holder}" if holder else "a command that has just begun"
+        raise RunUnderWayError(
+            f"{restricted} is being written to: {who}. Nothing was done; try again when it has ended"
+        ) from error
+    except OSError as error:
+        log.warning("%s cannot be locked (%s): see to it that one command writes at a time", restricted, error.strerror)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        return f"user {os.getuid()}"

@@ -1,0 +1,52 @@
+"""Scratch folders of engines: private, removed at the end, and after a process that was killed by the next one.
+
+A folder holds a file that its process keeps locked. A lock that can be had belongs to a process that has died.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PREFIX = "nhs-omop-"
+OWNER = ".owner"
+
+
+@contextmanager
+def scratch_folder(parent: Path | None) -> Iterator[Path]:
+    """A private folder for what does not fit in memory, below a folder or below that of the system; removed at the end.
+
+    Those that processes of this account have left there, because they were killed, are removed first.
+    """
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place = Path(parent or tempfile.gettempdir())
+    _remove_left(place)
+    # Locked before it has its name: whatever has the name and can be locked was left.
+    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=place))
+    owner = os.open(made / OWNER, os.O_RDWR | os.O_CREAT, 0o600)
+    folder = made.with_name(made.name[1:])
+    try:
+        with suppress(OSError):  # a file system without locks: then nobody takes the folder for one that was left
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        made.rename(folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(owner)
+
+
+def _remove_left(place: Path) -> None:
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # not ours, not of this kind, or just removed by another
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            owner = os.open(folder / OWNER, os.O_RDWR)
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(owner)

@@ -1,0 +1,88 @@
+"""Who may read what a run writes, on file systems that keep the rights of POSIX.
+
+What is below the restricted root is for the account that runs the load and for nobody else. Who may enter the folder of the
+de-identified root may read what is in it: an administrator grants access by the rights of that one folder.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipelines.errors import RightsError
+
+OTHERS = 0o077
+"""The rights of everybody but the owner."""
+
+_READ, _READ_AND_ENTER = 0o044, 0o055
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Whatever is made within the block is for its owner only, engine included: the umask belongs to the process."""
+    before = os.umask(OTHERS)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def make_private(root: Path) -> None:
+    """Make a folder for its owner only, or see that it is.
+
+    Raises RightsError, with the next step, where others have rights on it already: what it holds may have been read.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        rights = root.stat().st_mode & OTHERS
+        open_to_others = bool(rights) and _keeps_rights(root)
+    except OSError as error:
+        raise RightsError(f"{root}: {error.strerror}; it must belong to the account that runs the load") from error
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        raise RightsError(f"{root} belongs to another account; run this command as the account that runs the load")
+    if open_to_others:
+        raise RightsError(
+            f"{root} holds identity and other users have rights on it ({rights:03o}); nothing was done. "
+            f"Find out who has read it, then: chmod -R go= {root}"
+        )
+
+
+def others_may_read(folder: Path) -> bool:
+    """Whether somebody who is neither the owner nor in the group of a folder may read in it or write to it."""
+    try:
+        rights = folder.stat().st_mode & 0o007
+        return bool(rights) and _keeps_rights(folder)
+    except OSError:
+        return False
+
+
+def _keeps_rights(folder: Path) -> bool:
+    """Whether the file system keeps rights at all: on a mounted volume the platform decides, and shows a fixed mode."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=folder) as made:
+            return not Path(made).stat().st_mode & OTHERS
+    except PermissionError:
+        return True  # a folder that refuses to be written to has rights
+
+
+def share(root: Path) -> None:
+    """Give whoever may enter a folder the right to read everything below it, and take the right from everybody else.
+
+    Only what belongs to the account is changed, and nothing where the file system keeps no rights.
+    """
+    granted = root.stat().st_mode & _READ_AND_ENTER
+    if not _keeps_rights(root):
+        return
+    for folder, _, files in os.walk(root):
+        _grant(Path(folder), granted)
+        for name in files:
+            _grant(Path(folder, name), granted & _READ)
+
+
+def _grant(path: Path, granted: int) -> None:
+    found = path.lstat()
+    wanted = stat.S_IMODE(found.st_mode) & ~_READ_AND_ENTER | granted
+    if stat.S_IMODE(found.st_mode) != wanted and found.st_uid == os.geteuid() and not path.is_symlink():
+        path.chmod(wanted)

@@ -1,0 +1,26 @@
+"""A release pins the versions of its own run, and counts the rows of these."""
+
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.tables import TableName
+from pipelines.contracts.zones import Zone
+from pipelines.release.making import _pins
+from pipelines.release.model import TablePin
+from pipelines.storage.paths import StoragePaths
+from pipelines.storage.tables import TableStore
+
+
+def test_what_was_written_after_the_run_is_not_pinned(sail: SparkSession, tmp_path: Path) -> None:
+    store = TableStore(sail, StoragePaths(tmp_path / "restricted", tmp_path / "deidentified"))
+    schema = {"id": "bigint"}
+    for zone, name in ((Zone.OMOP, "person"), (Zone.OMOP, "death"), (Zone.VOCABULARY, "concept")):
+        for rows in (1, 3):
+            store.overwrite(sail.range(rows), zone, name, schema)
+    versions = {TableName(Zone.OMOP, "person"): 0, TableName(Zone.VOCABULARY, "concept"): 0}
+    assert _pins(store, "5.4", versions) == (
+        TablePin(zone="omop", name="death", version=1, rows=3),
+        TablePin(zone="omop", name="person", version=0, rows=1),
+        TablePin(zone="vocabulary", name="concept", version=0, rows=1),
+    )

@@ -1,0 +1,102 @@
+"""A first small provider: none, one or two rows of a table go through every stage and the gates, and are all accounted for.
+
+The statistics of such tables say that a column has one value, and the engine plans for that.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.columns.frames import rows_of_group
+from pipelines.contracts.zones import Zone
+from tests.builders.worlds import NUMBERS, Rows, demo_vocabulary, loaded
+from tests.golden.cases import golden_cases
+
+PRACTICE = "ORG-P81001"
+SNOMED = ("38341003", "73211009")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the loaded demo vocabulary."""
+    return demo_vocabulary(sail, tmp_path_factory.mktemp("vocabulary"))
+
+
+def practice(patients: int, observations: int, codes: int) -> Rows:
+    """One practice: its patients share the observations, and these the codes."""
+    common = {"organisation_guid": PRACTICE, "processing_id": "1"}
+    return {
+        "organisation": [common | {"organisation_name": "Riverside", "ods_code": "P81001"}],
+        "patient": [
+            common
+            | {
+                "patient_guid": f"P{place}",
+                "nhs_number": NUMBERS[place],
+                "sex": "F",
+                "date_of_birth": "1950-06-07",
+                "date_of_registration": "2001-02-03",
+                "patient_type_description": "Regular",
+            }
+            for place in range(patients)
+        ],
+        "observation": [
+            common
+            | {
+                "observation_guid": f"O{place}",
+                "patient_guid": f"P{place % max(patients, 1)}",
+                "code_id": f"C{place % max(codes, 1)}",
+                "effective_date": "2024-03-04",
+                "effective_date_precision": "YMD",
+                "observation_type": "Observation",
+            }
+            for place in range(observations)
+        ],
+        "clinical_code": [
+            {"code_id": f"C{place}", "snomed_ct_concept_id": SNOMED[place], "processing_id": "1"} for place in range(codes)
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("patients", "observations", "codes"),
+    [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 2), (3, 3, 1)],
+)
+def test_a_small_practice_is_loaded(
+    sail: SparkSession, tmp_path: Path, vocabulary: Path, patients: int, observations: int, codes: int
+) -> None:
+    run, report = loaded(sail, tmp_path, vocabulary, {("gp", "P81001"): practice(patients, observations, codes)})
+    assert not report.failures
+    rows = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence", "observation")}
+    assert rows["person"] == patients
+    if codes:
+        assert rows["condition_occurrence"] == observations
+
+
+def test_one_person_of_each_other_source_is_loaded(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
+    """The first golden patient of each source, with one row of each table that it has."""
+    chosen = {case.source: case for case in reversed(golden_cases()) if case.sources == {case.source} and case.source != "gp"}
+    deliveries: dict[tuple[str, str], dict[str, list[Mapping[str, str]]]] = {}
+    for case, number in zip(chosen.values(), NUMBERS, strict=False):
+        for row in case.rows:
+            values = {name: value.replace(case.nhs_number, number) for name, value in row.values.items()}
+            deliveries.setdefault((row.source, row.provider), {}).setdefault(row.entity, [values])
+    run, report = loaded(sail, tmp_path, vocabulary, deliveries)
+    assert not report.failures
+    assert {source for source, _ in deliveries} == {"acute", "ambulance", "community", "mental_health", "social_care"}
+    assert run.store.read(Zone.OMOP, "person").count() == len(chosen)
+
+
+@pytest.mark.parametrize("values", [[], [("a", 1)], [("a", 1), ("a", 1)], [("a", 1), ("a", 2)], [("a", 1), ("b", 1)]], ids=str)
+def test_the_size_of_groups_is_aggregated_again(sail: SparkSession, tmp_path: Path, values: list[tuple[str, int]]) -> None:
+    place = str(tmp_path / "table")
+    sail.createDataFrame(values, "name string, n bigint").write.format("delta").save(place)
+    stored = sail.read.format("delta").load(place)
+    for keys in (("name",), ("n",), ("name", "n")):
+        grouped = stored.groupBy(*keys).agg(rows_of_group().alias("rows"))
+        assert dict(grouped.dtypes)["rows"] == "bigint"
+        by_key = grouped.groupBy(keys[0]).agg(F.sum("rows").alias("rows"))
+        for again in (grouped, by_key):
+            assert (again.agg(F.sum("rows").alias("rows")).collect()[0].rows or 0) == len(values)

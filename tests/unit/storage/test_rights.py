@@ -1,0 +1,122 @@
+"""Rights of what a run makes, for every umask of the account."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import RightsError
+from pipelines.storage.documents import Document
+from pipelines.storage.rights import make_private, others_may_read, private_files, share
+
+NOBODY = 65534
+
+
+def rights(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(params=[0o000, 0o002, 0o022, 0o027, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """An account with this umask."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_a_new_root_is_for_its_owner_only(tmp_path: Path, umask: int) -> None:
+    make_private(tmp_path / "a" / "restricted")
+    assert rights(tmp_path / "a" / "restricted") == 0o700
+    make_private(tmp_path / "a" / "restricted")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o770, 0o777, 0o701, 0o704, 0o702, 0o710, 0o720, 0o740, 0o1777], ids=oct)
+def test_a_root_on_which_others_have_any_right_is_refused(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.raises(RightsError, match=rf"chmod -R go= {tmp_path}") as refused:
+        make_private(tmp_path)
+    assert refused.value.exit_code == 31
+    assert rights(tmp_path) == mode
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o1700])
+def test_a_private_root_is_taken(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    make_private(tmp_path)
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RightsError, match="file"):
+        make_private(tmp_path / "file" / "restricted")
+
+
+def test_what_is_made_within_is_private_and_the_umask_comes_back(tmp_path: Path, umask: int) -> None:
+    with private_files():
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "file").touch()
+    assert (rights(tmp_path / "folder"), rights(tmp_path / "folder" / "file")) == (0o700, 0o600)
+    (tmp_path / "later").touch()
+    assert rights(tmp_path / "later") == 0o666 & ~umask
+
+
+@pytest.mark.parametrize(
+    ("root", "folder", "file"),
+    [
+        (0o755, 0o755, 0o644),
+        (0o750, 0o750, 0o640),
+        (0o700, 0o700, 0o600),
+        (0o775, 0o755, 0o644),
+        (0o711, 0o711, 0o600),
+        (0o701, 0o701, 0o600),
+    ],
+    ids=oct,
+)
+def test_who_may_enter_the_root_may_read_what_is_in_it(tmp_path: Path, root: int, folder: int, file: int) -> None:
+    outside = tmp_path / "outside"
+    outside.touch(mode=0o600)
+    shared = tmp_path / "deidentified"
+    with private_files():
+        (shared / "omop" / "person" / "_delta_log").mkdir(parents=True)
+        (shared / "omop" / "person" / "_delta_log" / "0.json").touch()
+        (shared / "omop" / "open").touch()
+    (shared / "omop" / "open").chmod(0o666)
+    (shared / "link").symlink_to(outside)
+    (shared / "lost").symlink_to(tmp_path / "nowhere")
+    shared.chmod(root)
+    share(shared)
+    assert rights(shared / "omop" / "person" / "_delta_log") == folder
+    assert rights(shared / "omop" / "person" / "_delta_log" / "0.json") == file
+    assert rights(shared / "omop" / "open") == file | 0o022
+    assert rights(outside) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("mode", "others"), [(0o755, True), (0o705, True), (0o703, True), (0o702, True), (0o750, False), (0o700, False)]
+)
+def test_rights_of_strangers_are_seen(tmp_path: Path, mode: int, others: bool) -> None:
+    tmp_path.chmod(mode)
+    assert others_may_read(tmp_path) is others
+    assert not others_may_read(tmp_path / "nowhere")
+
+
+class Note(Document):
+    """A document for the restricted root."""
+
+    text: str
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can become another user")
+def test_another_user_reads_and_lists_nothing(tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(0o755)
+    root = tmp_path / "restricted"
+    make_private(root)
+    Note(text="x").write(root / "state.json")
+    for command in (["ls", str(root)], ["cat", str(root / "state.json")]):
+        tried = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], check=False, capture_output=True, text=True)
+        assert tried.returncode != 0
+        assert (tried.stdout, "Permission denied" in tried.stderr) == ("", True)
