@@ -79,6 +79,7 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("Rows opted out, by kind", reasons(ledger, Disposition.OPTED_OUT)),
         Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
         Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED)),
+        Section("Rows published although they cannot be right, by reason", reasons(ledger, Disposition.FLAGGED)),
         Section("Coded rows", coding(ledger)),
         Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),
         Section("Broken checks", broken),

@@ -16,6 +16,7 @@ from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.landing import Delivery, File
 from pipelines.ingest.load import NewLoad, bronze_tables, register_table
 from pipelines.ingest.parse import Layout
+from pipelines.mapping.plausibility import Plausibility
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.nightly import ledger_table
 from pipelines.omop.declared import MapInputs, MappedSource
@@ -42,7 +43,10 @@ _ZONES = {
 
 
 def every_table(
-    contracts: Mapping[str, SourceContract], mappings: Mapping[str, SourceMapping], type_one: TypeOneCodes
+    contracts: Mapping[str, SourceContract],
+    mappings: Mapping[str, SourceMapping],
+    type_one: TypeOneCodes,
+    plausibility: Plausibility,
 ) -> list[Table]:
     """The declaration of every table there is once every entity of every source was delivered."""
     load = _whole_load(contracts)
@@ -67,6 +71,8 @@ def every_table(
             local_maps=(),
             source_priority=tuple(contracts),
             extract_dates=dict.fromkeys(contracts, _DAY),
+            extracted_on={},
+            plausibility=plausibility,
             described_as=CdmSource("", "", "", "", "", _DAY, _DAY, "", _CDM_VERSION, "", {}, {}),
             cdm_version=_CDM_VERSION,
         )

@@ -25,6 +25,7 @@ from pipelines.governance.keys import resolve_key
 from pipelines.ingest.landing import verify
 from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
 from pipelines.ingest.register import Registered, load_id_of, repeats
+from pipelines.mapping.plausibility import REASON_PREFIX
 from pipelines.measuring.stage_timer import StageTimer, StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -278,14 +279,19 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
     """What the tables of map and derive are declared from."""
     inputs = run.inputs
     extracted: dict[str, date] = {}
+    by_file: dict[str, dict[str, date]] = {}
     for file in register:
         extracted[file.source] = max(extracted.get(file.source, file.extract_date), file.extract_date)
+        files = by_file.setdefault(file.source, {})
+        files[file.same_as] = max(files.get(file.same_as, file.extract_date), file.extract_date)
     return MapInputs(
         sources=tuple(MappedSource(contract, inputs.mappings[source]) for source, contract in inputs.contracts.items()),
         delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
         local_maps=usable_local_maps(run.store, inputs.local_maps, inputs.mappings),
         source_priority=run.settings.person.source_priority,
         extract_dates={source: extracted[source] for source in inputs.contracts if source in extracted},
+        extracted_on=by_file,
+        plausibility=inputs.plausibility,
         described_as=_described(run, register, extracted),
         with_month_of_birth=run.settings.person.month_of_birth,
         cdm_version=run.settings.cdm_version,
@@ -379,6 +385,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
         "mapped": f"{share:.1%}" if share is not None else "",
+        "implausible": sum(row.rows for row in ledger if row.reason.startswith(REASON_PREFIX)),
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",
     }

@@ -42,6 +42,8 @@ class Disposition(StrEnum):
     """Map: rows that satisfied every condition of the rule."""
     EXCLUDED = "excluded"
     """Map: rows that did not, with the reason that the rule declares."""
+    FLAGGED = "flagged"
+    """Map: rows that are published although they cannot be right, with the rule that says so; they are mapped rows too."""
     FANNED_OUT = "fanned_out"
     """Map: rows added because one code maps to several concepts."""
     MERGED = "merged"
@@ -144,7 +146,16 @@ BALANCES = (
 """Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
-_WITH_REASON = (Disposition.QUARANTINED, Disposition.OPTED_OUT, Disposition.EXCLUDED, Disposition.WRITTEN)
+_NOTED = {Stage.MAP: {Disposition.FLAGGED}}
+"""What is counted beside the equations, because its rows are in them already."""
+
+_WITH_REASON = (
+    Disposition.QUARANTINED,
+    Disposition.OPTED_OUT,
+    Disposition.EXCLUDED,
+    Disposition.FLAGGED,
+    Disposition.WRITTEN,
+)
 
 
 def check_balance(ledger: Iterable[LedgerRow]) -> None:
@@ -164,7 +175,8 @@ def _place(stage: str, source: str, entity: str, rule: str) -> str:
 
 
 def _malformed(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
-    allowed = {stage: {d for b in BALANCES if b.stage is stage for d in b.left + b.right} for stage in Stage}
+    balanced = {stage: {d for b in BALANCES if b.stage is stage for d in b.left + b.right} for stage in Stage}
+    allowed = {stage: dispositions | _NOTED.get(stage, set()) for stage, dispositions in balanced.items()}
     for row in ledger:
         place = _place(row.stage, row.source, row.entity, row.rule)
         if row.disposition not in allowed[row.stage]:

@@ -24,6 +24,10 @@ PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
 PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row_key": "string", "person_id": "bigint"}
 """What stands before the fields in every mapped row: where it came from and whose it is."""
 
+JUDGEMENT = {"_extracted_on": "date", "_set_aside": "string", "_flagged": "string"}
+"""What stands after the fields in every mapped row about a person: the day of the extract that delivered it, and the first
+plausibility rule that sets it aside or flags it (null: none)."""
+
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
 _TEXT_OF_DOUBLE = "decimal(28,8)"
@@ -38,7 +42,12 @@ def target_schema(target: Target) -> dict[str, str]:
     schema = dict(PROVENANCE)
     for field, kind in FIELDS[target].items():
         schema |= {f"{field}_{part}": type_ for part, type_ in _CONCEPT_PARTS.items()} if kind == "concept" else {field: kind}
-    return schema
+    return schema | (JUDGEMENT if target in PERSON_BOUND else {})
+
+
+def kept_schema(target: Target) -> dict[str, str]:
+    """Columns and Spark types of the rows that a rule keeps, before they are judged: with their file instead of a judgement."""
+    return {name: kind for name, kind in target_schema(target).items() if name not in JUDGEMENT} | {"_file": "string"}
 
 
 @dataclass(frozen=True)
@@ -50,17 +59,17 @@ class Check:
 
 
 def kept_rows(rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame]) -> DataFrame:
-    """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
+    """One row per silver row that meets every check of the rule, with the columns of `kept_schema(rule.to)`.
 
     Of a rule that groups events there is one row per key and person. `silver` holds the tables of the source by entity.
     """
     fields = filled_fields(rule, contract)
-    columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns}
+    columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns} | {"_file"}
     frame = with_lookups(rule.from_, rule.lookups, silver, columns)
     checked = frame.where(_all_hold(checks_of(rule, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
-    values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
-    rows = checked.select(*[values[name].alias(name) for name in target_schema(rule.to)])
+    values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id"), "_file": F.col("_file")}
+    rows = checked.select(*[values[name].alias(name) for name in kept_schema(rule.to)])
     return _first_of_each(rows) if groups_events(rule) else rows
 
 
@@ -150,7 +159,7 @@ def _has_code(how: FieldRule) -> Column:
 
 def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     """Every field of the target as a column by its name in `target_schema`; what the rule leaves out is null."""
-    schema = target_schema(rule.to)
+    schema = kept_schema(rule.to)
     doubles = _double_columns(rule, contract)
     filled: dict[str, Column] = {}
     # Concept fields first: a text of its own (`value_source_value`) takes the place of the one that its concept brings.
@@ -163,7 +172,7 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
     if "key" in schema and rule.to is not Target.EVENT:
         filled.setdefault("key", F.col("row_key"))
-    wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE}
+    wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE and name != "_file"}
     return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
 
 

@@ -3,7 +3,9 @@
 Concepts are not looked up yet: a row holds the vocabulary, the normalised code and the value as delivered.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -12,12 +14,13 @@ from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.mapping.compile import PERSON_BOUND, kept_rows, target_schema
 from pipelines.mapping.counts import SilverSource
+from pipelines.mapping.plausibility import BIRTH_YEARS, Plausibility, judged
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket, code_key
 from pipelines.omop.events import first_event_id
 
-KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"}
-"""One row per person of the CDM."""
+KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"} | BIRTH_YEARS
+"""One row per person of the CDM, with the years of birth that its records state."""
 
 STEM_SCHEMA = target_schema(Target.EVENT) | {CODE_BUCKET: "int", "_code_key": "bigint", "_first_id": "bigint"}
 """One row per source event, before any concept is looked up: its bucket, the key of its code, and the id that its first
@@ -29,15 +32,28 @@ def entities_in_use(rules: Iterable[Rule]) -> tuple[str, ...]:
     return tuple(sorted({name for rule in rules for name in (rule.from_, *(how.entity for how in rule.lookups.values()))}))
 
 
-def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None) -> DataFrame:
+@dataclass(frozen=True)
+class Judge:
+    """What mapped rows are judged by: the plausibility rules, and by file the day of the extract that last delivered it."""
+
+    rules: Plausibility
+    extracted_on: Mapping[str, date]
+
+
+def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None, judge: Judge) -> DataFrame:
     """The rows that rules for `target` keep, with the columns of `target_schema(target)`, events with those of the stem.
 
-    `persons` (column `person_id`, unique) are the people of the CDM; without it everybody is taken.
+    `persons` (KNOWN_PERSONS_SCHEMA) are the people of the CDM; without it everybody is taken. Rows about people are judged.
     """
     rows = union_all([kept_rows(rule, source.contract, source.tables) for source in sources for rule in source.rules])
+    if target not in PERSON_BOUND:
+        return rows.drop("_file")
+    extracts = rows.sparkSession.createDataFrame(sorted(judge.extracted_on.items()), "_file string, _extracted_on date")
+    dated = rows.join(F.broadcast(extracts), on="_file", how="left")
     if persons is not None:
-        rows = rows.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
-    return _with_keys(rows) if target is Target.EVENT else rows
+        dated = dated.join(F.broadcast(persons), on="person_id", how="inner")
+    told = judged(dated, target, judge.rules)
+    return _with_keys(told) if target is Target.EVENT else told
 
 
 def _with_keys(events: DataFrame) -> DataFrame:
@@ -52,5 +68,7 @@ def is_person_bound(target: Target) -> bool:
 
 
 def known_persons(person_rows: DataFrame) -> DataFrame:
-    """One row per person that can be in the CDM: at least one source gives a year of birth."""
-    return person_rows.where(F.col("year_of_birth").isNotNull()).select("person_id").distinct()
+    """One row per person that can be in the CDM (KNOWN_PERSONS_SCHEMA): at least one source gives a year of birth."""
+    year = F.col("year_of_birth")
+    years = (F.min(year).alias("first_birth_year"), F.max(year).alias("last_birth_year"))
+    return person_rows.where(year.isNotNull()).groupBy("person_id").agg(*years)

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.plausibility import Check
 from pipelines.mapping.spec import Rule
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform
@@ -63,7 +64,8 @@ VISITS_SCHEMA = {
     "_rule": "string",
     "_row_key": "string",
 }
-"""One row per visit (or visit detail) with its id. `end_rule`: delivered, open, same_day or before_start."""
+"""One row per visit (or visit detail) with its id. `end_rule`: delivered, open, same_day, before_start or
+after_extract."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def spells(rows: DataFrame) -> DataFrame:
         "discharged_to_vocabulary",
         "discharged_to_code",
         "discharged_to_source_value",
+        "_flagged",
     )
     on_last = (F.col("key") == F.col("_spell")) & (F.col("_position") == F.col(_LAST))
     last = placed.select("key", "_position", *last_parts).join(bounds.select("_spell", _LAST), on=on_last, how="inner")
@@ -176,7 +179,8 @@ def spells(rows: DataFrame) -> DataFrame:
 def _with_end(frame: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
     """Every visit with an end: the delivered one; else the extract date for stays; else the day it began.
 
-    An end before the start is not believed: the visit ends when it starts, and `end_rule` says so.
+    An end before the start or after the extract is not believed: the visit ends when it starts (of a spell: when its last
+    part does), and `end_rule` says so.
     """
     extracted = F.coalesce(
         *[F.when(F.col("_source") == source, F.lit(day.isoformat())) for source, day in extract_dates.items()],
@@ -187,21 +191,17 @@ def _with_end(frame: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
     )
     is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False))
     rule = (
-        F.when(is_backwards, F.lit("before_start"))
+        F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
+        .when(is_backwards, F.lit("before_start"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
         .when(is_stay, F.lit("open"))
         .otherwise(F.lit("same_day"))
     )
     ruled = frame.withColumn("end_rule", rule)
+    has_end = F.col("end_rule").isin("delivered", "after_extract")
     still_there = F.greatest(F.col("start_date"), F.coalesce(extracted, F.col("start_date")))
-    end_date = (
-        F.when(F.col("end_rule") == "delivered", F.col("end_date"))
-        .when(F.col("end_rule") == "open", still_there)
-        .otherwise(F.col("start_date"))
-    )
-    end_datetime = F.when(F.col("end_rule") == "delivered", F.col("end_datetime")).when(
-        F.col("end_rule") == "before_start", F.col("start_datetime")
-    )
+    end_date = F.when(has_end, F.col("end_date")).when(F.col("end_rule") == "open", still_there).otherwise(F.col("start_date"))
+    end_datetime = F.when(has_end, F.col("end_datetime")).when(F.col("end_rule") == "before_start", F.col("start_datetime"))
     return ruled.withColumn("end_datetime", end_datetime).withColumn("end_date", end_date)
 
 

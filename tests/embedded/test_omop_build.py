@@ -16,12 +16,14 @@ from pipelines.contracts.ledger import Disposition, LedgerRow, check_balance
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Mapping, Rule
 from pipelines.omop.codes import CODE_MAP_SCHEMA, distinct_codes
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.runner import Runner
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.storage.tables import StoragePaths, TableStore
 from vocab.athena import TABLES
 from vocab.schemas import ddl_of
@@ -504,6 +506,8 @@ def map_inputs() -> MapInputs:
         local_maps=(),
         source_priority=("gp", "acute"),
         extract_dates=EXTRACTED,
+        extracted_on={"gp": {}, "acute": {}},
+        plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         with_month_of_birth=True,
     )

@@ -10,9 +10,11 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Mapping
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.storage.tables import StoragePaths, TableStore
 from tests.embedded.test_omop_build import run_map, tables_with
 from vocab.athena import TABLES
@@ -135,6 +137,8 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
         local_maps=(),
         source_priority=("gp",),
         extract_dates={"gp": EXTRACTED},
+        extracted_on={"gp": {}},
+        plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         cdm_version=version,
     )
