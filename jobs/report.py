@@ -77,6 +77,7 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
     return [
         Section("Rows delivered and what became of them", flow(ledger), SMALL_NUMBERS),
         Section("Rows opted out, by kind", reasons(ledger, Disposition.OPTED_OUT)),
+        Section("People with an identity conflict, by provider and kind", reasons(ledger, Disposition.IDENTITY_CONFLICT)),
         Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
         Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED)),
         Section("Rows published although they cannot be right, by reason", reasons(ledger, Disposition.FLAGGED)),

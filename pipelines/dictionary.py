@@ -62,6 +62,7 @@ def every_table(
             run_date=_DAY,
             production=False,
             excludes_unverifiable=True,
+            sets_conflicts_aside=True,
         )
     )
     mapped = map_tables(
@@ -70,8 +71,7 @@ def every_table(
             delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
             local_maps=(),
             source_priority=tuple(contracts),
-            extract_dates=dict.fromkeys(contracts, _DAY),
-            extracted_on={},
+            extracts={},
             plausibility=plausibility,
             described_as=CdmSource("", "", "", "", "", _DAY, _DAY, "", _CDM_VERSION, "", {}, {}),
             cdm_version=_CDM_VERSION,

@@ -1,6 +1,7 @@
 """The nightly load: everything that is declared, from new deliveries to a release."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,12 +20,12 @@ from pipelines.contracts.ledger import (
 )
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.curate.tables import OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
+from pipelines.curate.tables import CONFLICTS, OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
 from pipelines.engine import open_session
 from pipelines.governance.keys import resolve_key
 from pipelines.ingest.landing import verify
 from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
-from pipelines.ingest.register import Registered, load_id_of, repeats
+from pipelines.ingest.register import Registered, extracts_by_file, load_id_of, repeats
 from pipelines.mapping.plausibility import REASON_PREFIX
 from pipelines.measuring.stage_timer import StageTimer, StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
@@ -40,7 +41,7 @@ from pipelines.release.published import release_folder, runs_of
 from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs, read_run_inputs, store_key_fingerprint, store_opt_out_dates
 from pipelines.runner import Step, selected
-from pipelines.settings import Environment, Settings, Unverifiable
+from pipelines.settings import Environment, OnConflict, Settings, Unverifiable
 from pipelines.storage.documents import digest_of
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from vocab.local_maps import LocalMap
@@ -195,6 +196,7 @@ def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInpu
         run_date=run.run_date,
         production=run.production,
         excludes_unverifiable=run.settings.opt_outs.unverifiable is Unverifiable.EXCLUDE,
+        sets_conflicts_aside=run.settings.person.on_conflict is OnConflict.SET_ASIDE,
     )
 
 
@@ -250,7 +252,17 @@ def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) 
         )
         for row in counted
     ]
-    return [*_delivered(run_id, register), *outcomes]
+    return [*_delivered(run_id, register), *outcomes, *_conflicts(run, run_id)]
+
+
+def _conflicts(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """How many people each provider states in contradiction, by kind."""
+    found = run.store.paths.records(Zone.CURATION, CONFLICTS, ("source", "provider", "conflict"))
+    people = Counter((row["source"], f"{row['provider']}:{row['conflict']}") for row in found)
+    return [
+        LedgerRow(run_id, Stage.CURATE, source, "", Disposition.IDENTITY_CONFLICT, number, reason=reason)
+        for (source, reason), number in sorted(people.items())
+    ]
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
@@ -279,18 +291,14 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
     """What the tables of map and derive are declared from."""
     inputs = run.inputs
     extracted: dict[str, date] = {}
-    by_file: dict[str, dict[str, date]] = {}
     for file in register:
         extracted[file.source] = max(extracted.get(file.source, file.extract_date), file.extract_date)
-        files = by_file.setdefault(file.source, {})
-        files[file.same_as] = max(files.get(file.same_as, file.extract_date), file.extract_date)
     return MapInputs(
         sources=tuple(MappedSource(contract, inputs.mappings[source]) for source, contract in inputs.contracts.items()),
         delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
         local_maps=usable_local_maps(run.store, inputs.local_maps, inputs.mappings),
         source_priority=run.settings.person.source_priority,
-        extract_dates={source: extracted[source] for source in inputs.contracts if source in extracted},
-        extracted_on=by_file,
+        extracts=extracts_by_file(register),
         plausibility=inputs.plausibility,
         described_as=_described(run, register, extracted),
         with_month_of_birth=run.settings.person.month_of_birth,
@@ -385,6 +393,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
         "mapped": f"{share:.1%}" if share is not None else "",
+        "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
         "implausible": sum(row.rows for row in ledger if row.reason.startswith(REASON_PREFIX)),
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",

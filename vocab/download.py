@@ -154,7 +154,7 @@ def _content_faults(path: Path, schema: dict[str, str], concepts: Counter[str]) 
     """The values of a file that cannot be read, each with its first line; on the way, the concepts of each vocabulary."""
     names = header_of(path)
     tests = {column: test for column, kind in schema.items() if (test := _test_of(column, kind))}
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for _, start, stop in blocks_of(path):
         try:
             batches = list(rows_of_block(path, start, stop, names, list(tests)))
@@ -167,8 +167,8 @@ def _content_faults(path: Path, schema: dict[str, str], concepts: Counter[str]) 
                 concepts.update({item["values"]: item["counts"] for item in counted if item["values"]})
             for column, test in tests.items():
                 for value in _unreadable(column, batch.column(column), test):
-                    if (column, value) not in told:
-                        told.add((column, value))
+                    if (column, value) not in reported:
+                        reported.add((column, value))
                         line = _first_line(path, names.index(column), value)
                         yield f"{path.name} line {line}: {column} is {'empty' if not value else f'not {test.wanted}'}"
 

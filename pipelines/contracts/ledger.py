@@ -35,6 +35,9 @@ class Disposition(StrEnum):
     OPTED_OUT = "opted_out"
     RESTRICTED_CODE = "restricted_code"
     TEST_PATIENT = "test_patient"
+    IDENTITY_CONFLICT = "identity_conflict"
+    """Curate: people, not rows, about whom the rows of a provider contradict those of the same or another one; `reason` is the
+    provider and the kind. `entity` is empty."""
 
     SILVER = "silver"
     """Map, in: rows of the silver entity that the rule read."""
@@ -146,7 +149,7 @@ BALANCES = (
 """Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
-_NOTED = {Stage.MAP: {Disposition.FLAGGED}}
+_NOTED = {Stage.CURATE: {Disposition.IDENTITY_CONFLICT}, Stage.MAP: {Disposition.FLAGGED}}
 """What is counted beside the equations, because its rows are in them already."""
 
 _WITH_REASON = (
@@ -154,6 +157,7 @@ _WITH_REASON = (
     Disposition.OPTED_OUT,
     Disposition.EXCLUDED,
     Disposition.FLAGGED,
+    Disposition.IDENTITY_CONFLICT,
     Disposition.WRITTEN,
 )
 

@@ -136,3 +136,18 @@ def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[A
         source, _, entity = where = place[file_id]
         active[source, entity].append(ActiveFile(file_id, effective, effective >= newest_full[where]))
     return active
+
+
+def extracts_by_file(register: Iterable[Registered]) -> dict[str, dict[str, tuple[date, date]]]:
+    """By source and file with rows: the day of the extract that delivered its content last, and of its provider's newest."""
+    files = tuple(register)
+    last: dict[str, date] = {}
+    newest: dict[tuple[str, str], date] = {}
+    for file in files:
+        place = file.source, file.provider
+        last[file.same_as] = max(last.get(file.same_as, file.extract_date), file.extract_date)
+        newest[place] = max(newest.get(place, file.extract_date), file.extract_date)
+    found: dict[str, dict[str, tuple[date, date]]] = defaultdict(dict)
+    for file in files:
+        found[file.source][file.same_as] = last[file.same_as], newest[file.source, file.provider]
+    return dict(found)

@@ -24,9 +24,12 @@ PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
 PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row_key": "string", "person_id": "bigint"}
 """What stands before the fields in every mapped row: where it came from and whose it is."""
 
-JUDGEMENT = {"_extracted_on": "date", "_set_aside": "string", "_flagged": "string"}
-"""What stands after the fields in every mapped row about a person: the day of the extract that delivered it, and the first
-plausibility rule that sets it aside or flags it (null: none)."""
+EXTRACT = {"_extracted_on": "date", "_known_until": "date"}
+"""The day of the extract that delivered a row last, and of the newest extract of its provider, at which what is open ends."""
+
+JUDGEMENT = EXTRACT | {"_set_aside": "string", "_flagged": "string"}
+"""What stands after the fields in every mapped row about a person: its extract, and the first plausibility rule that sets it
+aside or flags it (null: none)."""
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}

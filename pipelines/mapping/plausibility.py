@@ -155,7 +155,8 @@ def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
 
 
 def _usable_ends(target: Target) -> dict[str, Column]:
-    fields, ends = FIELDS[target], {}
+    fields = FIELDS[target]
+    ends: dict[str, Column] = {}
     for name in ("end_date", "end_datetime"):
         if name in fields:
             instead = F.col(name.replace("end", "start")) if target in (Target.VISIT, Target.VISIT_DETAIL) else F.lit(None)

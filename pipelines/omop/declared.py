@@ -54,17 +54,16 @@ class MapInputs:
     """What the map stage is declared from.
 
     `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
-    vocabulary. `source_priority` decides between sources that describe one person or place. `extract_dates` is the newest
-    extract of each source, `extracted_on` by source and file the extract that delivered it last; mapped rows are judged by it
-    and by the rules of `plausibility`. Registrations at most `observation_gap_days` apart are one observation period.
+    vocabulary. `source_priority` decides between sources that describe one person or place. `extracts` has, by source and
+    file, the day of the extract that delivered it last and that of the newest extract of its provider; mapped rows are judged
+    by them and by the rules of `plausibility`. Registrations at most `observation_gap_days` apart are one observation period.
     """
 
     sources: tuple[MappedSource, ...]
     delivered: frozenset[str]
     local_maps: tuple[LocalMap, ...]
     source_priority: tuple[str, ...]
-    extract_dates: Mapping[str, date]
-    extracted_on: Mapping[str, Mapping[str, date]]
+    extracts: Mapping[str, Mapping[str, tuple[date, date]]]
     plausibility: Plausibility
     described_as: CdmSource
     with_month_of_birth: bool = False
@@ -82,8 +81,7 @@ class MapInputs:
 
     def judge(self, sources: Iterable[str]) -> Judge:
         """What the mapped rows of some sources are judged by."""
-        files = {file: day for source in sources for file, day in self.extracted_on.get(source, {}).items()}
-        return Judge(self.plausibility, files)
+        return Judge(self.plausibility, {file: days for name in sources for file, days in self.extracts.get(name, {}).items()})
 
     def table(self, name: str) -> CdmTable:
         """The contract of an OMOP table."""

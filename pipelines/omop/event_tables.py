@@ -196,7 +196,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
     def make(made: Inputs) -> DataFrame:
         dated = [(sound_rows(made, stem), "start_date") for stem in inputs.stems] + [(made.read(*VISITS), "start_date")]
         born = made.read(*PERSONS)
-        return periods(sound_rows(made, registrations), dated, born, inputs.extract_dates, inputs.observation_gap_days)
+        return periods(sound_rows(made, registrations), dated, born, inputs.observation_gap_days)
 
     return [
         Table(
@@ -206,7 +206,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
             belongs_to=BelongsTo.PERSON,
             inputs=(registrations, *inputs.stems, VISITS, PERSONS),
             make=make,
-            parameters=canonical({"extracts": inputs.extract_dates, "gap_days": inputs.observation_gap_days}),
+            parameters=canonical({"gap_days": inputs.observation_gap_days}),
             affected=AffectedScope(columns={VISITS: ("person_id", "start_date"), PERSONS: ("person_id", "year_of_birth")}),
         ),
         collisions_table(collisions, (stored,), lambda made: period_ids(made.read(*stored)), PERIOD_KEY),

@@ -111,18 +111,14 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
     """The visits, or details, of all sources, and the collisions of their ids."""
     rows, rules = rows_name(target), inputs.rules_for(target)
     collisions = intermediate(f"{kind}collisions_table")
-    sources = {source.name for source in inputs.sources if source.rules(target)}
-    extract_dates = {source: day for source, day in inputs.extract_dates.items() if source in sources}
     whole = Table(
         name=name,
         grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",
         schema=VISITS_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         inputs=(rows, CONCEPT_MAP, collisions),
-        make=lambda made: visits(
-            sound_rows(made, rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), extract_dates, kind
-        ),
-        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "extracts": extract_dates}),
+        make=lambda made: visits(sound_rows(made, rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), kind),
+        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group]}),
         affected=AffectedScope(coded={rows: ("concept", "admitted_from", "discharged_to")}),
     )
     return collisions_table(collisions, (rows,), lambda made: visit_ids(sound_rows(made, rows), kind), VISIT_KEY), whole

@@ -182,7 +182,7 @@ def _decides(source: MappedSource, targets: tuple[Target, ...]) -> dict[str, obj
 
 def _judges(judge: Judge | None) -> object:
     """What of the plausibility rules and extracts decides how mapped rows are judged."""
-    return [judge.rules.model_dump(mode="json", exclude=_RULE_NOTES), judge.extracted_on] if judge else None
+    return [judge.rules.model_dump(mode="json", exclude=_RULE_NOTES), judge.extracts] if judge else None
 
 
 _RULE_NOTES: Final[Any] = {"rules": {"__all__": {"note"}}, "units": {"__all__": {"note"}}}

@@ -12,12 +12,13 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.mapping.compile import PERSON_BOUND, kept_rows, target_schema
+from pipelines.mapping.compile import EXTRACT, PERSON_BOUND, kept_rows, target_schema
 from pipelines.mapping.counts import SilverSource
 from pipelines.mapping.plausibility import BIRTH_YEARS, Plausibility, judged
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket, code_key
 from pipelines.omop.events import first_event_id
+from vocab.schemas import ddl_of
 
 KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"} | BIRTH_YEARS
 """One row per person of the CDM, with the years of birth that its records state."""
@@ -34,10 +35,10 @@ def entities_in_use(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Judge:
-    """What mapped rows are judged by: the plausibility rules, and by file the day of the extract that last delivered it."""
+    """What mapped rows are judged by: the plausibility rules, and the days of EXTRACT by file."""
 
     rules: Plausibility
-    extracted_on: Mapping[str, date]
+    extracts: Mapping[str, tuple[date, date]]
 
 
 def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None, judge: Judge) -> DataFrame:
@@ -48,12 +49,13 @@ def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame 
     rows = union_all([kept_rows(rule, source.contract, source.tables) for source in sources for rule in source.rules])
     if target not in PERSON_BOUND:
         return rows.drop("_file")
-    extracts = rows.sparkSession.createDataFrame(sorted(judge.extracted_on.items()), "_file string, _extracted_on date")
+    known = [(file, *days) for file, days in sorted(judge.extracts.items())]
+    extracts = rows.sparkSession.createDataFrame(known, ddl_of({"_file": "string"} | EXTRACT))
     dated = rows.join(F.broadcast(extracts), on="_file", how="left")
     if persons is not None:
         dated = dated.join(F.broadcast(persons), on="person_id", how="inner")
-    told = judged(dated, target, judge.rules)
-    return _with_keys(told) if target is Target.EVENT else told
+    judged_rows = judged(dated, target, judge.rules)
+    return _with_keys(judged_rows) if target is Target.EVENT else judged_rows
 
 
 def _with_keys(events: DataFrame) -> DataFrame:

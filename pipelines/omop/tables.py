@@ -126,7 +126,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
         left_out = [
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
             details_without_visit(sound_rows(made, details), sound_rows(made, visit_rows)),
-            registrations_outside(registered, born, inputs.extract_dates),
+            registrations_outside(registered, born),
         ]
         excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))
         return excluded.unionByName(implausible_counts([made.read(*name) for name in about_people]))
@@ -149,7 +149,6 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
             belongs_to=BelongsTo.WHOLE,
             inputs=(*about_people, KNOWN, PERSONS),
             make=make_left_out,
-            parameters=canonical(inputs.extract_dates),
         ),
         Table(
             name=written,

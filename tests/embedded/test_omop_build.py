@@ -505,8 +505,7 @@ def map_inputs() -> MapInputs:
         delivered=frozenset(f"{source}_{name}" for source, tables in SILVER.items() for name in tables),
         local_maps=(),
         source_priority=("gp", "acute"),
-        extract_dates=EXTRACTED,
-        extracted_on={"gp": {}, "acute": {}},
+        extracts={source: {source: (day, day)} for source, day in EXTRACTED.items()},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         with_month_of_birth=True,
@@ -519,7 +518,8 @@ def store_with_silver(session: SparkSession, folder: Path) -> TableStore:
     tables = [(Zone.VOCABULARY, name, TABLES[name.upper()], rows) for name, rows in VOCABULARY.items()]
     for source in SOURCES:
         for name, rows in SILVER[source.name].items():
-            tables.append((Zone.SILVER, f"{source.name}_{name}", source.contract.entities[name].silver_columns, rows))
+            filed = [row | {"_file": source.name} for row in rows]
+            tables.append((Zone.SILVER, f"{source.name}_{name}", source.contract.entities[name].silver_columns, filed))
     for zone, name, schema, rows in tables:
         frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], ddl_of(schema))
         store.overwrite(frame, zone, name, schema)

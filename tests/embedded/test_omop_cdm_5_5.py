@@ -136,8 +136,7 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
         delivered=frozenset(f"gp_{name}" for name in SILVER),
         local_maps=(),
         source_priority=("gp",),
-        extract_dates={"gp": EXTRACTED},
-        extracted_on={"gp": {}},
+        extracts={"gp": {"f": (EXTRACTED, EXTRACTED)}},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         cdm_version=version,
@@ -154,7 +153,7 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
 
 def silver(session: SparkSession, name: str) -> Any:
     columns = CONTRACT.entities[name].silver_columns
-    common = {"person_id": ANNA, "day": DAY, "consultation_key": "c"}
+    common = {"_file": "f", "person_id": ANNA, "day": DAY, "consultation_key": "c"}
     rows = [tuple((common | row).get(column) for column in columns) for row in SILVER[name]]
     return session.createDataFrame(rows, ", ".join(f"{column} {kind}" for column, kind in columns.items()))
 

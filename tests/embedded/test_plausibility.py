@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.errors import ContractError
-from pipelines.mapping.compile import JUDGEMENT, kept_schema
+from pipelines.mapping.compile import EXTRACT, JUDGEMENT, kept_schema
 from pipelines.mapping.plausibility import BIRTH_YEARS, implausible_counts, judged, load_plausibility, sound
 from pipelines.mapping.spec import Target
 from pipelines.omop.events import drug_end_date, drug_end_rule
@@ -30,7 +30,7 @@ def day(text: str) -> date:
 def mapped(session: SparkSession, target: Target, rows: list[dict[str, Any]]) -> DataFrame:
     """Mapped rows of somebody born in BORN whose file was extracted on EXTRACTED, unless a row says otherwise."""
     years = {} if target is Target.PERSON else BIRTH_YEARS
-    schema = kept_schema(target) | {"_extracted_on": "date"} | years
+    schema = kept_schema(target) | EXTRACT | years
     common = {"_extracted_on": EXTRACTED, "first_birth_year": BORN, "last_birth_year": BORN, "person_id": 1}
     return session.createDataFrame(
         [tuple((common | {"_row_key": str(place)} | row).get(name) for name in schema) for place, row in enumerate(rows)],
@@ -40,8 +40,8 @@ def mapped(session: SparkSession, target: Target, rows: list[dict[str, Any]]) ->
 
 def found(session: SparkSession, target: Target, rows: list[dict[str, Any]], *columns: str) -> list[tuple[Any, ...]]:
     """The judgement of each row, and some columns of what is published of it."""
-    told = judged(mapped(session, target, rows), target, RULES).select("_row_key", "_set_aside", "_flagged", *columns)
-    return [tuple(row)[1:] for row in sorted(told.collect(), key=lambda row: int(row._row_key))]
+    seen = judged(mapped(session, target, rows), target, RULES).select("_row_key", "_set_aside", "_flagged", *columns)
+    return [tuple(row)[1:] for row in sorted(seen.collect(), key=lambda row: int(row._row_key))]
 
 
 STARTS = [
@@ -173,8 +173,8 @@ def test_a_drug_is_not_taken_after_the_extract(sail: SparkSession) -> None:
         {"start_date": day("2026-01-05"), "days_supply": 28},
         {"start_date": day("2025-12-20")},
     ]
-    told = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES)
-    ends = told.select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date").collect()
+    seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES)
+    ends = seen.select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date").collect()
     assert [tuple(row)[1:] for row in sorted(ends, key=lambda row: int(row[0]))] == [
         (day("2025-12-31"), "delivered", day("2025-12-31")),
         (day("2025-12-20"), "same_day", None),
@@ -216,9 +216,9 @@ def test_sound_rows_and_counts_are_all_rows(sail: SparkSession) -> None:
     starts = [*["2024-01-01"] * 3, "2099-01-01", "2099-01-01", "0202-03-04"]
     rows = [place | {"start_date": day(start), "end_date": day("2024-01-01")} for start in starts]
     rows.append(place | {"start_date": day("2024-02-01"), "end_date": day("2024-01-01")})
-    told = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES)
-    assert sound(told).count() == 4
-    counts = implausible_counts([told, told]).select("source", "entity", "rule", "disposition", "reason", "rows").collect()
+    seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES)
+    assert sound(seen).count() == 4
+    counts = implausible_counts([seen, seen]).select("source", "entity", "rule", "disposition", "reason", "rows").collect()
     assert sorted(tuple(row) for row in counts) == [
         ("gp", "entry", "r", "excluded", "implausible:before_birth", 2),
         ("gp", "entry", "r", "excluded", "implausible:start_after_extract", 4),
@@ -227,34 +227,34 @@ def test_sound_rows_and_counts_are_all_rows(sail: SparkSession) -> None:
 
 
 dates = st.one_of(st.none(), st.dates(date(1, 1, 1), date(9999, 12, 31)), st.dates(date(2025, 6, 1), date(2026, 6, 1)))
+moments = st.one_of(st.none(), st.dates(date(1800, 1, 1), date(2200, 1, 1)), st.dates(date(2025, 6, 1), date(2026, 6, 1)))
 
 
 @settings(max_examples=6, deadline=None)
-@given(st.lists(st.tuples(st.dates(date(1900, 1, 1), date(2030, 1, 1)), dates, dates, dates), min_size=40, max_size=60))
+@given(st.lists(st.tuples(st.dates(date(1900, 1, 1), date(2030, 1, 1)), dates, dates, moments), min_size=40, max_size=60))
 def test_no_published_day_is_after_the_extract(
     sail: SparkSession, given_days: list[tuple[date, date | None, date | None, date | None]]
 ) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"start_date": start, "end_date": end, "verbatim_end_date": verbatim}
         | {"end_datetime": datetime(later.year, later.month, later.day, 12) if later else None}
         for start, end, verbatim, later in given_days
     ]
     published = sound(judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES)).collect()
     assert [int(row._row_key) for row in published] == [
-        place for place, row in enumerate(rows) if date(1949, 3, 27) <= row["start_date"] <= EXTRACTED
+        place for place, (start, *_) in enumerate(given_days) if date(1949, 3, 27) <= start <= EXTRACTED
     ]
     for row in published:
-        ends = (row.end_date, row.verbatim_end_date, row.end_datetime and row.end_datetime.date())
-        assert all(end is None or end <= EXTRACTED for end in ends)
-        given_row = rows[int(row._row_key)]
-        if all(given_row[name] is None or given_row[name] <= EXTRACTED for name in ("end_date", "verbatim_end_date")):
-            is_late = given_row["end_datetime"] is not None and given_row["end_datetime"].date() > EXTRACTED
-            assert row.end_date == (None if is_late else given_row["end_date"])
+        _, end, verbatim, later = given_days[int(row._row_key)]
+        is_late = max(end or EXTRACTED, later or EXTRACTED) > EXTRACTED
+        assert row.end_date == (None if is_late else end)
+        assert (row.end_datetime is None) == (is_late or later is None)
+        assert row.verbatim_end_date == (verbatim if verbatim and verbatim <= EXTRACTED else None)
 
 
 def test_what_is_judged_ends_with_the_judgement(sail: SparkSession) -> None:
-    told = judged(mapped(sail, Target.EVENT, [{"start_date": EXTRACTED - timedelta(1)}]), Target.EVENT, RULES)
-    assert told.columns[-3:] == list(JUDGEMENT)
+    seen = judged(mapped(sail, Target.EVENT, [{"start_date": EXTRACTED - timedelta(1)}]), Target.EVENT, RULES)
+    assert seen.columns[-4:] == list(JUDGEMENT)
 
 
 WRONG = [

@@ -138,7 +138,8 @@ def text_of(value: Any) -> str | None:
 def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> Published:
     """Deliver, ingest, curate and map the golden patients of some sources, or of all."""
     sources = tuple(sources) or golden_sources()
-    settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]")
+    # Linked, not set aside: how attributes that differ are combined is what some golden patients are about.
+    settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]", "person.on_conflict=link")
     store = TableStore(session, storage_paths(settings))
     contracts = {source: golden_contracts()[source] for source in sources}
     golden_landing(settings.storage.landing, sources)
