@@ -4,8 +4,7 @@ import logging
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
-from pipelines.contracts.ledger import Disposition
-from pipelines.quality.figures import reasons
+from pipelines.quality.figures import doubts
 from pipelines.release.model import Release
 from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
 
@@ -30,10 +29,8 @@ def status(
         failed = sum(not gate.passed and gate.check.severity == "error" for gate in gates)
         ended = "before the gates" if not gates else f"{failed} gates failed" if failed else "all gates passed"
         show_table("last run", [{"run": runs[-1], "ended": ended}])
-        ledger = ledger_of(settings, runs[-1])
-        for title, disposition in (("identity conflicts", Disposition.IDENTITY_CONFLICT), ("implausible", Disposition.FLAGGED)):
-            if rows := reasons(ledger, disposition):
-                show_table(title, rows)
+        for title, rows in doubts(ledger_of(settings, runs[-1])).items():
+            show_table(title, rows)
 
 
 def _show(release: Release) -> None:

@@ -9,6 +9,7 @@ from datetime import date
 from pipelines import __version__
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.ledger import (
+    IMPLAUSIBLE,
     LEDGER_SCHEMA,
     LEDGER_TABLE,
     Disposition,
@@ -26,7 +27,6 @@ from pipelines.governance.keys import resolve_key
 from pipelines.ingest.landing import verify
 from pipelines.ingest.load import Ingested, LoadUnderWay, NewLoad, bronze_tables, ingest, new_deliveries
 from pipelines.ingest.register import Registered, extracts_by_file, load_id_of, repeats
-from pipelines.mapping.plausibility import REASON_PREFIX
 from pipelines.measuring.stage_timer import StageTimer, StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -394,7 +394,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
         "mapped": f"{share:.1%}" if share is not None else "",
         "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
-        "implausible": sum(row.rows for row in ledger if row.reason.startswith(REASON_PREFIX)),
+        "implausible": sum(row.rows for row in ledger if row.reason.startswith(IMPLAUSIBLE)),
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",
     }

@@ -66,6 +66,9 @@ class Disposition(StrEnum):
     """Code, out: the vocabulary does not contain the code."""
 
 
+IMPLAUSIBLE = "implausible:"
+"""What stands before the name of a plausibility rule in the reason of an excluded or flagged row."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 

@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
+from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
@@ -20,9 +21,6 @@ from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import FIELDS, Target
 
 FILE_NAME = "plausibility.yaml"
-
-REASON_PREFIX = "implausible:"
-"""What stands before the name of a rule in the reasons of the ledger."""
 
 BIRTH_YEARS = {"first_birth_year": "bigint", "last_birth_year": "bigint"}
 """The least and the greatest year of birth that the records of a person state. Doubt about it is in favour of the row."""
@@ -226,6 +224,6 @@ def implausible_counts(frames: Iterable[DataFrame]) -> DataFrame:
     marked = union_all([rows.select(*names) for rows in frames]).where(broken.isNotNull())
     disposition = F.when(F.col("_set_aside").isNotNull(), F.lit("excluded")).otherwise(F.lit("flagged"))
     columns = {"source": F.col("_source"), "entity": F.col("_entity"), "rule": F.col("_rule"), "disposition": disposition}
-    columns |= {"reason": F.concat(F.lit(REASON_PREFIX), broken)}
+    columns |= {"reason": F.concat(F.lit(IMPLAUSIBLE), broken)}
     named = marked.select(*[column.alias(name) for name, column in columns.items()])
     return named.groupBy(*columns).agg(F.count(F.lit(1)).alias("rows"))

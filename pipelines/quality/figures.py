@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from pipelines.contracts.ledger import BALANCES, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
@@ -35,6 +35,18 @@ def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figur
             if row.source == source:
                 counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
     return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+
+
+def doubts(ledger: Iterable[LedgerRow]) -> dict[str, list[Figure]]:
+    """What a run found that cannot be, by title: people with an identity conflict, implausible rows by what became of them."""
+    rows = tuple(ledger)
+    implausible = [row for row in rows if row.reason.startswith(IMPLAUSIBLE)]
+    tables = {
+        "people with an identity conflict": reasons(rows, Disposition.IDENTITY_CONFLICT),
+        "implausible rows set aside": reasons(implausible, Disposition.EXCLUDED),
+        "implausible rows published": reasons(implausible, Disposition.FLAGGED),
+    }
+    return {title: shown for title, shown in tables.items() if shown}
 
 
 def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:

@@ -165,7 +165,7 @@ def test_a_visit_that_ends_after_the_extract_ends_when_it_starts(sail: SparkSess
 
 def test_a_drug_is_not_taken_after_the_extract(sail: SparkSession) -> None:
     """Delivered end, days supplied: what is published as end, verbatim end, and by which rule."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"start_date": day("2025-12-20"), "end_date": day("2025-12-31"), "verbatim_end_date": day("2025-12-31")},
         {"start_date": day("2025-12-20"), "end_date": day("2064-01-01"), "verbatim_end_date": day("2064-01-01")},
         {"start_date": day("2025-12-20"), "end_date": day("2064-01-01"), "days_supply": 7},
