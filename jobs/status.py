@@ -8,7 +8,7 @@ from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines,
 from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.progress import Field
-from pipelines.quality.figures import opt_out_entries
+from pipelines.quality.figures import doubts, opt_out_entries
 from pipelines.release.model import Release
 from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
 
@@ -42,10 +42,12 @@ def status(
         ended = "before the gates" if not gates else f"{failed} gates failed" if failed else "all gates passed"
         show_table("last run", [{"run": runs[-1], "ended": ended}])
         show_table("entries of opt-out lists, and why some match nobody", opt_out_entries(ledger_of(settings, runs[-1])))
+        for title, rows in doubts(ledger_of(settings, runs[-1])).items():
+            show_table(title, rows)
     unloaded = not_loaded(history_of(settings, date.today()))
     if unloaded:
-        rows = [{"delivery": str(entry.place), "state": entry.state.value, **_why(entry)} for entry in unloaded[:MOST_SHOWN]]
-        show_table("deliveries that are not loaded", rows)
+        shown = [{"delivery": str(entry.place), "state": entry.state.value, **_why(entry)} for entry in unloaded[:MOST_SHOWN]]
+        show_table("deliveries that are not loaded", shown)
         if len(unloaded) > MOST_SHOWN:
             log.info("nhs-omop deliveries lists all that are not loaded", extra={"deliveries": len(unloaded)})
 

@@ -10,6 +10,7 @@ from jobs.command import JsonLines, MappingsDir, new_app, start
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.dictionary import dictionary_page, every_table, graph_page
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import load_mappings
 from pipelines.run_inputs import TYPE_ONE_SOURCE
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, OptOutSettings
@@ -37,7 +38,7 @@ def pages_of(mappings_dir: Path) -> dict[str, str]:
     """The text of each page by its file name."""
     contracts = load_contracts(mappings_dir)
     type_one = load_type_one_codes(mappings_dir / OptOutSettings().type1_codes, contracts[TYPE_ONE_SOURCE])
-    tables = every_table(contracts, load_mappings(mappings_dir, contracts), type_one)
+    tables = every_table(contracts, load_mappings(mappings_dir, contracts), type_one, load_plausibility(mappings_dir))
     return {"tables.md": dictionary_page(tables), "graph.md": graph_page(tables, contracts)}
 
 

@@ -18,6 +18,7 @@ from pipelines.ingest.landing import Delivery, File
 from pipelines.ingest.load import bronze_tables, register_table
 from pipelines.ingest.parse import Layout
 from pipelines.ingest.profile import file_columns_table
+from pipelines.mapping.plausibility import Plausibility
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.nightly import ledger_table
 from pipelines.omop.declared import MapInputs, MappedSource
@@ -44,7 +45,10 @@ _ZONES = {
 
 
 def every_table(
-    contracts: Mapping[str, SourceContract], mappings: Mapping[str, SourceMapping], type_one: TypeOneCodes
+    contracts: Mapping[str, SourceContract],
+    mappings: Mapping[str, SourceMapping],
+    type_one: TypeOneCodes,
+    plausibility: Plausibility,
 ) -> list[Table]:
     """The declaration of every table there is once every entity of every source was delivered."""
     load = _whole_load(contracts)
@@ -60,6 +64,7 @@ def every_table(
             run_date=_DAY,
             production=False,
             excludes_unverifiable=True,
+            sets_conflicts_aside=True,
         )
     )
     mapped = map_tables(
@@ -68,7 +73,8 @@ def every_table(
             delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
             local_maps=(),
             source_priority=tuple(contracts),
-            extract_dates=dict.fromkeys(contracts, _DAY),
+            extracts={},
+            plausibility=plausibility,
             described_as=CdmSource("", "", "", "", "", _DAY, _DAY, "", _CDM_VERSION, "", {}, {}),
             cdm_version=_CDM_VERSION,
         )

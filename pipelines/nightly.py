@@ -1,6 +1,7 @@
 """The nightly load: everything that is declared, from new deliveries to a release."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import date
 from pipelines import __version__
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.ledger import (
+    IMPLAUSIBLE,
     LEDGER_SCHEMA,
     LEDGER_TABLE,
     ORPHAN,
@@ -24,7 +26,15 @@ from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.opt_outs import ENTRY_SCHEMA
 from pipelines.curate.references import REFERENCE_SCHEMA
-from pipelines.curate.tables import OPT_OUT_ENTRIES, OUTCOME_SCHEMA, OUTCOMES, REFERENCES, CurateInputs, curate_tables
+from pipelines.curate.tables import (
+    CONFLICTS,
+    OPT_OUT_ENTRIES,
+    OUTCOME_SCHEMA,
+    OUTCOMES,
+    REFERENCES,
+    CurateInputs,
+    curate_tables,
+)
 from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
 from pipelines.governance.opt_out_lists import entries_listed
@@ -33,7 +43,7 @@ from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_wi
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName, some
 from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
-from pipelines.ingest.register import Registered
+from pipelines.ingest.register import Registered, extracts_by_file
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
 from pipelines.measuring.stage_timer import StageTimer, StepTime
@@ -51,7 +61,7 @@ from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
 from pipelines.runner import Step, selected
-from pipelines.settings import Settings, Unverifiable
+from pipelines.settings import OnConflict, Settings, Unverifiable
 from pipelines.storage.documents import digest_of
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
@@ -261,6 +271,7 @@ def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInpu
         run_date=run.run_date,
         production=run.production,
         excludes_unverifiable=run.settings.opt_outs.unverifiable is Unverifiable.EXCLUDE,
+        sets_conflicts_aside=run.settings.person.on_conflict is OnConflict.SET_ASIDE,
     )
 
 
@@ -329,7 +340,17 @@ def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) 
         )
         for row in counted
     ]
-    return [*_delivered(run_id, register), *outcomes]
+    return [*_delivered(run_id, register), *outcomes, *_conflicts(run, run_id)]
+
+
+def _conflicts(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """How many people each provider states in contradiction, by kind."""
+    found = run.store.paths.records(Zone.CURATION, CONFLICTS, ("source", "provider", "conflict"))
+    people = Counter((row["source"], f"{row['provider']}:{row['conflict']}") for row in found)
+    return [
+        LedgerRow(run_id, Stage.CURATE, source, "", Disposition.IDENTITY_CONFLICT, number, reason=reason)
+        for (source, reason), number in sorted(people.items())
+    ]
 
 
 def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
@@ -383,7 +404,8 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
         delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
         local_maps=usable_local_maps(run.store, inputs.local_maps, inputs.mappings),
         source_priority=run.settings.person.source_priority,
-        extract_dates={source: extracted[source] for source in inputs.contracts if source in extracted},
+        extracts=extracts_by_file(register),
+        plausibility=inputs.plausibility,
         described_as=_described(run, register, extracted),
         with_month_of_birth=run.settings.person.month_of_birth,
         cdm_version=run.settings.cdm_version,
@@ -484,6 +506,8 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
         "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
         "mapped": f"{share:.1%}" if share is not None else "",
+        "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
+        "implausible": sum(row.rows for row in ledger if row.reason.startswith(IMPLAUSIBLE)),
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",
     }

@@ -133,11 +133,22 @@ class OptOutSettings(Frozen):
         return self
 
 
+class OnConflict(StrEnum):
+    """What to do with identities whose rows cannot be about one person: another birth date or sex, two NHS numbers."""
+
+    LINK = "link"
+    SET_ASIDE = "set_aside"
+
+
 class PersonSettings(Frozen):
-    """How a person is combined from several sources: the first source in `source_priority` that has a value provides it."""
+    """How a person is combined from several sources: the first source in `source_priority` that has a value provides it.
+
+    `on_conflict`: whether rows that contradict each other about who the person is are linked all the same or set aside.
+    """
 
     month_of_birth: bool = False
     source_priority: tuple[str, ...] = SOURCES
+    on_conflict: OnConflict = OnConflict.SET_ASIDE
 
 
 class GateSettings(Frozen):

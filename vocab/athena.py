@@ -1,4 +1,4 @@
-"""Reads an Athena download: checks what it contains and gives its files as typed DataFrames.
+"""Reads an Athena download: gives its files as typed DataFrames. `vocab.download` checks them first.
 
 Athena writes tab-separated text without quoting, so a name may contain a single double quote. The CSV readers of the
 engines switch quoting off in different ways. So pyarrow reads each file in blocks, whose size limits the memory of a task.
@@ -9,7 +9,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -96,28 +95,12 @@ OPTIONAL_TABLES: dict[str, dict[str, str]] = {
 }
 """Files that came with CDM 5.5. A download may lack them; their tables are then empty."""
 
-UK_VOCABULARIES = (
-    "SNOMED", "ICD10", "OPCS4", "Read", "dm+d", "RxNorm", "RxNorm Extension", "LOINC", "UCUM", "NHS Ethnic Category",
-)  # fmt: skip
-"""Vocabularies that UK extracts use or map to. A download that lacks one of them loads with a warning."""
-
 BLOCK_BYTES = 32 * 1024 * 1024
 
 MOST_TASKS = 8
 """Tasks that read one file. A writer keeps the rows of its task until they fill a row group, so each task costs memory."""
 
-_RELEASE_ROW = "None"
 _BLOCK_SCHEMA = "file string, start bigint, stop bigint"
-
-
-@dataclass(frozen=True)
-class DownloadSummary:
-    """Content of a download: release, version by vocabulary, size in bytes by file stem, warnings for the operator."""
-
-    release: str
-    vocabularies: dict[str, str]
-    file_bytes: dict[str, int]
-    warnings: tuple[str, ...]
 
 
 @contextmanager
@@ -141,55 +124,27 @@ def unpacked(download: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def check_download(folder: Path, stems: tuple[str, ...] = tuple(TABLES)) -> DownloadSummary:
-    """Check the files of a folder and summarise them.
-
-    Raises VocabularyError, which lists every missing file, every wrong header and a missing release.
-    """
-    faults: list[str] = []
-    sizes: dict[str, int] = {}
-    for stem in stems:
-        path = _find(folder, stem)
-        if path is None:
-            faults.append(f"{stem}.csv is missing")
-            continue
-        sizes[stem] = path.stat().st_size
-        faults += _header_faults(path, TABLES[stem])
-    for stem, schema in OPTIONAL_TABLES.items():
-        path = _find(folder, stem)
-        if path is not None:
-            sizes[stem] = path.stat().st_size
-            faults += _header_faults(path, schema)
-    vocabularies = {} if faults else _vocabulary_versions(folder)
-    release = vocabularies.pop(_RELEASE_ROW, "")
-    if not faults and not release:
-        faults.append(f"VOCABULARY.csv has no row {_RELEASE_ROW!r} with the release")
-    if faults:
-        raise VocabularyError(f"{folder}: not an Athena download: {'; '.join(faults)}. Unpack a complete download there")
-    missing = [name for name in UK_VOCABULARIES if name not in vocabularies]
-    warnings = tuple(f"{name} is not in the download: its codes will not be mapped" for name in missing)
-    return DownloadSummary(release, vocabularies, sizes, warnings)
-
-
 def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:
     """One row per line of an Athena file, with the columns and types of TABLES; an empty value is null.
+
+    Dates are written `19700131` or `1970-01-31`.
 
     Every task must see the file under the same path. A missing file of OPTIONAL_TABLES gives no rows. Raises VocabularyError
     if any other file is missing.
     """
-    path = _find(folder, stem)
+    path = find_file(folder, stem)
     schema = (TABLES | OPTIONAL_TABLES)[stem]
     if path is None:
         if stem not in OPTIONAL_TABLES:
             raise VocabularyError(f"{folder}: {stem}.csv is missing")
         return session.createDataFrame([], ddl_of(schema))
-    names = _header(path)
-    blocks = _blocks(path)
+    names = header_of(path)
+    blocks = blocks_of(path)
 
     def parse(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for block in batch.to_pylist():
-                yield from _rows(Path(block["file"]), block["start"], block["stop"], names, list(schema))
+                yield from rows_of_block(Path(block["file"]), block["start"], block["stop"], names, list(schema))
 
     texts = ", ".join(f"{name} string" for name in schema)
     located = session.createDataFrame(blocks, _BLOCK_SCHEMA).repartition(min(len(blocks), MOST_TASKS))
@@ -198,44 +153,36 @@ def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:
 
 def _typed(name: str, kind: str) -> Column:
     value = F.col(name)
-    return F.try_to_timestamp(value, F.lit("yyyyMMdd")).cast("date") if kind == "date" else value.cast(kind)
+    if kind != "date":
+        return value.cast(kind)
+    return F.try_to_timestamp(F.translate(value, "-", ""), F.lit("yyyyMMdd")).cast("date")
 
 
-def _find(folder: Path, stem: str) -> Path | None:
+def find_file(folder: Path, stem: str) -> Path | None:
+    """The file of a table, its name in any case; None where there is none."""
     wanted = f"{stem}.csv".casefold()
     return next((path for path in sorted(folder.iterdir()) if path.name.casefold() == wanted), None)
 
 
-def _header(path: Path) -> list[str]:
+def header_of(path: Path) -> list[str]:
+    """The names in the first line of a file, in lower case."""
     with path.open("rb") as file:
         line = file.readline().decode("utf-8-sig").rstrip("\r\n")
     return [name.strip().casefold() for name in line.split("\t")]
 
 
-def _header_faults(path: Path, schema: dict[str, str]) -> list[str]:
-    names = _header(path)
-    if len(names) == 1:
-        return [f"{path.name} is not separated by tabs"]
-    missing = [name for name in schema if name not in names]
-    return [f"{path.name} lacks {', '.join(missing)}"] if missing else []
-
-
-def _vocabulary_versions(folder: Path) -> dict[str, str]:
-    path = _find(folder, "VOCABULARY")
-    assert path is not None  # noqa: S101 - its presence was checked
-    names = _header(path)
-    columns = ["vocabulary_id", "vocabulary_version"]
-    rows = (row for batch in _rows(path, 0, path.stat().st_size, names, columns) for row in batch.to_pylist())
-    return {row["vocabulary_id"]: row["vocabulary_version"] or "" for row in rows if row["vocabulary_id"]}
-
-
-def _blocks(path: Path) -> list[tuple[str, int, int]]:
+def blocks_of(path: Path) -> list[tuple[str, int, int]]:
+    """The blocks of a file: its path, first byte and the byte after the last."""
     size = path.stat().st_size
     return [(str(path), start, min(start + BLOCK_BYTES, size)) for start in range(0, max(size, 1), BLOCK_BYTES)]
 
 
-def _rows(path: Path, start: int, stop: int, names: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The lines that begin in a block. A line that began in the block before is skipped; the last line is read to its end."""
+def rows_of_block(path: Path, start: int, stop: int, names: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of the lines that begin in a block, as text; empty is null.
+
+    A line that began in the block before is skipped; the last line is read to its end. Raises ArrowInvalid where a line
+    has another number of fields than `names` or is no UTF-8.
+    """
     with path.open("rb") as file:
         if start:
             # Start one byte earlier, so that a line that begins exactly at `start` belongs to this block.

@@ -1,12 +1,13 @@
 """Loads a vocabulary: an Athena download or the packaged demonstration, and the concepts of this project."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from vocab.athena import OPTIONAL_TABLES, TABLES, check_download, read_table, unpacked
+from vocab.athena import OPTIONAL_TABLES, TABLES, read_table, unpacked
+from vocab.download import check_download
 
 DEMO_DIR = Path(__file__).parent / "demo"
 """The packaged demonstration vocabulary."""
@@ -34,14 +35,15 @@ class VocabularySummary:
     warnings: tuple[str, ...]
 
 
-def load_vocabulary(session: SparkSession, download: Path, write: Write) -> VocabularySummary:
+def load_vocabulary(session: SparkSession, download: Path, write: Write, used: Iterable[str] = ()) -> VocabularySummary:
     """Write every table of a download (folder or zip), with the concepts of this project added.
 
     Tables of CDM 5.5 are written too, empty if the download lacks their files; CDM 5.4 does not publish them. The whole
-    download is checked before the first table is written. Raises VocabularyError if it is not an Athena download.
+    download is checked before the first table is written; `used` are the vocabularies of the mappings, for its warnings.
+    Raises VocabularyError if it is not an Athena download.
     """
     with unpacked(download) as folder:
-        found = check_download(folder)
+        found = check_download(folder, used)
         for stem, schema in LOADED.items():
             rows = read_table(session, folder, stem)
             if stem in LOCAL_STEMS:

@@ -44,6 +44,9 @@ class Disposition(StrEnum):
     OPTED_OUT = "opted_out"
     RESTRICTED_CODE = "restricted_code"
     TEST_PATIENT = "test_patient"
+    IDENTITY_CONFLICT = "identity_conflict"
+    """Curate: people, not rows, about whom the rows of a provider contradict those of the same or another one; `reason` is the
+    provider and the kind. `entity` is empty."""
 
     REFERRED = "referred"
     """Refer, in: rows of silver that refer to another row, by the name of the reference."""
@@ -58,6 +61,8 @@ class Disposition(StrEnum):
     """Map: rows that satisfied every condition of the rule."""
     EXCLUDED = "excluded"
     """Map: rows that did not, with the reason that the rule declares."""
+    FLAGGED = "flagged"
+    """Map: rows that are published although they cannot be right, with the rule that says so; they are mapped rows too."""
     FANNED_OUT = "fanned_out"
     """Map: rows added because one code maps to several concepts."""
     MERGED = "merged"
@@ -82,6 +87,9 @@ ORPHAN = "orphan:"
 
 TYPE_ONE_UNKNOWN = "type_one_unknown"
 """The reason of rows that are left out because their person may have a Type 1 opt-out: a code could not be looked up."""
+
+IMPLAUSIBLE = "implausible:"
+"""What stands before the name of a plausibility rule in the reason of an excluded or flagged row."""
 
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
@@ -174,12 +182,17 @@ BALANCES = (
 """Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
+_NOTED = {Stage.CURATE: {Disposition.IDENTITY_CONFLICT}, Stage.MAP: {Disposition.FLAGGED}}
+"""What is counted beside the equations, because its rows are in them already."""
+
 _WITH_REASON = (
     Disposition.UNMATCHED,
     Disposition.QUARANTINED,
     Disposition.OPTED_OUT,
     Disposition.ORPHAN,
     Disposition.EXCLUDED,
+    Disposition.FLAGGED,
+    Disposition.IDENTITY_CONFLICT,
     Disposition.WRITTEN,
 )
 
@@ -201,7 +214,8 @@ def _place(stage: str, source: str, entity: str, rule: str) -> str:
 
 
 def _malformed(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
-    allowed = {stage: {d for b in BALANCES if b.stage is stage for d in b.left + b.right} for stage in Stage}
+    balanced = {stage: {d for b in BALANCES if b.stage is stage for d in b.left + b.right} for stage in Stage}
+    allowed = {stage: dispositions | _NOTED.get(stage, set()) for stage, dispositions in balanced.items()}
     for row in ledger:
         place = _place(row.stage, row.source, row.entity, row.rule)
         if row.disposition not in allowed[row.stage]:

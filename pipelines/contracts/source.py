@@ -86,11 +86,21 @@ class Flag(Frozen):
 
 
 class Direct(Frozen):
-    """The row itself has the person's NHS number or local identifier."""
+    """The row itself has the person's NHS number or local identifier.
+
+    `sex` is compared, as the birth date is, between the rows that name one person. It is the registered or stated sex of the
+    person, not a gender identity.
+    """
 
     nhs_number: str
     local_id: str
     nhs_number_status: str | None = None
+    sex: str | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that says who the person is."""
+        return tuple(name for name in (self.nhs_number, self.local_id, self.nhs_number_status, self.sex) if name)
 
 
 class Via(Frozen):
@@ -246,8 +256,7 @@ class SourceContract(Frozen):
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         subject = entity.subject
         if subject.direct:
-            names = (subject.direct.nhs_number, subject.direct.local_id, subject.direct.nhs_number_status)
-            used.append(("subject.direct", tuple(column for column in names if column)))
+            used.append(("subject.direct", subject.direct.columns))
         links = {f"references.{column}": reference for column, reference in entity.references.items()}
         if subject.via:
             links["subject.via"] = Reference(entity=subject.via.entity, columns=subject.via.columns)

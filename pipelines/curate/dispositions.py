@@ -22,6 +22,9 @@ DISPOSITION_SCHEMA = {
 }
 """One row per delivered row: where it is, which record and person it belongs to and what became of it."""
 
+CONFLICT_PREFIX = "identity_conflict:"
+"""What stands before the kind of a conflict in the reason of quarantine."""
+
 _RANK = {"current": 0, "opted_out": 1, "test_patient": 2, "deleted_at_source": 3, "quarantined": 4}
 """A row shared by several people is kept while one of them is kept; else it has the first of these dispositions."""
 
@@ -34,19 +37,21 @@ def disposition_rows(
     people: DataFrame,
     type_one_source: str,
     production: bool,
+    sets_conflicts_aside: bool,
 ) -> DataFrame:
     """The rows of entities of one source whose owners are decided (DISPOSITION_SCHEMA).
 
     `versions` are those of the source (VERSION_SCHEMA), `owners` the dispositions of the entities that own rows, by entity;
-    an owner that was never delivered is not there. `links` is LINK_SCHEMA, `people` PERSON_SCHEMA.
+    an owner that was never delivered is not there. `links` is LINK_SCHEMA, `people` PERSON_SCHEMA. With `sets_conflicts_aside`
+    the rows of an identity with a conflict are quarantined.
     """
     frames = []
     for entities_of_kind, build in _by_kind(tuple(entities), owners):
         rows = versions.where(F.col("entity").isin(*[entity.name for entity in entities_of_kind]))
         match build:
             case "direct":
-                source = entities_of_kind[0].source
-                frames.append(direct_dispositions(rows, links, people, source, type_one_source, production))
+                policy = type_one_source, production, sets_conflicts_aside
+                frames.append(direct_dispositions(rows, links, people, entities_of_kind[0].source, *policy))
             case "reference":
                 frames.append(reference_dispositions(rows))
             case "orphan":
@@ -95,15 +100,21 @@ def reference_dispositions(versions: DataFrame) -> DataFrame:
 
 
 def with_person(versions: DataFrame, links: DataFrame, source: str, production: bool) -> DataFrame:
-    """Rows that name their person, with `person_id` (null where it names nobody) and `_is_wrong` (its number)."""
+    """Rows that name their person, with `person_id` (null where it names nobody), `_is_wrong` (its number) and `conflict`."""
     numbered = with_number(versions, production)
     kept = [name for name in versions.columns if name not in (*IDENTITY, "nhs_number_status")]
     identified = numbered.select(*kept, is_out_of_range().alias("_is_wrong"), *identity_columns(F.lit(source)))
-    return identified.join(links.select(*IDENTITY, "person_id"), on=list(IDENTITY), how="left")
+    return identified.join(links.select(*IDENTITY, "person_id", "conflict"), on=list(IDENTITY), how="left")
 
 
 def direct_dispositions(
-    versions: DataFrame, links: DataFrame, people: DataFrame, source: str, type_one_source: str, production: bool
+    versions: DataFrame,
+    links: DataFrame,
+    people: DataFrame,
+    source: str,
+    type_one_source: str,
+    production: bool,
+    sets_conflicts_aside: bool,
 ) -> DataFrame:
     """Dispositions of rows that name their person. `links`: LINK_SCHEMA; `people`: PERSON_SCHEMA."""
     judged = with_person(versions, links, source, production).join(people, on="person_id", how="left")
@@ -112,13 +123,15 @@ def direct_dispositions(
         opted_out = F.coalesce(opted_out, F.col("type_one"))
     wrong_disposition, wrong_reason = out_of_range(production)
     is_wrong, nobody = F.col("_is_wrong"), F.col("person_id").isNull()
+    conflict = F.concat(F.lit(CONFLICT_PREFIX), F.col("conflict")) if sets_conflicts_aside else F.lit(None).cast("string")
     disposition = (
         F.when(is_wrong, F.lit(wrong_disposition))
         .when(nobody, F.lit("quarantined"))
         .when(opted_out.isNotNull(), F.lit("opted_out"))
+        .when(conflict.isNotNull(), F.lit("quarantined"))
         .otherwise(F.lit("current"))
     )
-    reason = F.when(is_wrong, F.lit(wrong_reason)).when(nobody, F.lit("no_identity")).otherwise(opted_out)
+    reason = F.when(is_wrong, F.lit(wrong_reason)).when(nobody, F.lit("no_identity")).otherwise(F.coalesce(opted_out, conflict))
     return _dispositions(judged, F.col("person_id"), disposition, reason)
 
 

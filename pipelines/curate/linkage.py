@@ -3,6 +3,9 @@
 A row without a usable number takes the number that its local identifier has elsewhere at the same provider, if there is
 exactly one. A number is used when it passes Modulus 11, is no placeholder, is not traced as doubtful (status 04, 05) and
 belongs to the range of the environment: the 999 test range outside production, any other number in production.
+
+What rows of one number or of one local identifier say of the person may not be true of one person: other birth dates, other
+sexes, or two numbers. Only valid rows are compared, so a correction that replaces its row is no conflict.
 """
 
 from collections.abc import Iterable
@@ -18,8 +21,24 @@ from pipelines.curate.versions import valid_rows
 IDENTITY = ("_source", "_provider", "local_id", "nhs_number")
 """What a row says of its person; `nhs_number` is the usable number, empty where there is none."""
 
-STATED_SCHEMA = ("_source", "_provider", "local_id", "nhs_number", "nhs_number_status")
-"""What a row says of its person, as delivered."""
+STATED_SCHEMA = ("_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "birth_date", "sex")
+"""What a row says of its person, as delivered; the birth date as yyyy-mm-dd."""
+
+_COMPARED = ("birth_date", "sex")
+
+STATED_IDENTITY_SCHEMA = dict.fromkeys(IDENTITY, "string") | {
+    f"{side}_{name}": "string" for name in _COMPARED for side in ("first", "last")
+}
+"""One row per identity, with the least and the greatest birth date and sex that its rows state (null: none)."""
+
+UNKNOWN_BIRTH_DATES = ("1800-01-01", "1900-01-01")
+"""Days that systems write where the day of birth is not known. They contradict nothing."""
+
+SEXES = {"male": ("M", "MALE", "1", "01"), "female": ("F", "FEMALE", "2", "02")}
+"""How sources write the two sexes, in upper case. Any other value is not known and contradicts nothing."""
+
+NUMBERS_OF_LOCAL_ID = "numbers_of_local_id"
+"""The conflict of a local identifier that has two NHS numbers at its provider."""
 
 LINK_SCHEMA = {
     "_source": "string",
@@ -30,8 +49,17 @@ LINK_SCHEMA = {
     "person_key": "string",
     "person_id": "bigint",
     "method": "string",
+    "conflict": "string",
 }
-"""One row per identity seen in any source: the number it was linked by (empty: none), the person and how it was found."""
+"""One row per identity seen in any source: the number it was linked by (empty: none), the person and how it was found.
+
+`conflict` says in what the rows of its number or of its local identifier contradict each other (birth_date, sex,
+numbers_of_local_id; several with commas; null: in nothing).
+"""
+
+
+CONFLICT_SCHEMA = dict.fromkeys(("source", "provider", "person_key", "conflict"), "string")
+"""One row per person, provider and conflict. The key finds the person in the other tables of curate; it has no value."""
 
 
 def with_number(frame: DataFrame, production: bool) -> DataFrame:
@@ -78,8 +106,17 @@ def identity_columns(source: Column) -> list[Column]:
 
 
 def stated_identities(stated: Iterable[DataFrame], production: bool) -> DataFrame:
-    """One row per identity of all sources (IDENTITY), from what `identities_in` gives for each."""
-    return with_number(union_all(stated), production).select(*identity_columns(F.col("_source"))).distinct()
+    """One row per identity of all sources (STATED_IDENTITY_SCHEMA), from what `identities_in` gives for each."""
+    birth_date, sex = F.col("birth_date"), F.upper("sex")
+    compared = {
+        "birth_date": F.when(~birth_date.isin(*UNKNOWN_BIRTH_DATES), birth_date),
+        "sex": F.coalesce(*[F.when(sex.isin(*written), F.lit(name)) for name, written in SEXES.items()]),
+    }
+    numbered = with_number(union_all(stated), production)
+    named = numbered.select(*identity_columns(F.col("_source")), *[column.alias(name) for name, column in compared.items()])
+    extremes = [F.min(name).alias(f"first_{name}") for name in _COMPARED]
+    extremes += [F.max(name).alias(f"last_{name}") for name in _COMPARED]
+    return named.groupBy(*IDENTITY).agg(*extremes).select(*STATED_IDENTITY_SCHEMA)
 
 
 def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
@@ -90,8 +127,13 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
     """
     stated = identities.where((F.col("nhs_number") != "") | (F.col("local_id") != ""))
     place = ("_source", "_provider", "local_id")
-    numbered = stated.where((F.col("nhs_number") != "") & (F.col("local_id") != ""))
-    by_local_id = numbered.groupBy(*place).agg(F.min("nhs_number").alias("_least"), F.max("nhs_number").alias("_greatest"))
+    number = F.nullif(F.col("nhs_number"), F.lit(""))
+    by_local_id = (
+        stated.where(F.col("local_id") != "")
+        .groupBy(*place)
+        .agg(F.min(number).alias("_least"), F.max(number).alias("_greatest"), *_contradictions("of_local_id"))
+    )
+    by_number = stated.where(F.col("nhs_number") != "").groupBy("nhs_number").agg(*_contradictions("of_number"))
     found = stated.join(by_local_id, on=list(place), how="left")
     has_number = F.col("nhs_number") != ""
     has_one_elsewhere = F.col("_least") == F.col("_greatest")
@@ -101,9 +143,25 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
         .when(has_one_elsewhere, F.lit("nhs_number_of_local_id"))
         .otherwise(F.lit("local_id"))
     )
-    by_number = message_of([F.lit("nhs"), F.col("linked_number")])
+    by_linked_number = message_of([F.lit("nhs"), F.col("linked_number")])
     by_local = message_of([F.lit("local"), *[F.col(name) for name in place]])
-    message = F.when(F.col("linked_number") != "", by_number).otherwise(by_local)
-    with_number = pads.joined_to(found.withColumns({"linked_number": linked, "method": method}))
+    message = F.when(F.col("linked_number") != "", by_linked_number).otherwise(by_local)
+    known = found.withColumns({"linked_number": linked, "method": method})
+    compared = known.join(by_number.withColumnRenamed("nhs_number", "linked_number"), on="linked_number", how="left")
+    kinds = [F.when(F.col(f"_{name}_of_local_id") | F.col(f"_{name}_of_number"), F.lit(name)) for name in _COMPARED]
+    kinds.append(F.when(F.col("_least") != F.col("_greatest"), F.lit(NUMBERS_OF_LOCAL_ID)))
+    with_number = pads.joined_to(compared.withColumn("conflict", F.nullif(F.concat_ws(",", *kinds), F.lit(""))))
     keyed = with_number.withColumn("person_key", hmac_hex(message, "person"))
     return keyed.withColumn("person_id", id_of(F.col("person_key"))).select(*LINK_SCHEMA)
+
+
+def _contradictions(of: str) -> list[Column]:
+    """By what is compared, whether the identities of a group state more than one value: `_<name>_<of>`."""
+    return [(F.min(f"first_{name}") != F.max(f"last_{name}")).alias(f"_{name}_{of}") for name in _COMPARED]
+
+
+def identity_conflicts(links: DataFrame) -> DataFrame:
+    """One row per person whom a provider states in contradiction (CONFLICT_SCHEMA). `links` is LINK_SCHEMA."""
+    columns = {"source": F.col("_source"), "provider": F.col("_provider")}
+    conflicting = links.where(F.col("conflict").isNotNull())
+    return conflicting.select(*[columns.get(name, F.col(name)).alias(name) for name in CONFLICT_SCHEMA]).distinct()

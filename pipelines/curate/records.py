@@ -13,7 +13,7 @@ from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.text import is_one_of, trimmed
 from pipelines.columns.values import READERS
-from pipelines.contracts.source import ColumnType, Entity, Flag
+from pipelines.contracts.source import ColumnType, Entity, Flag, Identifier
 from pipelines.curate.entities import EntityOf
 
 RECORD_SCHEMA = {
@@ -27,6 +27,8 @@ RECORD_SCHEMA = {
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
+    "birth_date": "string",
+    "sex": "string",
     "version": "string",
     "is_held": "boolean",
     "is_deleted": "boolean",
@@ -61,6 +63,8 @@ _STATEMENT_SCHEMA = {
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
+    "birth_date": "string",
+    "sex": "string",
     "declared_version": "string",
     "content": "bigint",
     "is_deleted": "boolean",
@@ -115,6 +119,9 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     if direct:
         values |= {"nhs_number": F.col(direct.nhs_number), "local_id": F.col(direct.local_id)}
         values |= {"nhs_number_status": F.col(direct.nhs_number_status)} if direct.nhs_number_status else {}
+        values |= {"sex": F.col(direct.sex)} if direct.sex else {}
+        birth = spec.identified_by(Identifier.BIRTH_DATE)
+        values |= {"birth_date": READERS[ColumnType.DATE](F.col(birth))} if birth else {}
     if shared_columns:
         values["shared_key"] = _shared_key(shared_columns)
     own = ("_provider", "_file", "_line")
@@ -135,7 +142,7 @@ def trimmed_values(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
 def _columns_read(spec: Entity) -> list[str]:
     """The delivered columns that decide about a row."""
     subject, flags = spec.subject, [flag.column for flag in (spec.deleted, spec.test) if flag]
-    direct = (subject.direct.nhs_number, subject.direct.nhs_number_status, subject.direct.local_id) if subject.direct else ()
+    direct = (*subject.direct.columns, spec.identified_by(Identifier.BIRTH_DATE)) if subject.direct else ()
     required = [name for name, column in spec.columns.items() if column.required]
     period = [spec.period] if spec.period else []
     via = subject.via.columns if subject.via else ()

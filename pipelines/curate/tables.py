@@ -21,8 +21,16 @@ from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.contracts.zones import Zone
 from pipelines.curate.dispositions import DISPOSITION_SCHEMA, disposition_rows, with_person
 from pipelines.curate.entities import EntityOf, levels
-from pipelines.curate.linkage import IDENTITY as IDENTITY_COLUMNS
-from pipelines.curate.linkage import LINK_SCHEMA, STATED_SCHEMA, identities_in, linked_identities, stated_identities
+from pipelines.curate.linkage import (
+    CONFLICT_SCHEMA,
+    LINK_SCHEMA,
+    STATED_IDENTITY_SCHEMA,
+    STATED_SCHEMA,
+    identities_in,
+    identity_conflicts,
+    linked_identities,
+    stated_identities,
+)
 from pipelines.curate.opt_outs import (
     ENTRY_SCHEMA,
     PERSON_SCHEMA,
@@ -44,6 +52,7 @@ from vocab.schemas import ddl_of
 
 STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
 PERSON_COLLISIONS = "person_collisions"
+CONFLICTS = "identity_conflicts"
 OUTCOMES = "row_outcomes"
 OPT_OUT_ENTRIES = "opt_out_entries"
 REFERENCES = "references"
@@ -66,6 +75,7 @@ class CurateInputs:
 
     `key_id` is a one-way mark of the key behind `pads`. `type_one` is None where the source of the Type 1 codes is not loaded.
     `excludes_unverifiable`: people without a usable number cannot be checked against the national list and are left out.
+    `sets_conflicts_aside`: the rows of identities that contradict each other are quarantined.
     """
 
     contracts: Mapping[str, SourceContract]
@@ -77,6 +87,7 @@ class CurateInputs:
     run_date: date
     production: bool
     excludes_unverifiable: bool
+    sets_conflicts_aside: bool
 
     @cached_property
     def files(self) -> dict[tuple[str, str], list[ActiveFile]]:
@@ -113,7 +124,8 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
     """
     _check_type_one(inputs)
     tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(source))]
-    tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _type_one(inputs), _person(inputs)]
+    tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _conflicts()]
+    tables += [_type_one(inputs), _person(inputs)]
     for source in inputs.sources:
         for level, entities in enumerate(inputs.levels(source)):
             tables.append(_dispositions(inputs, source, level, entities))
@@ -177,8 +189,9 @@ def _stated_identities(inputs: CurateInputs) -> Table:
 
     return Table(
         name=_curation(STATED),
-        grain="one row per identity that any source states: source, provider, local identifier and usable NHS number",
-        schema=dict.fromkeys(IDENTITY_COLUMNS, "string"),
+        grain="one row per identity that any source states (provider, local identifier, usable number), with the birth dates "
+        "and sexes of its rows",
+        schema=STATED_IDENTITY_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=tuple(_curation(f"versions_{source}") for source in naming),
@@ -229,6 +242,17 @@ def _link() -> Table:
         make=make,
         inputs=(_curation(IDENTITY), _curation(PERSON_COLLISIONS)),
         may_hold_identity=True,
+    )
+
+
+def _conflicts() -> Table:
+    return Table(
+        name=_curation(CONFLICTS),
+        grain="one row per person, provider and conflict: what its rows say of the person cannot be true of one person",
+        schema=CONFLICT_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=lambda tables: identity_conflicts(tables.read(Zone.CURATION, LINK)),
+        inputs=(_curation(LINK),),
     )
 
 
@@ -362,6 +386,7 @@ def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[
     versions = _curation(f"versions_{source}")
     level_of = {entity.name: place for place, members in enumerate(inputs.levels(source)) for entity in members}
     owners = {entity.owner: level_of[entity.owner] for entity in entities if entity.owner in level_of}
+    policy = inputs.production, inputs.sets_conflicts_aside
     people = (_curation(LINK), _curation(PERSON)) if any(entity.spec.subject.direct for entity in entities) else ()
 
     def make(tables: Inputs) -> DataFrame:
@@ -372,7 +397,7 @@ def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[
         }
         links, opt_outs = (tables.read(*name) for name in people) if people else (rows, rows)
         type_one_source = inputs.type_one.source if inputs.type_one else ""
-        return disposition_rows(entities, rows, owned, links, opt_outs, type_one_source, inputs.production)
+        return disposition_rows(entities, rows, owned, links, opt_outs, type_one_source, *policy)
 
     return Table(
         name=dispositions_of(source, level),
@@ -381,7 +406,7 @@ def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(versions, *dict.fromkeys(dispositions_of(source, place) for place in owners.values()), *people),
-        parameters=repr(([entity.spec.subject.model_dump_json() for entity in entities], inputs.production)),
+        parameters=repr(([entity.spec.subject.model_dump_json() for entity in entities], *policy)),
         may_hold_identity=True,
         partition_by=("entity",),
         gathers_partitions=False,

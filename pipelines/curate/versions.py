@@ -21,6 +21,8 @@ VERSION_SCHEMA = {
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
+    "birth_date": "string",
+    "sex": "string",
     "is_winner": "boolean",
     "disposition": "string",
     "reason": "string",

@@ -181,3 +181,18 @@ def _newest_periods(register: Sequence[Registered]) -> dict[tuple[str, str, str]
             known = newest[_place(file)]
             known[period] = max(known.get(period, ""), file.effective_from)
     return newest
+
+
+def extracts_by_file(register: Iterable[Registered]) -> dict[str, dict[str, tuple[date, date]]]:
+    """By source and file with rows: the day of the extract that delivered its content last, and of its provider's newest."""
+    files = tuple(register)
+    last: dict[str, date] = {}
+    newest: dict[tuple[str, str], date] = {}
+    for file in files:
+        place = file.source, file.provider
+        last[file.same_as] = max(last.get(file.same_as, file.extract_date), file.extract_date)
+        newest[place] = max(newest.get(place, file.extract_date), file.extract_date)
+    found: dict[str, dict[str, tuple[date, date]]] = defaultdict(dict)
+    for file in files:
+        found[file.source][file.same_as] = last[file.same_as], newest[file.source, file.provider]
+    return dict(found)

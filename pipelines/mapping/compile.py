@@ -24,6 +24,13 @@ PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
 PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row_key": "string", "person_id": "bigint"}
 """What stands before the fields in every mapped row: where it came from and whose it is."""
 
+EXTRACT = {"_extracted_on": "date", "_known_until": "date"}
+"""The day of the extract that delivered a row last, and of the newest extract of its provider, at which what is open ends."""
+
+JUDGEMENT = EXTRACT | {"_set_aside": "string", "_flagged": "string"}
+"""What stands after the fields in every mapped row about a person: its extract, and the first plausibility rule that sets it
+aside or flags it (null: none)."""
+
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
 _PARTS_OF_CODE = ("vocabulary", "code", "source_value")
@@ -39,12 +46,17 @@ def target_schema(target: Target) -> dict[str, str]:
     schema = dict(PROVENANCE)
     for field, kind in FIELDS[target].items():
         schema |= {f"{field}_{part}": type_ for part, type_ in _CONCEPT_PARTS.items()} if kind == "concept" else {field: kind}
-    return schema
+    return schema | (JUDGEMENT if target in PERSON_BOUND else {})
+
+
+def kept_schema(target: Target) -> dict[str, str]:
+    """Columns and Spark types of the rows that a rule keeps, before they are judged: with their file instead of a judgement."""
+    return {name: kind for name, kind in target_schema(target).items() if name not in JUDGEMENT} | {"_file": "string"}
 
 
 def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
-    """The columns of `target_schema(target)` that at least one of the rules fills, in its order."""
-    filled = {*PROVENANCE, "key"}
+    """The columns of `kept_schema(target)` that at least one of the rules fills, in its order."""
+    filled = {*PROVENANCE, "key", "_file"}
     for rule in rules:
         for field, how in rule.fields.items():
             if FIELDS[target][field] != "concept":
@@ -53,7 +65,7 @@ def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
                 filled.add(f"{field}_concept_id")
             else:
                 filled |= {f"{field}_{part}" for part in _PARTS_OF_CODE}
-    return tuple(name for name in target_schema(target) if name in filled)
+    return tuple(name for name in kept_schema(target) if name in filled)
 
 
 @dataclass(frozen=True)
@@ -67,18 +79,19 @@ class Check:
 def kept_rows(
     rule: Rule, contract: SourceContract, silver: Mapping[str, DataFrame], names: Iterable[str] | None = None
 ) -> DataFrame:
-    """One row per silver row that meets every check of the rule, with the columns of `target_schema(rule.to)`.
+    """One row per silver row that meets every check of the rule, with the columns of `kept_schema(rule.to)`.
 
     Of a rule that groups events there is one row per key and person. `silver` holds the tables of the source by entity.
     With `names` only those columns are there: what no rule fills is added more cheaply once rules are put together.
     """
     fields = filled_fields(rule, contract)
-    columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns}
+    columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns} | {"_file"}
     frame = with_lookups(rule.from_, rule.lookups, silver, columns)
     checked = frame.where(_all_hold(checks_of(rule, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
-    values = fields | provenance | {"_row_key": F.col("row_key"), "person_id": F.col("person_id")}
-    rows = checked.select(*[values[name].alias(name) for name in names or target_schema(rule.to)])
+    own = {"_row_key": F.col("row_key"), "person_id": F.col("person_id"), "_file": F.col("_file")}
+    values = fields | provenance | own
+    rows = checked.select(*[values[name].alias(name) for name in names or kept_schema(rule.to)])
     return _first_of_each(rows) if groups_events(rule) else rows
 
 
@@ -168,7 +181,7 @@ def _has_code(how: FieldRule) -> Column:
 
 def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     """Every field of the target as a column by its name in `target_schema`; what the rule leaves out is null."""
-    schema = target_schema(rule.to)
+    schema = kept_schema(rule.to)
     types = _silver_types(rule, contract)
     filled: dict[str, Column] = {}
     # Concept fields first: a text of its own (`value_source_value`) takes the place of the one that its concept brings.
@@ -181,7 +194,7 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
     if "key" in schema and rule.to is not Target.EVENT:
         filled.setdefault("key", F.col("row_key"))
-    wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE}
+    wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE and name != "_file"}
     return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
 
 

@@ -1,7 +1,7 @@
 """What the declarations of the map stage have in common: the inputs of the stage, the names of its tables, their forms."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -12,9 +12,11 @@ from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.plausibility import Plausibility, sound
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.source import CdmSource
+from pipelines.omop.stem import Judge
 from vocab.local_maps import LocalMap
 
 ROW_TABLES = {
@@ -52,15 +54,17 @@ class MapInputs:
     """What the map stage is declared from.
 
     `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
-    vocabulary. `source_priority` decides between sources that describe one person or place. `extract_dates` is the newest
-    extract of each source. Registrations at most `observation_gap_days` apart are one observation period.
+    vocabulary. `source_priority` decides between sources that describe one person or place. `extracts` has, by source and
+    file, the day of the extract that delivered it last and that of the newest extract of its provider; mapped rows are judged
+    by them and by the rules of `plausibility`. Registrations at most `observation_gap_days` apart are one observation period.
     """
 
     sources: tuple[MappedSource, ...]
     delivered: frozenset[str]
     local_maps: tuple[LocalMap, ...]
     source_priority: tuple[str, ...]
-    extract_dates: Mapping[str, date]
+    extracts: Mapping[str, Mapping[str, tuple[date, date]]]
+    plausibility: Plausibility
     described_as: CdmSource
     with_month_of_birth: bool = False
     observation_gap_days: int = 0
@@ -74,6 +78,10 @@ class MapInputs:
     def rules_for(self, target: Target) -> tuple[Rule, ...]:
         """The rules of all sources for one target."""
         return tuple(rule for rule in self.rules if rule.to is target)
+
+    def judge(self, sources: Iterable[str]) -> Judge:
+        """What the mapped rows of some sources are judged by."""
+        return Judge(self.plausibility, {file: days for name in sources for file, days in self.extracts.get(name, {}).items()})
 
     def table(self, name: str) -> CdmTable:
         """The contract of an OMOP table."""
@@ -157,6 +165,11 @@ def intermediate(name: str) -> TableName:
 def rows_name(target: Target) -> TableName:
     """The table of the mapped rows of a target other than events."""
     return intermediate(ROW_TABLES[target])
+
+
+def sound_rows(made: Inputs, name: TableName) -> DataFrame:
+    """The mapped rows about people in a table, without those that a plausibility rule sets aside."""
+    return sound(made.read(*name))
 
 
 def canonical(value: object) -> str:

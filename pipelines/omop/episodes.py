@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.plausibility import Check
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform
 
@@ -34,7 +35,7 @@ EPISODES_SCHEMA = {
     "_rule": "string",
     "_row_key": "string",
 }
-"""One row per episode with its id. `end_rule`: delivered, open (no end is known) or before_start."""
+"""One row per episode with its id. `end_rule`: delivered, open (no end is known), before_start or after_extract."""
 
 EPISODE_KEY = ("key",)
 """What names an episode: its key in the source."""
@@ -57,8 +58,8 @@ def _episode_id() -> Column:
 def episodes(episode_rows: DataFrame, concept_map: DataFrame, collisions: DataFrame) -> DataFrame:
     """One row per episode (EPISODES_SCHEMA) from the rows of Target.EPISODE: concepts looked up, end decided, id given.
 
-    An end before the start is not believed: the episode ends on the day it begins, and `end_rule` says so. An episode without
-    an end is open; it has no end until its source states one.
+    An end before the start is not believed: the episode ends on the day it begins, and `end_rule` says so; nor is one after the
+    extract: the episode has none. An episode without an end is open; it has no end until its source states one.
     """
     coded = with_concepts(episode_rows, ("concept", "object"), concept_map)
     unique = without_collisions(coded.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
@@ -70,7 +71,8 @@ def episodes(episode_rows: DataFrame, concept_map: DataFrame, collisions: DataFr
         "end_date": F.when(is_backwards, F.col("start_date")).otherwise(F.col("end_date")),
         # On one day the end may lack its time; then it is known by the day only.
         "end_datetime": F.when(~is_backwards & is_later, F.col("end_datetime")),
-        "end_rule": F.when(is_backwards, F.lit("before_start"))
+        "end_rule": F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
+        .when(is_backwards, F.lit("before_start"))
         .when(F.col("end_date").isNull(), F.lit("open"))
         .otherwise(F.lit("delivered")),
         "source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),

@@ -30,6 +30,7 @@ from pipelines.omop.declared import (
     omop_name,
     omop_table,
     rows_name,
+    sound_rows,
 )
 from pipelines.omop.episodes import EPISODE_KEY, EPISODES_SCHEMA, episode, episode_event, episode_ids, episodes, links_of
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
@@ -129,7 +130,7 @@ def _stem_rows(inputs: MapInputs, made: Inputs, key: str | None = None) -> DataF
     """The events of all sources; with `key` those that have a value in this column."""
     if not inputs.stems:
         return made.session.createDataFrame([], ddl_of(STEM_SCHEMA))
-    stems = [made.read(*stem) for stem in inputs.stems]
+    stems = [sound_rows(made, stem) for stem in inputs.stems]
     return union_all(stems if key is None else [stem.where(F.col(key).isNotNull()) for stem in stems])
 
 
@@ -150,14 +151,14 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
         return episode_event(made.read(*stored), links, made.read(*CONCEPT), inputs.table("episode_event"))
 
     return [
-        collisions_table(collisions, (rows,), lambda made: episode_ids(made.read(*rows)), EPISODE_KEY),
+        collisions_table(collisions, (rows,), lambda made: episode_ids(sound_rows(made, rows)), EPISODE_KEY),
         Table(
             name=stored,
             grain="one row per episode of care",
             schema=EPISODES_SCHEMA,
             belongs_to=BelongsTo.PERSON,
             inputs=(rows, CONCEPT_MAP, collisions),
-            make=lambda made: episodes(made.read(*rows), made.read(*CONCEPT_MAP), made.read(*collisions)),
+            make=lambda made: episodes(sound_rows(made, rows), made.read(*CONCEPT_MAP), made.read(*collisions)),
             affected=AffectedScope(coded={rows: ("concept", "object")}),
         ),
         omop_table(
@@ -193,9 +194,9 @@ def period_tables(inputs: MapInputs) -> list[Table]:
     )
 
     def make(made: Inputs) -> DataFrame:
-        dated = [(made.read(*name), "start_date") for name in (*inputs.stems, VISITS)]
+        dated = [(sound_rows(made, stem), "start_date") for stem in inputs.stems] + [(made.read(*VISITS), "start_date")]
         born = made.read(*PERSONS)
-        return periods(made.read(*registrations), dated, born, inputs.extract_dates, inputs.observation_gap_days)
+        return periods(sound_rows(made, registrations), dated, born, inputs.observation_gap_days)
 
     return [
         Table(
@@ -205,7 +206,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
             belongs_to=BelongsTo.PERSON,
             inputs=(registrations, *inputs.stems, VISITS, PERSONS),
             make=make,
-            parameters=canonical({"extracts": inputs.extract_dates, "gap_days": inputs.observation_gap_days}),
+            parameters=canonical({"gap_days": inputs.observation_gap_days}),
             affected=AffectedScope(columns={VISITS: ("person_id", "start_date"), PERSONS: ("person_id", "year_of_birth")}),
         ),
         collisions_table(collisions, (stored,), lambda made: period_ids(made.read(*stored)), PERIOD_KEY),

@@ -171,13 +171,15 @@ def drug_end_rule() -> Column:
 def _drug_ends() -> tuple[tuple[str, Column], ...]:
     """The rules for the end of a drug exposure in Themis' order, each with the end it gives or null.
 
-    The delivered end unless it lies before the start, else start + days supplied - 1, else the start.
+    The delivered end unless it lies before the start, else start + days supplied - 1 and at most the day of the extract, else
+    the start.
     """
     days = F.col("days_supply").cast("int")
     is_supply = F.col("days_supply").between(1, MAX_DAYS_SUPPLY)
+    until = F.least(F.date_add(F.col("start_date"), days - 1), F.col("_extracted_on"))
     return (
         ("delivered", F.when(_end_is_usable(), F.col("end_date"))),
-        ("days_supplied", F.when(is_supply, F.date_add(F.col("start_date"), days - 1))),
+        ("days_supplied", F.when(is_supply, until)),
         ("same_day", F.col("start_date")),
     )
 

@@ -6,7 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group, union_all
-from pipelines.mapping.counts import DEDUPLICATED
+from pipelines.mapping.counts import COUNTS_SCHEMA, DEDUPLICATED
 from pipelines.omop.codes import LOCAL_ORIGIN
 
 MAP_LEDGER_SCHEMA = {
@@ -19,6 +19,9 @@ MAP_LEDGER_SCHEMA = {
     "rows": "bigint",
 }
 """One row per rule, disposition and reason; `stage` is map or code. A run id makes them rows of the ledger."""
+
+LEFT_OUT_SCHEMA = COUNTS_SCHEMA | {"disposition": "string"}
+"""Mapped rows by rule and reason: `excluded` from OMOP, or `flagged` and published."""
 
 WRITTEN_SCHEMA = {"source": "string", "rule": "string", "reason": "string", "rows": "bigint"}
 """OMOP rows by rule; `reason` is the table."""
@@ -45,14 +48,15 @@ def map_ledger(
 ) -> DataFrame:
     """The ledger of the map stage (MAP_LEDGER_SCHEMA).
 
-    `counts` are the silver rows of each rule by reason; `left_out_later` those that were mapped and then left out (their
-    person or visit is not in the CDM); `events` the names of the rules for events. What routes add is `fanned_out` for
-    events. Rows of other targets may become part of another row (`merged`). Of events only those are `merged` that were
-    counted as such in silver, so an event that is lost leaves the ledger out of balance.
+    `counts` are the silver rows of each rule by reason; `left_out_later` (LEFT_OUT_SCHEMA) those that were mapped and then
+    left out (their person or visit is not in the CDM, they cannot be) or flagged; `events` the names of the rules for events.
+    What routes add is `fanned_out` for events. Rows of other targets may become part of another row (`merged`). Of events only
+    those are `merged` that were counted as such in silver, so an event that is lost leaves the ledger out of balance.
     """
     event_rules = tuple(events)
     is_event = F.col("rule").isin(*event_rules) if event_rules else F.lit(False)
-    later = left_out_later.select(*_RULE, "reason", "rows")
+    later = left_out_later.where(F.col("disposition") == "excluded").select(*_RULE, "reason", "rows")
+    flagged = left_out_later.where(F.col("disposition") == "flagged")
     excluded = counts.where(~F.col("reason").isin("", DEDUPLICATED)).unionByName(later)
     kept = counts.where(F.col("reason").isin("", DEDUPLICATED)).select(*_RULE, "rows")
     deduplicated = counts.where(F.col("reason") == DEDUPLICATED).select(*_RULE, "rows")
@@ -69,6 +73,7 @@ def map_ledger(
             _entries(_total(counts), "silver"),
             _entries(mapped, "mapped"),
             _entries(excluded, "excluded", F.col("reason")),
+            _entries(flagged, "flagged", F.col("reason")),
             _entries(fanned.where(F.col("rows") > 0), "fanned_out"),
             _entries(merged.where(F.col("rows") != 0).unionByName(deduplicated), "merged"),
             _entries(outcome, "written", F.col("reason")),

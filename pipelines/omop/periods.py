@@ -5,8 +5,7 @@ which something happened. Spans of one person that overlap or lie at most `gap_d
 the year of birth or after the extract.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import date
+from collections.abc import Iterable
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -20,7 +19,7 @@ STANDARD_ALGORITHM_FROM_EHR_CONCEPT_ID = 32882
 """Type of a period that is derived from events."""
 
 OUTSIDE = "registration_outside_extract"
-"""Reason of registrations that end before the year of birth or begin after the extract or after their own end."""
+"""Reason of registrations that end before the year of birth or begin after their own end."""
 
 PERIODS_SCHEMA = {
     "person_id": "bigint",
@@ -44,17 +43,16 @@ def periods(
     registrations: DataFrame,
     dated: Iterable[tuple[DataFrame, str]],
     persons: DataFrame,
-    extract_dates: Mapping[str, date],
     gap_days: int,
 ) -> DataFrame:
     """The periods of all persons (PERIODS_SCHEMA).
 
-    `registrations` are the rows of Target.OBSERVATION_PERIOD (an open one lasts until the extract of its source); `dated` are
-    frames with `person_id` and the name of their date column; `persons` holds `person_id` and `year_of_birth`.
+    `registrations` are the rows of Target.OBSERVATION_PERIOD (an open one lasts until the newest extract of its provider);
+    `dated` are frames with `person_id` and the name of their date column; `persons` holds `person_id` and `year_of_birth`.
     """
-    spans = _registered(registrations, persons, extract_dates)
+    spans = _registered(registrations, persons)
     registered = spans.where(_is_inside()).select(*PERIODS_SCHEMA)
-    active = _active(dated, persons, max(extract_dates.values()))
+    active = _active(dated, persons)
     others = active.join(registered.select("person_id"), on="person_id", how="left_anti")
     return merged_spans(registered.unionByName(others), gap_days)
 
@@ -76,9 +74,9 @@ def observation_period(periods: DataFrame, collisions: DataFrame, table: CdmTabl
     return conform(without_collisions(period_ids(periods), "id", PERIOD_KEY, collisions), values, table)
 
 
-def registrations_outside(registrations: DataFrame, persons: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
+def registrations_outside(registrations: DataFrame, persons: DataFrame) -> DataFrame:
     """Registrations that give no period: columns source, entity, rule, reason, rows."""
-    outside = _registered(registrations, persons, extract_dates).where(~_is_inside())
+    outside = _registered(registrations, persons).where(~_is_inside())
     counted = outside.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),
@@ -93,29 +91,24 @@ def _is_inside() -> Column:
     return F.col("start_date") <= F.col("end_date")
 
 
-def _registered(registrations: DataFrame, persons: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
-    """Registrations cut to the time from the year of birth to the extract."""
-    extracted = F.coalesce(
-        *[F.when(F.col("_source") == source, F.lit(day.isoformat())) for source, day in extract_dates.items()],
-        F.lit(max(extract_dates.values()).isoformat()),
-    ).cast("date")
+def _registered(registrations: DataFrame, persons: DataFrame) -> DataFrame:
+    """Registrations cut to the time from the year of birth to the newest extract of the provider."""
     born = registrations.join(F.broadcast(_births(persons)), on="person_id", how="inner")
     columns = {
         "start_date": F.greatest(F.col("start_date"), F.col("_born")),
-        "end_date": F.least(F.coalesce(F.col("end_date"), extracted), extracted),
+        "end_date": F.least(F.col("end_date"), F.col("_known_until")),
         "name": F.col("_row_key"),
     }
     return born.select(*[columns.get(name, F.col(name)).alias(name) for name in PERIODS_SCHEMA])
 
 
-def _active(dated: Iterable[tuple[DataFrame, str]], persons: DataFrame, last_extract: date) -> DataFrame:
-    """The first and last day of each person, of the days from the year of birth to the last extract."""
-    until = F.lit(last_extract.isoformat()).cast("date")
+def _active(dated: Iterable[tuple[DataFrame, str]], persons: DataFrame) -> DataFrame:
+    """The first and last day of each person, of the days from the year of birth on; days after an extract were set aside."""
     births = F.broadcast(_births(persons))
     ranges = []
     for frame, day in dated:
         days = frame.select("person_id", F.col(day).alias("_day")).join(births, on="person_id", how="inner")
-        known = days.where((F.col("_day") >= F.col("_born")) & (F.col("_day") <= until))
+        known = days.where(F.col("_day") >= F.col("_born"))
         ranges.append(known.groupBy("person_id").agg(F.min("_day").alias("start_date"), F.max("_day").alias("end_date")))
     spans = (
         union_all(ranges).groupBy("person_id").agg(F.min("start_date").alias("start_date"), F.max("end_date").alias("end_date"))

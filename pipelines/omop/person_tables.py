@@ -18,6 +18,7 @@ from pipelines.omop.declared import (
     omop_name,
     omop_table,
     rows_name,
+    sound_rows,
 )
 from pipelines.omop.persons import CODED, PERSONS_SCHEMA, death, person, persons
 from pipelines.omop.places import (
@@ -42,17 +43,17 @@ from pipelines.omop.visits import (
 def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
     """Persons, deaths, visits and their details."""
     care_sites, providers, locations = (omop_name(name) for name in ("care_site", "provider", "location"))
-    deaths = rows_name(Target.DEATH)
+    people, deaths = rows_name(Target.PERSON), rows_name(Target.DEATH)
     return [
         Table(
             name=PERSONS,
             grain="one row per person over all sources",
             schema=PERSONS_SCHEMA,
             belongs_to=BelongsTo.PERSON,
-            inputs=(rows_name(Target.PERSON), CONCEPT_MAP),
-            make=lambda made: persons(made.read(*rows_name(Target.PERSON)), made.read(*CONCEPT_MAP), inputs.source_priority),
+            inputs=(people, CONCEPT_MAP),
+            make=lambda made: persons(sound_rows(made, people), made.read(*CONCEPT_MAP), inputs.source_priority),
             parameters=canonical(inputs.source_priority),
-            affected=AffectedScope(coded={rows_name(Target.PERSON): CODED}),
+            affected=AffectedScope(coded={people: CODED}),
         ),
         *_visits(inputs, Target.VISIT, VISITS, "visit_occurrence"),
         *_visits(inputs, Target.VISIT_DETAIL, VISIT_DETAILS, "visit_detail"),
@@ -75,7 +76,9 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             "death",
             "one row per person who has died",
             (deaths, CONCEPT_MAP),
-            lambda made: death(made.read(*deaths), made.read(*CONCEPT_MAP), inputs.source_priority, inputs.table("death")),
+            lambda made: death(
+                sound_rows(made, deaths), made.read(*CONCEPT_MAP), inputs.source_priority, inputs.table("death")
+            ),
             parameters=canonical(inputs.source_priority),
             affected=AffectedScope(coded={deaths: ("cause",)}),
         ),
@@ -108,19 +111,17 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
     """The visits, or details, of all sources, and the collisions of their ids."""
     rows, rules = rows_name(target), inputs.rules_for(target)
     collisions = intermediate(f"{kind}collisions_table")
-    sources = {source.name for source in inputs.sources if source.rules(target)}
-    extract_dates = {source: day for source, day in inputs.extract_dates.items() if source in sources}
     whole = Table(
         name=name,
         grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",
         schema=VISITS_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         inputs=(rows, CONCEPT_MAP, collisions),
-        make=lambda made: visits(made.read(*rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), extract_dates, kind),
-        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "extracts": extract_dates}),
+        make=lambda made: visits(sound_rows(made, rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), kind),
+        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group]}),
         affected=AffectedScope(coded={rows: ("concept", "admitted_from", "discharged_to")}),
     )
-    return collisions_table(collisions, (rows,), lambda made: visit_ids(made.read(*rows), kind), VISIT_KEY), whole
+    return collisions_table(collisions, (rows,), lambda made: visit_ids(sound_rows(made, rows), kind), VISIT_KEY), whole
 
 
 def place_tables(inputs: MapInputs) -> list[Table]:

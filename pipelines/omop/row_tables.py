@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.mapping.compile import target_schema
+from pipelines.mapping.compile import PERSON_BOUND, target_schema
 from pipelines.mapping.counts import COUNTS_SCHEMA, SilverSource, counts_of
 from pipelines.mapping.spec import Target
 from pipelines.omop.codes import (
@@ -37,11 +37,13 @@ from pipelines.omop.declared import (
     canonical,
     intermediate,
     rows_name,
+    sound_rows,
     stem_of,
 )
 from pipelines.omop.stem import (
     KNOWN_PERSONS_SCHEMA,
     STEM_SCHEMA,
+    Judge,
     entities_in_use,
     is_person_bound,
     known_persons,
@@ -73,7 +75,7 @@ def row_tables(inputs: MapInputs) -> list[Table]:
         schema=KNOWN_PERSONS_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         inputs=(rows_name(Target.PERSON),),
-        make=lambda made: known_persons(made.read(*rows_name(Target.PERSON))),
+        make=lambda made: known_persons(sound_rows(made, rows_name(Target.PERSON))),
         keeps_equal=True,
     )
     rows = [_rows_of_target(inputs, target) for target in ROW_TABLES]
@@ -92,12 +94,12 @@ def row_tables(inputs: MapInputs) -> list[Table]:
 
 
 def _rows_of_target(inputs: MapInputs, target: Target) -> Table:
-    is_bound = is_person_bound(target)
+    is_bound, judge = is_person_bound(target), inputs.judge(source.name for source in inputs.sources if source.rules(target))
 
     def make(made: Inputs, sources: tuple[SilverSource, ...]) -> DataFrame:
         if not sources:
             return made.session.createDataFrame([], ddl_of(target_schema(target)))
-        return rows_of(target, sources, made.read(*KNOWN) if is_bound else None)
+        return rows_of(target, sources, made.read(*KNOWN) if is_bound else None, judge)
 
     return _from_silver(
         inputs,
@@ -107,21 +109,24 @@ def _rows_of_target(inputs: MapInputs, target: Target) -> Table:
         targets=(target,),
         make=make,
         reads=(KNOWN,) if is_bound else (),
-        belongs_to=BelongsTo.WHOLE if target in (Target.PROVIDER, Target.CARE_SITE) else BelongsTo.PERSON,
+        belongs_to=BelongsTo.PERSON if target in PERSON_BOUND else BelongsTo.WHOLE,
+        judge=judge if target in PERSON_BOUND else None,
     )
 
 
 def _stem(inputs: MapInputs, source: MappedSource) -> Table:
+    judge = inputs.judge([source.name])
     return _from_silver(
         inputs,
         stem_of(source.name),
         grain=f"one row per event of the source {source.name}",
         schema=STEM_SCHEMA,
         targets=(Target.EVENT,),
-        make=lambda made, sources: rows_of(Target.EVENT, sources, made.read(*KNOWN)),
+        make=lambda made, sources: rows_of(Target.EVENT, sources, made.read(*KNOWN), judge),
         reads=(KNOWN,),
         belongs_to=BelongsTo.PERSON,
         sources=(source,),
+        judge=judge,
     )
 
 
@@ -136,6 +141,7 @@ def _from_silver(
     reads: tuple[TableName, ...],
     belongs_to: BelongsTo,
     sources: tuple[MappedSource, ...] | None = None,
+    judge: Judge | None = None,
 ) -> Table:
     """A table that the rules of some sources for some targets make from silver."""
     used = [source for source in (inputs.sources if sources is None else sources) if source.rules(*targets)]
@@ -152,7 +158,7 @@ def _from_silver(
         belongs_to=belongs_to,
         inputs=(*silver, *reads),
         make=lambda made: make(made, tuple(_silver_source(made, source, targets, inputs.delivered) for source in used)),
-        parameters=canonical({source.name: _decides(source, targets) for source in used}),
+        parameters=canonical([{source.name: _decides(source, targets) for source in used}, _judges(judge)]),
     )
 
 
@@ -173,6 +179,13 @@ def _decides(source: MappedSource, targets: tuple[Target, ...]) -> dict[str, obj
     columns = {entity: dict(source.contract.entities[entity].silver_columns) for entity in entities_in_use(rules)}
     return {"rules": [rule.model_dump(mode="json", exclude=_NOTES) for rule in rules], "silver": columns}
 
+
+def _judges(judge: Judge | None) -> object:
+    """What of the plausibility rules and extracts decides how mapped rows are judged."""
+    return [judge.rules.model_dump(mode="json", exclude=_RULE_NOTES), judge.extracts] if judge else None
+
+
+_RULE_NOTES: Final[Any] = {"rules": {"__all__": {"note"}}, "units": {"__all__": {"note"}}}
 
 _NOTES: Final[Any] = {"note": True, "fields": {"__all__": {"note"}}}
 
@@ -265,9 +278,16 @@ def _local_maps(inputs: MapInputs) -> Table:
 
 def _mapped_rows(inputs: MapInputs, made: Inputs) -> list[MappedRows]:
     """The mapped rows of every target, events by source, with the rules that made them."""
-    rows = [MappedRows(target, made.read(*rows_name(target)), inputs.rules_for(target)) for target in ROW_TABLES]
+    rows = [
+        MappedRows(
+            target,
+            sound_rows(made, rows_name(target)) if target in PERSON_BOUND else made.read(*rows_name(target)),
+            inputs.rules_for(target),
+        )
+        for target in ROW_TABLES
+    ]
     events = [
-        MappedRows(Target.EVENT, made.read(*stem_of(source.name)), source.rules(Target.EVENT))
+        MappedRows(Target.EVENT, sound_rows(made, stem_of(source.name)), source.rules(Target.EVENT))
         for source in inputs.sources
         if source.rules(Target.EVENT)
     ]

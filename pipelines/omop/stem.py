@@ -3,21 +3,25 @@
 Concepts are not looked up yet: a row holds the vocabulary, the normalised code and the value as delivered.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.mapping.compile import PERSON_BOUND, filled_columns, kept_rows, target_schema
+from pipelines.mapping.compile import EXTRACT, PERSON_BOUND, filled_columns, kept_rows, kept_schema, target_schema
 from pipelines.mapping.counts import SilverSource
+from pipelines.mapping.plausibility import BIRTH_YEARS, Plausibility, judged
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket, code_key
 from pipelines.omop.events import first_event_id
+from vocab.schemas import ddl_of
 
-KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"}
-"""One row per person of the CDM."""
+KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"} | BIRTH_YEARS
+"""One row per person of the CDM, with the years of birth that its records state."""
 
 STEM_SCHEMA = target_schema(Target.EVENT) | {CODE_BUCKET: "int", "_code_key": "bigint", "_first_id": "bigint"}
 """One row per source event, before any concept is looked up: its bucket, the key of its code, and the id that its first
@@ -29,22 +33,34 @@ def entities_in_use(rules: Iterable[Rule]) -> tuple[str, ...]:
     return tuple(sorted({name for rule in rules for name in (rule.from_, *(how.entity for how in rule.lookups.values()))}))
 
 
-def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None) -> DataFrame:
+@dataclass(frozen=True)
+class Judge:
+    """What mapped rows are judged by: the plausibility rules, and the days of EXTRACT by file."""
+
+    rules: Plausibility
+    extracts: Mapping[str, tuple[date, date]]
+
+
+def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None, judge: Judge) -> DataFrame:
     """The rows that rules for `target` keep, with the columns of `target_schema(target)`, events with those of the stem.
 
-    `persons` (column `person_id`, unique) are the people of the CDM; without it everybody is taken.
+    `persons` (KNOWN_PERSONS_SCHEMA) are the people of the CDM; without it everybody is taken. Rows about people are judged.
     """
     sources = tuple(sources)
     names = filled_columns(target, [rule for source in sources for rule in source.rules])
     kept = [kept_rows(rule, source.contract, source.tables, names) for source in sources for rule in source.rules]
-    rows = union_all(kept)
-    if persons is not None:
-        rows = rows.join(F.broadcast(persons.select("person_id")), on="person_id", how="left_semi")
-    schema = target_schema(target)
-    whole = rows.select(
-        *[F.col(name) if name in names else F.lit(None).cast(kind).alias(name) for name, kind in schema.items()]
+    rows = union_all(kept).select(
+        *[F.col(name) if name in names else F.lit(None).cast(kind).alias(name) for name, kind in kept_schema(target).items()]
     )
-    return _with_keys(whole) if target is Target.EVENT else whole
+    if target not in PERSON_BOUND:
+        return rows.drop("_file")
+    known = [(file, *days) for file, days in sorted(judge.extracts.items())]
+    extracts = rows.sparkSession.createDataFrame(known, ddl_of({"_file": "string"} | EXTRACT))
+    dated = rows.join(F.broadcast(extracts), on="_file", how="left")
+    if persons is not None:
+        dated = dated.join(F.broadcast(persons), on="person_id", how="inner")
+    judged_rows = judged(dated, target, judge.rules)
+    return _with_keys(judged_rows) if target is Target.EVENT else judged_rows
 
 
 def _with_keys(events: DataFrame) -> DataFrame:
@@ -59,5 +75,7 @@ def is_person_bound(target: Target) -> bool:
 
 
 def known_persons(person_rows: DataFrame) -> DataFrame:
-    """One row per person that can be in the CDM: at least one source gives a year of birth."""
-    return person_rows.where(F.col("year_of_birth").isNotNull()).select("person_id").distinct()
+    """One row per person that can be in the CDM (KNOWN_PERSONS_SCHEMA): at least one source gives a year of birth."""
+    year = F.col("year_of_birth")
+    years = (F.min(year).alias("first_birth_year"), F.max(year).alias("last_birth_year"))
+    return person_rows.where(year.isNotNull()).groupBy("person_id").agg(*years)

@@ -13,11 +13,13 @@ from dataclasses import fields
 from functools import partial
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import EVENT_TABLES, cdm_tables
 from pipelines.contracts.tables import BelongsTo, Inputs, Table
-from pipelines.mapping.counts import COUNTS_SCHEMA
+from pipelines.mapping.compile import PERSON_BOUND
+from pipelines.mapping.plausibility import implausible_counts
 from pipelines.mapping.spec import Target
 from pipelines.omop.conform import empty_table
 from pipelines.omop.declared import (
@@ -25,17 +27,19 @@ from pipelines.omop.declared import (
     KNOWN,
     PERSONS,
     ROUTES,
+    ROW_TABLES,
     MapInputs,
     canonical,
     intermediate,
     omop_name,
     omop_table,
     rows_name,
+    sound_rows,
 )
 from pipelines.omop.eras import ERA_TABLES
 from pipelines.omop.event_tables import episode_tables, era_tables, event_tables, period_tables
 from pipelines.omop.events import CONCEPT_FIELDS
-from pipelines.omop.ledger import MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
+from pipelines.omop.ledger import LEFT_OUT_SCHEMA, MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import registrations_outside
 from pipelines.omop.person_tables import person_and_visit_tables, place_tables
 from pipelines.omop.persons import without_year_of_birth
@@ -115,16 +119,17 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     others = {"person": PERSONS, "observation_period": intermediate("periods"), **places}
     tables = {name: omop_name(name) for name in EVENT_TABLES if name in BUILT} | others
     events = [rule.name for rule in inputs.rules_for(Target.EVENT)]
+    about_people = (*(rows_name(target) for target in ROW_TABLES if target in PERSON_BOUND), *inputs.stems)
 
     def make_left_out(made: Inputs) -> DataFrame:
-        born, registered = made.read(*PERSONS), made.read(*registrations)
-        return union_all(
-            [
-                without_year_of_birth(made.read(*people), made.read(*KNOWN)),
-                details_without_visit(made.read(*details), made.read(*visit_rows)),
-                registrations_outside(registered, born, inputs.extract_dates),
-            ]
-        )
+        born, registered = made.read(*PERSONS), sound_rows(made, registrations)
+        left_out = [
+            without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
+            details_without_visit(sound_rows(made, details), sound_rows(made, visit_rows)),
+            registrations_outside(registered, born),
+        ]
+        excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))
+        return excluded.unionByName(implausible_counts([made.read(*name) for name in about_people]))
 
     def make_written(made: Inputs) -> DataFrame:
         frames = {table: made.read(*name) for table, name in tables.items()}
@@ -139,12 +144,11 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     return [
         Table(
             name=left_out,
-            grain="one row per mapping rule and reason for which mapped rows are left out",
-            schema=COUNTS_SCHEMA,
+            grain="one row per mapping rule and reason for which mapped rows are left out (excluded) or published all the same",
+            schema=LEFT_OUT_SCHEMA,
             belongs_to=BelongsTo.WHOLE,
-            inputs=(people, KNOWN, details, visit_rows, registrations, PERSONS),
+            inputs=(*about_people, KNOWN, PERSONS),
             make=make_left_out,
-            parameters=canonical(inputs.extract_dates),
         ),
         Table(
             name=written,

@@ -1,8 +1,7 @@
 """Visits: spells of several parts, ends that are missing, and which visit led to which."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -10,6 +9,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import rows_of_group
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.plausibility import Check
 from pipelines.mapping.spec import Rule
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform
@@ -64,7 +64,8 @@ VISITS_SCHEMA = {
     "_rule": "string",
     "_row_key": "string",
 }
-"""One row per visit (or visit detail) with its id. `end_rule`: delivered, open, same_day or before_start."""
+"""One row per visit (or visit detail) with its id. `end_rule`: delivered, open, same_day, before_start or
+after_extract."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +100,10 @@ def _visit_id(kind: str) -> Column:
     return omop_id(F.lit(kind), F.col("key"))
 
 
-def visits(
-    visit_rows: DataFrame,
-    rules: Iterable[Rule],
-    concept_map: DataFrame,
-    collisions: DataFrame,
-    extract_dates: Mapping[str, date],
-    kind: str,
-) -> DataFrame:
+def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame, collisions: DataFrame, kind: str) -> DataFrame:
     """One row per visit (VISITS_SCHEMA), the parts of a spell as one, ends decided, with ids.
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for.
-    `extract_dates` give the day each source was extracted, at which stays that are still open end.
     """
     grouped = [rule.name for rule in rules if rule.group]
     rows = visit_rows
@@ -119,7 +112,7 @@ def visits(
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
-    ended = _with_end(coded, extract_dates)
+    ended = _with_end(coded)
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
@@ -161,6 +154,7 @@ def spells(rows: DataFrame) -> DataFrame:
         "discharged_to_vocabulary",
         "discharged_to_code",
         "discharged_to_source_value",
+        "_flagged",
     )
     on_last = (F.col("key") == F.col("_spell")) & (F.col("_position") == F.col(_LAST))
     last = placed.select("key", "_position", *last_parts).join(bounds.select("_spell", _LAST), on=on_last, how="inner")
@@ -174,35 +168,27 @@ def spells(rows: DataFrame) -> DataFrame:
     return first.select(*[values.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 
-def _with_end(frame: DataFrame, extract_dates: Mapping[str, date]) -> DataFrame:
-    """Every visit with an end: the delivered one; else the extract date for stays; else the day it began.
+def _with_end(frame: DataFrame) -> DataFrame:
+    """Every visit with an end: the delivered one; else for stays the newest extract of the provider; else the day it began.
 
-    An end before the start is not believed: the visit ends when it starts, and `end_rule` says so.
+    An end before the start or after the extract is not believed: the visit ends when it starts, and `end_rule` says so.
     """
-    extracted = F.coalesce(
-        *[F.when(F.col("_source") == source, F.lit(day.isoformat())) for source, day in extract_dates.items()],
-        F.lit(None).cast("string"),
-    ).cast("date")
     is_backwards = F.coalesce(
         (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
     )
     is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False))
     rule = (
-        F.when(is_backwards, F.lit("before_start"))
+        F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
+        .when(is_backwards, F.lit("before_start"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
         .when(is_stay, F.lit("open"))
         .otherwise(F.lit("same_day"))
     )
     ruled = frame.withColumn("end_rule", rule)
-    still_there = F.greatest(F.col("start_date"), F.coalesce(extracted, F.col("start_date")))
-    end_date = (
-        F.when(F.col("end_rule") == "delivered", F.col("end_date"))
-        .when(F.col("end_rule") == "open", still_there)
-        .otherwise(F.col("start_date"))
-    )
-    end_datetime = F.when(F.col("end_rule") == "delivered", F.col("end_datetime")).when(
-        F.col("end_rule") == "before_start", F.col("start_datetime")
-    )
+    has_end = F.col("end_rule").isin("delivered", "after_extract")
+    still_there = F.greatest(F.col("start_date"), F.col("_known_until"))
+    end_date = F.when(has_end, F.col("end_date")).when(F.col("end_rule") == "open", still_there).otherwise(F.col("start_date"))
+    end_datetime = F.when(has_end, F.col("end_datetime")).when(F.col("end_rule") == "before_start", F.col("start_datetime"))
     return ruled.withColumn("end_datetime", end_datetime).withColumn("end_date", end_date)
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from pipelines.contracts.ledger import BALANCES, ORPHAN, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
@@ -62,6 +62,18 @@ def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
         }
         for name, shown in cells.items()
     ]
+
+
+def doubts(ledger: Iterable[LedgerRow]) -> dict[str, list[Figure]]:
+    """What a run found that cannot be, by title: people with an identity conflict, implausible rows by what became of them."""
+    rows = tuple(ledger)
+    implausible = [row for row in rows if row.reason.startswith(IMPLAUSIBLE)]
+    tables = {
+        "people with an identity conflict": reasons(rows, Disposition.IDENTITY_CONFLICT),
+        "implausible rows set aside": reasons(implausible, Disposition.EXCLUDED),
+        "implausible rows published": reasons(implausible, Disposition.FLAGGED),
+    }
+    return {title: shown for title, shown in tables.items() if shown}
 
 
 def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:

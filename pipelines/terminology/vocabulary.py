@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
 from pipelines.mapping.spec import Mapping as SourceMapping
+from pipelines.mapping.spec import load_mappings
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings, storage_paths
@@ -70,7 +72,8 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
     """Load `download`, else the configured download, else the demonstration.
 
     While loading, no vocabulary counts as loaded, so that a run never reads a partial one. Raises VocabularyError if the
-    download cannot be used, RunUnderWayError if another command is writing.
+    download cannot be used, RunUnderWayError if another command is writing, ContractError if the mappings, whose vocabularies
+    the download should have, cannot be read.
     """
     chosen = download or settings.vocabulary.athena_dir or DEMO_DIR
     place = vocabulary_path(settings)
@@ -79,6 +82,8 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
         known = LoadedVocabulary.read(place)
         if known and known.digest == digest:
             return Loaded(known.release, known.vocabularies, (), is_new=False)
+        mappings = load_mappings(settings.mappings_dir, load_contracts(settings.mappings_dir, settings.run.sources))
+        used = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings.values()))
         with open_session(settings.engine) as session:
             store = store_of(session, settings)
 
@@ -87,7 +92,7 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
                 store.overwrite(rows, Zone.VOCABULARY, name, schema)
                 on_progress(name)
 
-            summary = load_vocabulary(session, folder, write)
+            summary = load_vocabulary(session, folder, write, used)
     LoadedVocabulary(release=summary.release, vocabularies=summary.vocabularies, digest=digest).write(place)
     return Loaded(summary.release, summary.vocabularies, summary.warnings, is_new=True)
 

@@ -18,9 +18,10 @@ from pipelines.storage.tables import TableStore
 from pipelines.terminology.descriptions import descriptions, read_code_tables
 from pipelines.terminology.usage import Use, codes_used, shown, uses
 from pipelines.terminology.vocabulary import MAPS_FOLDER
-from vocab.athena import TABLES, check_download, read_table, unpacked
+from vocab.athena import TABLES, read_table, unpacked
 from vocab.changes import Change, Code, CodeTargets, Kind, changes, targets_by_code
 from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes
+from vocab.download import check_download
 from vocab.errors import VocabularyError
 from vocab.load import LOCAL_DIR
 from vocab.local_maps import LocalMap, approved_maps, read_local_maps

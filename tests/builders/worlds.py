@@ -61,7 +61,7 @@ def loaded(
             run.inputs,
             mappings={source: golden_mappings()[source] for source in sources},
             local_maps=read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts"),
-            opt_outs=read_opt_outs(landing, OptOutPolicy(21, 0.0, 1.0), DELIVERED_ON),
+            opt_outs=read_opt_outs(landing, OptOutPolicy(21, 0.0, 1.0, 0.2), DELIVERED_ON),
         ),
     )
     ingest_deliveries(run)

@@ -16,12 +16,14 @@ from pipelines.contracts.ledger import Disposition, LedgerRow, check_balance
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Mapping, Rule
 from pipelines.omop.codes import CODE_MAP_SCHEMA, distinct_codes
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.runner import Runner
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.storage.tables import StoragePaths, TableStore
 from vocab.athena import TABLES
 from vocab.schemas import ddl_of
@@ -503,7 +505,8 @@ def map_inputs() -> MapInputs:
         delivered=frozenset(f"{source}_{name}" for source, tables in SILVER.items() for name in tables),
         local_maps=(),
         source_priority=("gp", "acute"),
-        extract_dates=EXTRACTED,
+        extracts={source: {source: (day, day)} for source, day in EXTRACTED.items()},
+        plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         with_month_of_birth=True,
     )
@@ -515,7 +518,8 @@ def store_with_silver(session: SparkSession, folder: Path) -> TableStore:
     tables = [(Zone.VOCABULARY, name, TABLES[name.upper()], rows) for name, rows in VOCABULARY.items()]
     for source in SOURCES:
         for name, rows in SILVER[source.name].items():
-            tables.append((Zone.SILVER, f"{source.name}_{name}", source.contract.entities[name].silver_columns, rows))
+            filed = [row | {"_file": source.name} for row in rows]
+            tables.append((Zone.SILVER, f"{source.name}_{name}", source.contract.entities[name].silver_columns, filed))
     for zone, name, schema, rows in tables:
         frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], ddl_of(schema))
         store.overwrite(frame, zone, name, schema)

@@ -10,9 +10,11 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Mapping
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.storage.tables import StoragePaths, TableStore
 from tests.embedded.test_omop_build import run_map, tables_with
 from vocab.athena import TABLES
@@ -134,7 +136,8 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
         delivered=frozenset(f"gp_{name}" for name in SILVER),
         local_maps=(),
         source_priority=("gp",),
-        extract_dates={"gp": EXTRACTED},
+        extracts={"gp": {"f": (EXTRACTED, EXTRACTED)}},
+        plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         cdm_version=version,
     )
@@ -150,7 +153,7 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
 
 def silver(session: SparkSession, name: str) -> Any:
     columns = CONTRACT.entities[name].silver_columns
-    common = {"person_id": ANNA, "day": DAY, "consultation_key": "c"}
+    common = {"_file": "f", "person_id": ANNA, "day": DAY, "consultation_key": "c"}
     rows = [tuple((common | row).get(column) for column in columns) for row in SILVER[name]]
     return session.createDataFrame(rows, ", ".join(f"{column} {kind}" for column, kind in columns.items()))
 

@@ -6,10 +6,13 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract
-from pipelines.mapping.compile import kept_rows, target_schema
+from pipelines.mapping.compile import kept_rows, kept_schema
 from pipelines.mapping.counts import SilverSource, counts_of
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Rule, Target
-from pipelines.omop.stem import rows_of
+from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, Judge, rows_of
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from vocab.schemas import ddl_of
 
 KEY = {"identifier": "record_id"}
 
@@ -192,8 +195,10 @@ def test_a_condition_may_test_what_an_expression_gives(sail: SparkSession) -> No
 def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
     rule = event([{"column": "code", "vocabulary": "Read"}])
     tables = silver(sail, {"entry": [entry("a", code="1"), entry("b", code="1", person_id=2)]})
-    source, persons = SilverSource(CONTRACT, (rule,), tables), sail.createDataFrame([(1,)], "person_id bigint")
-    assert [row._row_key for row in rows_of(Target.EVENT, [source], persons).collect()] == ["a"]
+    source = SilverSource(CONTRACT, (rule,), tables)
+    persons = sail.createDataFrame([(1, 1950, 1950)], ddl_of(KNOWN_PERSONS_SCHEMA))
+    judge = Judge(load_plausibility(PACKAGED_MAPPINGS_DIR), {})
+    assert [row._row_key for row in rows_of(Target.EVENT, [source], persons, judge).collect()] == ["a"]
     found = {row.reason: row.rows for row in counts_of([source], persons).collect()}
     assert found == {"": 1, "person_without_year_of_birth": 1}
 
@@ -310,4 +315,4 @@ def test_events_that_are_not_grouped_have_no_key(sail: SparkSession) -> None:
 
 def test_mapped_rows_have_the_declared_columns_and_types(sail: SparkSession) -> None:
     frame = kept_rows(event([{"column": "code", "vocabulary": "Read"}]), CONTRACT, silver(sail, {"entry": [entry("a")]}))
-    assert frame.dtypes == list(target_schema(Target.EVENT).items())
+    assert frame.dtypes == list(kept_schema(Target.EVENT).items())

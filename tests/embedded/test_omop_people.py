@@ -14,7 +14,7 @@ from pipelines.omop.periods import PERIODS_SCHEMA, merged_spans, periods, regist
 from pipelines.omop.persons import death, persons
 
 MALE, FEMALE = 8507, 8532
-EXTRACTED = {"gp": date(2026, 1, 5), "acute": date(2026, 1, 4)}
+EXTRACTED = date(2026, 1, 5)
 
 
 def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str, Any]]) -> DataFrame:
@@ -114,7 +114,7 @@ def test_periods_stay_between_the_year_of_birth_and_the_extract(sail: SparkSessi
         {"person_id": 2, "_source": "gp", "_row_key": "b", "start_date": date(2027, 1, 1)},
         {"person_id": 2, "_source": "gp", "_row_key": "c", "start_date": date(2010, 1, 1), "end_date": date(2009, 1, 1)},
     ]
-    common = {"type_concept_id": 32817, "_entity": "patient", "_rule": "r"}
+    common = {"type_concept_id": 32817, "_entity": "patient", "_rule": "r", "_known_until": EXTRACTED}
     registrations = frame_of(sail, target_schema(Target.OBSERVATION_PERIOD), [row | common for row in registered])
     events = sail.createDataFrame(
         [
@@ -122,17 +122,14 @@ def test_periods_stay_between_the_year_of_birth_and_the_extract(sail: SparkSessi
             (3, date(1900, 1, 1)),
             (3, date(2005, 1, 1)),
             (3, date(2006, 1, 1)),
-            (3, date(2099, 1, 1)),
             (4, date(1999, 12, 31)),
         ],
         "person_id bigint, day date",
     )
-    found = periods(registrations, [(events, "day")], people, EXTRACTED, 0).select(
-        "person_id", "start_date", "end_date", "name"
-    )
+    found = periods(registrations, [(events, "day")], people, 0).select("person_id", "start_date", "end_date", "name")
     assert sorted(tuple(row) for row in found.collect()) == [
-        (1, date(2000, 1, 1), EXTRACTED["gp"], "a"),
+        (1, date(2000, 1, 1), EXTRACTED, "a"),
         (3, date(2005, 1, 1), date(2006, 1, 1), "events"),
     ]
-    outside = registrations_outside(registrations, people, EXTRACTED).collect()
+    outside = registrations_outside(registrations, people).collect()
     assert [(row.rule, row.reason, row.rows) for row in outside] == [("r", "registration_outside_extract", 2)]

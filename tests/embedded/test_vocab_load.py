@@ -45,6 +45,21 @@ def test_names_keep_bare_quotes_and_other_letters(sail: SparkSession, tmp_path: 
     assert (found[1].valid_start_date, found[1].valid_end_date) == (date(2002, 1, 31), date(2020, 1, 30))
 
 
+@pytest.mark.parametrize("stem", ["CONCEPT", "CONCEPT_RELATIONSHIP", "DRUG_STRENGTH"])
+def test_dates_are_read_with_and_without_dashes(sail: SparkSession, tmp_path: Path, stem: str) -> None:
+    columns = [*TABLES[stem]]
+    dates = [("19700101", "20991231"), ("1970-01-01", "2099-12-31"), ("2024-02-29", "20240229")]
+    cells = {name: "1" for name in columns if TABLES[stem][name] == "bigint"} | {"invalid_reason": ""}
+    lines = [
+        "\t".join((cells | {"valid_start_date": start, "valid_end_date": end}).get(name, "") for name in columns)
+        for start, end in dates
+    ]
+    (tmp_path / f"{stem}.csv").write_text("\n".join(["\t".join(columns), *lines]) + "\n", encoding="utf-8")
+    found = read_table(sail, tmp_path, stem).select("valid_start_date", "valid_end_date").collect()
+    first, last, leap = date(1970, 1, 1), date(2099, 12, 31), date(2024, 2, 29)
+    assert sorted(tuple(row) for row in found) == [(first, last), (first, last), (leap, leap)]
+
+
 def test_columns_are_read_by_name(sail: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "DOMAIN.csv").write_text("domain_concept_id\textra\tdomain_id\tdomain_name\n19\tx\tCondition\tCond\n", "utf-8")
     (row,) = read_table(sail, tmp_path, "DOMAIN").collect()

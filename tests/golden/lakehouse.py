@@ -14,6 +14,7 @@ from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import LINK, curate_tables
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.nightly import curate_inputs, ingest_deliveries, map_inputs
 from pipelines.omop.tables import map_tables
 from pipelines.run_context import RunContext
@@ -137,7 +138,8 @@ def text_of(value: Any) -> str | None:
 def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> Published:
     """Deliver, ingest, curate and map the golden patients of some sources, or of all."""
     sources = tuple(sources) or golden_sources()
-    settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]")
+    # Linked, not set aside: how attributes that differ are combined is what some golden patients are about.
+    settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]", "person.on_conflict=link")
     store = TableStore(session, storage_paths(settings))
     contracts = {source: golden_contracts()[source] for source in sources}
     golden_landing(settings.storage.landing, sources)
@@ -150,6 +152,7 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
     inputs = RunInputs(
         contracts=contracts,
         mappings={source: golden_mappings()[source] for source in sources},
+        plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         rules_digest="",
         local_maps_digest="",
         local_maps=read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts"),

@@ -54,7 +54,8 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
     places = {"landing": landing, "restricted": lake / "restricted", "deidentified": lake / "deidentified"}
     settings = [f"storage.{name}={path}" for name, path in places.items()]
     # All golden patients may be used, so fewer of all people have opted out than is plausible.
-    settings += [f"key.path={key}", "opt_outs.national_share.least=0"]
+    # Some of them show how attributes that differ are combined, so identities that contradict each other are linked.
+    settings += [f"key.path={key}", "opt_outs.national_share.least=0", "person.on_conflict=link"]
     options = [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
         [*command, *options], cwd=PROJECT, env=_environment(), capture_output=True, text=True, timeout=1500, check=False

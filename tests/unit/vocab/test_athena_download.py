@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vocab.athena import BLOCK_BYTES, TABLES, UK_VOCABULARIES, _blocks, _rows, check_download, unpacked
+from vocab.athena import BLOCK_BYTES, TABLES, blocks_of, rows_of_block, unpacked
+from vocab.download import UK_VOCABULARIES, check_download
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR, LOCAL_STEMS
 
@@ -94,8 +95,8 @@ def test_blocks_of_any_size_give_every_line_once(tmp_path: Path, block: int, mon
     monkeypatch.setattr("vocab.athena.BLOCK_BYTES", block)
     rows = [
         row
-        for _, start, stop in _blocks(path)
-        for batch in _rows(path, start, stop, ["a", "b"], ["a", "b"])
+        for _, start, stop in blocks_of(path)
+        for batch in rows_of_block(path, start, stop, ["a", "b"], ["a", "b"])
         for row in batch.to_pylist()
     ]
     assert rows == [{"a": str(n), "b": "x" * (n % 13) or None} for n in range(200)]
@@ -105,7 +106,7 @@ def test_a_large_file_is_read_in_bounded_blocks(tmp_path: Path) -> None:
     path = tmp_path / "CONCEPT.csv"
     with path.open("wb") as file:
         file.truncate(3 * BLOCK_BYTES + 1)
-    assert [stop - start for _, start, stop in _blocks(path)] == [BLOCK_BYTES] * 3 + [1]
+    assert [stop - start for _, start, stop in blocks_of(path)] == [BLOCK_BYTES] * 3 + [1]
 
 
 def test_local_concepts_keep_to_their_range() -> None:
@@ -127,3 +128,145 @@ def test_demonstration_ids_above_two_thousand_million_are_its_own() -> None:
 def test_local_files_have_the_columns_of_a_download(stem: str) -> None:
     header = (LOCAL_DIR / f"{stem}.csv").read_text(encoding="utf-8").split("\n", 1)[0]
     assert header.split("\t") == list(TABLES[stem])
+
+
+def spoil(path: Path, line: int, column: str, value: str) -> None:
+    """Put a value into a column of a line of a file."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    place = lines[0].split("\t").index(column)
+    cells = lines[line - 1].split("\t")
+    cells[place] = value
+    lines[line - 1] = "\t".join(cells)
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+DATED = [
+    ("CONCEPT", "valid_start_date"),
+    ("CONCEPT", "valid_end_date"),
+    ("CONCEPT_RELATIONSHIP", "valid_start_date"),
+    ("DRUG_STRENGTH", "valid_end_date"),
+]
+
+NO_DATES = ["01-JAN-1970", "1970/01/01", "1970-1-1", "31.12.2099", "19700230", "1970-13-01", "197001", "0", "NULL", "25569"]
+
+
+@pytest.mark.parametrize(("stem", "column"), DATED)
+def test_a_date_that_cannot_be_read_is_refused_with_file_and_line(download: Path, stem: str, column: str) -> None:
+    for line, value in enumerate(NO_DATES[:5], 3):
+        spoil(download / f"{stem}.csv", line, column, value)
+    with pytest.raises(VocabularyError) as error:
+        check_download(download)
+    for line in range(3, 8):
+        assert f"{stem}.csv line {line}: {column} is not a date as yyyymmdd or yyyy-mm-dd" in str(error.value)
+    assert "JAN" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", NO_DATES)
+def test_what_is_no_date_is_refused(download: Path, value: str) -> None:
+    spoil(download / "CONCEPT.csv", 20, "valid_start_date", value)
+    with pytest.raises(VocabularyError, match=r"CONCEPT.csv line 20: valid_start_date is not a date"):
+        check_download(download)
+
+
+def test_dates_with_and_without_dashes_are_accepted(download: Path) -> None:
+    for stem, column in DATED:
+        spoil(download / f"{stem}.csv", 2, column, "1970-01-01")
+    assert check_download(download).warnings == ()
+
+
+OUTSIDE = [
+    ("CONCEPT", "standard_concept", "Y", "not empty or one of C, S"),
+    ("CONCEPT", "standard_concept", "s", "not empty or one of C, S"),
+    ("CONCEPT", "invalid_reason", "X", "not empty or one of D, U"),
+    ("CONCEPT", "invalid_reason", "Valid", "not empty or one of D, U"),
+    ("CONCEPT_RELATIONSHIP", "invalid_reason", "1", "not empty or one of D, U"),
+    ("DRUG_STRENGTH", "invalid_reason", "d", "not empty or one of D, U"),
+    ("RELATIONSHIP", "is_hierarchical", "true", "not empty or one of 0, 1"),
+    ("RELATIONSHIP", "defines_ancestry", "Y", "not empty or one of 0, 1"),
+    ("CONCEPT", "concept_id", "12.0", "not a whole number"),
+    ("CONCEPT", "concept_id", "", "empty"),
+    ("CONCEPT", "domain_id", '"Condition"', "not without quotes"),
+    ("CONCEPT", "vocabulary_id", "", "empty"),
+    ("CONCEPT", "valid_end_date", "", "empty"),
+    ("CONCEPT_RELATIONSHIP", "concept_id_2", "4E+06", "not a whole number"),
+    ("CONCEPT_ANCESTOR", "max_levels_of_separation", "one", "not a whole number"),
+    ("DRUG_STRENGTH", "amount_value", "1,5", "not a number"),
+]
+
+
+@pytest.mark.parametrize(("stem", "column", "value", "fault"), OUTSIDE)
+def test_values_outside_their_list_are_refused(download: Path, stem: str, column: str, value: str, fault: str) -> None:
+    spoil(download / f"{stem}.csv", 4, column, value)
+    with pytest.raises(VocabularyError, match=f"{stem}.csv line 4: {column} is {fault}"):
+        check_download(download)
+
+
+def test_quoted_files_are_named(download: Path) -> None:
+    path = download / "CONCEPT.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    quoted = ["\t".join(f'"{cell}"' for cell in line.split("\t")) for line in lines]
+    path.write_text("\n".join(quoted), encoding="utf-8")
+    with pytest.raises(VocabularyError, match=r"CONCEPT.csv has quoted fields"):
+        check_download(download)
+
+
+@pytest.mark.parametrize("line", [2, 30])
+def test_a_line_of_another_form_is_named(download: Path, line: int) -> None:
+    path = download / "CONCEPT_SYNONYM.csv"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    lines[line - 1] = lines[line - 1].replace("\t", " ", 1)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(VocabularyError, match=f"CONCEPT_SYNONYM.csv line {line}: 2 fields, 3 expected"):
+        check_download(download)
+
+
+def test_another_encoding_is_named(download: Path) -> None:
+    path = download / "CONCEPT_CLASS.csv"
+    lines = path.read_bytes().split(b"\n")
+    lines[5] = "Ménière\tM\t1".encode("latin-1")
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(VocabularyError, match=r"CONCEPT_CLASS.csv line 6: not UTF-8"):
+        check_download(download)
+
+
+def without_concepts(download: Path, vocabulary: str) -> None:
+    path = download / "CONCEPT.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    place = lines[0].split("\t").index("vocabulary_id")
+    path.write_text("".join(line for line in lines if line.split("\t")[place] != vocabulary), encoding="utf-8")
+
+
+@pytest.mark.parametrize("vocabulary", UK_VOCABULARIES)
+def test_a_listed_vocabulary_without_concepts_is_a_warning(download: Path, vocabulary: str) -> None:
+    without_concepts(download, vocabulary)
+    found = check_download(download)
+    assert found.concepts[vocabulary] == 0
+    (warning,) = found.warnings
+    assert warning.startswith(f"VOCABULARY lists {vocabulary}, but CONCEPT has 0 concepts of it: its codes will not be mapped")
+
+
+def test_a_vocabulary_of_the_mappings_without_concepts_is_a_warning(download: Path) -> None:
+    without_concepts(download, "HES Specialty")
+    assert check_download(download).warnings == ()
+    (warning,) = check_download(download, ["HES Specialty", "NHS Unit"]).warnings
+    assert warning.startswith("VOCABULARY lists HES Specialty, but CONCEPT has 0 concepts of it")
+
+
+def test_a_download_with_cpt4_that_was_not_completed_is_a_warning(download: Path) -> None:
+    with (download / "VOCABULARY.csv").open("a", encoding="utf-8") as file:
+        file.write("CPT4\tCurrent Procedural Terminology\tref\t2024\t44819100\n")
+    (warning,) = check_download(download).warnings
+    assert "CPT4" in warning
+    assert "cpt.sh" in warning
+
+
+def test_concepts_are_counted_by_vocabulary() -> None:
+    found = check_download(DEMO_DIR).concepts
+    assert (found["SNOMED"], found["dm+d"], found["Metadata"]) == (438, 102, 0)
+
+
+def test_faults_in_a_later_block_have_their_line(download: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vocab.athena.BLOCK_BYTES", 5_000)
+    spoil(download / "CONCEPT.csv", 1500, "valid_start_date", "yesterday")
+    with pytest.raises(VocabularyError, match=r"CONCEPT.csv line 1500: valid_start_date is not a date"):
+        check_download(download)

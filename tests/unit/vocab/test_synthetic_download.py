@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vocab.athena import TABLES, check_download
+from vocab.athena import TABLES
+from vocab.download import check_download
 from vocab.load import DEMO_DIR
 from vocab.synthetic import FIRST_ID, write_download
 

@@ -1,0 +1,229 @@
+"""What cannot be: the rules that mapped rows about people are judged by (`mappings/plausibility.yaml`).
+
+A row that breaks a rule is set aside, so that it does not reach OMOP, or flagged, which means published and counted. Silver
+keeps what was delivered. Each rule is one short condition over all rows of a target, not one in each mapping rule.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.frames import union_all
+from pipelines.contracts.ledger import IMPLAUSIBLE
+from pipelines.contracts.models import Frozen
+from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
+from pipelines.errors import ContractError
+from pipelines.mapping.compile import target_schema
+from pipelines.mapping.spec import FIELDS, Target
+
+FILE_NAME = "plausibility.yaml"
+
+BIRTH_YEARS = {"first_birth_year": "bigint", "last_birth_year": "bigint"}
+"""The least and the greatest year of birth that the records of a person state. Doubt about it is in favour of the row."""
+
+
+class Check(StrEnum):
+    """What a rule on dates asks. Rows are judged in this order."""
+
+    START_AFTER_EXTRACT = "start_after_extract"
+    END_AFTER_EXTRACT = "end_after_extract"
+    BEFORE_BIRTH = "before_birth"
+    DEATH_BEFORE_BIRTH = "death_before_birth"
+    AGE_ABOVE = "age_above"
+    BORN_AFTER_EXTRACT = "born_after_extract"
+    BORN_LONG_AGO = "born_long_ago"
+    END_BEFORE_START = "end_before_start"
+
+
+class Action(StrEnum):
+    """What becomes of a row that breaks a rule."""
+
+    FLAG = "flag"
+    SET_ASIDE = "set_aside"
+
+
+_IN_YEARS = (Check.AGE_ABOVE, Check.BORN_LONG_AGO)
+_ABOUT_PERSONS = (Check.BORN_AFTER_EXTRACT, Check.BORN_LONG_AGO)
+_ABOUT_ENDS = (Check.END_AFTER_EXTRACT, Check.END_BEFORE_START)
+_DAY_FIELDS = {target: "death_date" if target is Target.DEATH else "start_date" for target in Target}
+
+
+class DateRule(Frozen):
+    """A rule on dates: for which targets, with how many days of tolerance or above how many years."""
+
+    action: Action
+    to: tuple[Target, ...]
+    tolerance_days: int = Field(default=0, ge=0)
+    years: int | None = Field(default=None, ge=1)
+    note: str
+
+
+class UnitRule(Frozen):
+    """What a value can be in some units: `codes` as delivered, in any case; `least` and `most` are allowed."""
+
+    action: Action
+    codes: tuple[str, ...] = Field(min_length=1)
+    least: float | None = None
+    most: float | None = None
+    note: str
+
+    @model_validator(mode="after")
+    def bounded(self) -> "UnitRule":
+        """Refuse a rule that no value can break, and one that every value breaks."""
+        if self.least is None and self.most is None:
+            raise ValueError("give least, most or both")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise ValueError("least is greater than most")
+        return self
+
+
+class Plausibility(Frozen):
+    """All rules. Every dated target has those by which nothing dated after its extract is published."""
+
+    rules: dict[Check, DateRule]
+    units: dict[str, UnitRule] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def complete(self) -> "Plausibility":
+        """Refuse rules that do not fit their targets or leave a date after the extract; the error lists all of them."""
+        faults = [fault for check, rule in self.rules.items() for fault in _faults(check, rule)]
+        faults += [f"{name}: a rule on dates has this name" for name in self.units if name in {str(check) for check in Check}]
+        for check, field in ((Check.START_AFTER_EXTRACT, "start"), (Check.END_AFTER_EXTRACT, "end")):
+            dated = {target for target in Target if _day_of(target, field)}
+            missing = dated - set(self.rules[check].to) if check in self.rules else dated
+            faults += [f"{check}: {target} is missing, and its dates may be after the extract" for target in sorted(missing)]
+        if Check.START_AFTER_EXTRACT in self.rules and self.rules[Check.START_AFTER_EXTRACT].action is Action.FLAG:
+            faults.append("start_after_extract: only set_aside, because nothing dated after its extract is published")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def _faults(check: Check, rule: DateRule) -> Iterator[str]:
+    if (check in _IN_YEARS) != (rule.years is not None):
+        yield f"{check}: {'give years' if check in _IN_YEARS else 'has no years'}"
+    for target in rule.to:
+        about_person = target is Target.PERSON
+        fits = about_person == (check in _ABOUT_PERSONS) and (about_person or bool(_day_of(target, "start")))
+        fits = fits and (check not in _ABOUT_ENDS or bool(_day_of(target, "end")))
+        if not fits or (check is Check.DEATH_BEFORE_BIRTH and target is not Target.DEATH):
+            yield f"{check}: does not apply to {target}"
+
+
+def _day_of(target: Target, side: str) -> str | None:
+    """The field with the day on which rows of a target start or end; None where they have none."""
+    name = _DAY_FIELDS[target] if side == "start" else "end_date"
+    return name if name in FIELDS[target] else None
+
+
+def load_plausibility(mappings_dir: Path) -> Plausibility:
+    """Read the rules. Raises ContractError, which lists every fault of the file."""
+    path = mappings_dir / FILE_NAME
+    try:
+        return Plausibility.model_validate(read_yaml(path))
+    except OSError as error:
+        raise ContractError(f"{path}: {error.strerror}; copy it from the packaged mappings") from error
+    except InvalidYamlError as error:
+        raise ContractError(f"{FILE_NAME}: {error}") from error
+    except ValidationError as error:
+        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise ContractError(f"{FILE_NAME}: {error.error_count()} faults\n{lines}") from error
+
+
+def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
+    """The rows of a target with what the rules say of each (JUDGEMENT), in the columns of `target_schema(target)`.
+
+    `rows` have `_extracted_on` and, unless they are about persons, BIRTH_YEARS. An end after the extract is not used: a visit
+    then ends when it starts, anything else has no end. A record of a person counts as made on the day of the extract at the
+    latest.
+    """
+    if "recorded_on" in FIELDS[target]:  # it decides which record of a person counts first
+        extracted, recorded = F.col("_extracted_on"), F.col("recorded_on")
+        rows = rows.withColumn("recorded_on", F.when(recorded > extracted, extracted).otherwise(recorded))
+    broken = {action: _first_broken(target, rules, action) for action in Action}
+    values = {"_set_aside": broken[Action.SET_ASIDE], "_flagged": broken[Action.FLAG]}
+    if _day_of(target, "end"):
+        rows = rows.withColumn("_is_late", F.coalesce(_last("end", target) > F.col("_extracted_on"), F.lit(False)))
+        values |= _usable_ends(target)
+    return rows.select(*[values.get(name, F.col(name)).alias(name) for name in target_schema(target)])
+
+
+def _usable_ends(target: Target) -> dict[str, Column]:
+    fields = FIELDS[target]
+    ends: dict[str, Column] = {}
+    for name in ("end_date", "end_datetime"):
+        if name in fields:
+            instead = F.col(name.replace("end", "start")) if target in (Target.VISIT, Target.VISIT_DETAIL) else F.lit(None)
+            ends[name] = F.when(F.col("_is_late"), instead.cast(fields[name])).otherwise(F.col(name))
+    if "verbatim_end_date" in fields:
+        ends["verbatim_end_date"] = F.when(
+            F.col("verbatim_end_date") <= F.coalesce("_extracted_on", "verbatim_end_date"), F.col("verbatim_end_date")
+        )
+    return ends
+
+
+def _first_broken(target: Target, rules: Plausibility, action: Action) -> Column:
+    """The name of the first rule with this action that a row breaks; null where it breaks none."""
+    names = [
+        F.when(_is_broken(check, rules.rules[check], target), F.lit(str(check)))
+        for check in Check
+        if check in rules.rules and target in rules.rules[check].to and rules.rules[check].action is action
+    ]
+    if target is Target.EVENT:
+        names += [F.when(_is_outside(rule), F.lit(name)) for name, rule in rules.units.items() if rule.action is action]
+    return F.coalesce(*names, F.lit(None).cast("string"))
+
+
+def _is_broken(check: Check, rule: DateRule, target: Target) -> Column:
+    """Whether a row breaks a rule; null where a date that it needs is not known."""
+    extracted, start = F.col("_extracted_on"), F.col(_DAY_FIELDS[target])
+    match check:
+        case Check.START_AFTER_EXTRACT:
+            return _last("start", target) > extracted
+        case Check.END_AFTER_EXTRACT:
+            return F.col("_is_late")
+        case Check.BEFORE_BIRTH | Check.DEATH_BEFORE_BIRTH:
+            return F.year(F.date_add(start, rule.tolerance_days)) < F.col("first_birth_year")
+        case Check.AGE_ABOVE:
+            return F.year(start) - F.col("last_birth_year") > F.lit(rule.years)
+        case Check.BORN_AFTER_EXTRACT:
+            return F.col("year_of_birth") > F.year(extracted)
+        case Check.BORN_LONG_AGO:
+            return F.year(extracted) - F.col("year_of_birth") > F.lit(rule.years)
+        case Check.END_BEFORE_START:
+            return F.date_add(F.col("end_date"), rule.tolerance_days) < start
+
+
+def _last(side: str, target: Target) -> Column:
+    """The later of the day and the day of the moment at which a row starts or ends: either would be published."""
+    day = _DAY_FIELDS[target] if side == "start" else "end_date"
+    moment = day.replace("date", "datetime")
+    return F.greatest(F.col(day), F.col(moment).cast("date")) if moment in FIELDS[target] else F.col(day)
+
+
+def _is_outside(rule: UnitRule) -> Column:
+    value = F.col("value_as_number")
+    below = F.lit(False) if rule.least is None else value < F.lit(rule.least)
+    above = F.lit(False) if rule.most is None else value > F.lit(rule.most)
+    return F.lower("unit_code").isin(*[code.casefold() for code in rule.codes]) & (below | above)
+
+
+def sound(rows: DataFrame) -> DataFrame:
+    """The mapped rows that no rule sets aside: the only ones that OMOP is made from."""
+    return rows.where(F.col("_set_aside").isNull())
+
+
+def implausible_counts(frames: Iterable[DataFrame]) -> DataFrame:
+    """How many mapped rows of some tables break a rule: source, entity, rule, disposition, reason, rows."""
+    names = ("_source", "_entity", "_rule", "_set_aside", "_flagged")
+    broken = F.coalesce("_set_aside", "_flagged")
+    marked = union_all([rows.select(*names) for rows in frames]).where(broken.isNotNull())
+    disposition = F.when(F.col("_set_aside").isNotNull(), F.lit("excluded")).otherwise(F.lit("flagged"))
+    columns = {"source": F.col("_source"), "entity": F.col("_entity"), "rule": F.col("_rule"), "disposition": disposition}
+    columns |= {"reason": F.concat(F.lit(IMPLAUSIBLE), broken)}
+    named = marked.select(*[column.alias(name) for name, column in columns.items()])
+    return named.groupBy(*columns).agg(F.count(F.lit(1)).alias("rows"))

@@ -1,0 +1,254 @@
+"""Rows that cannot be about one person: which are found, how they are counted, and what becomes of them."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.ledger import Disposition
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
+from pipelines.curate.linkage import (
+    STATED_SCHEMA,
+    UNKNOWN_BIRTH_DATES,
+    identity_conflicts,
+    linked_identities,
+    stated_identities,
+)
+from pipelines.curate.tables import CONFLICTS
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.runs import PADS, ingested_and_curated, run_in
+from tests.embedded.test_curate import ANNA, BEN, CARL, DORA, GP, consultation, counted, patient
+
+ACUTE = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute",))["acute"]
+DAY = date(2026, 1, 5)
+BORN, OTHER = "1990-03-04", "2024-11-30"
+
+Said = tuple[str, str, str, str | None, str | None]
+"""Provider, local identifier, NHS number, birth date and sex that a row states."""
+
+
+def conflicts(session: SparkSession, said: list[Said], status: str = "01") -> dict[tuple[str, str, str], str | None]:
+    """The conflict of each identity: provider, local identifier and number."""
+    schema = ", ".join(f"{name} string" for name in STATED_SCHEMA)
+    rows = [("gp", provider, local, number, status, born, sex) for provider, local, number, born, sex in said]
+    identities = stated_identities([session.createDataFrame(rows, schema)], production=False)
+    found = linked_identities(identities, PADS).select("_provider", "local_id", "nhs_number", "conflict").collect()
+    return {(row[0], row[1], row[2]): row[3] for row in found}
+
+
+CASES: dict[str, tuple[list[Said], list[str | None]]] = {
+    "two children with one number": (
+        [("P1", "A", ANNA, "2015-03-01", "M"), ("P1", "B", ANNA, "2017-06-02", "F")],
+        ["birth_date,sex", "birth_date,sex"],
+    ),
+    "a baby under the number of the mother, at another provider": (
+        [("P1", "A", ANNA, BORN, "F"), ("RXN", "1", ANNA, OTHER, "F")],
+        ["birth_date", "birth_date"],
+    ),
+    "twins with one number and different sexes": (
+        [("P1", "A", ANNA, OTHER, "M"), ("P1", "B", ANNA, OTHER, "F")],
+        ["sex", "sex"],
+    ),
+    "twins with numbers of their own": ([("P1", "A", ANNA, OTHER, "M"), ("P1", "B", BEN, OTHER, "M")], [None, None]),
+    "one local identifier with two numbers": (
+        [("RXN", "1", ANNA, BORN, "F"), ("RXN", "1", BEN, BORN, "F")],
+        ["numbers_of_local_id", "numbers_of_local_id"],
+    ),
+    "one local identifier with two numbers, and a row without one": (
+        [("RXN", "1", ANNA, BORN, "F"), ("RXN", "1", BEN, BORN, "F"), ("RXN", "1", "", BORN, "F")],
+        ["numbers_of_local_id"] * 3,
+    ),
+    "one local identifier of two people": (
+        [("RXN", "1", ANNA, BORN, "F"), ("RXN", "1", BEN, OTHER, "M")],
+        ["birth_date,sex,numbers_of_local_id"] * 2,
+    ),
+    "a local identifier without a number that two people have": (
+        [("RXN", "1", "", BORN, "F"), ("RXN", "1", "", OTHER, "F")],
+        ["birth_date"],
+    ),
+    "a row without a number that is another person's": (
+        [("RXN", "1", ANNA, BORN, "F"), ("RXN", "1", "", OTHER, "F")],
+        ["birth_date", "birth_date"],
+    ),
+    "one local identifier at two providers": ([("RXN", "1", ANNA, BORN, "F"), ("RJZ", "1", BEN, OTHER, "M")], [None, None]),
+    "the same said twice, in other words": (
+        [("P1", "A", ANNA, BORN, "F"), ("RXN", "1", ANNA, BORN, "2"), ("L1", "x", ANNA, BORN, "female")],
+        [None, None, None],
+    ),
+    "a sex that is not known": (
+        [
+            ("P1", "A", ANNA, BORN, "F"),
+            ("P2", "B", ANNA, BORN, "U"),
+            ("P3", "C", ANNA, BORN, "9"),
+            ("P4", "D", ANNA, BORN, None),
+        ],
+        [None] * 4,
+    ),
+    "a birth date that is not known": (
+        [("P1", "A", ANNA, BORN, "F"), ("P2", "B", ANNA, None, "F"), ("P3", "C", ANNA, UNKNOWN_BIRTH_DATES[1], "F")],
+        [None] * 3,
+    ),
+    "people without a number are not compared with each other": (
+        [("P1", "A", "", BORN, "F"), ("P1", "B", "", OTHER, "M")],
+        [None, None],
+    ),
+    "a number that fails its check digit is nobody's": (
+        [("P1", "A", "9990000019", BORN, "F"), ("P1", "B", "9990000019", OTHER, "M")],
+        [None, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_conflicts(sail: SparkSession, name: str) -> None:
+    said, expected = CASES[name]
+    found = conflicts(sail, said)
+    usable = ["" if number == "9990000019" else number for _, _, number, _, _ in said]
+    keys = [(provider, local, number) for (provider, local, _, _, _), number in zip(said, usable, strict=True)]
+    assert [found[key] for key in dict.fromkeys(keys)] == expected
+
+
+def test_a_doubtful_number_is_compared_with_nobody(sail: SparkSession) -> None:
+    said: list[Said] = [("RXN", "1", ANNA, BORN, "F"), ("RXN", "2", ANNA, OTHER, "M")]
+    assert set(conflicts(sail, said, status="04").values()) == {None}
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["P1", "P2"]),
+            st.sampled_from(["A", "B", ""]),
+            st.sampled_from([ANNA, BEN, ""]),
+            st.sampled_from([BORN, OTHER, None]),
+            st.sampled_from(["M", "2", "U", None]),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_an_identity_has_a_conflict_if_its_number_or_its_local_identifier_has_one(sail: SparkSession, said: list[Said]) -> None:
+    def differ(rows: list[Said], place: int, known: set[str | None]) -> bool:
+        return len({row[place] for row in rows} & known) > 1
+
+    found = conflicts(sail, said)
+    for (provider, local, number), conflict in found.items():
+        of_local = [row for row in said if row[0] == provider and row[1] == local] if local else []
+        numbers = {row[2] for row in of_local} - {""}
+        linked = number or (next(iter(numbers)) if len(numbers) == 1 else "")
+        groups = [of_local, [row for row in said if row[2] == linked] if linked else []]
+        kinds = []
+        if any(differ(group, 3, {BORN, OTHER}) for group in groups):
+            kinds.append("birth_date")
+        if any(differ(group, 4, {"M", "2"}) for group in groups):
+            kinds.append("sex")
+        if len(numbers) > 1:
+            kinds.append("numbers_of_local_id")
+        assert conflict == (",".join(kinds) or None)
+
+
+def test_people_are_listed_by_key_once_for_each_provider_and_conflict(sail: SparkSession) -> None:
+    schema = ", ".join(f"{name} string" for name in STATED_SCHEMA)
+    rows = [
+        ("gp", "P1", "A", ANNA, None, BORN, "F"),
+        ("gp", "P1", "B", ANNA, None, OTHER, "F"),
+        ("acute", "RXN", "1", ANNA, "01", BORN, "2"),
+        ("gp", "P1", "C", CARL, None, BORN, "F"),
+    ]
+    links = linked_identities(stated_identities([sail.createDataFrame(rows, schema)], production=False), PADS)
+    listed = identity_conflicts(links).collect()
+    assert sorted((row.source, row.provider, row.conflict) for row in listed) == [
+        ("acute", "RXN", "birth_date"),
+        ("gp", "P1", "birth_date"),
+    ]
+    assert len({row.person_key for row in listed}) == 1
+    assert not [row for row in listed if ANNA in str(row) or BORN in str(row)]
+
+
+PEOPLE = [
+    patient("A", ANNA, date_of_birth="2015-03-01", sex="M"),
+    patient("B", ANNA, date_of_birth="2017-06-02", sex="F"),
+    patient("C", CARL),
+    patient("D", DORA),
+]
+
+
+def curated(
+    session: SparkSession, folder: Path, policy: str
+) -> tuple[dict[tuple[str, str, str], int], list[dict[str, Any]], int]:
+    """The ledger, the quarantined lines and the number of current patients, with two children under one number."""
+    landing = folder / "landing"
+    contacts = [consultation(f"C{guid}", guid) for guid in "ABCD"]
+    deliver(landing, GP, "P81001", "20260105", {"patient": PEOPLE, "consultation": contacts})
+    opt_out_lists(landing, "20260105", [ANNA, CARL], [ANNA, CARL], [DORA])
+    run = run_in(session, folder, DAY, ("gp",), f"person.on_conflict={policy}")
+    counts = counted(ingested_and_curated(run))
+    lines = run.store.read(Zone.QUARANTINE, "lines").toArrow().to_pylist()
+    assert run.store.read(Zone.CURATION, CONFLICTS).count() == 1
+    return counts, lines, run.store.read(Zone.SILVER, "gp_patient").select("person_id").distinct().count()
+
+
+def test_set_aside_their_rows_are_quarantined_with_all_that_belongs_to_them(sail: SparkSession, tmp_path: Path) -> None:
+    counts, lines, people = curated(sail, tmp_path, "set_aside")
+    reason = "identity_conflict:birth_date,sex"
+    assert counts == {
+        ("", "identity_conflict", "P81001:birth_date,sex"): 1,
+        ("patient", "quarantined", reason): 2,
+        ("patient", "current", ""): 1,
+        ("patient", "opted_out", "local"): 1,
+        ("consultation", "quarantined", reason): 2,
+        ("consultation", "current", ""): 1,
+        ("consultation", "opted_out", "local"): 1,
+    }
+    assert sorted((line["entity"], line["line"], line["reason"]) for line in lines) == [
+        ("consultation", 2, reason),
+        ("consultation", 3, reason),
+        ("patient", 2, reason),
+        ("patient", 3, reason),
+    ]
+    assert people == 1
+
+
+def test_linked_they_are_counted_and_kept(sail: SparkSession, tmp_path: Path) -> None:
+    counts, lines, people = curated(sail, tmp_path, "link")
+    assert counts["", Disposition.IDENTITY_CONFLICT.value, "P81001:birth_date,sex"] == 1
+    assert counts["patient", "current", ""] == 3
+    assert (lines, people) == ([], 2)
+
+
+def test_a_birth_date_that_was_corrected_is_no_conflict(sail: SparkSession, tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    wrong, right = (
+        patient("A", ANNA, date_of_birth="1905-06-07"),
+        patient("A", ANNA, date_of_birth="1950-06-07", processing_id="2"),
+    )
+    deliver(landing, GP, "P81001", "20260104", {"patient": [wrong]})
+    deliver(landing, GP, "P81001", "20260105", {"patient": [right]})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    counts = counted(ingested_and_curated(run_in(sail, tmp_path, DAY, ("gp",))))
+    assert counts == {("patient", "current", ""): 1, ("patient", "superseded", ""): 1}
+
+
+def test_a_hospital_and_a_practice_that_contradict_each_other_are_both_counted(sail: SparkSession, tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    episode = {"cds_unique_identifier": "E1", "cds_update_type": "9", "cds_applicable_datetime": "2025-03-20 00:00:00"}
+    episode |= {"nhs_number": ANNA, "nhs_number_status": "01", "local_patient_identifier": "1", "person_birth_date": OTHER}
+    episode |= {"gender_code": "2", "hospital_provider_spell_number": "S1", "admission_date": "2025-03-04"}
+    episode |= {"episode_start_date": "2025-03-04", "episode_number": "1"}
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA), patient("C", CARL)]})
+    deliver(landing, ACUTE, "RXN", "20260105", {"apc_episode": [episode]})
+    opt_out_lists(landing, "20260105", [ANNA, CARL], local=[BEN])
+    counts = counted(ingested_and_curated(run_in(sail, tmp_path, DAY, ("gp", "acute"))))
+    assert counts == {
+        ("", "identity_conflict", "P81001:birth_date"): 1,
+        ("", "identity_conflict", "RXN:birth_date"): 1,
+        ("patient", "quarantined", "identity_conflict:birth_date"): 1,
+        ("patient", "current", ""): 1,
+        ("apc_episode", "quarantined", "identity_conflict:birth_date"): 1,
+    }
