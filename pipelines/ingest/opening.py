@@ -4,6 +4,7 @@ What cannot be opened or is not whole raises DeliveryError with the place of the
 what is wrong with it.
 """
 
+import errno
 import hashlib
 import lzma
 import struct
@@ -133,7 +134,9 @@ def _unzipped(stream: BinaryIO, place: str) -> Iterator[bytes]:
         with zipfile.ZipFile(stream) as archive, archive.open(_only_member(archive, place)) as content:
             while block := content.read(BLOCK):
                 yield block
-    except _DAMAGED_ZIP as error:
+    except (*_DAMAGED_ZIP, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before the file's start
+            raise
         raise DeliveryError(f"{place}: the zip file is damaged or of an unknown kind; deliver it again") from error
 
 
