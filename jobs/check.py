@@ -48,8 +48,8 @@ def check(
 ) -> None:
     """Check one delivery against its contract: what a run would take, quarantine and miss, without loading it.
 
-    Records are judged each by itself: whether their person is known, or has opted out, only a run can say. A delivery that
-    would be set aside ends with exit code 12.
+    Records are judged each by itself: whether their person is known or has opted out, and whether the delivery differs from
+    what its provider sent before, only a run can say. A delivery that would be set aside ends with exit code 12.
     """
     from pipelines.contracts.source import load_contracts
     from pipelines.engine import open_session

@@ -43,7 +43,7 @@ def compare(name: str, spec: Entity, new: Content, past: Sequence[Content], limi
     drift = Drift()
     lost = _lost_columns(spec, new, past)
     if lost:
-        drift.add(f"{name}: columns that had values in the last delivery are missing: {', '.join(lost)}", limits.lost_column)
+        drift.add(f"{name}: columns that had values in earlier deliveries are missing: {', '.join(lost)}", limits.lost_column)
     alike = [content for content in past if content.mode == new.mode]
     if new.mode == "full" and alike:
         _compare_rows(name, new, alike[-1], limits, drift)
@@ -52,10 +52,12 @@ def compare(name: str, spec: Entity, new: Content, past: Sequence[Content], limi
 
 
 def _lost_columns(spec: Entity, new: Content, past: Sequence[Content]) -> list[str]:
+    """Columns that the last delivery still had and that had values before: a small delivery may have none in a column."""
     last = next((content for content in reversed(past) if content.rows), None)
     if last is None:
         return []
-    return [column.header or name for name, column in spec.columns.items() if last.filled.get(name) and name not in new.filled]
+    used = {name for content in past for name, filled in content.filled.items() if filled and name in last.filled}
+    return [column.header or name for name, column in spec.columns.items() if name in used and name not in new.filled]
 
 
 def _compare_rows(name: str, new: Content, last: Content, limits: DeliveryLimits, drift: Drift) -> None:

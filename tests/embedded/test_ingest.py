@@ -362,7 +362,7 @@ def extract(
     return deliver_files(landing, "gp", "P81001", day, {FILE: (text, patients)}, mode)
 
 
-LOST = "patient: columns that had values in the last delivery are missing: DateOfDeath"
+LOST = "patient: columns that had values in earlier deliveries are missing: DateOfDeath"
 
 
 @pytest.mark.parametrize(

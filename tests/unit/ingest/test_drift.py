@@ -44,13 +44,14 @@ FULL = content("full", 100, died=10)
         (content("full", 100), [content("full", 100, died=0)]),
         (content("full", 100, died=60), [content("full", 100, died=100)]),
         (content("delta", 100, died=0), [content("full", 100, died=100)]),
+        (content("delta", 3), [FULL, content("delta", 5)]),
     ],
 )
 def test_what_is_usual_is_not_mentioned(new: Content, past: list[Content]) -> None:
     assert drift(new, *past) == ([], [])
 
 
-LOST = "patient: columns that had values in the last delivery are missing: DateOfDeath"
+LOST = "patient: columns that had values in earlier deliveries are missing: DateOfDeath"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,7 @@ LOST = "patient: columns that had values in the last delivery are missing: DateO
         (content("delta", 1), [content("delta", 1, died=1)], LOST),
         (content("full", 100), [content("delta", 1, died=1)], LOST),
         (content("full", 100), [FULL, content("delta", 0)], LOST),
+        (content("full", 100), [FULL, content("delta", 5, died=0)], LOST),
         (content("full", 0, died=0), [FULL], "patient: no record, the last full extract had 100"),
         (content("full", 0, died=0), [content("full", 1, died=0)], "patient: no record, the last full extract had 1"),
         (content("full", 0, died=0), [FULL, content("delta", 0)], "patient: no record, the last full extract had 100"),
