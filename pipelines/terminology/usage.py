@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.compile import PERSON_BOUND
+from pipelines.mapping.plausibility import sound
 from pipelines.mapping.spec import Target
 from pipelines.omop.declared import row_table
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN
@@ -53,8 +55,9 @@ def uses(store: TableStore, codes: Sequence[Code], by_source: bool = False) -> d
     in_use = store.read(Zone.INTERMEDIATE, "codes").join(F.broadcast(wanted), on=list(CODE_COLUMNS), how="left_semi")
     counted = in_use.groupBy(*keys).agg(F.sum("rows").alias("rows")).toArrow().to_pylist()
     found = in_use.select("target", "source", "field").distinct().toArrow().to_pylist()
+    targets = {row_table(Target(row["target"]), row["source"]): Target(row["target"]) for row in found}
     places = {(row_table(Target(row["target"]), row["source"]), row["field"]) for row in found}
-    touched = [_touched(store, table, field, wanted) for table, field in sorted(places)]
+    touched = [_touched(store, table, targets[table], field, wanted) for table, field in sorted(places)]
     people: dict[tuple[str, ...], int] = {}
     if touched:
         grouped = union_all(touched).groupBy(*keys).agg(F.count_distinct("person_id").alias("people"))
@@ -63,9 +66,10 @@ def uses(store: TableStore, codes: Sequence[Code], by_source: bool = False) -> d
     return {key: Use(rows, people.get(key, 0)) for key, rows in by_key}
 
 
-def _touched(store: TableStore, table: TableName, field: str, wanted: DataFrame) -> DataFrame:
+def _touched(store: TableStore, table: TableName, target: Target, field: str, wanted: DataFrame) -> DataFrame:
     """One row per mapped row that holds one of the codes in a field: the code, the source and the person."""
-    rows = store.read(*table).select(
+    mapped = store.read(*table)
+    rows = (sound(mapped) if target in PERSON_BOUND else mapped).select(
         F.col(f"{field}_vocabulary").alias("vocabulary"),
         F.col(f"{field}_code").alias("code"),
         F.col("_source").alias("source"),

@@ -53,8 +53,10 @@ def counted(ledger: list[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[
 
 
 def stems(world: DemoWorld, columns: list[str]) -> pd.DataFrame:
-    """The events of every source before any concept is looked up; one table a source."""
-    return pd.concat([world.rows("intermediate", f"stem_{source}", columns) for source in SOURCES], ignore_index=True)
+    """The events of every source that no plausibility rule sets aside, before any concept is looked up; one table a source."""
+    wanted = [*columns, "_set_aside"]
+    stem = pd.concat([world.rows("intermediate", f"stem_{source}", wanted) for source in SOURCES], ignore_index=True)
+    return stem[stem["_set_aside"].isna()][columns]
 
 
 @pytest.fixture(scope="module")

@@ -67,8 +67,9 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
         store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
     in_use = [("event", "acute", "e", "r", "concept", *code, None, 2 * people, None, None) for code, people in CODES.items()]
     put(store, Zone.INTERMEDIATE, "codes", CODES_SCHEMA, in_use)
-    held = [("acute", person, *code) for code, people in CODES.items() for person in range(people) for _ in range(2)]
+    held = [("acute", person, *code, None) for code, people in CODES.items() for person in range(people) for _ in range(2)]
     schema = {"_source": "string", "person_id": "bigint", "concept_vocabulary": "string", "concept_code": "string"}
+    schema |= {"_set_aside": "string"}
     put(store, Zone.INTERMEDIATE, "stem_acute", schema, held)
     codes = sail.createDataFrame(list(CODES), "source_vocabulary_id string, source_code string")
     concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))

@@ -32,6 +32,7 @@ ROWS_SCHEMA = {
     "concept_code": "string",
     "unit_vocabulary": "string",
     "unit_code": "string",
+    "_set_aside": "string",
 }
 
 
@@ -66,8 +67,9 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
     gp += [("gp", 1, "SNOMED", "6", None, None)]
     acute: list[tuple[object, ...]] = [("acute", person, "EMIS Local", "local1", None, None) for person in (1, 2, 99)]
     acute += [("acute", person, "SNOMED", "7", "NHS Unit", "mg per litre") for person in range(20, 29)]
-    put(store, Zone.INTERMEDIATE, "stem_gp", ROWS_SCHEMA, gp)
-    put(store, Zone.INTERMEDIATE, "stem_acute", ROWS_SCHEMA, acute)
+    implausible = ("gp", 99, "SNOMED", "6", None, None, "start_after_extract")  # of somebody else, and not in OMOP
+    put(store, Zone.INTERMEDIATE, "stem_gp", ROWS_SCHEMA, [*[(*row, None) for row in gp], implausible])
+    put(store, Zone.INTERMEDIATE, "stem_acute", ROWS_SCHEMA, [(*row, None) for row in acute])
     use = [
         ("event", "gp", "observation", "gp_rule", "concept", "EMIS Local", "local1", None, 14, EARLY, LATE),
         ("event", "acute", "result", "acute_rule", "concept", "EMIS Local", "local1", None, 3, EARLY, EARLY),
