@@ -64,7 +64,7 @@ class Key:
 
 
 def resolve_key(reference: SecretReference, *, production: bool) -> Key:
-    """The key that a reference points to, as hexadecimal, base64 or binary; read once, because the environment is cleared of it.
+    """The key that a reference points to, as hexadecimal, base64 or binary; read once: the environment is cleared.
 
     Raises KeyMissingError where there is none, it is too short or not random, or it is a published key in production.
     """
