@@ -161,7 +161,7 @@ def _writing(settings: Settings) -> Iterator[None]:
     """
     with run_lock(settings.storage.restricted, "run"):
         settings.storage.deidentified.mkdir(parents=True, exist_ok=True)
-        if others_may_read(settings.storage.landing):
+        if others_may_read(settings.storage.landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
         with private_files():
             yield

@@ -17,7 +17,7 @@ from pipelines.errors import ConfigError
 class _Reference(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Take the secret out of where the process itself keeps it. Only the environment keeps one."""
 
 
@@ -34,7 +34,7 @@ class EnvironmentSecret(_Reference):
             raise ConfigError(f"environment variable {self.name} is not set; set it or change the reference")
         return value.encode()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Take the variable out of the environment, of later child processes and of what /proc shows of this process."""
         _overwrite(self.name)
         os.environ.pop(self.name, None)

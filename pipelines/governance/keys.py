@@ -64,13 +64,13 @@ class Key:
 
 
 def resolve_key(reference: SecretReference, *, production: bool) -> Key:
-    """The key that a reference points to, as hexadecimal, base64 or binary; read once, because the environment forgets it.
+    """The key that a reference points to, as hexadecimal, base64 or binary; read once: the environment is cleared.
 
     Raises KeyMissingError where there is none, it is too short or not random, or it is a published key in production.
     """
     try:
         content = reference.resolve()
-        reference.forget()
+        reference.clear()
     except ConfigError as error:
         raise KeyMissingError(f"no pseudonymisation key: {error}. To begin, {_HOW_TO_MAKE_ONE}") from error
     key = Key(_decoded(content))

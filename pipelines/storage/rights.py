@@ -49,11 +49,13 @@ def make_private(root: Path) -> None:
         )
 
 
-def others_may_read(folder: Path) -> bool:
-    """Whether somebody who is neither the owner nor in the group of a folder may read in it or write to it."""
+def others_may_read(folder: Path, private: Path) -> bool:
+    """Whether somebody who is neither the owner nor in the group of a folder may read in it or write to it.
+
+    `private` is a folder of the same storage that `make_private` has taken: if it has no rights for others, rights are kept.
+    """
     try:
-        rights = folder.stat().st_mode & 0o007
-        return bool(rights) and _keeps_rights(folder)
+        return bool(folder.stat().st_mode & 0o007) and not private.stat().st_mode & OTHERS
     except OSError:
         return False
 
@@ -64,7 +66,7 @@ def _keeps_rights(folder: Path) -> bool:
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as made:
             return not Path(made).stat().st_mode & OTHERS
     except PermissionError:
-        return True  # a folder that refuses to be written to has rights
+        return True  # whoever is refused here is refused by rights
 
 
 def share(root: Path) -> None:

@@ -98,9 +98,14 @@ def test_who_may_enter_the_root_may_read_what_is_in_it(tmp_path: Path, root: int
     ("mode", "others"), [(0o755, True), (0o705, True), (0o703, True), (0o702, True), (0o750, False), (0o700, False)]
 )
 def test_rights_of_strangers_are_seen(tmp_path: Path, mode: int, others: bool) -> None:
-    tmp_path.chmod(mode)
-    assert others_may_read(tmp_path) is others
-    assert not others_may_read(tmp_path / "nowhere")
+    landing, restricted = tmp_path / "landing", tmp_path / "restricted"
+    landing.mkdir()
+    landing.chmod(mode)
+    make_private(restricted)
+    assert others_may_read(landing, restricted) is others
+    assert not others_may_read(tmp_path / "nowhere", restricted)
+    restricted.chmod(0o777)  # as on a mounted volume, where every folder has this mode
+    assert not others_may_read(landing, restricted)
 
 
 class Note(Document):
