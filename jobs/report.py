@@ -10,7 +10,7 @@ from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines,
 from jobs.output import show_table
 from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.errors import ReleaseError
-from pipelines.quality.figures import coding, flow, gate_figures, reasons
+from pipelines.quality.figures import coding, flow, gate_figures, reasons, unreadable
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
@@ -78,6 +78,7 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("Rows delivered and what became of them", flow(ledger), SMALL_NUMBERS),
         Section("Rows opted out, by kind", reasons(ledger, Disposition.OPTED_OUT)),
         Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
+        Section("Values that could not be read", unreadable(ledger)),
         Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED)),
         Section("Coded rows", coding(ledger)),
         Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),

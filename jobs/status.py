@@ -4,8 +4,9 @@ import logging
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
+from pipelines.quality.figures import unreadable
 from pipelines.release.model import Release
-from pipelines.release.published import chosen_release, gates_of, release_folder, runs_of
+from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,9 @@ def status(
         failed = sum(not gate.passed and gate.check.severity == "error" for gate in gates)
         ended = "before the gates" if not gates else f"{failed} gates failed" if failed else "all gates passed"
         show_table("last run", [{"run": runs[-1], "ended": ended}])
+        values = unreadable(ledger_of(settings, runs[-1]))
+        if values:
+            show_table("values that could not be read", values)
 
 
 def _show(release: Release) -> None:

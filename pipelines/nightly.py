@@ -19,7 +19,8 @@ from pipelines.contracts.ledger import (
 )
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.curate.tables import OUTCOME_SCHEMA, OUTCOMES, CurateInputs, curate_tables
+from pipelines.curate.tables import FLAGGED, OUTCOME_SCHEMA, OUTCOMES, READABLE, CurateInputs, curate_tables, readable_table
+from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, unreadable_ledger, unreadable_values
 from pipelines.engine import open_session
 from pipelines.governance.keys import resolve_key
 from pipelines.ingest.landing import verify
@@ -204,7 +205,7 @@ def _made(
     tables, runner, timer = declared.tables, run.runner, StageTimer()
     with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
         runner.run(tables, on_progress, full=full)
-        ledger = [*curate_ledger(run, run_id, register), *map_ledger(run, run_id)]
+        ledger = [*curate_ledger(run, run_id, register), *value_ledger(run, run_id), *map_ledger(run, run_id)]
         runner.run([ledger_table(ledger, run_id)])
         counted["rows"] = len(tables)
     rows = {
@@ -250,6 +251,19 @@ def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) 
         for row in counted
     ]
     return [*_delivered(run_id, register), *outcomes]
+
+
+def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """The values that could not be read, with those that were, of the same columns of the same providers."""
+    paths = run.store.paths
+    unreadable = unreadable_values(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
+    if not unreadable:
+        return []
+    columns: dict[tuple[str, str], list[str]] = {}
+    for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in unreadable}):
+        columns.setdefault((source, entity), []).append(column)
+    run.runner.run([readable_table(run.inputs.contracts, columns)])
+    return unreadable_ledger(run_id, unreadable, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
@@ -324,7 +338,8 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
     Raises LedgerError or QualityGateError; both leave the last release as it is.
     """
     check_balance(ledger)
-    limits = GateLimits(run.settings.gates.max_quarantined_share, run.settings.gates.min_mapped_share)
+    gates = run.settings.gates
+    limits = GateLimits(gates.max_quarantined_share, gates.min_mapped_share, gates.max_unreadable_share)
     cdm = cdm_tables(run.settings.cdm_version)
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
     run.runner.run([results_table(report, run_id)])
@@ -378,6 +393,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
         "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
         "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
+        "unreadable": _sum(ledger, Stage.READ, Disposition.UNREADABLE),
         "mapped": f"{share:.1%}" if share is not None else "",
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",

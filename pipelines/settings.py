@@ -142,6 +142,7 @@ class GateSettings(Frozen):
     """Thresholds of the gates that are a matter of judgement; absolute rules have none."""
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    max_unreadable_share: float = Field(default=0.05, ge=0, le=1)
     min_mapped_share: float = Field(default=0.9, ge=0, le=1)
 
 

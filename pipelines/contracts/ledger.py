@@ -17,6 +17,7 @@ class Stage(StrEnum):
     """The step of a run that counted the rows."""
 
     CURATE = "curate"
+    READ = "read"
     MAP = "map"
     CODE = "code"
 
@@ -35,6 +36,13 @@ class Disposition(StrEnum):
     OPTED_OUT = "opted_out"
     RESTRICTED_CODE = "restricted_code"
     TEST_PATIENT = "test_patient"
+
+    GIVEN = "given"
+    """Read, in: values of a column of silver that the provider gave; counted for columns of which any is unreadable."""
+    READ = "read"
+    """Read, out: the value is in silver."""
+    UNREADABLE = "unreadable"
+    """Read, out: the value is there and could not be read. Nothing is derived from it."""
 
     SILVER = "silver"
     """Map, in: rows of the silver entity that the rule read."""
@@ -61,6 +69,9 @@ class Disposition(StrEnum):
     """Code, out: the vocabulary does not contain the code."""
 
 
+UNREADABLE = "unreadable:"
+"""Stands before the name of a column in the reason of rows and values that could not be read."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 
@@ -73,13 +84,17 @@ LEDGER_SCHEMA = {
     "disposition": "string",
     "reason": "string",
     "rows": "bigint",
+    "provider": "string",
 }
-"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition and reason."""
+"""Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition, reason and provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A number of rows with one outcome. `rule` is empty at curate; an unused `reason` is empty, never null."""
+    """A number of rows (of values, where they are read) with one outcome.
+
+    `rule` is empty at curate; an unused `reason` or `provider` is empty, never null.
+    """
 
     run_id: str
     stage: Stage
@@ -89,6 +104,7 @@ class LedgerRow:
     rows: int
     rule: str = ""
     reason: str = ""
+    provider: str = ""
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "LedgerRow":
@@ -102,6 +118,7 @@ class LedgerRow:
             disposition=Disposition(record["disposition"]),
             reason=record["reason"] or "",
             rows=int(record["rows"]),
+            provider=record.get("provider") or "",
         )
 
     def record(self) -> dict[str, str | int]:
@@ -133,6 +150,7 @@ BALANCES = (
             Disposition.TEST_PATIENT,
         ),
     ),
+    Balance(Stage.READ, (Disposition.GIVEN,), (Disposition.READ, Disposition.UNREADABLE)),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
     Balance(
@@ -144,7 +162,13 @@ BALANCES = (
 """Every equation that a ledger must satisfy."""
 
 _Key = tuple[Stage, str, str, str]
-_WITH_REASON = (Disposition.QUARANTINED, Disposition.OPTED_OUT, Disposition.EXCLUDED, Disposition.WRITTEN)
+_WITH_REASON = (
+    Disposition.QUARANTINED,
+    Disposition.OPTED_OUT,
+    Disposition.UNREADABLE,
+    Disposition.EXCLUDED,
+    Disposition.WRITTEN,
+)
 
 
 def check_balance(ledger: Iterable[LedgerRow]) -> None:

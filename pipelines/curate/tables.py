@@ -27,6 +27,7 @@ from pipelines.curate.opt_outs import PERSON_SCHEMA, OptOutLists, opt_outs_by_pe
 from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, record_rows
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import people_with_type_one, type_one_codes
+from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, Place, flagged_rows, readable_values
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
 from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.register import ActiveFile, Registered, active_files
@@ -36,6 +37,7 @@ STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "l
 PERSON_COLLISIONS = "person_collisions"
 OUTCOMES = "row_outcomes"
 LINES = "lines"
+FLAGGED, READABLE = "unreadable_rows", "readable_values"
 PERSON_ID = ("person_id", ("person_key",))
 
 QUARANTINE_SCHEMA = dict.fromkeys(("source", "entity", "provider", "folder", "file_name"), "string") | {
@@ -97,7 +99,7 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
         for level, entities in enumerate(inputs.levels(source)):
             tables.append(_dispositions(inputs, source, level, entities))
             tables += [_silver(inputs, entity, level) for entity in entities]
-    return [*tables, _quarantine(inputs), _outcomes(inputs)]
+    return [*tables, _quarantine(inputs), _outcomes(inputs), _flagged(inputs)]
 
 
 def _curation(name: str) -> TableName:
@@ -391,4 +393,35 @@ def _outcomes(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.WHOLE,
         make=make,
         inputs=tuple(name for _, name in named),
+    )
+
+
+def _silver_frames(tables: Inputs, entities: Iterable[EntityOf]) -> dict[Place, DataFrame]:
+    return {(entity.source, entity.name): tables.read(Zone.SILVER, entity.table) for entity in entities}
+
+
+def _flagged(inputs: CurateInputs) -> Table:
+    entities = [entity for source in inputs.sources for entity in inputs.entities(source)]
+    return Table(
+        name=TableName(Zone.LEDGER, FLAGGED),
+        grain="one row per source, entity, provider and combination of unreadable columns with its number of silver rows",
+        schema=FLAGGED_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda tables: flagged_rows(_silver_frames(tables, entities)),
+        inputs=tuple(TableName(Zone.SILVER, entity.table) for entity in entities),
+    )
+
+
+def readable_table(contracts: Mapping[str, SourceContract], columns: Mapping[Place, Iterable[str]]) -> Table:
+    """The values that were read of some columns, of which others are unreadable: made only where there are any."""
+    entities = [EntityOf(contracts[source], entity) for source, entity in columns]
+    specs = {(entity.source, entity.name): entity.spec for entity in entities}
+    return Table(
+        name=TableName(Zone.LEDGER, READABLE),
+        grain="one row per source, entity, provider and column of which any value is unreadable: how many were read",
+        schema=READABLE_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda tables: readable_values(_silver_frames(tables, entities), specs, columns),
+        inputs=tuple(TableName(Zone.SILVER, entity.table) for entity in entities),
+        parameters=repr([(place, list(names)) for place, names in columns.items()]),
     )

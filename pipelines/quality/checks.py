@@ -70,6 +70,8 @@ class Rule(StrEnum):
     """The concept is standard and valid."""
     QUARANTINED = "quarantined_share"
     """Not too many delivered rows of the entity were quarantined."""
+    UNREADABLE = "unreadable_share"
+    """Not too many values that a provider gave of a column could not be read; the table is the entity's, `@`, the provider."""
     MAPPED = "mapped_share"
     """Enough coded rows of the source have a standard concept; counted are the rows that have none."""
 
