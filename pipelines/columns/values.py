@@ -168,6 +168,7 @@ READERS: dict[ColumnType, Callable[[Column], Column]] = {
     ColumnType.TIME: time_in,
     ColumnType.INTEGER: integer_in,
     ColumnType.DECIMAL: decimal_in,
+    ColumnType.RESULT: code_in,
     ColumnType.BOOLEAN: boolean_in,
 }
 """How each declared type is read from a trimmed text."""

@@ -36,6 +36,8 @@ class ColumnType(StrEnum):
     TIME = "time"
     INTEGER = "integer"
     DECIMAL = "decimal"
+    RESULT = "result"
+    """A number as a laboratory writes it, perhaps with `<` or `>`, or a short text; it stays text, which expressions read."""
     BOOLEAN = "boolean"
 
     @property
