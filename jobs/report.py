@@ -12,7 +12,7 @@ from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.errors import ReleaseError
-from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entries, orphans, reasons
+from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entries, orphans, reasons, unreadable
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
@@ -83,6 +83,7 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("People with an identity conflict, by provider and kind", reasons(ledger, Disposition.IDENTITY_CONFLICT)),
         Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
         Section("Rows whose other row is missing, by reference", orphans(ledger)),
+        Section("Values that could not be read", unreadable(ledger)),
         Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED)),
         Section("Rows published although they cannot be right, by reason", reasons(ledger, Disposition.FLAGGED)),
         Section("Coded rows", coding(ledger)),

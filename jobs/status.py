@@ -8,7 +8,7 @@ from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines,
 from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.progress import Field
-from pipelines.quality.figures import doubts, opt_out_entries
+from pipelines.quality.figures import doubts, opt_out_entries, unreadable
 from pipelines.release.model import Release
 from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
 
@@ -44,6 +44,9 @@ def status(
         show_table("entries of opt-out lists, and why some match nobody", opt_out_entries(ledger_of(settings, runs[-1])))
         for title, rows in doubts(ledger_of(settings, runs[-1])).items():
             show_table(title, rows)
+        values = unreadable(ledger_of(settings, runs[-1]))
+        if values:
+            show_table("values that could not be read", values)
     unloaded = not_loaded(history_of(settings, date.today()))
     if unloaded:
         shown = [{"delivery": str(entry.place), "state": entry.state.value, **_why(entry)} for entry in unloaded[:MOST_SHOWN]]

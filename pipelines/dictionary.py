@@ -11,7 +11,7 @@ from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
-from pipelines.curate.tables import CurateInputs, curate_tables
+from pipelines.curate.tables import CurateInputs, curate_tables, readable_table
 from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.landing import Delivery, File
@@ -82,7 +82,8 @@ def every_table(
     of_load = [*bronze_tables(load, contracts), file_columns_table({}, ""), register_table(register, [load.load_id])]
     stored = [*of_load, *curated, *mapped]
     checks = gate_tables([table.name for table in stored], contracts, cdm_tables(_CDM_VERSION))
-    return [*stored, *checks, ledger_table([], ""), results_table(GateReport(()), "")]
+    readable = readable_table(contracts, {})
+    return [*stored, *checks, readable, ledger_table([], ""), results_table(GateReport(()), "")]
 
 
 def _whole_load(contracts: Mapping[str, SourceContract]) -> NewLoad:

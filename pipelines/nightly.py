@@ -28,13 +28,17 @@ from pipelines.curate.opt_outs import ENTRY_SCHEMA
 from pipelines.curate.references import REFERENCE_SCHEMA
 from pipelines.curate.tables import (
     CONFLICTS,
+    FLAGGED,
     OPT_OUT_ENTRIES,
     OUTCOME_SCHEMA,
     OUTCOMES,
+    READABLE,
     REFERENCES,
     CurateInputs,
     curate_tables,
+    readable_table,
 )
+from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, unreadable_ledger, unreadable_values
 from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
 from pipelines.governance.opt_out_lists import entries_listed
@@ -283,7 +287,13 @@ def _made(
     with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
         runner.run(tables, on_progress, full=full)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
-        ledger = [*lists, *curate_ledger(run, run_id, register), *references, *map_ledger(run, run_id)]
+        ledger = [
+            *lists,
+            *curate_ledger(run, run_id, register),
+            *references,
+            *value_ledger(run, run_id),
+            *map_ledger(run, run_id),
+        ]
         runner.run([ledger_table(ledger, run_id)])
         counted["rows"] = len(tables)
     rows = {
@@ -371,6 +381,19 @@ def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     return rows
 
 
+def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
+    """The values that could not be read, with those that were, of the same columns of the same providers."""
+    paths = run.store.paths
+    unreadable = unreadable_values(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
+    if not unreadable:
+        return []
+    columns: dict[tuple[str, str], list[str]] = {}
+    for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in unreadable}):
+        columns.setdefault((source, entity), []).append(column)
+    run.runner.run([readable_table(run.inputs.contracts, columns)])
+    return unreadable_ledger(run_id, unreadable, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
+
+
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     """What each mapping rule was shown, left out and wrote."""
     records = run.store.paths.records(Zone.INTERMEDIATE, "map_ledger", tuple(MAP_LEDGER_SCHEMA))
@@ -450,6 +473,7 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         min_mapped_share=gates.min_mapped_share,
         max_unmatched_numbers=gates.max_unmatched_numbers,
         max_unmatched_local_ids=gates.max_unmatched_local_ids,
+        max_unreadable_share=gates.max_unreadable_share,
         max_orphan_share=gates.max_orphan_share,
     )
     cdm = cdm_tables(run.settings.cdm_version)
@@ -505,6 +529,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "orphans": _sum(ledger, Stage.REFER, Disposition.ORPHAN),
         "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
         "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
+        "unreadable": _sum(ledger, Stage.READ, Disposition.UNREADABLE),
         "mapped": f"{share:.1%}" if share is not None else "",
         "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
         "implausible": sum(row.rows for row in ledger if row.reason.startswith(IMPLAUSIBLE)),

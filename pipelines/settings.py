@@ -155,6 +155,7 @@ class GateSettings(Frozen):
     """Thresholds of the gates that are a matter of judgement; absolute rules have none."""
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    max_unreadable_share: float = Field(default=0.05, ge=0, le=1)
     min_mapped_share: float = Field(default=0.9, ge=0, le=1)
     max_unmatched_numbers: float = Field(default=0.95, ge=0, le=1)
     max_unmatched_local_ids: float = Field(default=0.5, ge=0, le=1)

@@ -5,16 +5,27 @@ from functools import reduce
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-NEVER_LINKED_STATUSES = ("04", "05")
-"""NHS NUMBER STATUS INDICATOR CODE: traced with no match or several matches; needs resolving. Never used for linkage."""
+from pipelines.columns.text import BLANKS
+
+LINKED_STATUSES = ("01", "02", "03", "06", "07", "08")
+"""NHS NUMBER STATUS INDICATOR CODE of numbers that may be linked by.
+
+Not 04 (no match or several when traced), 05 (needs resolving), or anything that is no such code.
+"""
 
 TEST_RANGE_PREFIX = "999"
 
+_NO_PART_OF_IT = f"[{BLANKS}\u2010-\u2015\u2212'\u2018\u2019`-]"
+_POWER_OR_DECIMALS = "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|[.]0*$"
+
 
 def digits_of(value: Column) -> Column:
-    """The number without blanks and dashes, with the leading zero that a numeric column loses."""
-    bare = F.regexp_replace(value, "[ \\u00a0-]", "")
-    bare = F.regexp_replace(bare, "[.]0$", "")
+    """The number without blanks, dashes and marks, with the leading zero that a numeric column loses.
+
+    Spreadsheets put an apostrophe before it, decimals behind it, or write it as a power of ten; with all its digits it is read.
+    """
+    bare = F.regexp_replace(value, _NO_PART_OF_IT, "")
+    bare = F.regexp_replace(bare, _POWER_OR_DECIMALS, "$1$2$3$4")
     return F.when(bare.rlike("^[0-9]{9}$"), F.concat(F.lit("0"), bare)).otherwise(bare)
 
 

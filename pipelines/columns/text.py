@@ -8,17 +8,21 @@ from pyspark.sql import functions as F
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
 """What providers write for a missing value, compared in upper case after trimming."""
 
-BLANKS = " \t\r\n\u00a0"
+BLANKS = " \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(
+    chr(mark) for mark in range(0x2000, 0x2010)
+)
+"""Blanks of any width, marks without one, ends of lines, and the sign that ends a file on old systems."""
 
-CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\\-)]{1,200}$"
+CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\u2264\u2265\u00b1\\-)]{1,200}$"
 """What a code, unit or list value may look like; anything else (an at sign, a line break, accented text) is not a code.
 
-The characters outside ASCII are those of units (micro in both of its forms, degree, square, cube) and the dash of list values.
+The characters outside ASCII are those of units (micro in both of its forms, degree, square, cube), the dash of list values, and
+the signs of results (at most, at least, plus or minus).
 """
 
 
 def trimmed(value: Column) -> Column:
-    """The value without outer blanks (tabs, line ends and no-break spaces included); null if it is one of NULL_TEXTS."""
+    """The value without outer BLANKS; null if it is one of NULL_TEXTS."""
     bare = F.btrim(value, F.lit(BLANKS))
     return F.when(~F.upper(bare).isin(*NULL_TEXTS), bare)
 

@@ -1,80 +1,152 @@
-"""Converts delivered text to dates, times, numbers and booleans. Every expression gives null for text it cannot read."""
+"""Reads delivered text as dates, times, numbers, truth values and codes.
 
-from collections.abc import Callable, Iterable
+A value that is there is either read or **unreadable**: every reader gives null for text that it cannot read, and never
+guesses. A date that systems write for a missing one is read; `known` makes it null, because it is empty, not unreadable.
+Every typed column of every entity plans its reader, and planning is most of what a small run takes: so a form is an
+alternative of a regular expression and not a branch.
+"""
+
+from collections.abc import Callable
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns.text import is_code
-from pipelines.contracts.source import ColumnType
+from pipelines.contracts.source import Column as Delivered
+from pipelines.contracts.source import ColumnType, Identifier
 
-DEFAULT_DATES = ("1582-10-15", "1800-01-01", "1801-01-01", "1899-12-30", "1900-01-01", "9999-12-31")
+DEFAULT_DATES = (
+    "0001-01-01",
+    "1582-10-15",
+    "1753-01-01",
+    "1800-01-01",
+    "1801-01-01",
+    "1899-12-30",
+    "1900-01-01",
+    "9999-12-31",
+)
 """Dates that systems write for a missing date."""
 
-_DEFAULT_DAYS_BY_NAME = ("15-OCT-1582", "01-JAN-1800", "01-JAN-1801", "30-DEC-1899", "01-JAN-1900", "31-DEC-9999")
+_DEFAULT = f"^({'|'.join(DEFAULT_DATES)})"
 
-_ISO_DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_NUMBERED_DAY = "(?s)^(?:([0-9]{4})([0-9]{2})([0-9]{2})|([0-9]{2})/([0-9]{2})/([0-9]{4})).*"
-_AS_ISO = "$1$6-$2$5-$3$4"
-"""The groups of the form that matched; those of the other form are empty."""
+_GAP = "[-/. ]"
+_MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?"
+_DAY = (
+    f"(?:([0-9]{{4}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{1,2}})|([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})"
+    f"|([0-9]{{1,2}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{4}})|([0-9]{{1,2}}){_GAP}?{_MONTH},?{_GAP}?([0-9]{{4}}|[0-9]{{2}}))"
+)
+"""Year, month and day; the day first where the year is last. Two digits are a year only after the name of a month."""
 
-_NAMED_DAY = "(?s)^([0-9]{2})[ -]([A-Za-z]{3})[ -]([0-9]{4}).*"
+_AS_DAY = "$1$4$9$12-$2$5$8$11-$3$6$7$10"
+"""The groups of the form that matched; those of the other forms are empty."""
 
-_DAY = "(?:[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}[/ -][A-Za-z]{3}[/ -][0-9]{4}|[0-9]{2}/[0-9]{2}/[0-9]{4})"
-_CLOCK = "([01][0-9]|2[0-3]):?([0-5][0-9]):?([0-5][0-9])?([.][0-9]+)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?$"
-_AS_CLOCK = "$1:$2:$3"
-_MIDNIGHT = "00:00:00"
-
-
-def _none_of(defaults: Iterable[str]) -> str:
-    """The pattern of texts that are nothing but one of the defaults, without regard to case."""
-    return f"(?i)^({'|'.join(defaults)})$"
+_ZONE = "(?: ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
+_DIGITS = "([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-9])(?:[.][0-9]+)?)?"
+_NEXT_MIDNIGHT = "24:?00(?::?00(?:[.,]0+)?)?"
+_AFTER_DAY = f"(?:T|,? )?{_CLOCK}|{_DIGITS}|{_NEXT_MIDNIGHT}){_ZONE}"
 
 
-def date_in(text: Column) -> Column:
-    """The date a trimmed text opens with: yyyy-MM-dd, yyyyMMdd, dd/MM/yyyy, dd-MMM-yyyy or dd MMM yyyy.
+def _without_groups(pattern: str) -> str:
+    """The pattern with groups that remember nothing."""
+    return pattern.replace("(?:", "(").replace("(", "(?:")
 
-    Null for default dates. Every date column of every entity plans this expression, and planning is most of what a small
-    run takes: each form is one replacement, the commonest form needs none, and months by name are only read where no other
-    form fits.
+
+_DATE = f"(?is)^'?{_DAY}(?:{_without_groups(_AFTER_DAY)})?$|^.*$"
+_MOMENT = f"(?is)^'?{_without_groups(_DAY)}(?:{_AFTER_DAY})?$|^.*$"
+_AS_CLOCK = "0$1$4:0$2$5:0$3$6"
+_ONE_ZERO_TOO_MANY = "0([0-9][0-9])"
+_IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
+
+_TIME = (
+    f"(?i)^(?:{_without_groups(_DAY)}(?:T|,? ))?(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
+    f"|(24):?(00)(?::?(00)(?:[.,]0+)?)?){_ZONE}$"
+)
+
+_CENTURIES = (("^([5-9][0-9])-", "19$1-"), ("^([0-4][0-9])-", "20$1-"))
+"""Two digits of a year after the name of a month are those from 1950 to 2049, as the databases which write them say."""
+
+_CENTURY_OF_BIRTH = (("^([3-9][0-9])-", "19$1-"),)
+"""Of a birth only digits that cannot be of a year to come; 00 to 29 may be a child or somebody aged a hundred."""
+
+_THOUSANDS = "[0-9]{1,3}(?:,[0-9]{3})+"
+_NUMBER = f"^'?[+\u2212-]?(?:(?:[0-9]+|{_THOUSANDS})(?:[.][0-9]*)?|[.][0-9]+)(?:[eE][+-]?[0-9]{{1,2}})?$"
+_MOST_DIGITS = 15
+"""Whole numbers of more digits are not exact in what spreadsheets, and doubles, make of them."""
+
+_POWERS = "|".join(
+    f"[0-9][.]?[0-9]{{{digits}}}0*[eE][+]?0?(?:{'|'.join(map(str, range(digits, _MOST_DIGITS)))})"
+    for digits in range(_MOST_DIGITS)
+)
+_INTEGER = f"^'?[+\u2212-]?(?:(?:[0-9]{{1,{_MOST_DIGITS}}}|[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,4}})(?:[.]0*)?|{_POWERS})$"
+
+_SERIAL = "^[1-9][0-9]{3,4}(?:[.]0*)?$"
+_SERIAL_DAY_ZERO = "1899-12-30"
+
+VERSION_DIGITS = 38
+"""The most digits of a number that versions are compared by."""
+
+
+def date_in(text: Column, *, of_birth: bool = False) -> Column:
+    """The date of a trimmed text, default dates included.
+
+    Year, month and day, or day, month and year, padded or not, with `-`, `/`, `.` or a space between them; `yyyyMMdd`; the
+    month as a name in any case, then also with a year of two digits. A time may follow. The American order is not read.
     """
-    iso = F.when(text.rlike(_ISO_DAY), F.substring(text, 1, 10)).otherwise(F.regexp_replace(text, _NUMBERED_DAY, _AS_ISO))
-    numbered = F.regexp_replace(iso, _none_of(DEFAULT_DATES), "")
-    named = F.regexp_replace(F.regexp_replace(text, _NAMED_DAY, "$1-$2-$3"), _none_of(_DEFAULT_DAYS_BY_NAME), "")
-    return F.coalesce(numbered.try_cast("date"), F.try_to_timestamp(named, F.lit("dd-MMM-yyyy")).cast("date"))
+    day = F.regexp_replace(text, _DATE, _AS_DAY)
+    named = day
+    for digits, year in _CENTURY_OF_BIRTH if of_birth else _CENTURIES:
+        named = F.regexp_replace(named, digits, year)
+    return F.coalesce(day.try_cast("date"), F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date"))
+
+
+def birth_date_in(text: Column) -> Column:
+    """The date of birth of a trimmed text, as `date_in`; a year of two digits is read where only one century fits."""
+    return date_in(text, of_birth=True)
+
+
+def serial_date_in(text: Column) -> Column:
+    """The date of a trimmed text, also where it is the number that a spreadsheet keeps for it (45355 is 2024-03-04)."""
+    serial = F.when(text.rlike(_SERIAL), text.try_cast("double").try_cast("int"))
+    return F.coalesce(date_in(text), F.date_add(F.lit(_SERIAL_DAY_ZERO).cast("date"), serial))
 
 
 def time_in(text: Column) -> Column:
-    """The time of a trimmed text as `HH:mm:ss`; an offset is dropped, for the clock on the wall is meant."""
-    return _clock(text, f"^(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ])?{_CLOCK}")
+    """The time of a trimmed text as `HH:mm:ss`; a day before it and an offset after it are dropped.
 
-
-def _clock(text: Column, pattern: str) -> Column:
-    """`HH:mm:ss` of a text that matches; seconds that are not there are zero."""
-    return F.when(text.rlike(pattern), F.rpad(F.regexp_replace(text, pattern, _AS_CLOCK), len(_MIDNIGHT), "0"))
+    The clock on the wall is meant. `24:00:00` is the end of the day. Digits without a colon have lost no more than the
+    first zero (`930` is 09:30:00).
+    """
+    clock = F.regexp_replace(F.regexp_replace(text, _TIME, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
+    return F.when(text.rlike(_TIME), F.rpad(clock, 8, "0"))
 
 
 def timestamp_in(text: Column) -> Column:
-    """Date and time of a trimmed text; midnight where it holds a date alone."""
-    clock = F.when(text.rlike(f"^{_DAY}$"), F.lit(_MIDNIGHT)).otherwise(_clock(text, f"^{_DAY}[T ]?{_CLOCK}"))
-    return F.concat(date_in(text).cast("string"), F.lit(" "), clock).try_cast("timestamp")
+    """Date and time of a trimmed text; midnight where it holds a date alone, that of the next day for 24:00."""
+    days = text.rlike(_IS_NEXT_MIDNIGHT).cast("int")
+    clock = F.regexp_replace(F.regexp_replace(text, _MOMENT, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
+    return F.concat(F.date_add(date_in(text), days).cast("string"), F.lit(" "), clock).try_cast("timestamp")
 
 
 def integer_in(text: Column) -> Column:
-    """A whole number, also if it was written with zero decimals."""
-    return F.when(text.rlike("^[+-]?[0-9]{1,15}([.]0+)?$"), F.regexp_extract(text, "^[+]?(-?[0-9]+)", 1).cast("bigint"))
+    """A whole number of up to 15 digits, also if it was written with zero decimals, thousands or as a power of ten."""
+    return F.when(text.rlike(_INTEGER), _plain(text).try_cast("double").try_cast("bigint"))
 
 
 def decimal_in(text: Column) -> Column:
-    """A decimal number with a point."""
-    return F.when(text.rlike("^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]{1,2})?$"), text.try_cast("double"))
+    """A number with a point, with thousands, or with a power of ten."""
+    return F.when(text.rlike(_NUMBER), _plain(text).try_cast("double"))
+
+
+def _plain(number: Column) -> Column:
+    """The number without thousands and a spreadsheet's apostrophe, and with the minus sign of a keyboard."""
+    return F.translate(number, "\u2212,'+", "-")
 
 
 def boolean_in(text: Column) -> Column:
     """True or false, in any of the forms that extracts use."""
-    lowered = F.lower(text)
-    return F.when(lowered.isin("true", "t", "yes", "y", "1"), F.lit(True)).when(
-        lowered.isin("false", "f", "no", "n", "0"), F.lit(False)
+    return F.when(text.rlike("(?i)^(true|t|yes|y|1|1[.]0|-1)$"), F.lit(True)).when(
+        text.rlike("(?i)^(false|f|no|n|0|0[.]0)$"), F.lit(False)
     )
 
 
@@ -96,6 +168,44 @@ READERS: dict[ColumnType, Callable[[Column], Column]] = {
     ColumnType.TIME: time_in,
     ColumnType.INTEGER: integer_in,
     ColumnType.DECIMAL: decimal_in,
+    ColumnType.RESULT: code_in,
     ColumnType.BOOLEAN: boolean_in,
 }
 """How each declared type is read from a trimmed text."""
+
+
+def read(column: Delivered, text: Column) -> Column:
+    """The value of a delivered column, from its trimmed text; null if it cannot be read."""
+    if column.identifier is Identifier.BIRTH_DATE:
+        return birth_date_in(text)
+    if column.excel_serial:
+        return serial_date_in(text)
+    value = READERS[column.type](text)
+    return value if column.width is None else padded(value, column.width)
+
+
+def known(kind: ColumnType, value: Column) -> Column:
+    """The value that was read, or null where it is a date that stands for a missing one."""
+    if kind not in (ColumnType.DATE, ColumnType.TIMESTAMP):
+        return value
+    return F.when(~value.cast("string").rlike(_DEFAULT), value)
+
+
+def padded(code: Column, width: int) -> Column:
+    """A code with its number in `width` digits: spreadsheets drop zeros (`4` is `04`), others add them or decimals."""
+    digits = f"[0-9]{{1,{width}}}"
+    filled = F.regexp_replace(code, f"^0*({digits})(?:[.]0+)?$", "0" * (width - 1) + "$1")
+    return filled if width == 1 else F.regexp_replace(filled, f"^0*([0-9]{{{width}}})$", "$1")
+
+
+def number_to_sort_by(text: Column) -> Column:
+    """A whole number of up to 38 digits as a text that sorts as the number does; null where it is none or negative."""
+    digits = F.regexp_extract(text, f"^'?[+]?0*([0-9]{{1,{VERSION_DIGITS}}})(?:[.]0*)?$", 1)
+    plain = F.when(digits != "", digits).otherwise(integer_in(text).cast("string"))
+    return F.when(plain.rlike("^[0-9]+$"), F.lpad(plain, VERSION_DIGITS, "0"))
+
+
+def moment_to_sort_by(text: Column) -> Column:
+    """Date and time as a text that sorts by time, to the microsecond; null where there is none that can be read."""
+    fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
+    return F.concat(F.date_format(known(ColumnType.TIMESTAMP, timestamp_in(text)), "yyyyMMddHHmmss"), F.rpad(fraction, 6, "0"))

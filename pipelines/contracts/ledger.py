@@ -19,6 +19,7 @@ class Stage(StrEnum):
     OPT_OUT = "opt_out"
     CURATE = "curate"
     REFER = "refer"
+    READ = "read"
     MAP = "map"
     CODE = "code"
 
@@ -54,6 +55,13 @@ class Disposition(StrEnum):
     """Refer, out: the other row is there."""
     ORPHAN = "orphan"
     """Refer, out: the other row is missing; the reason is `orphan:<reference>`."""
+
+    GIVEN = "given"
+    """Read, in: values of a column of silver that the provider gave; counted for columns of which any is unreadable."""
+    READ = "read"
+    """Read, out: the value is in silver."""
+    UNREADABLE = "unreadable"
+    """Read, out: the value is there and could not be read. Nothing is derived from it."""
 
     SILVER = "silver"
     """Map, in: rows of the silver entity that the rule read."""
@@ -91,6 +99,9 @@ TYPE_ONE_UNKNOWN = "type_one_unknown"
 IMPLAUSIBLE = "implausible:"
 """What stands before the name of a plausibility rule in the reason of an excluded or flagged row."""
 
+UNREADABLE = "unreadable:"
+"""Stands before the name of a column in the reason of rows and values that could not be read."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 
@@ -110,7 +121,7 @@ LEDGER_SCHEMA = {
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """A number of rows with one outcome.
+    """A number of rows (of values, where they are read) with one outcome.
 
     `rule` is empty at curate; an unused `reason` or `provider` is empty, never null.
     """
@@ -171,6 +182,7 @@ BALANCES = (
         ),
     ),
     Balance(Stage.REFER, (Disposition.REFERRED,), (Disposition.FOUND, Disposition.ORPHAN)),
+    Balance(Stage.READ, (Disposition.GIVEN,), (Disposition.READ, Disposition.UNREADABLE)),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
     Balance(
@@ -190,6 +202,7 @@ _WITH_REASON = (
     Disposition.QUARANTINED,
     Disposition.OPTED_OUT,
     Disposition.ORPHAN,
+    Disposition.UNREADABLE,
     Disposition.EXCLUDED,
     Disposition.FLAGGED,
     Disposition.IDENTITY_CONFLICT,

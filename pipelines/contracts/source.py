@@ -20,7 +20,8 @@ WITHHELD = "_withheld"
 SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, "_load_id", "_file", "_line")
 """Columns that every silver table starts or ends with; a contract may not use these names.
 
-`_flags` names, comma separated, the optional columns whose delivered value could not be typed and is null in silver.
+`_flags` names, comma separated, the columns whose delivered value is unreadable and null in silver. Nothing is derived from
+them: mapping rules count such a row under `unreadable:<column>` where the column decides, and the ledger counts the values.
 `_withheld` names in the same way the kept columns whose value was taken out because it identifies somebody.
 """
 
@@ -38,6 +39,8 @@ class ColumnType(StrEnum):
     TIME = "time"
     INTEGER = "integer"
     DECIMAL = "decimal"
+    RESULT = "result"
+    """A number as a laboratory writes it, perhaps with `<` or `>`, or a short text; it stays text, which expressions read."""
     BOOLEAN = "boolean"
 
     @property
@@ -50,6 +53,10 @@ class ColumnType(StrEnum):
             "decimal": "double",
             "boolean": "boolean",
         }.get(self.value, "string")
+
+
+_SORTED = (ColumnType.INTEGER, ColumnType.CODE, ColumnType.DATE, ColumnType.TIMESTAMP)
+"""The types that versions are compared by; of a code its number."""
 
 
 class Identifier(StrEnum):
@@ -68,21 +75,41 @@ class Identifier(StrEnum):
 
 
 class Column(Frozen):
-    """One delivered column."""
+    """One delivered column.
+
+    `width` is that of the number of a code: `4` and `04` are one code where it is 2. With `excel_serial` a date may also be
+    the number that a spreadsheet keeps for it.
+    """
 
     header: str | None = None
     aliases: tuple[str, ...] = ()
     type: ColumnType = ColumnType.TEXT
     required: bool = False
     identifier: Identifier | None = None
+    width: int | None = Field(default=None, ge=1, le=12)
+    excel_serial: bool = False
     item: str = ""
+
+    @model_validator(mode="after")
+    def forms_fit_the_type(self) -> "Column":
+        """Refuse a form of values that the type does not have."""
+        if self.width is not None and self.type is not ColumnType.CODE:
+            raise ValueError("width: only a code has one")
+        if self.excel_serial and self.type is not ColumnType.DATE:
+            raise ValueError("excel_serial: only a date can be one")
+        return self
 
 
 class Flag(Frozen):
-    """A column, and the values of it (compared trimmed, ignoring case) that set the flag."""
+    """A column that says something of the whole row, such as that it is deleted.
+
+    `values` set the flag, `cleared` say that it is not set; they are compared trimmed, ignoring case, in the width of the
+    column. If `cleared` lists any, a row with another value is unreadable. A column of truth values lists neither.
+    """
 
     column: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
 
 
 class Direct(Frozen):
@@ -152,8 +179,9 @@ class Entity(Frozen):
 
     `files` are name patterns (`*`), matched ignoring case. An entity without patterns is never delivered; other rows only refer
     to it (a hospital spell, known from its episodes). `key` is unique within a provider. `version` lists the columns that
-    decide which of two rows with the same key is newer, the most significant first; if they are equal, the day of delivery
-    decides. `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
+    decide which of two rows with the same key is newer, the most significant first. They are compared as numbers or moments;
+    one that is missing or unreadable is the oldest. If all are equal, the day of delivery decides, then file and line.
+    `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
     with the mode `period` replaces the rows of the periods that it has. Parts of a key may be empty if their column is not
     `required`. `withhold` lists columns that identify a person in some rows only (the answer to a question about the address):
     curate drops the value where the flag is set.
@@ -254,6 +282,7 @@ class SourceContract(Frozen):
         used += [("period", (entity.period,))] if entity.period else []
         used += [(part, (flag.column,)) for part, flag in (("deleted", entity.deleted), ("test", entity.test)) if flag]
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
+        kinds = {column: entity.columns[column].type for _, columns in used for column in columns if column in entity.columns}
         subject = entity.subject
         if subject.direct:
             used.append(("subject.direct", subject.direct.columns))
@@ -266,6 +295,14 @@ class SourceContract(Frozen):
         faults = [
             f"{name}.{part}: no column {column}" for part, columns in used for column in columns if column not in entity.columns
         ]
+        faults += [
+            f"{name}.version: {column} is {kinds[column]}; expected integer, code (of digits), date or timestamp"
+            for column in entity.version
+            if kinds.get(column, ColumnType.DATE) not in _SORTED
+        ]
+        for flag in (entity.deleted, entity.test, *entity.withhold.values()):
+            if flag and flag.column in kinds and (kinds[flag.column] is ColumnType.BOOLEAN) == bool(flag.values):
+                faults.append(f"{name}: flag {flag.column}: list values, unless the column is of truth values")
         for part, link in links.items():
             parent = self.entities.get(link.entity)
             if parent is None:

@@ -1,7 +1,7 @@
 """Who is who: one person per valid NHS number over all sources, else per provider and local identifier.
 
 A row without a usable number takes the number that its local identifier has elsewhere at the same provider, if there is
-exactly one. A number is used when it passes Modulus 11, is no placeholder, is not traced as doubtful (status 04, 05) and
+exactly one. A number is used when it passes Modulus 11, is no placeholder, has no status other than LINKED_STATUSES, and
 belongs to the range of the environment: the 999 test range outside production, any other number in production.
 
 What rows of one number or of one local identifier say of the person may not be true of one person: other birth dates, other
@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of
-from pipelines.columns.nhs_number import NEVER_LINKED_STATUSES, digits_of, is_in_test_range, is_valid
+from pipelines.columns.nhs_number import LINKED_STATUSES, digits_of, is_in_test_range, is_valid
 from pipelines.curate.versions import valid_rows
 
 IDENTITY = ("_source", "_provider", "local_id", "nhs_number")
@@ -75,8 +75,8 @@ def with_number(frame: DataFrame, production: bool) -> DataFrame:
 
 def _usable_number() -> Column:
     """The NHS number to link by, as ten digits; empty where the row of `with_number` has none that may be used."""
-    doubted = F.coalesce(F.col("nhs_number_status").isin(*NEVER_LINKED_STATUSES), F.lit(False))
-    return F.when(F.col("_is_valid") & F.col("_is_in_range") & ~doubted, F.col("_digits")).otherwise(F.lit(""))
+    trusted = F.coalesce(F.col("nhs_number_status").isin(*LINKED_STATUSES), F.lit(True))
+    return F.when(F.col("_is_valid") & F.col("_is_in_range") & trusted, F.col("_digits")).otherwise(F.lit(""))
 
 
 def is_out_of_range() -> Column:

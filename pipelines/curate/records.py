@@ -12,7 +12,9 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.text import is_one_of, trimmed
-from pipelines.columns.values import READERS
+from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read
+from pipelines.contracts.ledger import UNREADABLE
+from pipelines.contracts.source import Column as DeliveredColumn
 from pipelines.contracts.source import ColumnType, Entity, Flag, Identifier
 from pipelines.curate.entities import EntityOf
 
@@ -38,9 +40,10 @@ RECORD_SCHEMA = {
 """One row per delivered row of the active files of a source.
 
 `row_key` names its record (null where it cannot be used), `parent_key` the record that it belongs to; `shared_key` is the key
-of shared records. `version` sorts the rows of a record from oldest to newest and ends with the hash of the content.
-`is_held`: the newest full delivery of its provider still holds the content, and its period was not submitted again.
-`unusable` is the reason of quarantine.
+of shared records. `version` sorts the rows of a record from oldest to newest: whether its period was not submitted again, what
+the row says of its version (parts that are missing or unreadable are UNKNOWN_VERSION), after AFTER_DECLARED the day of
+delivery, file and line, and last the hash of the content. `is_held`: the newest full delivery of its provider still holds the
+content, and its period was not submitted again. `unusable` is the reason of quarantine.
 """
 
 FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolean", "_replaced": "string"}
@@ -50,6 +53,11 @@ FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolea
 """
 
 SEPARATOR = "|"
+AFTER_DECLARED = "#"
+UNKNOWN_VERSION = "0"
+"""A part of a version that is missing or unreadable: the oldest there is."""
+_KNOWN_VERSION = "1"
+"""Stands before every part of a version that is known."""
 
 _STATEMENT_SCHEMA = {
     "entity": "string",
@@ -65,26 +73,36 @@ _STATEMENT_SCHEMA = {
     "local_id": "string",
     "birth_date": "string",
     "sex": "string",
-    "declared_version": "string",
     "content": "bigint",
     "is_deleted": "boolean",
     "is_test": "boolean",
     "unusable": "string",
 }
-"""One row per delivered row before files and keys are known: everything that differs from entity to entity."""
+"""One row per delivered row before files, keys and versions are known: everything that differs from entity to entity.
+
+The parts of its version follow as they were delivered, in columns of `_version_parts`.
+"""
+
+_Part = tuple[int, bool]
+"""A part of a version: its place, the most significant first, and whether it is a moment (else it is a number)."""
+
+_NOT_DECLARED = ""
+"""A part of a version that the entity does not have."""
 
 
 def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], files: DataFrame, pads: Pads) -> DataFrame:
     """The rows of a source's active files (RECORD_SCHEMA). `bronze` holds its tables by entity, `files` is FILE_SCHEMA.
 
-    Rows of files that are not in `files` belong to no finished load and are left out. Keys are hashed after the entities
-    have become one frame, so that the engine plans the hash once.
+    Rows of files that are not in `files` belong to no finished load and are left out. Keys are hashed and versions read after
+    the entities have become one frame, so that the engine plans that once.
     """
     entities = tuple(entities)
     shared = _columns_of_shared_keys(entities)
-    stated = union_all([_stated(bronze[entity.name], entity, shared.get(entity.name, ())) for entity in entities])
+    parts = sorted({part for entity in entities for part in _version_parts(entity.spec)})
+    stated = union_all([_stated(bronze[entity.name], entity, shared.get(entity.name, ()), parts) for entity in entities])
     known = pads.joined_to(stated.join(F.broadcast(files), on="_file", how="inner"))
     line, content = F.lpad(F.col("_line").cast("string"), 12, "0"), F.col("content").cast("string")
+    delivered = F.concat_ws(SEPARATOR, "_effective", "_file", line, content)
     period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
     # A row whose period was submitted again is older than every other row: an earlier period may still have its record.
     is_replaced = F.coalesce(F.col("_replaced").contains(period), F.lit(False))
@@ -92,24 +110,23 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], f
     values = {
         "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
         "parent_key": F.when(F.col("parent_message").isNotNull(), row_key(F.col("parent_message"))),
-        "version": F.concat_ws(SEPARATOR, age, "declared_version", "_effective", "_file", line, content),
+        "version": F.concat(age, F.lit(SEPARATOR), _declared_version(parts), F.lit(AFTER_DECLARED), delivered),
         "is_held": F.col("_is_current") & ~is_replaced,
     }
     return known.select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
 
 
-def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]) -> DataFrame:
-    """What the rows of one entity say (_STATEMENT_SCHEMA)."""
+def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
+    """What the rows of one entity say (_STATEMENT_SCHEMA), and the `parts` of their versions."""
     spec = entity.spec
     rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns)))
     via, direct = spec.subject.via, spec.subject.direct
     values = {
         "entity": F.lit(entity.name),
         "message": entity.own_message(),
-        "declared_version": _declared_version(spec),
         "content": F.col("_row_hash"),
-        "is_deleted": _is_raised(spec.deleted),
-        "is_test": _is_raised(spec.test),
+        "is_deleted": is_raised(spec.deleted, spec),
+        "is_test": is_raised(spec.test, spec),
         "unusable": _unusable(spec),
     }
     if spec.period:
@@ -118,19 +135,20 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         values["parent_message"] = entity.message_of(via.entity, via.columns)
     if direct:
         values |= {"nhs_number": F.col(direct.nhs_number), "local_id": F.col(direct.local_id)}
-        values |= {"nhs_number_status": F.col(direct.nhs_number_status)} if direct.nhs_number_status else {}
+        status = direct.nhs_number_status
+        values |= {"nhs_number_status": _in_normal_form(spec.columns[status], F.col(status))} if status else {}
         values |= {"sex": F.col(direct.sex)} if direct.sex else {}
         birth = spec.identified_by(Identifier.BIRTH_DATE)
-        values |= {"birth_date": READERS[ColumnType.DATE](F.col(birth))} if birth else {}
+        values |= {"birth_date": known(ColumnType.DATE, read(spec.columns[birth], F.col(birth)))} if birth else {}
     if shared_columns:
         values["shared_key"] = _shared_key(shared_columns)
+    declared = _version_parts(spec)
+    schema = _STATEMENT_SCHEMA | {_version_column(part): "string" for part in parts}
+    values |= {_version_column(part): F.col(declared[part]) if part in declared else F.lit(_NOT_DECLARED) for part in parts}
     own = ("_provider", "_file", "_line")
-    columns = {name: values[name] if name in values else F.lit(None) for name in _STATEMENT_SCHEMA if name not in own}
+    columns = {name: values[name] if name in values else F.lit(None) for name in schema if name not in own}
     return rows.select(
-        *[
-            (columns[name] if name in columns else F.col(name)).cast(kind).alias(name)
-            for name, kind in _STATEMENT_SCHEMA.items()
-        ]
+        *[(columns[name] if name in columns else F.col(name)).cast(kind).alias(name) for name, kind in schema.items()]
     )
 
 
@@ -165,40 +183,79 @@ def _shared_key(columns: tuple[str, ...]) -> Column:
     return F.concat_ws(SEPARATOR, F.col("_provider"), *[F.coalesce(F.col(column), F.lit("")) for column in columns])
 
 
-def _declared_version(spec: Entity) -> Column:
-    """The version columns as one text that sorts; null where the entity declares none.
+def _version_parts(spec: Entity) -> dict[_Part, str]:
+    """The version columns of an entity by what part of its version they are."""
+    moments = (ColumnType.DATE, ColumnType.TIMESTAMP)
+    return {(place, spec.columns[column].type in moments): column for place, column in enumerate(spec.version)}
 
-    They come before the day of delivery: a provider may send an older state again.
+
+def _version_column(part: _Part) -> str:
+    place, is_moment = part
+    return f"version_{place}_{'moment' if is_moment else 'number'}"
+
+
+def _declared_version(parts: Iterable[_Part]) -> Column:
+    """What a row says of its version as one text that sorts; without letters and digits where its entity declares none.
+
+    It comes before the day of delivery: a provider may send an older state again.
     """
-    if not spec.version:
-        return F.lit(None).cast("string")
-    return F.concat_ws(SEPARATOR, *[_sortable(column, spec.columns[column].type) for column in spec.version])
+    return F.concat_ws(SEPARATOR, F.lit(""), *[_sortable(part) for part in parts])
 
 
-def _sortable(column: str, kind: ColumnType) -> Column:
-    value = F.col(column)
-    match kind:
-        case ColumnType.INTEGER:
-            text = F.lpad(READERS[kind](value).cast("string"), 20, "0")
-        case ColumnType.DATE | ColumnType.TIMESTAMP:
-            text = F.date_format(READERS[ColumnType.TIMESTAMP](value), "yyyyMMddHHmmss")
-        case _:
-            text = value
-    return F.coalesce(text, F.lit(""))
+def _sortable(part: _Part) -> Column:
+    """A part of a version as a text that sorts as its type does, after UNKNOWN_VERSION."""
+    text = F.col(_version_column(part))
+    value = moment_to_sort_by(text) if part[1] else number_to_sort_by(text)
+    known_part = F.coalesce(F.concat(F.lit(_KNOWN_VERSION), value), F.lit(UNKNOWN_VERSION))
+    return F.when(text == _NOT_DECLARED, F.lit("")).otherwise(known_part)
 
 
 def _unusable(spec: Entity) -> Column:
-    """Why a row cannot be the row of its record: malformed, without a key, a required value missing or unreadable."""
+    """Why a row cannot be the row of its record.
+
+    It is malformed or has no key, a required value is missing or unreadable, or it cannot be read whether the row is deleted.
+    """
     without_key = reduce(lambda left, right: left & right, [F.col(name).isNull() for name in spec.key])
     reasons = [F.col("_reason"), F.when(without_key, F.lit("missing_key"))]
     for name, column in spec.columns.items():
         if column.required:
-            value = F.col(name)
-            reasons.append(F.when(value.isNull(), F.lit(f"missing:{name}")))
-            if column.type is not ColumnType.TEXT:
-                reasons.append(F.when(READERS[column.type](value).isNull(), F.lit(f"untypable:{name}")))
-    return F.coalesce(*reasons)
+            reasons += _required(name, column)
+    return F.coalesce(*reasons, *[_unreadable_flag(flag, spec) for flag in (spec.deleted, spec.test) if flag])
 
 
-def _is_raised(flag: Flag | None) -> Column:
-    return is_one_of(F.col(flag.column), flag.values) if flag else F.lit(False)
+def _required(name: str, column: DeliveredColumn) -> list[Column]:
+    """The reasons of rows without a required value."""
+    text = F.col(name)
+    reasons = [F.when(text.isNull(), F.lit(f"missing:{name}"))]
+    if column.type is not ColumnType.TEXT:
+        value = read(column, text)
+        reasons.append(F.when(value.isNull(), F.lit(f"{UNREADABLE}{name}")))
+        if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
+            reasons.append(F.when(known(column.type, value).isNull(), F.lit(f"missing:{name}")))
+    return reasons
+
+
+def is_raised(flag: Flag | None, spec: Entity) -> Column:
+    """Whether the trimmed column of a flag says so; false if it is missing. Codes are compared in their normal form."""
+    if flag is None:
+        return F.lit(False)
+    column, text = spec.columns[flag.column], F.col(flag.column)
+    if column.type is ColumnType.BOOLEAN:
+        return F.coalesce(read(column, text), F.lit(False))
+    return is_one_of(_in_normal_form(column, text), flag.values)
+
+
+def _unreadable_flag(flag: Flag, spec: Entity) -> Column:
+    """The reason of rows of which nobody can say whether the flag is raised."""
+    column, text = spec.columns[flag.column], F.col(flag.column)
+    if column.type is ColumnType.BOOLEAN:
+        is_understood = read(column, text).isNotNull()
+    elif flag.cleared:
+        is_understood = is_one_of(_in_normal_form(column, text), (*flag.values, *flag.cleared))
+    else:
+        return F.lit(None).cast("string")
+    return F.when(text.isNotNull() & ~is_understood, F.lit(f"{UNREADABLE}{flag.column}"))
+
+
+def _in_normal_form(column: DeliveredColumn, code: Column) -> Column:
+    return code if column.width is None else padded(code, column.width)

@@ -1,40 +1,52 @@
 """Silver rows: the valid rows of an entity, typed, tied to a person, without anything that identifies."""
 
+from collections.abc import Iterable
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
 from pipelines.columns.shapes import without_identifiers
-from pipelines.columns.text import is_one_of, postcode_area
-from pipelines.columns.values import READERS, date_in
+from pipelines.columns.text import postcode_area
+from pipelines.columns.values import known, read
 from pipelines.contracts.source import ColumnType, Identifier
 from pipelines.curate.entities import EntityOf
-from pipelines.curate.records import trimmed_values
+from pipelines.curate.records import is_raised, trimmed_values
+
+_READ = "_read_"
+"""Stands before the name of a column for what was read of it."""
 
 
 def _subject_parts(entity: EntityOf) -> dict[str, Column]:
     parts: dict[str, Column] = {}
     birth = entity.spec.identified_by(Identifier.BIRTH_DATE)
     if birth:
-        born = date_in(F.col(birth))
+        born = known(ColumnType.DATE, F.col(f"{_READ}{birth}"))
         parts |= {"year_of_birth": F.year(born), "month_of_birth": F.month(born)}
     postcode = entity.spec.identified_by(Identifier.POSTCODE)
     return parts | ({"postcode_area": postcode_area(F.col(postcode))} if postcode else {})
 
 
 def _shown(name: str, entity: EntityOf) -> Column:
-    """The delivered value, or null in the rows that withhold it."""
-    flag = entity.spec.withhold.get(name)
-    return F.when(~is_one_of(F.col(flag.column), flag.values), F.col(name)) if flag else F.col(name)
+    """The value of a column, or null in the rows that withhold it."""
+    column, flag = entity.spec.columns[name], entity.spec.withhold.get(name)
+    value = F.col(name) if column.type is ColumnType.TEXT else known(column.type, F.col(f"{_READ}{name}"))
+    return F.when(~is_raised(flag, entity.spec), value) if flag else value
 
 
-def _flags(entity: EntityOf) -> Column:
-    """Names of the optional columns whose value is there and cannot be read as its type."""
-    flags = []
-    for name, column in entity.spec.columns.items():
-        if column.identifier is None and not column.required and column.type is not ColumnType.TEXT:
-            value = F.col(name)
-            flags.append(F.when(value.isNotNull() & READERS[column.type](value).isNull(), F.lit(name)))
+def _read_columns(entity: EntityOf) -> list[str]:
+    """The columns of which silver holds what was read, or a part of it."""
+    birth = entity.spec.identified_by(Identifier.BIRTH_DATE)
+    return [
+        name
+        for name, column in entity.spec.columns.items()
+        if column.type is not ColumnType.TEXT and (column.identifier is None or name == birth)
+    ]
+
+
+def _flags(columns: Iterable[str]) -> Column:
+    """Names of the columns whose value is there and unreadable."""
+    flags = [F.when(F.col(name).isNotNull() & F.col(f"{_READ}{name}").isNull(), F.lit(name)) for name in columns]
     return F.nullif(F.concat_ws(",", *flags), F.lit("")) if flags else F.lit(None).cast("string")
 
 
@@ -42,14 +54,12 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     """One row per valid record, with the columns of `Entity.silver_columns`."""
     current = dispositions.where(F.col("disposition") == "current").select("_file", "_line", "row_key", "person_id")
     valid = pads.joined_to(trimmed_values(bronze.join(current, on=["_file", "_line"], how="inner"), entity.spec.columns))
+    read_of = _read_columns(entity)
+    values = valid.select("*", *[read(entity.spec.columns[name], F.col(name)).alias(f"{_READ}{name}") for name in read_of])
     columns = {"row_key": F.col("row_key"), "person_id": F.col("person_id"), "provider_code": F.col("_provider")}
     columns |= {name: entity.key_of(link.entity, link.columns) for name, link in entity.spec.references.items()}
     columns |= _subject_parts(entity)
-    columns |= {
-        name: READERS[column.type](_shown(name, entity))
-        for name, column in entity.spec.columns.items()
-        if column.identifier is None
-    }
-    columns |= {"_flags": _flags(entity)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
-    rows = valid.select(*[column.alias(name) for name, column in columns.items()])
+    columns |= {name: _shown(name, entity) for name, column in entity.spec.columns.items() if column.identifier is None}
+    columns |= {"_flags": _flags(read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
+    rows = values.select(*[column.alias(name) for name, column in columns.items()])
     return without_identifiers(rows, entity.spec.kept_texts).select(*entity.spec.silver_columns)

@@ -3,7 +3,7 @@
 records → versions → identities and persons → dispositions → silver. Only silver leaves the restricted root.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -44,6 +44,7 @@ from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, SEPARATOR, reco
 from pipelines.curate.references import REFERENCE_SCHEMA, counted_references, reference_counts
 from pipelines.curate.rows import silver_rows
 from pipelines.curate.type_one import TYPE_ONE_SCHEMA, people_with_type_one, type_one_codes
+from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, Place, flagged_rows, readable_values
 from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
 from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
@@ -57,6 +58,7 @@ OUTCOMES = "row_outcomes"
 OPT_OUT_ENTRIES = "opt_out_entries"
 REFERENCES = "references"
 LINES = "lines"
+FLAGGED, READABLE = "unreadable_rows", "readable_values"
 PERSON_ID = ("person_id", ("person_key",))
 
 QUARANTINE_SCHEMA = dict.fromkeys(("source", "entity", "provider", "folder", "file_name"), "string") | {
@@ -130,7 +132,14 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
         for level, entities in enumerate(inputs.levels(source)):
             tables.append(_dispositions(inputs, source, level, entities))
             tables += [_silver(inputs, entity, level) for entity in entities]
-    return [*tables, _quarantine(inputs), _outcomes(inputs), _opt_out_entries(inputs), _references(inputs)]
+    return [
+        *tables,
+        _quarantine(inputs),
+        _outcomes(inputs),
+        _opt_out_entries(inputs),
+        _references(inputs),
+        _flagged(inputs),
+    ]
 
 
 def _curation(name: str) -> TableName:
@@ -503,4 +512,35 @@ def _references(inputs: CurateInputs) -> Table:
             *(_curation(f"versions_{source}") for source in sources),
         ),
         parameters=repr([(entity.table, counted_references(entity)) for entity in entities]),
+    )
+
+
+def _silver_frames(tables: Inputs, entities: Iterable[EntityOf]) -> dict[Place, DataFrame]:
+    return {(entity.source, entity.name): tables.read(Zone.SILVER, entity.table) for entity in entities}
+
+
+def _flagged(inputs: CurateInputs) -> Table:
+    entities = [entity for source in inputs.sources for entity in inputs.entities(source)]
+    return Table(
+        name=TableName(Zone.LEDGER, FLAGGED),
+        grain="one row per source, entity, provider and combination of unreadable columns with its number of silver rows",
+        schema=FLAGGED_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda tables: flagged_rows(_silver_frames(tables, entities)),
+        inputs=tuple(TableName(Zone.SILVER, entity.table) for entity in entities),
+    )
+
+
+def readable_table(contracts: Mapping[str, SourceContract], columns: Mapping[Place, Iterable[str]]) -> Table:
+    """The values that were read of some columns, of which others are unreadable: made only where there are any."""
+    entities = [EntityOf(contracts[source], entity) for source, entity in columns]
+    specs = {(entity.source, entity.name): entity.spec for entity in entities}
+    return Table(
+        name=TableName(Zone.LEDGER, READABLE),
+        grain="one row per source, entity, provider and column of which any value is unreadable: how many were read",
+        schema=READABLE_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda tables: readable_values(_silver_frames(tables, entities), specs, columns),
+        inputs=tuple(TableName(Zone.SILVER, entity.table) for entity in entities),
+        parameters=repr([(place, list(names)) for place, names in columns.items()]),
     )

@@ -13,8 +13,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.text import trimmed
-from pipelines.columns.values import date_in
+from pipelines.columns.values import date_in, known
 from pipelines.contracts.ledger import TYPE_ONE_UNKNOWN
+from pipelines.contracts.source import ColumnType
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.curate.versions import valid_rows
 
@@ -96,4 +97,4 @@ def _stands(name: str) -> Column:
 
 
 def _moment(columns: tuple[str, ...]) -> Column:
-    return F.coalesce(*[date_in(trimmed(F.col(column))) for column in columns])
+    return F.coalesce(*[known(ColumnType.DATE, date_in(trimmed(F.col(column)))) for column in columns])

@@ -1,14 +1,20 @@
 """Which delivered row of a record is the valid one.
 
 A record is what has one business key at one provider. Of its rows the newest well-formed one wins; the others are
-superseded, or duplicates where their content is the winner's. A winner marked as deleted, or missing from the newest full
+superseded, or duplicates where their content is the winner's. The reason of a superseded row says where its own version did
+not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION, where a part that others have is missing or
+unreadable, or all of it. A winner marked as deleted, or missing from the newest full
 delivery of its provider, is deleted at source.
 """
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.curate.records import SEPARATOR
+from pipelines.curate.records import AFTER_DECLARED, SEPARATOR
+
+SAME_VERSION, UNKNOWN_VERSION = "same_version", "unknown_version"
+
+_KNOWN_PART = "1[^|]+"
 
 VERSION_SCHEMA = {
     "entity": "string",
@@ -59,11 +65,21 @@ def version_rows(records: DataFrame) -> DataFrame:
     )
     reason = F.coalesce(
         F.col("unusable"),
+        F.when(is_usable & ~is_newest & ~same_content, _reason_of_superseded()),
         F.when(is_newest & F.col("is_deleted"), F.lit("deleted_flag")),
         F.when(is_newest & ~F.col("is_held"), F.lit("absent_from_full")),
     )
     values = {"is_winner": is_winner, "disposition": disposition, "reason": reason}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in VERSION_SCHEMA])
+
+
+def _reason_of_superseded() -> Column:
+    """Why a row is older than the newest of its record, where its declared version does not say so; null where it does."""
+    own, newest = (F.substring_index(name, AFTER_DECLARED, 1) for name in ("version", "_newest"))
+    parts, parts_of_newest = (F.regexp_replace(declared, _KNOWN_PART, "1") for declared in (own, newest))
+    is_known, is_declared = parts.contains("1"), parts.rlike("[01]")
+    is_unknown = (parts != parts_of_newest) | (is_declared & ~is_known)
+    return F.when(is_unknown, F.lit(UNKNOWN_VERSION)).when(is_declared & (own == newest), F.lit(SAME_VERSION))
 
 
 def valid_rows(versions: DataFrame, *entities: str) -> DataFrame:

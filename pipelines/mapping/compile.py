@@ -7,13 +7,14 @@ row of its target must have; the first check that fails gives the reason under w
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.text import is_one_of
-from pipelines.contracts.source import SourceContract
+from pipelines.contracts.ledger import UNREADABLE
+from pipelines.contracts.source import ColumnType, Identifier, SourceContract
 from pipelines.mapping.expressions import EXPRESSIONS
 from pipelines.mapping.spec import FIELDS, REQUIRED, Code, Condition, FieldRule, Lookup, Rule, Target, VocabularyBy
 from vocab.codes import normalise
@@ -31,6 +32,20 @@ JUDGEMENT = EXTRACT | {"_set_aside": "string", "_flagged": "string"}
 """What stands after the fields in every mapped row about a person: its extract, and the first plausibility rule that sets it
 aside or flags it (null: none)."""
 
+FLAGS = "_flags"
+"""The column of silver with the names of unreadable columns."""
+
+END_UNREADABLE = "end_unreadable"
+"""Whether an end was given of a visit and could not be read: then nobody can say that the person is still there."""
+
+BIRTH_UNREADABLE = "birth_unreadable"
+"""The name of the column whose date of birth was given of a person and could not be read."""
+
+_OPEN_WITHOUT_END = (Target.OBSERVATION_PERIOD,)
+"""Targets of which a missing end means that they last: an unreadable end leaves the row out."""
+
+_VISITS = (Target.VISIT, Target.VISIT_DETAIL)
+
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
 _PARTS_OF_CODE = ("vocabulary", "code", "source_value")
@@ -46,6 +61,8 @@ def target_schema(target: Target) -> dict[str, str]:
     schema = dict(PROVENANCE)
     for field, kind in FIELDS[target].items():
         schema |= {f"{field}_{part}": type_ for part, type_ in _CONCEPT_PARTS.items()} if kind == "concept" else {field: kind}
+    schema |= {END_UNREADABLE: "boolean"} if target in _VISITS else {}
+    schema |= {BIRTH_UNREADABLE: "string"} if target is Target.PERSON else {}
     return schema | (JUDGEMENT if target in PERSON_BOUND else {})
 
 
@@ -56,7 +73,7 @@ def kept_schema(target: Target) -> dict[str, str]:
 
 def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
     """The columns of `kept_schema(target)` that at least one of the rules fills, in its order."""
-    filled = {*PROVENANCE, "key", "_file"}
+    filled = {*PROVENANCE, "key", "_file", END_UNREADABLE, BIRTH_UNREADABLE}
     for rule in rules:
         for field, how in rule.fields.items():
             if FIELDS[target][field] != "concept":
@@ -85,9 +102,11 @@ def kept_rows(
     With `names` only those columns are there: what no rule fills is added more cheaply once rules are put together.
     """
     fields = filled_fields(rule, contract)
-    columns = columns_of_checks(rule) | {column for how in rule.fields.values() for column in how.columns} | {"_file"}
+    columns = columns_of_checks(rule, contract) | {column for how in rule.fields.values() for column in how.columns} | {"_file"}
+    columns |= {_flags_of(column) for column in _end_columns(rule, contract)} if rule.to in _VISITS else set()
+    columns |= {FLAGS} if rule.to is Target.PERSON else set()
     frame = with_lookups(rule.from_, rule.lookups, silver, columns)
-    checked = frame.where(_all_hold(checks_of(rule, fields))).select("*", *_normalised_codes(rule))
+    checked = frame.where(_all_hold(checks_of(rule, contract, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     own = {"_row_key": F.col("row_key"), "person_id": F.col("person_id"), "_file": F.col("_file")}
     values = fields | provenance | own
@@ -134,27 +153,73 @@ def _flat(column: str) -> str:
     return column.replace(".", "__")
 
 
-def columns_of_checks(rule: Rule) -> set[str]:
+def columns_of_checks(rule: Rule, contract: SourceContract) -> set[str]:
     """The silver columns that decide whether a row is kept; those of a lookup are `alias.column`."""
     deciding = {*REQUIRED[rule.to], "key"} | ({"source_value"} if rule.to is Target.EVENT else set())
     deciding |= {_DAY_OF[field] for field in deciding if field in _DAY_OF}
     columns = {column for condition in rule.where for column in condition.columns}
-    return columns | {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
+    columns |= {column for field in deciding if field in rule.fields for column in rule.fields[field].columns}
+    return columns | {_flags_of(column) for column in columns if _type_of(column, rule, contract)}
 
 
-def checks_of(rule: Rule, fields: Mapping[str, Column]) -> list[Check]:
-    """The checks of a rule in their order: its conditions, then what every row of its target must have."""
-    checks = [Check(condition.reason, _holds(condition)) for condition in rule.where]
+def checks_of(rule: Rule, contract: SourceContract, fields: Mapping[str, Column]) -> list[Check]:
+    """The checks of a rule in their order: its conditions, then what every row of its target must have.
+
+    Before a check that looks at a column stands the one that the column is not unreadable: nothing is derived from that.
+    """
+    asked: set[str] = set()
+
+    def readable(columns: Iterable[str]) -> list[Check]:
+        typed = [column for column in columns if _type_of(column, rule, contract) and column not in asked]
+        asked.update(typed)
+        return [Check(f"{UNREADABLE}{column}", ~unreadable_in(column)) for column in typed]
+
+    checks = []
+    for condition in rule.where:
+        checks += [*readable(condition.columns), Check(condition.reason, _holds(condition))]
     if rule.to in PERSON_BOUND:
         checks.append(Check("person_missing", F.col("person_id").isNotNull()))
     for field in REQUIRED[rule.to]:
         if FIELDS[rule.to][field] != "concept":
-            checks.append(Check(f"{field}_missing", fields[field].isNotNull()))
+            checks += [*readable(_dates_of(field, rule, contract)), Check(f"{field}_missing", fields[field].isNotNull())]
+    if rule.to in _OPEN_WITHOUT_END:
+        checks += readable(_end_columns(rule, contract))
     if "key" in rule.fields:
         checks.append(Check("key_missing", fields["key"].isNotNull()))
     if rule.to is Target.EVENT:
         checks.append(Check("code_missing", _has_code(rule.fields["concept"]) | fields["source_value"].isNotNull()))
     return checks
+
+
+def _type_of(column: str, rule: Rule, contract: SourceContract) -> ColumnType | None:
+    """The type of a silver column that can be unreadable; None for texts, keys and what curate adds."""
+    alias, _, name = column.rpartition(".")
+    entity = contract.entities[rule.lookups[alias].entity if alias else rule.from_]
+    kind = entity.columns[name].type if name in entity.columns else ColumnType.TEXT
+    return None if kind is ColumnType.TEXT else kind
+
+
+def _dates_of(field: str, rule: Rule, contract: SourceContract) -> list[str]:
+    """The columns of dates and moments that a field is filled from, or that fill the day which it is part of."""
+    how = rule.fields.get(field) or rule.fields.get(_DAY_OF.get(field, ""))
+    columns = how.columns if how else ()
+    return [column for column in columns if _type_of(column, rule, contract) in (ColumnType.DATE, ColumnType.TIMESTAMP)]
+
+
+def _end_columns(rule: Rule, contract: SourceContract) -> list[str]:
+    return _dates_of("end_date", rule, contract)
+
+
+def _flags_of(column: str) -> str:
+    """The column that says whether a column is unreadable: that of its entity."""
+    alias, _, _ = column.rpartition(".")
+    return f"{alias}.{FLAGS}" if alias else FLAGS
+
+
+def unreadable_in(column: str) -> Column:
+    """Whether a column (`alias.column` of a lookup) is unreadable in a row of silver; never null."""
+    name = column.rpartition(".")[2]
+    return F.col(_flat(_flags_of(column))).rlike(f"(^|,){name}(,|$)").eqNullSafe(F.lit(True))
 
 
 def _all_hold(checks: Iterable[Check]) -> Column:
@@ -192,6 +257,12 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     for day, moment in _DAY_OF.items():
         if day in filled and moment in filled:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
+    if rule.to in _VISITS:
+        unreadable = [unreadable_in(column) for column in _end_columns(rule, contract)]
+        filled[END_UNREADABLE] = reduce(or_, unreadable, F.lit(False))
+    if rule.to is Target.PERSON:
+        birth = contract.entities[rule.from_].identified_by(Identifier.BIRTH_DATE)
+        filled[BIRTH_UNREADABLE] = F.when(unreadable_in(birth), F.lit(birth)) if birth else F.lit(None).cast("string")
     if "key" in schema and rule.to is not Target.EVENT:
         filled.setdefault("key", F.col("row_key"))
     wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE and name != "_file"}
@@ -281,9 +352,9 @@ def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
 
 def _schemes(vocabulary: VocabularyBy) -> dict[str, Column]:
     """For every vocabulary the condition that the scheme column names it."""
-    scheme = F.trim(F.col(_flat(vocabulary.column)).cast("string"))
+    scheme = F.upper(F.trim(F.col(_flat(vocabulary.column)).cast("string")))
     names = dict.fromkeys(vocabulary.values.values())
-    return {name: scheme.isin(*[value for value, of in vocabulary.values.items() if of == name]) for name in names}
+    return {name: scheme.isin(*[value.upper() for value, of in vocabulary.values.items() if of == name]) for name in names}
 
 
 def _normalised(code: Code) -> Column:

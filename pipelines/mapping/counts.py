@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group, union_all
-from pipelines.contracts.source import SourceContract
+from pipelines.contracts.source import Identifier, SourceContract
 from pipelines.mapping.compile import (
     PERSON_BOUND,
     Check,
@@ -20,6 +20,7 @@ from pipelines.mapping.compile import (
     columns_of_checks,
     filled_fields,
     groups_events,
+    unreadable_in,
     with_lookups,
 )
 from pipelines.mapping.spec import Lookup, Rule, Target
@@ -30,10 +31,16 @@ COUNTS_SCHEMA = {"source": "string", "entity": "string", "rule": "string", "reas
 UNKNOWN_PERSON = "person_without_year_of_birth"
 """Reason of rows whose person is not in the CDM, because no source gave a year of birth."""
 
+UNREADABLE_BIRTH = "person_with_unreadable_birth_date"
+"""Reason of rows whose person is not in the CDM, because no source gave a year of birth and one gave an unreadable date."""
+
 DEDUPLICATED = "deduplicated"
 """Reason of rows that were kept and are part of another event of their key."""
 
-_LABELS_SCHEMA = "number int, is_known boolean, source string, entity string, rule string, reason string, sign int"
+_KNOWN, _UNREADABLE, _UNKNOWN = "known", "unreadable", "without"
+"""What is known of the birth of a person: in the order of the alphabet what counts first."""
+
+_LABELS_SCHEMA = "number int, birth string, source string, entity string, rule string, reason string, sign int"
 
 
 @dataclass(frozen=True)
@@ -80,19 +87,32 @@ def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
 
     `persons` (column `person_id`, unique) are the people of the CDM.
     """
+    sources = tuple(sources)
     rules = list(_numbered(sources))
     numbers = union_all([frame for scan in _scans(rules) for frame in _numbers(scan)])
-    known = F.broadcast(persons.select("person_id", F.lit(True).alias("_known")))
+    births = F.broadcast(_births(sources, persons))
     counted = (
-        numbers.join(known, on="person_id", how="left")
-        .groupBy("number", F.col("_known").isNotNull().alias("is_known"))
+        numbers.join(births, on="person_id", how="left")
+        .groupBy("number", F.coalesce(F.col("_birth"), F.lit(_UNKNOWN)).alias("birth"))
         .agg(rows_of_group().alias("_count"))
     )
     labels = persons.sparkSession.createDataFrame([label for rule in rules for label in _labels(rule)], _LABELS_SCHEMA)
-    labelled = counted.join(F.broadcast(labels), on=["number", "is_known"], how="inner")
+    labelled = counted.join(F.broadcast(labels), on=["number", "birth"], how="inner")
     keys = [name for name in COUNTS_SCHEMA if name != "rows"]
     summed = labelled.groupBy(*keys).agg(F.sum(F.col("_count") * F.col("sign")).alias("rows"))
     return summed.where(F.col("rows") > 0).select(*COUNTS_SCHEMA)
+
+
+def _births(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
+    """What is known of the birth (`_birth`) of the people of the CDM and of those with an unreadable date of birth."""
+    frames = [persons.select("person_id", F.lit(_KNOWN).alias("_birth"))]
+    for source in sources:
+        for entity in dict.fromkeys(rule.from_ for rule in source.rules if rule.to is Target.PERSON):
+            birth = source.contract.entities[entity].identified_by(Identifier.BIRTH_DATE)
+            if birth:
+                unread = source.tables[entity].where(unreadable_in(birth) & F.col("person_id").isNotNull())
+                frames.append(unread.select("person_id", F.lit(_UNREADABLE).alias("_birth")))
+    return union_all(frames).groupBy("person_id").agg(F.min("_birth").alias("_birth"))
 
 
 def _numbered(sources: Iterable[SilverSource]) -> Iterator[_NumberedRule]:
@@ -100,7 +120,7 @@ def _numbered(sources: Iterable[SilverSource]) -> Iterator[_NumberedRule]:
     for source in sources:
         for rule in source.rules:
             next(numbers)  # of the kept events
-            checks = tuple(checks_of(rule, filled_fields(rule, source.contract)))
+            checks = tuple(checks_of(rule, source.contract, filled_fields(rule, source.contract)))
             yield _NumberedRule(rule, source, next(numbers), checks)
             for _ in checks:
                 next(numbers)
@@ -123,7 +143,7 @@ def _numbers(scan: _Scan) -> list[DataFrame]:
     Of a rule that groups events also one row per event.
     """
     rules, first = scan.rules, scan.rules[0]
-    columns = {column for rule in rules for column in columns_of_checks(rule.rule)}
+    columns = {column for rule in rules for column in columns_of_checks(rule.rule, rule.source.contract)}
     frame = with_lookups(first.rule.from_, scan.lookups, first.source.tables, columns)
     numbers = [
         F.coalesce(
@@ -140,16 +160,17 @@ def _numbers(scan: _Scan) -> list[DataFrame]:
     return [rows.select("person_id", "number"), events.select("person_id", F.lit(first.first - 1).alias("number"))]
 
 
-def _labels(rule: _NumberedRule) -> Iterator[tuple[int, bool, str, str, str, str, int]]:
-    """What the numbers of a rule count for, by whether the person is known."""
+def _labels(rule: _NumberedRule) -> Iterator[tuple[int, str, str, str, str, str, int]]:
+    """What the numbers of a rule count for, by what is known of the birth of the person."""
     names = rule.source.contract.source, rule.rule.from_, rule.rule.name
     for place, check in enumerate(rule.checks, 1):
-        for is_known in (True, False):
-            yield rule.first + place, is_known, *names, check.reason, 1
+        for birth in (_KNOWN, _UNREADABLE, _UNKNOWN):
+            yield rule.first + place, birth, *names, check.reason, 1
     kept = DEDUPLICATED if groups_events(rule.rule) else ""
     is_asked = rule.rule.to in PERSON_BOUND - {Target.PERSON}
-    yield rule.first, True, *names, kept, 1
-    yield rule.first, False, *names, UNKNOWN_PERSON if is_asked else kept, 1
+    yield rule.first, _KNOWN, *names, kept, 1
+    yield rule.first, _UNREADABLE, *names, UNREADABLE_BIRTH if is_asked else kept, 1
+    yield rule.first, _UNKNOWN, *names, UNKNOWN_PERSON if is_asked else kept, 1
     # Of the rows of an event one is kept; the others are deduplicated.
-    yield rule.first - 1, True, *names, "", 1
-    yield rule.first - 1, True, *names, DEDUPLICATED, -1
+    yield rule.first - 1, _KNOWN, *names, "", 1
+    yield rule.first - 1, _KNOWN, *names, DEDUPLICATED, -1

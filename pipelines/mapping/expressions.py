@@ -7,16 +7,23 @@ from pyspark.sql import functions as F
 
 Expression = Callable[..., Column]
 
-NUMBER_PATTERN = "^[<>]?=? *(-?[0-9]+([.][0-9]+)?)$"
+_BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
+_OPERATOR = f"(?:[<>\u2264\u2265=]{_BLANK}=?|=[<>])"
+NUMBER_PATTERN = (
+    f"^{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)"
+    "(?:[eE][+-]?[0-9]{1,2})?)$"
+)
+"""A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`."""
 
 PAIR_PATTERN = "^([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
 
 
 def date_and_time(date: Column, time: Column) -> Column:
-    """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing."""
-    text = F.concat(F.date_format(date, "yyyy-MM-dd"), F.lit(" "), F.coalesce(time, F.lit("00:00:00")))
-    return F.try_to_timestamp(text, F.lit("yyyy-MM-dd HH:mm:ss"))
+    """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing, that of the next day for 24:00:00."""
+    clock = F.coalesce(time, F.lit("00:00:00"))
+    day = F.date_add(date, clock.startswith("24").cast("int")).cast("string")
+    return F.concat(day, F.lit(" "), F.regexp_replace(clock, "^24", "00")).try_cast("timestamp")
 
 
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
@@ -32,24 +39,34 @@ def date_of(timestamp: Column) -> Column:
 
 def number_in(text: Column) -> Column:
     """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none."""
-    return F.nullif(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), F.lit("")).try_cast("double")
+    number = F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1)
+    return F.nullif(F.translate(number, "\u2212,", "-"), F.lit("")).try_cast("double")
 
 
 def number_or_in(number: Column, text: Column) -> Column:
-    """The number as delivered, or the one in the result text where the number is missing."""
-    return F.coalesce(number, number_in(text))
+    """The number in the column for numbers, or in the result text where that column is empty."""
+    return number_in(F.coalesce(number, text))
 
 
 def operator_in(text: Column) -> Column:
-    """OMOP operator concept of a result text: < 4171756, <= 4171754, > 4172704, >= 4171755; null for a bare number."""
-    trimmed = F.trim(text)
+    """OMOP operator concept of a result text with a number, in any spelling of the operator; null for a bare number.
+
+    < 4171756, <= 4171754, = 4172703, > 4172704, >= 4171755.
+    """
+    number = F.when(F.trim(text).rlike(NUMBER_PATTERN), F.trim(text))
     return (
-        F.when(trimmed.startswith("<="), F.lit(4171754))
-        .when(trimmed.startswith(">="), F.lit(4171755))
-        .when(trimmed.startswith("<"), F.lit(4171756))
-        .when(trimmed.startswith(">"), F.lit(4172704))
+        F.when(number.rlike(f"^(?:\u2264|<{_BLANK}=|=<)"), F.lit(4171754))
+        .when(number.rlike(f"^(?:\u2265|>{_BLANK}=|=>)"), F.lit(4171755))
+        .when(number.startswith("<"), F.lit(4171756))
+        .when(number.startswith(">"), F.lit(4172704))
+        .when(number.startswith("="), F.lit(4172703))
         .cast("bigint")
     )
+
+
+def operator_or_in(number: Column, text: Column) -> Column:
+    """OMOP operator concept of the column for numbers, or of the result text where that column has no operator."""
+    return F.coalesce(operator_in(number), operator_in(text))
 
 
 def blood_pressure_pair(code: Column, text: Column, codes: str) -> Column:
@@ -100,6 +117,7 @@ EXPRESSIONS: dict[str, Expression] = {
         number_in,
         number_or_in,
         operator_in,
+        operator_or_in,
         blood_pressure_pair,
         systolic_in,
         diastolic_in,

@@ -7,7 +7,9 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.cdm import CdmTable
-from pipelines.mapping.counts import UNKNOWN_PERSON
+from pipelines.contracts.ledger import UNREADABLE
+from pipelines.mapping.compile import BIRTH_UNREADABLE
+from pipelines.mapping.counts import UNKNOWN_PERSON, UNREADABLE_BIRTH
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform, priority
 from pipelines.omop.places import location_index, with_care_site
@@ -100,16 +102,19 @@ def _chosen(field: str) -> dict[str, Column]:
 def without_year_of_birth(person_rows: DataFrame, known: DataFrame) -> DataFrame:
     """Records of people who are not in the CDM because no source knows their year of birth, by rule.
 
-    Columns source, entity, rule, reason, rows.
+    Columns source, entity, rule, reason, rows. The reason distinguishes a date that could not be read from none at all.
     """
     unknown = person_rows.join(F.broadcast(known.select("person_id")), on="person_id", how="left_anti")
-    counted = unknown.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
+    unread = unknown.where(F.col(BIRTH_UNREADABLE).isNotNull()).select("person_id", F.lit(True).alias("_unread")).distinct()
+    reason = (
+        F.when(F.col(BIRTH_UNREADABLE).isNotNull(), F.concat(F.lit(UNREADABLE), F.col(BIRTH_UNREADABLE)))
+        .when(F.col("_unread"), F.lit(UNREADABLE_BIRTH))
+        .otherwise(F.lit(UNKNOWN_PERSON))
+    )
+    explained = unknown.join(unread, on="person_id", how="left").withColumn("reason", reason)
+    counted = explained.groupBy("_source", "_entity", "_rule", "reason").agg(rows_of_group().alias("rows"))
     return counted.select(
-        F.col("_source").alias("source"),
-        F.col("_entity").alias("entity"),
-        F.col("_rule").alias("rule"),
-        F.lit(UNKNOWN_PERSON).alias("reason"),
-        "rows",
+        F.col("_source").alias("source"), F.col("_entity").alias("entity"), F.col("_rule").alias("rule"), "reason", "rows"
     )
 
 

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import rows_of_group
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.compile import END_UNREADABLE
 from pipelines.mapping.plausibility import Check
 from pipelines.mapping.spec import Rule
 from pipelines.omop.codes import with_concepts
@@ -64,7 +65,7 @@ VISITS_SCHEMA = {
     "_rule": "string",
     "_row_key": "string",
 }
-"""One row per visit (or visit detail) with its id. `end_rule`: delivered, open, same_day, before_start or
+"""One row per visit (or visit detail) with its id. `end_rule`: delivered, unreadable, open, same_day, before_start or
 after_extract."""
 
 
@@ -112,7 +113,7 @@ def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame,
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
-    ended = _with_end(coded)
+    ended = with_end(coded)
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
@@ -129,7 +130,7 @@ def spells(rows: DataFrame) -> DataFrame:
     """One row per `key` from its parts: the least start, the greatest end, where it was discharged to from the last part.
 
     All else comes from the first part by `order`, then start, then those without an end, then row key. When the last part has
-    no end, neither has the spell: the person is still there.
+    no end, neither has the spell: the person is still there, unless the end of a part could not be read.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
     position = F.concat_ws(
@@ -146,7 +147,7 @@ def spells(rows: DataFrame) -> DataFrame:
         F.min("_position").alias(_FIRST),
         F.max("_position").alias(_LAST),
         *[F.min(name).alias(f"_least_{name}") for name in ("start_date", "start_datetime")],
-        *[F.max(name).alias(f"_greatest_{name}") for name in ("end_date", "end_datetime")],
+        *[F.max(name).alias(f"_greatest_{name}") for name in ("end_date", "end_datetime", END_UNREADABLE)],
     )
     last_parts = (
         "end_date",
@@ -165,13 +166,15 @@ def spells(rows: DataFrame) -> DataFrame:
     values = {name: F.col(f"_least_{name}") for name in ("start_date", "start_datetime")}
     values |= {name: F.when(is_over, F.col(f"_greatest_{name}")) for name in ("end_date", "end_datetime")}
     values |= {name: F.col(f"_last_{name}") for name in last_parts if name != "end_date"}
+    values[END_UNREADABLE] = F.col(f"_greatest_{END_UNREADABLE}")
     return first.select(*[values.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 
-def _with_end(frame: DataFrame) -> DataFrame:
+def with_end(frame: DataFrame) -> DataFrame:
     """Every visit with an end: the delivered one; else for stays the newest extract of the provider; else the day it began.
 
-    An end before the start or after the extract is not believed: the visit ends when it starts, and `end_rule` says so.
+    An end before the start or after the extract is not believed, and one that cannot be read is not known: the visit ends when
+    it starts, and `end_rule` says so.
     """
     is_backwards = F.coalesce(
         (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
@@ -181,6 +184,7 @@ def _with_end(frame: DataFrame) -> DataFrame:
         F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
         .when(is_backwards, F.lit("before_start"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
+        .when(F.col(END_UNREADABLE), F.lit("unreadable"))
         .when(is_stay, F.lit("open"))
         .otherwise(F.lit("same_day"))
     )

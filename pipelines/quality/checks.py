@@ -85,6 +85,8 @@ class Rule(StrEnum):
     """Not too many rows refer to a row that is missing; the table is the entity's, or that with `@` and the provider."""
     UNMATCHED = "unmatched_opt_outs"
     """Enough entries of the opt-out lists match somebody who has been delivered."""
+    UNREADABLE = "unreadable_share"
+    """Not too many values that a provider gave of a column could not be read; the table is the entity's, `@`, the provider."""
     MAPPED = "mapped_share"
     """Enough coded rows of the source have a standard concept; counted are the rows that have none."""
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
@@ -60,6 +60,22 @@ def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
             "reference": places[name].reason.removeprefix(ORPHAN) if name in places else "",
             "rows": shown["rows"],
         }
+        for name, shown in cells.items()
+    ]
+
+
+def unreadable(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """Values that could not be read: one row per source, provider, entity and column, the last one of all together."""
+    counts = {
+        (row.source, row.provider, row.entity, row.reason.removeprefix(UNREADABLE)): row.rows
+        for row in ledger
+        if row.disposition is Disposition.UNREADABLE
+    }
+    places = {" ".join(place): place for place in sorted(counts)}
+    cells = suppressed({name: {"values": counts[place]} for name, place in places.items()}) if counts else {}
+    names = ("source", "provider", "entity", "column")
+    return [
+        {**dict(zip(names, places.get(name, (TOTAL, "", "", "")), strict=True)), "values": shown["values"]}
         for name, shown in cells.items()
     ]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any, Final
 
-from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, Disposition, LedgerRow, Stage, totals_by
+from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
 
@@ -37,6 +37,9 @@ ROWS_TO_JUDGE: Final = 100
 FEW_ORPHANS: Final = 5
 """Rows with a missing other row that say nothing of how complete a table is."""
 
+FEW_VALUES: Final = 5
+"""Unreadable values of a column at one provider that say nothing of how it writes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
@@ -47,6 +50,7 @@ class GateLimits:
     max_unmatched_numbers: float = 0.95
     max_unmatched_local_ids: float = 0.5
     max_orphan_share: float = 0.2
+    max_unreadable_share: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +167,10 @@ def measured(records: Iterable[Mapping[str, Any]], checks: Sequence[Check]) -> l
 
 
 def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
-    """Quarantined rows per source and entity, and unmapped coded rows per source, against the configured shares.
+    """What the ledger says against the configured shares.
 
-    An entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
+    Quarantined rows per source and entity, unreadable values per provider and column, unmapped coded rows per source. An
+    entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
     """
     for columns in (("source",), ("source", "entity")):
         for key, rows in _by_disposition(ledger, Stage.CURATE, *columns).items():
@@ -175,6 +180,7 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
     yield from _orphan_checks(ledger, limits)
     yield from _unknown_checks(ledger, limits)
     yield from _unmatched_checks(ledger, limits)
+    yield from _unreadable_checks(ledger, limits)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
@@ -218,6 +224,19 @@ def _unmatched_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterat
         unmatched = sum(entries.get((Disposition.UNMATCHED, reason), 0) for reason in reasons)
         if listed >= smallest or (listed and not tolerance):
             yield Measured(Check(Zone.RUN, "opt_outs", Rule.UNMATCHED, named_by, tolerance=tolerance), listed, unmatched)
+
+
+def _unreadable_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    values = [row for row in ledger if row.stage is Stage.READ]
+    given = {
+        (row.source, row.entity, row.provider, row.reason): row.rows for row in values if row.disposition is Disposition.GIVEN
+    }
+    for row in values:
+        if row.disposition is Disposition.UNREADABLE and row.rows > FEW_VALUES:
+            column = row.reason.removeprefix(UNREADABLE)
+            table = f"{row.source}_{row.entity}@{row.provider}"
+            check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column, tolerance=limits.max_unreadable_share)
+            yield Measured(check, given[row.source, row.entity, row.provider, column], row.rows)
 
 
 def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:

@@ -100,9 +100,8 @@ def corrected(plot: Field, rows: np.ndarray, night: int, *, keep_night: bool) ->
     copies, raised = raise_version(copies, plot, night)
     if keep_night and not raised:
         return None
-    numbers = [
-        name for name in plot.free_columns(ColumnType.DECIMAL, ColumnType.INTEGER) if copies[name].null_count < len(rows)
-    ]
+    kinds = (ColumnType.DECIMAL, ColumnType.RESULT, ColumnType.INTEGER)
+    numbers = [name for name in plot.free_columns(*kinds) if copies[name].null_count < len(rows)]
     if numbers:
         column = min(numbers, key=lambda name: (copies[name].null_count, list(entity.columns).index(name)))
         copies = put(copies, column, np.arange(len(rows)), [_one_more(value) for value in copies[column].to_pylist()])
@@ -146,7 +145,7 @@ def _deleted(plot: Field, rows: np.ndarray, night: int, gone_from: np.ndarray, f
     if flag is None or flag.column not in plot.table.column_names:
         return plot.table.slice(0, 0)
     copies, _ = raise_version(plot.table.take(pa.array(flagged)), plot, night)
-    copies = put(copies, flag.column, np.arange(len(flagged)), [flag.values[0]] * len(flagged))
+    copies = put(copies, flag.column, np.arange(len(flagged)), [next(iter(flag.values), "TRUE")] * len(flagged))
     plot.note("deleted_by_flag", len(flagged))
     return _on_night(copies, night)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from datetime import date, datetime
+from collections.abc import Sequence
 
 import pytest
 from pyspark.sql import Column, SparkSession
@@ -11,58 +11,13 @@ from pyspark.sql import functions as F
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, row_key
 from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
 from pipelines.columns.text import is_one_of, postcode_area, trimmed
-from pipelines.columns.values import READERS
-from pipelines.contracts.source import ColumnType
 from pipelines.governance.keys import Key, hmac_pads
 
-DATE, TIMESTAMP, TIME = ColumnType.DATE, ColumnType.TIMESTAMP, ColumnType.TIME
-INTEGER, DECIMAL, BOOLEAN, CODE = ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN, ColumnType.CODE
 
-
-def evaluated(session: SparkSession, texts: list[str | None], expression: Column) -> list[object]:
+def evaluated(session: SparkSession, texts: Sequence[str | None], expression: Column) -> list[object]:
     """The expression over a column `t` of texts, in their order."""
     rows = session.createDataFrame(list(enumerate(texts)), "i int, t string").select("i", expression.alias("value"))
     return [row["value"] for row in sorted(rows.toArrow().to_pylist(), key=lambda row: row["i"])]
-
-
-DAY, NOON = date(2024, 1, 31), datetime(2024, 1, 31, 10, 11, 12)
-
-READINGS: list[tuple[ColumnType, str, object]] = [
-    *[(DATE, text, DAY) for text in ("2024-01-31", "20240131", "31/01/2024", "31-JAN-2024", "31 jan 2024")],
-    (DATE, "2024-01-31T10:11:12+01:00", DAY),
-    *[(DATE, text, None) for text in ("30/02/2024", "2024-13-01", "31-XXX-2024", "junk", "1900-01-01", "9999-12-31")],
-    *[(TIMESTAMP, text, NOON) for text in ("2024-01-31T10:11:12+01:00", "2024-01-31T10:11:12.5Z", "20240131 101112")],
-    *[(TIMESTAMP, text, NOON) for text in ("20240131101112", "31/01/2024 10:11:12", "31-Jan-2024 10:11:12")],
-    (TIMESTAMP, "2024-01-31", datetime(2024, 1, 31)),
-    (TIMESTAMP, "2024-01-31 10:11", datetime(2024, 1, 31, 10, 11)),
-    *[(TIMESTAMP, text, None) for text in ("2024-01-31 25:00", "2024-02-30 10:00:00", "10:11:12")],
-    *[(TIME, text, "10:20:00") for text in ("10:20", "1020", "102000", "10:20:00", "1899-12-30 10:20:00")],
-    *[(TIME, text, None) for text in ("25:00", "10:60", "ten")],
-    *[(INTEGER, text, 12) for text in ("12", "+12", "12.0")],
-    (INTEGER, "-12", -12),
-    *[(INTEGER, text, None) for text in ("12.5", "1e3", "12a", "12345678901234567890")],
-    *[(DECIMAL, text, 1.5) for text in ("1.5", "+1.5", "15e-1")],
-    *[(DECIMAL, text, None) for text in ("1,5", "NaN", "inf", "1.5d", "<1.5")],
-    *[(BOOLEAN, text, True) for text in ("TRUE", "y", "Yes", "1")],
-    *[(BOOLEAN, text, False) for text in ("false", "N", "0")],
-    (BOOLEAN, "maybe", None),
-    *[(CODE, text, text) for text in ("J45.9", "9Nu0.", "373873005 |Drug|", "White: Irish")],
-    *[
-        (CODE, text, text)
-        for text in ("10^9/L", "{beats}/min", "mm[Hg]", "\u00b5mol/L", "\u03bcg", "\u00b0C", "kg/m\u00b2", "a \u2013 b")
-    ],
-    *[(CODE, text, None) for text in ("a@b.org", "two\nlines", "Zo\u00eb")],
-]
-
-
-@pytest.mark.parametrize("kind", sorted({kind for kind, _, _ in READINGS}))
-def test_values_are_read_in_every_form_and_nothing_else_is(sail: SparkSession, kind: ColumnType) -> None:
-    cases = [(text, expected) for of, text, expected in READINGS if of is kind]
-    read = evaluated(sail, [text for text, _ in cases], READERS[kind](trimmed(F.col("t"))))
-    assert [
-        (text, value.replace(tzinfo=None) if isinstance(value, datetime) else value)
-        for (text, _), value in zip(cases, read, strict=True)
-    ] == cases
 
 
 def test_texts_for_a_missing_value_are_null(sail: SparkSession) -> None:
@@ -93,6 +48,18 @@ def test_nhs_numbers_are_checked_by_modulus_11_and_placeholders_are_none(sail: S
         "4505577104": True,
         "9990000018": True,
         "9990000018.0": True,
+        "9990000018.00": True,
+        "'9990000018": True,
+        "\u2019999 000 0018\u2019": True,
+        "999\u200d000\u200b0018": True,
+        "\ufeff999\u00a0000\u202f0018": True,
+        "999\u2013000\u20110018": True,
+        "999\t000\u30000018": True,
+        "9.990000018E+09": True,
+        "9.990000018e9": True,
+        "9.99000002E+09": False,
+        "9.99E+09": False,
+        "999/000/0018": False,
         "9434765918": False,
         "9990000001": False,
         "0000000000": False,

@@ -49,7 +49,8 @@ def accounted(deliveries: list[tuple[str, str, list[Sent]]], opted_out: str) -> 
     for versions in history.values():
         *others, ((_, last_day, _), winner, is_current) = sorted(versions, key=lambda version: version[0])
         for (_, day, _), row, _ in others:
-            counts["duplicate" if (day, row) == (last_day, winner) else "superseded", ""] += 1
+            same_version = "same_version" if row.version == winner.version else ""
+            counts[("duplicate", "") if (day, row) == (last_day, winner) else ("superseded", same_version)] += 1
         if winner.deleted:
             counts["deleted_at_source", "deleted_flag"] += 1
         elif not is_current:

@@ -55,6 +55,7 @@ CONTRACT = SourceContract.model_validate(
 )
 
 TYPE = {"constant": 32817, "note": "for the test"}
+ROW_KEY = {"copy": "row_key"}
 
 
 def event(concept: dict[str, Any] | list[dict[str, Any]], **more: Any) -> Rule:
@@ -316,3 +317,116 @@ def test_events_that_are_not_grouped_have_no_key(sail: SparkSession) -> None:
 def test_mapped_rows_have_the_declared_columns_and_types(sail: SparkSession) -> None:
     frame = kept_rows(event([{"column": "code", "vocabulary": "Read"}]), CONTRACT, silver(sail, {"entry": [entry("a")]}))
     assert frame.dtypes == list(kept_schema(Target.EVENT).items())
+
+
+def test_a_row_whose_deciding_column_is_unreadable_is_counted_as_such_and_not_under_what_it_would_mean(
+    sail: SparkSession,
+) -> None:
+    rule = event(
+        {"constant": 1, "note": "for the test"},
+        where=[
+            {"column": "number", "present": False, "reason": "numbered"},
+            {"column": "wrong", "not_in": ["true"], "reason": "wrong"},
+            {"column": "scheme", "in": ["02"], "reason": "other_scheme"},
+        ],
+        fields={"source_value": {"copy": "text"}, "end_date": {"copy": "moment"}},
+    )
+    good = {"scheme": "02", "text": "x"}
+    entries = [
+        entry("kept", **good),
+        entry("other_flag", **good, _flags="count,moment"),
+        entry("numbered", **good, number=1.0),
+        entry("number", **good, _flags="number"),
+        entry("wrong", **good, _flags="wrong"),
+        entry("scheme", text="x", _flags="scheme"),
+        entry("day", **good | {"day": None}, _flags="count,day"),
+        entry("no_day", **good | {"day": None}, _flags="count,holiday,days"),
+    ]
+    assert kept(sail, rule, "_row_key", entry=entries) == [("kept",), ("other_flag",)]
+    assert counted(sail, rule, entry=entries) == {
+        "": 2,
+        "numbered": 1,
+        "unreadable:number": 1,
+        "unreadable:wrong": 1,
+        "unreadable:scheme": 1,
+        "unreadable:day": 1,
+        "start_date_missing": 1,
+    }
+
+
+def test_an_unreadable_column_of_a_row_that_is_looked_up_is_named_with_it(sail: SparkSession) -> None:
+    rule = event(
+        {"constant": 1, "note": "for the test"},
+        where=[{"column": "code.snomed", "not_in": ["1"], "reason": "one"}],
+        fields={"source_value": {"copy": "text"}},
+        **{"with": {"code": {"entity": "code", "on": "code_key"}}},
+    )
+    codes = [{"row_key": "1", "snomed": "1"}, {"row_key": "2", "_flags": "snomed"}, {"row_key": "3", "_flags": "read"}]
+    entries = [entry(f"e{number}", code_key=str(number), text="x") for number in range(1, 5)]
+    assert kept(sail, rule, "_row_key", entry=entries, code=codes) == [("e3",), ("e4",)]
+    assert counted(sail, rule, entry=entries, code=codes) == {"": 2, "one": 1, "unreadable:code.snomed": 1}
+
+
+def test_a_visit_says_that_its_end_was_unreadable_and_a_registration_is_left_out(sail: SparkSession) -> None:
+    fields = {"start_date": {"copy": "day"}, "end_datetime": {"copy": "moment"}, "type_concept_id": TYPE}
+    concept = {"concept": {"constant": 9201, "note": "for the test"}}
+    rule = {"name": "r", "from": "entry", "to": "visit", "fields": fields | concept}
+    entries = [entry("a"), entry("b", _flags="moment"), entry("c", _flags="number"), entry("d", moment=datetime(2024, 1, 2))]
+    visits = kept(sail, Rule.model_validate(rule), "_row_key", "end_unreadable", entry=entries)
+    assert visits == [("a", False), ("b", True), ("c", False), ("d", False)]
+    registration = Rule.model_validate(
+        {"name": "r", "from": "entry", "to": "observation_period"}
+        | {"fields": {"start_date": {"copy": "day"}, "end_date": {"copy": "moment"}, "type_concept_id": TYPE}}
+    )
+    assert kept(sail, registration, "_row_key", entry=entries) == [("a",), ("c",), ("d",)]
+    assert counted(sail, registration, entry=entries) == {"": 3, "unreadable:moment": 1}
+
+
+BORN = SourceContract.model_validate(
+    {
+        "source": "gp",
+        "title": "General practice",
+        "entities": {
+            "patient": {
+                "grain": "one patient",
+                "files": ["x"],
+                "key": ["id"],
+                "columns": {"id": KEY, "born": {"type": "date", "identifier": "birth_date"}, "day": {"type": "date"}},
+            },
+        },
+    }
+)
+
+
+def test_rows_of_people_whose_date_of_birth_is_unreadable_are_told_from_those_without_one(sail: SparkSession) -> None:
+    columns = BORN.entities["patient"].silver_columns
+    rows = [
+        {"row_key": "a", "person_id": 1, "year_of_birth": 1950},
+        {"row_key": "b", "person_id": 2, "_flags": "born"},
+        {"row_key": "c", "person_id": 3},
+        {"row_key": "d", "person_id": 1, "_flags": "born"},
+    ]
+    table = sail.createDataFrame(
+        [tuple((row | {"day": date(2024, 1, 1)}).get(column) for column in columns) for row in rows],
+        ", ".join(f"{name} {kind}" for name, kind in columns.items()),
+    )
+    born = {"year_of_birth": {"copy": "year_of_birth"}}
+    person = Rule.model_validate({"name": "p", "from": "patient", "to": "person", "fields": born})
+    concept = {"constant": 1, "note": "for the test"}
+    seen = Rule.model_validate(
+        {"name": "e", "from": "patient", "to": "event", "domain": "Observation"}
+        | {
+            "fields": {"concept": concept, "start_date": {"copy": "day"}, "type_concept_id": TYPE}
+            | {"source_value": {"copy": "row_key"}}
+        }
+    )
+    persons = sail.createDataFrame([(1,)], "person_id bigint")
+    counts = counts_of([SilverSource(BORN, (person, seen), {"patient": table})], persons)
+    assert {(row.rule, row.reason, row.rows) for row in counts.collect()} == {
+        ("p", "", 4),
+        ("e", "", 2),
+        ("e", "person_with_unreadable_birth_date", 1),
+        ("e", "person_without_year_of_birth", 1),
+    }
+    mapped = kept_rows(person, BORN, {"patient": table}).select("_row_key", "birth_unreadable").collect()
+    assert sorted(map(tuple, mapped)) == [("a", None), ("b", "born"), ("c", None), ("d", "born")]

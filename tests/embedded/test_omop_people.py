@@ -11,7 +11,7 @@ from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
 from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.periods import PERIODS_SCHEMA, merged_spans, periods, registrations_outside
-from pipelines.omop.persons import death, persons
+from pipelines.omop.persons import death, persons, without_year_of_birth
 
 MALE, FEMALE = 8507, 8532
 EXTRACTED = date(2026, 1, 5)
@@ -59,6 +59,22 @@ def test_an_unknown_gender_keeps_the_first_delivered_value(sail: SparkSession, c
 
 def test_a_person_without_a_year_of_birth_is_none(sail: SparkSession, concept_map: DataFrame) -> None:
     assert merged(sail, concept_map, [record("gp", "a", "1", month_of_birth=3)], "person_id") == []
+
+
+def test_people_left_out_for_an_unreadable_date_of_birth_are_told_from_those_without_one(sail: SparkSession) -> None:
+    common: dict[str, Any] = {"_source": "gp", "_entity": "patient", "_rule": "r"}
+    rows = [(1, "born"), (2, "born"), (2, None), (3, None), (4, None)]
+    people = [
+        common | {"person_id": person, "_row_key": f"{place}", "birth_unreadable": unread}
+        for place, (person, unread) in enumerate(rows)
+    ]
+    known = sail.createDataFrame([(1,), (4,)], "person_id bigint")
+    counted = without_year_of_birth(frame_of(sail, target_schema(Target.PERSON), people), known).collect()
+    assert {(row.reason, row.rows) for row in counted} == {
+        ("unreadable:born", 1),
+        ("person_with_unreadable_birth_date", 1),
+        ("person_without_year_of_birth", 1),
+    }
 
 
 def test_one_death_a_person_from_the_first_source(sail: SparkSession, concept_map: DataFrame) -> None:

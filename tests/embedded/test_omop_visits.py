@@ -4,6 +4,7 @@ from datetime import date, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
@@ -14,6 +15,7 @@ from pipelines.omop.visits import (
     VISITS_SCHEMA,
     preceding,
     spells,
+    with_end,
 )
 
 AMBULANCE, EMERGENCY, INPATIENT = AMBULANCE_VISIT_CONCEPT_ID, EMERGENCY_ROOM_VISIT_CONCEPT_ID, INPATIENT_VISIT_CONCEPT_ID
@@ -67,6 +69,21 @@ def test_parts_without_an_order_are_placed_by_start_and_ten_comes_after_nine(sai
     rows += [part("b", "r10", 10, "2024-01-01", None), part("b", "r9", 9, "2024-01-01", "2024-01-02")]
     found = collapsed(sail, rows)
     assert (found["a"][0], found["b"][0], found["b"][2]) == ("r2", "r9", None)
+
+
+def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: SparkSession) -> None:
+    rows = [part("s", "r1", 1, "2024-01-01", None), part("s", "r2", 2, "2024-01-03", None, end_unreadable=True)]
+    rows += [part("t", "r3", 1, "2024-01-01", None, end_unreadable=True), part("t", "r4", 2, "2024-01-03", "2024-01-05")]
+    rows += [part("u", "r5", 1, "2024-01-01", None)]
+    known = {"end_unreadable": False, "_source": "acute", "_extracted_on": date(2024, 3, 1), "_known_until": date(2024, 3, 1)}
+    spelled = spells(frame_of(sail, target_schema(Target.VISIT), [known | row for row in rows]))
+    inpatient = spelled.withColumn("concept_target", F.lit(INPATIENT).cast("bigint"))
+    found = with_end(inpatient).select("key", "end_date", "end_rule").collect()
+    assert sorted(map(tuple, found)) == [
+        ("s", date(2024, 1, 1), "unreadable"),
+        ("t", date(2024, 1, 5), "delivered"),
+        ("u", date(2024, 3, 1), "open"),
+    ]
 
 
 def visit(key: str, concept: int, start: str, end: str, person: int = 1, preceding_key: str | None = None) -> dict[str, Any]:

@@ -14,17 +14,24 @@ def mapped(disposition: Disposition, rows: int, reason: str = "", stage: Stage =
     return LedgerRow("run", stage, "gp", "patient", disposition, rows, rule="gp_person", reason=reason)
 
 
+def value(disposition: Disposition, rows: int, reason: str) -> LedgerRow:
+    return LedgerRow("run", Stage.READ, "gp", "patient", disposition, rows, reason=reason, provider="P81001")
+
+
 BALANCED = [
     curate(Disposition.DELIVERED, 100),
     curate(Disposition.CURRENT, 60),
     curate(Disposition.SUPERSEDED, 10),
     curate(Disposition.DELETED_AT_SOURCE, 2),
     curate(Disposition.DUPLICATE, 8),
-    curate(Disposition.QUARANTINED, 5, "date_untypable"),
+    curate(Disposition.QUARANTINED, 5, "unreadable:appointment_date"),
     curate(Disposition.OPTED_OUT, 9, "national"),
     curate(Disposition.OPTED_OUT, 3, "local"),
     curate(Disposition.RESTRICTED_CODE, 2),
     curate(Disposition.TEST_PATIENT, 1),
+    value(Disposition.GIVEN, 7, "date_of_death"),
+    value(Disposition.READ, 5, "date_of_death"),
+    value(Disposition.UNREADABLE, 2, "unreadable:date_of_death"),
     mapped(Disposition.SILVER, 60),
     mapped(Disposition.MAPPED, 50),
     mapped(Disposition.EXCLUDED, 10, "not_attended"),

@@ -4,7 +4,7 @@ from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
-from pipelines.quality.figures import opt_out_entries, orphans
+from pipelines.quality.figures import opt_out_entries, orphans, unreadable
 from pipelines.quality.gates import GateLimits, GateResult, Measured, judge, share_checks
 
 
@@ -204,6 +204,47 @@ def test_the_entries_of_lists_are_shown_with_small_numbers_hidden() -> None:
     assert [row["list"] for row in shown] == ["local", "objection", "total"]
     assert shown[1]["local_id_unknown"] == "*"
     assert opt_out_entries([]) == []
+
+
+def read(provider: str, column: str, given: int, unreadable: int) -> list[LedgerRow]:
+    """The ledger of the values that a provider gave of a column."""
+    outcomes = {
+        Disposition.GIVEN: (given, column),
+        Disposition.READ: (given - unreadable, column),
+        Disposition.UNREADABLE: (unreadable, f"unreadable:{column}"),
+    }
+    return [
+        LedgerRow("run", Stage.READ, "gp", "patient", outcome, rows, reason=reason, provider=provider)
+        for outcome, (rows, reason) in outcomes.items()
+    ]
+
+
+def test_too_many_unreadable_values_of_one_column_at_one_provider_fail() -> None:
+    ledger = [
+        *read("P1", "date_of_death", 100, 6),
+        *read("P2", "date_of_death", 6, 6),
+        *read("P3", "date_of_death", 5, 5),
+        *read("P4", "date_of_death", 120, 6),
+        *read("P4", "date_of_birth", 1000, 51),
+    ]
+    assert {str(failure) for failure in judge(list(share_checks(ledger, GateLimits()))).failures} == {
+        "unreadable_share on run.gp_patient@P1.date_of_death: 6 of 100, 5.0% allowed",
+        "unreadable_share on run.gp_patient@P2.date_of_death: 6 of 6, 5.0% allowed",
+        "unreadable_share on run.gp_patient@P4.date_of_birth: 51 of 1000, 5.0% allowed",
+    }
+    assert judge(list(share_checks(ledger, GateLimits(max_unreadable_share=1.0)))).failures == ()
+
+
+def test_unreadable_values_are_shown_by_provider_and_column_without_small_numbers() -> None:
+    assert unreadable(
+        [*read("P1", "date_of_death", 100, 60), *read("P2", "date_of_death", 90, 50), *read("P2", "sex", 9, 3)]
+    ) == [
+        {"source": "gp", "provider": "P1", "entity": "patient", "column": "date_of_death", "values": 60},
+        {"source": "gp", "provider": "P2", "entity": "patient", "column": "date_of_death", "values": "*"},
+        {"source": "gp", "provider": "P2", "entity": "patient", "column": "sex", "values": "*"},
+        {"source": "total", "provider": "", "entity": "", "column": "", "values": 113},
+    ]
+    assert unreadable([]) == []
 
 
 def test_a_stored_result_comes_back_the_same() -> None:

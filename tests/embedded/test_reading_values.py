@@ -1,0 +1,289 @@
+"""Every form in which extracts write dates, times, numbers and truth values; what cannot be read is never guessed."""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.columns.text import trimmed
+from pipelines.columns.values import (
+    DEFAULT_DATES,
+    birth_date_in,
+    boolean_in,
+    code_in,
+    date_in,
+    decimal_in,
+    integer_in,
+    known,
+    moment_to_sort_by,
+    number_to_sort_by,
+    padded,
+    serial_date_in,
+    time_in,
+    timestamp_in,
+)
+from pipelines.contracts.source import ColumnType
+from tests.embedded.test_columns import evaluated
+
+few = settings(
+    max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+DAY, MARCH = date(2024, 1, 31), date(2024, 3, 4)
+NOON, MIDNIGHT = datetime(2024, 1, 31, 10, 11, 12), datetime(2024, 2, 1)
+
+READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
+    (
+        date_in,
+        DAY,
+        ("2024-01-31", "20240131", "31/01/2024", "31-01-2024", "31.01.2024", "31 01 2024", "2024/1/31", "2024.01.31"),
+    ),
+    (date_in, DAY, ("31-JAN-2024", "31 jan 2024", "31Jan2024", "31-Jan-24", "31/JAN/24", "31 January 2024", "31-january-24")),
+    (date_in, DAY, ("2024-01-31T10:11:12+01:00", "2024-01-31 10:11", "31/01/2024 10:11:12", "31/1/2024, 9:05", "'31/1/2024")),
+    (
+        date_in,
+        DAY,
+        ("20240131101112", "2024-01-31T10:11:12.1234567Z", "2024-01-31 10:11:12,5", "31-JAN-24 10:11", "31/01/2024 24:00"),
+    ),
+    (
+        date_in,
+        MARCH,
+        ("4/3/2024", "04/3/2024", "4/03/2024", "4-3-2024", "4.3.2024", "4 3 2024", "2024-3-4", "4-mar-2024", "4 MARCH 24"),
+    ),
+    (date_in, date(2024, 9, 4), ("4-SEP-24", "4 Sept 2024", "4 september 2024")),
+    (date_in, date(1951, 6, 7), ("07-JUN-51", "7/6/1951")),
+    (date_in, date(2049, 6, 7), ("07-JUN-49",)),
+    (date_in, date(1900, 1, 1), ("1900-01-01", "1/1/1900", "01-JAN-1900", "19000101")),
+    (
+        date_in,
+        None,
+        ("30/02/2024", "2024-13-01", "31-XXX-2024", "junk", "01/31/2024", "1/31/2024", "4/3/24", "04-03-24", "45322"),
+    ),
+    (
+        date_in,
+        None,
+        ("2024", "2024-03", "2024-01-31 junk", "2024-01-31T", "2024-01-31 25:00", "1999010112", "31-APR-2024", "0"),
+    ),
+    (
+        date_in,
+        None,
+        ("31/01/2024 (approx)", "4 Marvel 2024", "circa 2024", "2024-01-31\n2024-02-01", "31//01/2024", "-", "00/00/0000"),
+    ),
+    (birth_date_in, date(1931, 6, 7), ("7/6/1931", "07-JUN-31", "07-JUN-1931", "1931-06-07 00:00:00")),
+    (birth_date_in, None, ("07-JUN-15", "07-JUN-29", "6/30/1931")),
+    (serial_date_in, MARCH, ("45355", "45355.0", "4/3/2024", "2024-03-04")),
+    (serial_date_in, None, ("453", "453550", "45355.5", "-45355")),
+    (timestamp_in, NOON, ("2024-01-31T10:11:12+01:00", "2024-01-31T10:11:12.5Z", "20240131 101112", "20240131101112")),
+    (
+        timestamp_in,
+        NOON,
+        ("31/01/2024 10:11:12", "31-Jan-2024 10:11:12", "31-JAN-24 10:11:12", "31/1/2024, 10:11:12", "2024-01-31t10:11:12"),
+    ),
+    (
+        timestamp_in,
+        datetime(2024, 1, 31),
+        ("2024-01-31", "31/1/2024", "31/1/2024 0:00", "2024-01-31 00:00:00.000", "20240131 0000"),
+    ),
+    (timestamp_in, datetime(2024, 1, 31, 9, 5), ("2024-01-31 9:05", "31/1/2024 09:05", "202401310905")),
+    (
+        timestamp_in,
+        MIDNIGHT,
+        ("2024-01-31 24:00", "31/1/2024 24:00:00", "20240131240000", "2024-01-31T24:00:00Z", "2024-01-31 2400"),
+    ),
+    (timestamp_in, datetime(2024, 1, 1), ("31-DEC-2023 24:00:00.000", "2023-12-31 24:00")),
+    (timestamp_in, datetime(2024, 1, 31, 10, 24), ("2024-01-31 10:24:00", "31/1/2024 10:24")),
+    (
+        timestamp_in,
+        None,
+        ("2024-01-31 25:00", "2024-02-30 10:00:00", "10:11:12", "2024-01-31 24:01", "2024-01-31 9:5", "2024-01-31 10"),
+    ),
+    (
+        time_in,
+        "10:20:00",
+        ("10:20", "1020", "102000", "10:20:00", "1899-12-30 10:20:00", "30/12/1899 10:20", "10:20:00.000", "10:20Z"),
+    ),
+    (time_in, "09:05:00", ("9:05", "09:05", "905", "90500", "9:05:00", "9:05+01:00")),
+    (time_in, "00:00:00", ("0:00", "00:00:00", "0000", "000")),
+    (time_in, "24:00:00", ("24:00", "24:00:00", "2400", "240000")),
+    (time_in, None, ("25:00", "10:60", "ten", "9:5", "9", "24:01", "10.5", "2:30 PM", "10:20 and more", "-1:00")),
+    (integer_in, 12, ("12", "+12", "12.0", "12.", "012", "'12", "1.2E+1", "1.2e1", "1.20E01")),
+    (integer_in, -12, ("-12", "\u221212", "-12.00", "-1.2E1")),
+    (integer_in, 100000, ("1E+05", "1E5", "100,000", "100,000.0", "1.00000E+05", "100000")),
+    (
+        integer_in,
+        None,
+        (
+            "12.5",
+            "12a",
+            "12345678901234567890",
+            "1,23",
+            "1,2345",
+            "1.25E+1",
+            "E5",
+            "1E-1",
+            "12E0",
+            "0x12",
+            "1 2",
+            "--1",
+            "\u0663",
+        ),
+    ),
+    (integer_in, None, ("\u0663", "12-", "1,234,56", "")),
+    (decimal_in, 1.5, ("1.5", "+1.5", "15e-1", "1.50", "01.5", "'1.5", "0.15E+01")),
+    (decimal_in, 0.5, (".5", "0.5", "+.5", "5E-1", "00.50")),
+    (decimal_in, -1234.5, ("-1234.5", "-1,234.5", "\u22121,234.50", "-1.2345E3")),
+    (decimal_in, None, ("1,5", "NaN", "inf", "1.5d", "<1.5", "1.5.2", ".", "e5", "1,23,456", "5 mg", "1e400", "--2")),
+    (boolean_in, True, ("TRUE", "True", "t", "y", "Yes", "1", "1.0", "-1")),
+    (boolean_in, False, ("false", "F", "N", "no", "0", "0.0")),
+    (boolean_in, None, ("maybe", "2", "yess", "truefalse", "?")),
+    *[
+        (code_in, text, (text,))
+        for text in ("J45.9", "9Nu0.", "373873005 |Drug|", "White: Irish", "10^9/L", "{beats}/min", "mm[Hg]")
+    ],
+    *[
+        (code_in, text, (text,))
+        for text in ("\u00b5mol/L", "\u03bcg", "\u00b0C", "kg/m\u00b2", "a \u2013 b", "\u226590", "\u00b15")
+    ],
+    (code_in, None, ("a@b.org", "two\nlines", "Zo\u00eb")),
+]
+
+
+@pytest.mark.parametrize("reader", list(dict.fromkeys(reader for reader, _, _ in READ)))
+def test_values_are_read_in_every_form_and_nothing_else_is(sail: SparkSession, reader: Callable[[Column], Column]) -> None:
+    cases = [(text, value) for of, value, texts in READ if of is reader for text in texts]
+    found = evaluated(sail, [text for text, _ in cases], reader(trimmed(F.col("t"))))
+    naive = [value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in found]
+    assert list(zip([text for text, _ in cases], naive, strict=True)) == cases
+
+
+def test_dates_that_stand_for_a_missing_one_are_empty_and_not_unreadable(sail: SparkSession) -> None:
+    texts = [*DEFAULT_DATES, "1/1/1900", "01-JAN-1900", "31/12/9999", "1900-01-02"]
+    assert None not in evaluated(sail, texts, date_in(F.col("t")))
+    assert evaluated(sail, texts, known(ColumnType.DATE, date_in(F.col("t")))) == [*[None] * (len(texts) - 1), date(1900, 1, 2)]
+    moments = ["1899-12-30 10:20:00", "9999-12-31", "1900-01-01T00:00:00"]
+    assert None not in evaluated(sail, moments, timestamp_in(F.col("t")))
+    assert evaluated(sail, moments, known(ColumnType.TIMESTAMP, timestamp_in(F.col("t")))) == [None] * 3
+
+
+def test_codes_are_compared_in_the_width_that_the_contract_declares(sail: SparkSession) -> None:
+    texts = ["4", "04", "004", "4.0", "14", "2A", "x", "0", "114", None]
+    assert evaluated(sail, texts, padded(F.col("t"), 2)) == ["04", "04", "04", "04", "14", "2A", "x", "00", "114", None]
+    assert evaluated(sail, texts, padded(F.col("t"), 1)) == ["4", "4", "4", "4", "14", "2A", "x", "0", "114", None]
+    assert evaluated(sail, ["7", "007", "7.00"], padded(F.col("t"), 3)) == ["007"] * 3
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+LONG = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+CASES = (str.upper, str.lower, str.title)
+
+
+@st.composite
+def written_dates(draw: st.DrawFn) -> tuple[date, str]:
+    """A date and one of the ways to write it."""
+    day = draw(st.dates(date(1800, 1, 2), date(2100, 12, 31)))
+    gap = draw(st.sampled_from("-/. "))
+    d, m = (draw(st.sampled_from((str(part), f"{part:02}"))) for part in (day.day, day.month))
+    name = draw(st.sampled_from(CASES))(draw(st.sampled_from((MONTHS, LONG)))[day.month - 1])
+    ways = [f"{day.year}{gap}{m}{gap}{d}", f"{d}{gap}{m}{gap}{day.year}", f"{day:%Y%m%d}", f"{d}{gap}{name}{gap}{day.year}"]
+    ways += [f"{d}{name}{day.year}"] + ([f"{d}{gap}{name}{gap}{day:%y}"] if 1950 <= day.year < 2050 else [])
+    time = draw(st.sampled_from(("", " 10:11", "T10:11:12", " 10:11:12.345", "T10:11:12Z", "T23:59:59+01:00", " 0:00")))
+    return day, draw(st.sampled_from(ways)) + time
+
+
+@few
+@given(st.lists(written_dates(), min_size=50, max_size=200))
+def test_a_date_is_the_same_in_every_way_to_write_it(sail: SparkSession, dates: list[tuple[date, str]]) -> None:
+    found = evaluated(sail, [text for _, text in dates], date_in(F.col("t")))
+    assert list(zip([text for _, text in dates], found, strict=True)) == [(text, day) for day, text in dates]
+
+
+@few
+@given(st.lists(st.dates(date(1900, 1, 1), date(2100, 1, 1)).filter(lambda day: day.day > 12), min_size=50, max_size=200))
+def test_the_american_order_is_never_read(sail: SparkSession, days: list[date]) -> None:
+    texts = [f"{day.month}/{day.day}/{day.year}" for day in days]
+    assert evaluated(sail, texts, date_in(F.col("t"))) == [None] * len(texts)
+
+
+moments = st.datetimes(datetime(1950, 1, 1), datetime(2049, 12, 31))
+
+
+@few
+@given(
+    st.lists(
+        st.tuples(moments, st.sampled_from(("%Y-%m-%dT%H:%M:%S", "%d/%m/%Y %H:%M:%S", "%Y%m%d%H%M%S", "%d-%b-%y %H:%M:%S.%f"))),
+        min_size=50,
+        max_size=150,
+    )
+)
+def test_a_moment_is_its_day_and_its_time_and_midnight_ends_the_day(
+    sail: SparkSession, given_: list[tuple[datetime, str]]
+) -> None:
+    wanted = [moment.replace(microsecond=0) for moment, _ in given_]
+    found = evaluated(sail, [moment.strftime(form) for moment, form in given_], timestamp_in(F.col("t")))
+    assert [value.replace(tzinfo=None) for value in found if isinstance(value, datetime)] == wanted
+    ends = [f"{moment:%d/%m/%Y} 24:00" for moment, _ in given_]
+    after = [datetime.combine(moment.date() + timedelta(1), datetime.min.time()) for moment, _ in given_]
+    found = evaluated(sail, ends, timestamp_in(F.col("t")))
+    assert [value.replace(tzinfo=None) for value in found if isinstance(value, datetime)] == after
+
+
+@st.composite
+def written_numbers(draw: st.DrawFn) -> tuple[int, str]:
+    """A whole number and one of the ways to write it."""
+    number = draw(st.integers(-(10**15) + 1, 10**15 - 1))
+    sign, size = ("-" if number < 0 else draw(st.sampled_from(("", "+")))), abs(number)
+    power = f"{Decimal(size):.{max(len(str(size)) - 1, 0)}E}"
+    return number, sign + draw(
+        st.sampled_from((str(size), f"{size:,}", f"{size}.0", f"{size}.", power, power.replace("E+", "e")))
+    )
+
+
+@few
+@given(st.lists(written_numbers(), min_size=50, max_size=200))
+def test_a_whole_number_is_the_same_in_every_way_to_write_it(sail: SparkSession, numbers: list[tuple[int, str]]) -> None:
+    found = evaluated(sail, [text for _, text in numbers], integer_in(F.col("t")))
+    assert list(zip([text for _, text in numbers], found, strict=True)) == [(text, number) for number, text in numbers]
+    found = evaluated(sail, [text for _, text in numbers], decimal_in(F.col("t")))
+    assert found == [float(number) for number, _ in numbers]
+
+
+@few
+@given(st.lists(st.integers(0, 10**38 - 1), min_size=20, max_size=100))
+def test_numbers_of_versions_sort_as_numbers(sail: SparkSession, numbers: list[int]) -> None:
+    keys = [str(key) for key in evaluated(sail, [str(number) for number in numbers], number_to_sort_by(F.col("t")))]
+    assert [number for _, number in sorted(zip(keys, numbers, strict=True))] == sorted(numbers)
+
+
+def test_versions_in_other_spellings_sort_alike_and_what_is_no_number_has_no_place(sail: SparkSession) -> None:
+    keys = evaluated(sail, ["1E+05", "100000", "100,000", "0100000", "100000.0", "+100000"], number_to_sort_by(F.col("t")))
+    assert len(set(keys)) == 1
+    assert evaluated(sail, ["", "x", "-3", "1.5", "9" * 39, None], number_to_sort_by(F.col("t"))) == [None] * 6
+    texts = ["4/3/2024", "2024-03-04 00:00:00.1", "2024-03-04 00:00:00.25", "04-MAR-2024 24:00", "5/3/2024 00:00:00.5"]
+    keys = evaluated(sail, texts, moment_to_sort_by(F.col("t")))
+    assert keys == sorted(map(str, keys))
+    assert evaluated(sail, ["03/25/2024", "9999-12-31", None], moment_to_sort_by(F.col("t"))) == [None] * 3
+
+
+@few
+@given(st.lists(st.text(max_size=30), min_size=50, max_size=100))
+def test_any_text_at_all_is_read_or_not_and_stops_nothing(sail: SparkSession, texts: list[str]) -> None:
+    for reader in (date_in, timestamp_in, time_in, integer_in, decimal_in, boolean_in, number_to_sort_by, moment_to_sort_by):
+        assert len(evaluated(sail, texts, reader(trimmed(F.col("t"))))) == len(texts)

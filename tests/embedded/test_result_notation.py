@@ -1,0 +1,100 @@
+"""Results as laboratories and practices write them: the number, the operator, and nothing where there is no number."""
+
+from datetime import datetime
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.mapping.expressions import date_and_time, number_in, number_or_in, operator_in, operator_or_in
+from tests.embedded.test_columns import evaluated
+
+LESS, AT_MOST, EQUAL, MORE, AT_LEAST = 4171756, 4171754, 4172703, 4172704, 4171755
+
+RESULTS: dict[str, tuple[float | None, int | None]] = {
+    "5.2": (5.2, None),
+    ".5": (0.5, None),
+    "5.": (5.0, None),
+    "-1.5": (-1.5, None),
+    "\u22121.5": (-1.5, None),
+    "+3": (3.0, None),
+    "1E+05": (100000.0, None),
+    "1,234.5": (1234.5, None),
+    "<10": (10.0, LESS),
+    "< .5": (0.5, LESS),
+    "<\u00a00.5": (0.5, LESS),
+    "<-2": (-2.0, LESS),
+    "> 1000": (1000.0, MORE),
+    ">1,000": (1000.0, MORE),
+    "<=5": (5.0, AT_MOST),
+    "=<5": (5.0, AT_MOST),
+    "< = 5": (5.0, AT_MOST),
+    "\u22645": (5.0, AT_MOST),
+    ">=90": (90.0, AT_LEAST),
+    "=>90": (90.0, AT_LEAST),
+    ">= 90": (90.0, AT_LEAST),
+    "\u226590": (90.0, AT_LEAST),
+    "\u2265 90": (90.0, AT_LEAST),
+    "=7": (7.0, EQUAL),
+    "<": (None, None),
+    "> upper limit": (None, None),
+    "<<5": (None, None),
+    "5 mmol/L": (None, None),
+    "5-10": (None, None),
+    "142/88": (None, None),
+    "NEG": (None, None),
+    "1,23": (None, None),
+    "1.2.3": (None, None),
+    "~5": (None, None),
+}
+
+
+def test_numbers_and_operators_are_read_in_every_spelling(sail: SparkSession) -> None:
+    texts = list(RESULTS)
+    numbers = evaluated(sail, texts, number_in(F.col("t")))
+    operators = evaluated(sail, texts, operator_in(F.col("t")))
+    assert dict(zip(texts, zip(numbers, operators, strict=True), strict=True)) == RESULTS
+    assert evaluated(sail, [None], number_in(F.col("t"))) == evaluated(sail, [None], operator_in(F.col("t"))) == [None]
+
+
+SPELLINGS = {
+    "": None,
+    "<": LESS,
+    "<=": AT_MOST,
+    "=<": AT_MOST,
+    "\u2264": AT_MOST,
+    ">": MORE,
+    ">=": AT_LEAST,
+    "=>": AT_LEAST,
+    "\u2265": AT_LEAST,
+    "=": EQUAL,
+}
+
+
+operators, blanks = st.sampled_from(list(SPELLINGS)), st.sampled_from(("", " ", "\u00a0"))
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(operators, blanks, st.integers(-(10**6), 10**6)), min_size=50, max_size=100))
+def test_any_operator_before_any_number(sail: SparkSession, results: list[tuple[str, str, int]]) -> None:
+    texts = [f"{operator}{blank if operator else ''}{number / 100:,.2f}" for operator, blank, number in results]
+    assert evaluated(sail, texts, number_in(F.col("t"))) == [number / 100 for _, _, number in results]
+    assert evaluated(sail, texts, operator_in(F.col("t"))) == [SPELLINGS[operator] for operator, _, _ in results]
+
+
+def test_the_column_for_numbers_comes_before_the_text_which_may_have_the_operator(sail: SparkSession) -> None:
+    first, second = F.split_part(F.col("t"), F.lit("|"), F.lit(1)), F.split_part(F.col("t"), F.lit("|"), F.lit(2))
+    columns = [F.nullif(first, F.lit("")), F.nullif(second, F.lit(""))]
+    texts = ["<10|", "7|<9", "|>= 3", "|A", "|"]
+    assert evaluated(sail, texts, number_or_in(*columns)) == [10.0, 7.0, 3.0, None, None]
+    assert evaluated(sail, texts, operator_or_in(*columns)) == [LESS, LESS, AT_LEAST, None, None]
+
+
+def test_the_end_of_a_day_is_midnight_of_the_next(sail: SparkSession) -> None:
+    times = ["24:00:00", "00:00:00", "10:24:00", "23:59:59", None]
+    for day, after in (("2024-02-28", datetime(2024, 2, 29)), ("2023-12-31", datetime(2024, 1, 1))):
+        found = evaluated(sail, times, date_and_time(F.lit(day).cast("date"), F.col("t")))
+        start = datetime.fromisoformat(day)
+        wanted = [after, start, start.replace(hour=10, minute=24), start.replace(hour=23, minute=59, second=59), start]
+        assert [value.replace(tzinfo=None) for value in found if isinstance(value, datetime)] == wanted

@@ -1,0 +1,46 @@
+"""What a contract may say of versions, flags and forms of values; every fault is named."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.contracts.source import SourceContract
+
+
+def contract(columns: dict[str, Any], **more: Any) -> SourceContract:
+    """A contract with one entity of one key."""
+    entity = {"grain": "one", "files": ["x"], "key": ["k"], "columns": {"k": {}} | columns} | more
+    return SourceContract.model_validate({"source": "s", "title": "S", "entities": {"e": entity}})
+
+
+@pytest.mark.parametrize("kind", ["integer", "code", "date", "timestamp"])
+def test_versions_are_compared_by_types_that_have_an_order(kind: str) -> None:
+    assert contract({"v": {"type": kind}}, version=["v"]).entities["e"].version == ("v",)
+
+
+@pytest.mark.parametrize("kind", ["text", "time", "decimal", "boolean"])
+def test_a_version_of_another_type_is_refused(kind: str) -> None:
+    with pytest.raises(ValidationError, match=f"e.version: v is {kind}; expected integer, code"):
+        contract({"v": {"type": kind}}, version=["v"])
+
+
+@pytest.mark.parametrize("part", ["deleted", "test"])
+def test_a_flag_lists_values_unless_its_column_is_of_truth_values(part: str) -> None:
+    contract({"f": {"type": "boolean"}}, **{part: {"column": "f"}})
+    contract({"f": {"type": "code"}}, **{part: {"column": "f", "values": ["1"], "cleared": ["9"]}})
+    for kind, values in (("boolean", ["1"]), ("code", [])):
+        with pytest.raises(ValidationError, match="flag f: list values, unless"):
+            contract({"f": {"type": kind}}, **{part: {"column": "f", "values": values}})
+
+
+@pytest.mark.parametrize("kind", ["text", "date", "integer", "boolean"])
+def test_only_a_code_has_a_width(kind: str) -> None:
+    with pytest.raises(ValidationError, match="width: only a code has one"):
+        contract({"c": {"type": kind, "width": 2}})
+
+
+@pytest.mark.parametrize("kind", ["text", "code", "timestamp", "integer"])
+def test_only_a_date_can_be_the_number_of_a_spreadsheet(kind: str) -> None:
+    with pytest.raises(ValidationError, match="excel_serial: only a date can be one"):
+        contract({"c": {"type": kind, "excel_serial": True}})
