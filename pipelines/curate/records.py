@@ -52,6 +52,9 @@ FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolea
 `_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
 """
 
+_VALUE = "_value_"
+"""Stands before the name of a column for what was read of it."""
+
 SEPARATOR = "|"
 AFTER_DECLARED = "#"
 UNKNOWN_VERSION = "0"
@@ -119,7 +122,8 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], f
 def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
     """What the rows of one entity say (_STATEMENT_SCHEMA), and the `parts` of their versions."""
     spec = entity.spec
-    rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns)))
+    trimmed_rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns)))
+    rows = with_values_read(trimmed_rows, spec, _values_judged(spec))
     via, direct = spec.subject.via, spec.subject.direct
     values = {
         "entity": F.lit(entity.name),
@@ -139,7 +143,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         values |= {"nhs_number_status": _in_normal_form(spec.columns[status], F.col(status))} if status else {}
         values |= {"sex": F.col(direct.sex)} if direct.sex else {}
         birth = spec.identified_by(Identifier.BIRTH_DATE)
-        values |= {"birth_date": known(ColumnType.DATE, read(spec.columns[birth], F.col(birth)))} if birth else {}
+        values |= {"birth_date": known(ColumnType.DATE, value_of(birth))} if birth else {}
     if shared_columns:
         values["shared_key"] = _shared_key(shared_columns)
     declared = _version_parts(spec)
@@ -155,6 +159,23 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
 def trimmed_values(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
     """`frame` with some of its columns trimmed: once, so that what is made of them stays a short expression to plan."""
     return frame.withColumns({column: trimmed(F.col(column)) for column in columns})
+
+
+def with_values_read(frame: DataFrame, spec: Entity, columns: Iterable[str]) -> DataFrame:
+    """`frame` with what was read of some trimmed columns, for `value_of`: read once, however often the value is used."""
+    return frame.select("*", *[read(spec.columns[name], F.col(name)).alias(f"{_VALUE}{name}") for name in columns])
+
+
+def value_of(column: str) -> Column:
+    """What `with_values_read` read of a column; null if it is missing or unreadable."""
+    return F.col(f"{_VALUE}{column}")
+
+
+def _values_judged(spec: Entity) -> list[str]:
+    """The columns whose values decide about a row, not their text."""
+    required = [name for name, column in spec.columns.items() if column.required and column.type is not ColumnType.TEXT]
+    birth = spec.identified_by(Identifier.BIRTH_DATE) if spec.subject.direct else None
+    return list(dict.fromkeys([*required, *([birth] if birth else [])]))
 
 
 def _columns_read(spec: Entity) -> list[str]:
@@ -228,7 +249,7 @@ def _required(name: str, column: DeliveredColumn) -> list[Column]:
     text = F.col(name)
     reasons = [F.when(text.isNull(), F.lit(f"missing:{name}"))]
     if column.type is not ColumnType.TEXT:
-        value = read(column, text)
+        value = value_of(name)
         reasons.append(F.when(value.isNull(), F.lit(f"{UNREADABLE}{name}")))
         if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
             reasons.append(F.when(known(column.type, value).isNull(), F.lit(f"missing:{name}")))

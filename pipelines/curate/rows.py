@@ -8,20 +8,17 @@ from pyspark.sql import functions as F
 from pipelines.columns.keyed import Pads
 from pipelines.columns.shapes import without_identifiers
 from pipelines.columns.text import postcode_area
-from pipelines.columns.values import known, read
+from pipelines.columns.values import known
 from pipelines.contracts.source import ColumnType, Identifier
 from pipelines.curate.entities import EntityOf
-from pipelines.curate.records import is_raised, trimmed_values
-
-_READ = "_read_"
-"""Stands before the name of a column for what was read of it."""
+from pipelines.curate.records import is_raised, trimmed_values, value_of, with_values_read
 
 
 def _subject_parts(entity: EntityOf) -> dict[str, Column]:
     parts: dict[str, Column] = {}
     birth = entity.spec.identified_by(Identifier.BIRTH_DATE)
     if birth:
-        born = known(ColumnType.DATE, F.col(f"{_READ}{birth}"))
+        born = known(ColumnType.DATE, value_of(birth))
         parts |= {"year_of_birth": F.year(born), "month_of_birth": F.month(born)}
     postcode = entity.spec.identified_by(Identifier.POSTCODE)
     return parts | ({"postcode_area": postcode_area(F.col(postcode))} if postcode else {})
@@ -30,7 +27,7 @@ def _subject_parts(entity: EntityOf) -> dict[str, Column]:
 def _shown(name: str, entity: EntityOf) -> Column:
     """The value of a column, or null in the rows that withhold it."""
     column, flag = entity.spec.columns[name], entity.spec.withhold.get(name)
-    value = F.col(name) if column.type is ColumnType.TEXT else known(column.type, F.col(f"{_READ}{name}"))
+    value = F.col(name) if column.type is ColumnType.TEXT else known(column.type, value_of(name))
     return F.when(~is_raised(flag, entity.spec), value) if flag else value
 
 
@@ -46,7 +43,7 @@ def _read_columns(entity: EntityOf) -> list[str]:
 
 def _flags(columns: Iterable[str]) -> Column:
     """Names of the columns whose value is there and unreadable."""
-    flags = [F.when(F.col(name).isNotNull() & F.col(f"{_READ}{name}").isNull(), F.lit(name)) for name in columns]
+    flags = [F.when(F.col(name).isNotNull() & value_of(name).isNull(), F.lit(name)) for name in columns]
     return F.nullif(F.concat_ws(",", *flags), F.lit("")) if flags else F.lit(None).cast("string")
 
 
@@ -55,7 +52,7 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     current = dispositions.where(F.col("disposition") == "current").select("_file", "_line", "row_key", "person_id")
     valid = pads.joined_to(trimmed_values(bronze.join(current, on=["_file", "_line"], how="inner"), entity.spec.columns))
     read_of = _read_columns(entity)
-    values = valid.select("*", *[read(entity.spec.columns[name], F.col(name)).alias(f"{_READ}{name}") for name in read_of])
+    values = with_values_read(valid, entity.spec, read_of)
     columns = {"row_key": F.col("row_key"), "person_id": F.col("person_id"), "provider_code": F.col("_provider")}
     columns |= {name: entity.key_of(link.entity, link.columns) for name, link in entity.spec.references.items()}
     columns |= _subject_parts(entity)
