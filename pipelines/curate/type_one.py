@@ -1,7 +1,8 @@
 """Type 1 opt-outs, read from the GP record itself.
 
 A dissent code stands until a later withdrawal. It counts at every practice the person was ever with, ties count as dissent,
-a dissent without any date stands, a withdrawal dated after the run does not count yet, deleted entries count for nothing.
+a dissent without any date stands, a withdrawal dated after the run does not count yet, deleted entries count for nothing. A
+date that cannot be read is none, whatever date of entry stands beside it.
 
 An entry whose code the practice's code table does not explain may be a dissent. Its person is left out as well, with a reason
 of its own, unless a later withdrawal would have ended the dissent.
@@ -97,4 +98,12 @@ def _stands(name: str) -> Column:
 
 
 def _moment(columns: tuple[str, ...]) -> Column:
-    return F.coalesce(*[known(ColumnType.DATE, date_in(trimmed(F.col(column)))) for column in columns])
+    """The first date that is given; null where one before it, or it, is unreadable."""
+    moment: Column = F.lit(None).cast("date")
+    for column in reversed(columns):
+        text = trimmed(F.col(column))
+        found = date_in(text)
+        moment = F.when(text.isNotNull() & found.isNull(), F.lit(None).cast("date")).otherwise(
+            F.coalesce(known(ColumnType.DATE, found), moment)
+        )
+    return moment

@@ -53,9 +53,9 @@ def readable_values(
             for column in columns[source, entity]
         ]
         counted = frame.groupBy("provider_code").agg(F.array(*named).alias("counts"))
-        each = counted.select("provider_code", F.explode("counts").alias("count"))
+        by_column = counted.select("provider_code", F.explode("counts").alias("count"))
         frames.append(
-            each.select(
+            by_column.select(
                 F.lit(source).alias("source"),
                 F.lit(entity).alias("entity"),
                 F.col("provider_code").alias("provider"),

@@ -87,10 +87,14 @@ def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Check:
-    """What has to hold for a row to be kept. `holds` is never null; rows for which it is false are counted under `reason`."""
+    """What leaves a row out. Rows for which `fails` is true (false and null keep them) are counted under `reason`.
+
+    `unreadable` is the column whose value could not be read, where that is the reason.
+    """
 
     reason: str
-    holds: Column
+    fails: Column
+    unreadable: str = ""
 
 
 def kept_rows(
@@ -106,7 +110,7 @@ def kept_rows(
     columns |= {_flags_of(column) for column in _end_columns(rule, contract)} if rule.to in _VISITS else set()
     columns |= {FLAGS} if rule.to is Target.PERSON else set()
     frame = with_lookups(rule.from_, rule.lookups, silver, columns)
-    checked = frame.where(_all_hold(checks_of(rule, contract, fields))).select("*", *_normalised_codes(rule))
+    checked = frame.where(_is_kept(checks_of(rule, contract, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     own = {"_row_key": F.col("row_key"), "person_id": F.col("person_id"), "_file": F.col("_file")}
     values = fields | provenance | own
@@ -172,22 +176,22 @@ def checks_of(rule: Rule, contract: SourceContract, fields: Mapping[str, Column]
     def readable(columns: Iterable[str]) -> list[Check]:
         typed = [column for column in columns if _type_of(column, rule, contract) and column not in asked]
         asked.update(typed)
-        return [Check(f"{UNREADABLE}{column}", ~unreadable_in(column)) for column in typed]
+        return [Check(f"{UNREADABLE}{column}", unreadable_in(column), column) for column in typed]
 
     checks = []
     for condition in rule.where:
-        checks += [*readable(condition.columns), Check(condition.reason, _holds(condition))]
+        checks += [*readable(condition.columns), Check(condition.reason, ~_holds(condition))]
     if rule.to in PERSON_BOUND:
-        checks.append(Check("person_missing", F.col("person_id").isNotNull()))
+        checks.append(Check("person_missing", F.col("person_id").isNull()))
     for field in REQUIRED[rule.to]:
         if FIELDS[rule.to][field] != "concept":
-            checks += [*readable(_dates_of(field, rule, contract)), Check(f"{field}_missing", fields[field].isNotNull())]
+            checks += [*readable(_dates_of(field, rule, contract)), Check(f"{field}_missing", fields[field].isNull())]
     if rule.to in _OPEN_WITHOUT_END:
         checks += readable(_end_columns(rule, contract))
     if "key" in rule.fields:
-        checks.append(Check("key_missing", fields["key"].isNotNull()))
+        checks.append(Check("key_missing", fields["key"].isNull()))
     if rule.to is Target.EVENT:
-        checks.append(Check("code_missing", _has_code(rule.fields["concept"]) | fields["source_value"].isNotNull()))
+        checks.append(Check("code_missing", ~_has_code(rule.fields["concept"]) & fields["source_value"].isNull()))
     return checks
 
 
@@ -216,14 +220,22 @@ def _flags_of(column: str) -> str:
     return f"{alias}.{FLAGS}" if alias else FLAGS
 
 
-def unreadable_in(column: str) -> Column:
-    """Whether a column (`alias.column` of a lookup) is unreadable in a row of silver; never null."""
-    name = column.rpartition(".")[2]
-    return F.col(_flat(_flags_of(column))).rlike(f"(^|,){name}(,|$)").eqNullSafe(F.lit(True))
+def unreadable_in(*columns: str) -> Column:
+    """Whether one of some columns of an entity (`alias.column` of a lookup) is unreadable in a silver row; null if none is."""
+    names = "|".join(column.rpartition(".")[2] for column in columns)
+    return F.col(_flat(_flags_of(columns[0]))).rlike(f"(^|,)({names})(,|$)")
 
 
-def _all_hold(checks: Iterable[Check]) -> Column:
-    return reduce(and_, [check.holds for check in checks], F.lit(True))
+def _is_kept(checks: Iterable[Check]) -> Column:
+    """Whether no check fails. Unreadable columns are looked for together: which of them it is does not matter here."""
+    checks = tuple(checks)
+    unreadable: dict[str, list[str]] = {}
+    for check in checks:
+        if check.unreadable:
+            unreadable.setdefault(_flags_of(check.unreadable), []).append(check.unreadable)
+    kept = [~check.fails for check in checks if not check.unreadable]
+    kept += [~F.coalesce(unreadable_in(*columns), F.lit(False)) for columns in unreadable.values()]
+    return reduce(and_, kept, F.lit(True))
 
 
 def _holds(condition: Condition) -> Column:
@@ -258,7 +270,7 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
         if day in filled and moment in filled:
             filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
     if rule.to in _VISITS:
-        unreadable = [unreadable_in(column) for column in _end_columns(rule, contract)]
+        unreadable = [F.coalesce(unreadable_in(column), F.lit(False)) for column in _end_columns(rule, contract)]
         filled[END_UNREADABLE] = reduce(or_, unreadable, F.lit(False))
     if rule.to is Target.PERSON:
         birth = contract.entities[rule.from_].identified_by(Identifier.BIRTH_DATE)

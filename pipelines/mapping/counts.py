@@ -147,7 +147,7 @@ def _numbers(scan: _Scan) -> list[DataFrame]:
     frame = with_lookups(first.rule.from_, scan.lookups, first.source.tables, columns)
     numbers = [
         F.coalesce(
-            *[F.when(~check.holds, F.lit(rule.first + place)) for place, check in enumerate(rule.checks, 1)], F.lit(rule.first)
+            *[F.when(check.fails, F.lit(rule.first + place)) for place, check in enumerate(rule.checks, 1)], F.lit(rule.first)
         )
         for rule in rules
     ]

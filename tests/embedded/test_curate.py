@@ -204,6 +204,28 @@ def test_a_dictionary_of_an_earlier_delivery_explains_later_entries(run: RunCont
     assert (counts["patient", "opted_out", "type_one"], counts["observation", "opted_out", "type_one"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("dissent", "withdrawal", "kept"),
+    [
+        (("2024-01-01", ""), ("", "2024-02-01"), True),
+        (("2024-01-01", ""), ("1900-01-01", "1/2/2024"), True),
+        (("2024-01-01", ""), ("02/25/2024", "2024-02-25"), False),
+        (("01/25/2024", "2024-01-25"), ("2024-02-01", ""), False),
+        (("", "soon"), ("2024-02-01", ""), False),
+    ],
+)
+def test_a_date_of_type_one_that_cannot_be_read_is_not_that_of_entry(
+    run: RunContext, landing: Path, dissent: tuple[str, str], withdrawal: tuple[str, str], kept: bool
+) -> None:
+    rows = [
+        observation(f"O{code}", "A", code, day) | {"entered_date": entered}
+        for code, (day, entered) in (("1", dissent), ("2", withdrawal))
+    ]
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": CODES})
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    assert load(run)["patient", *(("current", "") if kept else ("opted_out", "type_one"))] == 1
+
+
 def test_corrections_duplicates_and_deletes_leave_one_row_each(run: RunContext, landing: Path) -> None:
     first = [consultation("C1", "A"), consultation("C2", "A"), consultation("C3", "A"), consultation("C1", "A")]
     second = [
