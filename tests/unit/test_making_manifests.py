@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import manifest as manifest_command
@@ -137,6 +137,7 @@ def test_records_are_counted_as_a_load_counts_them(tmp_path: Path, text: str, re
     assert records_of(packed, ENTITY) == records
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_counted_or_refused(content: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """What is unusual about a delivery is said by its limits, and what is usual is not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts.deliveries import DeliveryLimits
@@ -109,6 +109,7 @@ def test_limits_are_as_configured() -> None:
     assert drift(content("full", 0), FULL, limits=warns)[0] == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(0, 500), st.sampled_from(["full", "delta"]), st.integers(1, 4))
 def test_the_same_again_is_never_unusual(rows: int, died: int, mode: str, times: int) -> None:
     again = content(mode, rows, died=min(rows, died))

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.ingest.folders import Landed, find_deliveries, is_junk
@@ -152,6 +152,7 @@ def test_data_is_no_junk(name: str) -> None:
     assert not is_junk(name)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="/\x00", exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_every_folder_of_any_name_is_accounted_for(name: str) -> None:
     """A folder of any name beside a good delivery is in exactly one of the four lists, and the good delivery is found."""

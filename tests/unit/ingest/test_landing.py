@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts.source import SourceContract
@@ -114,6 +114,7 @@ def test_a_manifest_that_names_a_path_is_refused(folder: Path, name: str) -> Non
         with_manifest(folder, stated(folder) | named(name))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_name_leads_out_of_the_folder(name: str) -> None:
     """Whatever a manifest names: what is read lies directly in the folder of the delivery."""
@@ -180,6 +181,7 @@ def test_what_is_no_manifest_is_refused(folder: Path, content: bytes) -> None:
         with_manifest(folder, content)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_manifest_or_refused(content: bytes) -> None:
     with pytest.raises(DeliveryError, match="not a manifest"):

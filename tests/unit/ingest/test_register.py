@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.ingest.register import ActiveFile, Registered, active_files
@@ -117,6 +117,7 @@ def test_periods_are_those_of_all_files_of_a_delivery_and_only_its_entities_are_
 MONTHS = st.sets(st.sampled_from("MAJ"), min_size=1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["delta", "period"]), MONTHS), min_size=1, max_size=7))
 def test_a_month_has_what_was_delivered_since_it_was_last_replaced(deliveries: list[tuple[str, set[str]]]) -> None:
     """Compared with a plain account of what a provider holds of each month."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.ingest.register import Registered, active_files
@@ -43,6 +43,7 @@ def test_a_delivery_that_only_repeats_leaves_the_rows_where_they_are() -> None:
     assert taken_back.holders == {}
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["full", "delta"]), st.lists(st.sampled_from("abcd"), min_size=1, max_size=3)),
