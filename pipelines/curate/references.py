@@ -60,9 +60,9 @@ def reference_counts(
         ]
     )
     stated = union_all(used).where(F.col("key").isNotNull())
-    looked_up = stated.select((F.col("first") + F.col("n")).alias("position"), "provider", "key")
+    referring = stated.select((F.col("first") + F.col("n")).alias("position"), "provider", "key")
     counted = (
-        looked_up.join(there, on="key", how="left")
+        referring.join(there, on="key", how="left")
         .groupBy("position", "provider")
         .agg(F.count(F.lit(1)).alias("rows"), F.count("found").alias("found"))
     )
