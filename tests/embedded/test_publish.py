@@ -96,6 +96,7 @@ def released(sail: SparkSession, tmp_path: Path) -> Released:
         for option in ("--set", f"storage.{name}={tmp_path / name}")
     )
     settings = load_settings("test", overrides=options[1::2])
+    settings.storage.restricted.mkdir(mode=0o700)
     store = TableStore(sail, storage_paths(settings))
     write_release(store, settings, FIRST, visits(21), {"national": date(2024, 1, 4)})
     write_release(store, settings, SECOND, visits(21, 22), {"national": date(2024, 1, 5)})
