@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.contracts.ledger import IMPLAUSIBLE, LedgerRow, check_balance, totals_by
 from tests.golden.cases import Case, faults_of, golden_cases
 from tests.golden.lakehouse import Published, person_tables
 
@@ -26,3 +27,20 @@ def test_golden_patients_expect_rows_of_people() -> None:
 def test_titles_are_unique() -> None:
     names = [case.name for case in CASES]
     assert sorted(names) == sorted(set(names))
+
+
+def test_the_ledger_balances_and_counts_what_cannot_be(published: Published) -> None:
+    ledger = [LedgerRow.of({"run_id": "golden", **row}) for row in published.ledger]
+    check_balance(ledger)
+    of_practices = [row for row in ledger if row.source == "gp" and row.reason.startswith(IMPLAUSIBLE)]
+    assert totals_by(of_practices, "rule", "disposition", "reason") == {
+        ("gp_consultation", "excluded", "implausible:age_above"): 1,
+        ("gp_consultation", "excluded", "implausible:before_birth"): 2,
+        ("gp_consultation", "excluded", "implausible:start_after_extract"): 2,
+        ("gp_death", "excluded", "implausible:death_before_birth"): 1,
+        ("gp_death", "excluded", "implausible:start_after_extract"): 1,
+        ("gp_person", "excluded", "implausible:born_after_extract"): 1,
+        ("gp_person", "excluded", "implausible:born_long_ago"): 1,
+        ("gp_registration", "excluded", "implausible:start_after_extract"): 2,
+        ("gp_registration", "flagged", "implausible:end_after_extract"): 1,
+    }
