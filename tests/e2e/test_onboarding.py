@@ -217,6 +217,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     walk.does("key", "key", "new", "--out", "restricted/practice.key")
     walk.does("load", "vocab", "load")
     before = walk.digests("conf", "mappings")
+    (walk.folder / "landing").mkdir(mode=0o700)
     deliver_practice(walk.folder / "landing")
     run = ("run", "--date", f"{DAY:%Y-%m-%d}")
     walk.does("first", *run)
