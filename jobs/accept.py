@@ -20,6 +20,7 @@ from jobs.command import (
 )
 from jobs.deliveries import place_named
 from pipelines.errors import DeliveryError
+from pipelines.run_lock import run_lock
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ def accept(
         found = read_delivery(settings.storage.landing.joinpath(*place), contract)
     except DeliveryError as error:
         raise DeliveryError(f"{place} cannot be accepted: {error}") from error
-    store_acceptance(settings.storage.restricted, found, why.strip(), date.today())
+    with run_lock(settings.storage.restricted, "accept"):
+        store_acceptance(settings.storage.restricted, found, why.strip(), date.today())
     log.info(f"{place} is accepted; the next run loads it", extra={"rows": found.rows})
 
 

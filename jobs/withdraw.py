@@ -20,6 +20,7 @@ from jobs.command import (
 )
 from jobs.deliveries import place_named
 from pipelines.errors import DeliveryError
+from pipelines.run_lock import run_lock
 from pipelines.settings import Settings, storage_paths
 
 if TYPE_CHECKING:
@@ -52,13 +53,15 @@ def withdraw(
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     place = place_named(delivery)
     if undo:
-        undo_withdrawal(settings.storage.restricted, place)
+        with run_lock(settings.storage.restricted, "withdraw"):
+            undo_withdrawal(settings.storage.restricted, place)
         log.info(f"{place} is no longer withdrawn; the next run loads it, if it is in the landing folder")
         return
     if not why.strip():
         raise DeliveryError("a withdrawal needs a reason: --why TEXT")
-    entry = _withdrawal(settings, place, why.strip())
-    store_withdrawal(settings.storage.restricted, entry)
+    with run_lock(settings.storage.restricted, "withdraw"):
+        entry = _withdrawal(settings, place, why.strip())
+        store_withdrawal(settings.storage.restricted, entry)
     log.info(f"{place} is withdrawn; the next run leaves it out", extra={"rows": entry.rows})
 
 

@@ -44,6 +44,8 @@ def test_of_two_loads_started_together_one_works_and_one_is_refused(tmp_path: Pa
         (("vocab", "load"), 30),
         (("rollback", "--reason", "r"), 30),
         (("rollback", "--lift", "--reason", "r"), 30),
+        (("withdraw", "gp/Y99001/20260105", "--why", "r"), 30),
+        (("withdraw", "gp/Y99001/20260105", "--undo"), 30),
         (("status",), 0),
         (("releases",), 0),
     ],
