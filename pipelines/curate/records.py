@@ -113,7 +113,7 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], f
     values = {
         "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
         "parent_key": F.when(F.col("parent_message").isNotNull(), row_key(F.col("parent_message"))),
-        "version": F.concat(age, F.lit(SEPARATOR), _declared_version(parts), F.lit(AFTER_DECLARED), delivered),
+        "version": F.concat(age, _declared_version(parts), F.lit(AFTER_DECLARED), delivered),
         "is_held": F.col("_is_current") & ~is_replaced,
     }
     return known.select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])

@@ -15,6 +15,8 @@ from pipelines.curate.records import AFTER_DECLARED, SEPARATOR
 SAME_VERSION, UNKNOWN_VERSION = "same_version", "unknown_version"
 
 _KNOWN_PART = "1[^|]+"
+_LONGEST = 10_000
+"""More characters than any declared version has."""
 
 VERSION_SCHEMA = {
     "entity": "string",
@@ -75,11 +77,13 @@ def version_rows(records: DataFrame) -> DataFrame:
 
 def _reason_of_superseded() -> Column:
     """Why a row is older than the newest of its record, where its declared version does not say so; null where it does."""
-    own, newest = (F.substring_index(name, AFTER_DECLARED, 1) for name in ("version", "_newest"))
+    first, newest_first = (F.substring(name, 1, 1) for name in ("version", "_newest"))
+    own, newest = (F.substring(F.substring_index(name, AFTER_DECLARED, 1), 2, _LONGEST) for name in ("version", "_newest"))
     parts, parts_of_newest = (F.regexp_replace(declared, _KNOWN_PART, "1") for declared in (own, newest))
     is_known, is_declared = parts.contains("1"), parts.rlike("[01]")
     is_unknown = (parts != parts_of_newest) | (is_declared & ~is_known)
-    return F.when(is_unknown, F.lit(UNKNOWN_VERSION)).when(is_declared & (own == newest), F.lit(SAME_VERSION))
+    reason = F.when(is_unknown, F.lit(UNKNOWN_VERSION)).when(is_declared & (own == newest), F.lit(SAME_VERSION))
+    return F.when(first == newest_first, reason)  # else its period was submitted again, whatever its version
 
 
 def valid_rows(versions: DataFrame, *entities: str) -> DataFrame:

@@ -27,7 +27,8 @@ def list_manifest(folder: Path, as_at: date) -> tuple[ListManifest, dict[str, Re
     missing = [name for name in FILES[kind] if name not in counts]
     if missing:
         raise DeliveryError(f"optouts/{kind}/{folder.name}: files are missing: {', '.join(missing)}")
-    return ListManifest.model_validate({"kind": kind, "as_at": as_at, "files": files}), counts
+    written = {"kind": kind, "as_at": as_at, "files": [file.model_dump() for file in files]}
+    return ListManifest.model_validate(written), counts
 
 
 def _entries(path: Path) -> int:

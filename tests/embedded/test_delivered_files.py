@@ -97,7 +97,8 @@ def test_files_that_are_cut_short_are_refused_by_name_and_leave_nothing(run: Run
     with pytest.raises(DeliveryError) as refused:
         ingest_deliveries(run)
     for provider in ("P81001", "P81002"):
-        assert re.search(rf"gp/{provider}/20260105.*{NAME}\.csv\.gz: the gzip file is cut short", str(refused.value))
+        fault = rf"gp/{provider}/20260105 is set aside, 1 fault:\n  {NAME}\.csv\.gz: the gzip file is cut short"
+        assert re.search(fault, str(refused.value))
     assert run.register() == ()
     assert run.store.read(Zone.BRONZE, "gp_patient").count() == 0
 

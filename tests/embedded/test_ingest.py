@@ -98,7 +98,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda landing: announce(_bad(landing), extract_date="2099-01-01"),
         "its extract date is after the run date",
     ),
-    "cut archive": (_cut_archive, f"{FILE}.gz: damaged, or cannot be read (EOFError)"),
+    "cut archive": (_cut_archive, f"{FILE}.gz: the gzip file is cut short; deliver it again"),
     "of nobody": (lambda landing: announce(_bad(landing), provider="P81003"), "manifest.json: source or provider differs"),
 }
 

@@ -64,7 +64,7 @@ def test_a_file_that_is_damaged_further_on_is_named(sail: SparkSession, tmp_path
     folder = deliver_files(tmp_path, "gp", "P81001", "20260105", {name: (whole[: len(whole) // 2], 40_000)})
     trial = tried(sail, folder)
     assert trial.set_aside
-    assert trial.set_aside.faults == (f"{name}: damaged, or cannot be read (EOFError)",)
+    assert trial.set_aside.faults == (f"{name}: the gzip file is cut short; deliver it again",)
 
 
 def test_a_repeated_file_counts_as_its_first(sail: SparkSession, tmp_path: Path) -> None:

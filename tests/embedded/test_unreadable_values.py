@@ -249,7 +249,7 @@ def test_the_winner_is_that_of_a_plain_comparison(sail: SparkSession, rows: list
         "_provider string, _file string, _line bigint, _row_hash bigint, _reason string, k string, until string, "
         "submission string",
     )
-    files = sail.createDataFrame([("f", "20260105", True)], ddl_of(FILE_SCHEMA))
+    files = sail.createDataFrame([("f", "20260105", True, "")], ddl_of(FILE_SCHEMA))
     records = record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], files, PADS)
     found = version_rows(records).where("is_winner").toArrow()["_line"].to_pylist()
     best = max(range(len(rows)), key=lambda line: (plain_version(rows[line]), line))

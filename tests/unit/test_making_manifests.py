@@ -83,7 +83,7 @@ def test_a_manifest_that_is_there_is_replaced_on_request_only(folder: Path, caps
             lambda folder: (folder / f"{FILE}.gz").write_bytes(gzip.compress(TEXT.encode())[:40]),
             ("--mode", "full"),
             12,
-            f"{FILE}.gz: damaged, or cannot be read",
+            f"{FILE}.gz: the gzip file is cut short",
         ),
     ],
 )
