@@ -162,7 +162,9 @@ _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
+"""With the timestamps of its default (96 bits, nanoseconds) other readers of Delta cannot read a year such as 0202."""
 
 _STARTED = SESSION_OPTIONS | _NO_CALL_SITES | _QUIET | _DELTA
 """What a Spark that this module starts has."""
