@@ -58,6 +58,10 @@ _AS_CLOCK = "0$1$4:0$2$5:0$3$6"
 _ONE_ZERO_TOO_MANY = "0([0-9][0-9])"
 _IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
 
+_PLAIN_DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_PLAIN_MOMENT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
+"""The commonest forms. They are cast as they are: a regular expression that remembers groups takes ten times as long."""
+
 _TIME = (
     f"(?i)^(?:{_without_groups(_DAY)}(?:T|,? ))?(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
     f"|(24):?(00)(?::?(00)(?:[.,]0+)?)?){_ZONE}$"
@@ -93,7 +97,7 @@ def date_in(text: Column, *, of_birth: bool = False) -> Column:
     Year, month and day, or day, month and year, padded or not, with `-`, `/`, `.` or a space between them; `yyyyMMdd`; the
     month as a name in any case, then also with a year of two digits. A time may follow. The American order is not read.
     """
-    day = F.regexp_replace(text, _DATE, _AS_DAY)
+    day = F.when(text.rlike(_PLAIN_DAY), text).otherwise(F.regexp_replace(text, _DATE, _AS_DAY))
     named = day
     for digits, year in _CENTURY_OF_BIRTH if of_birth else _CENTURIES:
         named = F.regexp_replace(named, digits, year)
@@ -125,7 +129,8 @@ def timestamp_in(text: Column) -> Column:
     """Date and time of a trimmed text; midnight where it holds a date alone, that of the next day for 24:00."""
     days = text.rlike(_IS_NEXT_MIDNIGHT).cast("int")
     clock = F.regexp_replace(F.regexp_replace(text, _MOMENT, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
-    return F.concat(F.date_add(date_in(text), days).cast("string"), F.lit(" "), clock).try_cast("timestamp")
+    written = F.concat(F.date_add(date_in(text), days).cast("string"), F.lit(" "), clock)
+    return F.when(text.rlike(_PLAIN_MOMENT), text).otherwise(written).try_cast("timestamp")
 
 
 def integer_in(text: Column) -> Column:
@@ -201,11 +206,15 @@ def padded(code: Column, width: int) -> Column:
 def number_to_sort_by(text: Column) -> Column:
     """A whole number of up to 38 digits as a text that sorts as the number does; null where it is none or negative."""
     digits = F.regexp_extract(text, f"^'?[+]?0*([0-9]{{1,{VERSION_DIGITS}}})(?:[.]0*)?$", 1)
-    plain = F.when(digits != "", digits).otherwise(integer_in(text).cast("string"))
+    written = F.when(digits != "", digits).otherwise(integer_in(text).cast("string"))
+    plain = F.when(text.rlike(f"^[0-9]{{1,{VERSION_DIGITS}}}$"), text).otherwise(written)
     return F.when(plain.rlike("^[0-9]+$"), F.lpad(plain, VERSION_DIGITS, "0"))
 
 
 def moment_to_sort_by(text: Column) -> Column:
     """Date and time as a text that sorts by time, to the microsecond; null where there is none that can be read."""
     fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
-    return F.concat(F.date_format(known(ColumnType.TIMESTAMP, timestamp_in(text)), "yyyyMMddHHmmss"), F.rpad(fraction, 6, "0"))
+    moment = F.date_format(known(ColumnType.TIMESTAMP, timestamp_in(text)), "yyyyMMddHHmmss")
+    is_plain = text.rlike(_PLAIN_MOMENT) & ~text.rlike(_DEFAULT) & text.try_cast("timestamp").isNotNull()
+    plain = F.concat(F.translate(text, "-T :", ""), F.lit("000000"))
+    return F.when(is_plain, plain).otherwise(F.concat(moment, F.rpad(fraction, 6, "0")))
