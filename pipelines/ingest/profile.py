@@ -1,9 +1,10 @@
 """What the files of a load hold: how many records have a value in each column, and the reporting periods of the records."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +13,12 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
+from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import DeliveryError
 from pipelines.ingest.arrivals import NewLoad
+from pipelines.ingest.landing import File
 from pipelines.ingest.parse import Layout, parse_file
+from pipelines.runner import run_in_parallel
 from vocab.schemas import ddl_of
 
 FILE_COLUMNS = "file_columns"
@@ -44,13 +48,28 @@ class Profile:
 
 
 def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, SourceContract]) -> Profile:
-    """What the files hold that a load would read, in one pass over all of them.
+    """What the files hold that a load would read, in one pass over each of them.
 
     A file that cannot be read to its end is left out: the load itself finds that.
     """
     places = [
         (file, contracts[source].entities[entity].period) for (source, entity), files in load.files.items() for _, file in files
     ]
+    counted: list[dict[str, Any]] = []
+    parts = [places[n::STATEMENTS_AT_ONCE] for n in range(STATEMENTS_AT_ONCE)]
+    run_in_parallel([part for part in parts if part], lambda part: counted.extend(_profiled(session, load, part)))
+    filled: Filled = defaultdict(dict)
+    periods: dict[str, list[str]] = defaultdict(list)
+    for row in counted:
+        if row["period"] is None:
+            filled[row["file_id"]][row["column"]] = row["filled"]
+        else:
+            periods[row["file_id"]].append(row["period"])
+    return Profile(dict(filled), {file_id: tuple(found) for file_id, found in periods.items()})
+
+
+def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File, str | None]]) -> list[dict[str, Any]]:
+    """The counts of some files, each with the column of its period, in one statement (_COUNTED)."""
     layouts = {file.file_id: (load.layouts[file.file_id], period) for file, period in places}
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -59,14 +78,8 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
     listing = session.createDataFrame([(str(file.path), file.file_id) for file, _ in places], "path string, file_id string")
     spread = listing.repartition(len(places) // _FILES_PER_TASK + 1)
     counted = spread.mapInArrow(count, "file_id string, column string, period string, filled bigint").toArrow()
-    filled: Filled = defaultdict(dict)
-    periods: dict[str, list[str]] = defaultdict(list)
-    for row in counted.to_pylist():
-        if row["period"] is None:
-            filled[row["file_id"]][row["column"]] = row["filled"]
-        else:
-            periods[row["file_id"]].append(row["period"])
-    return Profile(dict(filled), {file_id: tuple(found) for file_id, found in periods.items()})
+    records: list[dict[str, Any]] = counted.to_pylist()
+    return records
 
 
 def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layout, str | None]]) -> Iterator[pa.RecordBatch]:
