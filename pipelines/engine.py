@@ -19,7 +19,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.delta_jars import delta_jars
-from pipelines.engine_settings import CORES, STATEMENTS_AT_ONCE, EngineKind, EngineSettings
+from pipelines.engine_settings import CORES, EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
 from pipelines.scratch import scratch_folder
 
@@ -93,7 +93,7 @@ def _sail_environment(engine: EngineSettings, scratch: Path) -> dict[str, str]:
         "SAIL_RUNTIME__MEMORY_POOL__FAIR__MAX_SIZE": str(int(engine.memory_gib * 2**30)),
         "SAIL_RUNTIME__TEMPORARY_FILES__PATHS": f'["{scratch.as_posix()}"]',
         "SAIL_OPTIMIZER__PREFER_HASH_JOIN": str(engine.prefer_hash_join).lower(),
-        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(engine.parallelism or max(1, CORES // STATEMENTS_AT_ONCE)),
+        "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(engine.parallelism),
         "SAIL_EXECUTION__BATCH_SIZE": str(_BATCH_ROWS),
         "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(_SESSION_IDLE_SECONDS),
     }

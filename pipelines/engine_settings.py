@@ -26,7 +26,7 @@ class EngineSettings(BaseModel):
     """How to run the engine.
 
     `memory_gib` bounds the memory pool of `sail` and the heap of a local Spark. `parallelism` is how many cores
-    one statement uses; 0 means all cores for Spark, and for `sail` its share of them, as it makes several tables at once.
+    one statement uses; 0 means all of the machine.
     `scratch_dir` takes what does not fit in memory (identifiable rows too); without it a private temporary
     folder is made and removed. `master` null leaves master and packages to spark-submit or the platform. `jars_dir` keeps
     what Spark downloads once. `shared_network` is the reason why `sail` may run where other users of the machine reach its
