@@ -15,6 +15,7 @@ from jobs.command import (
     JsonLines,
     MappingsDir,
     Overrides,
+    enclose,
     new_app,
     settings_of,
     start,
@@ -51,12 +52,13 @@ def check(
     Records are judged each by itself: whether their person is known or has opted out, and whether the delivery differs from
     what its provider sent before, only a run can say. A delivery that would be set aside ends with exit code 12.
     """
+    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    enclose(settings)
     from pipelines.contracts.source import load_contracts
     from pipelines.engine import open_session
     from pipelines.mapping.spec import load_mappings
     from pipelines.trial import first_checks, read_records
 
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
     whole = folder.absolute()
     if not whole.is_dir():
         raise DeliveryError(f"{folder}: there is no such folder")

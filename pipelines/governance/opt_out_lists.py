@@ -6,7 +6,6 @@ list.
 """
 
 import csv
-import fnmatch
 import hashlib
 import io
 import logging
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.governance.nhs_numbers import nhs_number_in
+from pipelines.ingest.folders import is_junk
 from pipelines.ingest.landing import MANIFEST
 from pipelines.storage.documents import digest_of
 
@@ -39,8 +39,6 @@ _COLUMNS = {
 }
 _OPTIONAL = ("opted_out_on", "decided_on")
 _FOLDER = re.compile(r"([0-9]{4})([-_.]?)([0-9]{2})\2([0-9]{2})")
-_JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", "~$*", "__MACOSX", ".snapshot")
-"""What file systems and office programs leave behind; never a list."""
 
 _SMALL_LIST = 200
 """With fewer submitted numbers than this the share is not meaningful and is not checked."""
@@ -185,7 +183,7 @@ def _name(file: ListFile) -> str:
 def _others(folder: Path, known: Iterable[str]) -> list[str]:
     """The names in a folder that are not known and no junk."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
-    return sorted(name for name in names - set(known) if not any(fnmatch.fnmatch(name, junk) for junk in _JUNK))
+    return sorted(name for name in names - set(known) if not is_junk(name))
 
 
 def _refuse_others(folder: Path, known: Iterable[str], where: str) -> None:

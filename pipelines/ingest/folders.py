@@ -22,6 +22,7 @@ JUNK = (
     "._*",
     ".spotlight-v100",
     ".trashes",
+    ".snapshot",
     ".fseventsd",
     "__macosx",
     "thumbs.db",
