@@ -22,8 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.governance.nhs_numbers import nhs_number_in
-from pipelines.ingest.folders import is_junk
-from pipelines.ingest.landing import MANIFEST
+from pipelines.ingest.landing import MANIFEST, is_junk
 from pipelines.storage.documents import digest_of
 
 log = logging.getLogger(__name__)

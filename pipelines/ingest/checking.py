@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.folders import ASK_AGAIN, SetAside, is_junk, set_aside
-from pipelines.ingest.landing import MANIFEST, Delivery, File, sha256_of, some
+from pipelines.ingest.folders import ASK_AGAIN, SetAside, set_aside
+from pipelines.ingest.landing import MANIFEST, Delivery, File, is_junk, sha256_of, some
 from pipelines.ingest.opening import place_of
 from pipelines.ingest.parse import Layout, layout_of, read_head
 

@@ -4,7 +4,6 @@ landing/<source>/<provider>/<yyyymmdd>/ is a delivery; landing/optouts/ has the 
 and whatever else is there is named.
 """
 
-import fnmatch
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,31 +12,9 @@ from pathlib import Path
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.landing import NO_MANIFEST, Delivery, DeliveryName, day_of, read_delivery, shown, some
+from pipelines.ingest.landing import NO_MANIFEST, Delivery, DeliveryName, day_of, is_junk, read_delivery, shown, some
 
 OPT_OUTS = "optouts"
-
-JUNK = (
-    ".ds_store",
-    "._*",
-    ".spotlight-v100",
-    ".trashes",
-    ".snapshot",
-    ".fseventsd",
-    "__macosx",
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    "~$*",
-    ".~lock.*#",
-    "$recycle.bin",
-    "system volume information",
-    ".directory",
-    ".nfs*",
-    "@eadir",
-    "lost+found",
-)
-"""What desktops, file servers and office programs leave behind, in lower case; none of it is ever data."""
 
 ASK_AGAIN = "ask the provider to send it again, or move the folder out of the landing folder"
 """The next step where only the sender can help."""
@@ -99,11 +76,6 @@ class Landed:
     set_aside: list[SetAside] = field(default_factory=list)
     waiting: list[DeliveryName] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
-
-
-def is_junk(name: str) -> bool:
-    """Whether an entry is what a desktop, a file server or an office program left behind."""
-    return any(fnmatch.fnmatchcase(name.casefold(), pattern) for pattern in JUNK)
 
 
 def find_deliveries(

@@ -25,6 +25,28 @@ MANIFEST = "manifest.json"
 NO_MANIFEST = f"no {MANIFEST}"
 CHUNK = 1 << 20
 
+JUNK = (
+    ".ds_store",
+    "._*",
+    ".spotlight-v100",
+    ".trashes",
+    ".snapshot",
+    ".fseventsd",
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "~$*",
+    ".~lock.*#",
+    "$recycle.bin",
+    "system volume information",
+    ".directory",
+    ".nfs*",
+    "@eadir",
+    "lost+found",
+)
+"""What desktops, file servers and office programs leave behind, in lower case; none of it is ever data."""
+
 _PATH = re.compile(r"[/\\\x00]|^[A-Za-z]:")
 _END_OF_TEXT = "\x1a\x00 \t\r\n"
 _BYTE_ORDER_MARKS = (
@@ -32,6 +54,11 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+def is_junk(name: str) -> bool:
+    """Whether an entry is what a desktop, a file server or an office program left behind."""
+    return any(fnmatch.fnmatchcase(name.casefold(), pattern) for pattern in JUNK)
 
 
 def _lower(value: Any) -> Any:

@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import fault_of
-from pipelines.ingest.folders import is_junk
-from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, Mode, entity_of, sha256_of
+from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, Mode, entity_of, is_junk, sha256_of
 from pipelines.ingest.parse import layout_of, parse_file, read_head
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingest.folders import Landed, find_deliveries, is_junk
+from pipelines.ingest.folders import Landed, find_deliveries
+from pipelines.ingest.landing import is_junk
 from tests.builders.landing import deliver
 from tests.unit.ingest.test_landing import CONTRACT, ROWS
 
