@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.columns.keyed import Pads
-from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.type_one import TypeOneCodes
@@ -81,7 +81,7 @@ def every_table(
     )
     of_load = [*bronze_tables(load, contracts), file_columns_table({}, ""), register_table(register, [load.load_id])]
     stored = [*of_load, *curated, *mapped]
-    checks = gate_tables([table.name for table in stored], contracts, cdm_tables(_CDM_VERSION))
+    checks = gate_tables([table.name for table in stored], contracts, published_tables(_CDM_VERSION))
     readable = readable_table(contracts, {})
     return [*stored, *checks, readable, ledger_table([], ""), results_table(GateReport(()), "")]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from pipelines import __version__
-from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import (
     IMPLAUSIBLE,
     LEDGER_SCHEMA,
@@ -152,7 +152,7 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     to_map = map_inputs(run, register)
     mapped = map_tables(to_map)
     checked = _checked_tables(run, register, mapped)
-    measures = gate_tables(checked, run.inputs.contracts, cdm_tables(run.settings.cdm_version))
+    measures = gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version))
     curated = curate_tables(curate_inputs(run, register))
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
@@ -476,7 +476,7 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         max_unreadable_share=gates.max_unreadable_share,
         max_orphan_share=gates.max_orphan_share,
     )
-    cdm = cdm_tables(run.settings.cdm_version)
+    cdm = published_tables(run.settings.cdm_version)
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
     run.runner.run([results_table(report, run_id)])
     report.require_passed()
@@ -490,7 +490,7 @@ def _checked_tables(run: RunContext, register: Sequence[Registered], mapped: Seq
     made = [table.name for table in mapped if table.name.zone in (Zone.OMOP, Zone.VOCABULARY)]
     loaded = [
         TableName(Zone.VOCABULARY, name)
-        for name, table in cdm_tables(run.settings.cdm_version).items()
+        for name, table in published_tables(run.settings.cdm_version).items()
         if table.is_vocabulary and run.store.exists(Zone.VOCABULARY, name)
     ]
     return [*names, *dict.fromkeys([*made, *loaded])]

@@ -8,7 +8,8 @@ from datetime import date
 from pyspark.sql import DataFrame
 
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions
-from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.cdm import CdmTable, delta_schema
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
@@ -84,8 +85,8 @@ class MapInputs:
         return Judge(self.plausibility, {file: days for name in sources for file, days in self.extracts.get(name, {}).items()})
 
     def table(self, name: str) -> CdmTable:
-        """The contract of an OMOP table."""
-        return cdm_tables(self.cdm_version)[name]
+        """The contract of a table of the CDM or of a derived one."""
+        return published_tables(self.cdm_version)[name]
 
     @property
     def stems(self) -> tuple[TableName, ...]:
@@ -137,7 +138,7 @@ def omop_table(
     keeps_equal: bool = False,
     partition_by: tuple[str, ...] = (),
 ) -> Table:
-    """A table of the CDM. Its schema is a part of what the runner compares, and with it the version of the CDM."""
+    """A table of the CDM or a derived one. The runner compares its schema, and with it the version of the CDM."""
     return Table(
         name=omop_name(name),
         grain=grain,

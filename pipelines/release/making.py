@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines import __version__
 from pipelines.columns.frames import union_all
-from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.register import Registered
@@ -51,7 +51,7 @@ def make_release(
     report: GateReport,
     versions: Mapping[TableName, int],
 ) -> Release:
-    """Pin the versions of every CDM table under one id and make it the current release, unless a rollback holds.
+    """Pin the versions of every published table under one id and make it the current release, unless a rollback holds.
 
     `versions` are those of the run itself; only a table that no run makes or reads is pinned as it is now.
     """
@@ -100,7 +100,7 @@ def _newest_extracts(register: Iterable[Registered]) -> tuple[Extract, ...]:
 
 def _pins(store: TableStore, cdm_version: str, versions: Mapping[TableName, int]) -> tuple[TablePin, ...]:
     pinned: dict[TableName, int] = {}
-    for name, table in cdm_tables(cdm_version).items():
+    for name, table in published_tables(cdm_version).items():
         place = TableName(Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP, name)
         version = versions.get(place, store.version(*place))
         if version is not None:

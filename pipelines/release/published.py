@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables
+from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
@@ -34,12 +35,12 @@ def chosen_release(settings: Settings, release_id: str | None = None) -> Release
 
 
 def cdm_of(release: Release) -> dict[str, CdmTable]:
-    """The tables of the CDM version that a release was built for."""
-    return cdm_tables(release.cdm_version)
+    """The tables of the CDM version that a release was built for, and the derived ones, by name."""
+    return published_tables(release.cdm_version)
 
 
 def pinned_tables(settings: Settings, release: Release) -> dict[str, PinnedTable]:
-    """Path and version of every CDM table of a release; clinical tables first, then vocabulary tables."""
+    """Path and version of every table of a release; clinical tables first, then vocabulary tables."""
     pinned: dict[str, PinnedTable] = {}
     for zone in (Zone.OMOP, Zone.VOCABULARY):
         for table in release.tables:

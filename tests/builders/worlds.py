@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import check_balance
 from pipelines.contracts.zones import Zone
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
@@ -69,5 +69,5 @@ def loaded(
     run.runner.run(declared.tables)
     ledger = [*curate_ledger(run, RUN_ID, run.register()), *map_ledger(run, RUN_ID)]
     check_balance(ledger)
-    cdm = cdm_tables(run.settings.cdm_version)
+    cdm = published_tables(run.settings.cdm_version)
     return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, ledger, GateLimits(1.0, 0.0))

@@ -8,11 +8,11 @@ import duckdb
 import pandas as pd
 import pytest
 
-from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.derived import published_tables
 from pipelines.synthetic.population import Story
 from tests.e2e.world import LOCAL_IDS, DemoWorld, records
 
-CDM = cdm_tables("5.4")
+CDM = published_tables("5.4")
 KINDS = [kind.name.lower() for kind in Story if kind]
 PEOPLE_PER_KIND = 4
 SOURCES = set(LOCAL_IDS)

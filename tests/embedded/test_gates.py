@@ -9,7 +9,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.cdm import CdmTable, delta_schema
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
@@ -20,7 +21,7 @@ from pipelines.quality.tables import gate_tables, results_table, run_gates
 from pipelines.runner import Runner
 from pipelines.storage.tables import StoragePaths, TableStore
 
-CDM = cdm_tables("5.4")
+CDM = published_tables("5.4")
 
 CONTRACT = SourceContract.model_validate(
     {

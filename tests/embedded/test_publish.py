@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 from jobs import publish, query, releases, report, rollback, status
 from jobs.logs import logging_to_stderr
-from pipelines.contracts.cdm import cdm_tables, delta_schema
+from pipelines.contracts.cdm import delta_schema
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, Disposition, LedgerRow, Stage
 from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import Zone
@@ -29,7 +30,7 @@ from pipelines.release.published import chosen_release, release_folder
 from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.storage.tables import TableStore
 
-CDM = cdm_tables("5.4")
+CDM = published_tables("5.4")
 FIRST, SECOND = "20240105-aaaaaaaa", "20240106-bbbbbbbb"
 
 

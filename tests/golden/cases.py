@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables, delta_schema
+from pipelines.contracts.cdm import CdmTable, delta_schema
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import load_mappings
@@ -152,7 +153,7 @@ def foreign_key(table: CdmTable, link: str) -> tuple[tuple[str, ...], str]:
 
 
 def _column_faults(table: str, name: str) -> Iterator[str]:
-    tables = cdm_tables(CDM_VERSION)
+    tables = published_tables(CDM_VERSION)
     *links, column = name.split(".")
     for link in links:
         try:

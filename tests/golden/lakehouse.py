@@ -9,7 +9,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables
+from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import LINK, curate_tables
@@ -106,7 +107,7 @@ class Published:
         link, _, rest = name.partition(".")
         if not rest:
             return text_of(row[name])
-        columns, other = foreign_key(cdm_tables(CDM_VERSION)[table], link)
+        columns, other = foreign_key(published_tables(CDM_VERSION)[table], link)
         key, ids = f"{other}_id", {row[column] for column in columns}
         linked = next((found for found in self.tables[other] if found[key] in ids), None)
         return None if linked is None else self.value(other, linked, rest)
@@ -191,5 +192,5 @@ def _people(case: Case, links: Iterable[Row]) -> Iterable[int]:
 
 def person_tables() -> dict[str, CdmTable]:
     """The tables whose rows belong to a person: the ones a golden patient may name."""
-    tables = cdm_tables(CDM_VERSION)
+    tables = published_tables(CDM_VERSION)
     return {name: table for name, table in tables.items() if "person_id" in table.schema or name in LEADING_FROM}
