@@ -59,8 +59,9 @@ _ONE_ZERO_TOO_MANY = "0([0-9][0-9])"
 _IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
 
 _PLAIN_DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_PLAIN_MOMENT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$"
-"""The commonest forms. They are cast as they are: a regular expression that remembers groups takes ten times as long."""
+_PLAIN_MOMENT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?)?$"
+_DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
+"""The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
 _TIME = (
     f"(?i)^(?:{_without_groups(_DAY)}(?:T|,? ))?(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
@@ -97,7 +98,8 @@ def date_in(text: Column, *, of_birth: bool = False) -> Column:
     Year, month and day, or day, month and year, padded or not, with `-`, `/`, `.` or a space between them; `yyyyMMdd`; the
     month as a name in any case, then also with a year of two digits. A time may follow. The American order is not read.
     """
-    day = F.when(text.rlike(_PLAIN_DAY), text).otherwise(F.regexp_replace(text, _DATE, _AS_DAY))
+    plain = _year_first(text)
+    day = F.when(plain.rlike(_PLAIN_DAY), plain).otherwise(F.regexp_replace(text, _DATE, _AS_DAY))
     named = day
     for digits, year in _CENTURY_OF_BIRTH if of_birth else _CENTURIES:
         named = F.regexp_replace(named, digits, year)
@@ -130,7 +132,13 @@ def timestamp_in(text: Column) -> Column:
     days = text.rlike(_IS_NEXT_MIDNIGHT).cast("int")
     clock = F.regexp_replace(F.regexp_replace(text, _MOMENT, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
     written = F.concat(F.date_add(date_in(text), days).cast("string"), F.lit(" "), clock)
-    return F.when(text.rlike(_PLAIN_MOMENT), text).otherwise(written).try_cast("timestamp")
+    plain = _year_first(text)
+    return F.when(plain.rlike(_PLAIN_MOMENT), plain).otherwise(written).try_cast("timestamp")
+
+
+def _year_first(text: Column) -> Column:
+    """The text with a day that it begins with in the order of ISO 8601: `04/03/2024 10:00` is `2024-03-04 10:00`."""
+    return F.regexp_replace(text, _DAY_FIRST, "$3-$2-$1")
 
 
 def integer_in(text: Column) -> Column:
@@ -215,6 +223,7 @@ def moment_to_sort_by(text: Column) -> Column:
     """Date and time as a text that sorts by time, to the microsecond; null where there is none that can be read."""
     fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
     moment = F.date_format(known(ColumnType.TIMESTAMP, timestamp_in(text)), "yyyyMMddHHmmss")
-    is_plain = text.rlike(_PLAIN_MOMENT) & ~text.rlike(_DEFAULT) & text.try_cast("timestamp").isNotNull()
-    plain = F.concat(F.translate(text, "-T :", ""), F.lit("000000"))
-    return F.when(is_plain, plain).otherwise(F.concat(moment, F.rpad(fraction, 6, "0")))
+    plain = _year_first(text)
+    is_plain = plain.rlike(_PLAIN_MOMENT) & ~plain.rlike(_DEFAULT) & plain.try_cast("timestamp").isNotNull()
+    digits = F.rpad(F.translate(plain, "-T :", ""), 20, "0")
+    return F.when(is_plain, digits).otherwise(F.concat(moment, F.rpad(fraction, 6, "0")))
