@@ -71,6 +71,7 @@ def deliveries(
 def history_of(settings: Settings, day: date) -> "list[DeliveryFacts]":
     """What became of every delivery up to a day."""
     from pipelines.contracts.source import load_contracts, sources_in
+    from pipelines.ingest.checksums import Checksums
     from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn
     from pipelines.ingest.folders import find_deliveries
     from pipelines.ingest.history import delivery_history
@@ -80,7 +81,9 @@ def history_of(settings: Settings, day: date) -> "list[DeliveryFacts]":
     contracts = load_contracts(settings.mappings_dir, settings.run.sources)
     restricted = settings.storage.restricted
     return delivery_history(
-        find_deliveries(settings.storage.landing, contracts, day, sources_in(settings.mappings_dir)),
+        find_deliveries(
+            settings.storage.landing, contracts, day, sources_in(settings.mappings_dir), Checksums.read(restricted)
+        ),
         read_register(storage_paths(settings)),
         read_set_aside(restricted),
         read_withdrawn(restricted),

@@ -25,7 +25,7 @@ from jobs.output import show_table
 from pipelines.errors import DeliveryError
 
 if TYPE_CHECKING:
-    from pipelines.ingest.landing import Mode
+    from pipelines.contracts.delivery_forms import Mode
 
 log = logging.getLogger(__name__)
 

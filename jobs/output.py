@@ -11,6 +11,9 @@ from rich.table import Table
 from jobs.logs import json_lines, shown
 from pipelines.progress import Field
 
+_UNCUT = 1_000_000
+"""The width where nobody looks at a terminal: a table takes as much of it as its texts are long, and none is cut."""
+
 
 def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool = True) -> None:
     """Show a result: a table for people, one JSON object a row for machines.
@@ -29,7 +32,7 @@ def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*[escape(shown(row.get(name), grouped and not name.endswith("_id"))) for name in columns])
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _UNCUT)
     console.print(escape(title), style="italic", highlight=False, soft_wrap=True)
     console.print(table)
 

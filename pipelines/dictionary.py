@@ -95,7 +95,7 @@ def _whole_load(contracts: Mapping[str, SourceContract]) -> NewLoad:
             for entity, spec in contract.entities.items()
             if spec.files
         )
-        deliveries.append(Delivery(source, source, "", _NOWHERE, _DAY, "full", files))
+        deliveries.append(Delivery(source, source, "", _NOWHERE, _DAY, "full", files, ""))
     layouts = {file.file_id: Layout(",", (), 0) for delivery in deliveries for file in delivery.files}
     return NewLoad("", tuple(deliveries), {}, layouts)
 

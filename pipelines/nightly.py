@@ -43,6 +43,7 @@ from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
 from pipelines.governance.opt_out_lists import entries_listed
 from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
+from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName, some
@@ -121,7 +122,7 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
     with open_session(settings.engine) as session:
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
         register = without_deliveries(run.register(), withdrawn_ids(run)).register
-        found = new_arrivals(run, register)
+        found = new_arrivals(run, register, Checksums.read(settings.storage.restricted))
         _require_any(run, register or found.deliveries, found.set_aside)
         load = found.load(run_date, register)
         tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}, {}))).tables]
@@ -218,7 +219,9 @@ def ingest_deliveries(run: RunContext) -> Ingested:
     Raises DeliveryError where nothing has ever been loaded, with the faults of all that came.
     """
     register = take_back(run.runner, run.register(), withdrawn_ids(run))
-    found = new_arrivals(run, register)
+    checksums = Checksums.read(run.settings.storage.restricted)
+    found = new_arrivals(run, register, checksums)
+    checksums.store(run.settings.storage.restricted)
     accepted = frozenset(entry.delivery_id for entry in read_accepted(run.settings.storage.restricted))
     allowed = Allowed(run.settings.deliveries, accepted)
     taken = ingest(run.runner, found, run.inputs.contracts, register, allowed, run.run_date, run.show_stage)
@@ -230,10 +233,11 @@ def ingest_deliveries(run: RunContext) -> Ingested:
     return taken
 
 
-def new_arrivals(run: RunContext, register: Sequence[Registered]) -> Arrivals:
+def new_arrivals(run: RunContext, register: Sequence[Registered], checksums: Checksums) -> Arrivals:
     """Everything new in the landing folder up to the day of the run, checked."""
     inputs, settings = run.inputs, run.settings
-    landed = find_deliveries(settings.storage.landing, inputs.contracts, run.run_date, sources_in(settings.mappings_dir))
+    known_sources = sources_in(settings.mappings_dir)
+    landed = find_deliveries(settings.storage.landing, inputs.contracts, run.run_date, known_sources, checksums)
     columns_read = {source: mapping.columns_read for source, mapping in inputs.mappings.items()}
     earlier = read_set_aside(settings.storage.restricted)
     return arrivals(landed, register, inputs.contracts, columns_read, run.run_date, earlier, withdrawn_ids(run))

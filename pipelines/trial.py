@@ -17,8 +17,9 @@ from pipelines.errors import DeliveryError
 from pipelines.ingest.arrivals import NewLoad, arrivals
 from pipelines.ingest.checking import ColumnsRead
 from pipelines.ingest.folders import SetAside, landed_in
-from pipelines.ingest.load import Count, differing_from_manifests
+from pipelines.ingest.load import differing_from_statements
 from pipelines.ingest.parse import REFUSED
+from pipelines.ingest.register import Count
 from pipelines.ingest.rows import bronze_rows
 from vocab.schemas import ddl_of
 
@@ -77,11 +78,11 @@ def read_records(session: SparkSession, load: NewLoad, contract: SourceContract,
     contracts = {contract.source: contract}
     counts = _counts(session, load, contract)
     found = {file_id: _in_all(reasons) for file_id, reasons in counts.items()}
-    differing = differing_from_manifests(load, found, contracts)
+    differing = differing_from_statements(load, found, contracts)
     (delivery,) = load.deliveries
     files = []
     for file in delivery.files:
-        reasons = counts.get(load.repeated.get(file.file_id, file.file_id), {})
+        reasons = counts.get(load.holder_of(file), {})
         layout, spec = load.layouts[file.file_id], contract.entities[file.entity]
         missing = tuple(column.header or name for name, column in spec.columns.items() if name not in layout.columns)
         quarantined = {reason: rows for reason, rows in sorted(reasons.items()) if reason}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipelines.contracts.delivery_forms import DeliveryForm
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
@@ -262,20 +263,39 @@ class LocalIds(Frozen):
 
 
 class SourceContract(Frozen):
-    """The contract of one source: all its entities by name."""
+    """The contract of one source: all its entities by name, and how those deliver who send no manifest."""
 
     source: str
     title: str
     local_ids: LocalIds = LocalIds()
+    deliveries: tuple[DeliveryForm, ...] = ()
     entities: dict[str, Entity]
 
     @model_validator(mode="after")
     def names_exist(self) -> "SourceContract":
         """Refuse names of columns or entities that do not exist; the error lists all of them."""
         faults = [fault for name, entity in self.entities.items() for fault in self._faults(name, entity)]
+        faults += self._form_faults()
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def form_of(self, provider: str) -> DeliveryForm | None:
+        """How a provider delivers when there is no manifest; None if it always has to send one."""
+        for_others = next((form for form in self.deliveries if not form.providers), None)
+        return next((form for form in self.deliveries if provider in form.providers), for_others)
+
+    def _form_faults(self) -> list[str]:
+        named = [provider for form in self.deliveries for provider in form.providers or ("all others",)]
+        twice = sorted({provider for provider in named if named.count(provider) > 1})
+        faults = [f"deliveries: two forms for {provider}" for provider in twice]
+        delivered = {name for name, entity in self.entities.items() if entity.files}
+        for position, form in enumerate(self.deliveries):
+            unknown = [name for name in form.needs if name not in delivered]
+            faults += [f"deliveries.{position}.needs: no entity {name} with files" for name in unknown]
+            if form.mode == "period" and not any(entity.period for entity in self.entities.values()):
+                faults.append(f"deliveries.{position}.mode: period, but no entity has a period")
+        return faults
 
     def _faults(self, name: str, entity: Entity) -> list[str]:
         used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]

@@ -166,7 +166,7 @@ def _records(inputs: CurateInputs, source: str) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=tuple(TableName(Zone.BRONZE, entity.table) for entity in entities),
-        parameters=repr((inputs.contracts[source].model_dump_json(), sorted(listed), inputs.key_id)),
+        parameters=repr((inputs.contracts[source].model_dump_json(exclude={"deliveries"}), sorted(listed), inputs.key_id)),
         may_hold_identity=True,
     )
 

@@ -328,11 +328,21 @@ def _check_shrinkage(delivered: _Delivered, left_out: int, last_used: UsedList |
     )
 
 
-def _text(delivered: _Delivered, name: str) -> str:
+def entries_in(name: str, content: bytes, where: str) -> int:
+    """The entries in a file of a list, by the reader that a run uses; `name` is one of FILES, `where` names its folder.
+
+    Raises OptOutInvalidError or OptOutEmptyError where it cannot be read to its end.
+    """
+    if name in (NATIONAL_RESPONSE, NATIONAL_REQUEST):
+        return len(_numbers(name, content, where))
+    return len(_entries(name, content, where))
+
+
+def _text(name: str, content: bytes, where: str) -> str:
     try:
-        return delivered.contents[name].decode("utf-8-sig").removesuffix("\x1a")
+        return content.decode("utf-8-sig").removesuffix("\x1a")
     except UnicodeDecodeError as error:
-        raise OptOutInvalidError(f"{delivered.where}/{name}: is not UTF-8 text; export the list again as UTF-8") from error
+        raise OptOutInvalidError(f"{where}/{name}: is not UTF-8 text; export the list again as UTF-8") from error
 
 
 def _check_count(delivered: _Delivered, name: str, entries: int) -> None:
@@ -343,25 +353,31 @@ def _check_count(delivered: _Delivered, name: str, entries: int) -> None:
         )
 
 
-def _numbers(delivered: _Delivered, name: str) -> tuple[str, ...]:
+def _numbers(name: str, content: bytes, where: str) -> tuple[str, ...]:
     """The numbers of a file, one per line, with or without a comma at the end of the line."""
-    lines = [line.strip().removesuffix(",").strip() for line in re.split("\r\n|\n|\r", _text(delivered, name))]
+    lines = [line.strip().removesuffix(",").strip() for line in re.split("\r\n|\n|\r", _text(name, content, where))]
     written = [line for line in lines if line]
     if not written:
-        raise OptOutEmptyError(f"{delivered.where}/{name}: no number in it; ask for the national check again")
+        raise OptOutEmptyError(f"{where}/{name}: no number in it; ask for the national check again")
     numbers = [number for number in map(nhs_number_in, written) if number]
     if len(numbers) != len(written):
         raise OptOutInvalidError(
-            f"{delivered.where}/{name}: {len(written) - len(numbers)} of {len(written)} lines are no NHS numbers (ten digits, "
+            f"{where}/{name}: {len(written) - len(numbers)} of {len(written)} lines are no NHS numbers (ten digits, "
             "the last one the check digit); a receipt or an error report is no answer"
         )
-    _check_count(delivered, name, len(numbers))
     return tuple(numbers)
+
+
+def _counted_numbers(delivered: _Delivered, name: str) -> tuple[str, ...]:
+    """The numbers of a file that has as many of them as its manifest says."""
+    numbers = _numbers(name, delivered.contents[name], delivered.where)
+    _check_count(delivered, name, len(numbers))
+    return numbers
 
 
 def _national(delivered: _Delivered, policy: OptOutPolicy) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The numbers that the national check allows, and those that it was asked for."""
-    allowed, submitted = _numbers(delivered, NATIONAL_RESPONSE), _numbers(delivered, NATIONAL_REQUEST)
+    allowed, submitted = (_counted_numbers(delivered, name) for name in (NATIONAL_RESPONSE, NATIONAL_REQUEST))
     where, asked = f"{delivered.where}/{NATIONAL_RESPONSE}", set(submitted)
     surplus = sum(number not in asked for number in allowed)
     if surplus:
@@ -388,10 +404,10 @@ def _contradicted(where: str) -> str:
     return f"{where}: leaves people out, although its manifest states that the list leaves out nobody; correct the manifest"
 
 
-def _entries(delivered: _Delivered, name: str) -> list[dict[str, str]]:
+def _entries(name: str, content: bytes, folder: str) -> list[dict[str, str]]:
     """The entries of a CSV list by column; columns that it does not have are empty."""
-    where, columns = f"{delivered.where}/{name}", _COLUMNS[name]
-    records = list(_records(_text(delivered, name), where))
+    where, columns = f"{folder}/{name}", _COLUMNS[name]
+    records = list(_records(_text(name, content, folder), where))
     if not records:
         raise OptOutEmptyError(f"{where}: has no header line; deliver the list again")
     known = {normalise_header(column): column for column in columns}
@@ -406,10 +422,16 @@ def _entries(delivered: _Delivered, name: str) -> list[dict[str, str]]:
     wrong = sum(len(record) != len(header) for record in records)
     if wrong:
         raise OptOutInvalidError(f"{where}: {wrong} of {len(records) - 1} entries have not as many fields as the header")
-    rows = [
+    return [
         dict.fromkeys(columns, "") | {str(column): text.strip() for column, text in zip(header, record, strict=True)}
         for record in records[1:]
     ]
+
+
+def _stated_entries(delivered: _Delivered, name: str) -> list[dict[str, str]]:
+    """The entries of a CSV list that is empty only where somebody states it."""
+    where = f"{delivered.where}/{name}"
+    rows = _entries(name, delivered.contents[name], delivered.where)
     if rows and delivered.stated_none:
         raise OptOutInvalidError(_contradicted(where))
     if not rows and not delivered.stated_none:
@@ -438,7 +460,7 @@ def _records(text: str, where: str) -> Iterator[list[str]]:
 
 
 def _local_numbers(delivered: _Delivered) -> tuple[str, ...]:
-    rows = _entries(delivered, LOCAL_LIST)
+    rows = _stated_entries(delivered, LOCAL_LIST)
     numbers = _checked_numbers(delivered, LOCAL_LIST, [row["nhs_number"] for row in rows])
     _check_count(delivered, LOCAL_LIST, len(rows))
     return numbers
@@ -456,7 +478,7 @@ def _checked_numbers(delivered: _Delivered, name: str, written: Sequence[str]) -
 
 def _objections(delivered: _Delivered) -> tuple[tuple[tuple[str, str, str], ...], int]:
     """The upheld objections, and the number of all objections."""
-    rows = _entries(delivered, OBJECTION_LIST)
+    rows = _stated_entries(delivered, OBJECTION_LIST)
     wrong = sum(
         row["decision"].casefold() not in ("upheld", "refused")
         or not (row["nhs_number"] or (row["provider"] and row["local_id"]))

@@ -9,9 +9,9 @@ from pathlib import Path
 from pipelines.contracts.source import SourceContract
 from pipelines.ingest.checking import ColumnsRead, verify
 from pipelines.ingest.folders import Landed, SetAside, set_aside
-from pipelines.ingest.landing import MANIFEST, NO_MANIFEST, Delivery, DeliveryName, File, some
+from pipelines.ingest.landing import MANIFEST, NOTHING_DELIVERED, Delivery, DeliveryName, File, some
 from pipelines.ingest.parse import Layout
-from pipelines.ingest.register import Registered, load_id_of, registered, repeats
+from pipelines.ingest.register import Count, Registered, load_id_of, registered, repeats
 from pipelines.runner import code_digest
 from pipelines.storage.documents import digest_of
 
@@ -38,17 +38,24 @@ class NewLoad:
                     by_place[delivery.source, file.entity].append((delivery.provider, file))
         return dict(sorted(by_place.items()))
 
-    def entries(self, malformed: Mapping[str, int], periods: Mapping[str, Iterable[str]]) -> list[Registered]:
-        """The entries of the register, with the malformed records and the reporting periods of each file."""
+    def holder_of(self, file: File) -> str:
+        """The id of the file that has the records of a file: its own, unless its content is repeated."""
+        return self.repeated.get(file.file_id, file.file_id)
+
+    def entries(self, counts: Mapping[str, Count], periods: Mapping[str, Iterable[str]]) -> list[Registered]:
+        """The entries of the register, with the records and the reporting periods of each file.
+
+        A file that has not been counted is entered with the records that are announced of it, or else with one.
+        """
         return [
             registered(
                 delivery,
                 file,
                 self.load_id,
+                counts.get(self.holder_of(file), Count(1 if file.rows is None else file.rows)),
                 self.repeated.get(file.file_id),
-                malformed.get(file.file_id, 0),
                 self.layouts[file.file_id].undeclared,
-                periods.get(self.repeated.get(file.file_id, file.file_id), ()),
+                periods.get(self.holder_of(file), ()),
             )
             for delivery in self.deliveries
             for file in delivery.files
@@ -131,8 +138,8 @@ def arrivals(
 
 
 def is_left_over(entry: SetAside, used: Collection[DeliveryName]) -> bool:
-    """Whether an entry of the landing folder is the rest of a loaded delivery: a folder without a manifest."""
-    return entry.faults == (NO_MANIFEST,) and entry.place in used
+    """Whether an entry of the landing folder is the rest of a loaded delivery: a folder without a manifest or files."""
+    return entry.faults[0] in NOTHING_DELIVERED and entry.place in used
 
 
 def used_folder(delivery: Delivery) -> SetAside:

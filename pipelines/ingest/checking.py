@@ -1,4 +1,4 @@
-"""Deliveries against their manifests and contracts, before anything of them is loaded."""
+"""Deliveries against what is said of them and their contracts, before anything of them is loaded."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
+from pipelines.ingest.checksums import digest_of_file
 from pipelines.ingest.folders import ASK_AGAIN, SetAside, set_aside
-from pipelines.ingest.landing import MANIFEST, Delivery, File, is_junk, sha256_of, some
+from pipelines.ingest.landing import MANIFEST, Delivery, File, is_junk, some
 from pipelines.ingest.opening import place_of
 from pipelines.ingest.parse import Layout, layout_of, read_head
 
@@ -29,7 +30,7 @@ class Checked:
 def verify(
     deliveries: Iterable[Delivery], contracts: Mapping[str, SourceContract], columns_read: ColumnsRead | None = None
 ) -> Checked:
-    """Check every file of the deliveries against its manifest and contract.
+    """Check every file of the deliveries against what is said of it and against its contract.
 
     A delivery is set aside whole if files are missing or not announced, checksums differ, or a header lacks a required
     column, or one that curate or a rule reads where it may have another name.
@@ -70,9 +71,11 @@ def _next_step(delivery: Delivery, faults: Iterable[str]) -> str:
 
 def _layout_and_faults(file: File, entity: Entity, in_use: frozenset[str]) -> tuple[Layout | None, list[str]]:
     try:
-        if sha256_of(file.path) != file.sha256:
-            return None, ["checksum differs from the manifest"]
-        return layout_of(read_head(file.path), entity, entity.used_columns | in_use)
+        found = {kind: digest_of_file(file.path, kind) for kind in {stated.kind for stated in file.checksums}}
+        differing = [f"checksum differs from {s.said_by}" for s in file.checksums if found[s.kind] != s.digest]
+        if differing:
+            return None, differing
+        return layout_of(read_head(file.path), entity, entity.used_columns | in_use, file.ending)
     except DeliveryError as error:
         return None, [fault_of(file.path, error)]
     except OSError as error:
@@ -94,12 +97,12 @@ def _folder_faults(delivery: Delivery) -> tuple[list[str], list[str]]:
         return [f"cannot be read: {error.strerror}"], []
     announced = {file.path.name for file in delivery.files}
     junk = [path.name for path in entries if is_junk(path.name) and path.name not in announced]
-    other = {path.name for path in entries} - {MANIFEST, *junk}
+    other = {path.name for path in entries} - {MANIFEST, *delivery.control_files, *junk}
     return [
         f"{len(names)} {fault}: {some(names)}"
         for names, fault in (
             (announced - other, "announced files are missing"),
-            ((other & files) - announced - links, "files are not in the manifest"),
+            ((other & files) - announced - links, f"files are not in {delivery.said_by}"),
             (other & links, "symbolic links, where only files are read"),
             (other - files - links, "folders inside the delivery"),
         )

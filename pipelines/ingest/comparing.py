@@ -1,7 +1,7 @@
 """New deliveries of a load against the past of their providers."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.contracts.deliveries import DeliveryLimits
@@ -11,7 +11,7 @@ from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.drift import COMPARED, Content, compare
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import Delivery
-from pipelines.ingest.profile import FILE_COLUMNS, FILE_COLUMNS_SCHEMA, Filled
+from pipelines.ingest.profile import FILE_COLUMNS, FILE_COLUMNS_SCHEMA, Filled, Profile
 from pipelines.ingest.register import Registered
 from pipelines.storage.paths import StoragePaths
 
@@ -43,7 +43,7 @@ class Compared:
 def compare_deliveries(
     paths: StoragePaths,
     load: NewLoad,
-    filled: Filled,
+    profile: Profile,
     register: Sequence[Registered],
     contracts: Mapping[str, SourceContract],
     limits: DeliveryLimits,
@@ -55,14 +55,18 @@ def compare_deliveries(
     """
     places = {(delivery.source, delivery.provider, file.entity) for delivery in load.deliveries for file in delivery.files}
     past = _past(register, places)
-    known = _stored(paths, past, register) | filled
+    known = _stored(paths, past, register) | profile.filled
+    records = {file.file_id: file.rows for file in register} | {name: count.rows for name, count in profile.counts.items()}
     compared = Compared()
     contents: dict[_Place, list[tuple[str, Content]]] = {
-        place: [(entry.effective_from, _content(entry.mode, entry.files, known)) for entry in entries]
+        place: [
+            (entry.effective_from, _content(entry.mode, [(file.same_as, file.rows) for file in entry.files], known))
+            for entry in entries
+        ]
         for place, entries in past.items()
     }
     for delivery in load.deliveries:
-        new = _contents_of(delivery, load, known)
+        new = _contents_of(delivery, load, known, records)
         stops: list[str] = []
         for entity, content in new.items():
             place = (delivery.source, delivery.provider, entity)
@@ -84,18 +88,17 @@ def _effective_from(delivery: Delivery) -> str:
     return f"{delivery.extract_date:%Y%m%d}.{delivery.folder.name}"
 
 
-def _contents_of(delivery: Delivery, load: NewLoad, known: Filled) -> dict[str, Content]:
-    rows: dict[str, int] = defaultdict(int)
-    ids: dict[str, list[tuple[str, int]]] = defaultdict(list)
+def _contents_of(delivery: Delivery, load: NewLoad, known: Filled, records: Mapping[str, int]) -> dict[str, Content]:
+    listed: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for file in delivery.files:
-        rows[file.entity] += file.rows
-        ids[file.entity].append((load.repeated.get(file.file_id, file.file_id), file.rows))
-    return {entity: Content(delivery.mode, rows[entity], _filled(files, known)) for entity, files in ids.items()}
+        holder = load.holder_of(file)
+        listed[file.entity].append((holder, records[holder]))
+    return {entity: _content(delivery.mode, files, known) for entity, files in listed.items()}
 
 
-def _content(mode: str, files: Iterable[Registered], known: Filled) -> Content:
-    listed = [(file.same_as, file.rows) for file in files]
-    return Content(mode, sum(rows for _, rows in listed), _filled(listed, known))
+def _content(mode: str, files: Sequence[tuple[str, int]], known: Filled) -> Content:
+    """The content of files of an entity, each with its records."""
+    return Content(mode, sum(rows for _, rows in files), _filled(files, known))
 
 
 def _filled(files: Sequence[tuple[str, int]], known: Filled) -> dict[str, int]:

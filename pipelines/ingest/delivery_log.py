@@ -22,7 +22,7 @@ class SetAsideDeliveries(Document):
 
 
 class Withdrawn(Frozen):
-    """A delivery that was taken back: which, why, on which day, and what it was (`rows`: the records it announced)."""
+    """A delivery that was taken back: which, why, on which day, and what it was (`rows`: its records, where they are known)."""
 
     source: str
     provider: str
@@ -32,7 +32,7 @@ class Withdrawn(Frozen):
     withdrawn_on: date
     extract_date: date
     mode: str
-    rows: int
+    rows: int | None
 
     @classmethod
     def of_loaded(cls, files: Sequence[Registered], why: str, withdrawn_on: date) -> "Withdrawn":

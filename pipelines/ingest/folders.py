@@ -12,7 +12,18 @@ from pathlib import Path
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.landing import NO_MANIFEST, Delivery, DeliveryName, day_of, is_junk, read_delivery, shown, some
+from pipelines.ingest.checksums import Checksums
+from pipelines.ingest.landing import (
+    NO_CONTROL_FILE,
+    NO_MANIFEST,
+    Delivery,
+    DeliveryName,
+    day_of,
+    is_junk,
+    read_delivery,
+    shown,
+    some,
+)
 
 OPT_OUTS = "optouts"
 
@@ -79,16 +90,21 @@ class Landed:
 
 
 def find_deliveries(
-    landing: Path, contracts: Mapping[str, SourceContract], run_date: date, known_sources: Collection[str] = ()
+    landing: Path,
+    contracts: Mapping[str, SourceContract],
+    run_date: date,
+    known_sources: Collection[str] = (),
+    checksums: Checksums | None = None,
 ) -> Landed:
     """Everything in the landing folder, deliveries in the order in which they take effect: by day, then source, provider.
 
-    `known_sources` are sources that have a contract and are not loaded: what they delivered is left alone.
+    `known_sources` are sources that have a contract and are not loaded: what they delivered is left alone. `checksums` are
+    taken of files of which nobody states any.
     """
-    landed = Landed()
+    landed, known = Landed(), checksums or Checksums()
     for entry in _entries(landing, landed, ()):
         if entry.name in contracts:
-            _providers(entry, contracts[entry.name], run_date, landed)
+            _providers(entry, contracts[entry.name], run_date, known, landed)
         elif entry.name not in (OPT_OUTS, *known_sources):
             landed.set_aside.append(_unknown_source(entry.name, contracts))
     landed.deliveries.sort(key=by_day)
@@ -98,7 +114,7 @@ def find_deliveries(
 def landed_in(folder: Path, contract: SourceContract, run_date: date) -> Landed:
     """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
     landed = Landed()
-    _delivery(folder, contract, run_date, landed)
+    _delivery(folder, contract, run_date, Checksums(), landed)
     return landed
 
 
@@ -131,13 +147,13 @@ def _entries(folder: Path, landed: Landed, above: tuple[str, ...]) -> Iterator[P
             yield path
 
 
-def _providers(source: Path, contract: SourceContract, run_date: date, landed: Landed) -> None:
+def _providers(source: Path, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
     for provider in _entries(source, landed, (source.name,)):
         for folder in _entries(provider, landed, (source.name, provider.name)):
-            _delivery(folder, contract, run_date, landed)
+            _delivery(folder, contract, run_date, checksums, landed)
 
 
-def _delivery(folder: Path, contract: SourceContract, run_date: date, landed: Landed) -> None:
+def _delivery(folder: Path, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
     place = (contract.source, folder.parent.name, folder.name)
     day = day_of(folder.name)
     if day is None:
@@ -147,9 +163,10 @@ def _delivery(folder: Path, contract: SourceContract, run_date: date, landed: La
         landed.waiting.append(DeliveryName(*place))
     else:
         try:
-            delivery = read_delivery(folder, contract)
+            delivery = read_delivery(folder, contract, checksums)
         except DeliveryError as error:
-            landed.set_aside.append(_refused(place, str(error), WRITE_MANIFEST if str(error) == NO_MANIFEST else ASK_AGAIN))
+            next_step = WRITE_MANIFEST if str(error) in (NO_MANIFEST, NO_CONTROL_FILE) else ASK_AGAIN
+            landed.set_aside.append(_refused(place, str(error), next_step))
         except OSError as error:
             landed.set_aside.append(_refused(place, f"cannot be read: {error.strerror}", "check who may read the folder"))
         else:

@@ -1,6 +1,7 @@
-"""What one delivery is: its folder, its manifest and its files.
+"""What one delivery is: its folder, what is said of it, and its files.
 
-A delivery is one folder `landing/<source>/<provider>/<yyyymmdd>` with its `manifest.json`. It is taken whole or not at all.
+A delivery is one folder `landing/<source>/<provider>/<yyyymmdd>`. It is taken whole or not at all. What it has to hold says its
+`manifest.json`; where there is none and the contract allows it, control files of the sender, or the folder itself.
 """
 
 import codecs
@@ -8,22 +9,29 @@ import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from pipelines.contracts.delivery_forms import ANY_END, ControlFile, DeliveryForm, Ending, Mode, Stated, Whole
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
+from pipelines.ingest.checksums import Checksum, Checksums
+from pipelines.ingest.control_files import Listed, listed_by
 from pipelines.ingest.parse import LIKE_A_HEADER
 
 MANIFEST = "manifest.json"
+SAID_BY_MANIFEST, SAID_BY_CONTROL_FILE = "the manifest", "the control file"
 NO_MANIFEST = f"no {MANIFEST}"
-CHUNK = 1 << 20
+NO_CONTROL_FILE = f"no control file and no {MANIFEST}"
+NO_FILE = "there is no file in it"
+NOTHING_DELIVERED = (NO_MANIFEST, NO_CONTROL_FILE, NO_FILE)
+"""The faults of a folder that is no delivery, or no longer one."""
 
 JUNK = (
     ".ds_store",
@@ -78,10 +86,6 @@ class ManifestFile(Frozen):
     sha256: Annotated[str, BeforeValidator(_lower)]
 
 
-Mode = Literal["full", "delta", "period"]
-"""How a delivery replaces what came before: all of it, by the key of its records, or the reporting periods that it has."""
-
-
 class Manifest(Frozen):
     """What a provider says of a delivery."""
 
@@ -106,18 +110,28 @@ class DeliveryName(NamedTuple):
 
 @dataclass(frozen=True)
 class File:
-    """One announced file, the entity it feeds and its identity in bronze."""
+    """One delivered file, the entity it feeds and its identity in bronze.
+
+    `rows` are its data records if somebody states them; `checksums` are those that somebody states, and `sha256` is of its
+    bytes whether it is stated or not, empty for a file that is not there.
+    """
 
     entity: str
     path: Path
     file_id: str
-    rows: int
+    rows: int | None
     sha256: str
+    checksums: tuple[Checksum, ...] = ()
+    ending: Ending = ANY_END
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery folder, read from its manifest. `unknown_keys` are keys of the manifest that mean nothing to us."""
+    """One delivery folder and what is said of it.
+
+    `said_by` is how messages name where the files are listed, `control_files` are the names of control files in the folder,
+    `unknown_keys` keys of a manifest that mean nothing to us.
+    """
 
     delivery_id: str
     source: str
@@ -126,6 +140,8 @@ class Delivery:
     extract_date: date
     mode: str
     files: tuple[File, ...]
+    said_by: str
+    control_files: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
 
     @property
@@ -139,22 +155,14 @@ class Delivery:
         return str(self.place)
 
     @property
-    def rows(self) -> int:
-        """The data records that its manifest announces."""
-        return sum(file.rows for file in self.files)
+    def rows(self) -> int | None:
+        """The data records that are announced; None where nobody states those of each file."""
+        stated = [file.rows for file in self.files if file.rows is not None]
+        return sum(stated) if len(stated) == len(self.files) else None
 
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def day_of(folder: str) -> date | None:
@@ -188,6 +196,17 @@ def entity_of(name: str, contract: SourceContract) -> str | None:
         if any(fnmatch.fnmatchcase(lowered, pattern.casefold()) for pattern in spec.files)
     ]
     return matches[0] if len(matches) == 1 else None
+
+
+def control_files_of(folder: Path, form: DeliveryForm | None) -> list[Path]:
+    """The control files in the folder of a delivery, in the order of their names; none where its form has none."""
+    patterns = [pattern.casefold() for pattern in form.control.files] if form and form.control else []
+    return [path for path in _entries(folder) if any(fnmatch.fnmatchcase(path.name.casefold(), p) for p in patterns)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder and is no junk, by name."""
+    return sorted(path for path in folder.iterdir() if not is_junk(path.name)) if folder.is_dir() else []
 
 
 AManifest = TypeVar("AManifest", bound=BaseModel)
@@ -224,50 +243,156 @@ def _known(stated: Mapping[str, Any], fields: Collection[str]) -> tuple[dict[str
     return known, [name for name in stated if name not in fields]
 
 
-def read_delivery(folder: Path, contract: SourceContract) -> Delivery:
-    """Read one delivery's manifest.
+@dataclass(frozen=True)
+class _Statement:
+    """What is said of a delivery: by whom, which files, the day and mode, and a mark that changes with what is said.
 
-    Raises DeliveryError if the manifest is missing, unreadable, of another source or provider, names a file outside the
-    folder, or a file that no entity of the contract takes.
+    `signs` and `needs` are what the contract asks of it, because there is no manifest.
     """
+
+    said_by: str
+    files: tuple[Listed, ...]
+    extract_date: date
+    mode: Mode
+    mark: str
+    unknown_keys: tuple[str, ...] = ()
+    signs: frozenset[Whole] = frozenset()
+    needs: tuple[str, ...] = ()
+
+
+def read_delivery(folder: Path, contract: SourceContract, checksums: Checksums | None = None) -> Delivery:
+    """Read what is said of one delivery. `checksums` takes the SHA-256 of files of which nobody states it.
+
+    Raises DeliveryError if nothing says what the delivery has to hold, if that is unreadable, contradicts itself, is of
+    another source or provider, names a file outside the folder, or a file that no entity of the contract takes.
+    """
+    known, provider = checksums or Checksums(), folder.parent.name
+    form = contract.form_of(provider)
+    control = control_files_of(folder, form)
+    statement = _statement(folder, contract, form, control)
+    ending = Ending(form.trailer if form else None, statement.signs)
+    where = f"mappings/{contract.source}/contract.yaml"
+    files, unknown = [], []
+    for listed in statement.files:
+        entity, path = entity_of(listed.name, contract), folder / listed.name
+        if entity is None:
+            unknown.append(listed.name)
+            continue
+        sha256 = next((stated.digest for stated in listed.checksums if stated.kind is Stated.SHA256), None) or known.of(path)
+        file_id = _digest(contract.source, provider, folder.name, listed.name, sha256)
+        files.append(File(entity, path, file_id, listed.rows, sha256, listed.checksums, ending))
+    if statement.mode == "period" and not any(contract.entities[file.entity].period for file in files):
+        raise DeliveryError(f"{statement.said_by}: mode period, but no entity of its files has a period in {where}")
+    if unknown:
+        raise DeliveryError(f"{len(unknown)} files match no entity of {where}: {some(unknown)}")
+    lacking = {*statement.needs} - {file.entity for file in files}
+    if lacking:
+        raise DeliveryError(f"no file of {some(lacking)}, which every delivery needs by {where}; perhaps more is to come")
+    # A manifest has the checksum of every file; other statements may have none, so that the files themselves mark a change.
+    marks = [] if statement.said_by == SAID_BY_MANIFEST else sorted(file.file_id for file in files)
+    return Delivery(
+        _digest(contract.source, provider, folder.name, statement.mark, *marks),
+        contract.source,
+        provider,
+        folder,
+        statement.extract_date,
+        statement.mode,
+        tuple(files),
+        statement.said_by,
+        tuple(path.name for path in control),
+        statement.unknown_keys,
+    )
+
+
+def _statement(folder: Path, contract: SourceContract, form: DeliveryForm | None, control: Sequence[Path]) -> _Statement:
+    """What is said of the files in a folder, by the manifest, by control files, or by the folder itself."""
+    manifest = _by_manifest(folder, contract)
+    if form is None:
+        if manifest is None:
+            raise DeliveryError(NO_MANIFEST)
+        return manifest
+    by_control = _by_control_files(folder, control, form, form.control) if form.control and control else None
+    if manifest:
+        return _agreed(manifest, by_control) if by_control else manifest
+    if form.control and not by_control:
+        raise DeliveryError(NO_CONTROL_FILE)
+    statement = by_control or _by_folder(folder, form)
+    if not any((folder / file.name).is_file() for file in statement.files):
+        raise DeliveryError(NO_FILE)
+    return statement
+
+
+def _by_manifest(folder: Path, contract: SourceContract) -> _Statement | None:
+    """What the manifest says; None where there is none."""
     path = folder / MANIFEST
     if path.is_symlink():
         raise DeliveryError(f"{MANIFEST} is a symbolic link; only files that lie in the folder are read")
     if not path.is_file():
-        raise DeliveryError(NO_MANIFEST)
+        return None
     content = path.read_bytes()
     try:
         manifest, unknown_keys = manifest_in(content, Manifest)
     except DeliveryError as error:
         raise DeliveryError(f"{MANIFEST}: {error}") from error
-    provider = folder.parent.name
-    if (manifest.source, manifest.provider) != (contract.source, provider):
+    if (manifest.source, manifest.provider) != (contract.source, folder.parent.name):
         raise DeliveryError(f"{MANIFEST}: source or provider differs from the folder it lies in")
     if not manifest.files:
         raise DeliveryError(f"{MANIFEST}: announces no file")
-    _check_names([announced.name for announced in manifest.files])
-    files, unknown = [], []
-    for announced in manifest.files:
-        entity = entity_of(announced.name, contract)
-        if entity is None:
-            unknown.append(announced.name)
-            continue
-        file_id = _digest(contract.source, provider, folder.name, announced.name, announced.sha256)
-        files.append(File(entity, folder / announced.name, file_id, announced.rows, announced.sha256))
-    if manifest.mode == "period" and not any(contract.entities[file.entity].period for file in files):
-        where = f"mappings/{contract.source}/contract.yaml"
-        raise DeliveryError(f"{MANIFEST}: mode period, but no entity of its files has a period in {where}")
-    if unknown:
-        raise DeliveryError(
-            f"{len(unknown)} files match no entity of mappings/{contract.source}/contract.yaml: {some(unknown)}"
-        )
-    identity = _digest(contract.source, provider, folder.name, hashlib.sha256(content).hexdigest())
-    return Delivery(
-        identity, contract.source, provider, folder, manifest.extract_date, manifest.mode, tuple(files), unknown_keys
+    _check_names(MANIFEST, [file.name for file in manifest.files])
+    files = tuple(
+        Listed(file.name, file.rows, (Checksum(Stated.SHA256, file.sha256, SAID_BY_MANIFEST),)) for file in manifest.files
     )
+    mark = hashlib.sha256(content).hexdigest()
+    return _Statement(SAID_BY_MANIFEST, files, manifest.extract_date, manifest.mode, mark, unknown_keys)
 
 
-def _check_names(names: list[str]) -> None:
+def _by_control_files(folder: Path, paths: Sequence[Path], form: DeliveryForm, control: ControlFile) -> _Statement:
+    """What the control files of the sender say."""
+    links = [path.name for path in paths if path.is_symlink() or not path.is_file()]
+    if links:
+        raise DeliveryError(f"{some(links)}: no plain file; only files that lie in the folder are read")
+    contents = [path.read_bytes() for path in paths]
+    files = listed_by(paths, contents, control)
+    _check_names(SAID_BY_CONTROL_FILE, [file.name for file in files])
+    mark = _digest(*(hashlib.sha256(content).hexdigest() for content in contents))
+    return _by_contract(folder, form, SAID_BY_CONTROL_FILE, files, mark)
+
+
+def _by_folder(folder: Path, form: DeliveryForm) -> _Statement:
+    """The files that are in the folder, where nobody says which there should be."""
+    names = [path.name for path in _entries(folder) if path.is_file()]
+    return _by_contract(folder, form, "the folder when it was looked at", tuple(map(Listed, names)), "")
+
+
+def _by_contract(folder: Path, form: DeliveryForm, said_by: str, files: tuple[Listed, ...], mark: str) -> _Statement:
+    """A statement of which the contract gives the mode, and the name of the folder the day."""
+    extract_date = day_of(folder.name)
+    if extract_date is None:
+        raise DeliveryError("there is no manifest and the name of the folder is not a day written yyyymmdd")
+    return _Statement(said_by, files, extract_date, form.mode, mark, signs=frozenset(form.complete), needs=form.needs)
+
+
+def _agreed(manifest: _Statement, control: _Statement) -> _Statement:
+    """What a manifest says, with the checksums of the control file too. Raises DeliveryError where they contradict."""
+    by_control = {file.name: file for file in control.files}
+    names = {file.name for file in manifest.files}
+    faults = [
+        f"{len(others)} files are not in {said_by}: {some(others)}"
+        for others, said_by in ((names - by_control.keys(), control.said_by), (by_control.keys() - names, manifest.said_by))
+        if others
+    ]
+    files = []
+    for file in manifest.files:
+        other = by_control.get(file.name, Listed(file.name))
+        if other.rows not in (None, file.rows):
+            faults.append(f"{shown(file.name)}: {manifest.said_by} says {file.rows} records, {control.said_by} {other.rows}")
+        files.append(Listed(file.name, file.rows, (*file.checksums, *other.checksums)))
+    if faults:
+        raise DeliveryError(f"{manifest.said_by} and {control.said_by} differ: {'; '.join(faults)}")
+    return replace(manifest, files=tuple(files))
+
+
+def _check_names(said_by: str, names: list[str]) -> None:
     """Refuse names that lead out of the folder or into another one, and files that are announced twice."""
     faults = []
     paths = [name for name in names if name in ("", ".", "..") or _PATH.search(name)]
@@ -278,4 +403,4 @@ def _check_names(names: list[str]) -> None:
     if twice:
         faults.append(f"{len(twice)} files are announced more than once: {some(twice)}")
     if faults:
-        raise DeliveryError(f"{MANIFEST}: {'; '.join(faults)}")
+        raise DeliveryError(f"{said_by}: {'; '.join(faults)}")

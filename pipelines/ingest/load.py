@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -20,7 +19,7 @@ from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import File
 from pipelines.ingest.parse import REFUSED
 from pipelines.ingest.profile import Profile, file_columns_table, profile_files
-from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
+from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Count, Registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
 from pipelines.runner import Runner
@@ -30,14 +29,6 @@ from vocab.schemas import ddl_of
 
 LOAD = "_load_id"
 FILES_PER_TASK = 4
-
-
-class Count(NamedTuple):
-    """The records of a file in bronze, those that are malformed, and why it could not be read to its end."""
-
-    rows: int
-    malformed: int = 0
-    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +95,7 @@ def ingest(
     """Write the new deliveries into bronze as one load and enter their files in the register.
 
     A delivery that differs too much from what its provider sent before, whose files cannot be read to their end, or that has
-    other records than the manifest says, is set aside: the load is begun again without it. Until its files are in the
+    other records than are announced, is set aside: the load is begun again without it. Until its files are in the
     register, nothing of a load is part of the lakehouse.
     """
     under_way = runner.state_path.with_name("load.json")
@@ -115,17 +106,18 @@ def ingest(
         if not load.deliveries:
             return Ingested(0, 0, found.set_aside)
         profile = profile_files(runner.store.session, load, contracts)
-        compared = compare_deliveries(
-            runner.store.paths, load, profile.filled, register, contracts, allowed.limits, allowed.accepted
-        )
+        faulty = differing_from_statements(load, {**_held(register), **profile.counts}, contracts)
+        if faulty:
+            found = found.without(faulty)
+            continue
+        compared = compare_deliveries(runner.store.paths, load, profile, register, contracts, allowed.limits, allowed.accepted)
         if compared.set_aside:
             found = found.without(compared.set_aside)
             continue
         LoadUnderWay(load_id=load.load_id, tables=tuple(map("_".join, load.files))).write(under_way)
         counts, faulty = _written(runner, load, register, contracts, show_stage)
         if not faulty:
-            malformed = {file_id: count.malformed for file_id, count in counts.items()}
-            entries = load.entries(malformed, _periods(load, profile, register))
+            entries = load.entries(counts, _periods(load, profile, register))
             runner.run([file_columns_table(profile.filled, load.load_id)])
             runner.run([register_table(entries, [load.load_id])])
             under_way.unlink()
@@ -151,9 +143,13 @@ def _written(
     tables = bronze_tables(load, contracts)
     with show_stage("ingest to bronze", len(tables)) as on_progress:
         runner.run(tables, on_progress)
-    counts = _counts(runner.store, load)
-    held = {file.file_id: Count(file.rows) for file in register}
-    return counts, differing_from_manifests(load, held | counts, contracts)
+    counts = _held(register) | _counts(runner.store, load)
+    return counts, differing_from_statements(load, counts, contracts)
+
+
+def _held(register: Sequence[Registered]) -> dict[str, Count]:
+    """The records of every file that has been loaded."""
+    return {file.file_id: Count(file.rows) for file in register}
 
 
 def _remove_unfinished(store: TableStore, under_way: Path, loads: Collection[str], but: str) -> None:
@@ -189,10 +185,10 @@ def _counts(store: TableStore, load: NewLoad) -> dict[str, Count]:
     return {row.pop("_file"): Count(**row) for row in per_file.toArrow().to_pylist()}
 
 
-def differing_from_manifests(
+def differing_from_statements(
     load: NewLoad, counts: Mapping[str, Count], contracts: Mapping[str, SourceContract]
 ) -> list[SetAside]:
-    """The deliveries of which a file cannot be read to its end or has other records than its manifest says.
+    """The deliveries of which a file cannot be read to its end or has other records than somebody states.
 
     A repeated file has the records of the first.
     """
@@ -200,11 +196,11 @@ def differing_from_manifests(
     for delivery in load.deliveries:
         faults = []
         for file in delivery.files:
-            found = counts.get(load.repeated.get(file.file_id, file.file_id), Count(0))
+            found = counts.get(load.holder_of(file), Count(0))
             if found.refused:
                 faults.append(found.refused.removeprefix(f"{REFUSED}{delivery.name}/"))
-            elif found.rows != file.rows:
-                faults.append(f"{file.path.name}: {found.rows} records, the manifest says {file.rows}")
+            elif file.rows is not None and found.rows != file.rows:
+                faults.append(f"{file.path.name}: {found.rows} records, {delivery.said_by} says {file.rows}")
         if faults:
             faulty.append(set_aside(delivery, faults, recipe=recipe_of(contracts[delivery.source])))
     return faulty

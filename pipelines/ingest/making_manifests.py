@@ -1,16 +1,18 @@
 """Manifests for deliveries whose senders give none: names, checksums, and the records that our own reader finds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from pipelines.contracts.delivery_forms import Ending, Mode
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import fault_of
-from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, Mode, entity_of, is_junk, sha256_of
+from pipelines.ingest.checksums import digest_of_file
+from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, control_files_of, entity_of, is_junk
 from pipelines.ingest.parse import layout_of, parse_file, read_head
 
 
@@ -22,9 +24,9 @@ class Records:
     malformed: int = 0
 
 
-def records_of(path: Path, entity: Entity) -> Records:
+def records_of(path: Path, entity: Entity, ending: Ending) -> Records:
     """Count the records of a delivered file, as a load counts them. Raises DeliveryError if it cannot be read."""
-    layout, faults = layout_of(read_head(path), entity)
+    layout, faults = layout_of(read_head(path), entity, ending=ending)
     if layout is None:
         raise DeliveryError("; ".join(faults))
     records = malformed = 0
@@ -35,8 +37,10 @@ def records_of(path: Path, entity: Entity) -> Records:
     return Records(records, malformed)
 
 
-def announced(folder: Path, count: Callable[[Path], Records]) -> tuple[list[ManifestFile], dict[str, Records]]:
-    """An entry for every file in a folder, with the counts of each; junk is left out.
+def announced(
+    folder: Path, count: Callable[[Path], Records], others: Collection[str] = ()
+) -> tuple[list[ManifestFile], dict[str, Records]]:
+    """An entry for every file in a folder, with the counts of each; junk and the names `others` are left out.
 
     Raises DeliveryError, which names every file that cannot be counted and everything that is no file.
     """
@@ -44,7 +48,7 @@ def announced(folder: Path, count: Callable[[Path], Records]) -> tuple[list[Mani
     counts: dict[str, Records] = {}
     faults: list[str] = []
     for path in sorted(folder.iterdir()):
-        if path.name == MANIFEST or is_junk(path.name):
+        if path.name == MANIFEST or path.name in others or is_junk(path.name):
             continue
         if path.is_symlink() or not path.is_file():
             faults.append(f"{path.name}: not a plain file; only plain files are delivered")
@@ -54,7 +58,7 @@ def announced(folder: Path, count: Callable[[Path], Records]) -> tuple[list[Mani
         except DeliveryError as error:
             faults.append(f"{path.name}: {fault_of(path, error)}")
             continue
-        files.append(ManifestFile(name=path.name, rows=counts[path.name].records, sha256=sha256_of(path)))
+        files.append(ManifestFile(name=path.name, rows=counts[path.name].records, sha256=digest_of_file(path)))
     if not files and not faults:
         faults.append("there is no file in it")
     if faults:
@@ -70,14 +74,16 @@ def delivery_manifest(
 
     Raises DeliveryError, which names every file that no entity of the contract takes or that cannot be read.
     """
+    form = contract.form_of(folder.parent.name)
+    ending = Ending(form.trailer if form else None)
 
     def count(path: Path) -> Records:
         entity = entity_of(path.name, contract)
         if entity is None:
             raise DeliveryError(f"matches no entity of mappings/{contract.source}/contract.yaml")
-        return records_of(path, contract.entities[entity])
+        return records_of(path, contract.entities[entity], ending)
 
-    files, counts = announced(folder, count)
+    files, counts = announced(folder, count, {path.name for path in control_files_of(folder, form)})
     manifest = Manifest(
         source=contract.source, provider=folder.parent.name, extract_date=extract_date, mode=mode, files=tuple(files)
     )

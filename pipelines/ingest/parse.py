@@ -6,12 +6,13 @@ kept whole with the reason.
 
 import csv
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError
 from pipelines.ingest.opening import content_of, place_of
@@ -38,11 +39,12 @@ LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 
 @dataclass(frozen=True)
 class Layout:
-    """How one file is laid out: its delimiter, and for each position the contract column it fills (None: not declared)."""
+    """How one file is laid out: its delimiter, for each position the contract column it fills (None: not declared), its end."""
 
     delimiter: str
     columns: tuple[str | None, ...]
     undeclared: int
+    ending: Ending = ANY_END
 
 
 def read_head(path: Path) -> bytes:
@@ -53,7 +55,9 @@ def read_head(path: Path) -> bytes:
     return next(lines_of(content_of(path), place_of(path)), b"")[:HEAD_BYTES]
 
 
-def layout_of(head: bytes, entity: Entity, in_use: Collection[str] = ()) -> tuple[Layout | None, list[str]]:
+def layout_of(
+    head: bytes, entity: Entity, in_use: Collection[str] = (), ending: Ending = ANY_END
+) -> tuple[Layout | None, list[str]]:
     """The layout that a file's header gives, and the faults that make the file unusable. `head` is as read_head gives it.
 
     A column `in_use` that is not required may be missing: not every system delivers it. It is a fault where the file has
@@ -73,7 +77,7 @@ def layout_of(head: bytes, entity: Entity, in_use: Collection[str] = ()) -> tupl
         faults.append(f"required columns are missing: {', '.join(missing)}{undeclared}")
     elif renamed and undeclared:
         faults.append(f"columns in use are missing: {', '.join(renamed)}{undeclared}")
-    return Layout(delimiter, tuple(names), names.count(None)), faults
+    return Layout(delimiter, tuple(names), names.count(None), ending), faults
 
 
 def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
@@ -115,18 +119,54 @@ def parse_file(
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one file as batches of LINE_COLUMNS and then `columns`, all text but `_line`.
 
-    Raises DeliveryError, with the place of the file, where it cannot be read to its end, or is not what has this SHA-256. The
-    batches up to there have been given by then.
+    Raises DeliveryError, with the place of the file, where it cannot be read to its end, is not what has this SHA-256, or does
+    not end as its layout says. The batches up to there have been given by then.
     """
-    blocks = _without_header(lines_of(content_of(path, sha256), place_of(path)))
+    place, ending = place_of(path), layout.ending
+    blocks = _without_header(lines_of(content_of(path, sha256), place, ended=Whole.LINE_END in ending.complete))
+    counted = _WithoutTrailer(blocks, ending.trailer, layout.delimiter, place) if ending.trailer else None
+    taken = malformed = 0
     schema = row_schema(columns)
     position_of = {name: position for position, name in enumerate(layout.columns) if name}
-    for records in records_of(blocks, layout.delimiter, len(layout.columns)):
+    for records in records_of(counted or blocks, layout.delimiter, len(layout.columns)):
         rows = len(records.lines)
+        taken, malformed = taken + rows, malformed + rows - records.reasons.null_count
         nulls = pa.nulls(rows, pa.string())
         values = [records.fields[position_of[name]] if name in position_of else nulls for name in columns]
         line_columns = [pa.repeat(provider, rows), pa.repeat(file_id, rows), records.lines, records.reasons, records.texts]
         yield from pa.table([*line_columns, *values], schema=schema).combine_chunks().to_batches()
+    if Whole.ALL_FIELDS in ending.complete and malformed:
+        raise DeliveryError(f"{place}: {malformed} of {taken} records are malformed: it may be cut short; deliver it again")
+    if counted and taken != counted.records:
+        raise DeliveryError(f"{place}: {taken} records, its trailer says {counted.records}; deliver it again, whole")
+
+
+class _WithoutTrailer:
+    """Blocks of whole lines without the trailer; `records` is the count in it once all blocks have been taken."""
+
+    def __init__(self, blocks: Iterable[bytes], trailer: Trailer, delimiter: str, place: str) -> None:
+        self._blocks = blocks
+        self._trailer = trailer
+        self._delimiter = delimiter
+        self._place = place
+        self.records = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Raises DeliveryError at the end if the last line that is not empty is no trailer, or one without a count."""
+        held = b""
+        for block in self._blocks:
+            content = held + block
+            start = content.rfind(b"\n", 0, len(content.rstrip())) + 1
+            held = content[start:]
+            yield content[:start]
+        line = held.decode("utf-8", errors="replace")
+        fields = [field.strip().strip('"') for field in line.split(self._delimiter)]
+        if fields[0].casefold() != self._trailer.begins.casefold():
+            raise DeliveryError(f"{self._place}: the last line is no trailer, so that the file was cut short; deliver it again")
+        stated = fields[self._trailer.records - 1] if len(fields) >= self._trailer.records else ""
+        if not re.fullmatch("[0-9]{1,12}", stated):
+            raise DeliveryError(f"{self._place}: its trailer has no number of records; deliver it again")
+        self.records = int(stated) - self._trailer.besides
 
 
 def _without_header(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,8 +1,9 @@
-"""What the files of a load hold: how many records have a value in each column, and the reporting periods of the records."""
+"""What the files of a load hold: their records, how many have a value in each column, and the periods they report."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import DeliveryError
 from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.landing import File
-from pipelines.ingest.parse import Layout, parse_file
+from pipelines.ingest.parse import REFUSED, Layout, parse_file
+from pipelines.ingest.register import Count
 from pipelines.runner import run_in_parallel
 from vocab.schemas import ddl_of
 
@@ -32,8 +34,22 @@ FILE_COLUMNS_SCHEMA = {
 }
 """One row per loaded file and column of its contract that it has: how many of its records have a value there."""
 
-_COUNTED = pa.schema([("file_id", pa.string()), ("column", pa.string()), ("period", pa.string()), ("filled", pa.int64())])
+_COUNTED = pa.schema([("file_id", pa.string()), ("kind", pa.string()), ("name", pa.string()), ("records", pa.int64())])
 _FILES_PER_TASK = 4
+
+
+class _Kind(StrEnum):
+    """What is counted: records with a value in the column `name`, records of the period `name`, all of them, malformed ones.
+
+    `REFUSED` counts nothing: `name` is why the file cannot be read to its end.
+    """
+
+    COLUMN = "column"
+    PERIOD = "period"
+    ALL = "all"
+    MALFORMED = "malformed"
+    REFUSED = "refused"
+
 
 Filled = dict[str, dict[str, int]]
 """By file id and column, how many records have a value."""
@@ -41,17 +57,18 @@ Filled = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class Profile:
-    """What some files hold: values by column, and the reporting periods of their rows, both by file id."""
+    """What some files hold, by file id: values by column, the reporting periods of their rows, and their records.
+
+    A file that cannot be read to its end has its reason with the count, and nothing else.
+    """
 
     filled: Filled
     periods: Mapping[str, tuple[str, ...]]
+    counts: Mapping[str, Count]
 
 
 def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, SourceContract]) -> Profile:
-    """What the files hold that a load would read, in one pass over each of them.
-
-    A file that cannot be read to its end is left out: the load itself finds that.
-    """
+    """What the files hold that a load would read, in one pass over each of them."""
     places = [
         (file, contracts[source].entities[entity].period) for (source, entity), files in load.files.items() for _, file in files
     ]
@@ -60,12 +77,22 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
     run_in_parallel([part for part in parts if part], lambda part: counted.extend(_profiled(session, load, part)))
     filled: Filled = defaultdict(dict)
     periods: dict[str, list[str]] = defaultdict(list)
+    records: dict[str, dict[str, int]] = defaultdict(dict)
+    refused: dict[str, str] = {}
     for row in counted:
-        if row["period"] is None:
-            filled[row["file_id"]][row["column"]] = row["filled"]
-        else:
-            periods[row["file_id"]].append(row["period"])
-    return Profile(dict(filled), {file_id: tuple(found) for file_id, found in periods.items()})
+        file_id, kind, name = row["file_id"], row["kind"], row["name"]
+        match kind:
+            case _Kind.COLUMN:
+                filled[file_id][name] = row["records"]
+            case _Kind.PERIOD:
+                periods[file_id].append(name)
+            case _Kind.REFUSED:
+                refused[file_id] = name
+            case _:
+                records[file_id][kind] = row["records"]
+    counts = {file_id: Count(found[_Kind.ALL], found[_Kind.MALFORMED]) for file_id, found in records.items()}
+    counts |= {file_id: Count(0, refused=reason) for file_id, reason in refused.items()}
+    return Profile(dict(filled), {file_id: tuple(found) for file_id, found in periods.items()}, counts)
 
 
 def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File, str | None]]) -> list[dict[str, Any]]:
@@ -77,7 +104,7 @@ def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File,
 
     listing = session.createDataFrame([(str(file.path), file.file_id) for file, _ in places], "path string, file_id string")
     spread = listing.repartition(len(places) // _FILES_PER_TASK + 1)
-    counted = spread.mapInArrow(count, "file_id string, column string, period string, filled bigint").toArrow()
+    counted = spread.mapInArrow(count, "file_id string, kind string, name string, records bigint").toArrow()
     records: list[dict[str, Any]] = counted.to_pylist()
     return records
 
@@ -89,27 +116,31 @@ def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layo
             layout, period = layouts[file["file_id"]]
             try:
                 counts = _of_file(Path(file["path"]), layout, period)
-            except DeliveryError:
-                continue
+            except DeliveryError as error:
+                counts = {(_Kind.REFUSED, f"{REFUSED}{error}"): 0}
             rows = [
-                {"file_id": file["file_id"], "column": column, "period": value, "filled": records}
-                for (column, value), records in counts.items()
+                {"file_id": file["file_id"], "kind": kind, "name": name, "records": records}
+                for (kind, name), records in counts.items()
             ]
             yield pa.RecordBatch.from_pylist(rows, schema=_COUNTED)
 
 
-def _of_file(path: Path, layout: Layout, period: str | None) -> Mapping[tuple[str, str | None], int]:
-    """Records with a value by column, and records of each period."""
+def _of_file(path: Path, layout: Layout, period: str | None) -> dict[tuple[str, str], int]:
+    """The records of a file, of each period, and those with a value in each column, by kind and name."""
     columns = [name for name in layout.columns if name]
-    counts: dict[tuple[str, str | None], int] = dict.fromkeys(((name, None) for name in columns), 0)
+    counts: dict[tuple[str, str], int] = {(_Kind.ALL, ""): 0, (_Kind.MALFORMED, ""): 0}
+    counts.update(((_Kind.COLUMN, name), 0) for name in columns)
     for batch in parse_file(path, "", "", columns, layout):
+        counts[_Kind.ALL, ""] += batch.num_rows
+        counts[_Kind.MALFORMED, ""] += batch.num_rows - batch.column("_reason").null_count
         for name in columns:
-            counts[name, None] += pc.sum(pc.not_equal(batch.column(name), "")).as_py() or 0
+            counts[_Kind.COLUMN, name] += pc.sum(pc.not_equal(batch.column(name), "")).as_py() or 0
         if period in columns:
             values = pc.value_counts(pc.utf8_trim_whitespace(batch.column(period)))
             for value in values.to_pylist():
                 if value["values"]:
-                    counts[period, value["values"]] = counts.get((period, value["values"]), 0) + value["counts"]
+                    key = (_Kind.PERIOD, value["values"])
+                    counts[key] = counts.get(key, 0) + value["counts"]
     return counts
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.ingest.landing import Delivery, File
 
@@ -37,6 +37,14 @@ REGISTER_SCHEMA = {
 are the reporting periods of its rows with a `|` between them, where its contract says which column has them."""
 
 _BETWEEN = "|"
+
+
+class Count(NamedTuple):
+    """The records of a file, those that are malformed, and why it could not be read to its end."""
+
+    rows: int
+    malformed: int = 0
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +120,12 @@ def registered(
     delivery: Delivery,
     file: File,
     load_id: str,
+    count: Count,
     same_as: str | None,
-    malformed: int,
     undeclared: int,
     periods: Iterable[str] = (),
 ) -> Registered:
-    """The register's entry for a file that was taken."""
+    """The register's entry for a file that was taken. Malformed records are those of the file that has the rows."""
     return Registered(
         load_id=load_id,
         delivery_id=delivery.delivery_id,
@@ -130,8 +138,8 @@ def registered(
         file_id=file.file_id,
         file_name=file.path.name,
         same_as=same_as or file.file_id,
-        rows=file.rows,
-        malformed=malformed,
+        rows=count.rows,
+        malformed=0 if same_as else count.malformed,
         undeclared_columns=undeclared,
         sha256=file.sha256,
         periods=tuple(sorted(periods)),

@@ -25,12 +25,13 @@ _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _CTRL_Z = b"\x1a"
 
 
-def lines_of(blocks: Iterator[bytes], place: str) -> Iterator[bytes]:
+def lines_of(blocks: Iterator[bytes], place: str, *, ended: bool = False) -> Iterator[bytes]:
     """The content in blocks of whole lines, each line with LF at its end, the last one too.
 
-    Raises DeliveryError naming `place` where content in UTF-16 is damaged, is UTF-32, or has a line over LONGEST_LINE.
+    Raises DeliveryError naming `place` where content in UTF-16 is damaged, is UTF-32, or has a line over LONGEST_LINE; with
+    `ended` also where the last line has no line end.
     """
-    for block in _whole_lines(_without_end_mark(_eight_bit(blocks, place)), place):
+    for block in _whole_lines(_without_end_mark(_eight_bit(blocks, place)), place, ended=ended):
         yield _utf8(block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block)
 
 
@@ -83,7 +84,7 @@ def _without_end_mark(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield content[:end]
 
 
-def _whole_lines(blocks: Iterable[bytes], place: str) -> Iterator[bytes]:
+def _whole_lines(blocks: Iterable[bytes], place: str, *, ended: bool) -> Iterator[bytes]:
     """The same content cut after line ends; the last line gets one if it has none.
 
     A CR that ends a block is not taken for a line end before it is seen whether LF follows.
@@ -102,6 +103,8 @@ def _whole_lines(blocks: Iterable[bytes], place: str) -> Iterator[bytes]:
             raise DeliveryError(f"{place}: a line is longer than {LONGEST_LINE >> 20} MiB; deliver it with line ends")
     last = b"".join(parts)
     if last:
+        if ended and not last.endswith(b"\r"):
+            raise DeliveryError(f"{place}: the last line has no line end, so that the file was cut short; deliver it again")
         yield last if last.endswith(b"\r") else last + b"\n"
 
 

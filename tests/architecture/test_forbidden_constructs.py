@@ -358,7 +358,8 @@ RULES = (
         folders=TRANSFORMS,
         allowed={
             "pipelines/mapping/spec.py": "loads mapping files",
-            "pipelines/ingest/landing.py": "reads manifests",
+            "pipelines/ingest/landing.py": "reads manifests and control files",
+            "pipelines/ingest/checksums.py": "takes the checksums of delivered files",
             "pipelines/ingest/folders.py": "lists the landing folder",
             "pipelines/ingest/checking.py": "lists the folder of a delivery",
             "pipelines/ingest/opening.py": "opens delivered files",

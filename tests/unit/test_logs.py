@@ -105,3 +105,12 @@ def test_ids_and_rows_of_a_query_are_shown_as_they_are_under_a_title_that_is_not
     assert "4152194" in counted
     assert "1,234" in counted
     assert "1940" in stored
+
+
+def test_no_text_is_cut_where_the_result_goes_into_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    long = {f"column_{n}": f"20260105-{'x' * 40}-{n}" for n in range(5)} | {"reason": "lost " * 60 + "end"}
+    show_table("deliveries", [long])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert all(value in lines[4] for value in long.values())
+    assert {len(line) for line in lines[1:]} == {len(lines[4])}

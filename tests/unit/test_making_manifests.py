@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from jobs import manifest as manifest_command
 from jobs.command import start
+from pipelines.contracts.delivery_forms import ANY_END
 from pipelines.contracts.source import Entity
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, OptOutInvalidError
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
 from pipelines.ingest.checking import verify
 from pipelines.ingest.landing import read_delivery
@@ -131,10 +132,10 @@ def test_a_folder_that_gives_no_day_or_source_needs_them(folder: Path, tmp_path:
 def test_records_are_counted_as_a_load_counts_them(tmp_path: Path, text: str, records: Records) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(text.encode())
-    assert records_of(path, ENTITY) == records
+    assert records_of(path, ENTITY, ANY_END) == records
     packed = tmp_path / "x.csv.gz"
     packed.write_bytes(gzip.compress(text.encode()))
-    assert records_of(packed, ENTITY) == records
+    assert records_of(packed, ENTITY, ANY_END) == records
 
 
 @settings(deadline=None)
@@ -145,7 +146,7 @@ def test_any_bytes_are_counted_or_refused(content: bytes) -> None:
             path = Path(folder) / name
             path.write_bytes(content)
             try:
-                found = records_of(path, ENTITY)
+                found = records_of(path, ENTITY, ANY_END)
             except DeliveryError:
                 continue
             assert 0 <= found.malformed <= found.records
@@ -168,12 +169,44 @@ def test_the_manifests_that_we_write_of_opt_out_lists_are_accepted(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("nhs_number,opted_out_on\n9990000018,2025-01-01\n9990000026,\n", 2),
+        ("nhs_number\r\n9990000018\r\n9990000026", 2),
+        ("\ufeffNHS Number\n9990000018\n\n\n", 1),
+        ("nhs_number\n9990000018\n\x1a", 1),
+        ('"nhs_number","opted_out_on"\n"9990000018","2025-01-01"\n', 1),
+        ("nhs_number,opted_out_on\n 999 000 0018 ,x\n", 1),
+        ("nhs_number\r9990000018\r9990000026\r", 2),
+        ("nhs_number\n9990000018\n9990000018\n", 2),
+        ("nhs_number,opted_out_on\n9990000018,2025-01-01\n,\n", 2),
+        ('nhs_number,opted_out_on\n9990000018,"a ""b"""\n', 1),
+    ],
+)
+def test_entries_of_a_list_are_counted_as_a_run_counts_them(tmp_path: Path, text: str, entries: int) -> None:
+    """A list that a run refuses is refused for what is in it, never for the count that we wrote."""
+    opt_out_lists(tmp_path, "20260105", ["9990000018"])
+    folder = tmp_path / "optouts" / "local" / "20260105"
+    (folder / "local.csv").write_bytes(text.encode())
+    assert ended(folder, "--replace") == 0
+    assert [file["rows"] for file in stated(folder)["files"]] == [entries]
+    try:
+        assert len(read_opt_outs(tmp_path, OptOutPolicy(21, 0.005, 0.25, 0.5), date(2026, 1, 5)).numbers_opted_out_locally)
+    except OptOutInvalidError as error:
+        assert "1 of 2 entries are no NHS numbers" in str(error)
+
+
+@pytest.mark.parametrize(
     ("kind", "name", "content", "message"),
     [
         ("national", "response.dat", None, "files are missing: response.dat"),
         ("national", "extra.dat", "9990000018,\n", "extra.dat: no file of the national list"),
-        ("local", "local.csv", 'nhs_number,opted_out_on\n"9990000018,2025-01-01\n', "local.csv: cannot be read to its end"),
-        ("local", "local.csv", b"nhs_number\n\xff\xfe", "local.csv: cannot be read to its end"),
+        ("local", "local.csv", 'nhs_number,opted_out_on\n"9990000018,2025-01-01\n', "local.csv: is not CSV from line 2"),
+        ("local", "local.csv", b"nhs_number\n\xff\xfe", "local.csv: is not UTF-8 text"),
+        ("local", "local.csv", "nhs_number,opted_out_on\n9990000018\n", "local.csv: 1 of 1 entries have not as many fields"),
+        ("local", "local.csv", "number\n9990000018\n", "local.csv: columns are missing: nhs_number"),
+        ("national", "response.dat", "receipt 2026\n", "response.dat: 1 of 1 lines are no NHS numbers"),
+        ("national", "request.dat", "\n", "request.dat: no number in it"),
         ("other", "local.csv", "x", "no kind of opt-out list"),
     ],
 )

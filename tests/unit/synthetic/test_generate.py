@@ -66,6 +66,7 @@ def parsed(extracts: Extracts) -> list[Parsed]:
     for delivery in extracts.deliveries:
         night = (delivery.extract_date - FIRST_NIGHT).days
         for file in delivery.files:
+            assert file.rows is not None
             columns = list(extracts.contracts[delivery.source].entities[file.entity].columns)
             batches = parse_file(file.path, delivery.provider, file.file_id, columns, layouts[file.file_id])
             found.append((delivery.source, file.entity, night, file.rows, pa.Table.from_batches(list(batches))))
