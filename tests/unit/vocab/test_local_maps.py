@@ -52,6 +52,28 @@ def test_local_maps_never_lead_to_concepts_of_the_demonstration_alone() -> None:
     assert own <= local
 
 
+def test_a_local_concept_is_standard_or_replaced_by_another() -> None:
+    concepts = [line.split("\t") for line in (LOCAL_DIR / "CONCEPT.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    edges = {
+        (int(start), kind): int(end)
+        for start, end, kind, *_ in (
+            line.split("\t") for line in (LOCAL_DIR / "CONCEPT_RELATIONSHIP.csv").read_text(encoding="utf-8").splitlines()[1:]
+        )
+        if int(start) >= 2_000_000_000
+    }
+    targets = {row.target_concept_id for row in read_local_maps(FOLDER)}
+    own = {int(cells[0]): (cells[5], cells[9]) for cells in concepts if cells[3] == "NHS OMOP"}
+    assert sum(flags == ("", "U") for flags in own.values()) == 42
+    for concept_id, flags in own.items():
+        mapped = edges[(concept_id, "Maps to")]
+        if flags == ("S", ""):
+            assert mapped == concept_id
+        else:
+            assert flags == ("", "U")
+            assert concept_id not in targets
+            assert edges[(concept_id, "Concept replaced by")] == mapped < 2_000_000_000
+
+
 def test_targets_name_their_vocabulary() -> None:
     vocabulary = {}
     for folder in (DEMO_DIR, LOCAL_DIR):
