@@ -46,6 +46,13 @@ ROUTED_TABLES: Final[tuple[str, ...]] = (
 )
 """Tables whose events come from the stem table, by the domain of their concept."""
 
+EVIDENCE_COLUMNS: Final[dict[str, str]] = {"_evidence": "string", "_date_precision": "string", "_end_date_precision": "string"}
+"""Further hidden columns of ROUTED_TABLES, which `event_evidence` publishes: how an event is known, and how exactly its start
+and its end are known where a source says so."""
+
+OPTIONAL_PROVENANCE: Final = frozenset({"_map_origin", "_date_precision", "_end_date_precision"})
+"""Hidden columns that may be empty: a rule that names the concept itself needs no map, and few sources state a precision."""
+
 OWN_PROVENANCE_COLUMNS: Final[dict[str, dict[str, str]]] = {
     "drug_exposure": {"_end_rule": "string"},
     "episode": {"_end_rule": "string"},
@@ -186,7 +193,10 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
 
 def provenance_columns(table: CdmTable) -> dict[str, str]:
     """Name and Spark type of the provenance columns of the table; they are never published."""
-    return PROVENANCE_COLUMNS | OWN_PROVENANCE_COLUMNS.get(table.name, {}) if table.name in EVENT_TABLES else {}
+    if table.name not in EVENT_TABLES:
+        return {}
+    evidence = EVIDENCE_COLUMNS if table.name in ROUTED_TABLES else {}
+    return PROVENANCE_COLUMNS | evidence | OWN_PROVENANCE_COLUMNS.get(table.name, {})
 
 
 def delta_schema(table: CdmTable) -> dict[str, str]:

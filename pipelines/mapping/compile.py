@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.text import is_one_of
+from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.ledger import UNREADABLE
 from pipelines.contracts.source import ColumnType, Identifier, SourceContract
 from pipelines.mapping.expressions import EXPRESSIONS
@@ -41,6 +42,9 @@ END_UNREADABLE = "end_unreadable"
 BIRTH_UNREADABLE = "birth_unreadable"
 """The name of the column whose date of birth was given of a person and could not be read."""
 
+EVIDENCE = "evidence"
+"""The column of events with the grade of evidence (`Evidence`)."""
+
 _OPEN_WITHOUT_END = (Target.OBSERVATION_PERIOD,)
 """Targets of which a missing end means that they last: an unreadable end leaves the row out."""
 
@@ -63,6 +67,7 @@ def target_schema(target: Target) -> dict[str, str]:
         schema |= {f"{field}_{part}": type_ for part, type_ in _CONCEPT_PARTS.items()} if kind == "concept" else {field: kind}
     schema |= {END_UNREADABLE: "boolean"} if target in _VISITS else {}
     schema |= {BIRTH_UNREADABLE: "string"} if target is Target.PERSON else {}
+    schema |= {EVIDENCE: "string"} if target is Target.EVENT else {}
     return schema | (JUDGEMENT if target in PERSON_BOUND else {})
 
 
@@ -73,7 +78,7 @@ def kept_schema(target: Target) -> dict[str, str]:
 
 def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
     """The columns of `kept_schema(target)` that at least one of the rules fills, in its order."""
-    filled = {*PROVENANCE, "key", "_file", END_UNREADABLE, BIRTH_UNREADABLE}
+    filled = {*PROVENANCE, "key", "_file", END_UNREADABLE, BIRTH_UNREADABLE, EVIDENCE}
     for rule in rules:
         for field, how in rule.fields.items():
             if FIELDS[target][field] != "concept":
@@ -109,6 +114,7 @@ def kept_rows(
     columns = columns_of_checks(rule, contract) | {column for how in rule.fields.values() for column in how.columns} | {"_file"}
     columns |= {_flags_of(column) for column in _end_columns(rule, contract)} if rule.to in _VISITS else set()
     columns |= {FLAGS} if rule.to is Target.PERSON else set()
+    columns |= set(rule.evidence_columns)
     frame = with_lookups(rule.from_, rule.lookups, silver, columns)
     checked = frame.where(_is_kept(checks_of(rule, contract, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
@@ -275,10 +281,28 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     if rule.to is Target.PERSON:
         birth = contract.entities[rule.from_].identified_by(Identifier.BIRTH_DATE)
         filled[BIRTH_UNREADABLE] = F.when(unreadable_in(birth), F.lit(birth)) if birth else F.lit(None).cast("string")
+    if rule.to is Target.EVENT:
+        filled[EVIDENCE] = _evidence(rule)
     if "key" in schema and rule.to is not Target.EVENT:
         filled.setdefault("key", F.col("row_key"))
     wanted = {name: kind for name, kind in schema.items() if name not in PROVENANCE and name != "_file"}
     return {name: filled[name] if name in filled else F.lit(None).cast(kind) for name, kind in wanted.items()}
+
+
+def _evidence(rule: Rule) -> Column:
+    """The grade of the first candidate that applies."""
+    grades = []
+    for candidate in rule.grades:
+        if isinstance(candidate, Evidence):
+            grades.append(F.lit(candidate.value))
+            continue
+        column, values = F.col(_flat(candidate.column)), candidate.values
+        for grade in dict.fromkeys(values.values()):
+            listed = [value for value, of in values.items() if of is grade]
+            grades.append(F.when(is_one_of(F.trim(column.cast("string")), listed), F.lit(grade.value)))
+        if candidate.present is not None:
+            grades.append(F.when(column.isNotNull(), F.lit(candidate.present.value)))
+    return F.coalesce(*grades)
 
 
 def _silver_types(rule: Rule, contract: SourceContract) -> dict[str, str]:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from pipelines.contracts.evidence import DatePrecision
+
 Expression = Callable[..., Column]
 
 _BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
@@ -108,6 +110,16 @@ def diagnosis_status(position: Column) -> Column:
     return F.when(position == 1, F.lit(32902)).when(position > 1, F.lit(32908)).cast("bigint")
 
 
+def date_precision(code: Column) -> Column:
+    """How exactly EMIS knows a date (EffectiveDatePrecision): Y year, YM month, YMD and YMDT day; null for any other code."""
+    given = F.upper(F.trim(code))
+    return (
+        F.when(given == "Y", F.lit(DatePrecision.YEAR.value))
+        .when(given == "YM", F.lit(DatePrecision.MONTH.value))
+        .when(given.isin("YMD", "YMDT"), F.lit(DatePrecision.DAY.value))
+    )
+
+
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
@@ -124,5 +136,6 @@ EXPRESSIONS: dict[str, Expression] = {
         first_of,
         date_of_first,
         diagnosis_status,
+        date_precision,
     )
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
+from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.source import Entity, SourceContract, Subject
 from pipelines.mapping.expressions import EXPRESSIONS
 from pipelines.mapping.omop_fields import omop_fields, omop_table
@@ -110,6 +111,7 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
     details += [_condition(condition) for condition in rule.where]
     if rule.group:
         details.append("rows with one key become one")
+    details += _evidence(rule)
     if details:
         parts.append("\n".join(f"- {detail}" for detail in details))
     rows = [
@@ -143,6 +145,22 @@ def _condition(condition: Condition) -> str:
     else:
         test = f"only where {column} is {'present' if condition.present else 'empty'}"
     return f"{test}: the rest count as `{condition.reason}`"
+
+
+def _evidence(rule: Rule) -> list[str]:
+    """The grade of evidence of the events of a rule, or how it is decided."""
+    grades = []
+    for candidate in rule.grades:
+        if isinstance(candidate, Evidence):
+            grades.append(f"`{candidate}`")
+            continue
+        for grade in dict.fromkeys(candidate.values.values()):
+            listed = [value for value, of in candidate.values.items() if of is grade]
+            grades.append(f"`{grade}` where `{candidate.column}` is {_alternatives(listed)}")
+        if candidate.present is not None:
+            state = "any other value" if candidate.values else "present"
+            grades.append(f"`{candidate.present}` where `{candidate.column}` is {state}")
+    return [f"evidence: {', else '.join(grades)}"] if grades else []
 
 
 def _alternatives(values: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
@@ -93,6 +94,8 @@ FIELDS: dict[Target, dict[str, str]] = {
         "modifier": "concept",
         "episode_key": "string",
         "specimen_key": "string",
+        "date_precision": "string",
+        "end_date_precision": "string",
     },
     Target.OBSERVATION_PERIOD: {"start_date": "date", "end_date": "date", "type_concept_id": "bigint"},
     Target.PROVIDER: {"specialty": "concept", "care_site_code": "string"},
@@ -230,6 +233,24 @@ class Condition(Frozen):
         return (self.column,) if self.column is not None else tuple(self.args.values())
 
 
+class EvidenceBy(Frozen):
+    """A grade of evidence that a column decides: `values` gives it by delivered value, `present` for any other value.
+
+    Values are compared as in a condition. Where neither applies, the next candidate decides.
+    """
+
+    column: str
+    values: dict[str, Evidence] = Field(default_factory=dict)
+    present: Evidence | None = None
+
+    @model_validator(mode="after")
+    def decides(self) -> Self:
+        """Refuse a candidate that never applies."""
+        if not self.values and self.present is None:
+            raise ValueError("give values or present")
+        return self
+
+
 class Lookup(Frozen):
     """A left join to another silver entity of the source, whose `row_key` equals our column `on`.
 
@@ -247,6 +268,9 @@ class Rule(Frozen):
     into one (a spell from its episodes): the earliest start, the latest end, other fields from the first row by `order`,
     `discharged_to` from the last. Of events with the same `key` and person (a specimen from its results) the first by start
     and row key is kept; the id is made from the `key`, so it does not depend on which row is first.
+
+    `evidence` says how the events are known: one grade, or candidates of which the first that applies decides and the last is
+    a grade.
     """
 
     name: str
@@ -255,6 +279,7 @@ class Rule(Frozen):
     where: tuple[Condition, ...] = ()
     to: Target
     domain: str | None = None
+    evidence: Evidence | tuple[EvidenceBy | Evidence, ...] | None = None
     group: bool = False
     note: str = ""
     fields: dict[str, FieldRule]
@@ -275,9 +300,25 @@ class Rule(Frozen):
             faults.append(f"domain: expected one of {', '.join(EVENT_DOMAINS)}")
         if self.to is Target.EVENT and self.group != ("key" in self.fields):
             faults.append("key: events have a key if, and only if, the rule groups them")
+        if (self.to is Target.EVENT) != bool(self.grades):
+            faults.append("evidence: required for events, and for them only")
+        if self.grades and [place for place in self.grades if isinstance(place, Evidence)] != [self.grades[-1]]:
+            faults.append("evidence: the last candidate, and no other, is a grade by itself")
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def grades(self) -> tuple[EvidenceBy | Evidence, ...]:
+        """The candidates for the grade of evidence, the last of which always applies; none if the rule makes no events."""
+        if self.evidence is None:
+            return ()
+        return (self.evidence,) if isinstance(self.evidence, Evidence) else self.evidence
+
+    @property
+    def evidence_columns(self) -> tuple[str, ...]:
+        """Every column that decides a grade of evidence."""
+        return tuple(grade.column for grade in self.grades if isinstance(grade, EvidenceBy))
 
 
 class Mapping(Frozen):
@@ -307,6 +348,7 @@ class Mapping(Frozen):
             names = [lookup.on for lookup in rule.lookups.values()]
             names += [column for condition in rule.where for column in condition.columns]
             names += [name for how in rule.fields.values() for name in how.columns]
+            names += rule.evidence_columns
             for name in names:
                 alias, _, column = name.rpartition(".")
                 read.setdefault(entities[alias] if alias else rule.from_, set()).add(column)
@@ -327,6 +369,7 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
         visible |= {f"{alias}.{column}" for column in contract.entities[lookup.entity].silver_columns}
     used = [(f"where.{condition.reason}", column) for condition in rule.where for column in condition.columns]
     used += [(f"fields.{field}", column) for field, how in rule.fields.items() for column in how.columns]
+    used += [("evidence", column) for column in rule.evidence_columns]
     return faults + [f"{rule.name}.{where}: no silver column {column}" for where, column in used if column not in visible]
 
 

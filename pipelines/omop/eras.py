@@ -3,7 +3,8 @@
 What OHDSI's own scripts conclude from condition_occurrence and drug_exposure: spans of one person and one thing, of which
 each begins at most PERSISTENCE_DAYS after all before it have ended, are one era. Three kinds of spans, one form to merge them:
 
-- condition eras: a condition without an end lasts until the day after its start; concept 0 makes none;
+- condition eras: a condition without an end lasts until the day after its start; concept 0 makes none, and nor does what is
+  only suspected: an era says that the person is assumed to have the condition, and has no field that could say otherwise;
 - drug eras: each exposure counts for every ingredient of its drug;
 - dose eras: the same where strength, quantity and days supplied make the daily dose known.
 """
@@ -16,6 +17,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.evidence import PRELIMINARY_DIAGNOSIS
 from pipelines.omop.conform import conform
 
 PERSISTENCE_DAYS = 30
@@ -81,8 +83,12 @@ def eras(conditions: DataFrame, drugs: DataFrame, vocabulary: DrugVocabulary) ->
 
 
 def condition_spans(conditions: DataFrame) -> DataFrame:
-    """One row per condition with a concept. An end that is missing or before the start is the day after the start."""
-    known = conditions.where(F.col("condition_concept_id") != 0)
+    """One row per condition with a concept, unless it is only suspected.
+
+    An end that is missing or before the start is the day after the start.
+    """
+    is_suspected = F.coalesce(F.col("condition_status_concept_id") == PRELIMINARY_DIAGNOSIS, F.lit(False))
+    known = conditions.where((F.col("condition_concept_id") != 0) & ~is_suspected)
     start, end = F.col("condition_start_date"), F.col("condition_end_date")
     return known.select(
         "person_id",

@@ -35,6 +35,7 @@ from pipelines.omop.declared import (
 from pipelines.omop.episodes import EPISODE_KEY, EPISODES_SCHEMA, episode, episode_event, episode_ids, episodes, links_of
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table, numbered_events
+from pipelines.omop.evidence import event_evidence
 from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods
 from pipelines.omop.places import (
     provider_index,
@@ -85,6 +86,15 @@ def event_tables(inputs: MapInputs) -> list[Table]:
                 inputs.table("fact_relationship"),
             ),
             affected=AffectedScope(columns={ROUTES: ROUTE}),
+        ),
+        omop_table(
+            inputs,
+            "event_evidence",
+            "one row per event of the event tables",
+            tuple(omop_name(name) for name in CONCEPT_FIELDS),
+            lambda made: event_evidence(
+                {name: made.read(*omop_name(name)) for name in CONCEPT_FIELDS}, inputs.table("event_evidence")
+            ),
         ),
     ]
 

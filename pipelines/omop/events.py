@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
+from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
 from pipelines.omop.codes import FIRST_ORDINAL, code_bucket, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
 
@@ -119,18 +120,35 @@ def _common(table: str) -> dict[str, Column]:
         f"{table}_id": F.col("_id"),
         "person_id": F.col("person_id"),
         f"{prefix}_concept_id": F.col("_target_concept_id"),
-        f"{prefix}_type_concept_id": F.col("type_concept_id"),
+        f"{prefix}_type_concept_id": F.when(is_known_by(Evidence.PROBLEM_LIST), F.lit(PROBLEM_LIST_TYPE)).otherwise(
+            F.col("type_concept_id")
+        ),
         f"{prefix}_source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
         f"{prefix}_source_concept_id": F.col("_source_concept_id"),
         "provider_id": F.col("provider_id"),
         "visit_occurrence_id": F.col("visit_occurrence_id"),
         "visit_detail_id": F.col("visit_detail_id"),
+        "_evidence": F.when(F.col("_target_concept_id").isin(*HISTORY_CONCEPTS), F.lit(Evidence.HISTORY.value)).otherwise(
+            F.col("evidence")
+        ),
+        "_date_precision": F.col("date_precision"),
+        "_end_date_precision": F.col("end_date_precision"),
     } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin", CODE_BUCKET)}
 
 
+def is_known_by(grade: Evidence) -> Column:
+    """Whether an event of the stem has a grade of evidence."""
+    return F.col("evidence") == grade.value
+
+
 def _condition() -> dict[str, Column]:
+    """Conditions. What is suspected is preliminary, whatever its place in a list of diagnoses.
+
+    A status without a concept, as that of an active problem, leaves the field empty, which the CDM allows; its text is kept.
+    """
+    status = F.nullif(F.col("status_target"), F.lit(0))
     return _period("condition") | {
-        "condition_status_concept_id": F.col("status_target"),
+        "condition_status_concept_id": F.when(is_known_by(Evidence.SUSPECTED), F.lit(PRELIMINARY_DIAGNOSIS)).otherwise(status),
         "condition_status_source_value": F.col("status_source_value"),
         "stop_reason": F.col("stop_reason"),
     }

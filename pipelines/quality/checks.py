@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from pipelines.contracts.cdm import CdmTable, delta_schema, provenance_columns
+from pipelines.contracts.cdm import OPTIONAL_PROVENANCE, CdmTable, delta_schema, provenance_columns
 from pipelines.contracts.source import WITHHELD, Entity, SourceContract, Subject
 
 MAX_ID: Final = 2**53 - 1
@@ -196,9 +196,8 @@ def _row_checks(table: CdmTable) -> Iterator[Check]:
     tolerance = 0.0 if table.name == "observation_period" else PERIOD_TOLERANCE
     for start, end in table.periods:
         yield Check(Zone.OMOP, table.name, Rule.PERIOD, start, end, tolerance)
-    # Only the map that gave the concept may be missing: there is none where a rule names the concept itself.
     for name in provenance_columns(table):
-        if name != "_map_origin":
+        if name not in OPTIONAL_PROVENANCE:
             yield Check(Zone.OMOP, table.name, Rule.REQUIRED, name)
 
 

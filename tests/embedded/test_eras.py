@@ -78,10 +78,12 @@ def vocabulary(sail: SparkSession) -> DrugVocabulary:
     )
 
 
-def conditions_of(session: SparkSession, rows: Iterable[tuple[int, int, date, date | None]]) -> DataFrame:
-    names = ("person_id", "condition_concept_id", "condition_start_date", "condition_end_date")
+def conditions_of(
+    session: SparkSession, rows: Iterable[tuple[int, int, date, date | None] | tuple[int, int, date, date | None, int]]
+) -> DataFrame:
+    names = ("person_id", "condition_concept_id", "condition_start_date", "condition_end_date", "condition_status_concept_id")
     schema = delta_schema(cdm_tables("5.4")["condition_occurrence"])
-    return frame_of(session, schema, [dict(zip(names, row, strict=True)) for row in rows])
+    return frame_of(session, schema, [dict(zip(names, row, strict=False)) for row in rows])
 
 
 def drugs_of(
@@ -106,6 +108,24 @@ def test_a_condition_without_a_usable_end_lasts_until_the_next_day_and_concept_0
     assert found(spans, "concept_id", "start_date", "end_date") == [
         (ASTHMA, d("2024-01-01"), d("2024-01-02")),
         (ASTHMA, d("2024-03-01"), d("2024-03-02")),
+    ]
+
+
+def test_what_is_suspected_makes_no_era_and_does_not_lengthen_one(sail: SparkSession) -> None:
+    preliminary, primary, resolved = 32899, 32902, 32906
+    rows = [
+        (1, ASTHMA, d("2024-01-01"), None, preliminary),
+        (1, ASTHMA, d("2024-01-10"), d("2024-01-12"), primary),
+        (1, ASTHMA, d("2024-02-01"), d("2024-02-02"), preliminary),
+        (1, ASTHMA, d("2024-02-28"), d("2024-02-28"), 0),
+        (2, ASTHMA, d("2024-01-01"), None, preliminary),
+        (3, ASTHMA, d("2024-01-01"), d("2024-01-05"), resolved),
+    ]
+    merged = merged_spans(condition_spans(conditions_of(sail, rows)))
+    assert found(merged, "person_id", "concept_id", "start_date", "end_date", "records") == [
+        (1, ASTHMA, d("2024-01-10"), d("2024-01-12"), 1),
+        (1, ASTHMA, d("2024-02-28"), d("2024-02-28"), 1),
+        (3, ASTHMA, d("2024-01-01"), d("2024-01-05"), 1),
     ]
 
 

@@ -57,7 +57,13 @@ CONCEPTS = [
     (44821949, "Condition", "ICD9CM code", None),
     (2_000_000_001, "Condition", "Local", "S"),
 ]
-EVENT: dict[str, object] = {"_source": "gp", "_rule": "gp_condition", "_row_key": "ab", "_map_origin": "athena"}
+EVENT: dict[str, object] = {
+    "_source": "gp",
+    "_rule": "gp_condition",
+    "_row_key": "ab",
+    "_map_origin": "athena",
+    "_evidence": "coded",
+}
 PERSON: dict[str, object] = {
     "person_id": 11,
     "gender_concept_id": 8507,
@@ -356,6 +362,7 @@ PLANTED: list[tuple[str, str, Plant, str]] = [
         "concept_standard on omop.condition_occurrence.condition_concept_id: 1 of 1",
     ),
     ("omop", "condition_occurrence", value("_rule", None), "required on omop.condition_occurrence._rule: 1 of 1"),
+    ("omop", "condition_occurrence", value("_evidence", None), "required on omop.condition_occurrence._evidence: 1 of 1"),
     ("omop", "condition_occurrence", lambda rows: rows.drop("stop_reason"), "columns on omop.condition_occurrence: 1 of 21"),
     (
         "omop",

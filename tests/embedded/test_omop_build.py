@@ -187,6 +187,7 @@ GP_RULES = Mapping.model_validate(
                 "where": [{"column": "read", "not_in": ["SECRET"], "reason": "not_for_research"}],
                 "to": "event",
                 "domain": "Measurement",
+                "evidence": "coded",
                 "fields": {
                     "concept": code("read", "NHS Local Pathology"),
                     "type_concept_id": constant(EHR),
@@ -202,6 +203,7 @@ GP_RULES = Mapping.model_validate(
                 "from": "issue",
                 "to": "event",
                 "domain": "Drug",
+                "evidence": "coded",
                 "fields": {
                     "concept": code("read", "Read"),
                     "type_concept_id": constant(PRESCRIPTION),
@@ -272,6 +274,7 @@ ACUTE_RULES = Mapping.model_validate(
                 "with": {"episode": {"entity": "episode", "on": "episode_key"}},
                 "to": "event",
                 "domain": "Condition",
+                "evidence": "coded",
                 "fields": {"concept": code("icd", "ICD10"), "type_concept_id": constant(EHR)}
                 | copied(start_date="episode.start", visit_key="spell_key", visit_detail_key="episode_key")
                 | copied(episode_key="episode_key", specimen_key="sample_key"),
@@ -289,6 +292,7 @@ ACUTE_RULES = Mapping.model_validate(
                 "from": "result",
                 "to": "event",
                 "domain": "Specimen",
+                "evidence": "coded",
                 "group": True,
                 "fields": {"concept": code("kind", "NHS Specimen Type"), "type_concept_id": constant(LAB)}
                 | {"start_date": {"expression": "date_of", "args": {"timestamp": "taken"}}}

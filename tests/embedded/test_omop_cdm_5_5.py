@@ -74,6 +74,7 @@ MAPPING = Mapping.model_validate(
                 "from": "entry",
                 "to": "event",
                 "domain": "Observation",
+                "evidence": "coded",
                 "fields": {
                     "concept": {"concept": [{"column": "code", "vocabulary": "EMIS Local"}]},
                     "start_date": {"copy": "day"},

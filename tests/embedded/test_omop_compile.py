@@ -62,7 +62,9 @@ def event(concept: dict[str, Any] | list[dict[str, Any]], **more: Any) -> Rule:
     """A rule for events from `entry`, dated by `day`."""
     how = {"concept": concept} if isinstance(concept, list) else concept
     fields = {"concept": how, "start_date": {"copy": "day"}, "type_concept_id": TYPE} | more.pop("fields", {})
-    return Rule.model_validate({"name": "r", "from": "entry", "to": "event", "domain": "Observation", "fields": fields} | more)
+    return Rule.model_validate(
+        {"name": "r", "from": "entry", "to": "event", "domain": "Observation", "evidence": "coded", "fields": fields} | more
+    )
 
 
 def kept(session: SparkSession, rule: Rule, *columns: str, **tables: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -309,6 +311,80 @@ def test_events_of_one_key_and_person_become_the_first_of_them_and_the_rest_are_
     assert counted(sail, rule, entry=rows) == {"": 3, "deduplicated": 3, "no_text": 1, "key_missing": 1}
 
 
+EVIDENCE = [
+    {"column": "scheme", "values": {"02": "suspected", "2A": "suspected", "09": "history"}, "present": "reported"},
+    {"column": "code.read", "present": "problem_list"},
+    {"column": "text", "values": {"serum": "laboratory"}},
+    {"column": "wrong", "values": {"true": "dispatched"}},
+    "coded",
+]
+
+GRADES = [
+    # scheme, Read code of the code table, text, wrong -> grade
+    ("02", "H33..", "serum", None, "suspected"),
+    (" 2a ", None, None, None, "suspected"),
+    ("09", None, "Serum", True, "history"),
+    ("7", "H33..", None, None, "reported"),
+    (None, "H33..", "serum", None, "problem_list"),
+    (None, None, " SERUM ", None, "laboratory"),
+    (None, None, "serum ferritin", True, "dispatched"),
+    (None, None, "urine", False, "coded"),
+    (None, None, None, None, "coded"),
+]
+
+
+def test_the_first_candidate_that_applies_decides_how_an_event_is_known(sail: SparkSession) -> None:
+    rule = event(
+        {"constant": 1, "note": "for the test"},
+        evidence=EVIDENCE,
+        fields={"source_value": ROW_KEY},
+        **{"with": {"code": {"entity": "code", "on": "code_key"}}},
+    )
+    rows = [
+        entry(f"e{place}", scheme=scheme, text=text, wrong=wrong, code_key=str(place))
+        for place, (scheme, _, text, wrong, _) in enumerate(GRADES)
+    ]
+    codes = [{"row_key": str(place), "read": read} for place, (_, read, _, _, _) in enumerate(GRADES)]
+    found = kept(sail, rule, "_row_key", "evidence", entry=rows, code=codes)
+    assert found == [(f"e{place}", case[-1]) for place, case in enumerate(GRADES)]
+
+
+def test_a_rule_with_one_grade_gives_it_to_all_its_events(sail: SparkSession) -> None:
+    rule = event([{"column": "code", "vocabulary": "Read"}], evidence="laboratory")
+    assert kept(sail, rule, "evidence", entry=[entry("a", code="1"), entry("b", code="2")]) == [
+        ("laboratory",),
+        ("laboratory",),
+    ]
+
+
+PRECISIONS = {
+    "Y": "year",
+    "YM": "month",
+    "YMD": "day",
+    "YMDT": "day",
+    " ym ": "month",
+    "U": None,
+    "D": None,
+    "": None,
+    None: None,
+}
+
+
+def test_the_precision_of_a_date_is_read_from_its_code(sail: SparkSession) -> None:
+    rule = event(
+        {"constant": 1, "note": "for the test"},
+        fields={
+            "source_value": ROW_KEY,
+            "date_precision": {"expression": "date_precision", "args": {"code": "code"}},
+            "end_date_precision": {"expression": "date_precision", "args": {"code": "scheme"}},
+        },
+    )
+    rows = [entry(f"e{place}", code=code, scheme=code) for place, code in enumerate(PRECISIONS)]
+    assert kept(sail, rule, "_row_key", "date_precision", "end_date_precision", entry=rows) == [
+        (f"e{place}", precision, precision) for place, precision in enumerate(PRECISIONS.values())
+    ]
+
+
 def test_events_that_are_not_grouped_have_no_key(sail: SparkSession) -> None:
     rule = event([{"column": "code", "vocabulary": "Read"}])
     assert kept(sail, rule, "_row_key", "key", entry=[entry("a", code="1", author_key="k")]) == [("a", None)]
@@ -414,7 +490,7 @@ def test_rows_of_people_whose_date_of_birth_is_unreadable_are_told_from_those_wi
     person = Rule.model_validate({"name": "p", "from": "patient", "to": "person", "fields": born})
     concept = {"constant": 1, "note": "for the test"}
     seen = Rule.model_validate(
-        {"name": "e", "from": "patient", "to": "event", "domain": "Observation"}
+        {"name": "e", "from": "patient", "to": "event", "domain": "Observation", "evidence": "coded"}
         | {
             "fields": {"concept": concept, "start_date": {"copy": "day"}, "type_concept_id": TYPE}
             | {"source_value": {"copy": "row_key"}}

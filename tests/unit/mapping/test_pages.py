@@ -42,6 +42,11 @@ MAPPING = Mapping.model_validate(
                 "from": "patient",
                 "to": "event",
                 "domain": "Condition",
+                "evidence": [
+                    {"column": "scheme", "values": {"9": "suspected", "8": "suspected", "7": "history"}, "present": "coded"},
+                    {"column": "place.closed_on", "present": "problem_list"},
+                    "reported",
+                ],
                 "note": "Main diagnoses only.",
                 "with": {"place": {"entity": "ward", "on": "ward_key"}},
                 "where": [
@@ -133,6 +138,14 @@ def test_page_shows_which_rows_a_rule_keeps_and_the_reasons_of_the_rest() -> Non
     assert "- only where `kind` is `A` or `B`: the rest count as `other_kind`" in page
     assert "- not where `kind` is `T`: these count as `training`" in page
     assert "- only where [number_in](README.md#expressions)(`kind`) is empty: the rest count as `numbered`" in page
+
+
+def test_page_shows_how_the_evidence_is_decided() -> None:
+    assert (
+        "- evidence: `suspected` where `scheme` is `9` or `8`, else `history` where `scheme` is `7`, "
+        "else `coded` where `scheme` is any other value, else `problem_list` where `place.closed_on` is present, "
+        "else `reported`" in page_of(CONTRACT, MAPPING)
+    )
 
 
 def test_page_names_the_table_of_rows_without_a_standard_concept() -> None:

@@ -34,7 +34,7 @@ FILLED = {"concept": CODE, "start_date": {"copy": "day"}, "type_concept_id": TYP
 
 
 def rule(**changes: Any) -> dict[str, Any]:
-    return {"name": "r", "from": "entry", "to": "event", "domain": "Condition", "fields": FILLED} | changes
+    return {"name": "r", "from": "entry", "to": "event", "domain": "Condition", "evidence": "coded", "fields": FILLED} | changes
 
 
 def faults_of(content: dict[str, Any]) -> str:
@@ -80,6 +80,40 @@ def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
 )
 def test_a_field_is_filled_in_exactly_one_way(how: dict[str, Any], fault: str) -> None:
     assert fault in faults_of(rule(fields=FILLED | {"status": how}))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "fault"),
+    [
+        (None, "required for events"),
+        ([], "required for events"),
+        ("rumour", "should be 'reported', 'dispatched', 'suspected', 'coded', 'problem_list', 'laboratory' or 'history'"),
+        ([{"column": "code", "present": "coded"}], "the last candidate, and no other"),
+        (["coded", {"column": "code", "present": "suspected"}], "the last candidate, and no other"),
+        (["coded", "suspected"], "the last candidate, and no other"),
+        ([{"column": "code"}, "coded"], "give values or present"),
+        ([{"column": "code", "values": {"1": "sure"}}, "coded"], "should be 'reported'"),
+        ([{"column": "code", "value": {"1": "suspected"}}, "coded"], "Extra inputs"),
+    ],
+)
+def test_events_say_how_they_are_known_by_one_grade_or_by_candidates_that_end_in_one(evidence: Any, fault: str) -> None:
+    assert fault in faults_of(rule(evidence=evidence))
+
+
+def test_only_events_have_a_grade_of_evidence() -> None:
+    visit = rule(to="visit", domain=None)
+    assert "evidence: required for events, and for them only" in faults_of(visit)
+    assert Rule.model_validate(visit | {"evidence": None}).grades == ()
+
+
+def test_columns_that_decide_evidence_have_to_exist_and_are_read(tmp_path: Path) -> None:
+    decided = [{"column": "nowhere", "present": "suspected"}, {"column": "other.code", "values": {"1": "history"}}, "coded"]
+    with pytest.raises(ContractError, match="evidence: no silver column nowhere"):
+        load_mapping(write(tmp_path, rule(evidence=decided)), CONTRACT)
+    read = Mapping.model_validate(
+        {"source": "gp", "rules": [rule(evidence=[{"column": "grade", "present": "coded"}, "coded"])]}
+    )
+    assert read.columns_read["entry"] == {"day", "code", "grade"}
 
 
 def test_a_condition_has_exactly_one_test() -> None:

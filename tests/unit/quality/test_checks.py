@@ -1,6 +1,13 @@
 import pytest
 
-from pipelines.contracts.cdm import EVENT_TABLES, PROVENANCE_COLUMNS, cdm_tables, delta_schema, provenance_columns
+from pipelines.contracts.cdm import (
+    EVENT_TABLES,
+    PROVENANCE_COLUMNS,
+    ROUTED_TABLES,
+    cdm_tables,
+    delta_schema,
+    provenance_columns,
+)
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
@@ -54,6 +61,15 @@ def test_drug_exposures_have_to_say_how_their_end_was_chosen() -> None:
     assert ("_end_rule", Rule.REQUIRED) in asked
     assert ("_map_origin", Rule.REQUIRED) not in asked
     assert "_end_rule" not in provenance_columns(tables["condition_occurrence"])
+
+
+def test_events_of_the_event_tables_have_to_say_how_they_are_known() -> None:
+    tables = cdm_tables("5.4")
+    for table in ROUTED_TABLES:
+        asked = {check.column for check in omop_checks(tables[table]) if check.rule is Rule.REQUIRED}
+        assert "_evidence" in asked
+        assert not {"_date_precision", "_end_date_precision"} & asked
+    assert "_evidence" not in provenance_columns(tables["visit_occurrence"])
 
 
 def test_every_fact_about_a_concept_field_is_about_a_field_that_exists() -> None:

@@ -107,10 +107,8 @@ def test_only_attended_appointments_become_visits(mappings: dict[str, Mapping]) 
         assert {condition.column: condition.in_ for condition in rule(mappings, name).where}[column] == ("5", "6")
 
 
-def test_suspected_diagnoses_and_uncoded_episodes_are_left_out_for_a_reason(mappings: dict[str, Mapping]) -> None:
-    suspected = rule(mappings, "acute_emergency_diagnosis").where[1]
+def test_uncoded_episodes_are_left_out_for_a_reason(mappings: dict[str, Mapping]) -> None:
     uncoded = rule(mappings, "acute_diagnosis_inpatient").where[0]
-    assert (suspected.not_in, suspected.reason) == (("415684004",), "suspected_diagnosis")
     assert "R69X" in (uncoded.not_in or ())
     assert uncoded.reason == "not_coded_yet"
 
