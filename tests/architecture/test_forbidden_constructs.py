@@ -358,6 +358,7 @@ RULES = (
         folders=TRANSFORMS,
         allowed={
             "pipelines/mapping/spec.py": "loads mapping files",
+            "pipelines/mapping/analytes.py": "loads the reviewed concepts",
             "pipelines/ingest/landing.py": "reads manifests",
             "pipelines/ingest/folders.py": "lists the landing folder",
             "pipelines/ingest/checking.py": "lists the folder of a delivery",
