@@ -433,6 +433,7 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
         source_priority=run.settings.person.source_priority,
         extracts=extracts_by_file(register),
         plausibility=inputs.plausibility,
+        analytes=inputs.analytes,
         described_as=_described(run, register, extracted),
         with_month_of_birth=run.settings.person.month_of_birth,
         cdm_version=run.settings.cdm_version,

@@ -12,6 +12,7 @@ from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
 from pipelines.errors import OPT_OUT_ERRORS, OptOutChangedError
 from pipelines.governance.keys import check_fingerprint, derive, hmac_pads, resolve_key
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
+from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.mapping.plausibility import Plausibility, load_plausibility
 from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.settings import Environment, Settings
@@ -42,6 +43,7 @@ class RunInputs:
     contracts: dict[str, SourceContract]
     mappings: dict[str, Mapping]
     plausibility: Plausibility
+    analytes: Analytes
     rules_digest: str
     local_maps_digest: str
     local_maps: tuple[LocalMap, ...]
@@ -70,6 +72,7 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
     contracts = load_contracts(settings.mappings_dir, settings.run.sources)
     mappings = load_mappings(settings.mappings_dir, contracts)
     plausibility = load_plausibility(settings.mappings_dir)
+    analytes = load_analytes(settings.mappings_dir)
     local_maps = read_local_maps(settings.mappings_dir / MAPS_FOLDER)
     state = _state(settings)
     key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
@@ -78,6 +81,7 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
         contracts=contracts,
         mappings=mappings,
         plausibility=plausibility,
+        analytes=analytes,
         rules_digest=_digest(settings.mappings_dir, "*.yaml"),
         local_maps_digest=_digest(settings.mappings_dir, "*.csv"),
         local_maps=local_maps,

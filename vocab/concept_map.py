@@ -5,6 +5,8 @@ concepts are targets: a replaced concept is followed to its replacement. A code 
 keeps its source concept.
 """
 
+from collections.abc import Mapping
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -26,6 +28,8 @@ CONCEPT_MAP_SCHEMA = {
 
 LOCAL, ATHENA, NONE = "local", "athena", "none"
 FALLBACK = "fallback"
+OF_ANALYTE = "+analyte"
+"""What stands after the origin of a target that was replaced by the standard concept of its analyte."""
 
 MAPS_TO, MAPS_TO_VALUE, REPLACED_BY = "Maps to", "Maps to value", "Concept replaced by"
 
@@ -211,3 +215,35 @@ def _best(answers: DataFrame) -> DataFrame:
         "ordinal": F.row_number().over(by_target) - F.lit(1),
     }
     return best.select(*[values.get(name, F.col(name)).cast(kind).alias(name) for name, kind in CONCEPT_MAP_SCHEMA.items()])
+
+
+def with_standard_of_analyte(code_map: DataFrame, concepts: DataFrame, standard: Mapping[int, int]) -> DataFrame:
+    """The result of `resolve_codes` with one target concept per analyte, whatever vocabulary a source codes it in.
+
+    `standard` gives the standard concept of the analyte by every other concept that means it; `map_origin` then ends in
+    OF_ANALYTE. What the vocabulary does not have
+    as a standard measurement replaces nothing. Targets of a code that become equal are
+    one, with the least of their ordinals.
+    """
+    if not standard:
+        return code_map
+    listed = code_map.sparkSession.createDataFrame(sorted(standard.items()), "meant bigint, analyte_concept_id bigint")
+    analytes = _standard(concepts).select(
+        F.col("target_concept_id").alias("analyte_concept_id"),
+        F.col("target_domain_id").alias("analyte_domain_id"),
+        F.col("target_vocabulary_id").alias("analyte_vocabulary_id"),
+    )
+    analytes = analytes.where(F.col("analyte_domain_id") == "Measurement")
+    usable = F.broadcast(analytes.join(F.broadcast(listed), on="analyte_concept_id", how="inner"))
+    joined = code_map.join(usable, on=F.col("target_concept_id") == F.col("meant"), how="left")
+    replaced = {
+        f"target_{part}": F.coalesce(F.col(f"analyte_{part}"), F.col(f"target_{part}"))
+        for part in ("concept_id", "domain_id", "vocabulary_id")
+    }
+    replaced["map_origin"] = F.when(F.col("meant").isNotNull(), F.concat(F.col("map_origin"), F.lit(OF_ANALYTE))).otherwise(
+        F.col("map_origin")
+    )
+    named = joined.select(*[replaced.get(name, F.col(name)).alias(name) for name in CONCEPT_MAP_SCHEMA])
+    answers = ("target_concept_id", "value_as_concept_id")
+    first = named.withColumn("place", F.row_number().over(Window.partitionBy(*_CODE, *answers).orderBy("ordinal")))
+    return first.where(F.col("place") == 1).select(*CONCEPT_MAP_SCHEMA)

@@ -13,6 +13,7 @@ from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.analytes import NO_ANALYTES, Analytes
 from pipelines.mapping.plausibility import Plausibility, sound
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
@@ -57,7 +58,8 @@ class MapInputs:
     `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
     vocabulary. `source_priority` decides between sources that describe one person or place. `extracts` has, by source and
     file, the day of the extract that delivered it last and that of the newest extract of its provider; mapped rows are judged
-    by them and by the rules of `plausibility`. Registrations at most `observation_gap_days` apart are one observation period.
+    by them and by the rules of `plausibility`. `analytes` says which concepts mean the same. Registrations at most
+    `observation_gap_days` apart are one observation period.
     """
 
     sources: tuple[MappedSource, ...]
@@ -67,6 +69,7 @@ class MapInputs:
     extracts: Mapping[str, Mapping[str, tuple[date, date]]]
     plausibility: Plausibility
     described_as: CdmSource
+    analytes: Analytes = NO_ANALYTES
     with_month_of_birth: bool = False
     observation_gap_days: int = 0
     cdm_version: str = "5.4"

@@ -1,6 +1,7 @@
 """The tables of mapped rows, of the stem, and of the codes that they hold."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
@@ -49,7 +50,7 @@ from pipelines.omop.stem import (
     known_persons,
     rows_of,
 )
-from vocab.concept_map import resolve_codes
+from vocab.concept_map import resolve_codes, with_standard_of_analyte
 from vocab.local_maps import APPROVED, LOCAL_MAPS_SCHEMA, approved_maps, source_to_concept_map
 from vocab.schemas import ddl_of
 
@@ -224,12 +225,8 @@ def code_tables(inputs: MapInputs) -> list[Table]:
             schema=CODE_MAP_SCHEMA,
             belongs_to=BelongsTo.CODE,
             inputs=(CODES, CONCEPT, CONCEPT_RELATIONSHIP, LOCAL_MAPS),
-            make=lambda made: resolve_codes(
-                distinct_codes(made.read(*CODES)),
-                made.read(*CONCEPT),
-                made.read(*CONCEPT_RELATIONSHIP),
-                made.read(*LOCAL_MAPS),
-            ),
+            make=partial(_code_map, inputs),
+            parameters=canonical(inputs.analytes.standard),
             keeps_equal=True,
         ),
         Table(
@@ -261,6 +258,13 @@ def code_tables(inputs: MapInputs) -> list[Table]:
             parameters=canonical(fields_in_use),
         ),
     ]
+
+
+def _code_map(inputs: MapInputs, made: Inputs) -> DataFrame:
+    concepts = made.read(*CONCEPT)
+    codes, relationships = distinct_codes(made.read(*CODES)), made.read(*CONCEPT_RELATIONSHIP)
+    resolved = resolve_codes(codes, concepts, relationships, made.read(*LOCAL_MAPS))
+    return with_standard_of_analyte(resolved, concepts, inputs.analytes.standard)
 
 
 def _local_maps(inputs: MapInputs) -> Table:

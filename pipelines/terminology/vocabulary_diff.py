@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.progress import Field, OnProgress
 from pipelines.quality.suppression import HIDDEN
 from pipelines.scratch import scratch_folder
@@ -20,7 +21,7 @@ from pipelines.terminology.usage import Use, codes_used, shown, uses
 from pipelines.terminology.vocabulary import MAPS_FOLDER
 from vocab.athena import TABLES, read_table, unpacked
 from vocab.changes import Change, Code, CodeTargets, Kind, changes, targets_by_code
-from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes
+from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes, with_standard_of_analyte
 from vocab.download import check_download
 from vocab.errors import VocabularyError
 from vocab.load import LOCAL_DIR
@@ -118,17 +119,26 @@ class _Side:
     relationships: DataFrame
 
 
+@dataclass(frozen=True)
+class _Ours:
+    """What both vocabularies are combined with."""
+
+    maps: Sequence[LocalMap]
+    analytes: Analytes
+
+
 def difference(
     store: TableStore, settings: Settings, releases: tuple[str, str], loaded: str, on_progress: OnProgress
 ) -> Difference:
-    """What the second of two vocabularies changes; both are combined with the local maps of the settings.
+    """What the second of two vocabularies changes; both are combined with the local maps and the analytes of the
+    settings.
 
     `releases` are two Athena downloads (folder or zip) or the word `loaded`; `loaded` is the release of the loaded
     vocabulary. The lakehouse is not changed. Raises VocabularyError if a download is not usable, and OmopPipelineError if
     nothing was mapped yet.
     """
     codes = codes_used(store)
-    maps = read_local_maps(settings.mappings_dir / MAPS_FOLDER)
+    ours = _Ours(read_local_maps(settings.mappings_dir / MAPS_FOLDER), load_analytes(settings.mappings_dir))
     targets: list[dict[Code, CodeTargets]] = []
     named: dict[int, str] = {}
     labels = []
@@ -140,14 +150,14 @@ def difference(
             sides.append(side)
             labels.append(side.release)
             on_progress(f"read {side.release}")
-            targets.append(_targets(store, codes, side, maps))
+            targets.append(_targets(store, codes, side, ours))
             on_progress(f"resolved with {side.release}")
         all_changes = changes(*targets)
         for side in sides:
             named |= _names(store, side, all_changes)
     touched = [(change.vocabulary, change.code) for change in all_changes]
     used = uses(store, touched)
-    texts = descriptions(store, touched, maps, read_code_tables(settings.mappings_dir))
+    texts = descriptions(store, touched, ours.maps, read_code_tables(settings.mappings_dir))
     on_progress("counted rows and people")
     described = [
         CodeChange(change, texts.get(code, ""), named, used.get(code, Use()))
@@ -183,9 +193,10 @@ def _staged(scratch: TableStore, folder: Path, table: str) -> DataFrame:
     return scratch.read(Zone.VOCABULARY, table)
 
 
-def _targets(store: TableStore, codes: DataFrame, side: _Side, maps: Sequence[LocalMap]) -> dict[Code, CodeTargets]:
+def _targets(store: TableStore, codes: DataFrame, side: _Side, ours: _Ours) -> dict[Code, CodeTargets]:
     asked = codes.select(F.col("vocabulary").alias("source_vocabulary_id"), F.col("code").alias("source_code"))
-    resolved = resolve_codes(asked, side.concepts, side.relationships, approved_maps(store.session, maps))
+    resolved = resolve_codes(asked, side.concepts, side.relationships, approved_maps(store.session, ours.maps))
+    resolved = with_standard_of_analyte(resolved, side.concepts, ours.analytes.standard)
     return targets_by_code(resolved.where(F.col("target_concept_id") > 0).toArrow().to_pylist())
 
 

@@ -358,6 +358,7 @@ RULES = (
         folders=TRANSFORMS,
         allowed={
             "pipelines/mapping/spec.py": "loads mapping files",
+            "pipelines/mapping/analytes.py": "loads the reviewed concepts",
             "pipelines/ingest/landing.py": "reads manifests and control files",
             "pipelines/ingest/checksums.py": "takes the checksums of delivered files",
             "pipelines/ingest/folders.py": "lists the landing folder",

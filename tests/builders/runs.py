@@ -13,6 +13,7 @@ from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.curate.tables import curate_tables
 from pipelines.governance.keys import derive, hmac_pads
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, read_opt_outs
+from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.nightly import curate_inputs, curate_ledger, ingest_deliveries
 from pipelines.run_context import RunContext
@@ -42,6 +43,7 @@ def run_in(session: SparkSession, folder: Path, run_date: date, sources: tuple[s
         contracts=load_contracts(PACKAGED_MAPPINGS_DIR, sources),
         mappings={},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
+        analytes=load_analytes(PACKAGED_MAPPINGS_DIR),
         rules_digest="",
         local_maps_digest="",
         local_maps=(),

@@ -15,6 +15,7 @@ from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import LINK, curate_tables
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
+from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.nightly import curate_inputs, ingest_deliveries, map_inputs
 from pipelines.omop.tables import map_tables
@@ -154,6 +155,7 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
         contracts=contracts,
         mappings={source: golden_mappings()[source] for source in sources},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
+        analytes=load_analytes(PACKAGED_MAPPINGS_DIR),
         rules_digest="",
         local_maps_digest="",
         local_maps=read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts"),
