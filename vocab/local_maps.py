@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from vocab.codes import normal_form
+from vocab.concept_map import MAPS_TO
 from vocab.concepts import is_valid_standard
 from vocab.errors import VocabularyError
 from vocab.faults import Faults
@@ -61,7 +62,13 @@ LOCAL_MAPS_SCHEMA = {
 }
 """Columns of the approved maps as a DataFrame; source_code is normalised."""
 
-TARGET_FAULTS_SCHEMA = {"file": "string", "line": "bigint", "source_vocabulary_id": "string", "problem": "string"}
+TARGET_FAULTS_SCHEMA = {
+    "file": "string",
+    "line": "bigint",
+    "source_vocabulary_id": "string",
+    "problem": "string",
+    "target_concept_id": "bigint",
+}
 """Columns of `faulty_targets`."""
 
 CDM_CODE_LENGTH = 50
@@ -262,6 +269,55 @@ class TargetFault:
     line: int
     source_vocabulary_id: str
     problem: str
+    target_concept_id: int
+
+
+CURRENT_TARGETS_SCHEMA = {"target_concept_id": "bigint", "current_concept_id": "bigint", "current_vocabulary_id": "string"}
+"""Columns of `current_targets`."""
+
+
+@dataclass(frozen=True)
+class CurrentTarget:
+    """One row of `current_targets`."""
+
+    target_concept_id: int
+    current_concept_id: int
+    current_vocabulary_id: str
+
+
+def current_targets(targets: Iterable[int], concepts: DataFrame, relationships: DataFrame) -> DataFrame:
+    """One row per target that the vocabulary maps to one other standard concept, with that concept (CURRENT_TARGETS_SCHEMA).
+
+    So a map holds for vocabularies from before and after a concept was replaced: 5083 Telehealth is standard in vocabularies
+    of 2024 and maps to 722455 in later ones. What maps to several concepts is for a person to decide.
+    """
+    is_map = (F.col("relationship_id") == MAPS_TO) & F.col("invalid_reason").isNull()
+    edges = relationships.where(is_map & F.col("concept_id_1").isin(*targets)).select(
+        F.col("concept_id_1").alias("target_concept_id"), F.col("concept_id_2").alias("current_concept_id")
+    )
+    standard = concepts.where(is_valid_standard()).select(
+        F.col("concept_id").alias("current_concept_id"), F.col("vocabulary_id").alias("current_vocabulary_id")
+    )
+    found = standard.join(F.broadcast(edges), on="current_concept_id", how="inner")
+    least = found.groupBy("target_concept_id").agg(
+        F.min("current_concept_id").alias("current_concept_id"),
+        F.max("current_concept_id").alias("_greatest"),
+        F.min("current_vocabulary_id").alias("current_vocabulary_id"),
+    )
+    return least.where(F.col("current_concept_id") == F.col("_greatest")).select(*CURRENT_TARGETS_SCHEMA)
+
+
+def with_current_targets(maps: Iterable[LocalMap], current: Iterable[CurrentTarget]) -> tuple[LocalMap, ...]:
+    """The maps, each with the concept that its target was replaced by, if it was."""
+    found = {row.target_concept_id: row for row in current}
+
+    def followed(row: LocalMap) -> LocalMap:
+        now = found.get(row.target_concept_id)
+        if now is None:
+            return row
+        return replace(row, target_concept_id=now.current_concept_id, target_vocabulary_id=now.current_vocabulary_id)
+
+    return tuple(followed(row) for row in maps)
 
 
 def without_faulty(maps: Sequence[LocalMap], faulty: Iterable[TargetFault], in_use: Container[str]) -> tuple[LocalMap, ...]:

@@ -118,7 +118,6 @@ def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame,
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
         "concept_id": F.coalesce(F.col("concept_target"), F.lit(0)),
-        "source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
         "source_concept_id": F.coalesce(F.col("concept_source_concept"), F.lit(0)),
         "admitted_from_concept_id": F.col("admitted_from_target"),
         "discharged_to_concept_id": F.col("discharged_to_target"),

@@ -1,7 +1,7 @@
 """Loads a vocabulary into the lakehouse."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -22,11 +22,14 @@ from pipelines.storage.tables import TableStore
 from vocab.athena import TABLES, unpacked
 from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
 from vocab.local_maps import (
+    CurrentTarget,
     LocalMap,
     TargetFault,
     approved_maps,
+    current_targets,
     faulty_targets,
     local_vocabulary_rows,
+    with_current_targets,
     without_faulty,
 )
 from vocab.local_vocabularies import VOCABULARY_VERSION
@@ -102,16 +105,27 @@ def usable_local_maps(
 ) -> tuple[LocalMap, ...]:
     """The local maps that fit the loaded vocabulary. Those of vocabularies that no enabled source uses need not.
 
-    Raises VocabularyError where a map that is used has a target which the vocabulary does not have as it should.
+    A target that the vocabulary has replaced by one standard concept is that concept. Raises VocabularyError where a map that
+    is used has a target which the vocabulary does not have as it should.
     """
     approved = approved_maps(store.session, maps)
-    faulty = faulty_targets(approved, store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
+    found = faulty_targets(approved, store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
+    faulty = [TargetFault(**row) for row in found]
     in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings.values()))
-    usable = without_faulty(maps, [TargetFault(**row) for row in faulty], in_use)
+    current = _current_targets(store, {fault.target_concept_id for fault in faulty}) if faulty else ()
+    followed = {row.target_concept_id for row in current}
+    still_faulty = [fault for fault in faulty if fault.target_concept_id not in followed]
+    usable = without_faulty(with_current_targets(maps, current), still_faulty, in_use)
     left_out = len(maps) - len(usable)
     if left_out:
         log.warning("%d local maps of codes that no enabled source uses do not fit the vocabulary; they are left out", left_out)
     return usable
+
+
+def _current_targets(store: TableStore, targets: Iterable[int]) -> tuple[CurrentTarget, ...]:
+    concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+    rows = current_targets(targets, concepts, relationships).toArrow().to_pylist()
+    return tuple(CurrentTarget(**row) for row in rows)
 
 
 def store_local_vocabularies(store: TableStore, settings: Settings, maps: Sequence[LocalMap]) -> None:

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from vocab.athena import read_table
 from vocab.concept_map import CONCEPT_MAP_SCHEMA, resolve_codes
 from vocab.load import DEMO_DIR, LOCAL_DIR
-from vocab.local_maps import LOCAL_MAPS_SCHEMA, approved_maps, faulty_targets, read_local_maps
+from vocab.local_maps import LOCAL_MAPS_SCHEMA, approved_maps, current_targets, faulty_targets, read_local_maps
 
 PROJECT = Path(__file__).parents[2]
 MAPS_DIR = PROJECT / "mappings" / "concepts"
@@ -216,7 +216,10 @@ def test_the_whole_catalogue_maps_but_for_the_unknown_codes(
 
 def test_local_maps_fit_the_demonstration(vocabulary: dict[str, DataFrame], maps: DataFrame) -> None:
     assert set(LOCAL_MAPS_SCHEMA) < set(maps.columns)
-    assert faulty_targets(maps, vocabulary["CONCEPT"]).collect() == []
+    faulty = {row.target_concept_id for row in faulty_targets(maps, vocabulary["CONCEPT"]).collect()}
+    assert faulty == {5083}  # Telehealth of older vocabularies, which is followed to the concept that replaced it
+    current = current_targets(faulty, vocabulary["CONCEPT"], vocabulary["CONCEPT_RELATIONSHIP"]).collect()
+    assert [(row.target_concept_id, row.current_concept_id) for row in current] == [(5083, 722455)]
 
 
 def test_every_drug_of_the_catalogue_but_vaccines_of_cvx_has_an_ingredient(
@@ -378,9 +381,9 @@ def test_targets_of_local_maps_are_checked_against_the_vocabulary(sail: SparkSes
     rows = [("a.csv", 2, "A", 1), ("a.csv", 3, "A", 0), ("a.csv", 4, "A", 2), ("a.csv", 5, "B", 3), ("b.csv", 7, "B", 4)]
     approved = sail.createDataFrame(rows, "file string, line bigint, source_vocabulary_id string, target_concept_id bigint")
     assert [tuple(row) for row in faulty_targets(approved, concepts).collect()] == [
-        ("a.csv", 4, "A", "target is not a valid standard concept"),
-        ("a.csv", 5, "B", "target is not a valid standard concept"),
-        ("b.csv", 7, "B", "target is not in the vocabulary"),
+        ("a.csv", 4, "A", "target is not a valid standard concept", 2),
+        ("a.csv", 5, "B", "target is not a valid standard concept", 3),
+        ("b.csv", 7, "B", "target is not in the vocabulary", 4),
     ]
 
 

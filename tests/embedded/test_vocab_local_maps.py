@@ -21,7 +21,13 @@ from pipelines.terminology.vocabulary import store_local_vocabularies
 from tests.builders.runs import run_in
 from vocab.athena import TABLES, read_table
 from vocab.load import DEMO_DIR, LOCAL_DIR
-from vocab.local_maps import LocalMap, approved_maps, read_local_maps, source_to_concept_map
+from vocab.local_maps import (
+    LocalMap,
+    approved_maps,
+    current_targets,
+    read_local_maps,
+    source_to_concept_map,
+)
 from vocab.local_vocabularies import VOCABULARY_VERSION
 
 FOLDER = PACKAGED_MAPPINGS_DIR / "concepts"
@@ -34,7 +40,7 @@ DAY = date(2026, 1, 5)
 def run(sail: SparkSession, tmp_path: Path) -> RunContext:
     """A lakehouse with the vocabulary of the demonstration and no maps; the inputs have those of the project."""
     run = run_in(sail, tmp_path, DAY, SOURCES)
-    for stem in ("VOCABULARY", "CONCEPT"):
+    for stem in ("VOCABULARY", "CONCEPT", "CONCEPT_RELATIONSHIP"):
         rows = read_table(sail, DEMO_DIR, stem).unionByName(read_table(sail, LOCAL_DIR, stem))
         run.store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
     mappings = load_mappings(PACKAGED_MAPPINGS_DIR, run.inputs.contracts)
@@ -71,7 +77,34 @@ def test_stored_maps_fit_the_cdm_and_their_vocabularies_are_known(run: RunContex
 
 
 def test_every_map_of_the_project_fits_the_vocabulary_of_the_demonstration(run: RunContext) -> None:
-    assert store_maps(run) == run.inputs.local_maps
+    written, used = run.inputs.local_maps, store_maps(run)
+    assert [(row.file, row.line) for row in used] == [(row.file, row.line) for row in written]
+    moved = {(row.target_concept_id, now.target_concept_id) for row, now in zip(written, used, strict=True) if row != now}
+    assert moved == {(5083, 722455)}  # Telehealth as older vocabularies have it
+
+
+@pytest.mark.parametrize(
+    ("standard", "mapped_to", "expected"),
+    [
+        ({5083}, [], []),  # an older vocabulary
+        ({722455}, [722455], [(5083, 722455, "Visit")]),
+        ({722455, 9202}, [722455, 9202], []),  # to two concepts: nobody said which
+        (set(), [722455], []),  # to one that is not standard itself
+    ],
+)
+def test_a_target_is_followed_to_the_one_standard_concept_that_replaced_it(
+    sail: SparkSession, standard: set[int], mapped_to: list[int], expected: list[tuple[int, int, str]]
+) -> None:
+    ids = {5083, 722455, 9202}
+    concepts = sail.createDataFrame(
+        [(number, "Visit", "S" if number in standard else None, None) for number in ids],
+        "concept_id bigint, vocabulary_id string, standard_concept string, invalid_reason string",
+    )
+    edges = sail.createDataFrame(
+        [(5083, number, "Maps to", None) for number in mapped_to] + [(5083, 9202, "Is a", None)],
+        "concept_id_1 bigint, concept_id_2 bigint, relationship_id string, invalid_reason string",
+    )
+    assert list(map(tuple, current_targets([5083], concepts, edges).collect())) == expected
 
 
 def test_vocabularies_of_maps_that_are_gone_go_too_and_nothing_else_is_touched(run: RunContext) -> None:

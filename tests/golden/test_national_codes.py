@@ -27,6 +27,7 @@ NATIONAL_SETS = (
     "NHS Treatment Function",
     "NHS Main Specialty",
     "NHS Consultation Mechanism",
+    "NHS ECDS Department Type",
     "NHS ECDS Arrival Mode",
     "NHS ECDS Discharge Destination",
     "NHS MHA Legal Status",

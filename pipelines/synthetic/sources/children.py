@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from pipelines.synthetic.population import Story, Truth, World
 
-OUTPATIENT_VISIT, HOME_VISIT, REMOTE_VISIT = 9202, 581476, 2_000_000_157
+OUTPATIENT_VISIT, HOME_VISIT, REMOTE_VISIT = 9202, 581476, 722455
 
 FACE_TO_FACE, AT_HOME = "01", "A01"
 """CONSULTATION MECHANISM and ACTIVITY LOCATION TYPE CODE that decide the visit concept of a contact."""

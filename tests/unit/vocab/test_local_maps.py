@@ -170,7 +170,7 @@ def test_a_file_without_a_column_is_refused(tmp_path: Path) -> None:
 
 
 def faulty(*lines: int) -> list[TargetFault]:
-    return [TargetFault("one.csv", line, "NHS Admission Method", "target is not in the vocabulary") for line in lines]
+    return [TargetFault("one.csv", line, "NHS Admission Method", "target is not in the vocabulary", 9201) for line in lines]
 
 
 def test_faulty_targets_of_a_vocabulary_in_use_are_refused_with_file_count_and_line(tmp_path: Path) -> None:
