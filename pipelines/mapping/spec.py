@@ -87,6 +87,8 @@ FIELDS: dict[Target, dict[str, str]] = {
         "quantity": "double",
         "days_supply": "bigint",
         "refills": "bigint",
+        "sig": "string",
+        "prescribed_days": "bigint",
         "route": "concept",
         "dose_unit_source_value": "string",
         "stop_reason": "string",
