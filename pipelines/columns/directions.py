@@ -114,7 +114,7 @@ _AFTER_WORDS = (
     (" (with|after|before) food ", " $1~food "),
     (" (?:when|as|if|where) needed ", " as~needed "),
     (" as directed ", " as~directed "),
-    (" at once ", " at~once "),
+    (" at 1 times ", " at~once "),
 )
 """Phrases, once every word has one form. What a step has understood is joined by `~`, so that no later step takes it apart."""
 
