@@ -7,9 +7,43 @@ not know them and do not need them. Every table of a release is in `published_ta
 from functools import cache
 from typing import Final
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables
+from pipelines.contracts.cdm import CdmColumn, CdmTable, cdm_tables
 
-DERIVED_TABLES: Final[dict[str, CdmTable]] = {}
+DRUG_ORDER_ADMINISTRATION: Final = CdmTable(
+    name="drug_order_administration",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("order_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")),
+        CdmColumn(
+            "administration_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")
+        ),
+        CdmColumn("link_rule", "string", nullable=False, length=50),
+    ),
+    primary_key=None,
+)
+"""Which doses were given for which order, so that what was ordered and what was given is not counted twice."""
+
+DRUG_DOSING: Final = CdmTable(
+    name="drug_dosing",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("dose_value", "double", nullable=True),
+        CdmColumn("dose_unit", "string", nullable=True, length=50),
+        CdmColumn("doses_per_day", "double", nullable=True),
+        CdmColumn("is_as_needed", "bigint", nullable=True),
+        CdmColumn("end_rule", "string", nullable=False, length=50),
+    ),
+    primary_key="drug_exposure_id",
+)
+"""Dose and frequency of each drug exposure as numbers, and the rule by which its end is known."""
+
+DERIVED_TABLES: Final[dict[str, CdmTable]] = {
+    "drug_order_administration": DRUG_ORDER_ADMINISTRATION,
+    "drug_dosing": DRUG_DOSING,
+}
 """The derived tables by name."""
 
 

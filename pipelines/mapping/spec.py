@@ -89,6 +89,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "refills": "bigint",
         "sig": "string",
         "prescribed_days": "bigint",
+        "order_key": "string",
         "route": "concept",
         "dose_unit_source_value": "string",
         "stop_reason": "string",
