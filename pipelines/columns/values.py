@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from pipelines.columns.directions import directions_in
 from pipelines.columns.text import is_code
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
@@ -183,6 +184,7 @@ READERS: dict[ColumnType, Callable[[Column], Column]] = {
     ColumnType.DECIMAL: decimal_in,
     ColumnType.RESULT: code_in,
     ColumnType.BOOLEAN: boolean_in,
+    ColumnType.DIRECTIONS: directions_in,
 }
 """How each declared type is read from a trimmed text."""
 

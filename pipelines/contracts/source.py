@@ -43,6 +43,9 @@ class ColumnType(StrEnum):
     RESULT = "result"
     """A number as a laboratory writes it, perhaps with `<` or `>`, or a short text; it stays text, which expressions read."""
     BOOLEAN = "boolean"
+    DIRECTIONS = "directions"
+    """How a medicine is to be taken, as somebody typed it. Silver has it in a closed form (`pipelines/columns/directions.py`);
+    any other text is left out, as free text is, and is not unreadable."""
 
     @property
     def spark(self) -> str:

@@ -41,8 +41,9 @@ def _read_columns(entity: EntityOf) -> list[str]:
     ]
 
 
-def _flags(columns: Iterable[str]) -> Column:
-    """Names of the columns whose value is there and unreadable."""
+def _flags(entity: EntityOf, columns: Iterable[str]) -> Column:
+    """Names of the columns whose value is there and unreadable. Directions in no closed form are not: they are free text."""
+    columns = [name for name in columns if entity.spec.columns[name].type is not ColumnType.DIRECTIONS]
     flags = [F.when(F.col(name).isNotNull() & value_of(name).isNull(), F.lit(name)) for name in columns]
     return F.nullif(F.concat_ws(",", *flags), F.lit("")) if flags else F.lit(None).cast("string")
 
@@ -57,6 +58,6 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     columns |= {name: entity.key_of(link.entity, link.columns) for name, link in entity.spec.references.items()}
     columns |= _subject_parts(entity)
     columns |= {name: _shown(name, entity) for name, column in entity.spec.columns.items() if column.identifier is None}
-    columns |= {"_flags": _flags(read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
+    columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
     rows = values.select(*[column.alias(name) for name, column in columns.items()])
     return without_identifiers(rows, entity.spec.kept_texts).select(*entity.spec.silver_columns)

@@ -7,6 +7,8 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.evidence import DatePrecision
 
+from pipelines.columns.directions import amount_in, frequency_in, unit_in
+
 Expression = Callable[..., Column]
 
 _BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
@@ -120,6 +122,44 @@ def date_precision(code: Column) -> Column:
     )
 
 
+def dose_given(dose: Column, unit: Column) -> Column:
+    """A dose that was given (`1000 mg`); null where it is none, or its unit is none that is known."""
+    return amount_in(dose, unit)
+
+
+def quantity_given(dose: Column, unit: Column) -> Column:
+    """The amount of a dose that was given, where its unit is known: without one nobody can say what the number counts."""
+    return F.when(unit_in(unit).isNotNull() & (dose > 0), dose)
+
+
+def order_directions(
+    dose: Column, unit: Column, text: Column, count: Column, period: Column, period_unit: Column, as_needed: Column
+) -> Column:
+    """The directions of an order (`1000 mg 4 times a day`): its dose and how often it is due.
+
+    How often is said by `count` doses in `period` units (FHIR: h, d, wk) if they are delivered, else by the text, which is in a
+    closed form and may give a dose of its own: the delivered dose counts, in a unit that is known.
+    """
+    times = F.concat(count.cast("string"), F.lit(" times"))
+    often = F.when(count == 1, F.lit("once")).when(count == 2, F.lit("twice")).when(count.between(3, 12), times)
+    every = F.concat(F.lit("every "), period.cast("string"))
+    by_code = (
+        F.when((period == 1) & (period_unit == "d"), F.concat(often, F.lit(" a day")))
+        .when((period == 1) & (period_unit == "wk"), F.concat(often, F.lit(" a week")))
+        .when((count == 1) & (period_unit == "h") & period.between(1, 99), F.concat(every, F.lit(" hours")))
+        .when((count == 1) & (period_unit == "d") & period.between(2, 99), F.concat(every, F.lit(" days")))
+    )
+    coded = F.concat(by_code, F.when(as_needed, F.lit(" as needed")).otherwise(F.lit("")))
+    frequency = F.coalesce(coded, text)
+    dosed = F.nullif(F.concat_ws(" ", amount_in(dose, unit), frequency_in(frequency)), F.lit(""))
+    return F.when(dose.isNull(), frequency).otherwise(dosed)
+
+
+def days_of_prescription(setting: Column, settings: list[str], days: int) -> Column:
+    """The days that a written prescription is taken to last: `days` in one of some settings, in others null."""
+    return F.when(F.lower(F.trim(setting)).isin(*settings), F.lit(days))
+
+
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
@@ -137,5 +177,9 @@ EXPRESSIONS: dict[str, Expression] = {
         date_of_first,
         diagnosis_status,
         date_precision,
+        dose_given,
+        quantity_given,
+        order_directions,
+        days_of_prescription,
     )
 }

@@ -32,6 +32,7 @@ from pipelines.omop.declared import (
     rows_name,
     sound_rows,
 )
+from pipelines.omop.drugs import drug_dosing, drug_order_administration
 from pipelines.omop.episodes import EPISODE_KEY, EPISODES_SCHEMA, episode, episode_event, episode_ids, episodes, links_of
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table, numbered_events
@@ -134,6 +135,30 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),
         partition_by=(CODE_BUCKET,),
     )
+
+
+def drug_tables(inputs: MapInputs) -> list[Table]:
+    """What is derived of drug exposures, beside the tables of the CDM."""
+    drugs = omop_name("drug_exposure")
+    return [
+        omop_table(
+            inputs,
+            "drug_dosing",
+            "one row per drug exposure",
+            (drugs,),
+            lambda made: drug_dosing(made.read(*drugs), inputs.table("drug_dosing")),
+        ),
+        omop_table(
+            inputs,
+            "drug_order_administration",
+            "one row per order of a drug and administration for it",
+            (*inputs.stems, ROUTES, EVENT_COLLISIONS),
+            lambda made: drug_order_administration(
+                _events_with(inputs, made, "order_key"), inputs.table("drug_order_administration")
+            ),
+            affected=AffectedScope(columns={ROUTES: ROUTE}),
+        ),
+    ]
 
 
 def _stem_rows(inputs: MapInputs, made: Inputs, key: str | None = None) -> DataFrame:

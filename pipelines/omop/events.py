@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.directions import daily_amount_in, days_in
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
@@ -94,7 +95,8 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),
     )
-    return conform(linked, _common(table.name) | _SPECIFIC[table.name](), table)
+    dosed = with_course(linked) if table.name == "drug_exposure" else linked
+    return conform(dosed, _common(table.name) | _SPECIFIC[table.name](), table)
 
 
 def with_links(frame: DataFrame, **links: tuple[DataFrame, str]) -> DataFrame:
@@ -167,10 +169,22 @@ def _drug() -> dict[str, Column]:
         "refills": F.col("refills"),
         "quantity": F.col("quantity"),
         "days_supply": F.col("days_supply"),
+        "sig": F.col("sig"),
         "route_concept_id": F.col("route_target"),
         "route_source_value": F.col("route_source_value"),
         "dose_unit_source_value": F.col("dose_unit_source_value"),
     }
+
+
+def with_course(drugs: DataFrame) -> DataFrame:
+    """`drugs` with what directions and quantity say of the length of a course, in days.
+
+    `_stated_days` are those that the directions name, `_dosed_days` those until the quantity is used up by them.
+    """
+    daily = daily_amount_in(F.col("sig"), F.col("dose_unit_source_value"))
+    read = drugs.withColumns({"_stated_days": days_in(F.col("sig")), "_daily": daily})
+    until_used_up = F.when(F.col("_daily") > 0, F.ceil(F.col("quantity") / F.col("_daily")))
+    return read.withColumn("_dosed_days", until_used_up)
 
 
 def drug_end_date() -> Column:
@@ -182,28 +196,35 @@ def drug_end_date() -> Column:
 
 
 def drug_end_rule() -> Column:
-    """The name of the rule by which `drug_end_date` chose: `delivered`, `days_supplied` or `same_day`."""
+    """The name of the rule by which `drug_end_date` chose."""
     return F.coalesce(*[F.when(end.isNotNull(), F.lit(rule)) for rule, end in _drug_ends()])
 
 
 def _drug_ends() -> tuple[tuple[str, Column], ...]:
     """The rules for the end of a drug exposure in Themis' order, each with the end it gives or null.
 
-    The delivered end unless it lies before the start, else start + days supplied - 1 and at most the day of the extract, else
-    the start.
+    The delivered end unless it lies before the start; else the last of the days that were supplied, that the directions name,
+    until the quantity is used up, or that a written prescription is taken to last, and at most the day of the extract; else the
+    start. Source: https://ohdsi.github.io/Themis/drug_end_date_not_in_data.html
     """
-    days = F.col("days_supply").cast("int")
-    is_supply = F.col("days_supply").between(1, MAX_DAYS_SUPPLY)
-    until = F.least(F.date_add(F.col("start_date"), days - 1), F.col("_extracted_on"))
     return (
         ("delivered", F.when(_end_is_usable(), F.col("end_date"))),
-        ("days_supplied", F.when(is_supply, until)),
+        ("days_supplied", _last_of_days("days_supply")),
+        ("duration_stated", _last_of_days("_stated_days")),
+        ("quantity_by_dose", _last_of_days("_dosed_days")),
+        ("written_prescription", _last_of_days("prescribed_days")),
         ("same_day", F.col("start_date")),
     )
 
 
 MAX_DAYS_SUPPLY = 3650
-"""Days supplied beyond ten years are no length of a course; the value itself is kept."""
+"""Days beyond ten years are no length of a course; the value itself is kept."""
+
+
+def _last_of_days(column: str) -> Column:
+    """The last day of a course of so many days, at most the day of the extract; null where they can be no length of one."""
+    days = F.when(F.col(column).between(1, MAX_DAYS_SUPPLY), F.col(column)).cast("int")
+    return F.when(days.isNotNull(), F.least(F.date_add(F.col("start_date"), days - 1), F.col("_extracted_on")))
 
 
 def _end_is_usable() -> Column:

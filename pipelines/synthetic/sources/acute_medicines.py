@@ -26,6 +26,7 @@ FOR_KIND = {
 MOST_REGULAR = 3
 MOST_DOSES = 12
 DOSES_PER_DAY = 2
+FREQUENCY_TEXTS = ("twice a day", "BD", "12 hourly", "as per ward protocol")
 CODE_MISSING_SHARE = 0.06
 NOT_GIVEN_SHARE = 0.06
 UPDATED_SHARE = 0.05
@@ -108,12 +109,26 @@ def prescription_table(world: World, spells: Spells, orders: Orders) -> pa.Table
         "end_datetime": date_text(end, STAMP),
         **_drug_columns(world, orders, order),
         "route_desc": spread(drugs["route"].to_list(), orders.drug[order]),
-        "frequency_text": same("twice a day", len(order)),
+        **_frequency_columns(order),
+        "setting": same("inpatient", len(order)),
         "status": spread(["active", "completed"], (~np.isnat(end)).astype(int)),
         "last_updated": date_text(written, STAMP),
     }
     night = world.night_of(np.where(is_final, written, started[order]))
     return assemble(columns, spread(world.population.acute_trust, person), night, person)
+
+
+def _frequency_columns(order: np.ndarray) -> dict[str, pa.Array | None]:
+    """How often an order is due: `DOSES_PER_DAY`, in the words of some orders and in the codes of others."""
+    form = order % (len(FREQUENCY_TEXTS) + 1)
+    code = np.where(form == len(FREQUENCY_TEXTS), 0, -1)
+    return {
+        "frequency_text": spread(list(FREQUENCY_TEXTS), np.where(code < 0, form, -1)),
+        "repeat_count": spread([str(DOSES_PER_DAY)], code),
+        "repeat_period": spread(["1"], code),
+        "repeat_period_unit": spread(["d"], code),
+        "as_needed": spread(["false"], code),
+    }
 
 
 def administration_table(world: World, spells: Spells, orders: Orders) -> pa.Table:

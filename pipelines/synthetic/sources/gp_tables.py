@@ -220,6 +220,13 @@ def drug_record_table(
     return record_table(surgery, registration, entered, columns)
 
 
+def _dosages(drugs: pd.DataFrame) -> pa.Array:
+    """Directions for each product: how often a day one of it is taken, where its quantity and days say so."""
+    a_day = (drugs["quantity"] / drugs["days"]).to_numpy(dtype=float)
+    form = np.select([a_day == 1, a_day == 2, a_day == 3], [0, 1, 2], 3)
+    return spread(["One To Be Taken Each Day", "Take ONE twice a day", "one 3 times/day", "As directed"], form)
+
+
 def issue_table(
     surgery: Surgery,
     drugs: pd.DataFrame,
@@ -242,7 +249,7 @@ def issue_table(
         "entered_time": None,
         "clinician_user_in_role_guid": spread(surgery.staff, surgery.clinicians(rng, registration)),
         "code_id": code_ids.take(pa.array(issues.drug)),
-        "dosage": same("As directed", count),
+        "dosage": _dosages(drugs).take(pa.array(issues.drug)),
         "quantity": number_text(quantity, 0),
         "quantity_unit": spread(drugs["unit"].to_numpy(), issues.drug),
         "problem_observation_guid": None,
