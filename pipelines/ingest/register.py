@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.ingest.landing import Delivery, File
 
@@ -181,6 +181,29 @@ def _newest_periods(register: Sequence[Registered]) -> dict[tuple[str, str, str]
             known = newest[_place(file)]
             known[period] = max(known.get(period, ""), file.effective_from)
     return newest
+
+
+class DeliveredByProvider(NamedTuple):
+    """What a provider has delivered: the days of its first and its newest extract, and the reporting periods in order."""
+
+    first: date
+    newest: date
+    periods: tuple[str, ...]
+
+
+def delivered_by_provider(register: Iterable[Registered]) -> dict[tuple[str, str], DeliveredByProvider]:
+    """What each provider of each source (source, provider) has delivered."""
+    files: dict[tuple[str, str], list[Registered]] = defaultdict(list)
+    for file in register:
+        files[file.source, file.provider].append(file)
+    return {
+        place: DeliveredByProvider(
+            min(file.extract_date for file in delivered),
+            max(file.extract_date for file in delivered),
+            tuple(sorted({period for file in delivered for period in file.periods})),
+        )
+        for place, delivered in files.items()
+    }
 
 
 def extracts_by_file(register: Iterable[Registered]) -> dict[str, dict[str, tuple[date, date]]]:

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions
 from pipelines.contracts.cdm import CdmTable, delta_schema
@@ -16,6 +17,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.mapping.plausibility import Plausibility, sound
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import Judge
 from vocab.local_maps import LocalMap
@@ -57,7 +59,9 @@ class MapInputs:
     `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
     vocabulary. `source_priority` decides between sources that describe one person or place. `extracts` has, by source and
     file, the day of the extract that delivered it last and that of the newest extract of its provider; mapped rows are judged
-    by them and by the rules of `plausibility`. Registrations at most `observation_gap_days` apart are one observation period.
+    by them and by the rules of `plausibility`. Of several deaths of a person that of the source named first in `death_priority`
+    counts. Nobody is observed before `captured_from`: days by source, or by source and provider (`acute/RXN`). `coverage` has
+    what each provider has delivered. With `keeps_unobserved` people without an observation period are in the CDM.
     """
 
     sources: tuple[MappedSource, ...]
@@ -68,7 +72,10 @@ class MapInputs:
     plausibility: Plausibility
     described_as: CdmSource
     with_month_of_birth: bool = False
-    observation_gap_days: int = 0
+    death_priority: tuple[str, ...] = ()
+    captured_from: Mapping[str, date] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
+    keeps_unobserved: bool = False
     cdm_version: str = "5.4"
 
     @property
@@ -173,6 +180,11 @@ def sound_rows(made: Inputs, name: TableName) -> DataFrame:
     return sound(made.read(*name))
 
 
+def observed(made: Inputs, rows: DataFrame) -> DataFrame:
+    """Rows about people without those of people who are left out of the CDM because nothing says when they were observed."""
+    return rows.join(F.broadcast(made.read(*UNOBSERVED)), on="person_id", how="left_anti")
+
+
 def canonical(value: object) -> str:
     """What decides rows, as text: equal for equal values, whatever the order of their keys."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
@@ -187,5 +199,8 @@ PERSONS = intermediate("persons")
 VISITS = intermediate("visits")
 VISIT_DETAILS = intermediate("visit_details")
 EVENT_COLLISIONS = intermediate("event_collisions")
+DEATHS = intermediate("deaths")
+PERIODS = intermediate("periods")
+UNOBSERVED = intermediate("unobserved_persons")
 CONCEPT = TableName(Zone.VOCABULARY, "concept")
 CONCEPT_RELATIONSHIP = TableName(Zone.VOCABULARY, "concept_relationship")
