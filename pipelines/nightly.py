@@ -21,7 +21,7 @@ from pipelines.contracts.ledger import (
     mapped_share,
     totals_by,
 )
-from pipelines.contracts.source import sources_in
+from pipelines.contracts.source import SourceContract, sources_in
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.opt_outs import ENTRY_SCHEMA
@@ -48,12 +48,13 @@ from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_wi
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName, some
 from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
-from pipelines.ingest.register import Registered, extracts_by_file
+from pipelines.ingest.register import Registered, delivered_by_provider, extracts_by_file
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
 from pipelines.measuring.stage_timer import StageTimer, StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
+from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
@@ -66,7 +67,7 @@ from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
 from pipelines.runner import Step, selected
-from pipelines.settings import OnConflict, Settings, Unverifiable
+from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
@@ -436,8 +437,21 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
         analytes=inputs.analytes,
         described_as=_described(run, register, extracted),
         with_month_of_birth=run.settings.person.month_of_birth,
+        death_priority=run.settings.person.death_priority,
+        captured_from=run.settings.person.earliest_capture,
+        coverage=_coverage(inputs.contracts, register),
+        keeps_unobserved=run.settings.person.unobserved is Unobserved.KEEP,
         cdm_version=run.settings.cdm_version,
     )
+
+
+def _coverage(contracts: Mapping[str, SourceContract], register: Iterable[Registered]) -> tuple[Coverage, ...]:
+    """What each provider of each source has delivered."""
+    found = []
+    for (source, provider), delivered in sorted(delivered_by_provider(register).items()):
+        lengths = {entity.period_months for entity in contracts[source].entities.values() if entity.period}
+        found.append(Coverage(source, provider, delivered.first, delivered.newest, delivered.periods, min(lengths, default=1)))
+    return tuple(found)
 
 
 def _described(run: RunContext, register: Sequence[Registered], extracted: Mapping[str, date]) -> CdmSource:

@@ -6,6 +6,7 @@ Models are immutable and refuse unknown keys. Secrets are references, never valu
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +28,9 @@ PACKAGED_MAPPINGS_DIR = PACKAGED_CONF_DIR.parent / "mappings"
 """The mappings packaged with the code."""
 
 SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_care")
+
+DEATH_PRIORITY = ("acute", "ambulance", "gp", "mental_health", "community", "social_care")
+"""Who was there comes first, then the practice, which is notified, then those who note the death in a record of care."""
 
 _REFERENCES = ("key", "url")
 
@@ -140,15 +144,28 @@ class OnConflict(StrEnum):
     SET_ASIDE = "set_aside"
 
 
+class Unobserved(StrEnum):
+    """What to do with people of whom nothing says when they were observed: no registration and no contact with care."""
+
+    EXCLUDE = "exclude"
+    KEEP = "keep"
+
+
 class PersonSettings(Frozen):
     """How a person is combined from several sources: the first source in `source_priority` that has a value provides it.
 
-    `on_conflict`: whether rows that contradict each other about who the person is are linked all the same or set aside.
+    `death_priority` is the same for the death, of which a person has one. Nobody is observed before `earliest_capture`: days by
+    source (`acute`), or by source and provider (`acute/RXN`), which count before those of the source. `on_conflict`: whether
+    rows that contradict each other about who the person is are linked all the same or set aside. `unobserved`: whether people
+    without an observation period are in the CDM.
     """
 
     month_of_birth: bool = False
     source_priority: tuple[str, ...] = SOURCES
+    death_priority: tuple[str, ...] = DEATH_PRIORITY
+    earliest_capture: dict[str, date] = Field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.SET_ASIDE
+    unobserved: Unobserved = Unobserved.EXCLUDE
 
 
 class GateSettings(Frozen):
@@ -204,6 +221,15 @@ class Settings(Frozen):
     gates: GateSettings = GateSettings()
     run: RunSettings = RunSettings()
     deliveries: DeliveryLimits = DeliveryLimits()
+
+    @model_validator(mode="after")
+    def known_sources(self) -> Self:
+        """Refuse an earliest capture of a source that there is not: it would have no effect."""
+        known = {*SOURCES, *self.run.sources}
+        unknown = [name for name in self.person.earliest_capture if name.split("/")[0] not in known]
+        if unknown:
+            raise ValueError(f"person.earliest_capture: {', '.join(unknown)}: name a source, or source/provider")
+        return self
 
     @property
     def fingerprint(self) -> str:

@@ -186,9 +186,9 @@ class Entity(Frozen):
     decide which of two rows with the same key is newer, the most significant first. They are compared as numbers or moments;
     one that is missing or unreadable is the oldest. If all are equal, the day of delivery decides, then file and line.
     `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
-    with the mode `period` replaces the rows of the periods that it has. Parts of a key may be empty if their column is not
-    `required`. `withhold` lists columns that identify a person in some rows only (the answer to a question about the address):
-    curate drops the value where the flag is set.
+    with the mode `period` replaces the rows of the periods that it has. A period is `period_months` long. Parts of a key may be
+    empty if their column is not `required`. `withhold` lists columns that identify a person in some rows only (the answer to a
+    question about the address): curate drops the value where the flag is set.
     """
 
     grain: str
@@ -196,6 +196,7 @@ class Entity(Frozen):
     key: tuple[str, ...]
     version: tuple[str, ...] = ()
     period: str | None = None
+    period_months: int = Field(default=1, ge=1)
     deleted: Flag | None = None
     test: Flag | None = None
     withhold: dict[str, Flag] = Field(default_factory=dict)

@@ -191,6 +191,29 @@ def _newest_periods(register: Sequence[Registered]) -> dict[tuple[str, str, str]
     return newest
 
 
+class DeliveredByProvider(NamedTuple):
+    """What a provider has delivered: the days of its first and its newest extract, and the reporting periods in order."""
+
+    first: date
+    newest: date
+    periods: tuple[str, ...]
+
+
+def delivered_by_provider(register: Iterable[Registered]) -> dict[tuple[str, str], DeliveredByProvider]:
+    """What each provider of each source (source, provider) has delivered."""
+    files: dict[tuple[str, str], list[Registered]] = defaultdict(list)
+    for file in register:
+        files[file.source, file.provider].append(file)
+    return {
+        place: DeliveredByProvider(
+            min(file.extract_date for file in delivered),
+            max(file.extract_date for file in delivered),
+            tuple(sorted({period for file in delivered for period in file.periods})),
+        )
+        for place, delivered in files.items()
+    }
+
+
 def extracts_by_file(register: Iterable[Registered]) -> dict[str, dict[str, tuple[date, date]]]:
     """By source and file with rows: the day of the extract that delivered its content last, and of its provider's newest."""
     files = tuple(register)

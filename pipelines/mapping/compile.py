@@ -23,8 +23,15 @@ from vocab.codes import normalise
 PERSON_BOUND = frozenset(Target) - {Target.PROVIDER, Target.CARE_SITE}
 """Targets whose rows belong to a person."""
 
-PROVENANCE = {"_source": "string", "_entity": "string", "_rule": "string", "_row_key": "string", "person_id": "bigint"}
-"""What stands before the fields in every mapped row: where it came from and whose it is."""
+PROVENANCE = {
+    "_source": "string",
+    "_entity": "string",
+    "_rule": "string",
+    "_row_key": "string",
+    "person_id": "bigint",
+    "_provider": "string",
+}
+"""What stands before the fields in every mapped row: where it came from, whose it is and which provider delivered it."""
 
 EXTRACT = {"_extracted_on": "date", "_known_until": "date"}
 """The day of the extract that delivered a row last, and of the newest extract of its provider, at which what is open ends."""
@@ -111,7 +118,11 @@ def kept_rows(
     With `names` only those columns are there: what no rule fills is added more cheaply once rules are put together.
     """
     fields = filled_fields(rule, contract)
-    columns = columns_of_checks(rule, contract) | {column for how in rule.fields.values() for column in how.columns} | {"_file"}
+    columns = (
+        columns_of_checks(rule, contract)
+        | {column for how in rule.fields.values() for column in how.columns}
+        | {"_file", "provider_code"}
+    )
     columns |= {_flags_of(column) for column in _end_columns(rule, contract)} if rule.to in _VISITS else set()
     columns |= {FLAGS} if rule.to is Target.PERSON else set()
     columns |= set(rule.evidence_columns)
@@ -119,6 +130,7 @@ def kept_rows(
     checked = frame.where(_is_kept(checks_of(rule, contract, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     own = {"_row_key": F.col("row_key"), "person_id": F.col("person_id"), "_file": F.col("_file")}
+    own |= {"_provider": F.col("provider_code")}
     values = fields | provenance | own
     rows = checked.select(*[values[name].alias(name) for name in names or kept_schema(rule.to)])
     return _first_of_each(rows) if groups_events(rule) else rows

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.contracts.evidence import DatePrecision
-
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
+from pipelines.contracts.evidence import DatePrecision
 
 Expression = Callable[..., Column]
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions
 from pipelines.contracts.cdm import CdmTable, delta_schema
@@ -17,6 +18,7 @@ from pipelines.mapping.analytes import NO_ANALYTES, Analytes
 from pipelines.mapping.plausibility import Plausibility, sound
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
+from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.stem import Judge
 from vocab.local_maps import LocalMap
@@ -58,8 +60,10 @@ class MapInputs:
     `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
     vocabulary. `source_priority` decides between sources that describe one person or place. `extracts` has, by source and
     file, the day of the extract that delivered it last and that of the newest extract of its provider; mapped rows are judged
-    by them and by the rules of `plausibility`. `analytes` says which concepts mean the same. Registrations at most
-    `observation_gap_days` apart are one observation period.
+    by them and by the rules of `plausibility`. `analytes` says which concepts mean the same. Of several deaths of a person
+    that of the source named first in `death_priority` counts. Nobody is observed before `captured_from`: days by source, or
+    by source and provider (`acute/RXN`). `coverage` has what each provider has delivered. With `keeps_unobserved` people
+    without an observation period are in the CDM.
     """
 
     sources: tuple[MappedSource, ...]
@@ -71,7 +75,10 @@ class MapInputs:
     described_as: CdmSource
     analytes: Analytes = NO_ANALYTES
     with_month_of_birth: bool = False
-    observation_gap_days: int = 0
+    death_priority: tuple[str, ...] = ()
+    captured_from: Mapping[str, date] = field(default_factory=dict)
+    coverage: tuple[Coverage, ...] = ()
+    keeps_unobserved: bool = False
     cdm_version: str = "5.4"
 
     @property
@@ -176,6 +183,11 @@ def sound_rows(made: Inputs, name: TableName) -> DataFrame:
     return sound(made.read(*name))
 
 
+def observed(made: Inputs, rows: DataFrame) -> DataFrame:
+    """Rows about people without those of people who are left out of the CDM because nothing says when they were observed."""
+    return rows.join(F.broadcast(made.read(*UNOBSERVED)), on="person_id", how="left_anti")
+
+
 def canonical(value: object) -> str:
     """What decides rows, as text: equal for equal values, whatever the order of their keys."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
@@ -190,5 +202,8 @@ PERSONS = intermediate("persons")
 VISITS = intermediate("visits")
 VISIT_DETAILS = intermediate("visit_details")
 EVENT_COLLISIONS = intermediate("event_collisions")
+DEATHS = intermediate("deaths")
+PERIODS = intermediate("periods")
+UNOBSERVED = intermediate("unobserved_persons")
 CONCEPT = TableName(Zone.VOCABULARY, "concept")
 CONCEPT_RELATIONSHIP = TableName(Zone.VOCABULARY, "concept_relationship")

@@ -15,18 +15,23 @@ from pipelines.omop.changes import ROUTE, AffectedScope, EventScope
 from pipelines.omop.codes import (
     coded_fields,
 )
+from pipelines.omop.deaths import DATED_TABLES, chosen_deaths, event_after_death
 from pipelines.omop.declared import (
     CONCEPT,
     CONCEPT_MAP,
+    DEATHS,
     EVENT_COLLISIONS,
+    PERIODS,
     PERSONS,
     ROUTES,
+    UNOBSERVED,
     VISIT_DETAILS,
     VISITS,
     MapInputs,
     canonical,
     collisions_table,
     intermediate,
+    observed,
     omop_name,
     omop_table,
     rows_name,
@@ -37,7 +42,17 @@ from pipelines.omop.episodes import EPISODE_KEY, EPISODES_SCHEMA, episode, episo
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table, numbered_events
 from pipelines.omop.evidence import event_evidence
-from pipelines.omop.periods import PERIOD_KEY, PERIODS_SCHEMA, observation_period, period_ids, periods
+from pipelines.omop.observability import observability
+from pipelines.omop.periods import (
+    CONTACTS_SCHEMA,
+    PERIOD_KEY,
+    PERIODS_SCHEMA,
+    contacts,
+    observation_period,
+    period_ids,
+    periods,
+    unobserved,
+)
 from pipelines.omop.places import (
     provider_index,
 )
@@ -80,13 +95,13 @@ def event_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "fact_relationship",
             "two rows per laboratory result and specimen, one in each direction",
-            (*stems, ROUTES, collisions),
+            (*stems, ROUTES, collisions, UNOBSERVED),
             lambda made: fact_relationship(
                 _events_with(inputs, made, "specimen_key"),
                 _events_with(inputs, made, "key"),
                 inputs.table("fact_relationship"),
             ),
-            affected=AffectedScope(columns={ROUTES: ROUTE}),
+            affected=AffectedScope(columns={ROUTES: ROUTE, UNOBSERVED: ("person_id",)}),
         ),
         omop_table(
             inputs,
@@ -97,7 +112,24 @@ def event_tables(inputs: MapInputs) -> list[Table]:
                 {name: made.read(*omop_name(name)) for name in CONCEPT_FIELDS}, inputs.table("event_evidence")
             ),
         ),
+        _event_after_death(inputs),
     ]
+
+
+def _event_after_death(inputs: MapInputs) -> Table:
+    tables = {name: omop_name(name) for name in DATED_TABLES}
+    return omop_table(
+        inputs,
+        "event_after_death",
+        "one row per event or visit that starts after the death of its person",
+        (*tables.values(), omop_name("death")),
+        lambda made: event_after_death(
+            {name: made.read(*table) for name, table in tables.items()},
+            made.read(*omop_name("death")),
+            inputs.table("event_after_death"),
+        ),
+        keeps_equal=True,
+    )
 
 
 def _event_table(inputs: MapInputs, name: str) -> Table:
@@ -105,9 +137,9 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
     providers = omop_name("provider")
 
     def make(made: Inputs) -> DataFrame:
-        details, whole = made.read(*VISIT_DETAILS), made.read(*VISITS)
+        details, whole = observed(made, made.read(*VISIT_DETAILS)), observed(made, made.read(*VISITS))
         events = EventInputs(
-            stem=_stem_rows(inputs, made),
+            stem=observed(made, _stem_rows(inputs, made)),
             routes=made.read(*ROUTES),
             concept_map=made.read(*CONCEPT_MAP),
             visits=visit_index(whole),
@@ -124,12 +156,13 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         VISIT_DETAILS: ("key", "id", "visit_key"),
         providers: ("provider_source_value", "provider_id"),
         EVENT_COLLISIONS: tuple(COLLISIONS_SCHEMA),
+        UNOBSERVED: ("person_id",),
     }
     return omop_table(
         inputs,
         name,
         _GRAINS[name],
-        (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers, EVENT_COLLISIONS),
+        (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers, EVENT_COLLISIONS, UNOBSERVED),
         make,
         parameters=canonical(fields_in_use),
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),
@@ -171,7 +204,7 @@ def _stem_rows(inputs: MapInputs, made: Inputs, key: str | None = None) -> DataF
 
 def _events_with(inputs: MapInputs, made: Inputs, key: str) -> DataFrame:
     """The events that have a key in a column, with their tables and ids."""
-    return numbered_events(_stem_rows(inputs, made, key), made.read(*ROUTES), made.read(*EVENT_COLLISIONS))
+    return numbered_events(observed(made, _stem_rows(inputs, made, key)), made.read(*ROUTES), made.read(*EVENT_COLLISIONS))
 
 
 def episode_tables(inputs: MapInputs) -> list[Table]:
@@ -183,7 +216,7 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
             links_of(made.read(*VISITS), F.lit("visit_occurrence"), F.col("id")),
             links_of(_events_with(inputs, made, "episode_key"), F.col("_table"), F.col("_id")),
         )
-        return episode_event(made.read(*stored), links, made.read(*CONCEPT), inputs.table("episode_event"))
+        return episode_event(observed(made, made.read(*stored)), links, made.read(*CONCEPT), inputs.table("episode_event"))
 
     return [
         collisions_table(collisions, (rows,), lambda made: episode_ids(sound_rows(made, rows)), EPISODE_KEY),
@@ -200,18 +233,19 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "episode",
             "one row per episode of care",
-            (stored,),
-            lambda made: episode(made.read(*stored), inputs.table("episode")),
+            (stored, UNOBSERVED),
+            lambda made: episode(observed(made, made.read(*stored)), inputs.table("episode")),
         ),
         omop_table(
             inputs,
             "episode_event",
             "one row per visit or event of an episode of care",
-            (stored, VISITS, *inputs.stems, ROUTES, EVENT_COLLISIONS, CONCEPT),
+            (stored, VISITS, *inputs.stems, ROUTES, EVENT_COLLISIONS, CONCEPT, UNOBSERVED),
             make_events,
             affected=AffectedScope(
                 columns={
                     ROUTES: ROUTE,
+                    UNOBSERVED: ("person_id",),
                     VISITS: ("id", "person_id", "episode_key"),
                     stored: ("key", "person_id", "id"),
                 }
@@ -221,36 +255,85 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
 
 
 def period_tables(inputs: MapInputs) -> list[Table]:
-    """Observation periods."""
-    registrations, stored, collisions = (
-        rows_name(Target.OBSERVATION_PERIOD),
-        intermediate("periods"),
-        intermediate("period_collisions"),
-    )
+    """Observation periods, the people who have none, and when each provider would have seen them."""
+    registrations, people = rows_name(Target.OBSERVATION_PERIOD), rows_name(Target.PERSON)
+    collisions = intermediate("period_collisions")
+    registering = [source.name for source in inputs.sources if source.rules(Target.OBSERVATION_PERIOD)]
 
     def make(made: Inputs) -> DataFrame:
-        dated = [(sound_rows(made, stem), "start_date") for stem in inputs.stems] + [(made.read(*VISITS), "start_date")]
-        born = made.read(*PERSONS)
-        return periods(sound_rows(made, registrations), dated, born, inputs.observation_gap_days)
+        return periods(
+            sound_rows(made, registrations),
+            contacts(_stem_rows(inputs, made), made.read(*ROUTES), made.read(*VISITS)),
+            made.read(*PERSONS),
+            chosen_deaths(made.read(*DEATHS)),
+            inputs.captured_from,
+        )
+
+    def make_unobserved(made: Inputs) -> DataFrame:
+        found = unobserved(made.read(*PERSONS), made.read(*PERIODS))
+        return found.limit(0) if inputs.keeps_unobserved else found
+
+    def make_observability(made: Inputs) -> DataFrame:
+        return observability(
+            sound_rows(made, registrations),
+            sound_rows(made, people).where(~F.col("_source").isin(registering)),
+            observed(made, made.read(*PERSONS)),
+            chosen_deaths(made.read(*DEATHS)),
+            inputs.coverage,
+            inputs.captured_from,
+            inputs.table("observability"),
+        )
 
     return [
         Table(
-            name=stored,
+            name=PERIODS,
             grain="one row per observation period",
             schema=PERIODS_SCHEMA,
             belongs_to=BelongsTo.PERSON,
-            inputs=(registrations, *inputs.stems, VISITS, PERSONS),
+            inputs=(registrations, *inputs.stems, ROUTES, VISITS, PERSONS, DEATHS),
             make=make,
-            parameters=canonical({"gap_days": inputs.observation_gap_days}),
-            affected=AffectedScope(columns={VISITS: ("person_id", "start_date"), PERSONS: ("person_id", "year_of_birth")}),
+            parameters=canonical(inputs.captured_from),
+            affected=AffectedScope(
+                columns={
+                    ROUTES: ("_code_key", "table"),
+                    VISITS: tuple(CONTACTS_SCHEMA),
+                    PERSONS: ("person_id", "year_of_birth"),
+                    DEATHS: ("person_id", "death_date", "is_chosen"),
+                }
+            ),
         ),
-        collisions_table(collisions, (stored,), lambda made: period_ids(made.read(*stored)), PERIOD_KEY),
+        Table(
+            name=UNOBSERVED,
+            grain="one row per person without an observation period, who is left out of the CDM",
+            schema={"person_id": "bigint"},
+            belongs_to=BelongsTo.PERSON,
+            inputs=(PERSONS, PERIODS),
+            make=make_unobserved,
+            parameters=canonical({"keeps_unobserved": inputs.keeps_unobserved}),
+            keeps_equal=True,
+        ),
+        collisions_table(collisions, (PERIODS,), lambda made: period_ids(made.read(*PERIODS)), PERIOD_KEY),
         omop_table(
             inputs,
             "observation_period",
             "one row per stretch of time in which a person was observed",
-            (stored, collisions),
-            lambda made: observation_period(made.read(*stored), made.read(*collisions), inputs.table("observation_period")),
+            (PERIODS, collisions),
+            lambda made: observation_period(made.read(*PERIODS), made.read(*collisions), inputs.table("observation_period")),
+        ),
+        omop_table(
+            inputs,
+            "observability",
+            "one row per person, provider and span in which care by the provider would have been seen",
+            (registrations, people, PERSONS, DEATHS, UNOBSERVED),
+            make_observability,
+            parameters=canonical([inputs.coverage, inputs.captured_from]),
+            affected=AffectedScope(
+                columns={
+                    PERSONS: ("person_id", "year_of_birth"),
+                    DEATHS: ("person_id", "death_date", "is_chosen"),
+                    UNOBSERVED: ("person_id",),
+                }
+            ),
         ),
     ]
 

@@ -21,7 +21,10 @@ MAP_LEDGER_SCHEMA = {
 """One row per rule, disposition and reason; `stage` is map or code. A run id makes them rows of the ledger."""
 
 LEFT_OUT_SCHEMA = COUNTS_SCHEMA | {"disposition": "string"}
-"""Mapped rows by rule and reason: `excluded` from OMOP, or `flagged` and published."""
+"""Mapped rows by rule and reason: `excluded` from OMOP, or `flagged` and published.
+
+As `fanned_out` stand, below zero, the rows that routes would have added to excluded events.
+"""
 
 WRITTEN_SCHEMA = {"source": "string", "rule": "string", "reason": "string", "rows": "bigint"}
 """OMOP rows by rule; `reason` is the table."""
@@ -67,7 +70,9 @@ def map_ledger(
     sums = mapped.join(_total(outcome).withColumnRenamed("rows", "_written"), on=list(_RULE), how="left")
     merged = sums.where(~is_event).select(*_RULE, (F.col("rows") - F.coalesce(F.col("_written"), F.lit(0))).alias("rows"))
     events_in = routes.groupBy(*_RULE, "vocabulary", "code", "concept_id", "rows").agg(rows_of_group().alias("_targets"))
-    fanned = _total(events_in.select(*_RULE, (F.col("rows") * (F.col("_targets") - 1)).alias("rows")))
+    added = events_in.select(*_RULE, (F.col("rows") * (F.col("_targets") - 1)).alias("rows"))
+    never_added = left_out_later.where(F.col("disposition") == "fanned_out").select(*_RULE, "rows")
+    fanned = _total(added.unionByName(never_added))
     return union_all(
         [
             _entries(_total(counts), "silver"),

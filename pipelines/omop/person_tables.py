@@ -6,21 +6,25 @@ from pipelines.columns.ids import without_collisions
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.mapping.spec import Target
 from pipelines.omop.changes import AffectedScope
+from pipelines.omop.deaths import DEATHS_SCHEMA, death, death_record, deaths
 from pipelines.omop.declared import (
     CONCEPT_MAP,
+    DEATHS,
     PERSONS,
+    UNOBSERVED,
     VISIT_DETAILS,
     VISITS,
     MapInputs,
     canonical,
     collisions_table,
     intermediate,
+    observed,
     omop_name,
     omop_table,
     rows_name,
     sound_rows,
 )
-from pipelines.omop.persons import CODED, PERSONS_SCHEMA, death, person, persons
+from pipelines.omop.persons import CODED, PERSONS_SCHEMA, person, persons
 from pipelines.omop.places import (
     PLACE_KEY,
     PLACES_SCHEMA,
@@ -43,7 +47,7 @@ from pipelines.omop.visits import (
 def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
     """Persons, deaths, visits and their details."""
     care_sites, providers, locations = (omop_name(name) for name in ("care_site", "provider", "location"))
-    people, deaths = rows_name(Target.PERSON), rows_name(Target.DEATH)
+    people, deaths_rows = rows_name(Target.PERSON), rows_name(Target.DEATH)
     return [
         Table(
             name=PERSONS,
@@ -55,15 +59,25 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             parameters=canonical(inputs.source_priority),
             affected=AffectedScope(coded={people: CODED}),
         ),
+        Table(
+            name=DEATHS,
+            grain="one row per delivered death",
+            schema=DEATHS_SCHEMA,
+            belongs_to=BelongsTo.PERSON,
+            inputs=(deaths_rows, CONCEPT_MAP),
+            make=lambda made: deaths(sound_rows(made, deaths_rows), made.read(*CONCEPT_MAP), inputs.death_priority),
+            parameters=canonical(inputs.death_priority),
+            affected=AffectedScope(coded={deaths_rows: ("cause",)}),
+        ),
         *_visits(inputs, Target.VISIT, VISITS, "visit_occurrence"),
         *_visits(inputs, Target.VISIT_DETAIL, VISIT_DETAILS, "visit_detail"),
         omop_table(
             inputs,
             "person",
             "one row per person",
-            (PERSONS, locations, care_sites),
+            (PERSONS, UNOBSERVED, locations, care_sites),
             lambda made: person(
-                made.read(*PERSONS),
+                observed(made, made.read(*PERSONS)),
                 made.read(*locations),
                 made.read(*care_sites),
                 inputs.with_month_of_birth,
@@ -75,30 +89,36 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "death",
             "one row per person who has died",
-            (deaths, CONCEPT_MAP),
-            lambda made: death(
-                sound_rows(made, deaths), made.read(*CONCEPT_MAP), inputs.source_priority, inputs.table("death")
-            ),
-            parameters=canonical(inputs.source_priority),
-            affected=AffectedScope(coded={deaths: ("cause",)}),
+            (DEATHS, UNOBSERVED),
+            lambda made: death(observed(made, made.read(*DEATHS)), inputs.table("death")),
+        ),
+        omop_table(
+            inputs,
+            "death_record",
+            "one row per delivered death of a person",
+            (DEATHS, UNOBSERVED),
+            lambda made: death_record(observed(made, made.read(*DEATHS)), inputs.table("death_record")),
         ),
         omop_table(
             inputs,
             "visit_occurrence",
             "one row per visit: a spell, an attendance, a contact",
-            (VISITS, care_sites, providers),
+            (VISITS, UNOBSERVED, care_sites, providers),
             lambda made: visit_occurrence(
-                made.read(*VISITS), made.read(*care_sites), made.read(*providers), inputs.table("visit_occurrence")
+                observed(made, made.read(*VISITS)),
+                made.read(*care_sites),
+                made.read(*providers),
+                inputs.table("visit_occurrence"),
             ),
         ),
         omop_table(
             inputs,
             "visit_detail",
             "one row per part of a visit",
-            (VISIT_DETAILS, VISITS, care_sites, providers),
+            (VISIT_DETAILS, VISITS, UNOBSERVED, care_sites, providers),
             lambda made: visit_detail(
-                made.read(*VISIT_DETAILS),
-                made.read(*VISITS),
+                observed(made, made.read(*VISIT_DETAILS)),
+                observed(made, made.read(*VISITS)),
                 made.read(*care_sites),
                 made.read(*providers),
                 inputs.table("visit_detail"),

@@ -129,22 +129,3 @@ def person(merged: DataFrame, locations: DataFrame, care_sites: DataFrame, with_
     if with_month:
         values["month_of_birth"] = F.col("month_of_birth")
     return conform(placed, values, table)
-
-
-def death(death_rows: DataFrame, concept_map: DataFrame, sources: Sequence[str], table: CdmTable) -> DataFrame:
-    """One death a person: of several records that of the source named first, then one with a cause, then the earliest."""
-    coded = with_concepts(death_rows, ("cause",), concept_map)
-    has_no_cause = F.col("cause_source_value").isNull()
-    order = (priority(sources), has_no_cause, F.col("death_date"), F.col("_row_key"), F.col("_rule"))
-    place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))
-    chosen = coded.withColumn("_place", place).where(F.col("_place") == 1)
-    values = {
-        "person_id": F.col("person_id"),
-        "death_date": F.col("death_date"),
-        "death_datetime": F.col("death_datetime"),
-        "death_type_concept_id": F.col("type_concept_id"),
-        "cause_concept_id": F.col("cause_target"),
-        "cause_source_value": F.col("cause_source_value"),
-        "cause_source_concept_id": F.col("cause_source_concept"),
-    } | {name: F.col(name) for name in ("_source", "_rule", "_row_key")}
-    return conform(chosen, values, table)

@@ -21,16 +21,22 @@ from pipelines.contracts.tables import BelongsTo, Inputs, Table
 from pipelines.mapping.compile import PERSON_BOUND
 from pipelines.mapping.plausibility import implausible_counts
 from pipelines.mapping.spec import Target
+from pipelines.omop.changes import ROUTE, AffectedScope
 from pipelines.omop.conform import empty_table
+from pipelines.omop.deaths import chosen_deaths
 from pipelines.omop.declared import (
     CONCEPT,
+    DEATHS,
     KNOWN,
+    PERIODS,
     PERSONS,
     ROUTES,
     ROW_TABLES,
+    UNOBSERVED,
     MapInputs,
     canonical,
     intermediate,
+    observed,
     omop_name,
     omop_table,
     rows_name,
@@ -40,7 +46,7 @@ from pipelines.omop.eras import ERA_TABLES
 from pipelines.omop.event_tables import drug_tables, episode_tables, era_tables, event_tables, period_tables
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.omop.ledger import LEFT_OUT_SCHEMA, MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
-from pipelines.omop.periods import registrations_outside
+from pipelines.omop.periods import not_fanned_out, registrations_outside, rows_of_unobserved
 from pipelines.omop.person_tables import person_and_visit_tables, place_tables
 from pipelines.omop.persons import without_year_of_birth
 from pipelines.omop.places import (
@@ -106,6 +112,7 @@ def description_tables(inputs: MapInputs) -> list[Table]:
 
 BUILT = frozenset(
     {"cdm_source", "metadata", "location", "care_site", "provider", "person", "death", "observation_period"}
+    | {"observability", "death_record", "event_after_death"}
     | {"visit_occurrence", "visit_detail", "fact_relationship", "episode", "episode_event", *CONCEPT_FIELDS, *ERA_TABLES}
 )
 """The tables that the map stage fills."""
@@ -117,23 +124,33 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     details, visit_rows = rows_name(Target.VISIT_DETAIL), rows_name(Target.VISIT)
     counts, left_out, written = (intermediate(name) for name in ("map_counts", "map_left_out", "map_written"))
     places = {"provider": rows_name(Target.PROVIDER), "care_site": rows_name(Target.CARE_SITE)}
-    others = {"person": PERSONS, "observation_period": intermediate("periods"), **places}
+    others = {"person": PERSONS, "observation_period": PERIODS, **places}
     tables = {name: omop_name(name) for name in EVENT_TABLES if name in BUILT} | others
     events = [rule.name for rule in inputs.rules_for(Target.EVENT)]
     about_people = (*(rows_name(target) for target in ROW_TABLES if target in PERSON_BOUND), *inputs.stems)
+    # Registrations are counted where no day of them can be observed; those of unobserved people are all such.
+    unobservable = [name for name in about_people if name != registrations]
 
     def make_left_out(made: Inputs) -> DataFrame:
         born, registered = made.read(*PERSONS), sound_rows(made, registrations)
+        died, nobody = chosen_deaths(made.read(*DEATHS)), made.read(*UNOBSERVED)
+        observed_details, observed_visits = (observed(made, sound_rows(made, name)) for name in (details, visit_rows))
         left_out = [
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
-            details_without_visit(sound_rows(made, details), sound_rows(made, visit_rows)),
-            registrations_outside(registered, born),
+            details_without_visit(observed_details, observed_visits),
+            registrations_outside(registered, born, died, inputs.captured_from),
+            rows_of_unobserved([sound_rows(made, name) for name in unobservable], nobody),
         ]
         excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))
-        return excluded.unionByName(implausible_counts([made.read(*name) for name in about_people]))
+        parts = [excluded, implausible_counts([made.read(*name) for name in about_people])]
+        if inputs.stems:
+            stem = union_all([sound_rows(made, name) for name in inputs.stems])
+            parts.append(not_fanned_out(stem, made.read(*ROUTES), nobody))
+        return union_all(parts)
 
     def make_written(made: Inputs) -> DataFrame:
         frames = {table: made.read(*name) for table, name in tables.items()}
+        frames["person"] = observed(made, frames["person"])
         frames["care_site"] = described_sites(frames["care_site"], inputs.source_priority)
         return written_rows(frames)
 
@@ -148,15 +165,24 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per mapping rule and reason for which mapped rows are left out (excluded) or published all the same",
             schema=LEFT_OUT_SCHEMA,
             belongs_to=BelongsTo.WHOLE,
-            inputs=(*about_people, KNOWN, PERSONS),
+            inputs=(*about_people, KNOWN, PERSONS, DEATHS, UNOBSERVED, ROUTES),
             make=make_left_out,
+            parameters=canonical(inputs.captured_from),
+            affected=AffectedScope(
+                columns={
+                    ROUTES: ROUTE,
+                    PERSONS: ("person_id", "year_of_birth"),
+                    DEATHS: ("person_id", "death_date", "is_chosen"),
+                    UNOBSERVED: ("person_id",),
+                }
+            ),
         ),
         Table(
             name=written,
             grain="one row per mapping rule and table that it gave rows to",
             schema=WRITTEN_SCHEMA,
             belongs_to=BelongsTo.WHOLE,
-            inputs=tuple(tables.values()),
+            inputs=(*tables.values(), UNOBSERVED),
             make=make_written,
             parameters=canonical(inputs.source_priority),
         ),

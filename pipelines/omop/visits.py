@@ -64,6 +64,8 @@ VISITS_SCHEMA = {
     "_entity": "string",
     "_rule": "string",
     "_row_key": "string",
+    "_provider": "string",
+    "_known_until": "date",
 }
 """One row per visit (or visit detail) with its id. `end_rule`: delivered, unreadable, open, same_day, before_start or
 after_extract."""

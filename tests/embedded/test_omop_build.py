@@ -302,8 +302,8 @@ ACUTE_RULES = Mapping.model_validate(
     }
 )
 
-ANNA, BEN, CARL, DORA = 101, 102, 103, 104
-"""Carl has no year of birth anywhere; Dora is known to the hospital only."""
+ANNA, BEN, CARL, DORA, EMMA = 101, 102, 103, 104, 105
+"""Carl has no year of birth anywhere; Dora is known to the hospital only; of Emma there is no registration and no contact."""
 
 
 def d(text: str) -> date:
@@ -347,6 +347,14 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
                 "practice": "P81002",
             },
             {"row_key": "g4", "person_id": CARL, "sex": "1", "registered_on": d("2015-01-01")},
+            {"row_key": "g5", "person_id": EMMA, "year_of_birth": 1970, "died_on": d("2024-01-09")},
+            {
+                "row_key": "g6",
+                "person_id": EMMA,
+                "year_of_birth": 1970,
+                "registered_on": d("2010-01-01"),
+                "left_on": d("2009-01-01"),
+            },
         ],
         "consultation": [
             {"row_key": "c1", "person_id": ANNA, "day": d("2024-05-01"), "staff_key": "s1"},
@@ -411,6 +419,7 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
             },
             {"row_key": "e3", "person_id": DORA, "spell_key": "sp2", "number": 1, "start": d("2025-12-30"), "status": "OPEN"},
             {"row_key": "e4", "person_id": DORA, "spell_key": "sp3", "number": 1, "start": d("2024-01-01"), "status": "void"},
+            {"row_key": "e5", "person_id": EMMA, "spell_key": "sp4", "number": 1, "start": d("2024-01-01"), "status": "void"},
         ],
         "diagnosis": [
             {"row_key": "d1", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e1", "icd": "J459", "sample_key": "s1"},
@@ -419,6 +428,7 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"row_key": "d4", "person_id": ANNA, "spell_key": "sp1", "episode_key": "e2", "icd": "Z914", "sample_key": "s2"},
             {"row_key": "d5", "person_id": DORA, "spell_key": "sp3", "episode_key": "e4", "icd": "U060"},
             {"row_key": "d6", "person_id": DORA, "spell_key": "sp2", "episode_key": "e3", "icd": "Q99X9"},
+            {"row_key": "d7", "person_id": EMMA, "spell_key": "sp4", "episode_key": "e5", "icd": "I652", "sample_key": "s4"},
         ],
         "attendance": [
             {"row_key": "t1", "person_id": ANNA, "arrival": t("2024-06-01T20:00:00"), "departure": t("2024-06-02T01:00:00")},
@@ -432,6 +442,7 @@ SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"row_key": "r4", "person_id": ANNA, "sample_key": "s2", "kind": "Bark", "taken": t("2024-06-04T08:00:00")},
             {"row_key": "r5", "person_id": DORA, "sample_key": "s1", "kind": "Serum", "taken": t("2024-06-05T08:00:00")},
             {"row_key": "r6", "person_id": ANNA, "kind": "Serum", "taken": t("2024-06-03T08:00:00")},
+            {"row_key": "r8", "person_id": EMMA, "sample_key": "s4", "kind": "Serum", "taken": t("2024-01-01T08:00:00")},
             {"row_key": "r7", "person_id": CARL, "sample_key": "s3", "kind": "Serum", "taken": t("2024-06-03T08:00:00")},
         ],
     },
@@ -563,7 +574,7 @@ def test_each_silver_row_is_kept_or_counted_under_one_reason(built: Built) -> No
     counts = [row for row in built.stem("map_counts", "rule", "reason", "rows") if row[0] in ("gp_result", "acute_spell")]
     assert counts == [
         ("acute_spell", "", 3),
-        ("acute_spell", "cancelled", 1),
+        ("acute_spell", "cancelled", 2),
         ("gp_result", "", 2),
         ("gp_result", "code_missing", 1),
         ("gp_result", "not_for_research", 1),
@@ -690,18 +701,41 @@ def test_people_and_visits_point_to_places(built: Built) -> None:
     ]
 
 
-def test_observation_periods_are_registrations_else_the_span_of_events(built: Built) -> None:
+def test_observation_periods_are_registrations_else_contacts(built: Built) -> None:
     columns = ("person_id", "observation_period_start_date", "observation_period_end_date", "period_type_concept_id")
     assert built.omop("observation_period", *columns) == [
         (ANNA, d("2010-01-01"), EXTRACTED["gp"], EHR),
-        (BEN, d("2015-01-01"), EXTRACTED["gp"], EHR),  # two registrations without a gap
-        (DORA, d("2024-01-01"), d("2025-12-30"), 32882),
+        (BEN, d("2015-01-01"), d("2025-04-03"), EHR),  # two registrations without a gap, and a death
+        (DORA, d("2024-02-02"), d("2024-04-02"), 32882),  # not the diagnosis of a cancelled stay before
+        (DORA, d("2025-12-30"), EXTRACTED["acute"], 32882),
     ]
+
+
+def test_people_without_an_observation_period_are_left_out_with_all_their_rows(built: Built) -> None:
+    assert built.stem("unobserved_persons", "person_id") == [(EMMA,)]
+    for name in (path.name for path in Path(built.store.path(Zone.OMOP, "x")).parent.iterdir()):
+        if "person_id" in published_tables("5.4")[name].schema:
+            assert (EMMA,) not in built.omop(name, "person_id"), name
+    assert len(built.omop("fact_relationship", "fact_id_1")) == 4
+    left_out = {(row.rule, row.rows) for row in ledger_of(built) if row.reason == "person_without_observation_period"}
+    assert left_out == {
+        ("gp_person", 2),
+        ("gp_death", 1),
+        ("acute_episode", 1),
+        ("acute_care", 1),
+        ("acute_diagnosis", 1),
+        ("acute_specimen", 1),
+    }
+    outside = {(row.rule, row.rows) for row in ledger_of(built) if row.reason == "registration_outside_extract"}
+    assert outside == {("gp_registration", 1)}
 
 
 def test_a_death_comes_from_its_rule(built: Built) -> None:
     assert built.omop("death", "person_id", "death_date", "death_type_concept_id", "_rule") == [
         (BEN, d("2025-02-02"), EHR, "gp_death")
+    ]
+    assert built.omop("death_record", "person_id", "death_date", "source", "mapping_rule", "is_chosen") == [
+        (BEN, d("2025-02-02"), "gp", "gp_death", 1)
     ]
 
 
@@ -797,7 +831,7 @@ def test_the_ledger_of_the_map_stage_balances(built: Built) -> None:
     assert entries["acute_episode", Disposition.EXCLUDED, "visit_missing"] == 1
     assert entries["gp_person", Disposition.EXCLUDED, "person_without_year_of_birth"] == 1
     assert entries["acute_diagnosis", Disposition.KNOWN_UNMAPPED, ""] == 1
-    assert entries["acute_diagnosis", Disposition.STANDARD, ""] == 4
+    assert entries["acute_diagnosis", Disposition.STANDARD, ""] == 5
 
 
 def test_conditions_and_ingredients_have_eras(built: Built) -> None:

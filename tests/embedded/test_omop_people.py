@@ -10,8 +10,9 @@ from pipelines.contracts.cdm import cdm_tables
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
 from pipelines.omop.codes import CODE_MAP_SCHEMA
-from pipelines.omop.periods import PERIODS_SCHEMA, merged_spans, periods, registrations_outside
-from pipelines.omop.persons import death, persons, without_year_of_birth
+from pipelines.omop.deaths import death, deaths
+from pipelines.omop.periods import CONTACTS_SCHEMA, PERIODS_SCHEMA, merged_spans, periods, registrations_outside
+from pipelines.omop.persons import persons, without_year_of_birth
 
 MALE, FEMALE = 8507, 8532
 EXTRACTED = date(2026, 1, 5)
@@ -77,17 +78,21 @@ def test_people_left_out_for_an_unreadable_date_of_birth_are_told_from_those_wit
     }
 
 
-def test_one_death_a_person_from_the_first_source(sail: SparkSession, concept_map: DataFrame) -> None:
+def test_one_death_a_person_from_the_first_source_then_the_latest(sail: SparkSession, concept_map: DataFrame) -> None:
     rows = [
-        {"_source": "acute", "_row_key": "a", "person_id": 1, "death_date": date(2024, 1, 1), "cause_source_value": "I21"},
+        {"_source": "acute", "_row_key": "a", "person_id": 1, "death_date": date(2024, 1, 4), "cause_source_value": "I21"},
         {"_source": "gp", "_row_key": "b", "person_id": 1, "death_date": date(2024, 1, 3)},
-        {"_source": "gp", "_row_key": "c", "person_id": 1, "death_date": date(2024, 1, 2)},
+        {"_source": "gp", "_row_key": "c", "person_id": 1, "death_date": date(2024, 1, 2), "cause_source_value": "I21"},
         {"_source": "acute", "_row_key": "d", "person_id": 2, "death_date": date(2023, 1, 1)},
+        {"_source": "acute", "_row_key": "e", "person_id": 2, "death_date": date(2023, 1, 1), "cause_source_value": "I21"},
+        {"_source": "council", "_row_key": "f", "person_id": 2, "death_date": date(2025, 1, 1)},  # not in the order: last
     ]
     frame = frame_of(sail, target_schema(Target.DEATH), [row | {"type_concept_id": 32817} for row in rows])
-    table = death(frame, concept_map, ("gp", "acute"), cdm_tables("5.4")["death"])
+    stored = deaths(frame, concept_map, ("gp", "acute"))
+    table = death(stored, cdm_tables("5.4")["death"])
     found = sorted(tuple(row) for row in table.select("person_id", "death_date", "_row_key").collect())
-    assert found == [(1, date(2024, 1, 2), "c"), (2, date(2023, 1, 1), "d")]
+    assert found == [(1, date(2024, 1, 3), "b"), (2, date(2023, 1, 1), "e")]
+    assert stored.count() == 6
 
 
 def span(person: int, name: str, start: str, end: str) -> dict[str, Any]:
@@ -97,6 +102,7 @@ def span(person: int, name: str, start: str, end: str) -> dict[str, Any]:
         "start_date": date.fromisoformat(start),
         "end_date": date.fromisoformat(end),
         "type_concept_id": 32817,
+        "_until": EXTRACTED,
     }
 
 
@@ -108,44 +114,121 @@ def test_spans_that_touch_overlap_or_contain_each_other_become_one(sail: SparkSe
         span(1, "next", "2021-02-02", "2021-03-01"),
         span(2, "other", "2020-06-01", "2020-06-02"),
     ]
-    frame = frame_of(sail, PERIODS_SCHEMA, rows)
+    frame = frame_of(sail, PERIODS_SCHEMA | {"_until": "date"}, rows)
 
-    def found(gap: int) -> list[tuple[Any, ...]]:
-        merged_rows = merged_spans(frame, gap).select("person_id", "name", "start_date", "end_date").collect()
+    def found(days_apart: int) -> list[tuple[Any, ...]]:
+        merged_rows = merged_spans(frame, days_apart).select("person_id", "name", "start_date", "end_date").collect()
         return sorted(tuple(row) for row in merged_rows)
 
     other = (2, "other", date(2020, 6, 1), date(2020, 6, 2))
-    assert found(0) == [
+    assert found(1) == [
         (1, "after", date(2021, 1, 2), date(2021, 3, 1)),
         (1, "long", date(2020, 1, 1), date(2020, 12, 31)),
         other,
     ]
-    assert found(1) == [(1, "long", date(2020, 1, 1), date(2021, 3, 1)), other]
+    assert found(2) == [(1, "long", date(2020, 1, 1), date(2021, 3, 1)), other]
 
 
-def test_periods_stay_between_the_year_of_birth_and_the_extract(sail: SparkSession) -> None:
-    people = sail.createDataFrame([(1, 2000), (2, 2000), (3, 2000), (4, 2000)], "person_id bigint, year_of_birth bigint")
-    registered = [
-        {"person_id": 1, "_source": "gp", "_row_key": "a", "start_date": date(1900, 1, 1), "end_date": date(2030, 1, 1)},
-        {"person_id": 2, "_source": "gp", "_row_key": "b", "start_date": date(2027, 1, 1)},
-        {"person_id": 2, "_source": "gp", "_row_key": "c", "start_date": date(2010, 1, 1), "end_date": date(2009, 1, 1)},
+PEOPLE = [(1, 2000), (2, 2000), (3, 2000), (4, 2000), (5, 2000), (6, 2000)]
+
+REGISTERED: list[dict[str, Any]] = [
+    {"person_id": 1, "_row_key": "a", "start_date": date(1900, 1, 1), "end_date": date(2030, 1, 1)},
+    {"person_id": 2, "_row_key": "b", "start_date": date(2027, 1, 1)},
+    {"person_id": 2, "_row_key": "c", "start_date": date(2010, 1, 1), "end_date": date(2009, 1, 1)},
+    {"person_id": 5, "_row_key": "d", "start_date": date(2010, 1, 1)},
+    {"person_id": 5, "_row_key": "e", "start_date": date(2021, 4, 2)},  # begins 61 days after the death
+]
+
+
+def contact(person: int, start: str, end: str = "", source: str = "acute", provider: str = "RXN") -> dict[str, Any]:
+    return {
+        "person_id": person,
+        "start_date": date.fromisoformat(start),
+        "end_date": date.fromisoformat(end or start),
+        "_source": source,
+        "_provider": provider,
+        "_known_until": EXTRACTED,
+    }
+
+
+def periods_of(
+    session: SparkSession, contacts: list[dict[str, Any]], captured_from: dict[str, date] | None = None
+) -> list[tuple[Any, ...]]:
+    """Person, start, end and name of the periods by REGISTERED and some contacts."""
+    people, died = people_and_deaths(session)
+    seen = frame_of(session, CONTACTS_SCHEMA, contacts)
+    found = periods(registrations_of(session), seen, people, died, captured_from or {})
+    return sorted(tuple(row) for row in found.select("person_id", "start_date", "end_date", "name").collect())
+
+
+def registrations_of(session: SparkSession) -> DataFrame:
+    common = {"type_concept_id": 32817, "_source": "gp", "_entity": "patient", "_rule": "r", "_known_until": EXTRACTED}
+    return frame_of(session, target_schema(Target.OBSERVATION_PERIOD), [row | common for row in REGISTERED])
+
+
+def people_and_deaths(session: SparkSession) -> tuple[DataFrame, DataFrame]:
+    people = session.createDataFrame(PEOPLE, "person_id bigint, year_of_birth bigint")
+    died = [(5, date(2021, 1, 31)), (6, date(2021, 1, 31))]
+    return people, session.createDataFrame(died, "person_id bigint, death_date date")
+
+
+BY_REGISTRATION = [(1, date(2000, 1, 1), EXTRACTED, "a"), (5, date(2010, 1, 1), date(2021, 4, 1), "d")]
+
+
+@pytest.mark.parametrize(
+    ("contacts", "expected"),
+    [
+        ([contact(3, "1900-01-01")], []),
+        ([contact(4, "1999-12-31")], []),
+        ([contact(3, "2005-01-01")], [(3, date(2005, 1, 1), date(2005, 3, 2))]),
+        ([contact(1, "2005-01-01")], []),  # registered
+        ([contact(3, "2005-01-01"), contact(3, "2006-07-03")], [(3, date(2005, 1, 1), date(2006, 9, 1))]),  # 548 days
+        (
+            [contact(3, "2005-01-01"), contact(3, "2006-07-04")],  # 549 days
+            [(3, date(2005, 1, 1), date(2005, 3, 2)), (3, date(2006, 7, 4), date(2006, 9, 2))],
+        ),
+        (
+            [contact(3, "2005-01-01", "2010-01-01"), contact(3, "2006-01-01"), contact(3, "2010-01-02")],
+            [(3, date(2005, 1, 1), date(2010, 3, 3))],  # from the start to the end of a visit
+        ),
+        ([contact(3, "2025-12-01")], [(3, date(2025, 12, 1), EXTRACTED)]),
+        (
+            [contact(3, "2025-12-01") | {"_known_until": date(2025, 12, 5)}, contact(3, "2025-12-02")],
+            [(3, date(2025, 12, 1), EXTRACTED)],  # the newest extract of the providers concerned
+        ),
+        ([contact(6, "2021-01-20")], [(6, date(2021, 1, 20), date(2021, 3, 21))]),
+        ([contact(6, "2021-03-30"), contact(6, "2021-08-01")], [(6, date(2021, 3, 30), date(2021, 4, 1))]),
+        ([contact(6, "2021-04-02")], []),  # more than 60 days after the death
+        ([contact(7, "2021-04-02")], []),  # nobody in the CDM
+    ],
+)
+def test_contacts_say_when_a_person_was_observed(
+    sail: SparkSession, contacts: list[dict[str, Any]], expected: list[tuple[Any, ...]]
+) -> None:
+    named = [(person, start, end, f"contacts:{start}") for person, start, end in expected]
+    assert periods_of(sail, contacts) == sorted(BY_REGISTRATION + named)
+
+
+def test_nobody_is_observed_before_the_earliest_capture(sail: SparkSession) -> None:
+    captured = {"gp": date(2015, 1, 1), "acute": date(2005, 1, 1), "acute/RXN": date(2010, 1, 1), "acute/R": date(2000, 1, 1)}
+    contacts = [
+        contact(3, "2009-12-31"),
+        contact(3, "2009-12-30", "2010-01-02"),
+        contact(4, "2004-12-31", provider="RX9"),
+        contact(4, "2005-01-01", provider="RX9"),
+        contact(4, "2006-01-01", provider="RX9", source="mental_health"),
     ]
-    common = {"type_concept_id": 32817, "_entity": "patient", "_rule": "r", "_known_until": EXTRACTED}
-    registrations = frame_of(sail, target_schema(Target.OBSERVATION_PERIOD), [row | common for row in registered])
-    events = sail.createDataFrame(
-        [
-            (1, date(2005, 1, 1)),
-            (3, date(1900, 1, 1)),
-            (3, date(2005, 1, 1)),
-            (3, date(2006, 1, 1)),
-            (4, date(1999, 12, 31)),
-        ],
-        "person_id bigint, day date",
-    )
-    found = periods(registrations, [(events, "day")], people, 0).select("person_id", "start_date", "end_date", "name")
-    assert sorted(tuple(row) for row in found.collect()) == [
-        (1, date(2000, 1, 1), EXTRACTED, "a"),
-        (3, date(2005, 1, 1), date(2006, 1, 1), "events"),
+    assert periods_of(sail, contacts, captured) == [
+        (1, date(2015, 1, 1), EXTRACTED, "a"),
+        (3, date(2010, 1, 1), date(2010, 3, 3), "contacts:2010-01-01"),
+        (4, date(2005, 1, 1), date(2006, 3, 2), "contacts:2005-01-01"),
+        (5, date(2015, 1, 1), date(2021, 4, 1), "d"),
     ]
-    outside = registrations_outside(registrations, people).collect()
-    assert [(row.rule, row.reason, row.rows) for row in outside] == [("r", "registration_outside_extract", 2)]
+
+
+def test_registrations_of_which_no_day_can_be_observed_are_counted(sail: SparkSession) -> None:
+    people, died = people_and_deaths(sail)
+    outside = registrations_outside(registrations_of(sail), people, died, {}).collect()
+    assert [(row.rule, row.reason, row.rows) for row in outside] == [("r", "registration_outside_extract", 3)]
+    later = registrations_outside(registrations_of(sail), people, died, {"gp": date(2021, 4, 2)}).collect()
+    assert [row.rows for row in later] == [4]

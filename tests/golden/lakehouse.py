@@ -140,8 +140,10 @@ def text_of(value: Any) -> str | None:
 def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> Published:
     """Deliver, ingest, curate and map the golden patients of some sources, or of all."""
     sources = tuple(sources) or golden_sources()
-    # Linked, not set aside: how attributes that differ are combined is what some golden patients are about.
-    settings = settings_in(folder, f"run.sources=[{', '.join(sources)}]", "person.on_conflict=link")
+    # Linked, not set aside: how attributes that differ are combined is what some golden patients are about. Kept, not left out:
+    # a golden patient shows a rule, and needs no contact with care beside.
+    overrides = (f"run.sources=[{', '.join(sources)}]", "person.on_conflict=link", "person.unobserved=keep")
+    settings = settings_in(folder, *overrides)
     store = TableStore(session, storage_paths(settings))
     contracts = {source: golden_contracts()[source] for source in sources}
     golden_landing(settings.storage.landing, sources)

@@ -56,7 +56,8 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
     # All golden patients may be used, so fewer of all people have opted out than is plausible.
     # Some of them show how attributes that differ are combined, so identities that contradict each other are linked.
     # Many refer to rows that their case does not need.
-    settings += [f"key.path={key}", "opt_outs.national_share.least=0", "person.on_conflict=link", "gates.max_orphan_share=1"]
+    settings += [f"key.path={key}", "opt_outs.national_share.least=0", "person.on_conflict=link", "person.unobserved=keep"]
+    settings += ["gates.max_orphan_share=1"]
     options = [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
         [*command, *options], cwd=PROJECT, env=_environment(), capture_output=True, text=True, timeout=1500, check=False
