@@ -396,6 +396,18 @@ def test_two_deliveries_of_one_night_are_compared_with_each_other(run: RunContex
     assert taken(run) == {"P81001/20260103": 40, "P81001/20260105": 41}
 
 
+def test_a_damaged_file_of_a_provider_with_a_past_is_set_aside_for_its_damage(run: RunContext, landing: Path) -> None:
+    """Not for the columns that could not be seen in it."""
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
+    _cut_archive(landing)
+    (landing / "gp" / "P81002" / "20260105").rename(landing / "gp" / "P81001" / "20260105")
+    announce(landing / "gp" / "P81001" / "20260105", provider="P81001", mode="full")
+    fault = f"{FILE}.gz: the gzip file is cut short; deliver it again"
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
+
+
 def test_values_that_are_gone_are_seen_also_behind_a_repeated_file(run: RunContext, landing: Path) -> None:
     """The second delivery is the same file again, so its columns are known from the first only."""
     for day in ("20260102", "20260103"):

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pipelines.contracts.delivery_forms import ANY_END, ControlFile, DeliveryForm, Ending, Trailer, Whole
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.yaml_files import parse_yaml
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import verify
 from pipelines.ingest.checksums import Checksums
@@ -21,6 +22,7 @@ from pipelines.ingest.control_files import Listed, listed_by
 from pipelines.ingest.landing import MANIFEST, Delivery, read_delivery
 from pipelines.ingest.making_manifests import delivery_manifest, write_manifest
 from pipelines.ingest.parse import layout_of, parse_file, read_head
+from tests.conftest import PROJECT
 from tests.unit.ingest.test_landing import CONTRACT
 
 DAY = "20260105"
@@ -469,6 +471,16 @@ def test_a_form_that_cannot_be_is_refused(form: dict[str, Any], fault: str) -> N
 def test_forms_that_do_not_fit_their_contract_are_refused(forms: list[dict[str, Any]], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         contract(*[{"mode": "full", "complete": ["line_end"]} | form for form in forms])
+
+
+def test_the_example_of_the_page_on_deliveries_is_one() -> None:
+    page = (PROJECT / "docs" / "deliveries.md").read_text()
+    example = page.partition("## Without our manifest")[2].partition("```yaml\n")[2].partition("```")[0]
+    forms = [DeliveryForm.model_validate(form) for form in parse_yaml(example)["deliveries"]]
+    assert [(form.providers, form.mode, form.control is None) for form in forms] == [
+        (("Y90001",), "full", False),
+        (("Y90002",), "delta", True),
+    ]
 
 
 def test_the_delivery_says_by_whom_its_files_are_listed(tmp_path: Path) -> None:
