@@ -4,6 +4,7 @@ import codecs
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,17 @@ def test_a_delivery_without_what_it_always_has_may_still_be_on_its_way(tmp_path:
     assert faults(folder, spec).startswith("no file of visit, which every delivery needs by mappings/gp/contract.yaml")
     put(tmp_path, a_visit_csv=TEXT)
     assert faults(folder, spec) == ""
+
+
+@pytest.mark.parametrize("said_by", ["folder", "control file"])
+def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path, said_by: str) -> None:
+    folder = put(tmp_path, b_patient_csv=MORE)
+    (folder / os.fsdecode(b"\x81.patient.csv")).write_text(TEXT)
+    spec = contract({"mode": "full", "complete": ["line_end"]})
+    if said_by == "control file":
+        spec = by_control(columns={"records": 2, "name": 1}, header=False)
+        (folder / "x.ctl").write_bytes(b"b.patient.csv,1\n\x81.patient.csv,2\n")
+    assert "1 names are in an unknown encoding: ?.patient.csv" in faults(folder, spec)
 
 
 def ids(folder: Path, spec: SourceContract) -> str:
