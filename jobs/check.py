@@ -25,7 +25,8 @@ from pipelines.errors import DeliveryError
 from pipelines.progress import Field
 
 if TYPE_CHECKING:
-    from pipelines.trial import Trial
+    from pipelines.settings import Settings
+    from pipelines.trial import Past, Trial
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ def check(
 ) -> None:
     """Check one delivery against its contract: what a run would take, quarantine and miss, without loading it.
 
-    Records are judged each by itself: whether their person is known or has opted out, and whether the delivery differs from
-    what its provider sent before, only a run can say. A delivery that would be set aside ends with exit code 12.
+    It is compared with what its provider sent before, where the environment has a lakehouse that knows it. Records are judged
+    each by itself: whether their person is known or has opted out, only a run can say. A delivery that would be set aside ends
+    with exit code 12. Nothing is written.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     enclose(settings)
@@ -71,15 +73,31 @@ def check(
     trial, load = first_checks(whole, contract, columns_read, day.date() if day else date.today())
     if trial.set_aside is None:
         with open_session(settings.engine) as session:
-            trial = read_records(session, load, contract, trial)
+            trial = read_records(session, load, contract, trial, _past(settings))
     _show(trial)
     if trial.set_aside:
         raise DeliveryError(trial.set_aside.message)
 
 
+def _past(settings: "Settings") -> "Past":
+    """What the lakehouse of an environment has taken and the next run would not take back."""
+    from pipelines.ingest.delivery_log import read_accepted, read_withdrawn
+    from pipelines.ingest.taking_back import without_deliveries
+    from pipelines.run_context import read_register
+    from pipelines.settings import storage_paths
+    from pipelines.trial import Past
+
+    paths, restricted = storage_paths(settings), settings.storage.restricted
+    withdrawn = {entry.delivery_id for entry in read_withdrawn(restricted)}
+    accepted = {entry.delivery_id for entry in read_accepted(restricted)}
+    return Past(paths, without_deliveries(read_register(paths), withdrawn).register, settings.deliveries, accepted)
+
+
 def _show(trial: "Trial") -> None:
     for name in trial.ignored:
         log.warning(f"ignored: {name}")
+    for warning in trial.warnings:
+        log.warning(warning)
     if not trial.files:
         return
     show_table(

@@ -1,7 +1,10 @@
-"""A dry run of one delivery: what a load would take of it, quarantine and miss. Nothing is written."""
+"""A dry run of one delivery: what a load would take of it, quarantine and miss, and what differs from the past.
+
+Nothing is written.
+"""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,17 +13,21 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
+from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
 from pipelines.curate.entities import levels
 from pipelines.curate.records import FILE_SCHEMA, record_rows
 from pipelines.errors import DeliveryError
 from pipelines.ingest.arrivals import NewLoad, arrivals
 from pipelines.ingest.checking import ColumnsRead
+from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, landed_in
 from pipelines.ingest.load import differing_from_statements
 from pipelines.ingest.parse import REFUSED
-from pipelines.ingest.register import Count
+from pipelines.ingest.profile import profile_files
+from pipelines.ingest.register import Count, Registered
 from pipelines.ingest.rows import bronze_rows
+from pipelines.storage.paths import StoragePaths
 from vocab.schemas import ddl_of
 
 _NO_KEY = Pads({"row": (bytes(64), bytes(64))})
@@ -52,13 +59,28 @@ class FileTrial:
 class Trial:
     """What a load would make of a delivery: set aside with its faults, or the outcome of each file.
 
-    `absent` are the entities of the contract that are not delivered; `ignored` is what would be named and not read.
+    `absent` are the entities of the contract that are not delivered; `ignored` is what would be named and not read. `warnings`
+    say what is unusual and would not set it aside.
     """
 
     set_aside: SetAside | None
     files: tuple[FileTrial, ...] = ()
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a delivery is compared with: the files that a lakehouse has taken, by the limits of its configuration.
+
+    `accepted` are the ids of deliveries that may differ further.
+    """
+
+    paths: StoragePaths
+    register: Sequence[Registered]
+    limits: DeliveryLimits
+    accepted: Collection[str] = ()
 
 
 def first_checks(folder: Path, contract: SourceContract, columns_read: ColumnsRead, run_date: date) -> tuple[Trial, NewLoad]:
@@ -73,8 +95,13 @@ def first_checks(folder: Path, contract: SourceContract, columns_read: ColumnsRe
     return Trial(faulty, absent=absent, ignored=found.ignored), found.load(run_date, ())
 
 
-def read_records(session: SparkSession, load: NewLoad, contract: SourceContract, first: Trial) -> Trial:
-    """What reading every record of the delivery shows, by the code that a run uses."""
+def read_records(
+    session: SparkSession, load: NewLoad, contract: SourceContract, first: Trial, past: Past | None = None
+) -> Trial:
+    """What reading every record of the delivery shows, by the code that a run uses.
+
+    With `past` it is compared with what its provider sent before; where nothing has been loaded, nothing is unusual.
+    """
     contracts = {contract.source: contract}
     counts = _counts(session, load, contract)
     found = {file_id: _in_all(reasons) for file_id, reasons in counts.items()}
@@ -87,7 +114,13 @@ def read_records(session: SparkSession, load: NewLoad, contract: SourceContract,
         missing = tuple(column.header or name for name, column in spec.columns.items() if name not in layout.columns)
         quarantined = {reason: rows for reason, rows in sorted(reasons.items()) if reason}
         files.append(FileTrial(file.path.name, file.entity, sum(reasons.values()), quarantined, missing, layout.undeclared))
-    return Trial(next(iter(differing), None), tuple(files), first.absent, first.ignored)
+    faulty = next(iter(differing), None)
+    warnings: tuple[str, ...] = ()
+    if past and not faulty:
+        profile = profile_files(session, load, contracts)
+        compared = compare_deliveries(past.paths, load, profile, past.register, contracts, past.limits, past.accepted)
+        faulty, warnings = next(iter(compared.set_aside), None), tuple(compared.warnings)
+    return Trial(faulty, tuple(files), first.absent, first.ignored, warnings)
 
 
 def _in_all(reasons: Mapping[str, int]) -> Count:

@@ -361,6 +361,9 @@ def _by_control_files(folder: Path, paths: Sequence[Path], form: DeliveryForm, c
 def _by_folder(folder: Path, form: DeliveryForm) -> _Statement:
     """The files that are in the folder, where nobody says which there should be."""
     names = [path.name for path in _entries(folder) if path.is_file()]
+    unreadable = _unreadable(names)
+    if unreadable:
+        raise DeliveryError(unreadable)
     return _by_contract(folder, form, "the folder when it was looked at", tuple(map(Listed, names)), "")
 
 
@@ -398,9 +401,17 @@ def _check_names(said_by: str, names: list[str]) -> None:
     paths = [name for name in names if name in ("", ".", "..") or _PATH.search(name)]
     if paths:
         faults.append(f"{len(paths)} names are paths, where only the name of a file in this folder is allowed: {some(paths)}")
+    unreadable = _unreadable(names)
+    faults += [unreadable] if unreadable else []
     folded = [name.casefold() for name in names]
     twice = {name for name in names if folded.count(name.casefold()) > 1}
     if twice:
         faults.append(f"{len(twice)} files are announced more than once: {some(twice)}")
     if faults:
         raise DeliveryError(f"{said_by}: {'; '.join(faults)}")
+
+
+def _unreadable(names: Iterable[str]) -> str:
+    """The fault of names that are no Unicode, and so cannot be kept or shown; empty if there are none."""
+    wrong = [name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name)]
+    return f"{len(wrong)} names are in an unknown encoding: {some(wrong)}; deliver the files with other names" if wrong else ""

@@ -4,7 +4,8 @@ import gzip
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.required import require_sources
 from pipelines.nightly import ingest_deliveries
+from pipelines.progress import OnProgress
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import csv_text, deliver, deliver_files, file_name, opt_out_lists
@@ -117,6 +119,24 @@ def test_a_delivery_with_a_fault_is_set_aside_and_the_others_load(run: RunContex
     assert (str(stored.place), stored.faults, stored.since) == ("gp/P81002/20260105", outcome.set_aside[0].faults, DAY)
     assert run.store.read(Zone.BRONZE, "gp_patient").count() == 2
     assert ANNA not in stored.message
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_set_aside_and_leaves_no_row(run: RunContext, landing: Path) -> None:
+    """After it was checked and counted, just before it is written."""
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B")]})
+    path = deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]}) / FILE
+    changed = path.read_text().replace("C", "D")
+
+    @contextmanager
+    def changing(_name: str, _total: int | None = None) -> Iterator[OnProgress]:
+        path.write_text(changed)
+        yield lambda _part: None
+
+    outcome = ingest_deliveries(replace(run, show_stage=changing))
+    fault = f"{FILE}: was changed after its checksum was taken; deliver it again, whole"
+    assert refused(outcome) == {"gp/P81002/20260105": (fault,)}
+    assert taken(run) == {"P81001/20260105": 2}
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 2
 
 
 def test_nothing_at_all_fails_with_every_reason(run: RunContext, landing: Path) -> None:
@@ -394,6 +414,18 @@ def test_two_deliveries_of_one_night_are_compared_with_each_other(run: RunContex
     outcome = ingest_deliveries(run)
     assert refused(outcome) == {"gp/P81001/20260104": ("patient: no record, the last full extract had 40",)}
     assert taken(run) == {"P81001/20260103": 40, "P81001/20260105": 41}
+
+
+def test_a_damaged_file_of_a_provider_with_a_past_is_set_aside_for_its_damage(run: RunContext, landing: Path) -> None:
+    """Not for the columns that could not be seen in it."""
+    extract(landing, "20260104", 40)
+    ingest_deliveries(run)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
+    _cut_archive(landing)
+    (landing / "gp" / "P81002" / "20260105").rename(landing / "gp" / "P81001" / "20260105")
+    announce(landing / "gp" / "P81001" / "20260105", provider="P81001", mode="full")
+    fault = f"{FILE}.gz: the gzip file is cut short; deliver it again"
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
 
 
 def test_values_that_are_gone_are_seen_also_behind_a_repeated_file(run: RunContext, landing: Path) -> None:

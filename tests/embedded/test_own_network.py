@@ -5,13 +5,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.builders.landing import deliver
 from tests.conftest import PROJECT
+from tests.unit.test_deliveries import GP
 
 NOBODY = 65534
 
@@ -88,6 +91,25 @@ def test_nobody_else_sees_the_port(tmp_path: Path) -> None:
         assert not connects(port)
         out, err = started.communicate("\n", timeout=60)
         assert (started.returncode, out, err) == (0, "", "")
+
+
+@needs_namespaces
+@pytest.mark.parametrize("name", ["check", "plan"])
+def test_a_command_that_opens_the_engine_moves_into_a_network_of_its_own(tmp_path: Path, name: str) -> None:
+    """Seen from outside while it runs. Where the network is shared on purpose, it stays in ours."""
+    folder = deliver(tmp_path / "landing", GP, "P81001", "20260105", {"patient": [{"patient_guid": "A"}]})
+    arguments = [sys.executable, "-m", "jobs.cli", name, *([str(folder)] if name == "check" else []), "--env", "demo"]
+    for place in ("landing", "restricted", "deidentified"):
+        arguments += ["--set", f"storage.{place}={tmp_path / place}"]
+    ours, quiet = Path("/proc/thread-self/ns/net").readlink(), subprocess.DEVNULL
+    for more, moved in (([], True), (["--set", "engine.shared_network=only for this test"], False)):
+        networks = set()
+        with subprocess.Popen([*arguments, *more], cwd=PROJECT, stdout=quiet, stderr=quiet) as started:
+            while started.poll() is None:
+                with suppress(OSError):
+                    networks.add(Path(f"/proc/{started.pid}/ns/net").readlink())
+                time.sleep(0.005)
+        assert bool(networks - {ours}) is moved
 
 
 @needs_namespaces

@@ -1,24 +1,35 @@
 """A dry run of one delivery says what a load would make of it, and writes nothing."""
 
 import gzip
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
+from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.trial import FileTrial, Trial, first_checks, read_records
+from pipelines.ingest.delivery_log import Withdrawn, store_acceptance, store_withdrawal
+from pipelines.ingest.landing import read_delivery
+from pipelines.nightly import ingest_deliveries
+from pipelines.settings import Settings
+from pipelines.trial import FileTrial, Past, Trial, first_checks, read_records
 from tests.builders.landing import csv_text, deliver, deliver_files
-from tests.embedded.test_ingest import BEN, FILE, GP, announce_rows, consultation, patient
+from tests.builders.runs import run_in, settings_in
+from tests.conftest import PROJECT
+from tests.embedded.test_delivery_forms import FORMS, gp, put
+from tests.embedded.test_ingest import BEN, FILE, GP, announce_rows, consultation, extract, patient
 
 DAY = date(2026, 1, 5)
 
 
-def tried(session: SparkSession, folder: Path) -> Trial:
+def tried(session: SparkSession, folder: Path, contract: SourceContract = GP, past: Past | None = None) -> Trial:
     """Both steps of the trial."""
-    trial, load = first_checks(folder, GP, {}, DAY)
-    return trial if trial.set_aside else read_records(session, load, GP, trial)
+    trial, load = first_checks(folder, contract, {}, DAY)
+    return trial if trial.set_aside else read_records(session, load, contract, trial, past)
 
 
 def test_it_counts_what_is_taken_quarantined_and_missing(sail: SparkSession, tmp_path: Path) -> None:
@@ -78,3 +89,89 @@ def test_a_delivery_of_a_later_day_waits(tmp_path: Path) -> None:
     folder = deliver(tmp_path, GP, "P81001", "20260106", {"patient": [patient("A")]})
     with pytest.raises(DeliveryError, match="its day is after 2026-01-05"):
         first_checks(folder, GP, {}, DAY)
+
+
+def check(folder: Path, settings: Settings) -> subprocess.CompletedProcess[str]:
+    """The command, on the lakehouse of these settings."""
+    places = [f"storage.{name}={getattr(settings.storage, name)}" for name in ("landing", "restricted", "deidentified")]
+    overrides = [text for place in places for text in ("--set", place)]
+    process = [sys.executable, "-m", "jobs.cli", "check", str(folder), "--env", "demo", *overrides]
+    return subprocess.run(process, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of all files and folders."""
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))}
+
+
+SHRUNKEN = "patient: 10 records, the last full extract had 40; at most 50% may be gone"
+
+
+@pytest.mark.parametrize(
+    ("change", "faults", "warnings"),
+    [
+        ({}, (), ()),
+        ({"patients": 10, "died": 10}, (SHRUNKEN,), ()),
+        ({"patients": 0}, ("patient: no record, the last full extract had 40",), ()),
+        (
+            {"without": ["DateOfDeath"]},
+            ("patient: columns that had values in earlier deliveries are missing: DateOfDeath",),
+            (),
+        ),
+        ({"died": 0}, ("patient: 100% of the records have no DateOfDeath, usual are 0%; at most 50% more are allowed",), ()),
+        (
+            {"patients": 130, "died": 130},
+            (),
+            ("gp/P81001/20260105: patient: 130 records, the last full extract had 40; at most 200% more are usual",),
+        ),
+    ],
+)
+def test_it_says_what_differs_from_what_the_provider_sent_before(
+    sail: SparkSession, tmp_path: Path, change: dict[str, Any], faults: tuple[str, ...], warnings: tuple[str, ...]
+) -> None:
+    run = run_in(sail, tmp_path / "lakehouse", DAY, ("gp",))
+    extract(run.settings.storage.landing, "20260104", 40, died=40)
+    folder = extract(tmp_path, "20260105", **{"patients": 40, "died": 40, **change})
+    nothing_yet = tried(sail, folder, past=Past(run.store.paths, run.register(), run.settings.deliveries))
+    assert (nothing_yet.set_aside, nothing_yet.warnings) == (None, ())
+    ingest_deliveries(run)
+    trial = tried(sail, folder, past=Past(run.store.paths, run.register(), run.settings.deliveries))
+    assert (trial.set_aside.faults if trial.set_aside else (), trial.warnings) == (faults, warnings)
+    assert len(trial.files) == 1, "the files are shown all the same"
+
+
+def test_the_command_compares_with_what_a_run_would_compare_with_and_writes_nothing(sail: SparkSession, tmp_path: Path) -> None:
+    run = run_in(sail, tmp_path / "lakehouse", DAY, ("gp",))
+    extract(run.settings.storage.landing, "20260104", 40)
+    ingest_deliveries(run)
+    folder = extract(tmp_path, "20260105", 10)
+    before = everything(tmp_path)
+    refused = check(folder, run.settings)
+    assert (refused.returncode, SHRUNKEN in refused.stderr) == (12, True), refused.stderr
+    assert everything(tmp_path) == before
+    restricted = run.settings.storage.restricted
+    store_acceptance(restricted, read_delivery(folder, GP), "they moved away", DAY)
+    accepted = check(folder, run.settings)
+    assert (accepted.returncode, f"(accepted): {SHRUNKEN}" in accepted.stderr) == (0, True), accepted.stderr
+    (restricted / "accepted.json").unlink()
+    store_withdrawal(restricted, Withdrawn.of_loaded(run.register(), "wrong", DAY))
+    withdrawn = check(folder, run.settings)
+    assert (withdrawn.returncode, SHRUNKEN in withdrawn.stderr) == (0, False), withdrawn.stderr
+
+
+def test_the_command_needs_no_lakehouse_and_makes_none(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path / "lakehouse")
+    checked = check(extract(tmp_path, "20260105", 10), settings)
+    assert (checked.returncode, (tmp_path / "lakehouse").exists()) == (0, False), checked.stderr
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_delivery_without_manifest_is_tried_by_its_form(sail: SparkSession, tmp_path: Path, form: str) -> None:
+    contract, text = gp(FORMS[form]), csv_text(GP, "patient", [patient("A"), patient("B", BEN)])
+    folder = put(tmp_path, FORMS[form], "20260105", 2, text)
+    trial = tried(sail, folder, contract)
+    assert (trial.set_aside, [(file.records, file.taken) for file in trial.files]) == (None, [(2, 2)])
+    put(tmp_path, FORMS[form], "20260105", 2, text.splitlines(keepends=True)[0])
+    trial = tried(sail, folder, contract)
+    expected = {"none": (), "control file": (f"{FILE}: 0 records, the control file says 2",)}
+    assert (trial.set_aside.faults if trial.set_aside else ()) == expected[form]

@@ -4,6 +4,7 @@ import codecs
 import gzip
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from pipelines.contracts.delivery_forms import ANY_END, ControlFile, DeliveryForm, Ending, Trailer, Whole
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.yaml_files import parse_yaml
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import verify
 from pipelines.ingest.checksums import Checksums
@@ -21,6 +23,7 @@ from pipelines.ingest.control_files import Listed, listed_by
 from pipelines.ingest.landing import MANIFEST, Delivery, read_delivery
 from pipelines.ingest.making_manifests import delivery_manifest, write_manifest
 from pipelines.ingest.parse import layout_of, parse_file, read_head
+from tests.conftest import PROJECT
 from tests.unit.ingest.test_landing import CONTRACT
 
 DAY = "20260105"
@@ -282,6 +285,17 @@ def test_a_delivery_without_what_it_always_has_may_still_be_on_its_way(tmp_path:
     assert faults(folder, spec) == ""
 
 
+@pytest.mark.parametrize("said_by", ["folder", "control file"])
+def test_a_name_that_is_no_unicode_is_refused(tmp_path: Path, said_by: str) -> None:
+    folder = put(tmp_path, b_patient_csv=MORE)
+    (folder / os.fsdecode(b"\x81.patient.csv")).write_text(TEXT)
+    spec = contract({"mode": "full", "complete": ["line_end"]})
+    if said_by == "control file":
+        spec = by_control(columns={"records": 2, "name": 1}, header=False)
+        (folder / "x.ctl").write_bytes(b"b.patient.csv,1\n\x81.patient.csv,2\n")
+    assert "1 names are in an unknown encoding: ?.patient.csv" in faults(folder, spec)
+
+
 def ids(folder: Path, spec: SourceContract) -> str:
     """The id of a delivery."""
     return read_delivery(folder, spec).delivery_id
@@ -469,6 +483,16 @@ def test_a_form_that_cannot_be_is_refused(form: dict[str, Any], fault: str) -> N
 def test_forms_that_do_not_fit_their_contract_are_refused(forms: list[dict[str, Any]], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         contract(*[{"mode": "full", "complete": ["line_end"]} | form for form in forms])
+
+
+def test_the_example_of_the_page_on_deliveries_is_one() -> None:
+    page = (PROJECT / "docs" / "deliveries.md").read_text()
+    example = page.partition("## Without our manifest")[2].partition("```yaml\n")[2].partition("```")[0]
+    forms = [DeliveryForm.model_validate(form) for form in parse_yaml(example)["deliveries"]]
+    assert [(form.providers, form.mode, form.control is None) for form in forms] == [
+        (("Y90001",), "full", False),
+        (("Y90002",), "delta", True),
+    ]
 
 
 def test_the_delivery_says_by_whom_its_files_are_listed(tmp_path: Path) -> None:
