@@ -7,9 +7,56 @@ not know them and do not need them. Every table of a release is in `published_ta
 from functools import cache
 from typing import Final
 
-from pipelines.contracts.cdm import CdmTable, cdm_tables
+from pipelines.contracts.cdm import CdmColumn, CdmTable, cdm_tables
 
-DERIVED_TABLES: Final[dict[str, CdmTable]] = {}
+CONTINUOUS_INPATIENT_SPELL: Final = CdmTable(
+    name="continuous_inpatient_spell",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("continuous_inpatient_spell_id", "bigint", nullable=False),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("spell_start_date", "date", nullable=False),
+        CdmColumn("spell_start_datetime", "timestamp", nullable=True),
+        CdmColumn("spell_end_date", "date", nullable=False),
+        CdmColumn("spell_end_datetime", "timestamp", nullable=True),
+        CdmColumn(
+            "first_visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")
+        ),
+        CdmColumn("last_visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn("number_of_visits", "bigint", nullable=False),
+        CdmColumn("number_of_trusts", "bigint", nullable=False),
+        CdmColumn("is_open", "string", nullable=False, length=1),
+        CdmColumn("is_day_only", "string", nullable=False, length=1),
+        CdmColumn("admission_method_source_value", "string", nullable=True, length=50),
+    ),
+    primary_key="continuous_inpatient_spell_id",
+)
+"""One row per stay in hospital from admission to discharge, over transfers (docs/conventions.md)."""
+
+CONTINUOUS_INPATIENT_SPELL_VISIT: Final = CdmTable(
+    name="continuous_inpatient_spell_visit",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn(
+            "continuous_inpatient_spell_id",
+            "bigint",
+            nullable=False,
+            references=("continuous_inpatient_spell", "continuous_inpatient_spell_id"),
+        ),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("visit_number", "bigint", nullable=False),
+        CdmColumn("joined_by", "string", nullable=True, length=50),
+        CdmColumn("days_apart", "bigint", nullable=True),
+    ),
+    primary_key="visit_occurrence_id",
+)
+"""One row per hospital provider spell: the continuous spell that it is part of, and what joined it to the one before."""
+
+DERIVED_TABLES: Final[dict[str, CdmTable]] = {
+    "continuous_inpatient_spell": CONTINUOUS_INPATIENT_SPELL,
+    "continuous_inpatient_spell_visit": CONTINUOUS_INPATIENT_SPELL_VISIT,
+}
 """The derived tables by name."""
 
 

@@ -60,7 +60,14 @@ FIELDS: dict[Target, dict[str, str]] = {
         "recorded_on": "date",
     },
     Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},
-    Target.VISIT: _VISIT_FIELDS | {"episode_key": "string"},
+    Target.VISIT: _VISIT_FIELDS
+    | {
+        "episode_key": "string",
+        "came_by": "string",
+        "patient_classification": "string",
+        "conveyed": "boolean",
+        "destination_code": "string",
+    },
     Target.VISIT_DETAIL: _VISIT_FIELDS | {"visit_key": "string"},
     Target.EVENT: {
         "key": "string",
