@@ -53,9 +53,27 @@ CONTINUOUS_INPATIENT_SPELL_VISIT: Final = CdmTable(
 )
 """One row per hospital provider spell: the continuous spell that it is part of, and what joined it to the one before."""
 
+VISIT_TIMING: Final = CdmTable(
+    name="visit_timing",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("milestone", "string", nullable=False, length=50),
+        CdmColumn("milestone_date", "date", nullable=False),
+        CdmColumn("milestone_datetime", "timestamp", nullable=True),
+        CdmColumn("minutes_since_start", "double", nullable=True),
+        CdmColumn("is_expected", "string", nullable=False, length=1),
+        CdmColumn("priority_source_value", "string", nullable=True, length=50),
+    ),
+    primary_key=None,
+)
+"""One row per visit and milestone that its source has the moment of, or the expected day of."""
+
 DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     "continuous_inpatient_spell": CONTINUOUS_INPATIENT_SPELL,
     "continuous_inpatient_spell_visit": CONTINUOUS_INPATIENT_SPELL_VISIT,
+    "visit_timing": VISIT_TIMING,
 }
 """The derived tables by name."""
 

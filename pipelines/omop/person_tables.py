@@ -31,6 +31,7 @@ from pipelines.omop.places import (
     place_keys,
     provider,
 )
+from pipelines.omop.visit_timing import visit_timing
 from pipelines.omop.visits import (
     VISIT_KEY,
     VISITS_SCHEMA,
@@ -94,6 +95,15 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             ),
         ),
         *_continuous_spells(inputs),
+        omop_table(
+            inputs,
+            "visit_timing",
+            "one row per visit and milestone: when it happened, or is expected",
+            (rows_name(Target.VISIT_TIMING), VISITS),
+            lambda made: visit_timing(
+                sound_rows(made, rows_name(Target.VISIT_TIMING)), made.read(*VISITS), inputs.table("visit_timing")
+            ),
+        ),
         omop_table(
             inputs,
             "visit_detail",

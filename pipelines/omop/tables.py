@@ -48,9 +48,7 @@ from pipelines.omop.places import (
 )
 from pipelines.omop.row_tables import code_tables, row_tables
 from pipelines.omop.source import cdm_source, metadata
-from pipelines.omop.visits import (
-    details_without_visit,
-)
+from pipelines.omop.visits import without_visit
 
 
 def map_tables(inputs: MapInputs) -> list[Table]:
@@ -113,7 +111,7 @@ BUILT = frozenset(
 def ledger_tables(inputs: MapInputs) -> list[Table]:
     """The ledger of the stage."""
     people, registrations = rows_name(Target.PERSON), rows_name(Target.OBSERVATION_PERIOD)
-    details, visit_rows = rows_name(Target.VISIT_DETAIL), rows_name(Target.VISIT)
+    details, timings, visit_rows = (rows_name(to) for to in (Target.VISIT_DETAIL, Target.VISIT_TIMING, Target.VISIT))
     counts, left_out, written = (intermediate(name) for name in ("map_counts", "map_left_out", "map_written"))
     places = {"provider": rows_name(Target.PROVIDER), "care_site": rows_name(Target.CARE_SITE)}
     others = {"person": PERSONS, "observation_period": intermediate("periods"), **places}
@@ -125,7 +123,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
         born, registered = made.read(*PERSONS), sound_rows(made, registrations)
         left_out = [
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
-            details_without_visit(sound_rows(made, details), sound_rows(made, visit_rows)),
+            *[without_visit(sound_rows(made, parts), sound_rows(made, visit_rows)) for parts in (details, timings)],
             registrations_outside(registered, born),
         ]
         excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))

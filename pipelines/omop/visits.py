@@ -386,10 +386,10 @@ def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
     return details.join(keys, on=F.col("visit_key") == F.col("_visit"), how="left_semi")
 
 
-def details_without_visit(detail_rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
-    """Mapped rows of visit details whose visit does not exist: columns source, entity, rule, reason, rows."""
+def without_visit(rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
+    """Mapped rows of parts of visits whose visit does not exist: columns source, entity, rule, reason, rows."""
     keys = visit_rows.select(F.col("key").alias("visit_key"))
-    lost = detail_rows.join(keys, on="visit_key", how="left_anti")
+    lost = rows.join(keys, on="visit_key", how="left_anti")
     counted = lost.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),
