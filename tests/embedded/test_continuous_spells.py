@@ -1,6 +1,8 @@
 """Continuous inpatient spells: which hospital provider spells are one stay, and what a readmission is."""
 
+import re
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from pipelines.contracts.derived import CONTINUOUS_INPATIENT_SPELL, CONTINUOUS_I
 from pipelines.omop.continuous_spells import continuous_spell_visits, continuous_spells
 from pipelines.omop.visits import INPATIENT_VISIT_CONCEPT_ID, OUTPATIENT_VISIT_CONCEPT_ID, VISITS_SCHEMA
 
+PROJECT = Path(__file__).parents[2]
 FIRST_OF_MARCH = date(2024, 3, 1)
 
 
@@ -151,22 +154,35 @@ def test_a_spell_is_open_while_the_patient_is_in_hospital(
     assert (row.is_open, row.spell_end_date) == (is_open, date(2024, 3, last_day))
 
 
+def readmission_query() -> str:
+    """The query of the conventions that finds emergency readmissions."""
+    text = (PROJECT / "docs" / "conventions.md").read_text(encoding="utf-8")
+    found = re.search(r"```sql\n(SELECT later\.continuous.*?)```", text, re.DOTALL)
+    assert found
+    return found[1]
+
+
 def test_a_transfer_is_no_readmission(sail: SparkSession) -> None:
     _, spells = frames(
         sail,
         stay(1, 1, 5, discharged_to_source_value="51"),
         stay(2, 5, 9, came_by="81", care_site_code="RX201"),
         stay(3, 20, 22),  # eleven days after going home
-        stay(4, 30, 31, person_id=2),
+        stay(4, 28, 29, came_by="12"),  # planned
+        stay(5, 28, 31, person_id=2),
     )
     spells.createOrReplaceTempView("continuous_inpatient_spell")
-    readmitted = sail.sql("""
-        SELECT later.continuous_inpatient_spell_id, datediff(later.spell_start_date, earlier.spell_end_date) AS days
-        FROM continuous_inpatient_spell AS earlier
-        JOIN continuous_inpatient_spell AS later
-          ON later.person_id = earlier.person_id AND later.spell_start_date > earlier.spell_end_date
-        WHERE datediff(later.spell_start_date, earlier.spell_end_date) <= 30
-          AND earlier.is_open = 'N' AND earlier.is_day_only = 'N'
-          AND later.admission_method_source_value LIKE '2%' AND later.admission_method_source_value NOT IN ('2B', '2C')
-    """)
-    assert [tuple(row) for row in readmitted.collect()] == [(3, 11)]
+    assert [tuple(row) for row in sail.sql(readmission_query()).collect()] == [(3, 1)]
+
+
+def test_readmissions_are_within_thirty_days_of_a_stay_that_has_ended(sail: SparkSession) -> None:
+    day_case = {"patient_classification": "2", "concept_id": OUTPATIENT_VISIT_CONCEPT_ID}
+    _, spells = frames(
+        sail,
+        *(stay(1, 1, 5), stay(2, 35, 36)),  # on the thirtieth day
+        *(stay(3, 1, 5, person_id=2), stay(4, 36, 37, person_id=2)),
+        *(stay(5, 1, 1, person_id=3, **day_case), stay(6, 3, 4, person_id=3)),
+        *(stay(7, 1, 20, person_id=4, **OPEN), stay(8, 20, 21, person_id=4)),
+    )
+    spells.createOrReplaceTempView("continuous_inpatient_spell")
+    assert [tuple(row) for row in sail.sql(readmission_query()).collect()] == [(2, 1)]
