@@ -110,6 +110,67 @@ EVENT_AFTER_DEATH: Final = CdmTable(
 )
 """A row of an event or visit table that starts after the death of its person. The row itself stays."""
 
+CONTINUOUS_INPATIENT_SPELL: Final = CdmTable(
+    name="continuous_inpatient_spell",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("continuous_inpatient_spell_id", "bigint", nullable=False),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("spell_start_date", "date", nullable=False),
+        CdmColumn("spell_start_datetime", "timestamp", nullable=True),
+        CdmColumn("spell_end_date", "date", nullable=False),
+        CdmColumn("spell_end_datetime", "timestamp", nullable=True),
+        CdmColumn(
+            "first_visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")
+        ),
+        CdmColumn("last_visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn("number_of_visits", "bigint", nullable=False),
+        CdmColumn("number_of_trusts", "bigint", nullable=False),
+        CdmColumn("is_open", "string", nullable=False, length=1),
+        CdmColumn("is_day_only", "string", nullable=False, length=1),
+        CdmColumn("admission_method_source_value", "string", nullable=True, length=50),
+    ),
+    primary_key="continuous_inpatient_spell_id",
+)
+"""One row per stay in hospital from admission to discharge, over transfers (docs/conventions.md)."""
+
+CONTINUOUS_INPATIENT_SPELL_VISIT: Final = CdmTable(
+    name="continuous_inpatient_spell_visit",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn(
+            "continuous_inpatient_spell_id",
+            "bigint",
+            nullable=False,
+            references=("continuous_inpatient_spell", "continuous_inpatient_spell_id"),
+        ),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("visit_number", "bigint", nullable=False),
+        CdmColumn("joined_by", "string", nullable=True, length=50),
+        CdmColumn("days_apart", "bigint", nullable=True),
+    ),
+    primary_key="visit_occurrence_id",
+)
+"""One row per hospital provider spell: the continuous spell that it is part of, and what joined it to the one before."""
+
+VISIT_TIMING: Final = CdmTable(
+    name="visit_timing",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("milestone", "string", nullable=False, length=50),
+        CdmColumn("milestone_date", "date", nullable=False),
+        CdmColumn("milestone_datetime", "timestamp", nullable=True),
+        CdmColumn("minutes_since_start", "double", nullable=True),
+        CdmColumn("is_expected", "string", nullable=False, length=1),
+        CdmColumn("priority_source_value", "string", nullable=True, length=50),
+    ),
+    primary_key=None,
+)
+"""One row per visit and milestone that its source has the moment of, or the expected day of."""
+
 DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     EVENT_EVIDENCE.name: EVENT_EVIDENCE,
     DRUG_ORDER_ADMINISTRATION.name: DRUG_ORDER_ADMINISTRATION,
@@ -117,6 +178,9 @@ DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     OBSERVABILITY.name: OBSERVABILITY,
     DEATH_RECORD.name: DEATH_RECORD,
     EVENT_AFTER_DEATH.name: EVENT_AFTER_DEATH,
+    CONTINUOUS_INPATIENT_SPELL.name: CONTINUOUS_INPATIENT_SPELL,
+    CONTINUOUS_INPATIENT_SPELL_VISIT.name: CONTINUOUS_INPATIENT_SPELL_VISIT,
+    VISIT_TIMING.name: VISIT_TIMING,
 }
 """The derived tables by name."""
 

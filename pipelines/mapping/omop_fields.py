@@ -3,8 +3,9 @@
 Patterns give candidate names; the candidates that the published model of the table has are used.
 """
 
-from pipelines.contracts.cdm import DOMAIN_TABLES, cdm_tables
-from pipelines.mapping.spec import Rule, Target
+from pipelines.contracts.cdm import DOMAIN_TABLES
+from pipelines.contracts.derived import published_tables
+from pipelines.mapping.spec import EXPECTED_DAYS, MOMENTS, Rule, Target
 
 CDM_VERSION = "5.4"
 
@@ -36,6 +37,8 @@ _PATTERNS = {
     "visit_detail_key": ("visit_detail_id",),
     "provider_key": ("provider_id",),
     "preceding_key": ("preceding_{table}_id",),
+    **dict.fromkeys(MOMENTS, ("milestone", "milestone_datetime")),
+    **dict.fromkeys(EXPECTED_DAYS, ("milestone", "milestone_date")),
 }
 """Patterns for fields whose OMOP field has another name."""
 
@@ -61,7 +64,7 @@ def omop_fields(rule: Rule, field: str) -> tuple[str, ...]:
         names += _DATED
     elif field.startswith("end_"):
         names += _DATED[:2]
-    known = {column.name for column in cdm_tables(CDM_VERSION)[table].columns}
+    known = {column.name for column in published_tables(CDM_VERSION)[table].columns}
     values = {"prefix": _PREFIXES.get(table, table), "table": table, "field": field, "ending": field.partition("_")[2]}
     found = [name for name in dict.fromkeys(name.format(**values) for name in names) if name in known]
     if field == "concept" and "source_value" in rule.fields:

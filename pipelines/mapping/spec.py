@@ -30,7 +30,18 @@ class Target(StrEnum):
     PROVIDER = "provider"
     CARE_SITE = "care_site"
     EPISODE = "episode"
+    VISIT_TIMING = "visit_timing"
 
+
+MOMENTS = (
+    *("call_connected", "clock_started", "call_coded", "vehicle_allocated", "vehicle_mobile", "at_scene", "left_scene"),
+    *("at_destination", "handed_over", "vehicle_clear"),
+    *("arrived", "assessed", "seen", "decided_to_admit", "departed"),
+)
+"""Milestones of a visit that a source has the moment of: of an ambulance contact, then of an emergency attendance."""
+
+EXPECTED_DAYS = ("discharge_estimated", "discharge_planned")
+"""Milestones of a visit that a source has an expected day of, which may be in the future."""
 
 _VISIT_FIELDS = {
     "key": "string",
@@ -61,7 +72,14 @@ FIELDS: dict[Target, dict[str, str]] = {
         "recorded_on": "date",
     },
     Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},
-    Target.VISIT: _VISIT_FIELDS | {"episode_key": "string"},
+    Target.VISIT: _VISIT_FIELDS
+    | {
+        "episode_key": "string",
+        "came_by": "string",
+        "patient_classification": "string",
+        "conveyed": "boolean",
+        "destination_code": "string",
+    },
     Target.VISIT_DETAIL: _VISIT_FIELDS | {"visit_key": "string"},
     Target.EVENT: {
         "key": "string",
@@ -119,6 +137,9 @@ FIELDS: dict[Target, dict[str, str]] = {
         "type_concept_id": "bigint",
         "source_value": "string",
     },
+    Target.VISIT_TIMING: {"visit_key": "string", "priority": "string"}
+    | dict.fromkeys(MOMENTS, "timestamp")
+    | dict.fromkeys(EXPECTED_DAYS, "date"),
 }
 """Fields of each target and their Spark type; `concept` fields have a vocabulary and a code, which the concept map resolves."""
 
@@ -132,6 +153,7 @@ REQUIRED: dict[Target, tuple[str, ...]] = {
     Target.PROVIDER: (),
     Target.CARE_SITE: ("care_site_code",),
     Target.EPISODE: ("concept", "start_date", "type_concept_id"),
+    Target.VISIT_TIMING: ("visit_key",),
 }
 
 EVENT_DOMAINS = ("Condition", "Drug", "Procedure", "Measurement", "Observation", "Device", "Specimen")

@@ -32,6 +32,7 @@ ROW_TABLES = {
     Target.PROVIDER: "provider_rows",
     Target.CARE_SITE: "care_site_rows",
     Target.EPISODE: "episode_rows",
+    Target.VISIT_TIMING: "visit_timing_rows",
 }
 """Where the mapped rows of each target are stored, in Zone.INTERMEDIATE; those of events are in the stem of each source."""
 

@@ -6,6 +6,7 @@ from pipelines.columns.ids import without_collisions
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.mapping.spec import Target
 from pipelines.omop.changes import AffectedScope
+from pipelines.omop.continuous_spells import continuous_spell_visits, continuous_spells
 from pipelines.omop.deaths import DEATHS_SCHEMA, death, death_record, deaths
 from pipelines.omop.declared import (
     CONCEPT_MAP,
@@ -34,9 +35,11 @@ from pipelines.omop.places import (
     place_keys,
     provider,
 )
+from pipelines.omop.visit_timing import visit_timing
 from pipelines.omop.visits import (
     VISIT_KEY,
     VISITS_SCHEMA,
+    hospital_rules,
     visit_detail,
     visit_ids,
     visit_occurrence,
@@ -111,6 +114,16 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
                 inputs.table("visit_occurrence"),
             ),
         ),
+        *_continuous_spells(inputs),
+        omop_table(
+            inputs,
+            "visit_timing",
+            "one row per visit and milestone: when it happened, or is expected",
+            (rows_name(Target.VISIT_TIMING), VISITS),
+            lambda made: visit_timing(
+                sound_rows(made, rows_name(Target.VISIT_TIMING)), made.read(*VISITS), inputs.table("visit_timing")
+            ),
+        ),
         omop_table(
             inputs,
             "visit_detail",
@@ -138,10 +151,31 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
         belongs_to=BelongsTo.PERSON,
         inputs=(rows, CONCEPT_MAP, collisions),
         make=lambda made: visits(sound_rows(made, rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), kind),
-        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group]}),
+        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "hospital": hospital_rules(rules)}),
         affected=AffectedScope(coded={rows: ("concept", "admitted_from", "discharged_to")}),
     )
     return collisions_table(collisions, (rows,), lambda made: visit_ids(sound_rows(made, rows), kind), VISIT_KEY), whole
+
+
+def _continuous_spells(inputs: MapInputs) -> tuple[Table, Table]:
+    """The continuous inpatient spells, and the visits that they are made of."""
+    spell, link = "continuous_inpatient_spell", "continuous_inpatient_spell_visit"
+    return (
+        omop_table(
+            inputs,
+            link,
+            "one row per hospital provider spell, with the continuous spell that it is part of",
+            (VISITS,),
+            lambda made: continuous_spell_visits(made.read(*VISITS), inputs.table(link)),
+        ),
+        omop_table(
+            inputs,
+            spell,
+            "one row per stay in hospital from admission to discharge, over transfers",
+            (omop_name(link), VISITS),
+            lambda made: continuous_spells(made.read(*omop_name(link)), made.read(*VISITS), inputs.table(spell)),
+        ),
+    )
 
 
 def place_tables(inputs: MapInputs) -> list[Table]:

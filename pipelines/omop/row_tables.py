@@ -65,6 +65,7 @@ _ROW_GRAINS = {
     Target.PROVIDER: "one row per silver row that describes a member of staff",
     Target.CARE_SITE: "one row per silver row that describes an organisation",
     Target.EPISODE: "one row per silver row that states an episode of care",
+    Target.VISIT_TIMING: "one row per silver row that has the moments of a visit",
 }
 
 

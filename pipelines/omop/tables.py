@@ -54,9 +54,7 @@ from pipelines.omop.places import (
 )
 from pipelines.omop.row_tables import code_tables, row_tables
 from pipelines.omop.source import cdm_source, metadata
-from pipelines.omop.visits import (
-    details_without_visit,
-)
+from pipelines.omop.visits import without_visit
 
 
 def map_tables(inputs: MapInputs) -> list[Table]:
@@ -121,7 +119,7 @@ BUILT = frozenset(
 def ledger_tables(inputs: MapInputs) -> list[Table]:
     """The ledger of the stage."""
     people, registrations = rows_name(Target.PERSON), rows_name(Target.OBSERVATION_PERIOD)
-    details, visit_rows = rows_name(Target.VISIT_DETAIL), rows_name(Target.VISIT)
+    details, timings, visit_rows = (rows_name(to) for to in (Target.VISIT_DETAIL, Target.VISIT_TIMING, Target.VISIT))
     counts, left_out, written = (intermediate(name) for name in ("map_counts", "map_left_out", "map_written"))
     places = {"provider": rows_name(Target.PROVIDER), "care_site": rows_name(Target.CARE_SITE)}
     others = {"person": PERSONS, "observation_period": PERIODS, **places}
@@ -134,10 +132,10 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     def make_left_out(made: Inputs) -> DataFrame:
         born, registered = made.read(*PERSONS), sound_rows(made, registrations)
         died, nobody = chosen_deaths(made.read(*DEATHS)), made.read(*UNOBSERVED)
-        observed_details, observed_visits = (observed(made, sound_rows(made, name)) for name in (details, visit_rows))
+        *observed_parts, observed_visits = (observed(made, sound_rows(made, name)) for name in (details, timings, visit_rows))
         left_out = [
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
-            details_without_visit(observed_details, observed_visits),
+            *[without_visit(parts, observed_visits) for parts in observed_parts],
             registrations_outside(registered, born, died, inputs.captured_from),
             rows_of_unobserved([sound_rows(made, name) for name in unobservable], nobody),
         ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -19,6 +21,8 @@ from pipelines.omop.places import provider_index, with_care_site
 
 AMBULANCE_VISIT_CONCEPT_ID = 581478
 EMERGENCY_ROOM_VISIT_CONCEPT_ID = 9203
+URGENT_CARE_CONCEPT_ID = 8782
+OUTPATIENT_VISIT_CONCEPT_ID = 9202
 EMERGENCY_ROOM_AND_INPATIENT_VISIT_CONCEPT_ID = 262
 INPATIENT_VISIT_CONCEPT_ID = 9201
 INPATIENT_HOSPITAL_CONCEPT_ID = 8717
@@ -60,6 +64,10 @@ VISITS_SCHEMA = {
     "preceding_key": "string",
     "visit_key": "string",
     "episode_key": "string",
+    "came_by": "string",
+    "patient_classification": "string",
+    "conveyed": "boolean",
+    "destination_code": "string",
     "_source": "string",
     "_entity": "string",
     "_rule": "string",
@@ -67,24 +75,68 @@ VISITS_SCHEMA = {
     "_provider": "string",
     "_known_until": "date",
 }
-"""One row per visit (or visit detail) with its id. `end_rule`: delivered, unreadable, open, same_day, before_start or
-after_extract."""
+"""One row per visit (or visit detail) with its id.
+
+`end_rule`: delivered, unreadable, open, same_day, before_start or after_extract. `came_by`: the admission method of a stay or
+the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only, 9 where it is not
+known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
+"""
+
+_OF_ONE_TARGET = ("visit_key", "episode_key", "came_by", "patient_classification", "conveyed", "destination_code")
+"""What only visits or only their details have: a detail names its visit, a visit its episode and how it came about."""
+
+CLASSIFICATION_NOT_KNOWN = "9"
+
+
+DEPARTMENTS = (EMERGENCY_ROOM_VISIT_CONCEPT_ID, URGENT_CARE_CONCEPT_ID)
+"""Attendances of an emergency department or of urgent care."""
+
+BY_DEPARTMENT = ("21", "2A")
+"""Admission methods: by an emergency department of the provider, or of another one."""
+
+BY_TRANSFER = ("2B", "81")
+"""Admission methods: transfer from another provider, as an emergency or not."""
+
+BY_OTHER_WAY = ("11", "12", "13", "22", "23", "24", "25", "2C", "31", "32", "82", "83")
+"""Admission methods that name another way: planned, by a GP, a clinic or a crisis team, births."""
+
+BY_AMBULANCE = ("1048031000000100", "1048041000000109", "1048021000000102", "1048051000000107", "1048081000000101")
+"""Arrival modes (SNOMED CT): by road or air ambulance."""
+
+BY_OTHER_ARRIVAL = ("1048071000000103", "1048061000000105", "1048001000000106", "1047991000000102")
+"""Arrival modes (SNOMED CT): own or public transport, with the police or from prison."""
+
+_TELLING = (*BY_DEPARTMENT, *BY_TRANSFER, *BY_OTHER_WAY, *BY_AMBULANCE, *BY_OTHER_ARRIVAL)
+
+TRUST_LENGTH = 3
+"""Leading characters of the code of an NHS site that are the code of its trust (Organisation Data Service)."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """Visits of `later` follow those of `earlier` that ended at most `hours` before they began, of the same person."""
+    """Visits of `later` follow those of `earlier` that ended at most `hours` before they began, of the same person.
+
+    It is for visits that `came_by` one of these ways; without any for visits that do not tell a way.
+    """
 
     earlier: tuple[int, ...]
     later: tuple[int, ...]
     hours: int
+    came_by: tuple[str, ...] = ()
 
 
 LINKS = (
-    Link(earlier=(EMERGENCY_ROOM_VISIT_CONCEPT_ID,), later=ADMISSIONS, hours=24),
-    Link(earlier=(AMBULANCE_VISIT_CONCEPT_ID,), later=(EMERGENCY_ROOM_VISIT_CONCEPT_ID,), hours=6),
+    Link(earlier=DEPARTMENTS, later=ADMISSIONS, hours=24, came_by=BY_DEPARTMENT),
+    Link(earlier=ADMISSIONS, later=ADMISSIONS, hours=48, came_by=BY_TRANSFER),
+    Link(
+        earlier=(AMBULANCE_VISIT_CONCEPT_ID,), later=(*DEPARTMENTS, OUTPATIENT_VISIT_CONCEPT_ID), hours=6, came_by=BY_AMBULANCE
+    ),
+    Link(earlier=DEPARTMENTS, later=ADMISSIONS, hours=24),
+    Link(earlier=(AMBULANCE_VISIT_CONCEPT_ID,), later=DEPARTMENTS, hours=6),
 )
-"""Emergency attendance to admission within a day of leaving, ambulance to emergency attendance within six hours."""
+"""What a visit says of itself comes first: an admission by an emergency department follows an attendance that ended within
+a day, a transfer the stay that ended within two days, an arrival by ambulance the conveyance within six hours. Where nothing is
+said, the time alone tells. A visit that names another way (a planned admission, own transport) follows none."""
 
 _FIRST = "first"
 _LAST = "last"
@@ -108,10 +160,11 @@ def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame,
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for.
     """
+    rules = tuple(rules)
     grouped = [rule.name for rule in rules if rule.group]
     rows = visit_rows
-    for link in ("visit_key", "episode_key"):  # a detail names its visit, a visit its episode
-        rows = rows if link in rows.columns else rows.withColumn(link, F.lit(None).cast("string"))
+    for name in _OF_ONE_TARGET:
+        rows = rows if name in rows.columns else rows.withColumn(name, F.lit(None).cast(VISITS_SCHEMA[name]))
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
@@ -123,8 +176,19 @@ def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame,
         "source_concept_id": F.coalesce(F.col("concept_source_concept"), F.lit(0)),
         "admitted_from_concept_id": F.col("admitted_from_target"),
         "discharged_to_concept_id": F.col("discharged_to_target"),
+        "patient_classification": _classification(hospital_rules(rules)),
     }
     return unique.select(*[values.get(name, F.col(name)).cast(kind_).alias(name) for name, kind_ in VISITS_SCHEMA.items()])
+
+
+def hospital_rules(rules: Iterable[Rule]) -> list[str]:
+    """The rules whose visits are hospital provider spells: those that fill a patient classification."""
+    return [rule.name for rule in rules if "patient_classification" in rule.fields]
+
+
+def _classification(rules: list[str]) -> Column:
+    stated = F.coalesce(F.col("patient_classification"), F.lit(CLASSIFICATION_NOT_KNOWN))
+    return F.when(F.col("_rule").isin(*rules), stated) if rules else F.lit(None)
 
 
 def spells(rows: DataFrame) -> DataFrame:
@@ -200,40 +264,84 @@ def with_end(frame: DataFrame) -> DataFrame:
 def preceding(visits: DataFrame) -> DataFrame:
     """`id` and `preceding_id` of the visits that another led to.
 
-    The delivered link (`preceding_key`) counts first. Otherwise the LINKS: of the visits that qualify the one that started
-    last. Several rules may name a visit: those of LINKS come in its order.
+    The delivered link (`preceding_key`) counts first, then the first of LINKS by which a visit qualifies. Of the visits that
+    qualify by it: one of the trust that the admission method speaks of, then the one that started last.
     """
     own = visits.where(F.col("preceding_key").isNotNull()).select(F.col("id"), F.col("preceding_key"))
     earlier = visits.select(F.col("key"), F.col("id").alias("preceding_id"))
     delivered = own.join(earlier, on=F.col("preceding_key") == F.col("key"), how="inner").select("id", "preceding_id")
     found = delivered.where(F.col("id") != F.col("preceding_id"))
-    for link in LINKS:
-        linked = _linked(visits, link).join(found, on="id", how="left_anti")
-        found = found.unionByName(linked)
-    return found
+    return found.unionByName(_linked(visits).join(found, on="id", how="left_anti"))
 
 
-def _linked(visits: DataFrame, link: Link) -> DataFrame:
+def trust_of(site: Column) -> Column:
+    """The code of the trust that a site belongs to."""
+    return F.upper(F.substring(F.trim(site), 1, TRUST_LENGTH))
+
+
+def _linked(visits: DataFrame) -> DataFrame:
+    """`id` and `preceding_id` by LINKS: one join of the visits that may lead on with those that may follow."""
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
+    position = F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("key"))
     # A visit known by the day only may have ended at any time of it.
     end = F.coalesce(F.col("end_datetime"), F.date_add(F.col("end_date"), 1).cast("timestamp"))
-    before = visits.where(F.col("concept_id").isin(*link.earlier)).select(
+    leads = visits.where(F.col("concept_id").isin(*_concepts("earlier")) & F.coalesce(F.col("conveyed"), F.lit(True)))
+    before = leads.select(
         "person_id",
         F.col("id").alias("preceding_id"),
+        F.col("concept_id").alias("_led"),
         F.col("start_date").alias("_day"),
         F.col("start_datetime").alias("_start"),
         F.unix_timestamp(end).alias("_end"),
-        F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("key")).alias("_order"),
+        position.alias("_place"),
+        trust_of(F.col("care_site_code")).alias("_trust"),
+        trust_of(F.col("destination_code")).alias("_taken_to"),
     )
-    after = visits.where(F.col("concept_id").isin(*link.later)).select(
-        "person_id", "id", "start_date", "start_datetime", F.unix_timestamp(start).alias("_begin")
+    way = F.upper(F.trim(F.col("came_by")))
+    known_way = F.when(way.isin(*_TELLING), way)
+    after = visits.where(F.col("concept_id").isin(*_concepts("later"))).select(
+        "person_id",
+        "id",
+        "concept_id",
+        "start_date",
+        "start_datetime",
+        F.unix_timestamp(start).alias("_begin"),
+        position.alias("_own_place"),
+        trust_of(F.col("care_site_code")).alias("_own_trust"),
+        known_way.alias("_way"),
     )
-    pairs = after.join(before, on="person_id", how="inner")
+    pairs = after.where(_may_follow()).join(before, on="person_id", how="inner")
     is_after_start = F.coalesce(F.col("start_datetime") >= F.col("_start"), F.col("start_date") >= F.col("_day"))
+    # Of two stays that begin together one leads to the other, not each to the other.
+    is_later_stay = ~F.col("_led").isin(*ADMISSIONS) | (F.col("_place") < F.col("_own_place"))
+    is_there = F.coalesce(F.col("_taken_to") == F.col("_own_trust"), F.lit(True))
+    rank = F.coalesce(*[F.when(_qualifies(link), F.lit(len(LINKS) - place)) for place, link in enumerate(LINKS)])
+    fitting = pairs.where(is_after_start & is_later_stay & is_there).withColumn("_rank", rank).where(F.col("_rank").isNotNull())
+    is_same_trust = F.coalesce(F.col("_trust") == F.col("_own_trust"), F.lit(False))
+    is_meant = (is_same_trust == ~F.coalesce(F.col("_way").isin("2A", *BY_TRANSFER), F.lit(False))).cast("int")
+    ordered = fitting.withColumn(
+        "_order", F.concat_ws("|", F.col("_rank").cast("string"), is_meant.cast("string"), F.col("_place"))
+    )
+    first = ordered.groupBy("id").agg(F.max("_order").alias("_order"))
+    return ordered.join(first, on=["id", "_order"], how="inner").select("id", "preceding_id")
+
+
+def _concepts(side: str) -> tuple[int, ...]:
+    return tuple(sorted({concept for link in LINKS for concept in getattr(link, side)}))
+
+
+def _may_follow() -> Column:
+    """Whether a visit can follow another by some link, known from itself: most outpatient visits cannot."""
+    return reduce(or_, [F.col("concept_id").isin(*link.later) & _came_by(link) for link in LINKS])
+
+
+def _came_by(link: Link) -> Column:
+    return F.coalesce(F.col("_way").isin(*link.came_by), F.lit(False)) if link.came_by else F.col("_way").isNull()
+
+
+def _qualifies(link: Link) -> Column:
     is_near = F.col("_begin") <= F.col("_end") + F.lit(link.hours * 3600)
-    fitting = pairs.where(is_after_start & is_near)
-    latest = fitting.groupBy("id").agg(F.max("_order").alias("_order"))
-    return fitting.join(latest, on=["id", "_order"], how="inner").select("id", "preceding_id")
+    return F.col("_led").isin(*link.earlier) & F.col("concept_id").isin(*link.later) & _came_by(link) & is_near
 
 
 def visit_index(visits: DataFrame) -> DataFrame:
@@ -280,10 +388,10 @@ def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
     return details.join(keys, on=F.col("visit_key") == F.col("_visit"), how="left_semi")
 
 
-def details_without_visit(detail_rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
-    """Mapped rows of visit details whose visit does not exist: columns source, entity, rule, reason, rows."""
+def without_visit(rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
+    """Mapped rows of parts of visits whose visit does not exist: columns source, entity, rule, reason, rows."""
     keys = visit_rows.select(F.col("key").alias("visit_key"))
-    lost = detail_rows.join(keys, on="visit_key", how="left_anti")
+    lost = rows.join(keys, on="visit_key", how="left_anti")
     counted = lost.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),

@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -12,6 +13,8 @@ from pipelines.omop.visits import (
     AMBULANCE_VISIT_CONCEPT_ID,
     EMERGENCY_ROOM_VISIT_CONCEPT_ID,
     INPATIENT_VISIT_CONCEPT_ID,
+    OUTPATIENT_VISIT_CONCEPT_ID,
+    URGENT_CARE_CONCEPT_ID,
     VISITS_SCHEMA,
     preceding,
     spells,
@@ -86,7 +89,9 @@ def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: S
     ]
 
 
-def visit(key: str, concept: int, start: str, end: str, person: int = 1, preceding_key: str | None = None) -> dict[str, Any]:
+def visit(
+    key: str, concept: int, start: str, end: str, person: int = 1, preceding_key: str | None = None, **values: Any
+) -> dict[str, Any]:
     starts, ends = datetime.fromisoformat(start), datetime.fromisoformat(end)
     whole_day = len(start) == 10
     return {
@@ -99,7 +104,7 @@ def visit(key: str, concept: int, start: str, end: str, person: int = 1, precedi
         "start_datetime": None if whole_day else starts,
         "end_datetime": None if len(end) == 10 else ends,
         "preceding_key": preceding_key,
-    }
+    } | values
 
 
 def links(session: SparkSession, *rows: dict[str, Any]) -> dict[int, int]:
@@ -145,3 +150,70 @@ def test_a_delivered_link_comes_before_the_rules(sail: SparkSession) -> None:
         visit("8", INPATIENT, "2024-02-01 16:00:00", "2024-02-05", preceding_key="8"),
     ]
     assert links(sail, *rows) == {9: 1}
+
+
+OWN: dict[str, Any] = {"care_site_code": "RXN01"}
+OTHER: dict[str, Any] = {"care_site_code": "RX201"}
+
+
+@pytest.mark.parametrize(
+    ("came_by", "follows"),
+    [
+        ("21", 1),  # by the department of this trust
+        ("2A", 2),  # of another one
+        ("2a ", 2),
+        ("81", 3),  # a transfer: the stay before, not the attendance
+        ("2B", 3),
+        ("22", None),  # by a GP
+        ("12", None),  # planned
+        ("82", None),  # born there
+        ("28", 1),  # nothing is said: by time
+        ("99", 1),
+        ("QQ", 1),
+        (None, 1),
+    ],
+)
+def test_the_method_of_admission_comes_before_the_time(sail: SparkSession, came_by: str | None, follows: int | None) -> None:
+    rows = [
+        visit("1", EMERGENCY, "2024-01-05 08:00:00", "2024-01-05 09:00:00", **OWN),
+        visit("2", EMERGENCY, "2024-01-05 09:30:00", "2024-01-05 10:00:00", **OTHER),
+        visit("3", INPATIENT, "2024-01-01 10:00:00", "2024-01-04 15:00:00", **OTHER, came_by="12"),
+        visit("9", INPATIENT, "2024-01-05 11:00:00", "2024-01-09", **OWN, came_by=came_by),
+    ]
+    assert links(sail, *rows) == ({} if follows is None else {9: follows})
+
+
+ROAD, OWN_TRANSPORT = "1048031000000100", "1048071000000103"
+
+
+@pytest.mark.parametrize(
+    ("ambulance", "attendance", "follows"),
+    [
+        ({}, {}, True),
+        ({"conveyed": True}, {}, True),
+        ({"conveyed": False}, {}, False),
+        ({"conveyed": False}, {"came_by": ROAD}, False),
+        ({"destination_code": "RXN02"}, OWN, True),  # another site of the trust
+        ({"destination_code": "RXN02"}, OTHER, False),
+        ({"destination_code": "RXN02"}, {}, True),  # nobody knows which site
+        ({}, {"came_by": ROAD}, True),
+        ({}, {"came_by": OWN_TRANSPORT}, False),
+        ({}, {"came_by": "QQ"}, True),
+        ({}, {"concept_id": URGENT_CARE_CONCEPT_ID}, True),
+        ({}, {"concept_id": OUTPATIENT_VISIT_CONCEPT_ID}, False),
+        ({}, {"concept_id": OUTPATIENT_VISIT_CONCEPT_ID, "came_by": ROAD}, True),  # same day emergency care
+    ],
+)
+def test_an_attendance_follows_the_ambulance_that_took_the_patient_there(
+    sail: SparkSession, ambulance: dict[str, Any], attendance: dict[str, Any], follows: bool
+) -> None:
+    rows = [
+        visit("1", AMBULANCE, "2024-01-01 08:00:00", "2024-01-01 09:00:00", **ambulance),
+        visit("2", EMERGENCY, "2024-01-01 09:05:00", "2024-01-01 14:00:00") | attendance,
+    ]
+    assert links(sail, *rows) == ({2: 1} if follows else {})
+
+
+def test_two_stays_that_begin_together_do_not_lead_to_each_other(sail: SparkSession) -> None:
+    rows = [visit(key, INPATIENT, "2024-01-01 08:00:00", "2024-01-05", came_by="81") for key in ("1", "2")]
+    assert links(sail, *rows) == {2: 1}
