@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from vocab.codes import broader_forms, normal_form
+from vocab.codes import broader_forms, normal_form, normalise
 from vocab.concepts import is_valid_standard
 
 CONCEPT_MAP_SCHEMA = {
@@ -30,6 +30,13 @@ LOCAL, ATHENA, NONE = "local", "athena", "none"
 FALLBACK = "fallback"
 OF_ANALYTE = "+analyte"
 """What stands after the origin of a target that was replaced by the standard concept of its analyte."""
+NAME = "name"
+
+DRUG_NAME = "Drug Name"
+"""The vocabulary whose codes are names of medicines that were delivered without a code."""
+
+NAMED_VOCABULARIES = ("dm+d", "RxNorm Extension", "RxNorm")
+"""Where names of medicines are looked for: a name of an earlier vocabulary goes before one of a later."""
 
 MAPS_TO, MAPS_TO_VALUE, REPLACED_BY = "Maps to", "Maps to value", "Concept replaced by"
 
@@ -61,8 +68,9 @@ def resolve_codes(codes: DataFrame, concepts: DataFrame, relationships: DataFram
     `codes` has source_vocabulary_id and source_code, as delivered or normalised, and may contain duplicates; a row that lacks
     either is left out. `concepts` and `relationships` are CONCEPT and CONCEPT_RELATIONSHIP, `local_maps` is the result of
     `approved_maps`. A code without a target gives one row with target 0. `source_concept_id` is 0 for an unknown code;
-    with a fallback it is the concept of the less specific code. `map_origin` is local, athena, fallback1, fallback2 or
-    none. There are few codes compared with the vocabulary, so the codes are broadcast.
+    with a fallback it is the concept of the less specific code. The codes of DRUG_NAME are names: their concept is the only
+    one that has the name. `map_origin` is local, athena, fallback1, fallback2, name or none. There are few codes compared with
+    the vocabulary, so the codes are broadcast.
     """
     wanted = codes.where(F.col("source_vocabulary_id").isNotNull() & F.col("source_code").isNotNull())
     wanted = wanted.select(*_CODE).distinct()
@@ -86,18 +94,36 @@ def _lookups(wanted: DataFrame) -> DataFrame:
 
 
 def _source_concepts(lookups: DataFrame, concepts: DataFrame) -> DataFrame:
-    """One row per lookup whose form is a concept of its vocabulary; if the code was reused, the valid concept."""
-    named = concepts.select(
+    """One row per lookup whose form is a concept of its vocabulary; if the code was reused, the valid concept.
+
+    A name is a concept of the first vocabulary that has it, if only one valid concept of that has it.
+    """
+    coded = concepts.select(
         F.col("concept_id").alias("source_concept_id"),
         F.col("vocabulary_id").alias("concept_vocabulary_id"),
         "concept_code",
-        F.col("invalid_reason").isNotNull().cast("int").alias("invalid"),
+        F.col("invalid_reason").isNotNull().cast("int").alias("rank"),
     )
     same = (F.col("concept_vocabulary_id") == F.col("source_vocabulary_id")) & (F.col("concept_code") == F.col("form"))
-    hits = named.join(F.broadcast(lookups), on=same, how="inner")
-    valid_first = Window.partitionBy(*_CODE, "step").orderBy("invalid", "source_concept_id")
-    ranked = hits.withColumn("place", F.row_number().over(valid_first)).where(F.col("place") == 1)
-    return ranked.select(*_CODE, "step", "source_concept_id")
+    hits = coded.unionByName(_drug_names(concepts)).join(F.broadcast(lookups), on=same, how="inner")
+    best_first = Window.partitionBy(*_CODE, "step").orderBy("rank", "source_concept_id")
+    alike = Window.partitionBy(*_CODE, "step", "rank")
+    ranked = hits.withColumns({"place": F.row_number().over(best_first), "alike": F.count(F.lit(1)).over(alike)})
+    is_meant = (F.col("place") == 1) & ((F.col("source_vocabulary_id") != DRUG_NAME) | (F.col("alike") == 1))
+    return ranked.where(is_meant).select(*_CODE, "step", "source_concept_id")
+
+
+def _drug_names(concepts: DataFrame) -> DataFrame:
+    """The names of valid medicines as codes of DRUG_NAME, ranked by their vocabulary."""
+    vocabulary = F.col("vocabulary_id")
+    is_named = vocabulary.isin(*NAMED_VOCABULARIES) & (F.col("domain_id") == "Drug") & F.col("invalid_reason").isNull()
+    ranks = [F.when(vocabulary == name, F.lit(rank)) for rank, name in enumerate(NAMED_VOCABULARIES)]
+    return concepts.where(is_named).select(
+        F.col("concept_id").alias("source_concept_id"),
+        F.lit(DRUG_NAME).alias("concept_vocabulary_id"),
+        normalise(DRUG_NAME, F.col("concept_name")).alias("concept_code"),
+        F.coalesce(*ranks).alias("rank"),
+    )
 
 
 def _standard(concepts: DataFrame) -> DataFrame:
@@ -142,7 +168,9 @@ def _athena_answers(found: DataFrame, concepts: DataFrame, relationships: DataFr
     values = F.collect_set(F.when(~is_target, F.col("target_concept_id"))).over(Window.partitionBy(*_CODE, "step", "at"))
     carried = F.when(F.col("target_domain_id").isin(*VALUE_DOMAINS), F.col("values"))
     nearest = ends.withColumn("nearest", F.min(F.when(is_target, F.col("level"))).over(lookup)).withColumn("values", values)
-    origin = F.when(F.col("step") == 0, F.lit(ATHENA)).otherwise(F.concat(F.lit(FALLBACK), F.col("step").cast("string")))
+    is_name = F.col("source_vocabulary_id") == DRUG_NAME
+    by_code = F.when(F.col("step") == 0, F.lit(ATHENA)).otherwise(F.concat(F.lit(FALLBACK), F.col("step").cast("string")))
+    origin = F.when(is_name, F.lit(NAME)).otherwise(by_code)
     answers = nearest.where(is_target & (F.col("level") == F.col("nearest"))).select(
         "*", F.explode_outer(carried).alias("value_as_concept_id"), origin.alias("map_origin")
     )

@@ -25,6 +25,9 @@ PORTIONS = ("puff", "spray", "drop", "dose", "application", "spoonful")
 MEASURES = ("ml", "litre", "nanogram", "microgram", "mg", "gram", "unit", "mmol")
 """Units of volume, mass, activity and amount."""
 
+_MILLIGRAMS = {"nanogram": 0.000001, "microgram": 0.001, "mg": 1.0, "gram": 1000.0}
+"""How many milligrams a unit of mass is."""
+
 _OTHER_SPELLINGS = {
     "tablet": ("tab", "tabs"),
     "capsule": ("cap", "caps"),
@@ -198,15 +201,20 @@ def amount_in(dose: Column, unit: Column) -> Column:
     return F.concat(digits, F.lit(" "), unit_in(unit))
 
 
-def daily_amount_in(directions: Column, unit: Column) -> Column:
+def daily_amount_in(directions: Column, unit: Column, piece_mg: Column) -> Column:
     """How much of a quantity in some unit is used up in a day that follows the directions; null where they do not say.
 
-    Dose and quantity have one unit, or the quantity counts pieces and the dose has no unit. Between milligrams and tablets
-    only the strength of the product could tell.
+    Dose and quantity have one unit, or the quantity counts pieces and the dose has no unit, or is a mass and a piece is of
+    `piece_mg` milligrams.
     """
-    counted, dosed = unit_in(unit), dose_unit_in(directions)
-    is_of_unit = F.coalesce(dosed == counted, counted.isin(*PIECES), F.lit(False))
-    return F.when(is_of_unit, dose_in(directions) * doses_per_day_in(directions))
+    counted, dosed, dose = unit_in(unit), dose_unit_in(directions), dose_in(directions)
+    is_pieces = counted.isin(*PIECES)
+    amount = (
+        F.when(dosed == counted, dose)
+        .when(dosed.isNull() & is_pieces, dose)
+        .when(is_pieces, in_milligrams(dose, dosed) / piece_mg)
+    )
+    return amount * doses_per_day_in(directions)
 
 
 def days_in(directions: Column) -> Column:
@@ -217,6 +225,13 @@ def days_in(directions: Column) -> Column:
 def unit_in(text: Column) -> Column:
     """The one form of a unit of doses or quantities (`tablet` of `Tabs`); null where the text is none that is known."""
     return F.try_element_at(_forms_of(_UNITS), F.lower(F.trim(text)))
+
+
+def in_milligrams(amount: Column, unit: Column) -> Column:
+    """An amount in milligrams; null where its unit is none of mass."""
+    return amount * F.try_element_at(
+        F.create_map(*[F.lit(part) for pair in _MILLIGRAMS.items() for part in pair]), unit_in(unit)
+    )
 
 
 def _number(text: Column, pattern: str) -> Column:

@@ -1,9 +1,9 @@
-"""What is derived of drug exposures: their doses and frequencies as numbers, and which dose was given for which order."""
+"""Drug exposures: how much of a product and for how long, doses as numbers, and which dose was given for which order."""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.directions import dose_in, dose_unit_in, doses_per_day_in
+from pipelines.columns.directions import daily_amount_in, days_in, dose_in, dose_unit_in, doses_per_day_in, in_milligrams
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
 
@@ -11,6 +11,47 @@ DRUG_EXPOSURE = "drug_exposure"
 
 ORDER_NAMED = "order_named"
 """The rule of a link: the record of the administration names its order."""
+
+
+MILLIGRAM_CONCEPT_ID = 8576
+"""The unit in which DRUG_STRENGTH has the amount of a tablet or capsule."""
+
+STRENGTH_COLUMNS = ("drug_concept_id", "amount_value", "amount_unit_concept_id", "invalid_reason")
+"""What is read of DRUG_STRENGTH."""
+
+_LEAST = 1e-6
+"""Less than any dose: a quotient of doubles may be that much off a whole number."""
+
+
+def with_course(drugs: DataFrame, strengths: DataFrame) -> DataFrame:
+    """`drugs` with what quantity and directions say of how much there was and how long it lasts.
+
+    `_counted` is the quantity as OMOP counts it: of a drug with a fixed amount the pieces, also where an amount in milligrams
+    was delivered; of any other drug as delivered. `_stated_days` are the days that the directions name, `_dosed_days` those
+    until the quantity is used up by them.
+    """
+    sized = drugs.join(F.broadcast(fixed_amounts(strengths)), on="_target_concept_id", how="left")
+    quantity, unit = F.col("quantity"), F.col("dose_unit_source_value")
+    pieces = F.round(in_milligrams(quantity, unit) / F.col("_piece_mg"), 6)
+    read = sized.withColumns(
+        {
+            "_counted": F.coalesce(pieces, quantity),
+            "_stated_days": days_in(F.col("sig")),
+            "_daily": daily_amount_in(F.col("sig"), unit, F.col("_piece_mg")),
+        }
+    )
+    until_used_up = F.when(F.col("_daily") > 0, F.ceil(quantity / F.col("_daily") - F.lit(_LEAST)))
+    return read.withColumn("_dosed_days", until_used_up)
+
+
+def fixed_amounts(strengths: DataFrame) -> DataFrame:
+    """`_target_concept_id` and `_piece_mg`: what a piece of a drug has of its one ingredient, where that is a fixed amount."""
+    valid = strengths.where(F.col("invalid_reason").isNull())
+    is_fixed = F.col("amount_value").isNotNull() & (F.col("amount_unit_concept_id") == MILLIGRAM_CONCEPT_ID)
+    parts = valid.groupBy(F.col("drug_concept_id").alias("_target_concept_id")).agg(
+        F.count(F.lit(1)).alias("_parts"), F.max(F.when(is_fixed, F.col("amount_value"))).alias("_piece_mg")
+    )
+    return parts.where((F.col("_parts") == 1) & (F.col("_piece_mg") > 0)).select("_target_concept_id", "_piece_mg")
 
 
 def drug_dosing(drugs: DataFrame, table: CdmTable) -> DataFrame:

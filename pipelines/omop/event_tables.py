@@ -20,6 +20,7 @@ from pipelines.omop.declared import (
     CONCEPT,
     CONCEPT_MAP,
     DEATHS,
+    DRUG_STRENGTH,
     EVENT_COLLISIONS,
     PERIODS,
     PERSONS,
@@ -37,7 +38,7 @@ from pipelines.omop.declared import (
     rows_name,
     sound_rows,
 )
-from pipelines.omop.drugs import drug_dosing, drug_order_administration
+from pipelines.omop.drugs import DRUG_EXPOSURE, STRENGTH_COLUMNS, drug_dosing, drug_order_administration
 from pipelines.omop.episodes import EPISODE_KEY, EPISODES_SCHEMA, episode, episode_event, episode_ids, episodes, links_of
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table, numbered_events
@@ -135,6 +136,7 @@ def _event_after_death(inputs: MapInputs) -> Table:
 def _event_table(inputs: MapInputs, name: str) -> Table:
     table, coded = inputs.table(name), coded_fields(inputs.rules, Target.EVENT)
     providers = omop_name("provider")
+    strengths = (DRUG_STRENGTH,) if name == DRUG_EXPOSURE else ()
 
     def make(made: Inputs) -> DataFrame:
         details, whole = observed(made, made.read(*VISIT_DETAILS)), observed(made, made.read(*VISITS))
@@ -147,6 +149,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
             providers=provider_index(made.read(*providers)),
             collisions=made.read(*EVENT_COLLISIONS),
             coded=coded,
+            strengths=made.read(*DRUG_STRENGTH) if strengths else None,
         )
         return event_table(table, events)
 
@@ -157,12 +160,12 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         providers: ("provider_source_value", "provider_id"),
         EVENT_COLLISIONS: tuple(COLLISIONS_SCHEMA),
         UNOBSERVED: ("person_id",),
-    }
+    } | dict.fromkeys(strengths, STRENGTH_COLUMNS)
     return omop_table(
         inputs,
         name,
         _GRAINS[name],
-        (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers, EVENT_COLLISIONS, UNOBSERVED),
+        (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers, EVENT_COLLISIONS, UNOBSERVED, *strengths),
         make,
         parameters=canonical(fields_in_use),
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),
@@ -172,7 +175,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
 
 def drug_tables(inputs: MapInputs) -> list[Table]:
     """What is derived of drug exposures, beside the tables of the CDM."""
-    drugs = omop_name("drug_exposure")
+    drugs = omop_name(DRUG_EXPOSURE)
     return [
         omop_table(
             inputs,
@@ -341,7 +344,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
 def era_tables(inputs: MapInputs) -> list[Table]:
     """Eras of conditions, ingredients and doses."""
     conditions, drugs = omop_name("condition_occurrence"), omop_name("drug_exposure")
-    vocabulary = (CONCEPT, TableName(Zone.VOCABULARY, "concept_ancestor"), TableName(Zone.VOCABULARY, "drug_strength"))
+    vocabulary = (CONCEPT, TableName(Zone.VOCABULARY, "concept_ancestor"), DRUG_STRENGTH)
     stored, collisions = intermediate("eras"), intermediate("era_collisions")
 
     def make_table(name: str, made: Inputs) -> DataFrame:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.directions import daily_amount_in, days_in
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
 from pipelines.omop.codes import FIRST_ORDINAL, code_bucket, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
+from pipelines.omop.drugs import with_course
 
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
 """What tells an event row from all others: the silver row, the rule and the place among the target concepts of its code."""
@@ -36,7 +36,8 @@ class EventInputs:
     """What the event tables are made from; every frame is stored, because each table reads it again.
 
     `visits` and `visit_details` hold `key` and `id`, `providers` holds `key` and `id`; `collisions` are those of the event
-    ids; `coded` are the concept fields that some rule fills from a code.
+    ids; `coded` are the concept fields that some rule fills from a code. `strengths` is DRUG_STRENGTH, which drug exposures
+    look up.
     """
 
     stem: DataFrame
@@ -47,6 +48,7 @@ class EventInputs:
     providers: DataFrame
     collisions: DataFrame
     coded: tuple[str, ...]
+    strengths: DataFrame | None = None
 
 
 def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
@@ -95,8 +97,8 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),
     )
-    dosed = with_course(linked) if table.name == "drug_exposure" else linked
-    return conform(dosed, _common(table.name) | _SPECIFIC[table.name](), table)
+    whole = linked if inputs.strengths is None else with_course(linked, inputs.strengths)
+    return conform(whole, _common(table.name) | _SPECIFIC[table.name](), table)
 
 
 def with_links(frame: DataFrame, **links: tuple[DataFrame, str]) -> DataFrame:
@@ -167,24 +169,13 @@ def _drug() -> dict[str, Column]:
         "verbatim_end_date": F.coalesce(F.col("verbatim_end_date"), F.col("end_date")),
         "stop_reason": F.col("stop_reason"),
         "refills": F.col("refills"),
-        "quantity": F.col("quantity"),
+        "quantity": F.col("_counted"),
         "days_supply": F.col("days_supply"),
         "sig": F.col("sig"),
         "route_concept_id": F.col("route_target"),
         "route_source_value": F.col("route_source_value"),
         "dose_unit_source_value": F.col("dose_unit_source_value"),
     }
-
-
-def with_course(drugs: DataFrame) -> DataFrame:
-    """`drugs` with what directions and quantity say of the length of a course, in days.
-
-    `_stated_days` are those that the directions name, `_dosed_days` those until the quantity is used up by them.
-    """
-    daily = daily_amount_in(F.col("sig"), F.col("dose_unit_source_value"))
-    read = drugs.withColumns({"_stated_days": days_in(F.col("sig")), "_daily": daily})
-    until_used_up = F.when(F.col("_daily") > 0, F.ceil(F.col("quantity") / F.col("_daily")))
-    return read.withColumn("_dosed_days", until_used_up)
 
 
 def drug_end_date() -> Column:

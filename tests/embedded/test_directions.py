@@ -14,6 +14,7 @@ from pipelines.columns.directions import (
     dose_unit_in,
     doses_per_day_in,
     frequency_in,
+    in_milligrams,
     unit_in,
 )
 from tests.embedded.test_columns import evaluated
@@ -142,26 +143,36 @@ UNITS = {"unit", "litre", "gram", "mg", "dose", "nanogram", "microgram"}
 
 
 def test_how_much_a_day_takes_of_a_quantity(sail: SparkSession) -> None:
-    """Dose and quantity have one unit, or pieces are counted; otherwise nobody can say."""
-    cases: dict[tuple[str, str | None], float | None] = {
-        ("1 tablet twice a day", "tablet"): 2.0,
-        ("1 tablet twice a day", "Tabs"): 2.0,
-        ("1 twice a day", "capsules"): 2.0,
-        ("5 ml 3 times a day", "ml"): 15.0,
-        ("500 mg twice a day", "tablet"): None,
-        ("1 tablet as needed", "tablet"): None,
-        ("2 puff twice a day", "inhaler"): None,
-        ("1 twice a day", "ml"): None,
-        ("1 tablet twice a day", "ml"): None,
-        ("1 tablet twice a day", None): None,
-        ("1 capsule twice a day", "box"): None,
-        ("twice a day", "tablet"): None,
+    """Dose and quantity have one unit, or pieces are counted; a mass is so many pieces where their strength is known."""
+    cases: dict[tuple[str, str | None, float | None], float | None] = {
+        ("1 tablet twice a day", "tablet", None): 2.0,
+        ("1 tablet twice a day", "Tabs", 500.0): 2.0,
+        ("1 twice a day", "capsules", None): 2.0,
+        ("5 ml 3 times a day", "ml", None): 15.0,
+        ("1 gram twice a day", "tablet", 500.0): 4.0,
+        ("62.5 microgram once a day", "tablet", 0.125): 0.5,
+        ("500 mg twice a day", "tablet", None): None,
+        ("500 mg twice a day", "ml", 500.0): None,
+        ("1 tablet twice a day", "capsule", 500.0): None,
+        ("1 tablet as needed", "tablet", 500.0): None,
+        ("2 puff twice a day", "inhaler", None): None,
+        ("1 twice a day", "ml", None): None,
+        ("1 tablet twice a day", "ml", None): None,
+        ("1 tablet twice a day", None, 500.0): None,
+        ("1 capsule twice a day", "box", None): None,
+        ("twice a day", "tablet", None): None,
     }
-    rows = sail.createDataFrame(
-        [(place, *case) for place, case in enumerate(cases)], "place int, directions string, unit string"
-    )
-    read = rows.orderBy("place").select(daily_amount_in(F.col("directions"), F.col("unit")).alias("daily"))
+    rows = [(place, *case) for place, case in enumerate(cases)]
+    frame = sail.createDataFrame(rows, "place int, directions string, unit string, piece_mg double").orderBy("place")
+    read = frame.select(daily_amount_in(F.col("directions"), F.col("unit"), F.col("piece_mg")).alias("daily"))
     assert [row["daily"] for row in read.toArrow().to_pylist()] == list(cases.values())
+
+
+def test_amounts_of_mass_in_milligrams(sail: SparkSession) -> None:
+    """Units of mass only."""
+    units = ["mg", "g", "micrograms", "ng", "ml", "tablet", None]
+    amounts = [2.0, 2000.0, 0.002, 0.000002, None, None, None]
+    assert evaluated(sail, units, in_milligrams(F.lit(2.0), F.col("t"))) == amounts
 
 
 def test_units_and_amounts_have_one_form(sail: SparkSession) -> None:

@@ -249,7 +249,7 @@ class Small:
 
     def concept(self, number: int, code: str, standard: str | None = "S", invalid: str | None = None, **more: str) -> "Small":
         vocabulary, domain = more.get("vocabulary", "SNOMED"), more.get("domain", "Condition")
-        self.concepts.append((number, domain, vocabulary, standard, code, invalid))
+        self.concepts.append((number, more.get("name", f"Concept {number}"), domain, vocabulary, standard, code, invalid))
         return self
 
     def edge(self, start: int, kind: str, end: int, invalid: str | None = None) -> "Small":
@@ -264,8 +264,8 @@ class Small:
         session = self.session
         concepts = session.createDataFrame(
             self.concepts,
-            "concept_id bigint, domain_id string, vocabulary_id string, standard_concept string, concept_code string,"
-            " invalid_reason string",
+            "concept_id bigint, concept_name string, domain_id string, vocabulary_id string, standard_concept string,"
+            " concept_code string, invalid_reason string",
         )
         edges = session.createDataFrame(
             self.edges, "concept_id_1 bigint, concept_id_2 bigint, relationship_id string, invalid_reason string"
@@ -341,6 +341,49 @@ def test_only_observations_and_measurements_carry_a_value(sail: SparkSession) ->
     small.edge(1, "Maps to", 2).edge(1, "Maps to", 3).edge(1, "Maps to value", 4)
     expected = [Answer(1, 2, "Observation", 4, "athena"), Answer(1, 3, "Condition", None, "athena")]
     assert small.resolve(A) == {A: expected}
+
+
+NAME = ("Drug Name", "aspirin 75mg  TABLETS")
+
+
+def drug(small: Small, number: int, name: str, vocabulary: str = "dm+d", standard: str | None = None, **more: str) -> Small:
+    """A medicine with a name, whose standard concept is 10."""
+    domain, invalid = more.get("domain", "Drug"), more.get("invalid")
+    small.concept(number, f"c{number}", standard, invalid, vocabulary=vocabulary, domain=domain, name=name)
+    return small.edge(number, "Maps to", 10)
+
+
+def test_a_name_is_the_only_medicine_of_that_name(sail: SparkSession) -> None:
+    small = drug(Small(sail).concept(10, "10", domain="Drug"), 1, "Aspirin 75mg tablets")
+    drug(drug(small, 2, "Aspirin 75mg tablets 28"), 3, "Aspirin 75mg tablets", domain="Device")
+    assert small.resolve(NAME) == {NAME: [Answer(1, 10, "Drug", None, "name")]}
+
+
+def test_a_name_of_two_medicines_is_none(sail: SparkSession) -> None:
+    small = drug(drug(Small(sail).concept(10, "10", domain="Drug"), 1, "Aspirin 75mg tablets"), 2, "aspirin 75MG tablets")
+    assert small.resolve(NAME) == {NAME: [Answer(0, 0, None, None, "none")]}
+
+
+def test_a_name_that_is_valid_no_longer_does_not_count(sail: SparkSession) -> None:
+    small = drug(Small(sail).concept(10, "10", domain="Drug"), 1, "Aspirin 75mg tablets", invalid="D")
+    assert small.resolve(NAME) == {NAME: [Answer(0, 0, None, None, "none")]}
+    assert drug(small, 2, "Aspirin 75mg tablets").resolve(NAME) == {NAME: [Answer(2, 10, "Drug", None, "name")]}
+
+
+def test_a_name_of_dmd_goes_before_the_same_name_of_rxnorm(sail: SparkSession) -> None:
+    small = Small(sail).concept(10, "10", domain="Drug")
+    drug(small, 1, "Aspirin 75mg tablets", "RxNorm")
+    assert small.resolve(NAME) == {NAME: [Answer(1, 10, "Drug", None, "name")]}
+    drug(small, 2, "Aspirin 75mg tablets", "RxNorm Extension")
+    assert small.resolve(NAME) == {NAME: [Answer(2, 10, "Drug", None, "name")]}
+    drug(small, 3, "Aspirin 75mg tablets")
+    assert small.resolve(NAME) == {NAME: [Answer(3, 10, "Drug", None, "name")]}
+
+
+def test_a_local_map_of_a_name_comes_first(sail: SparkSession) -> None:
+    small = drug(Small(sail).concept(10, "10", domain="Drug").concept(11, "11", domain="Drug"), 1, "Aspirin 75mg tablets")
+    small.own("Drug Name", "aspirin 75mg tablets", 11)
+    assert small.resolve(NAME) == {NAME: [Answer(1, 11, "Drug", None, "local")]}
 
 
 def test_a_broader_code_without_a_target_is_not_used(sail: SparkSession) -> None:
