@@ -63,7 +63,7 @@ PERIODS_SCHEMA = {
 }
 """One row per period, named by (person_id, name).
 
-`name` is the row key of its first registration, or `contacts` with the day of the first; then it has no source and rule.
+`name` is the row key of its first registration, or `contacts:` and the day of the first; then it has no source and rule.
 """
 
 PERIOD_KEY = ("person_id", "name")
@@ -95,22 +95,22 @@ def periods(
     row a person. `captured_from` is described at `earliest_capture`.
     """
     limits = limits_of(persons, deaths, DAYS_AFTER_DEATH)
-    registered = within_limits(registrations, limits, captured_from).where(_is_inside())
-    # The name keeps a registration apart; contacts are named once it is known which is the first of a period.
-    named = registered.withColumn("name", F.col("_row_key")).select(*PERIODS_SCHEMA, "_until")
-    others = within_limits(contacts, limits, captured_from).where(_is_inside())
-    unregistered = others.join(registered.select("person_id"), on="person_id", how="left_anti")
-    days = unregistered.groupBy("person_id", "start_date").agg(
-        F.max("end_date").alias("end_date"), F.max("_until").alias("_until")
-    )
+    registered = within_limits(registrations, limits, captured_from).where(_is_inside()).withColumn("name", F.col("_row_key"))
+    unregistered = contacts.join(registered.select("person_id"), on="person_id", how="left_anti")
+    seen = within_limits(unregistered, limits, captured_from).where(_is_inside())
+    by_contact = merged_spans(_named_by_day(seen), GAP_DAYS)
+    end = F.least(F.date_add(F.col("end_date"), DAYS_AFTER_LAST), F.col("_until"))
+    found = (merged_spans(registered, 1), by_contact.withColumn("end_date", end))
+    return union_all([spans.select(*PERIODS_SCHEMA) for spans in found])
+
+
+def _named_by_day(contacts: DataFrame) -> DataFrame:
+    """One span per person and day on which contacts begin, named after it; no two periods begin on one day."""
+    days = contacts.groupBy("person_id", "start_date").agg(F.max("end_date").alias("end_date"), F.max("_until").alias("_until"))
     columns = {name: F.lit(None).cast(kind) for name, kind in PERIODS_SCHEMA.items() if name not in days.columns}
     columns |= {"type_concept_id": F.lit(STANDARD_ALGORITHM_FROM_EHR_CONCEPT_ID).cast("bigint")}
     columns |= {"name": F.concat(F.lit(f"{_CONTACTS}:"), F.col("start_date").cast("string"))}
-    active = days.select(*[columns.get(name, F.col(name)).alias(name) for name in (*PERIODS_SCHEMA, "_until")])
-    by_registration = merged_spans(named, 1)
-    by_contact = merged_spans(active, GAP_DAYS)
-    end = F.least(F.date_add(F.col("end_date"), DAYS_AFTER_LAST), F.col("_until"))
-    return union_all([by_registration.select(*PERIODS_SCHEMA), by_contact.withColumn("end_date", end).select(*PERIODS_SCHEMA)])
+    return days.select(*[columns.get(name, F.col(name)).alias(name) for name in (*PERIODS_SCHEMA, "_until")])
 
 
 def earliest_capture(captured_from: Mapping[str, date]) -> Column:
@@ -218,7 +218,8 @@ def merged_spans(spans: DataFrame, days_apart: int) -> DataFrame:
     """
     start, end = F.unix_date(F.col("start_date")), F.unix_date(F.col("end_date"))
     by_person = Window.partitionBy("person_id").orderBy("start_date", "end_date", "name")
-    reached = spans.withColumn("_reached", F.max(end).over(by_person.rowsBetween(Window.unboundedPreceding, -1)))
+    narrow = spans.select(*PERIODS_SCHEMA, "_until")
+    reached = narrow.withColumn("_reached", F.max(end).over(by_person.rowsBetween(Window.unboundedPreceding, -1)))
     is_new = F.col("_reached").isNull() | (start > F.col("_reached") + days_apart)
     opened = reached.withColumn("_new", is_new.cast("int"))
     numbered = opened.withColumn("_island", F.sum("_new").over(by_person.rowsBetween(Window.unboundedPreceding, 0)))

@@ -36,7 +36,6 @@ pytestmark = [
 
 REFERENCE = {
     "person": 27,
-    "observation_period": 27,
     "visit_occurrence": 604,
     "visit_detail": 604,
     "condition_occurrence": 175,
@@ -135,6 +134,12 @@ def test_as_many_rows_as_the_reference(folder: Path, table: str) -> None:
 def test_with_a_concept_as_many_rows_as_the_reference_and_the_others_kept(folder: Path, table: str) -> None:
     has_concept = rows(folder, table)[CONCEPTS[table]] != 0
     assert (has_concept.sum(), (~has_concept).sum()) == (REFERENCE[table], KEPT_WITHOUT_CONCEPT[table])
+
+
+def test_everybody_is_observed_in_periods_that_years_without_contact_close(folder: Path) -> None:
+    """The reference has one period a person, from the first to the last encounter."""
+    periods = rows(folder, "observation_period")
+    assert (periods["person_id"].nunique(), len(periods)) == (27, 111)
 
 
 def test_addresses_end_at_curate_so_there_is_no_location(folder: Path) -> None:

@@ -7,10 +7,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts.cdm import cdm_tables
+from pipelines.contracts.derived import DERIVED_TABLES
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
 from pipelines.omop.codes import CODE_MAP_SCHEMA
-from pipelines.omop.deaths import death, deaths
+from pipelines.omop.deaths import death, death_record, deaths, event_after_death
 from pipelines.omop.periods import CONTACTS_SCHEMA, PERIODS_SCHEMA, merged_spans, periods, registrations_outside
 from pipelines.omop.persons import persons, without_year_of_birth
 
@@ -92,7 +93,34 @@ def test_one_death_a_person_from_the_first_source_then_the_latest(sail: SparkSes
     table = death(stored, cdm_tables("5.4")["death"])
     found = sorted(tuple(row) for row in table.select("person_id", "death_date", "_row_key").collect())
     assert found == [(1, date(2024, 1, 3), "b"), (2, date(2023, 1, 1), "e")]
-    assert stored.count() == 6
+    kept = (
+        death_record(stored, DERIVED_TABLES["death_record"]).select("person_id", "source", "death_date", "is_chosen").collect()
+    )
+    assert sorted(tuple(row) for row in kept) == [
+        (1, "acute", date(2024, 1, 4), 0),
+        (1, "gp", date(2024, 1, 2), 0),
+        (1, "gp", date(2024, 1, 3), 1),
+        (2, "acute", date(2023, 1, 1), 0),
+        (2, "acute", date(2023, 1, 1), 1),
+        (2, "council", date(2025, 1, 1), 0),
+    ]
+
+
+def test_what_starts_after_the_day_of_death_is_marked(sail: SparkSession) -> None:
+    visits = [(11, 1, date(2024, 1, 2)), (12, 1, date(2024, 1, 3)), (13, 1, date(2024, 2, 2)), (14, 2, date(2030, 1, 1))]
+    drugs = [(11, 1, date(2024, 1, 4))]
+    tables = {
+        "visit_occurrence": sail.createDataFrame(visits, "visit_occurrence_id bigint, person_id bigint, visit_start_date date"),
+        "drug_exposure": sail.createDataFrame(
+            drugs, "drug_exposure_id bigint, person_id bigint, drug_exposure_start_date date"
+        ),
+    }
+    died = sail.createDataFrame([(1, date(2024, 1, 3))], "person_id bigint, death_date date")
+    marked = event_after_death(tables, died, DERIVED_TABLES["event_after_death"]).collect()
+    assert sorted(tuple(row) for row in marked) == [
+        (1, "drug_exposure", 11, date(2024, 1, 4), date(2024, 1, 3), 1),
+        (1, "visit_occurrence", 13, date(2024, 2, 2), date(2024, 1, 3), 30),
+    ]
 
 
 def span(person: int, name: str, start: str, end: str) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,15 @@ def test_fingerprint_follows_what_decides_the_result_only(settings: Settings) ->
     assert elsewhere.fingerprint == settings.fingerprint
     assert load_settings("test", overrides=["run.required=[gp]"]).fingerprint == settings.fingerprint
     assert load_settings("test", overrides=["person.month_of_birth=true"]).fingerprint != settings.fingerprint
+
+
+def test_the_earliest_capture_is_by_source_or_provider(tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "run: {sources: [gp, hospice]}\n", COMPLETE)
+    given = ["person.earliest_capture.acute=2010-04-01", "person.earliest_capture.hospice/H1=2015-04-01"]
+    person = load_settings("here", folder, given).person
+    assert person.earliest_capture == {"acute": date(2010, 4, 1), "hospice/H1": date(2015, 4, 1)}
+
+
+def test_an_earliest_capture_of_no_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"earliest_capture: hospice/H1: name a source"):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), ["person.earliest_capture.hospice/H1=2015-04-01"])
