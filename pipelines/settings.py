@@ -151,6 +151,12 @@ class PersonSettings(Frozen):
     on_conflict: OnConflict = OnConflict.SET_ASIDE
 
 
+class DerivedSettings(Frozen):
+    """Which tables a release has beside those of the CDM."""
+
+    measurement_harmonised: bool = True
+
+
 class GateSettings(Frozen):
     """Thresholds of the gates that are a matter of judgement; absolute rules have none."""
 
@@ -201,6 +207,7 @@ class Settings(Frozen):
     key: SecretReference
     opt_outs: OptOutSettings = OptOutSettings()
     person: PersonSettings = PersonSettings()
+    derived: DerivedSettings = DerivedSettings()
     gates: GateSettings = GateSettings()
     run: RunSettings = RunSettings()
     deliveries: DeliveryLimits = DeliveryLimits()

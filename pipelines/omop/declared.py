@@ -70,6 +70,7 @@ class MapInputs:
     plausibility: Plausibility
     described_as: CdmSource
     analytes: Analytes = NO_ANALYTES
+    with_measurement_harmonised: bool = True
     with_month_of_birth: bool = False
     observation_gap_days: int = 0
     cdm_version: str = "5.4"
@@ -189,6 +190,7 @@ ROUTES = intermediate("routes")
 PERSONS = intermediate("persons")
 VISITS = intermediate("visits")
 VISIT_DETAILS = intermediate("visit_details")
+CONCEPTS_BY_UNIT = intermediate("concepts_by_unit")
 EVENT_COLLISIONS = intermediate("event_collisions")
 CONCEPT = TableName(Zone.VOCABULARY, "concept")
 CONCEPT_RELATIONSHIP = TableName(Zone.VOCABULARY, "concept_relationship")
