@@ -436,6 +436,7 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
         plausibility=inputs.plausibility,
         analytes=inputs.analytes,
         described_as=_described(run, register, extracted),
+        with_measurement_harmonised=run.settings.derived.measurement_harmonised,
         with_month_of_birth=run.settings.person.month_of_birth,
         death_priority=run.settings.person.death_priority,
         captured_from=run.settings.person.earliest_capture,

@@ -168,6 +168,12 @@ class PersonSettings(Frozen):
     unobserved: Unobserved = Unobserved.EXCLUDE
 
 
+class DerivedSettings(Frozen):
+    """Which tables a release has beside those of the CDM."""
+
+    measurement_harmonised: bool = True
+
+
 class GateSettings(Frozen):
     """Thresholds of the gates that are a matter of judgement; absolute rules have none."""
 
@@ -218,6 +224,7 @@ class Settings(Frozen):
     key: SecretReference
     opt_outs: OptOutSettings = OptOutSettings()
     person: PersonSettings = PersonSettings()
+    derived: DerivedSettings = DerivedSettings()
     gates: GateSettings = GateSettings()
     run: RunSettings = RunSettings()
     deliveries: DeliveryLimits = DeliveryLimits()

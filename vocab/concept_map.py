@@ -255,7 +255,9 @@ def with_standard_of_analyte(code_map: DataFrame, concepts: DataFrame, standard:
     """
     if not standard:
         return code_map
-    listed = code_map.sparkSession.createDataFrame(sorted(standard.items()), "meant bigint, analyte_concept_id bigint")
+    listed = code_map.sparkSession.createDataFrame(
+        sorted(standard.items()), "listed_concept_id bigint, analyte_concept_id bigint"
+    )
     analytes = _standard(concepts).select(
         F.col("target_concept_id").alias("analyte_concept_id"),
         F.col("target_domain_id").alias("analyte_domain_id"),
@@ -263,14 +265,14 @@ def with_standard_of_analyte(code_map: DataFrame, concepts: DataFrame, standard:
     )
     analytes = analytes.where(F.col("analyte_domain_id") == "Measurement")
     usable = F.broadcast(analytes.join(F.broadcast(listed), on="analyte_concept_id", how="inner"))
-    joined = code_map.join(usable, on=F.col("target_concept_id") == F.col("meant"), how="left")
+    joined = code_map.join(usable, on=F.col("target_concept_id") == F.col("listed_concept_id"), how="left")
     replaced = {
         f"target_{part}": F.coalesce(F.col(f"analyte_{part}"), F.col(f"target_{part}"))
         for part in ("concept_id", "domain_id", "vocabulary_id")
     }
-    replaced["map_origin"] = F.when(F.col("meant").isNotNull(), F.concat(F.col("map_origin"), F.lit(OF_ANALYTE))).otherwise(
-        F.col("map_origin")
-    )
+    replaced["map_origin"] = F.when(
+        F.col("listed_concept_id").isNotNull(), F.concat(F.col("map_origin"), F.lit(OF_ANALYTE))
+    ).otherwise(F.col("map_origin"))
     named = joined.select(*[replaced.get(name, F.col(name)).alias(name) for name in CONCEPT_MAP_SCHEMA])
     answers = ("target_concept_id", "value_as_concept_id")
     first = named.withColumn("place", F.row_number().over(Window.partitionBy(*_CODE, *answers).orderBy("ordinal")))

@@ -171,6 +171,27 @@ VISIT_TIMING: Final = CdmTable(
 )
 """One row per visit and milestone that its source has the moment of, or the expected day of."""
 
+MEASUREMENT_HARMONISED: Final = CdmTable(
+    name="measurement_harmonised",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("measurement_id", "bigint", nullable=False, references=("measurement", "measurement_id")),
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("measurement_date", "date", nullable=False),
+        CdmColumn("analyte", "string", nullable=False, length=50),
+        CdmColumn("analyte_concept_id", "bigint", nullable=False, references=("concept", "concept_id")),
+        CdmColumn("value_as_number", "double", nullable=True),
+        CdmColumn("operator_concept_id", "bigint", nullable=True, references=("concept", "concept_id")),
+        CdmColumn("unit_concept_id", "bigint", nullable=False, references=("concept", "concept_id")),
+        CdmColumn("conversion_rule", "string", nullable=False, length=50),
+        CdmColumn("factor", "double", nullable=True),
+        CdmColumn("added", "double", nullable=True),
+        CdmColumn("implausible_rule", "string", nullable=True, length=50),
+    ),
+    primary_key="measurement_id",
+)
+"""One row per measurement of a declared analyte: its number in the one unit of the analyte (`number * factor + added`)."""
+
 DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     EVENT_EVIDENCE.name: EVENT_EVIDENCE,
     DRUG_ORDER_ADMINISTRATION.name: DRUG_ORDER_ADMINISTRATION,
@@ -181,6 +202,7 @@ DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     CONTINUOUS_INPATIENT_SPELL.name: CONTINUOUS_INPATIENT_SPELL,
     CONTINUOUS_INPATIENT_SPELL_VISIT.name: CONTINUOUS_INPATIENT_SPELL_VISIT,
     VISIT_TIMING.name: VISIT_TIMING,
+    MEASUREMENT_HARMONISED.name: MEASUREMENT_HARMONISED,
 }
 """The derived tables by name."""
 

@@ -47,7 +47,7 @@ class Plausible(Frozen):
 class Analyte(Frozen):
     """One analyte: its standard concept, its unit, and how other units are converted to it.
 
-    `by_unit` names the concept that rows in a unit have instead, because LOINC has one for each property (moles, mass).
+    `by_unit` names the concept of rows in a unit, because LOINC has one for each property (moles, mass); others have `concept`.
     `unitless`: a number without a unit is in `unit`.
     """
 
@@ -104,12 +104,15 @@ class Analytes:
 
     @cached_property
     def by_unit(self) -> tuple[tuple[int, int, int], ...]:
-        """Standard concept, unit concept, and the concept that a row in this unit has instead."""
+        """Concept, unit concept, and the concept of the same analyte that fits this unit, where it is another."""
         return tuple(
-            (analyte.concept, unit_concept, concept)
+            (concept, unit_concept, fitting)
             for analyte in self.analytes.values()
-            for unit, concept in analyte.by_unit.items()
+            for unit in analyte.conversions
+            for fitting in (analyte.by_unit.get(unit, analyte.concept),)
+            for concept in (analyte.concept, *analyte.by_unit.values())
             for unit_concept in self.units[unit]
+            if concept != fitting
         )
 
     def concepts_of(self, name: str) -> tuple[int, ...]:
@@ -118,14 +121,19 @@ class Analytes:
         same = (row.concept_id for row in self.same if row.analyte == name)
         return tuple(dict.fromkeys((analyte.concept, *analyte.by_unit.values(), *same)))
 
+    def parameters(self) -> object:
+        """What decides the harmonised values: the concepts, units, factors and bounds of every analyte."""
+        declared = {name: analyte.model_dump(mode="json") for name, analyte in self.analytes.items()}
+        return [declared, self.units, self.standard]
+
     def faults(self) -> Iterator[str]:
         """A message for everything in the two files that does not fit together."""
-        concepts: dict[int, str] = {}
-        for unit in sorted({unit for unit, ids in self.units.items() if not ids}):
-            yield f"units.{unit}: has no concept"
+        unit_of: dict[int, str] = {}
         for unit, ids in self.units.items():
-            yield from (f"units.{unit}: {one} is the concept of another unit" for one in ids if concepts.get(one, unit) != unit)
-            concepts |= dict.fromkeys(ids, unit)
+            if not ids:
+                yield f"units.{unit}: has no concept"
+            yield from (f"units.{unit}: {taken} is the concept of another unit" for taken in ids if taken in unit_of)
+            unit_of |= dict.fromkeys(ids, unit)
         for name, analyte in self.analytes.items():
             used = {analyte.unit, *analyte.units, *analyte.by_unit}
             yield from (f"analytes.{name}: no unit {unit}" for unit in sorted(used - self.units.keys()))
@@ -133,12 +141,12 @@ class Analytes:
         for row in self.same:
             if row.analyte not in self.analytes:
                 yield f"{CONCEPTS_FILE}: {row.concept_id}: no analyte {row.analyte}"
-        taken: dict[int, str] = {}
-        own = [(name, concept) for name, one in self.analytes.items() for concept in (one.concept, *one.by_unit.values())]
+        own = [(name, id_) for name, analyte in self.analytes.items() for id_ in (analyte.concept, *analyte.by_unit.values())]
+        taken_by: dict[int, str] = {}
         for name, concept in own + [(row.analyte, row.concept_id) for row in self.same]:
-            if concept in taken:
-                yield f"{name}: {concept} is already a concept of {taken[concept]}"
-            taken[concept] = name
+            if concept in taken_by:
+                yield f"{name}: {concept} is already a concept of {taken_by[concept]}"
+            taken_by[concept] = name
 
 
 NO_ANALYTES = Analytes()

@@ -75,6 +75,7 @@ class MapInputs:
     plausibility: Plausibility
     described_as: CdmSource
     analytes: Analytes = NO_ANALYTES
+    with_measurement_harmonised: bool = True
     with_month_of_birth: bool = False
     death_priority: tuple[str, ...] = ()
     captured_from: Mapping[str, date] = field(default_factory=dict)
@@ -202,6 +203,7 @@ ROUTES = intermediate("routes")
 PERSONS = intermediate("persons")
 VISITS = intermediate("visits")
 VISIT_DETAILS = intermediate("visit_details")
+CONCEPTS_BY_UNIT = intermediate("concepts_by_unit")
 EVENT_COLLISIONS = intermediate("event_collisions")
 DEATHS = intermediate("deaths")
 PERIODS = intermediate("periods")

@@ -11,6 +11,13 @@ from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Target
+from pipelines.omop.analytes import (
+    ANALYTE_CONCEPTS_SCHEMA,
+    CONCEPTS_BY_UNIT_SCHEMA,
+    analyte_concepts,
+    concepts_by_unit,
+    measurement_harmonised,
+)
 from pipelines.omop.changes import ROUTE, AffectedScope, EventScope
 from pipelines.omop.codes import (
     coded_fields,
@@ -19,6 +26,7 @@ from pipelines.omop.deaths import DATED_TABLES, chosen_deaths, event_after_death
 from pipelines.omop.declared import (
     CONCEPT,
     CONCEPT_MAP,
+    CONCEPTS_BY_UNIT,
     DEATHS,
     DRUG_STRENGTH,
     EVENT_COLLISIONS,
@@ -71,6 +79,7 @@ _GRAINS = {
     "condition_occurrence": "one row per event and target concept of the domain Condition",
     "device_exposure": "one row per event and target concept of the domain Device",
     "drug_exposure": "one row per event and target concept of the domain Drug",
+    "measurement_harmonised": "one row per measurement of a declared analyte, its number in the unit of the analyte",
     "measurement": "one row per event and target concept of the domain Measurement",
     "observation": "one row per event and target concept of the domain Observation or of a domain without a table",
     "procedure_occurrence": "one row per event and target concept of the domain Procedure",
@@ -133,10 +142,50 @@ def _event_after_death(inputs: MapInputs) -> Table:
     )
 
 
+def measurement_tables(inputs: MapInputs) -> list[Table]:
+    """What the vocabulary has of the analytes, and measurements in one unit per analyte."""
+    analytes, measurements, of_analytes = inputs.analytes, omop_name("measurement"), intermediate("analyte_concepts")
+
+    def make_harmonised(made: Inputs) -> DataFrame:
+        table = inputs.table("measurement_harmonised")
+        return measurement_harmonised(made.read(*measurements), made.read(*of_analytes), analytes, table)
+
+    of_vocabulary = partial(Table, belongs_to=BelongsTo.CODE, inputs=(CONCEPT,), keeps_equal=True)
+    by_unit = of_vocabulary(
+        name=CONCEPTS_BY_UNIT,
+        grain="one row per concept of an analyte and unit in which a measurement has another concept of it",
+        schema=CONCEPTS_BY_UNIT_SCHEMA,
+        make=lambda made: concepts_by_unit(made.session, made.read(*CONCEPT), analytes),
+        parameters=canonical(analytes.by_unit),
+    )
+    if not inputs.with_measurement_harmonised:
+        return [by_unit]
+    return [
+        by_unit,
+        of_vocabulary(
+            name=of_analytes,
+            grain="one row per concept that means an analyte",
+            schema=ANALYTE_CONCEPTS_SCHEMA,
+            make=lambda made: analyte_concepts(made.session, made.read(*CONCEPT), analytes),
+            parameters=canonical(analytes.parameters()),
+        ),
+        omop_table(
+            inputs,
+            "measurement_harmonised",
+            _GRAINS["measurement_harmonised"],
+            (measurements, of_analytes),
+            make_harmonised,
+            parameters=canonical(analytes.parameters()),
+        ),
+    ]
+
+
 def _event_table(inputs: MapInputs, name: str) -> Table:
     table, coded = inputs.table(name), coded_fields(inputs.rules, Target.EVENT)
     providers = omop_name("provider")
     strengths = (DRUG_STRENGTH,) if name == DRUG_EXPOSURE else ()
+    read = (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers)
+    of_units = {CONCEPTS_BY_UNIT: tuple(CONCEPTS_BY_UNIT_SCHEMA)} if name == "measurement" else {}
 
     def make(made: Inputs) -> DataFrame:
         details, whole = observed(made, made.read(*VISIT_DETAILS)), observed(made, made.read(*VISITS))
@@ -150,6 +199,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
             collisions=made.read(*EVENT_COLLISIONS),
             coded=coded,
             strengths=made.read(*DRUG_STRENGTH) if strengths else None,
+            by_unit=made.read(*CONCEPTS_BY_UNIT) if of_units else None,
         )
         return event_table(table, events)
 
@@ -159,13 +209,14 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         VISIT_DETAILS: ("key", "id", "visit_key"),
         providers: ("provider_source_value", "provider_id"),
         EVENT_COLLISIONS: tuple(COLLISIONS_SCHEMA),
+        **of_units,
         UNOBSERVED: ("person_id",),
     } | dict.fromkeys(strengths, STRENGTH_COLUMNS)
     return omop_table(
         inputs,
         name,
         _GRAINS[name],
-        (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers, EVENT_COLLISIONS, UNOBSERVED, *strengths),
+        (*read, EVENT_COLLISIONS, UNOBSERVED, *strengths, *of_units),
         make,
         parameters=canonical(fields_in_use),
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),

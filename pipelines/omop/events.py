@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
+from pipelines.omop.analytes import with_concept_of_unit
 from pipelines.omop.codes import FIRST_ORDINAL, code_bucket, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
 from pipelines.omop.drugs import with_course
@@ -37,7 +38,7 @@ class EventInputs:
 
     `visits` and `visit_details` hold `key` and `id`, `providers` holds `key` and `id`; `collisions` are those of the event
     ids; `coded` are the concept fields that some rule fills from a code. `strengths` is DRUG_STRENGTH, which drug exposures
-    look up.
+    look up; measurements have `by_unit`, the concepts that depend on the unit.
     """
 
     stem: DataFrame
@@ -49,6 +50,7 @@ class EventInputs:
     collisions: DataFrame
     coded: tuple[str, ...]
     strengths: DataFrame | None = None
+    by_unit: DataFrame | None = None
 
 
 def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
@@ -91,8 +93,9 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
     fields = CONCEPT_FIELDS[table.name]
     coded = with_concepts(numbered, [field for field in fields if field in inputs.coded], inputs.concept_map)
     with_all = with_rule_concepts(coded, [field for field in fields if field not in inputs.coded])
+    in_units = with_all if inputs.by_unit is None else with_concept_of_unit(with_all, inputs.by_unit)
     linked = with_links(
-        with_all,
+        in_units,
         visit_occurrence_id=(inputs.visits, "visit_key"),
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),

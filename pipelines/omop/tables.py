@@ -43,7 +43,14 @@ from pipelines.omop.declared import (
     sound_rows,
 )
 from pipelines.omop.eras import ERA_TABLES
-from pipelines.omop.event_tables import drug_tables, episode_tables, era_tables, event_tables, period_tables
+from pipelines.omop.event_tables import (
+    drug_tables,
+    episode_tables,
+    era_tables,
+    event_tables,
+    measurement_tables,
+    period_tables,
+)
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.omop.ledger import LEFT_OUT_SCHEMA, MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.periods import not_fanned_out, registrations_outside, rows_of_unobserved
@@ -66,6 +73,7 @@ def map_tables(inputs: MapInputs) -> list[Table]:
         *place_tables(inputs),
         *event_tables(inputs),
         *drug_tables(inputs),
+        *measurement_tables(inputs),
         *episode_tables(inputs),
         *period_tables(inputs),
         *era_tables(inputs),

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines import __version__
 from pipelines.columns.frames import union_all
-from pipelines.contracts.derived import published_tables
+from pipelines.contracts.derived import DERIVED_TABLES, published_tables
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.register import Registered
@@ -102,6 +102,9 @@ def _pins(store: TableStore, cdm_version: str, versions: Mapping[TableName, int]
     pinned: dict[TableName, int] = {}
     for name, table in published_tables(cdm_version).items():
         place = TableName(Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP, name)
+        # What is left of a derived table that has been switched off belongs to earlier releases.
+        if name in DERIVED_TABLES and place not in versions:
+            continue
         version = versions.get(place, store.version(*place))
         if version is not None:
             pinned[place] = version

@@ -127,8 +127,8 @@ def code_map(sail: SparkSession, *rows: tuple[str, int, int, int | None]) -> Dat
 def test_only_a_standard_measurement_replaces_another(
     sail: SparkSession, concepts: list[tuple[object, ...]], after: tuple[object, ...]
 ) -> None:
-    one = code_map(sail, ("a", 0, 10, None))
-    (row,) = with_standard_of_analyte(one, sail.createDataFrame(concepts, CONCEPTS), {10: 30, 11: 30}).collect()
+    before = code_map(sail, ("a", 0, 10, None))
+    (row,) = with_standard_of_analyte(before, sail.createDataFrame(concepts, CONCEPTS), {10: 30, 11: 30}).collect()
     assert (row.target_concept_id, row.target_domain_id, row.target_vocabulary_id, row.map_origin) == after
 
 

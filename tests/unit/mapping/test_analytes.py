@@ -44,7 +44,7 @@ def spoil(path: Path, old: str, new: str) -> None:
 
 def test_the_concepts_of_analytes_are_standard_measurements_of_the_demonstration() -> None:
     known = demo_concepts()
-    own = {concept for one in PACKAGED.analytes.values() for concept in (one.concept, *one.by_unit.values())}
+    own = {concept for analyte in PACKAGED.analytes.values() for concept in (analyte.concept, *analyte.by_unit.values())}
     assert own - known.keys() <= ABSENT
     found = {concept: (known[concept]["domain_id"], known[concept]["standard_concept"]) for concept in own & known.keys()}
     assert found == dict.fromkeys(found, ("Measurement", "S"))
@@ -58,7 +58,7 @@ def test_the_names_of_reviewed_concepts_are_those_of_the_demonstration() -> None
 
 def test_units_are_units_of_the_demonstration() -> None:
     known = demo_concepts()
-    assert {known[one]["domain_id"] for ids in PACKAGED.units.values() for one in ids} == {"Unit"}
+    assert {known[concept]["domain_id"] for ids in PACKAGED.units.values() for concept in ids} == {"Unit"}
 
 
 def test_no_rule_and_no_local_map_names_a_concept_that_an_analyte_replaces() -> None:
