@@ -106,11 +106,9 @@ def test_another_user_reaches_neither_port_nor_environment() -> None:
             for what in ("fd", "map_files", "cwd/", "root/"):
                 seen = as_nobody("ls", f"/proc/{started.pid}/{what}")
                 assert (seen.returncode != 0, seen.stdout) == (True, "")
-            for line in (
-                Path(f"/proc/{started.pid}/cmdline").read_text(),
-                as_nobody("cat", f"/proc/{started.pid}/cmdline").stdout,
-            ):
-                assert "canary" not in line
+            shown = as_nobody("cat", f"/proc/{started.pid}/cmdline").stdout  # everybody may read this one
+            assert shown != ""
+            assert "canary" not in shown
             entered = as_nobody("nsenter", "-t", str(started.pid), "-n", "true")
             assert entered.returncode != 0
 
