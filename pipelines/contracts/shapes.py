@@ -126,7 +126,7 @@ def _made_of(words: str, others: str = "") -> str:
     number = "(?:1[.]73|[0-9]{1,3})"
     between = f"{_GAP}*(?:{number}(?:{_GAP}+{number})?)?{_GAP}*"
     gap = f"(?:{_GAP}+(?:{number}{_GAP}*(?:{number}{_GAP}*)?)?|{number}{_GAP}*(?:{number}{_GAP}*)?)"
-    return f"(?i:{between}{word}(?:{gap}{word})*{between}){others}"
+    return f"(?i:{between}(?:{word}(?:{gap}|{between}$))+){others}"
 
 
 def _label(words: str, endings: str, extra: str = "") -> str:
@@ -160,7 +160,7 @@ def _patterns() -> dict[Shape, str]:
     lists = parse_yaml(files(__package__).joinpath("words.yaml").read_text(encoding="utf-8"))
     measures, results = lists["measures"], lists["results"]
     word = f"(?:{_one_of(f'{measures} {results}')}|[a-z\u00b5\u03bc]{{1,2}})"
-    words = f"(?i:{word}(?:(?:{_GAP}+|{_GAP}*[0-9]{{1,2}}{_GAP}*){word})*)(?:{_GAP}?[0-9]{{1,2}})?{_GAP}*"
+    words = f"(?i:(?:{word}(?:{_GAP}+|{_GAP}*[0-9]{{1,2}}{_GAP}*|$))+)"
     numbers = f"{_OPERATOR}{_NUMBER}(?: ?[/:\u2013-] ?{_OPERATOR}{_NUMBER})?"
     written = {
         Shape.SHORT_CODE: _SHORT,
