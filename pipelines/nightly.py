@@ -38,7 +38,8 @@ from pipelines.curate.tables import (
     curate_tables,
     readable_table,
 )
-from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, unreadable_ledger, unreadable_values
+from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, values_lost
+from pipelines.curate.unreadable import value_ledger as ledger_of_values
 from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
 from pipelines.governance.opt_out_lists import entries_listed
@@ -387,16 +388,17 @@ def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
 
 
 def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
-    """The values that could not be read, with those that were, of the same columns of the same providers."""
+    """The values that could not be read or were withheld, with those that were read, of the same columns and providers."""
     paths = run.store.paths
-    unreadable = unreadable_values(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
-    if not unreadable:
+    flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
+    lost = values_lost(flagged, "flags") + values_lost(flagged, "withheld")
+    if not lost:
         return []
     columns: dict[tuple[str, str], list[str]] = {}
-    for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in unreadable}):
+    for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in lost}):
         columns.setdefault((source, entity), []).append(column)
     run.runner.run([readable_table(run.inputs.contracts, columns)])
-    return unreadable_ledger(run_id, unreadable, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
+    return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
@@ -550,6 +552,7 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
         "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
         "unreadable": _sum(ledger, Stage.READ, Disposition.UNREADABLE),
+        "withheld": _sum(ledger, Stage.READ, Disposition.WITHHELD),
         "mapped": f"{share:.1%}" if share is not None else "",
         "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
         "implausible": sum(row.rows for row in ledger if row.reason.startswith(IMPLAUSIBLE)),

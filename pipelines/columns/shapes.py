@@ -1,15 +1,17 @@
 """What identifies a person inside kept texts: NHS numbers, postcodes, telephone numbers and e-mail addresses.
 
-A value that holds one is taken out as a whole, whatever column it came in. All kept texts of a row are looked at as one array:
-an engine then plans the test once a table, and not once a column.
+A value that holds one is taken out as a whole, whatever column it came in; so is one without the shape of its column. All kept
+texts of a row are looked at as one array: an engine then plans the search once a table, and not once a column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.contracts.source import WITHHELD
+from pipelines.contracts.shapes import LABELS, TELLS_OF_SOMEBODY
+from pipelines.contracts.source import WITHHELD, ColumnType
+from pipelines.contracts.source import Column as Delivered
 
 _FROM, _TO = "(?:^|[^0-9A-Za-z])", "(?:$|[^0-9A-Za-z])"
 
@@ -73,12 +75,27 @@ def _passes_modulus_11(number: Column) -> Column:
     return F.aggregate(weighted, F.lit(0), lambda total, part: total + part) % 11 == 0
 
 
-def without_identifiers(rows: DataFrame, texts: Sequence[str]) -> DataFrame:
-    """`rows` without the values of some text columns that identify a person; `_withheld` names the columns they were in."""
-    if not texts:
+def has_shape(text: Column, column: Delivered) -> Column:
+    """Whether a trimmed text has the shape that the contract declares for its column; null for null."""
+    fits = text.rlike(column.pattern or "")
+    return fits & ~text.rlike(TELLS_OF_SOMEBODY) if column.shape in LABELS else fits
+
+
+def without_identifiers(rows: DataFrame, columns: Mapping[str, Delivered]) -> DataFrame:
+    """`rows` without the kept texts that identify somebody or do not have their shape; `_withheld` names their columns.
+
+    Codes and results without their shape are unreadable: of them only identifiers are looked for here.
+    """
+    if not columns:
         return rows.withColumn(WITHHELD, F.lit(None).cast("string"))
-    names = F.array(*[F.lit(name) for name in texts])
-    found = rows.withColumn("_found", F.transform(F.array(*texts), identifies))
-    named = F.transform("_found", lambda is_found, place: F.when(is_found, F.get(names, place)))
-    values = {name: F.when(~F.get("_found", F.lit(place)), F.col(name)) for place, name in enumerate(texts)}
-    return found.withColumns(values | {WITHHELD: F.nullif(F.concat_ws(",", named), F.lit(""))}).drop("_found")
+    texts = [name for name, column in columns.items() if column.type is ColumnType.TEXT and column.shape]
+    asked = {"_identifies": F.transform(F.array(*columns), identifies)}
+    asked |= {"_misshapen": F.array(*[~has_shape(F.col(name), columns[name]) for name in texts])} if texts else {}
+    out = {name: F.get("_identifies", F.lit(place)) for place, name in enumerate(columns)}
+    out |= {name: out[name] | F.get("_misshapen", F.lit(place)) for place, name in enumerate(texts)}
+    judged = rows.withColumns(asked).withColumn("_out", F.array(*out.values()))
+    names = F.array(*[F.lit(name) for name in columns])
+    named = F.transform("_out", lambda is_out, place: F.when(is_out, F.get(names, place)))
+    values = {name: F.when(~F.get("_out", F.lit(place)), F.col(name)) for place, name in enumerate(columns)}
+    withheld = F.nullif(F.concat_ws(",", named), F.lit(""))
+    return judged.withColumns(values | {WITHHELD: withheld}).drop("_out", *asked)

@@ -12,6 +12,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns.directions import directions_in
+from pipelines.columns.shapes import has_shape
 from pipelines.columns.text import is_code
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
@@ -195,7 +196,7 @@ def read(column: Delivered, text: Column) -> Column:
         return birth_date_in(text)
     if column.excel_serial:
         return serial_date_in(text)
-    value = READERS[column.type](text)
+    value = F.when(has_shape(text, column), text) if column.shape else READERS[column.type](text)
     return value if column.width is None else padded(value, column.width)
 
 

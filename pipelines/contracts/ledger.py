@@ -57,11 +57,13 @@ class Disposition(StrEnum):
     """Refer, out: the other row is missing; the reason is `orphan:<reference>`."""
 
     GIVEN = "given"
-    """Read, in: values of a column of silver that the provider gave; counted for columns of which any is unreadable."""
+    """Read, in: values of a column of silver that the provider gave; counted for columns with unreadable or withheld ones."""
     READ = "read"
     """Read, out: the value is in silver."""
     UNREADABLE = "unreadable"
     """Read, out: the value is there and could not be read. Nothing is derived from it."""
+    WITHHELD = "withheld"
+    """Read, out: the text was not taken over: it holds an identifier, or does not have the shape of its column."""
 
     SILVER = "silver"
     """Map, in: rows of the silver entity that the rule read."""
@@ -101,6 +103,9 @@ IMPLAUSIBLE = "implausible:"
 
 UNREADABLE = "unreadable:"
 """Stands before the name of a column in the reason of rows and values that could not be read."""
+
+WITHHELD = "withheld:"
+"""Stands before the name of a column in the reason of texts that were not taken over."""
 
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
@@ -182,7 +187,7 @@ BALANCES = (
         ),
     ),
     Balance(Stage.REFER, (Disposition.REFERRED,), (Disposition.FOUND, Disposition.ORPHAN)),
-    Balance(Stage.READ, (Disposition.GIVEN,), (Disposition.READ, Disposition.UNREADABLE)),
+    Balance(Stage.READ, (Disposition.GIVEN,), (Disposition.READ, Disposition.UNREADABLE, Disposition.WITHHELD)),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
     Balance(

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipelines.contracts.delivery_forms import DeliveryForm
 from pipelines.contracts.models import Frozen
+from pipelines.contracts.shapes import Shape, pattern_of
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
 
@@ -23,7 +24,8 @@ SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, "
 
 `_flags` names, comma separated, the columns whose delivered value is unreadable and null in silver. Nothing is derived from
 them: mapping rules count such a row under `unreadable:<column>` where the column decides, and the ledger counts the values.
-`_withheld` names in the same way the kept columns whose value was taken out because it identifies somebody.
+`_withheld` names in the same way the kept texts that were not taken over: they hold an identifier, or do not have the shape of
+their column.
 """
 
 SUBJECT_COLUMNS = {"year_of_birth": "bigint", "month_of_birth": "bigint", "postcode_area": "string"}
@@ -59,6 +61,9 @@ class ColumnType(StrEnum):
         }.get(self.value, "string")
 
 
+_TEXTS = (ColumnType.TEXT, ColumnType.CODE, ColumnType.RESULT)
+"""The types whose silver value is the delivered text itself."""
+
 _SORTED = (ColumnType.INTEGER, ColumnType.CODE, ColumnType.DATE, ColumnType.TIMESTAMP)
 """The types that versions are compared by; of a code its number."""
 
@@ -82,7 +87,8 @@ class Column(Frozen):
     """One delivered column.
 
     `width` is that of the number of a code: `4` and `04` are one code where it is 2. With `excel_serial` a date may also be
-    the number that a spreadsheet keeps for it.
+    the number that a spreadsheet keeps for it. `shape` is what the values of a kept text may look like; `values` lists those
+    that it may have besides, ignoring case. Every column that silver keeps as delivered text has a shape.
     """
 
     header: str | None = None
@@ -92,6 +98,8 @@ class Column(Frozen):
     identifier: Identifier | None = None
     width: int | None = Field(default=None, ge=1, le=12)
     excel_serial: bool = False
+    shape: Shape | None = None
+    values: tuple[str, ...] = ()
     item: str = ""
 
     @model_validator(mode="after")
@@ -101,7 +109,23 @@ class Column(Frozen):
             raise ValueError("width: only a code has one")
         if self.excel_serial and self.type is not ColumnType.DATE:
             raise ValueError("excel_serial: only a date can be one")
+        if self.shape is not None and not self.is_kept_text:
+            raise ValueError("shape: only a text, code or result that is no identifier has one")
+        if bool(self.values) and self.shape is None:
+            raise ValueError("values: they go with a shape")
+        if self.shape is Shape.LISTED and not self.values:
+            raise ValueError("values: a listed column lists them")
         return self
+
+    @property
+    def is_kept_text(self) -> bool:
+        """Whether silver keeps the delivered text, and not what was read from it."""
+        return self.identifier is None and self.type in _TEXTS
+
+    @property
+    def pattern(self) -> str | None:
+        """The regular expression that the whole of a kept text matches; None where no shape is declared."""
+        return None if self.shape is None else pattern_of(self.shape, self.values)
 
 
 class Flag(Frozen):
@@ -220,8 +244,7 @@ class Entity(Frozen):
     @property
     def kept_texts(self) -> tuple[str, ...]:
         """The delivered columns that silver keeps as text."""
-        kinds = (ColumnType.TEXT, ColumnType.CODE)
-        return tuple(name for name, column in self.columns.items() if column.identifier is None and column.type in kinds)
+        return tuple(name for name, column in self.columns.items() if column.is_kept_text)
 
     @property
     def used_columns(self) -> frozenset[str]:
@@ -353,16 +376,26 @@ def normalise_header(header: str) -> str:
 def load_contract(path: Path) -> SourceContract:
     """Read one contract.
 
-    Raises ContractError, which lists every fault of the file with its field and what was expected.
+    Raises ContractError, which lists every fault of the file with its field and what was expected. A text column that silver
+    keeps has a shape: without one anything that somebody typed could be published.
     """
     try:
         content = read_yaml(path)
-        return SourceContract.model_validate(content)
+        contract = SourceContract.model_validate(content)
     except InvalidYamlError as error:
         raise ContractError(f"{path.parent.name}/{path.name}: {error}") from error
     except ValidationError as error:
         faults = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise ContractError(f"{path.parent.name}/{path.name}: {error.error_count()} faults\n{faults}") from error
+    shapeless = [
+        f"  entities.{name}.columns.{column}: no shape; a kept text has one of {', '.join(Shape)}, or is an identifier"
+        for name, entity in contract.entities.items()
+        for column, delivered in entity.columns.items()
+        if delivered.is_kept_text and delivered.shape is None
+    ]
+    if shapeless:
+        raise ContractError(f"{path.parent.name}/{path.name}: {len(shapeless)} faults\n" + "\n".join(shapeless))
+    return contract
 
 
 def sources_in(mappings_dir: Path) -> list[str]:

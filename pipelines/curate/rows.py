@@ -60,4 +60,5 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     columns |= {name: _shown(name, entity) for name, column in entity.spec.columns.items() if column.identifier is None}
     columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
     rows = values.select(*[column.alias(name) for name, column in columns.items()])
-    return without_identifiers(rows, entity.spec.kept_texts).select(*entity.spec.silver_columns)
+    texts = {name: entity.spec.columns[name] for name in entity.spec.kept_texts}
+    return without_identifiers(rows, texts).select(*entity.spec.silver_columns)

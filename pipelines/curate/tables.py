@@ -523,7 +523,7 @@ def _flagged(inputs: CurateInputs) -> Table:
     entities = [entity for source in inputs.sources for entity in inputs.entities(source)]
     return Table(
         name=TableName(Zone.LEDGER, FLAGGED),
-        grain="one row per source, entity, provider and combination of unreadable columns with its number of silver rows",
+        grain="one row per source, entity, provider and set of unreadable and withheld columns: its number of silver rows",
         schema=FLAGGED_SCHEMA,
         belongs_to=BelongsTo.WHOLE,
         make=lambda tables: flagged_rows(_silver_frames(tables, entities)),

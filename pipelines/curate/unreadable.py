@@ -1,4 +1,4 @@
-"""How many delivered values of silver could not be read, and how many were given, by provider, entity and column."""
+"""How many values of silver were unreadable or withheld, and how many were given, by provider, entity and column."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,37 +8,42 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
-from pipelines.contracts.ledger import UNREADABLE, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import UNREADABLE, WITHHELD, Disposition, LedgerRow, Stage
 from pipelines.contracts.source import SUBJECT_COLUMNS, Entity, Identifier
+from pipelines.contracts.source import WITHHELD as _WITHHELD_COLUMNS
 
-FLAGGED_SCHEMA = dict.fromkeys(("source", "entity", "provider", "flags"), "string") | {"rows": "bigint"}
-"""One row per source, entity, provider and combination of unreadable columns, with its number of silver rows."""
+FLAGGED_SCHEMA = dict.fromkeys(("source", "entity", "provider", "flags", "withheld"), "string") | {"rows": "bigint"}
+"""One row per source, entity, provider and combination of unreadable and withheld columns, with its number of silver rows."""
 
 READABLE_SCHEMA = dict.fromkeys(("source", "entity", "provider", "column"), "string") | {"rows": "bigint"}
-"""One row per source, entity, provider and column of which any value is unreadable: how many were read."""
+"""One row per source, entity, provider and column of which any value is unreadable or withheld: how many were read."""
 
 Place = tuple[str, str]
 """A source and an entity."""
 
 
 def flagged_rows(silver: Mapping[Place, DataFrame]) -> DataFrame:
-    """The silver rows with unreadable values, counted (FLAGGED_SCHEMA)."""
+    """The silver rows with unreadable or withheld values, counted (FLAGGED_SCHEMA)."""
     flagged = [
-        frame.where(F.col("_flags").isNotNull()).select(
-            F.lit(source).alias("source"), F.lit(entity).alias("entity"), F.col("provider_code").alias("provider"), "_flags"
+        frame.where(F.col("_flags").isNotNull() | F.col(_WITHHELD_COLUMNS).isNotNull()).select(
+            F.lit(source).alias("source"),
+            F.lit(entity).alias("entity"),
+            F.col("provider_code").alias("provider"),
+            F.col("_flags").alias("flags"),
+            F.col(_WITHHELD_COLUMNS).alias("withheld"),
         )
         for (source, entity), frame in silver.items()
     ]
-    counted = union_all(flagged).groupBy("source", "entity", "provider", "_flags").agg(F.count(F.lit(1)).alias("rows"))
-    return counted.withColumnRenamed("_flags", "flags")
+    return union_all(flagged).groupBy("source", "entity", "provider", "flags", "withheld").agg(F.count(F.lit(1)).alias("rows"))
 
 
-def unreadable_values(flagged: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, str, str, str]]:
-    """Unreadable values by source, entity, provider and column, from records of FLAGGED_SCHEMA."""
+def values_lost(flagged: Iterable[Mapping[str, Any]], how: str) -> Counter[tuple[str, str, str, str]]:
+    """The values in the `flags` or `withheld` of records of FLAGGED_SCHEMA, by source, entity, provider and column."""
     values: Counter[tuple[str, str, str, str]] = Counter()
     for record in flagged:
-        for column in record["flags"].split(","):
-            values[record["source"], record["entity"], record["provider"], column] += record["rows"]
+        for column in (record[how] or "").split(","):
+            if column:
+                values[record["source"], record["entity"], record["provider"], column] += record["rows"]
     return values
 
 
@@ -70,21 +75,23 @@ def _kept_as(column: str, spec: Entity) -> str:
     return next(iter(SUBJECT_COLUMNS)) if spec.columns[column].identifier is Identifier.BIRTH_DATE else column
 
 
-def unreadable_ledger(
-    run_id: str, unreadable: Mapping[tuple[str, str, str, str], int], readable: Iterable[Mapping[str, Any]]
-) -> list[LedgerRow]:
-    """The ledger of values: of each provider and column of which any is unreadable those given, read and unreadable."""
+def value_ledger(run_id: str, flagged: Iterable[Mapping[str, Any]], readable: Iterable[Mapping[str, Any]]) -> list[LedgerRow]:
+    """Of each provider and column of which any value is unreadable or withheld those given, read, unreadable and withheld."""
+    flagged = tuple(flagged)
+    unreadable, withheld = values_lost(flagged, "flags"), values_lost(flagged, "withheld")
     read = {(row["source"], row["entity"], row["provider"], row["column"]): row["rows"] for row in readable}
     rows = []
-    for place, count in sorted(unreadable.items()):
+    for place in sorted({*unreadable, *withheld}):
         source, entity, provider, column = place
         outcomes = {
-            Disposition.GIVEN: (count + read[place], column),
+            Disposition.GIVEN: (read[place] + unreadable[place] + withheld[place], column),
             Disposition.READ: (read[place], column),
-            Disposition.UNREADABLE: (count, f"{UNREADABLE}{column}"),
+            Disposition.UNREADABLE: (unreadable[place], f"{UNREADABLE}{column}"),
+            Disposition.WITHHELD: (withheld[place], f"{WITHHELD}{column}"),
         }
         rows += [
             LedgerRow(run_id, Stage.READ, source, entity, outcome, values, reason=reason, provider=provider)
             for outcome, (values, reason) in outcomes.items()
+            if values or outcome in (Disposition.GIVEN, Disposition.READ)
         ]
     return rows

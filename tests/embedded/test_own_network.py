@@ -121,9 +121,16 @@ def test_another_user_reaches_neither_port_nor_environment() -> None:
             port = next(port for port in ports_of(started) if reached is connects(port))
             tried = as_nobody("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port} && echo reached")
             assert (tried.stdout == "reached\n") is reached
-            for what in ("environ", "mem", "maps"):
+            assert "canary-1234" in Path(f"/proc/{started.pid}/environ").read_text()
+            for what in ("environ", "mem", "maps", "auxv", "syscall", "stack"):
                 seen = as_nobody("cat", f"/proc/{started.pid}/{what}")
                 assert (seen.returncode, seen.stdout) == (1, "")
+            for what in ("fd", "map_files", "cwd/", "root/"):
+                seen = as_nobody("ls", f"/proc/{started.pid}/{what}")
+                assert (seen.returncode != 0, seen.stdout) == (True, "")
+            shown = as_nobody("cat", f"/proc/{started.pid}/cmdline").stdout  # everybody may read this one
+            assert shown != ""
+            assert "canary" not in shown
             entered = as_nobody("nsenter", "-t", str(started.pid), "-n", "true")
             assert entered.returncode != 0
 

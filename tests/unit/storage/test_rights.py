@@ -121,6 +121,13 @@ def test_another_user_reads_and_lists_nothing(tmp_path: Path) -> None:
     root = tmp_path / "restricted"
     make_private(root)
     Note(text="x").write(root / "state.json")
+    open_to_all = tmp_path / "open.json"
+    open_to_all.write_text("y")
+    open_to_all.chmod(0o644)
+    read = subprocess.run(
+        ["cat", open_to_all], user=NOBODY, group=NOBODY, extra_groups=[], check=True, capture_output=True, text=True
+    )
+    assert read.stdout == "y"  # so it is the mode that stops this user, and not the place
     for command in (["ls", str(root)], ["cat", str(root / "state.json")]):
         tried = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], check=False, capture_output=True, text=True)
         assert tried.returncode != 0
