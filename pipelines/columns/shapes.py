@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.contracts.shapes import LABELS, TELLS_OF_SOMEBODY
+from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY
 from pipelines.contracts.source import WITHHELD, ColumnType
 from pipelines.contracts.source import Column as Delivered
 
@@ -77,8 +77,9 @@ def _passes_modulus_11(number: Column) -> Column:
 
 def has_shape(text: Column, column: Delivered) -> Column:
     """Whether a trimmed text has the shape that the contract declares for its column; null for null."""
-    fits = text.rlike(column.pattern or "")
-    return fits & ~text.rlike(TELLS_OF_SOMEBODY) if column.shape in LABELS else fits
+    seen = F.lower(text) if column.shape in IN_LOWER_CASE else text
+    fits = seen.rlike(column.pattern or "")
+    return fits & ~seen.rlike(TELLS_OF_SOMEBODY) if column.shape in LABELS else fits
 
 
 def without_identifiers(rows: DataFrame, columns: Mapping[str, Delivered]) -> DataFrame:

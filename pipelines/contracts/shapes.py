@@ -55,25 +55,36 @@ class Shape(StrEnum):
     """Only the `values` of the column."""
 
 
+IN_LOWER_CASE = (
+    *(Shape.LIST, Shape.MEASURE, Shape.RESULT, Shape.ANSWER, Shape.SAMPLE),
+    *(Shape.TERM, Shape.MEDICINE, Shape.ORGANISATION, Shape.LISTED),
+)
+"""The shapes of words. Their patterns are matched against the text in lower case: an engine compiles a pattern for each batch of
+rows, and takes twice as long for one that ignores case."""
+
 LABELS = (Shape.TERM, Shape.ANSWER, Shape.MEDICINE, Shape.ORGANISATION)
 """The shapes of texts that are not made of known words alone: of them TELLS_OF_SOMEBODY is asked too."""
 
 
 @cache
 def pattern_of(shape: Shape, values: tuple[str, ...] = ()) -> str:
-    """The regular expression that every value of a shape, and each of some values in any case, matches as a whole."""
-    others = "|".join(re.sub(r"([^0-9A-Za-z ])", r"\\\1", value) for value in values)
-    patterns = [pattern for pattern in (_patterns().get(shape), f"(?i:{others})" if others else None) if pattern]
+    """The regular expression that every value of a shape, and each of some values in any case, matches as a whole.
+
+    That of a shape IN_LOWER_CASE is for texts in lower case.
+    """
+    others = "|".join(re.sub(r"([^0-9a-z ])", r"\\\1", value.lower()) for value in values)
+    in_any_case = "" if shape in IN_LOWER_CASE else "i"
+    patterns = [pattern for pattern in (_patterns().get(shape), f"(?{in_any_case}:{others})" if others else None) if pattern]
     return f"^(?:{'|'.join(patterns)})$"
 
 
 TELLS_OF_SOMEBODY = (
-    "(?i:(?:^|[^a-z])(?:mr|mrs|miss|ms|mx|master|dr|prof|professor|rev|sir|lady|lord)[. ]{1,2}[a-z]"
+    "(?:^|[^a-z])(?:mr|mrs|miss|ms|mx|master|dr|prof|professor|rev|sir|lady|lord)[. ]{1,2}[a-z]"
     "|(?:^|[^a-z])(?:she|he|her|him|they|them|their|my|me|we|you|your|i'm|who|lives|lived|said|says|called|phoned|rang|told|asked|wants"
     "|wishes|born|dob|d[.]o[.]b|street|road|avenue|lane|crescent|terrace|flat|named|surname|forename"
-    "|wife|husband|daughter|neighbour)(?:$|[^a-z]))"
+    "|wife|husband|daughter|neighbour)(?:$|[^a-z])"
 )
-"""Words of a sentence, an address or a form of address; no label that has one is taken over."""
+"""Words of a sentence, an address or a form of address, in lower case; no label that has one is taken over."""
 
 _GAP = "[ ,.:;/&()'\u2019\u2013_+*%^\\[\\]{}<>=|#?!\u2264\u2265\u00b0\u00b2\u00b3\r\n\t-]"
 _CENTURY = "(?:19|20)"
@@ -126,7 +137,7 @@ def _made_of(words: str, others: str = "") -> str:
     number = "(?:1[.]73|[0-9]{1,3})"
     between = f"{_GAP}*(?:{number}(?:{_GAP}+{number})?)?{_GAP}*"
     gap = f"(?:{_GAP}+(?:{number}{_GAP}*(?:{number}{_GAP}*)?)?|{number}{_GAP}*(?:{number}{_GAP}*)?)"
-    return f"(?i:{between}(?:{word}(?:{gap}|{between}$))+){others}"
+    return f"(?:{between}(?:{word}(?:{gap}|{between}$))+){others}"
 
 
 def _label(words: str, endings: str, extra: str = "") -> str:
@@ -134,8 +145,8 @@ def _label(words: str, endings: str, extra: str = "") -> str:
     short = _one_of(" ".join(word for word in words.split() if len(word) < _STEM))
     long = _one_of(" ".join(word for word in words.split() if len(word) >= _STEM))
     known = f"(?:{short})s?|(?:{long})[a-z]*|[a-z]{{2,20}}(?:{endings})" + (f"|{extra}" if extra else "")
-    inside = f'(?:[A-Za-z0-9\u00b5\u00e0-\u00ff"]|{_GAP})'
-    return f"(?i:(?:{inside}{{0,80}}[^A-Za-z])?(?:{known})(?:[^A-Za-z]{inside}{{0,80}})?)"
+    inside = f'(?:[a-z0-9\u00b5\u00e0-\u00ff"]|{_GAP})'
+    return f"(?:{inside}{{0,80}}[^a-z])?(?:{known})(?:[^a-z]{inside}{{0,80}})?"
 
 
 _STEM = 7
@@ -160,7 +171,7 @@ def _patterns() -> dict[Shape, str]:
     lists = parse_yaml(files(__package__).joinpath("words.yaml").read_text(encoding="utf-8"))
     measures, results = lists["measures"], lists["results"]
     word = f"(?:{_one_of(f'{measures} {results}')}|[a-z\u00b5\u03bc]{{1,2}})"
-    words = f"(?i:(?:{word}(?:{_GAP}+|{_GAP}*[0-9]{{1,2}}{_GAP}*|$))+)"
+    words = f"(?:{word}(?:{_GAP}+|{_GAP}*[0-9]{{1,2}}{_GAP}*|$))+"
     numbers = f"{_OPERATOR}{_NUMBER}(?: ?[/:\u2013-] ?{_OPERATOR}{_NUMBER})?"
     written = {
         Shape.SHORT_CODE: _SHORT,
@@ -179,7 +190,7 @@ def _patterns() -> dict[Shape, str]:
         Shape.SAMPLE: _made_of(lists["samples"], f"|{_SCTID}"),
         Shape.TERM: _label(lists["clinical"], _ENDINGS_OF_TERMS),
         Shape.MEDICINE: _label(lists["medicines"], _ENDINGS_OF_MEDICINES, _STRENGTH),
-        Shape.ORGANISATION: f"{_label(lists['organisations'], 'hospital')}|[A-Z]{{2,4}}[0-9]{{2,7}}",
+        Shape.ORGANISATION: f"{_label(lists['organisations'], 'hospital')}|[a-z]{{2,4}}[0-9]{{2,7}}",
     }
     written[Shape.ANSWER] = f"{written[Shape.RESULT]}|{written[Shape.TERM]}"
     return written

@@ -239,11 +239,11 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "drug_order_administration",
             "one row per order of a drug and administration for it",
-            (*inputs.stems, ROUTES, EVENT_COLLISIONS),
+            (*inputs.stems, ROUTES, EVENT_COLLISIONS, UNOBSERVED),
             lambda made: drug_order_administration(
                 _events_with(inputs, made, "order_key"), inputs.table("drug_order_administration")
             ),
-            affected=AffectedScope(columns={ROUTES: ROUTE}),
+            affected=AffectedScope(columns={ROUTES: ROUTE, UNOBSERVED: ("person_id",)}),
         ),
     ]
 

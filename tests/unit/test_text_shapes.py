@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.contracts.shapes import LABELS, TELLS_OF_SOMEBODY, Shape, pattern_of
+from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY, Shape, pattern_of
 from pipelines.contracts.source import Column, load_contract, load_contracts
 from pipelines.errors import ContractError
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
@@ -18,9 +18,10 @@ CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR)
 
 def fits(shape: Shape, text: str, values: tuple[str, ...] = ()) -> bool:
     """The same test in Python: the patterns use only what all three engines of expressions share."""
-    if shape in LABELS and re.search(TELLS_OF_SOMEBODY, text):
+    seen = text.lower() if shape in IN_LOWER_CASE else text
+    if shape in LABELS and re.search(TELLS_OF_SOMEBODY, seen):
         return False
-    return re.search(pattern_of(shape, values), text) is not None
+    return re.search(pattern_of(shape, values), seen) is not None
 
 
 TAKEN = {
