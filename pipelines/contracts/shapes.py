@@ -59,8 +59,8 @@ IN_LOWER_CASE = (
     *(Shape.LIST, Shape.MEASURE, Shape.RESULT, Shape.ANSWER, Shape.SAMPLE),
     *(Shape.TERM, Shape.MEDICINE, Shape.ORGANISATION, Shape.LISTED),
 )
-"""The shapes of words. Their patterns are matched against the text in lower case: an engine compiles a pattern for each batch of
-rows, and takes twice as long for one that ignores case."""
+"""The shapes of words. Their patterns are for the text in lower case: an engine compiles a pattern for each batch of rows, and
+takes twice as long for one that ignores case."""
 
 LABELS = (Shape.TERM, Shape.ANSWER, Shape.MEDICINE, Shape.ORGANISATION)
 """The shapes of texts that are not made of known words alone: of them TELLS_OF_SOMEBODY is asked too."""
