@@ -16,6 +16,9 @@ from pipelines.synthetic.text import date_text, numbered, spread
 WALK_INS_BY_AGE = ((0, 0.9), (18, 0.6), (65, 0.7))
 """Mean number of attendances outside the timeline in the detailed history, by lower age limit."""
 
+DEPARTMENTS = {"01": 0.6, "02": 0.05, "03": 0.25, "04": 0.05, "05": 0.05}
+"""Types of the departments of walk-ins with their shares; everybody else goes to a major department (01)."""
+
 RESENT_SHARE = 0.15
 NO_TIME = np.datetime64("NaT", "s")
 
@@ -111,6 +114,13 @@ def draw_attendances(world: World, spells: Spells) -> Attendances:
     )
 
 
+def _department_types(world: World, attendances: Attendances) -> np.ndarray:
+    rng = world.rng("acute.department_types")
+    drawn = rng.choice(np.array(list(DEPARTMENTS)), len(attendances.person), p=list(DEPARTMENTS.values()))
+    types: np.ndarray = np.where(attendances.kind == "minor", drawn, "01")
+    return types
+
+
 def attendance_table(world: World, attendances: Attendances) -> pa.Table:
     """One row per attendance, and an earlier row of the open attendance if that was sent."""
     rng = world.rng("acute.attendance_table")
@@ -135,7 +145,7 @@ def attendance_table(world: World, attendances: Attendances) -> pa.Table:
         "record_last_updated": date_text(written, STAMP),
         **patient_columns(world, person),
         "attendance_identifier": known(attendances.identifier).take(pa.array(row)),
-        "department_type": same("01", len(row)),
+        "department_type": known(_department_types(world, attendances)).take(pa.array(row)),
         "arrival_datetime": date_text(arrival, STAMP),
         "arrival_mode_snomed": spread([OWN_TRANSPORT, AMBULANCE], (attendances.contact[row] != "").astype(int)),
         "attendance_category": same("1", len(row)),
