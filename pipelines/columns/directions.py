@@ -151,7 +151,7 @@ def _padded(text: Column) -> Column:
 
 
 def _in_its_form(word: Column) -> Column:
-    return F.coalesce(F.try_element_at(_forms_of(_WORDS), word), word)
+    return _form_of(word, _WORDS).otherwise(word)
 
 
 _ALONE = "(?:^| )"
@@ -224,7 +224,8 @@ def days_in(directions: Column) -> Column:
 
 def unit_in(text: Column) -> Column:
     """The one form of a unit of doses or quantities (`tablet` of `Tabs`); null where the text is none that is known."""
-    return F.try_element_at(_forms_of(_UNITS), F.lower(F.trim(text)))
+    # As an array of one, so that an engine plans the text once and not with every form.
+    return F.get(F.transform(F.array(F.lower(F.trim(text))), lambda word: _form_of(word, _UNITS)), F.lit(0))
 
 
 def in_milligrams(amount: Column, unit: Column) -> Column:
@@ -238,5 +239,11 @@ def _number(text: Column, pattern: str) -> Column:
     return F.nullif(F.regexp_extract(text, pattern, 1), F.lit("")).try_cast("double")
 
 
-def _forms_of(forms: Mapping[str, str]) -> Column:
-    return F.create_map(*[F.lit(part) for pair in sorted(forms.items()) for part in pair])
+def _form_of(word: Column, forms: Mapping[str, str]) -> Column:
+    """The form of a word by its spellings. Comparisons, because Sail 0.7.2 makes a literal map anew for every word."""
+    spellings = {form: sorted(word for word, of in forms.items() if of == form) for form in dict.fromkeys(forms.values())}
+    (first, of_first), *others = spellings.items()
+    found = F.when(word.isin(*of_first), F.lit(first))
+    for form, of_form in others:
+        found = found.when(word.isin(*of_form), F.lit(form))
+    return found

@@ -14,6 +14,7 @@ from pipelines.errors import ContractError
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.usage import CODE_COLUMNS, Code, codes_frame
 from vocab.codes import normal_form, normalise
+from vocab.concept_map import DRUG_NAME
 from vocab.local_maps import LocalMap
 
 CODE_TABLES_FILE = "code_tables.csv"
@@ -67,13 +68,16 @@ def descriptions(
 ) -> dict[Code, str]:
     """Descriptions by code.
 
-    A local map, approved or not, takes precedence over the vocabulary, and the vocabulary over a code table. A code that has
-    no description is left out.
+    A local map, approved or not, takes precedence over the vocabulary, and the vocabulary over a code table. A name of a
+    medicine describes itself. A code that has no description is left out.
     """
     if not codes:
         return {}
     wanted = codes_frame(store, codes)
-    return _from_code_tables(store, wanted, tables) | _from_vocabulary(store, wanted) | _from_maps(store, set(codes), maps)
+    names = {(vocabulary, code): code for vocabulary, code in codes if vocabulary == DRUG_NAME}
+    return (
+        names | _from_code_tables(store, wanted, tables) | _from_vocabulary(store, wanted) | _from_maps(store, set(codes), maps)
+    )
 
 
 def _from_maps(store: TableStore, wanted: set[Code], maps: Iterable[LocalMap]) -> dict[Code, str]:

@@ -1,0 +1,114 @@
+"""Drug exposures: quantities and lengths of courses by strength and directions, and doses linked to their orders."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from pipelines.contracts.derived import DRUG_ORDER_ADMINISTRATION
+from pipelines.omop.drugs import drug_order_administration, with_course
+from pipelines.omop.events import drug_end_date, drug_end_rule
+
+TABLETS, CREAM, TWO_SUBSTANCES, ONCE_TABLETS, IN_GRAMS = 1, 2, 3, 4, 5
+STRENGTHS = [
+    (TABLETS, 500.0, 8576, None),
+    (CREAM, None, None, None),
+    (TWO_SUBSTANCES, 250.0, 8576, None),
+    (TWO_SUBSTANCES, 125.0, 8576, None),
+    (ONCE_TABLETS, 500.0, 8576, "D"),
+    (IN_GRAMS, 1.0, 8504, None),
+]
+STRENGTH = "drug_concept_id bigint, amount_value double, amount_unit_concept_id bigint, invalid_reason string"
+DRUG = (
+    "_target_concept_id bigint, quantity double, dose_unit_source_value string, sig string, days_supply bigint,"
+    " prescribed_days bigint, start_date date, end_date date, _extracted_on date"
+)
+START, EXTRACT = date(2024, 3, 1), date(2024, 3, 20)
+
+
+def course(session: SparkSession, **drug: Any) -> dict[str, Any]:
+    """What comes of one drug exposure that starts on START; what is not said of it is null."""
+    names = [part.split()[0] for part in DRUG.split(", ")]
+    values = {"start_date": START, "_extracted_on": EXTRACT} | drug
+    rows = session.createDataFrame([tuple(values.get(name) for name in names)], DRUG)
+    read = with_course(rows, session.createDataFrame(STRENGTHS, STRENGTH))
+    ended = read.select("_counted", drug_end_date().alias("end"), drug_end_rule().alias("rule"))
+    return dict(ended.toArrow().to_pylist()[0])
+
+
+COUNTED = [
+    (TABLETS, 1000.0, "mg", 2.0),
+    (TABLETS, 1.0, "g", 2.0),
+    (TABLETS, 250.0, "milligrams", 0.5),
+    (TABLETS, 28.0, "tablet", 28.0),
+    (TABLETS, 28.0, None, 28.0),
+    (TABLETS, 5.0, "ml", 5.0),
+    (CREAM, 30.0, "gram", 30.0),
+    (TWO_SUBSTANCES, 375.0, "mg", 375.0),
+    (ONCE_TABLETS, 1000.0, "mg", 1000.0),
+    (IN_GRAMS, 1.0, "g", 1.0),
+    (0, 1000.0, "mg", 1000.0),
+]
+
+
+@pytest.mark.parametrize(("drug", "quantity", "unit", "counted"), COUNTED)
+def test_pieces_are_counted_where_one_valid_strength_is_a_fixed_amount(
+    sail: SparkSession, drug: int, quantity: float, unit: str | None, counted: float
+) -> None:
+    found = course(sail, _target_concept_id=drug, quantity=quantity, dose_unit_source_value=unit)
+    assert found["_counted"] == counted
+
+
+MARCH = {day: date(2024, 3, day) for day in range(1, 32)}
+ENDS: list[tuple[dict[str, Any], date, str]] = [
+    ({"end_date": MARCH[9], "days_supply": 3}, MARCH[9], "delivered"),
+    ({"end_date": date(2024, 2, 1), "days_supply": 3}, MARCH[3], "days_supplied"),
+    ({"days_supply": 3, "sig": "twice a day for 5 days"}, MARCH[3], "days_supplied"),
+    ({"days_supply": 3650}, EXTRACT, "days_supplied"),
+    ({"days_supply": 3651}, START, "same_day"),
+    ({"days_supply": -1, "prescribed_days": 10}, MARCH[10], "written_prescription"),
+    ({"sig": "1 tablet twice a day for 5 days", "quantity": 28.0}, MARCH[5], "duration_stated"),
+    ({"sig": "1 tablet twice a day", "quantity": 14.0, "dose_unit_source_value": "tablets"}, MARCH[7], "quantity_by_dose"),
+    ({"sig": "1 tablet twice a day", "quantity": 15.0, "dose_unit_source_value": "tablets"}, MARCH[8], "quantity_by_dose"),
+    ({"sig": "1 gram 4 times a day", "quantity": 32.0, "dose_unit_source_value": "tablet"}, MARCH[4], "quantity_by_dose"),
+    ({"sig": "1 tablet once a week", "quantity": 2.0, "dose_unit_source_value": "tablet"}, MARCH[14], "quantity_by_dose"),
+    ({"sig": "1 tablet once a day", "quantity": 28.0, "dose_unit_source_value": "tablet"}, EXTRACT, "quantity_by_dose"),
+    ({"sig": "1 tablet once a day", "quantity": 0.0, "dose_unit_source_value": "tablet"}, START, "same_day"),
+    ({"sig": "1 as needed", "quantity": 9.0, "dose_unit_source_value": "tablet"}, START, "same_day"),
+    ({"sig": "1 tablet once a day"}, START, "same_day"),
+    ({"prescribed_days": 30}, EXTRACT, "written_prescription"),
+    ({}, START, "same_day"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("drug", "end", "rule"), ENDS)
+def test_the_first_rule_of_themis_that_applies_gives_the_end(
+    sail: SparkSession, drug: dict[str, Any], end: date, rule: str
+) -> None:
+    found = course(sail, _target_concept_id=TABLETS, **drug)
+    assert (found["end"], found["rule"]) == (end, rule)
+
+
+def test_doses_are_linked_to_orders_of_their_person_and_only_where_both_are_drugs(sail: SparkSession) -> None:
+    anna, ben = 101, 102
+    events = [
+        ("drug_exposure", anna, "o1", "o1", 1),
+        ("drug_exposure", anna, "o1", "o1", 2),  # a code of two drugs
+        ("drug_exposure", anna, "o1", "d1", 11),
+        ("drug_exposure", anna, "o1", "d2", 12),
+        ("device_exposure", anna, "o1", "d3", 13),
+        ("drug_exposure", ben, "o1", "d4", 14),
+        ("drug_exposure", anna, "gone", "d5", 15),
+        ("device_exposure", ben, "o2", "o2", 3),
+        ("drug_exposure", ben, "o2", "d6", 16),
+    ]
+    frame = sail.createDataFrame(events, "_table string, person_id bigint, order_key string, _row_key string, _id bigint")
+    rows = drug_order_administration(frame, DRUG_ORDER_ADMINISTRATION)
+    assert rows.columns == [*DRUG_ORDER_ADMINISTRATION.schema]
+    assert sorted(tuple(row) for row in rows.collect()) == [
+        (anna, 1, 11, "order_named"),
+        (anna, 1, 12, "order_named"),
+        (anna, 2, 11, "order_named"),
+        (anna, 2, 12, "order_named"),
+    ]
