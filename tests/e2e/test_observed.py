@@ -39,6 +39,7 @@ def test_every_person_has_a_period_and_nobody_else_has_rows(world: DemoWorld, pe
     people = set(world.rows("omop", "person")["person_id"])
     assert people == set(periods["person_id"])
     left_out = set(world.rows("intermediate", "unobserved_persons")["person_id"])
+    assert left_out
     assert not people & left_out
     for name, table in published_tables("5.4").items():
         if "person_id" in table.schema:

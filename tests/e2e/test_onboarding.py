@@ -53,11 +53,11 @@ WEEKLY = {"1": ("142", "mmHg"), "2": ("88", "mmHg"), "3": ("71.5", "kg")}
 
 MAPPED_AGAIN = (
     *("measurement", "observation", "procedure_occurrence", "condition_occurrence"),
-    *("condition_era", "drug_era", "dose_era", "episode_event", "event_evidence", "fact_relationship"),
+    *("observation_period", "condition_era", "drug_era", "dose_era", "episode_event", "event_evidence", "fact_relationship"),
     *("cdm_source", "metadata"),
 )
-"""What the third run writes: the events that the local codes leave and reach, what is derived from events, and the tables that
-name the release."""
+"""What the third run writes: the events that the local codes leave and reach, what is derived from events (a code that gives
+measurements tells of contacts), and the tables that name the release."""
 
 LOCAL = {"4": PEOPLE, "5": 9, "6": 3}
 """The number of people by local code; each has it once."""
