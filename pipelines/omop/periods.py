@@ -160,16 +160,16 @@ def registrations_outside(
     return _counted(outside, OUTSIDE)
 
 
-def rows_of_unobserved(frames: Iterable[DataFrame], nobody: DataFrame) -> DataFrame:
-    """Mapped rows of people who are left out of the CDM (`nobody`, from `unobserved`): source, entity, rule, reason, rows."""
+def rows_of_unobserved(frames: Iterable[DataFrame], left_out: DataFrame) -> DataFrame:
+    """Mapped rows of people who are left out of the CDM (`left_out`, from `unobserved`): source, entity, rule, reason, rows."""
     rows = union_all([frame.select("person_id", "_source", "_entity", "_rule") for frame in frames])
-    theirs = rows.join(F.broadcast(nobody), on="person_id", how="left_semi")
+    theirs = rows.join(F.broadcast(left_out), on="person_id", how="left_semi")
     return _counted(theirs, UNOBSERVED_PERSON)
 
 
-def not_fanned_out(stem: DataFrame, routes: DataFrame, nobody: DataFrame) -> DataFrame:
+def not_fanned_out(stem: DataFrame, routes: DataFrame, left_out: DataFrame) -> DataFrame:
     """The rows, below zero, that routes would have added to events of people who are left out, in the form of the ledger."""
-    theirs = stem.join(F.broadcast(nobody), on="person_id", how="left_semi")
+    theirs = stem.join(F.broadcast(left_out), on="person_id", how="left_semi")
     further = routes.where(F.col("ordinal") > FIRST_ORDINAL).select("_code_key")
     added = theirs.join(F.broadcast(further), on="_code_key", how="inner")
     counted = _counted(added, "").withColumn("rows", -F.col("rows"))

@@ -50,7 +50,7 @@ from pipelines.omop.visits import (
 def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
     """Persons, deaths, visits and their details."""
     care_sites, providers, locations = (omop_name(name) for name in ("care_site", "provider", "location"))
-    people, deaths_rows = rows_name(Target.PERSON), rows_name(Target.DEATH)
+    people, death_rows = rows_name(Target.PERSON), rows_name(Target.DEATH)
     return [
         Table(
             name=PERSONS,
@@ -67,10 +67,10 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per delivered death",
             schema=DEATHS_SCHEMA,
             belongs_to=BelongsTo.PERSON,
-            inputs=(deaths_rows, CONCEPT_MAP),
-            make=lambda made: deaths(sound_rows(made, deaths_rows), made.read(*CONCEPT_MAP), inputs.death_priority),
+            inputs=(death_rows, CONCEPT_MAP),
+            make=lambda made: deaths(sound_rows(made, death_rows), made.read(*CONCEPT_MAP), inputs.death_priority),
             parameters=canonical(inputs.death_priority),
-            affected=AffectedScope(coded={deaths_rows: ("cause",)}),
+            affected=AffectedScope(coded={death_rows: ("cause",)}),
         ),
         *_visits(inputs, Target.VISIT, VISITS, "visit_occurrence"),
         *_visits(inputs, Target.VISIT_DETAIL, VISIT_DETAILS, "visit_detail"),

@@ -118,7 +118,6 @@ def description_tables(inputs: MapInputs) -> list[Table]:
 
 BUILT = frozenset(
     {"cdm_source", "metadata", "location", "care_site", "provider", "person", "death", "observation_period"}
-    | {"observability", "death_record", "event_after_death"}
     | {"visit_occurrence", "visit_detail", "fact_relationship", "episode", "episode_event", *CONCEPT_FIELDS, *ERA_TABLES}
 )
 """The tables that the map stage fills."""
@@ -134,24 +133,24 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     tables = {name: omop_name(name) for name in EVENT_TABLES if name in BUILT} | others
     events = [rule.name for rule in inputs.rules_for(Target.EVENT)]
     about_people = (*(rows_name(target) for target in ROW_TABLES if target in PERSON_BOUND), *inputs.stems)
-    # Registrations are counted where no day of them can be observed; those of unobserved people are all such.
-    unobservable = [name for name in about_people if name != registrations]
+    # Not registrations: unobserved people have none of which a day can be observed, and those are counted for that reason.
+    counted_by_person = [name for name in about_people if name != registrations]
 
     def make_left_out(made: Inputs) -> DataFrame:
         born, registered = made.read(*PERSONS), sound_rows(made, registrations)
-        died, nobody = chosen_deaths(made.read(*DEATHS)), made.read(*UNOBSERVED)
+        died, unobserved = chosen_deaths(made.read(*DEATHS)), made.read(*UNOBSERVED)
         *observed_parts, observed_visits = (observed(made, sound_rows(made, name)) for name in (details, timings, visit_rows))
         left_out = [
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
             *[without_visit(parts, observed_visits) for parts in observed_parts],
             registrations_outside(registered, born, died, inputs.captured_from),
-            rows_of_unobserved([sound_rows(made, name) for name in unobservable], nobody),
+            rows_of_unobserved([sound_rows(made, name) for name in counted_by_person], unobserved),
         ]
         excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))
         parts = [excluded, implausible_counts([made.read(*name) for name in about_people])]
         if inputs.stems:
             stem = union_all([sound_rows(made, name) for name in inputs.stems])
-            parts.append(not_fanned_out(stem, made.read(*ROUTES), nobody))
+            parts.append(not_fanned_out(stem, made.read(*ROUTES), unobserved))
         return union_all(parts)
 
     def make_written(made: Inputs) -> DataFrame:

@@ -45,11 +45,14 @@ def demo_vocabulary(session: SparkSession, folder: Path) -> Path:
 
 
 def loaded(
-    session: SparkSession, folder: Path, vocabulary: Path, deliveries: Mapping[tuple[str, str], Rows]
+    session: SparkSession, folder: Path, vocabulary: Path, deliveries: Mapping[tuple[str, str], Rows], *overrides: str
 ) -> tuple[RunContext, GateReport]:
-    """The lakehouse after some deliveries, one each by source and provider, with the ledger in balance; what the gates say."""
+    """The lakehouse after some deliveries, one each by source and provider, with the ledger in balance; what the gates say.
+
+    `overrides` change the settings.
+    """
     sources = tuple(sorted({source for source, _ in deliveries}))
-    run = run_in(session, folder, DELIVERED_ON, sources, f"run.sources=[{', '.join(sources)}]")
+    run = run_in(session, folder, DELIVERED_ON, sources, f"run.sources=[{', '.join(sources)}]", *overrides)
     landing = run.settings.storage.landing
     shutil.copytree(vocabulary, run.settings.storage.deidentified / "vocabulary")
     for (source, provider), tables in deliveries.items():

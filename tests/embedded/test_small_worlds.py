@@ -4,6 +4,7 @@ The statistics of such tables say that a column has one value, and the engine pl
 """
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,29 @@ def test_a_small_practice_is_loaded(
     assert rows["person"] == patients
     if codes:
         assert rows["condition_occurrence"] == observations
+
+
+def test_nobody_is_observed_before_the_configured_day(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
+    delivered = {("gp", "P81001"): practice(1, 0, 0)}
+    run, report = loaded(sail, tmp_path, vocabulary, delivered, "person.earliest_capture.gp/P81001=2010-01-01")
+    assert not report.failures
+    assert [row.observation_period_start_date for row in run.store.read(Zone.OMOP, "observation_period").collect()] == [
+        date(2010, 1, 1)
+    ]
+    assert [row.span_start_date for row in run.store.read(Zone.OMOP, "observability").collect()] == [date(2010, 1, 1)]
+
+
+@pytest.mark.parametrize(("unobserved", "people"), [("exclude", 0), ("keep", 1)])
+def test_who_is_in_no_period_is_in_the_cdm_only_by_configuration(
+    sail: SparkSession, tmp_path: Path, vocabulary: Path, unobserved: str, people: int
+) -> None:
+    rows = practice(1, 1, 1)
+    temporary = [dict(row) | {"patient_type_description": "Temporary"} for row in rows["patient"]]
+    delivered = {("gp", "P81001"): dict(rows) | {"patient": temporary}}
+    run, report = loaded(sail, tmp_path, vocabulary, delivered, f"person.unobserved={unobserved}")
+    assert not report.failures
+    found = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence", "observation_period")}
+    assert found == {"person": people, "condition_occurrence": people, "observation_period": 0}
 
 
 def test_one_person_of_each_other_source_is_loaded(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
