@@ -121,23 +121,24 @@ _PREFIX = {
 
 
 def _common(table: str) -> dict[str, Column]:
-    """The columns that every event table has, under the names that the table gives them."""
+    """The columns that every event table has, under the names that the table gives them.
+
+    Entries of the problem list are of its type, and what a code says to be past is history, whatever their rule says.
+    """
     prefix = _PREFIX.get(table, table)
+    listed = F.lit(PROBLEM_LIST_TYPE).cast("bigint")
+    is_past = F.col("_target_concept_id").isin(*HISTORY_CONCEPTS)
     return {
         f"{table}_id": F.col("_id"),
         "person_id": F.col("person_id"),
         f"{prefix}_concept_id": F.col("_target_concept_id"),
-        f"{prefix}_type_concept_id": F.when(is_known_by(Evidence.PROBLEM_LIST), F.lit(PROBLEM_LIST_TYPE)).otherwise(
-            F.col("type_concept_id")
-        ),
+        f"{prefix}_type_concept_id": F.when(is_known_by(Evidence.PROBLEM_LIST), listed).otherwise(F.col("type_concept_id")),
         f"{prefix}_source_value": F.coalesce(F.col("source_value"), F.col("concept_source_value")),
         f"{prefix}_source_concept_id": F.col("_source_concept_id"),
         "provider_id": F.col("provider_id"),
         "visit_occurrence_id": F.col("visit_occurrence_id"),
         "visit_detail_id": F.col("visit_detail_id"),
-        "_evidence": F.when(F.col("_target_concept_id").isin(*HISTORY_CONCEPTS), F.lit(Evidence.HISTORY.value)).otherwise(
-            F.col("evidence")
-        ),
+        "_evidence": F.when(is_past, F.lit(Evidence.HISTORY.value)).otherwise(F.col("evidence")),
         "_date_precision": F.col("date_precision"),
         "_end_date_precision": F.col("end_date_precision"),
     } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin", CODE_BUCKET)}
@@ -153,9 +154,10 @@ def _condition() -> dict[str, Column]:
 
     A status without a concept, as that of an active problem, leaves the field empty, which the CDM allows; its text is kept.
     """
-    status = F.nullif(F.col("status_target"), F.lit(0))
+    preliminary = F.lit(PRELIMINARY_DIAGNOSIS).cast("bigint")
+    status = F.nullif(F.col("status_target"), F.lit(0).cast("bigint"))
     return _period("condition") | {
-        "condition_status_concept_id": F.when(is_known_by(Evidence.SUSPECTED), F.lit(PRELIMINARY_DIAGNOSIS)).otherwise(status),
+        "condition_status_concept_id": F.when(is_known_by(Evidence.SUSPECTED), preliminary).otherwise(status),
         "condition_status_source_value": F.col("status_source_value"),
         "stop_reason": F.col("stop_reason"),
     }
