@@ -192,6 +192,21 @@ MEASUREMENT_HARMONISED: Final = CdmTable(
 )
 """One row per measurement of a declared analyte: its number in the one unit of the analyte (`number * factor + added`)."""
 
+SAME_FACT: Final = CdmTable(
+    name="same_fact",
+    is_vocabulary=False,
+    columns=(
+        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        CdmColumn("event_table", "string", nullable=False, length=20),
+        CdmColumn("event_id", "bigint", nullable=False),
+        CdmColumn("other_event_id", "bigint", nullable=False),
+        CdmColumn("rule", "string", nullable=False, length=20),
+        CdmColumn("confidence", "string", nullable=False, length=6),
+    ),
+    primary_key=None,
+)
+"""A row of an event table (`event_id`) that says what a row of another source says (`other_event_id`), and how sure that is."""
+
 DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     EVENT_EVIDENCE.name: EVENT_EVIDENCE,
     DRUG_ORDER_ADMINISTRATION.name: DRUG_ORDER_ADMINISTRATION,
@@ -203,6 +218,7 @@ DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     CONTINUOUS_INPATIENT_SPELL_VISIT.name: CONTINUOUS_INPATIENT_SPELL_VISIT,
     VISIT_TIMING.name: VISIT_TIMING,
     MEASUREMENT_HARMONISED.name: MEASUREMENT_HARMONISED,
+    SAME_FACT.name: SAME_FACT,
 }
 """The derived tables by name."""
 

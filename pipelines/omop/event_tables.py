@@ -66,6 +66,7 @@ from pipelines.omop.places import (
     provider_index,
 )
 from pipelines.omop.relationships import fact_relationship
+from pipelines.omop.same_facts import RULES, same_fact
 from pipelines.omop.stem import (
     STEM_SCHEMA,
 )
@@ -123,6 +124,7 @@ def event_tables(inputs: MapInputs) -> list[Table]:
             ),
         ),
         _event_after_death(inputs),
+        _same_fact(inputs),
     ]
 
 
@@ -178,6 +180,17 @@ def measurement_tables(inputs: MapInputs) -> list[Table]:
             parameters=canonical(analytes.parameters()),
         ),
     ]
+
+
+def _same_fact(inputs: MapInputs) -> Table:
+    tables = {name: omop_name(name) for name in RULES}
+    return omop_table(
+        inputs,
+        "same_fact",
+        "one row per event that another source recorded too",
+        tuple(tables.values()),
+        lambda made: same_fact({name: made.read(*table) for name, table in tables.items()}, inputs.table("same_fact")),
+    )
 
 
 def _event_table(inputs: MapInputs, name: str) -> Table:

@@ -140,6 +140,7 @@ def test_only_tables_and_buckets_with_a_changed_code_are_written(sail: SparkSess
         "omop.drug_era",
         "omop.episode",
         "omop.event_evidence",
+        "omop.same_fact",
     }
     there = {path.name for path in conditions.glob(f"{CODE_BUCKET}=*/*.parquet")}
     assert len(there - files) == 1

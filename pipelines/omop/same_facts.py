@@ -1,0 +1,120 @@
+"""The same fact twice: rows of one event table that two sources recorded of one thing, in the table `same_fact`.
+
+Rows are linked, never merged or taken out: whose word counts is for the study to say.
+"""
+
+from collections.abc import Mapping
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipelines.columns.frames import union_all
+from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.evidence import DatePrecision, Evidence
+from pipelines.omop.conform import conform
+
+RULES = {
+    "condition_occurrence": "same_code_same_day",
+    "drug_exposure": "same_drug_same_day",
+    "measurement": "same_result",
+    "procedure_occurrence": "same_code_same_day",
+}
+"""The tables whose rows are compared, each with the rule by which two of its rows are the same fact."""
+
+HIGH, MEDIUM, LOW = "high", "medium", "low"
+"""How likely two rows are one fact; `confidence` decides."""
+
+_STARTS = {
+    "condition_occurrence": ("condition", "condition_start"),
+    "drug_exposure": ("drug", "drug_exposure_start"),
+    "measurement": ("measurement", "measurement"),
+    "procedure_occurrence": ("procedure", "procedure"),
+}
+"""What the names of a table's concept and of its start begin with."""
+
+_SAID = {
+    "type_concept_id": "bigint",
+    "value_as_number": "double",
+    "value_as_concept_id": "bigint",
+    "operator_concept_id": "bigint",
+    "unit_concept_id": "bigint",
+}
+"""What rows of some tables say beside concept and day; null where a table has no such thing to compare."""
+
+_FACT = ("event_table", "person_id", "concept_id", "event_date", *_SAID)
+"""What two rows agree in if they are the same fact; null agrees with null."""
+
+
+def same_fact(tables: Mapping[str, DataFrame], table: CdmTable) -> DataFrame:
+    """The same_fact table: one row per row of an event table that says what a row of another source says.
+
+    `tables` are those of RULES. Of the rows of a fact the first that has a time, else the first by the name of its source,
+    stands for the fact (`other_event_id`), and those of the other sources point to it. A source may have a fact several times
+    (two equal readings of a day): the first of one source is compared with the first of another, the second with the second.
+    """
+    rows = union_all([_facts(frame, name) for name, frame in tables.items()])
+    # Few facts are of two sources; what is ranked is only those.
+    of_fact = Window.partitionBy(*_FACT)
+    sources = rows.withColumns({"_least": F.min("_source").over(of_fact), "_greatest": F.max("_source").over(of_fact)})
+    shared = sources.where(F.col("_least") != F.col("_greatest")).drop("_least", "_greatest")
+    in_source = Window.partitionBy(*_FACT, "_source").orderBy(*_first())
+    placed = shared.withColumn("_place", F.row_number().over(in_source))
+    of_place = Window.partitionBy(*_FACT, "_place").orderBy(*_first())
+    stands = {f"_other{name}": F.first(name).over(of_place) for name in ("_id", "_moment", "_evidence")}
+    ranked = placed.withColumns({"_rank": F.row_number().over(of_place), **stands})
+    values = {
+        "person_id": F.col("person_id"),
+        "event_table": F.col("event_table"),
+        "event_id": F.col("_id"),
+        "other_event_id": F.col("_other_id"),
+        "rule": F.coalesce(*[F.when(F.col("event_table") == name, F.lit(rule)) for name, rule in RULES.items()]),
+        "confidence": confidence(F.col("_moment"), F.col("_other_moment"), F.col("_evidence"), F.col("_other_evidence")),
+    }
+    return conform(ranked.where(F.col("_rank") > 1), values, table)
+
+
+def confidence(moment: Column, other_moment: Column, evidence: Column, other_evidence: Column) -> Column:
+    """HIGH, MEDIUM or LOW for two rows that agree in all that RULES compare.
+
+    Two results of laboratories are one, unless their times differ: one is often the time of the sample and the other that of
+    the report. Of anything else, equal things at two times are two more often than not, and so are things that are known in
+    different ways (a suspicion and a diagnosis).
+    """
+    differ = F.coalesce(moment != other_moment, F.lit(False))
+    agree = F.coalesce(moment == other_moment, F.lit(False))
+    is_result = (evidence == Evidence.LABORATORY.value) | (other_evidence == Evidence.LABORATORY.value)
+    return (
+        F.when(is_result, F.when(differ, F.lit(MEDIUM)).otherwise(F.lit(HIGH)))
+        .when(differ | (evidence != other_evidence), F.lit(LOW))
+        .when(agree, F.lit(HIGH))
+        .otherwise(F.lit(MEDIUM))
+    )
+
+
+def _facts(frame: DataFrame, name: str) -> DataFrame:
+    """The rows of an event table that can be compared: of a standard concept and a known day, measurements with a value."""
+    concept, start = _STARTS[name]
+    has_day = F.coalesce(F.col("_date_precision"), F.lit(DatePrecision.DAY.value)) == DatePrecision.DAY.value
+    is_said = F.col(f"{concept}_concept_id") > 0
+    said: dict[str, Column] = {}
+    if name == "measurement":
+        said = {column: F.col(column) for column in _SAID if column != "type_concept_id"}
+        is_said &= F.col("value_as_number").isNotNull() | F.coalesce(F.col("value_as_concept_id") > 0, F.lit(False))
+    elif name == "drug_exposure":
+        # What was prescribed and what was given are two facts.
+        said = {"type_concept_id": F.col("drug_type_concept_id")}
+    return frame.where(is_said & has_day).select(
+        F.lit(name).alias("event_table"),
+        F.col(f"{name}_id").alias("_id"),
+        "person_id",
+        F.col(f"{concept}_concept_id").alias("concept_id"),
+        F.col(f"{start}_date").alias("event_date"),
+        F.col(f"{start}_datetime").alias("_moment"),
+        *[said.get(column, F.lit(None)).cast(kind).alias(column) for column, kind in _SAID.items()],
+        "_evidence",
+        "_source",
+    )
+
+
+def _first() -> tuple[Column, ...]:
+    return F.col("_moment").asc_nulls_last(), F.col("_source"), F.col("_id")
