@@ -83,6 +83,15 @@ def test_every_map_of_the_project_fits_the_vocabulary_of_the_demonstration(run: 
     assert moved == {(5083, 722455)}  # Telehealth as older vocabularies have it
 
 
+def test_an_older_vocabulary_keeps_the_concepts_that_it_has(run: RunContext) -> None:
+    store = run.store
+    concepts = store.read(Zone.VOCABULARY, "concept").where(F.col("concept_id") != 722455)
+    standard = F.when(F.col("concept_id") == 5083, F.lit("S")).otherwise(F.col("standard_concept"))
+    older = concepts.withColumn("standard_concept", standard).toArrow()
+    store.overwrite(store.session.createDataFrame(older), Zone.VOCABULARY, "concept", TABLES["CONCEPT"])
+    assert store_maps(run) == run.inputs.local_maps
+
+
 @pytest.mark.parametrize(
     ("standard", "mapped_to", "expected"),
     [
