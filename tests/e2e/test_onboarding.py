@@ -53,7 +53,7 @@ WEEKLY = {"1": ("142", "mmHg"), "2": ("88", "mmHg"), "3": ("71.5", "kg")}
 
 MAPPED_AGAIN = (
     *("measurement", "observation", "procedure_occurrence", "condition_occurrence"),
-    *("condition_era", "drug_era", "dose_era", "episode_event", "fact_relationship"),
+    *("condition_era", "drug_era", "dose_era", "episode_event", "fact_relationship", "drug_order_administration"),
     *("cdm_source", "metadata"),
 )
 """What the third run writes: the events that the local codes leave and reach, what is derived from events, and the tables that
