@@ -68,7 +68,7 @@ ENDS: list[tuple[dict[str, Any], date, str]] = [
     ({"days_supply": 3650}, EXTRACT, "days_supplied"),
     ({"days_supply": 3651}, START, "same_day"),
     ({"days_supply": -1, "prescribed_days": 10}, MARCH[10], "written_prescription"),
-    ({"sig": "1 tablet twice a day for 5 days", "quantity": 28.0}, MARCH[5], "duration_stated"),
+    ({"sig": "1 twice a day for 5 days", "quantity": 28.0, "dose_unit_source_value": "tablet"}, MARCH[5], "duration_stated"),
     ({"sig": "1 tablet twice a day", "quantity": 14.0, "dose_unit_source_value": "tablets"}, MARCH[7], "quantity_by_dose"),
     ({"sig": "1 tablet twice a day", "quantity": 15.0, "dose_unit_source_value": "tablets"}, MARCH[8], "quantity_by_dose"),
     ({"sig": "1 gram 4 times a day", "quantity": 32.0, "dose_unit_source_value": "tablet"}, MARCH[4], "quantity_by_dose"),
