@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
+from pipelines.contracts.derived import EVENT_EVIDENCE
 from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.source import Entity, SourceContract, Subject
 from pipelines.mapping.expressions import EXPRESSIONS
@@ -130,6 +131,8 @@ def _target(rule: Rule) -> str:
 
 
 def _omop(rule: Rule, field: str) -> str:
+    if field in EVENT_EVIDENCE.schema:
+        return f"`{EVENT_EVIDENCE.name}.{field}`"
     names = omop_fields(rule, field)
     if names:
         return ", ".join(f"`{name}`" for name in names)

@@ -68,6 +68,7 @@ MAPPING = Mapping.model_validate(
                     "start_date": {"copy": "seen_on"},
                     "end_date": {"expression": "first_of", "args": {"first": "place.closed_on", "second": "seen_on"}},
                     "unit": {"concept": [{"column": "kind", "vocabulary": "Kinds"}]},
+                    "date_precision": {"expression": "date_precision", "args": {"code": "kind"}},
                     "type_concept_id": {"constant": 32817, "note": "EHR"},
                 },
             },
@@ -103,6 +104,11 @@ def test_page_describes_a_column_of_another_row() -> None:
 
 def test_page_marks_a_field_that_other_tables_have() -> None:
     assert "| `unit` | `kind` in Kinds | in tables that have it |  |" in page_of(CONTRACT, MAPPING)
+
+
+def test_page_names_the_table_beside_the_cdm_that_has_a_field() -> None:
+    page = page_of(CONTRACT, MAPPING)
+    assert "| `date_precision` | [date_precision](README.md#expressions)(`kind`) | `event_evidence.date_precision` |  |" in page
 
 
 def test_page_links_the_local_map_and_names_its_references() -> None:
