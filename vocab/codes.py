@@ -20,6 +20,12 @@ from typing import TypeVar
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+CDM_CODE_LENGTH = 50
+"""Characters that the CDM allows for a code."""
+
+CUT_MARK_LENGTH = 9
+"""Length of the mark at the end of a shortened code: a tilde and the first digits of the SHA-256 of the whole code."""
+
 Reading = TypeVar("Reading", bound=Hashable)
 
 _BLANK_CHARACTERS = " \t\r\n\u00a0"
@@ -153,6 +159,17 @@ def normal_form(vocabulary: Column, code: Column) -> Column:
     for normal, names in others:
         found = found.when(vocabulary.isin(*names), normal(code))
     return found.otherwise(_list_value(code))
+
+
+def cdm_code(normal: Column) -> Column:
+    """The code as SOURCE_TO_CONCEPT_MAP and CONCEPT have it.
+
+    A code that is longer than the CDM allows is shortened and ends in a mark of the whole text, so that two codes cannot
+    become equal.
+    """
+    mark = F.concat(F.lit("~"), F.substring(F.sha2(normal, 256), 1, CUT_MARK_LENGTH - 1))
+    cut = F.concat(F.substring(normal, 1, CDM_CODE_LENGTH - CUT_MARK_LENGTH), mark)
+    return F.when(F.char_length(normal) > CDM_CODE_LENGTH, cut).otherwise(normal)
 
 
 def broader_forms(vocabulary: Column, normal: Column) -> list[Column]:

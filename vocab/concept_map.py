@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from vocab.codes import broader_forms, normal_form, normalise
+from vocab.codes import broader_forms, cdm_code, normal_form, normalise
 from vocab.concepts import is_valid_standard
 
 CONCEPT_MAP_SCHEMA = {
@@ -75,7 +75,7 @@ def resolve_codes(codes: DataFrame, concepts: DataFrame, relationships: DataFram
     wanted = codes.where(F.col("source_vocabulary_id").isNotNull() & F.col("source_code").isNotNull())
     wanted = wanted.select(*_CODE).distinct()
     lookups = _lookups(wanted)
-    found = _source_concepts(lookups, concepts)
+    found = _source_concepts(lookups, concepts, local_maps)
     answers = (
         _last_answers(wanted)
         .unionByName(_local_answers(lookups, local_maps, concepts))
@@ -93,18 +93,29 @@ def _lookups(wanted: DataFrame) -> DataFrame:
     return normalised.select(*_CODE, F.posexplode(forms).alias("step", "form")).where(F.col("form").isNotNull())
 
 
-def _source_concepts(lookups: DataFrame, concepts: DataFrame) -> DataFrame:
+def _source_concepts(lookups: DataFrame, concepts: DataFrame, local_maps: DataFrame) -> DataFrame:
     """One row per lookup whose form is a concept of its vocabulary; if the code was reused, the valid concept.
 
-    A name is a concept of the first vocabulary that has it, if only one valid concept of that has it.
+    The concepts of a local vocabulary have its short id, and codes as the CDM allows them. A name is a concept of the first
+    vocabulary that has it, if only one valid concept of that has it.
     """
+    short = local_maps.select(
+        F.col("source_vocabulary_id").alias("_long"), F.col("cdm_vocabulary_id").alias("_short")
+    ).distinct()
+    form = F.when(F.col("source_vocabulary_id") == DRUG_NAME, F.col("form")).otherwise(cdm_code(F.col("form")))
+    lookups = lookups.join(F.broadcast(short), on=F.col("source_vocabulary_id") == F.col("_long"), how="left").select(
+        *_CODE,
+        "step",
+        form.alias("_form"),
+        F.coalesce("_short", "source_vocabulary_id").alias("_vocabulary"),
+    )
     coded = concepts.select(
         F.col("concept_id").alias("source_concept_id"),
         F.col("vocabulary_id").alias("concept_vocabulary_id"),
         "concept_code",
         F.col("invalid_reason").isNotNull().cast("int").alias("rank"),
     )
-    same = (F.col("concept_vocabulary_id") == F.col("source_vocabulary_id")) & (F.col("concept_code") == F.col("form"))
+    same = (F.col("concept_vocabulary_id") == F.col("_vocabulary")) & (F.col("concept_code") == F.col("_form"))
     hits = coded.unionByName(_drug_names(concepts)).join(F.broadcast(lookups), on=same, how="inner")
     best_first = Window.partitionBy(*_CODE, "step").orderBy("rank", "source_concept_id")
     alike = Window.partitionBy(*_CODE, "step", "rank")
@@ -179,9 +190,17 @@ def _athena_answers(found: DataFrame, concepts: DataFrame, relationships: DataFr
 
 
 def _known_answers(found: DataFrame) -> DataFrame:
-    """Codes that the vocabulary contains, mapped or not: they keep their source concept, and no fallback is used."""
-    unmapped = _unmapped(found.where(F.col("step") == 0))
-    return _answers(unmapped, F.lit(_KNOWN_RANK))
+    """Codes that the vocabulary contains, mapped or not: they keep their source concept, and no fallback is used.
+
+    Of less specific forms only the source concept is of use, to a local answer for this form.
+    """
+    step = F.col("step")
+    return _answers(_unmapped(found), F.when(step == 0, F.lit(_KNOWN_RANK)).otherwise(_known_form_rank(step)))
+
+
+def _known_form_rank(step: Column) -> Column:
+    """The rank of a less specific form that the vocabulary contains: after all answers, so that it is never one."""
+    return F.lit(_LAST_RANK) + step
 
 
 def _last_answers(wanted: DataFrame) -> DataFrame:
@@ -229,12 +248,11 @@ def _rank(order: int) -> Column:
 def _best(answers: DataFrame) -> DataFrame:
     """The best-ranked answers of each code, numbered by target. A local answer takes the source concept if it is known."""
     per_code = Window.partitionBy(*_CODE)
-    known = F.max(F.when(F.col("rank") == _KNOWN_RANK, F.col("source_concept_id"))).over(per_code)
-    best = (
-        answers.withColumn("best", F.min("rank").over(per_code))
-        .withColumn("known", known)
-        .where(F.col("rank") == F.col("best"))
-    )
+    ranked = answers.withColumn("best", F.min("rank").over(per_code))
+    step = F.floor(F.col("best") / _RANKS_PER_STEP).cast("int")
+    form_rank = F.when(step == 0, F.lit(_KNOWN_RANK)).otherwise(_known_form_rank(step))
+    known = F.max(F.when(F.col("rank") == form_rank, F.col("source_concept_id"))).over(per_code)
+    best = ranked.withColumn("known", known).where(F.col("rank") == F.col("best"))
     own_source = F.nullif(F.col("source_concept_id"), F.lit(0).cast("bigint"))
     # Targets and values are unique within a code, so this order is total.
     by_target = Window.partitionBy(*_CODE).orderBy("target_concept_id", "value_as_concept_id")

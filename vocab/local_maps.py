@@ -17,7 +17,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from vocab.codes import normal_form
+from vocab.codes import cdm_code, normal_form
 from vocab.concept_map import MAPS_TO
 from vocab.concepts import is_valid_standard
 from vocab.errors import VocabularyError
@@ -70,12 +70,6 @@ TARGET_FAULTS_SCHEMA = {
     "target_concept_id": "bigint",
 }
 """Columns of `faulty_targets`."""
-
-CDM_CODE_LENGTH = 50
-"""Characters that the CDM allows for a source code."""
-
-CUT_MARK_LENGTH = 9
-"""Length of the mark at the end of a shortened code: a tilde and the first digits of the SHA-256 of the whole code."""
 
 _ALWAYS = ("1970-01-01", "2099-12-31")
 
@@ -223,15 +217,12 @@ def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:
 def source_to_concept_map(approved: DataFrame) -> DataFrame:
     """One row per approved map, with the columns of the CDM table SOURCE_TO_CONCEPT_MAP.
 
-    Vocabularies have their short ids. The CDM allows 50 characters for a code: a longer code is shortened and ends in a mark
-    of the whole text, so that two codes cannot become equal. If it has no description, the whole text becomes one.
+    Vocabularies have their short ids, codes the form of `cdm_code`. A code without a description is its own.
     """
     code = F.col("source_code")
-    mark = F.concat(F.lit("~"), F.substring(F.sha2(code, 256), 1, CUT_MARK_LENGTH - 1))
-    cut = F.concat(F.substring(code, 1, CDM_CODE_LENGTH - CUT_MARK_LENGTH), mark)
     description = F.coalesce(F.nullif("source_code_description", F.lit("")), code)
     return approved.select(
-        F.when(F.char_length(code) > CDM_CODE_LENGTH, cut).otherwise(code).alias("source_code"),
+        cdm_code(code).alias("source_code"),
         "source_concept_id",
         F.col("cdm_vocabulary_id").alias("source_vocabulary_id"),
         description.alias("source_code_description"),

@@ -27,7 +27,7 @@ class Conversion(Frozen):
     """What a number in one unit is in another: `times` the number, `plus` what a scale that begins elsewhere is apart."""
 
     times: float = Field(gt=0)
-    plus: float = 0
+    plus: float = 0.0
 
 
 class Plausible(Frozen):

@@ -90,10 +90,9 @@ def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
         for field, how in rule.fields.items():
             if FIELDS[target][field] != "concept":
                 filled.add(field)
-            elif how.concept is None:
-                filled.add(f"{field}_concept_id")
-            else:
-                filled |= {f"{field}_{part}" for part in _PARTS_OF_CODE}
+                continue
+            filled |= {f"{field}_{part}" for part in _PARTS_OF_CODE} if how.codes else set()
+            filled |= {f"{field}_concept_id"} if how.concept is None else set()
     return tuple(name for name in kept_schema(target) if name in filled)
 
 
@@ -355,16 +354,17 @@ def _concept(field: str, how: FieldRule) -> dict[str, Column]:
 
     The delivered value is kept even where no candidate is usable. The codes are those of `_normalised_codes`.
     """
-    if how.concept is None:
-        return {f"{field}_concept_id": _value(how).try_cast("bigint")}
-    codes = [F.col(_code_column(field, place)) for place in range(len(how.concept))]
-    vocabularies = [_vocabulary(code.vocabulary) for code in how.concept]
-    delivered = [_delivered(code) for code in how.concept]
+    stated = {f"{field}_concept_id": _value(how).try_cast("bigint")} if how.concept is None else {}
+    if not how.codes:
+        return stated
+    codes = [F.col(_code_column(field, place)) for place in range(len(how.codes))]
+    vocabularies = [_vocabulary(code.vocabulary) for code in how.codes]
+    delivered = [_delivered(code) for code in how.codes]
     usable = [code.isNotNull() for code in codes]
     if len(codes) == 1:
         only = {"vocabulary": F.when(usable[0], vocabularies[0]), "code": codes[0], "source_value": delivered[0]}
-        return {f"{field}_{part}": column for part, column in only.items()}
-    return {
+        return stated | {f"{field}_{part}": column for part, column in only.items()}
+    return stated | {
         f"{field}_vocabulary": F.coalesce(*[F.when(ok, name) for ok, name in zip(usable, vocabularies, strict=True)]),
         f"{field}_code": F.coalesce(*codes),
         f"{field}_source_value": F.coalesce(*[F.when(ok, raw) for ok, raw in zip(usable, delivered, strict=True)], *delivered),
@@ -380,7 +380,7 @@ def _normalised_codes(rule: Rule) -> list[Column]:
     return [
         _normalised(code).alias(_code_column(field, place))
         for field, how in rule.fields.items()
-        for place, code in enumerate(how.concept or ())
+        for place, code in enumerate(how.codes)
     ]
 
 

@@ -175,7 +175,10 @@ def _how(how: FieldRule, lists: MappingOf[str, CodeList]) -> str:
         return f"`{how.copy_}`"
     if how.concept is not None:
         return ", else ".join(_code(code, lists) for code in how.concept)
-    return f"constant `{how.constant}`" if how.expression is None else _expression(how)
+    if how.expression is not None:
+        return _expression(how)
+    made_of = ", else ".join(_code(code, lists) for code in how.of or ())
+    return f"constant `{how.constant}`" + (f", source concept: {made_of}" if made_of else "")
 
 
 def _expression(how: FieldRule | Condition) -> str:

@@ -189,12 +189,14 @@ class Code(Frozen):
 class FieldRule(Frozen):
     """How one target field is filled: exactly one of copy, constant, concept and expression.
 
-    `concept` lists candidates; the first with a code is used. `constant` needs a note with its reason. `args` of an
-    expression are columns by parameter name, `options` are fixed values.
+    `concept` lists candidates; the first with a code is used. `constant` needs a note with its reason. `of` lists candidates
+    for the delivered code that a constant concept was made of: they give the source concept. `args` of an expression are
+    columns by parameter name, `options` are fixed values.
     """
 
     copy_: str | None = Field(default=None, alias="copy")
     constant: int | float | str | bool | None = None
+    of: tuple[Code, ...] | None = None
     concept: tuple[Code, ...] | None = None
     expression: str | None = None
     args: dict[str, str] = Field(default_factory=dict)
@@ -209,15 +211,22 @@ class FieldRule(Frozen):
             raise ValueError("give exactly one of copy, constant, concept or expression")
         if self.constant is not None and not self.note:
             raise ValueError("a constant needs a note")
+        if self.of is not None and self.constant is None:
+            raise ValueError("only a constant is of a code")
         if self.expression is not None and self.expression not in EXPRESSIONS:
             raise ValueError(f"unknown expression; known: {', '.join(sorted(EXPRESSIONS))}")
         return self
 
     @property
+    def codes(self) -> tuple[Code, ...]:
+        """The candidates for the delivered code."""
+        return self.concept or self.of or ()
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every column that this rule reads."""
         names = [self.copy_] if self.copy_ else []
-        for code in self.concept or ():
+        for code in self.codes:
             names += [code.column] if code.column else []
             names += [code.vocabulary.column] if isinstance(code.vocabulary, VocabularyBy) else []
         return tuple(names + list(self.args.values()))
@@ -321,6 +330,8 @@ class Rule(Frozen):
                 faults.append(f"{field}: needs a concept, an expression or a constant concept id")
             if not is_concept and rule.concept is not None:
                 faults.append(f"{field}: is not a concept field")
+            if rule.of is not None and (self.to, field) != (Target.EVENT, "concept"):
+                faults.append(f"{field}: only the concept of an event has a source concept of its own")
         if self.to is Target.EVENT and self.domain not in EVENT_DOMAINS:
             faults.append(f"domain: expected one of {', '.join(EVENT_DOMAINS)}")
         if self.to is Target.EVENT and self.group != ("key" in self.fields):
@@ -359,7 +370,7 @@ class Mapping(Frozen):
     @property
     def vocabularies(self) -> frozenset[str]:
         """The vocabularies of all codes in the rules."""
-        codes = [code for rule in self.rules for how in rule.fields.values() for code in how.concept or ()]
+        codes = [code for rule in self.rules for how in rule.fields.values() for code in how.codes]
         by_column = [code.vocabulary.values.values() for code in codes if isinstance(code.vocabulary, VocabularyBy)]
         fixed = {code.vocabulary for code in codes if isinstance(code.vocabulary, str)}
         return frozenset(fixed.union(*by_column))

@@ -78,6 +78,9 @@ UNMAPPED_SCHEMA = {
 }
 """The work list of codes without a standard concept. `is_known`: the vocabulary has the code but maps it to nothing."""
 
+FIRST_OWN_CONCEPT_ID = 2_000_000_000
+"""From here on OMOP leaves concept ids to sites: those of this project are in vocab/local."""
+
 FIRST_ORDINAL = 0
 """Ordinal of the first target of a code, and of an event without one: its id stays when its code becomes mapped."""
 
@@ -210,7 +213,9 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     """Where the events of every rule and code go (ROUTES_SCHEMA).
 
     The domain of the standard concept names the table. Without a standard concept the event keeps concept 0 and goes to
-    the domain its rule declares; so does one whose rule gives the concept itself.
+    the domain its rule declares; so does one whose rule gives the concept itself: its code, if it has any, gives the source
+    concept. A concept of this project that a rule gives stands for a data item, for which nobody else has a code: it is its
+    own source concept.
     """
     domains = [(rule.name, rule.domain) for rule in rules if rule.to is Target.EVENT]
     events = _with_code_key(codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept")))
@@ -218,8 +223,12 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
         return empty_rows(codes, ROUTES_SCHEMA)
     declared = codes.sparkSession.createDataFrame(domains, "rule string, declared string")
     on = (F.col("vocabulary") == F.col("source_vocabulary_id")) & (F.col("code") == F.col("source_code"))
-    joined = events.join(F.broadcast(declared), on="rule", how="inner").join(F.broadcast(code_map), on=on, how="left")
-    target = F.coalesce(F.col("concept_id"), F.col("target_concept_id"), F.lit(0).cast("bigint"))
+    mapped = events.join(F.broadcast(declared), on="rule", how="inner").join(F.broadcast(code_map), on=on, how="left")
+    is_given = F.col("concept_id").isNotNull()
+    joined = mapped.where(~is_given | (F.coalesce("ordinal", F.lit(FIRST_ORDINAL)) == FIRST_ORDINAL))
+    zero = F.lit(0).cast("bigint")
+    target = F.coalesce(F.col("concept_id"), F.col("target_concept_id"), zero)
+    own = F.when(F.col("concept_id") >= FIRST_OWN_CONCEPT_ID, F.col("concept_id"))
     by_code = F.col("concept_id").isNull() & (F.col("target_concept_id") > 0)
     domain = F.when(by_code, F.col("target_domain_id")).otherwise(F.col("declared"))
     table = F.coalesce(*[F.when(domain == name, F.lit(to)) for name, to in DOMAIN_TABLES.items()], F.lit("observation"))
@@ -227,7 +236,9 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
         "ordinal": F.coalesce(F.col("ordinal"), F.lit(FIRST_ORDINAL)).cast("int"),
         "table": table,
         "target_concept_id": target,
-        "source_concept_id": F.coalesce(F.col("source_concept_id"), F.lit(0).cast("bigint")),
+        "source_concept_id": F.coalesce(F.nullif(F.col("source_concept_id"), zero), own, zero),
+        "value_as_concept_id": F.when(~is_given, F.col("value_as_concept_id")),
+        "map_origin": F.when(~is_given, F.col("map_origin")),
     }
     return joined.select(*[columns[name].alias(name) if name in columns else F.col(name) for name in ROUTES_SCHEMA])
 
@@ -251,7 +262,9 @@ def unmapped_codes(codes: DataFrame, concept_map: DataFrame, mapped: Iterable[Ma
         "target_concept_id",
         "map_origin",
     )
-    coded = codes.where(F.col("code").isNotNull()).join(F.broadcast(concepts), on=["vocabulary", "code"], how="left")
+    coded = codes.where(F.col("code").isNotNull() & F.col("concept_id").isNull()).join(
+        F.broadcast(concepts), on=["vocabulary", "code"], how="left"
+    )
     # A local map may say on purpose that a code has no concept (not stated, not known): that is no work to do.
     is_settled = (F.coalesce(F.col("target_concept_id"), F.lit(0)) > 0) | (F.col("map_origin") == LOCAL_ORIGIN)
     open_codes = coded.where(~F.coalesce(is_settled, F.lit(False)))

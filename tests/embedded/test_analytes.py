@@ -57,8 +57,8 @@ STANDARD = {
     ("SNOMED", "60621009"): (4245997, 3038553, "athena+analyte"),  # body mass index
     ("SNOMED", "70901006"): (4324383, 3020564, "athena+analyte"),  # creatinine
     ("Read", "44J3."): (45461929, 3020564, "athena+analyte"),  # creatinine
-    ("CTV3", "XE2q5"): (0, 3020564, "local+analyte"),  # creatinine
-    ("NHS Local Pathology", "CREA"): (0, 3020564, "local"),  # creatinine
+    ("CTV3", "XE2q5"): (2000050313, 3020564, "local+analyte"),  # creatinine
+    ("NHS Local Pathology", "CREA"): (2000050223, 3020564, "local"),  # creatinine
     ("SNOMED", "55235003"): (4208414, 3020460, "athena+analyte"),  # C-reactive protein
     ("SNOMED", "43396009"): (4184637, 40762352, "athena+analyte"),  # haemoglobin A1c
     ("SNOMED", "1022651000000100"): (37393863, 3024929, "athena+analyte"),  # platelets

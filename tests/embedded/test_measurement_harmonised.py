@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.contracts.cdm import delta_schema
 from pipelines.contracts.derived import MEASUREMENT_HARMONISED
 from pipelines.mapping.analytes import NO_ANALYTES, Analytes, load_analytes
+from pipelines.mapping.plausibility import load_plausibility
 from pipelines.omop.analytes import (
     ANALYTE_CONCEPTS_SCHEMA,
     CONCEPTS_BY_UNIT_SCHEMA,
@@ -17,7 +18,10 @@ from pipelines.omop.analytes import (
     measurement_harmonised,
     with_concept_of_unit,
 )
-from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.omop.declared import MapInputs
+from pipelines.omop.source import CdmSource
+from pipelines.omop.tables import map_tables
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, DerivedSettings
 
 ANALYTES = load_analytes(PACKAGED_MAPPINGS_DIR)
 DAY = date(2024, 3, 4)
@@ -232,3 +236,25 @@ def test_the_concept_of_a_row_is_that_of_its_unit(sail: SparkSession) -> None:
         (40762352, "local"),
         (3023314, "local"),
     ]
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_table_is_declared_unless_it_is_switched_off(is_on: bool) -> None:
+    inputs = MapInputs(
+        sources=(),
+        delivered=frozenset(),
+        local_maps=(),
+        source_priority=(),
+        extracts={},
+        plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
+        described_as=CdmSource("", "", "", "", "", DAY, DAY, "", "5.4", "", {}, {}),
+        analytes=ANALYTES,
+        with_measurement_harmonised=is_on,
+    )
+    names = {table.name.name for table in map_tables(inputs)}
+    assert ("measurement_harmonised" in names, "analyte_concepts" in names) == (is_on, is_on)
+    assert {"measurement", "concepts_by_unit"} <= names
+
+
+def test_the_switch_is_on_by_default() -> None:
+    assert DerivedSettings().measurement_harmonised

@@ -24,3 +24,12 @@ def test_what_was_written_after_the_run_is_not_pinned(sail: SparkSession, tmp_pa
         TablePin(zone="omop", name="person", version=0, rows=1),
         TablePin(zone="vocabulary", name="concept", version=0, rows=1),
     )
+
+
+def test_a_derived_table_that_the_run_did_not_make_is_not_pinned(sail: SparkSession, tmp_path: Path) -> None:
+    store = TableStore(sail, StoragePaths(tmp_path / "restricted", tmp_path / "deidentified"))
+    for name in ("person", "measurement_harmonised"):
+        store.overwrite(sail.range(2), Zone.OMOP, name, {"id": "bigint"})
+    person, derived = TableName(Zone.OMOP, "person"), TableName(Zone.OMOP, "measurement_harmonised")
+    assert [pin.name for pin in _pins(store, "5.4", {person: 0})] == ["person"]
+    assert [pin.name for pin in _pins(store, "5.4", {person: 0, derived: 0})] == ["measurement_harmonised", "person"]

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.contracts.source import load_contracts
+from pipelines.mapping.spec import Target, VocabularyBy, load_mappings
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
 from vocab.athena import read_table
 from vocab.concept_map import CONCEPT_MAP_SCHEMA, resolve_codes
 from vocab.load import DEMO_DIR, LOCAL_DIR
@@ -151,15 +154,15 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("NHS Gender", "2"): [Answer(0, 8532, "Gender", None, "local")],
     ("NHS Gender", "9"): [Answer(0, 0, None, None, "local")],
     ("NHS Gender", "X"): [Answer(0, 0, None, None, "local")],
-    ("SNOMED", "445455005"): [Answer(0, 42868746, "Observation", None, "local")],
+    ("SNOMED", "445455005"): [Answer(2000100371, 42868746, "Observation", None, "local")],
     # concepts of Gender that were withdrawn
     ("Gender", "O"): [Answer(8521, 0, None, None, "none")],
     ("Gender", "U"): [Answer(8551, 0, None, None, "none")],
     ("Gender", "A"): [Answer(8570, 0, None, None, "none")],
-    ("NHS CLD Service Component", "DAY  support "): [Answer(0, 4121680, "Observation", None, "local")],
-    ("AMPDS", "17D03"): [Answer(0, 436583, "Observation", None, "local")],
-    ("SNOMED", "720433000"): [Answer(0, 3042932, "Observation", None, "local")],
-    ("CTV3", "XE2q5"): [Answer(0, 37392176, "Observation", None, "local")],
+    ("NHS CLD Service Component", "DAY  support "): [Answer(2000050138, 4121680, "Observation", None, "local")],
+    ("AMPDS", "17D03"): [Answer(2000050017, 436583, "Observation", None, "local")],
+    ("SNOMED", "720433000"): [Answer(2000100370, 3042932, "Observation", None, "local")],
+    ("CTV3", "XE2q5"): [Answer(2000050313, 37392176, "Observation", None, "local")],
 }
 
 
@@ -186,6 +189,31 @@ def test_a_value_concept_is_kept_with_its_concept(
     resolved = resolve_codes(codes, vocabulary["CONCEPT"], vocabulary["CONCEPT_RELATIONSHIP"], maps)
     ((answer,),) = answers(resolved.collect()).values()
     assert (answer.target, answer.value, answer.domain) == (4042243, 4181412, "Measurement")
+
+
+def codes_of_events() -> frozenset[str]:
+    """The vocabularies that events other than specimens are coded in."""
+    mappings = load_mappings(PACKAGED_MAPPINGS_DIR, load_contracts(PACKAGED_MAPPINGS_DIR, SOURCES))
+    rules = [rule for mapping in mappings.values() for rule in mapping.rules]
+    events = [rule for rule in rules if rule.to is Target.EVENT and rule.domain != "Specimen"]
+    vocabularies = [code.vocabulary for rule in events for code in rule.fields["concept"].codes]
+    by_column = [name for of in vocabularies if isinstance(of, VocabularyBy) for name in of.values.values()]
+    return frozenset([name for name in vocabularies if isinstance(name, str)] + by_column)
+
+
+def test_local_codes_of_events_have_a_source_concept(
+    sail: SparkSession, vocabulary: dict[str, DataFrame], maps: DataFrame
+) -> None:
+    in_use = codes_of_events()
+    listed = {(row.source_vocabulary_id, row.source_code) for row in read_local_maps(MAPS_DIR)}
+    asked = sorted(code for code in listed if code[0] in in_use)
+    codes = sail.createDataFrame(asked, "source_vocabulary_id string, source_code string")
+    rows = resolve_codes(codes, vocabulary["CONCEPT"], vocabulary["CONCEPT_RELATIONSHIP"], maps).collect()
+    without = sorted((row.source_vocabulary_id, row.source_code) for row in rows if not row.source_concept_id)
+    assert without == [], "add a row for each to vocab/local/CONCEPT.csv, as its README says"
+    names = {row.concept_id: row.vocabulary_id for row in vocabulary["CONCEPT"].collect()}
+    short = {row.source_vocabulary_id: row.cdm_vocabulary_id for row in read_local_maps(MAPS_DIR)}
+    assert {row.source_code for row in rows if names[row.source_concept_id] != short[row.source_vocabulary_id]} == set()
 
 
 def catalogue_codes() -> dict[tuple[str, str], bool]:
@@ -257,7 +285,7 @@ class Small:
         return self
 
     def own(self, vocabulary: str, code: str, target: int, source: int = 0) -> "Small":
-        self.local.append((vocabulary, code, source, target))
+        self.local.append((vocabulary, code, source, target, vocabulary.removeprefix("Long ")))
         return self
 
     def resolve(self, *codes: tuple[str | None, str | None]) -> dict[tuple[str, str], list[Answer]]:
@@ -272,7 +300,8 @@ class Small:
         )
         local = session.createDataFrame(
             self.local,
-            "source_vocabulary_id string, source_code string, source_concept_id bigint, target_concept_id bigint",
+            "source_vocabulary_id string, source_code string, source_concept_id bigint, target_concept_id bigint,"
+            " cdm_vocabulary_id string",
         )
         asked = session.createDataFrame(list(codes), "source_vocabulary_id string, source_code string")
         return answers(resolve_codes(asked, concepts, edges, local).collect())
@@ -444,3 +473,28 @@ def test_approved_maps_leave_out_unapproved_rows(sail: SparkSession, tmp_path: P
     assert [(row.source_vocabulary_id, row.source_code, row.target_concept_id, row.line) for row in found] == [
         ("ICD10", "J45.9", 317009, 2)
     ]
+
+
+def test_a_local_code_finds_its_source_concept_under_the_short_id_of_its_vocabulary(sail: SparkSession) -> None:
+    small = Small(sail).concept(1, "x").concept(50, "hb", None, vocabulary="Laboratory").own("Long Laboratory", "hb", 1)
+    asked = ("Long Laboratory", "HB")
+    assert small.resolve(asked) == {asked: [Answer(50, 1, "Condition", None, "local")]}
+
+
+def test_a_local_code_that_the_cdm_has_no_room_for_finds_its_source_concept(sail: SparkSession) -> None:
+    long = "approved premises for offenders released from prison or under probation supervision"
+    cut = "approved premises for offenders released ~4594229a"
+    small = Small(sail).concept(1, "x").concept(50, cut, None, vocabulary="Council").own("Council", long, 1)
+    assert small.resolve(("Council", long)) == {("Council", long): [Answer(50, 1, "Condition", None, "local")]}
+
+
+def test_a_local_answer_to_a_less_specific_code_has_the_source_concept_of_that_code(sail: SparkSession) -> None:
+    small = Small(sail).concept(1, "x").concept(50, "17", None, vocabulary="AMPDS").own("AMPDS", "17", 1)
+    asked = ("AMPDS", "17D03")
+    assert small.resolve(asked) == {asked: [Answer(50, 1, "Condition", None, "local")]}
+
+
+def test_the_source_concept_of_a_less_specific_code_is_no_answer(sail: SparkSession) -> None:
+    small = Small(sail).concept(50, "17", None, vocabulary="AMPDS")
+    asked = ("AMPDS", "17D03")
+    assert small.resolve(asked) == {asked: [Answer(0, 0, None, None, "none")]}

@@ -60,6 +60,16 @@ def test_every_unfitting_field_is_reported_at_once() -> None:
         assert fault in found
 
 
+def test_only_the_concept_of_an_event_is_of_a_code() -> None:
+    of_code = {"of": [{"column": "code", "vocabulary": "Read"}]}
+    stated = {"constant": 3004249, "note": "Systolic blood pressure"} | of_code
+    accepted = Rule.model_validate(rule(fields=FILLED | {"concept": stated}))
+    assert accepted.fields["concept"].columns == ("code",)
+    assert Mapping(source="gp", rules=(accepted,)).vocabularies == {"Read"}
+    assert "type_concept_id: only the concept" in faults_of(rule(fields=FILLED | {"type_concept_id": TYPE | of_code}))
+    assert "unit: only the concept" in faults_of(rule(fields=FILLED | {"unit": stated}))
+
+
 def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
     keyed = FILLED | {"key": {"copy": "code"}}
     assert Rule.model_validate(rule(fields=keyed, group=True)).group
@@ -73,6 +83,7 @@ def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
         ({"copy": "code", "constant": 1}, "exactly one of"),
         ({}, "exactly one of"),
         ({"constant": 1}, "needs a note"),
+        ({"copy": "code", "of": [{"column": "code", "vocabulary": "Read"}]}, "only a constant is of a code"),
         ({"expression": "guess"}, "unknown expression"),
         ({"concept": [{"vocabulary": "Read"}]}, "one of column or code"),
         ({"concept": [{"column": "code", "code": "1", "vocabulary": "Read"}]}, "one of column or code"),
