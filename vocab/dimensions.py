@@ -1,9 +1,8 @@
 """Dimensions of units and of measured properties: whether a number in a unit can be a value of a concept.
 
 A dimension is written as powers of base quantities: millimole per litre is moles over cubic length, a ratio is empty. Units are
-read in the notation of UCUM as OMOP has it, or as systems write them; the property of a LOINC concept stands in square brackets
-in its name, as in `Urea [Moles/volume] in Serum or Plasma`. What cannot be read has no dimension (None), and nothing is
-concluded from it.
+read in the notation of UCUM as OMOP has it, or as systems write them; the property of a LOINC concept is in its name, in square
+brackets, as in `Urea [Moles/volume] in Serum or Plasma`. What cannot be read has no dimension (None), and is not judged.
 """
 
 import csv
@@ -30,7 +29,7 @@ _BODY_SURFACE = re.compile(r"1\.73.*$")
 def dimension_of_unit(ucum: str) -> Dimension | None:
     """The dimension of a unit in the notation of UCUM, None if it has a part that is not known.
 
-    Everything after a slash divides, as in `mL/min/1.73.m2`; what stands in braces has no dimension.
+    Everything after a slash divides, as in `mL/min/1.73.m2`; what is in braces has no dimension.
     """
     plain = re.sub(r"\{[^}]*\}", "", ucum)
     return _quotient([re.split(r"[.()]", part) for part in plain.split("/")], _ucum_factor)

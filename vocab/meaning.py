@@ -167,12 +167,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _has(words: Iterable[str], wanted: str) -> bool:
-    return any(_is_same(word, wanted) for word in words)
+    return any(_is_same(found, wanted) for found in words)
 
 
-def _is_same(one: str, other: str) -> bool:
+def _is_same(word: str, other: str) -> bool:
     """Whether two words differ in their endings only: fall and falls, diabetic and diabetes."""
-    shorter, longer = sorted((one, other), key=len)
+    shorter, longer = sorted((word, other), key=len)
     stem = max(min(_SHORTEST_STEM, len(shorter)), len(shorter) - 2)
     return len(longer) - len(shorter) <= _LONGEST_ENDING and shorter[:stem] == longer[:stem]
 

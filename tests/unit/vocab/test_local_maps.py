@@ -77,7 +77,7 @@ def test_a_local_concept_is_standard_or_replaced_by_another() -> None:
 
 def test_ethnic_categories_mean_the_same_whoever_sends_them() -> None:
     """By the letter of the national list: its race, source concept and group, and those of the words of adult social care."""
-    maps = defaultdict(dict)
+    maps: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for row in read_local_maps(FOLDER):
         maps[row.source_vocabulary_id][row.source_code] = (row.target_concept_id, row.source_concept_id)
     letters, words, groups = (maps[name] for name in ("NHS Ethnic Category", "NHS CLD Ethnicity", "NHS Ethnic Group"))
