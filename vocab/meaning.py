@@ -10,7 +10,7 @@ The check reads words, not meaning: it finds what a person should look at, and m
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,7 +69,7 @@ class Concept:
 
 @dataclass(frozen=True)
 class MeaningFault:
-    """A map that means something else than its code: where it stands, its target, what is wrong and the words in question."""
+    """A map that means something else than its code: its file and line, its target, what is wrong and the words in question."""
 
     file: str
     line: int
@@ -131,16 +131,20 @@ def extra_words(text: str, concept: Concept) -> tuple[str, ...]:
 
     A name that means any of its parts fits where one part does.
     """
-    words = _expanded(_words(text))
-    lacking = [
-        tuple(word for word in part if not _has(words, word))
-        for name in (concept.name, *concept.synonyms)
-        for part in _parts_of_name(name, concept.domain)
-    ]
+    words = _words(text)
+    parts = [part for name in (concept.name, *concept.synonyms) for part in _parts_of_name(name, concept.domain)]
+    # Most texts fit without a synonym, and looking for synonyms is most of the work.
+    return _fewest_lacking(words, parts) and _fewest_lacking(words + _synonymous(words), parts)
+
+
+def _fewest_lacking(words: tuple[str, ...], parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The words that a text lacks of the part of which it lacks fewest."""
+    lacking = [tuple(word for word in part if not _has(words, word)) for part in parts]
     return min(lacking, key=len, default=())
 
 
-def _parts_of_name(name: str, domain: str) -> Iterator[tuple[str, ...]]:
+@cache
+def _parts_of_name(name: str, domain: str) -> tuple[tuple[str, ...], ...]:
     """The significant words of a name, or of each part of it where it means any of them.
 
     Of a measurement those of what is measured, not of the property, the sample or the method; of an observation not the
@@ -152,12 +156,11 @@ def _parts_of_name(name: str, domain: str) -> Iterator[tuple[str, ...]]:
         name = name.split(": ", 1)[-1]
     of_domain = _words(_OF_DOMAIN.get(domain, ""))
     parts = re.split(_UNIONS[domain], name, flags=re.IGNORECASE) if domain in _UNIONS else [name]
-    for part in parts:
-        words = tuple(word for word in _words(part) if word not in of_domain)
-        if words:
-            yield words
+    significant = (tuple(word for word in _words(part) if word not in of_domain) for part in parts)
+    return tuple(words for words in significant if words)
 
 
+@cache
 def _words(text: str) -> tuple[str, ...]:
     """The words of a text in lower case and in one spelling, without those that add nothing."""
     plain = text.lower()
@@ -177,9 +180,9 @@ def _is_same(word: str, other: str) -> bool:
     return len(longer) - len(shorter) <= _LONGEST_ENDING and shorter[:stem] == longer[:stem]
 
 
-def _expanded(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a text and those of the synonyms whose words it has."""
-    return words + tuple(word for text, means in _synonyms() if all(_has(words, part) for part in text) for word in means)
+def _synonymous(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words that synonyms add to those of a text."""
+    return tuple(word for text, means in _synonyms() if all(_has(words, part) for part in text) for word in means)
 
 
 @cache
