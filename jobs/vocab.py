@@ -55,14 +55,56 @@ def load_command(
     """
     settings: Settings = settings_of(env, conf_dir, overrides)
     enclose(settings)
-    from pipelines.terminology.vocabulary import load  # brings the engine, as the other imports within functions do
+    from pipelines.terminology.vocabulary import (
+        load,
+        warn_of_open_faults,
+    )  # brings the engine, as the other imports within functions do
     from vocab.load import LOADED
 
     with stage("load vocabulary", total=len(LOADED)) as on_progress:
         loaded = load(settings, download, on_progress)
     for warning in loaded.warnings:
         log.warning(warning)
+    if loaded.retired:
+        log.warning(f"{loaded.retired} concepts of this project have an equivalent in this vocabulary, which is used instead")
+    warn_of_open_faults(loaded.open_faults)
     show_table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
+
+
+@app.command("check")
+def check_command(
+    broader: Annotated[bool, typer.Option("--broader", help="List the maps that lose a part of their text, too.")] = False,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    mappings_dir: MappingsDir = None,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Check that maps mean what their codes mean: no target more specific than its text, units that fit what was measured.
+
+    Shows local concepts, too, for which the loaded vocabulary may have a standard concept. Exits with 18 if a fault is open.
+    """
+    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    enclose(settings)
+    from pipelines.engine import open_session
+    from pipelines.terminology.meaning_report import check_meaning
+    from pipelines.terminology.vocabulary import LoadedVocabulary, store_of, vocabulary_path
+    from vocab.errors import VocabularyError
+
+    loaded = LoadedVocabulary.read(vocabulary_path(settings))
+    if loaded is None:
+        raise VocabularyError("no vocabulary is loaded; load one with: nhs-omop vocab load [DIR of an Athena download]")
+    with open_session(settings.engine) as session, stage("check what maps mean"):
+        found = check_meaning(store_of(session, settings), settings, loaded.replaced)
+    show_table("checked", [found.summary()])
+    _show("maps that say something else than their codes", found.map_rows(), None)
+    _show("constants that say more than their notes", [constant.as_row() for constant in found.constants], None)
+    _show("results whose unit does not fit", [unit.as_row() for unit in found.units], None)
+    _show("concepts of this project with candidates", [concept.as_row() for concept in found.local_concepts], None)
+    if broader:
+        _show("maps that are less specific than their text", found.broader_rows(), None)
+    if found.faults:
+        raise VocabularyError(f"{found.faults} open faults of meaning; correct them, or have them reviewed in the map file")
 
 
 @app.command("unmapped")

@@ -432,7 +432,7 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
     return MapInputs(
         sources=tuple(MappedSource(contract, inputs.mappings[source]) for source, contract in inputs.contracts.items()),
         delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
-        local_maps=usable_local_maps(run.store, inputs.local_maps, inputs.mappings),
+        local_maps=usable_local_maps(run.store, run.settings, inputs.local_maps, inputs.mappings, inputs.vocabulary),
         source_priority=run.settings.person.source_priority,
         extracts=extracts_by_file(register),
         plausibility=inputs.plausibility,

@@ -46,6 +46,9 @@ COLUMNS = (
 )
 """Columns of a map file, in any order."""
 
+REVIEW_COLUMNS = ("reviewed_by", "review_note")
+"""Columns that a map file may have: who found right that a target differs from its text (vocab.meaning), and why."""
+
 APPROVED, UNAPPROVED = "APPROVED", "UNAPPROVED"
 
 LOCAL_MAPS_SCHEMA = {
@@ -94,6 +97,12 @@ class LocalMap:
     valid_end_date: date
     status: str
     reference: str
+    reviewed_by: str = ""
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether runs use it."""
+        return self.status == APPROVED
 
 
 def map_files(folder: Path) -> list[Path]:
@@ -209,7 +218,7 @@ def _append(path: Path, targets: Iterable[ApprovedTarget]) -> None:
 def approved_maps(session: SparkSession, maps: Iterable[LocalMap]) -> DataFrame:
     """One row per approved map (LOCAL_MAPS_SCHEMA plus `line`)."""
     columns = {"line": "bigint"} | LOCAL_MAPS_SCHEMA
-    rows = [tuple(getattr(row, name) for name in columns) for row in maps if row.status == APPROVED]
+    rows = [tuple(getattr(row, name) for name in columns) for row in maps if row.is_approved]
     frame = session.createDataFrame(rows, ddl_of(columns))
     return frame.withColumn("source_code", normal_form(F.col("source_vocabulary_id"), F.col("source_code")))
 
@@ -330,6 +339,15 @@ def without_faulty(maps: Sequence[LocalMap], faulty: Iterable[TargetFault], in_u
     return tuple(row for row in maps if (row.file, row.line) not in left_out)
 
 
+def with_equivalents(maps: Iterable[LocalMap], replaced: Mapping[int, tuple[int, str]]) -> tuple[LocalMap, ...]:
+    """The maps, with equivalents (concept and vocabulary) for the targets that are retired concepts of this project."""
+    moved = []
+    for row in maps:
+        target, vocabulary = replaced.get(row.target_concept_id, (row.target_concept_id, row.target_vocabulary_id))
+        moved.append(replace(row, target_concept_id=target, target_vocabulary_id=vocabulary))
+    return tuple(moved)
+
+
 def _read_file(path: Path, declared: Mapping[str, LocalVocabulary], faults: Faults) -> Iterator[LocalMap]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
@@ -338,7 +356,7 @@ def _read_file(path: Path, declared: Mapping[str, LocalVocabulary], faults: Faul
             faults.add(path.name, 1, f"lacks columns {', '.join(missing)}")
             return
         for row in reader:
-            values = {name: (row[name] or "").strip() for name in COLUMNS}
+            values = {name: (row.get(name) or "").strip() for name in (*COLUMNS, *REVIEW_COLUMNS)}
             name = values["source_vocabulary_id"]
             short = declared[name].cdm_vocabulary_id if name in declared else name
             wrong = _row_faults(values, short, too_wide=None in row)
@@ -357,6 +375,8 @@ def _row_faults(values: dict[str, str], short: str, *, too_wide: bool) -> list[s
     if len(short) > CDM_VOCABULARY_ID_LENGTH:
         most = f"longer than {CDM_VOCABULARY_ID_LENGTH} characters"
         faults.append(f"source_vocabulary_id is {most} and has no short id in {VOCABULARIES_FILE}")
+    if bool(values["reviewed_by"]) != bool(values["review_note"]):
+        faults.append("reviewed_by and review_note need each other")
     faults += [f"{name} is not a concept id" for name in ids if not values[name].isdecimal()]
     faults += [f"{name} is not a date like 1970-01-01" for name in days if _date(values[name]) is None]
     faults += [
@@ -389,4 +409,5 @@ def _local_map(file: str, line: int, values: dict[str, str], short: str) -> Loca
         valid_end_date=date.fromisoformat(values["valid_end_date"]),
         status=values["status"],
         reference=values["reference"],
+        reviewed_by=values["reviewed_by"],
     )

@@ -42,9 +42,10 @@ PERSONS_SCHEMA = {
 def persons(person_rows: DataFrame, concept_map: DataFrame, sources: Sequence[str]) -> DataFrame:
     """One row per person with a year of birth (PERSONS_SCHEMA), each attribute from the first record that knows it.
 
-    Records count in the order of `sources`, then the newest first (`recorded_on`), then by row key. A concept of 0 is not
-    known; where no record knows a concept, the first delivered value is kept with concept 0. The month comes from the record
-    that gives the year.
+    Records count in the order of `sources`, then the newest first (`recorded_on`), then by row key. A code without a concept
+    of any kind is not known; one that has a source concept alone, as mixed ethnic groups do, is known, and its concept is 0.
+    Where no record knows a code, the first delivered value is kept with concept 0. The month comes from the record that gives
+    the year.
     """
     order = (priority(sources), F.col("recorded_on").desc_nulls_last(), F.col("_row_key"), F.col("_rule"))
     place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))
@@ -75,7 +76,8 @@ def _attributes() -> dict[str, tuple[Column, tuple[str, ...]]]:
         attributes[name] = (F.col(name).isNotNull(), (name,))
     for field in CODED:
         parts = (f"{field}_source_value", f"{field}_source_concept")
-        attributes[f"{field}_known"] = (F.col(f"{field}_target") > 0, (f"{field}_target", *parts))
+        is_known = (F.col(f"{field}_target") > 0) | (F.col(f"{field}_source_concept") > 0)
+        attributes[f"{field}_known"] = (is_known, (f"{field}_target", *parts))
         attributes[f"{field}_delivered"] = (F.col(f"{field}_source_value").isNotNull(), parts)
     return attributes
 

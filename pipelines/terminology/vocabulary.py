@@ -7,6 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts.source import load_contracts
@@ -19,6 +20,7 @@ from pipelines.run_lock import run_lock
 from pipelines.settings import Settings, storage_paths
 from pipelines.storage.documents import Document, digest_of_files
 from pipelines.storage.tables import TableStore
+from pipelines.terminology.meaning import concepts_of, faults_of_maps, local_constants
 from vocab.athena import TABLES, unpacked
 from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
 from vocab.local_maps import (
@@ -29,7 +31,9 @@ from vocab.local_maps import (
     current_targets,
     faulty_targets,
     local_vocabulary_rows,
+    read_local_maps,
     with_current_targets,
+    with_equivalents,
     without_faulty,
 )
 from vocab.local_vocabularies import VOCABULARY_VERSION
@@ -42,13 +46,17 @@ MAPS_FOLDER = "concepts"
 
 
 class LoadedVocabulary(Document):
-    """Which vocabulary is loaded: its release, the version of each vocabulary, and the digest of the files."""
+    """Which vocabulary is loaded: its release, the version of each vocabulary, and the digest of the files.
+
+    `replaced` has the retired concepts of this project, each with its equivalent and the equivalent's vocabulary.
+    """
 
     MODE: ClassVar[int] = 0o644
 
     release: str
     vocabularies: dict[str, str]
     digest: str
+    replaced: dict[int, tuple[int, str]] = Field(default_factory=dict)
 
 
 def vocabulary_path(settings: Settings) -> Path:
@@ -58,12 +66,18 @@ def vocabulary_path(settings: Settings) -> Path:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The vocabulary in use: its release, the version of each vocabulary, and whether this load changed anything."""
+    """The vocabulary in use: its release, the version of each vocabulary, and whether this load changed anything.
+
+    `retired` and `open_faults` are what a new load did and found: how many concepts of this project it retired because the
+    download has an equivalent, and how many local maps mean something else than their codes.
+    """
 
     release: str
     vocabularies: dict[str, str]
     warnings: tuple[str, ...]
     is_new: bool
+    retired: int = 0
+    open_faults: int = 0
 
 
 def store_of(session: SparkSession, settings: Settings) -> TableStore:
@@ -95,30 +109,57 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
                 store.overwrite(rows, Zone.VOCABULARY, name, schema)
                 on_progress(name)
 
-            summary = load_vocabulary(session, folder, write, used)
-    LoadedVocabulary(release=summary.release, vocabularies=summary.vocabularies, digest=digest).write(place)
-    return Loaded(summary.release, summary.vocabularies, summary.warnings, is_new=True)
+            summary = load_vocabulary(session, folder, write, used, local_constants(mappings.values()))
+            folder_of_maps = settings.mappings_dir / MAPS_FOLDER
+            maps = read_local_maps(folder_of_maps)
+            concepts = concepts_of(store, [*summary.replaced.values(), *(row.target_concept_id for row in maps)])
+    replaced = {local: (other, concepts[other].vocabulary) for local, other in summary.replaced.items() if other in concepts}
+    known = LoadedVocabulary(release=summary.release, vocabularies=summary.vocabularies, digest=digest, replaced=replaced)
+    known.write(place)
+    faults = faults_of_maps(concepts, folder_of_maps, with_equivalents(maps, replaced))
+    return Loaded(
+        release=known.release,
+        vocabularies=known.vocabularies,
+        warnings=summary.warnings,
+        is_new=True,
+        retired=summary.newly_retired,
+        open_faults=len(faults),
+    )
 
 
 def usable_local_maps(
-    store: TableStore, maps: Sequence[LocalMap], mappings: Mapping[str, SourceMapping]
+    store: TableStore,
+    settings: Settings,
+    maps: Sequence[LocalMap],
+    mappings: Mapping[str, SourceMapping],
+    loaded: LoadedVocabulary,
 ) -> tuple[LocalMap, ...]:
     """The local maps that fit the loaded vocabulary. Those of vocabularies that no enabled source uses need not.
 
-    A target that the vocabulary has replaced by one standard concept is that concept. Raises VocabularyError where a map that
-    is used has a target which the vocabulary does not have as it should.
+    Maps to retired concepts of this project lead to their equivalents; a target that the vocabulary has replaced by one standard
+    concept is that concept. Maps that mean something else than their codes are used, with a warning. Raises VocabularyError
+    where a map that is used has a target which the vocabulary does not have as it should.
     """
-    approved = approved_maps(store.session, maps)
+    current = with_equivalents(maps, loaded.replaced)
+    moved = sum(new != old for new, old in zip(current, maps, strict=True))
+    if moved:
+        log.warning(
+            "%d local maps lead to retired concepts of this project; their equivalents in the vocabulary are used", moved
+        )
+    approved = approved_maps(store.session, current)
     found = faulty_targets(approved, store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
     faulty = [TargetFault(**row) for row in found]
     in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings.values()))
-    current = _current_targets(store, {fault.target_concept_id for fault in faulty}) if faulty else ()
-    followed = {row.target_concept_id for row in current}
+    replacing = _current_targets(store, {fault.target_concept_id for fault in faulty}) if faulty else ()
+    followed = {row.target_concept_id for row in replacing}
     still_faulty = [fault for fault in faulty if fault.target_concept_id not in followed]
-    usable = without_faulty(with_current_targets(maps, current), still_faulty, in_use)
+    usable = without_faulty(with_current_targets(current, replacing), still_faulty, in_use)
     left_out = len(maps) - len(usable)
     if left_out:
         log.warning("%d local maps of codes that no enabled source uses do not fit the vocabulary; they are left out", left_out)
+    concepts = concepts_of(store, (row.target_concept_id for row in usable))
+    used = [row for row in usable if row.source_vocabulary_id in in_use]
+    warn_of_open_faults(len(faults_of_maps(concepts, settings.mappings_dir / MAPS_FOLDER, used)))
     return usable
 
 
@@ -126,6 +167,12 @@ def _current_targets(store: TableStore, targets: Iterable[int]) -> tuple[Current
     concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
     rows = current_targets(targets, concepts, relationships).toArrow().to_pylist()
     return tuple(CurrentTarget(**row) for row in rows)
+
+
+def warn_of_open_faults(faults: int) -> None:
+    """Say how many local maps mean something else than their codes, and how to see them."""
+    if faults:
+        log.warning("%d local maps say more than their codes, and nobody reviewed them; see: nhs-omop vocab check", faults)
 
 
 def store_local_vocabularies(store: TableStore, settings: Settings, maps: Sequence[LocalMap]) -> None:

@@ -147,8 +147,8 @@ GOLDEN: dict[tuple[str, str], list[Answer]] = {
     ("dm+d", "1689999999109"): [Answer(2000100368, 19020053, "Drug", None, "athena")],
     ("dm+d", "90332006"): [Answer(2000100369, 1125315, "Drug", None, "athena")],
     ("SNOMED", "90332006"): [Answer(0, 0, None, None, "none")],
-    ("NHS Ethnic Category", "H"): [Answer(700362, 8515, "Race", None, "athena")],
-    ("NHS Ethnic Category", "A1"): [Answer(700385, 8527, "Race", None, "fallback1")],
+    ("NHS Ethnic Category", "H"): [Answer(700362, 38003574, "Race", None, "local")],
+    ("NHS Ethnic Category", "A1"): [Answer(700385, 8527, "Race", None, "local")],
     ("NHS Ethnic Category", "Z"): [Answer(0, 0, None, None, "local")],
     # local maps, in any case, by card, to nothing on purpose
     ("NHS Gender", "2"): [Answer(0, 8532, "Gender", None, "local")],

@@ -43,6 +43,8 @@ def run(sail: SparkSession, tmp_path: Path) -> RunContext:
     for stem in ("VOCABULARY", "CONCEPT", "CONCEPT_RELATIONSHIP"):
         rows = read_table(sail, DEMO_DIR, stem).unionByName(read_table(sail, LOCAL_DIR, stem))
         run.store.overwrite(rows, Zone.VOCABULARY, stem.lower(), TABLES[stem])
+    synonyms = read_table(sail, DEMO_DIR, "CONCEPT_SYNONYM")
+    run.store.overwrite(synonyms, Zone.VOCABULARY, "concept_synonym", TABLES["CONCEPT_SYNONYM"])
     mappings = load_mappings(PACKAGED_MAPPINGS_DIR, run.inputs.contracts)
     return replace(run, inputs=replace(run.inputs, mappings=mappings, local_maps=read_local_maps(FOLDER)))
 

@@ -8,6 +8,7 @@ import pytest
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.spec import load_mappings
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.synthetic.sources.social_care_values import ETHNICITIES
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR
 from vocab.local_maps import (
@@ -72,6 +73,23 @@ def test_a_local_concept_is_standard_or_replaced_by_another() -> None:
             assert flags == ("", "U")
             assert concept_id not in targets
             assert edges[(concept_id, "Concept replaced by")] == mapped < 2_000_000_000
+
+
+def test_ethnic_categories_mean_the_same_whoever_sends_them() -> None:
+    """By the letter of the national list: its race, source concept and group, and those of the words of adult social care."""
+    maps: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for row in read_local_maps(FOLDER):
+        maps[row.source_vocabulary_id][row.source_code] = (row.target_concept_id, row.source_concept_id)
+    letters, words, groups = (maps[name] for name in ("NHS Ethnic Category", "NHS CLD Ethnicity", "NHS Ethnic Group"))
+    none = (0, 0)
+    assert set("ABCDEFGHJKLMNPRSZ") <= set(letters) <= {*ETHNICITIES, "99"}
+    for letter, text in ETHNICITIES.items():
+        for spelling in (text, text.replace(": ", " - ")):
+            assert words[spelling] == letters[letter]
+            assert groups.get(spelling, none) == groups.get(letter, none)
+    # No race of OMOP holds them, so they have an observation.
+    assert {letter for letter in ETHNICITIES if letters[letter][0] == 0} == {*groups} & {*ETHNICITIES} | {"Z"}
+    assert {letter for letter in "ABCDEFGHJKLMNPR" if letters[letter][1] == 0} == set()
 
 
 def test_targets_name_their_vocabulary() -> None:
