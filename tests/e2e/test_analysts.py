@@ -9,7 +9,9 @@ from typing import NamedTuple
 import duckdb
 import pytest
 
+from jobs.report import release_of_run, rows_of_two_sources
 from pipelines.contracts.derived import DERIVED_TABLES
+from pipelines.release.published import chosen_release
 from tests.e2e.world import DemoWorld
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
@@ -91,3 +93,10 @@ def test_one_row_per_fact_is_what_is_left_of_the_rows_of_two_sources(world: Demo
     assert links
     assert all(source[event] != source[other] for event, other in links)
     assert not {event for event, _ in links} & {other for _, other in links}
+
+
+def test_the_report_counts_the_links_of_its_release(world: DemoWorld) -> None:
+    run = chosen_release(world.settings).run_id
+    section = rows_of_two_sources(world.settings, release_of_run(world.settings, run))
+    assert section.rows[-1] == {**section.rows[-1], "table": "total", "total": len(world.rows("omop", "same_fact"))}
+    assert rows_of_two_sources(world.settings, None).rows == []

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.contracts.cdm import cdm_tables
-from pipelines.quality.dqd import DqdResult, dqd_checks, dqd_counts, dqd_results
+from pipelines.quality.dqd import DqdResult, dqd_checks
+from tests.dqd_of_world import results_of
 from tests.e2e.world import DemoWorld
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conventions.md"
@@ -23,12 +23,7 @@ def with_reason() -> set[str]:
 @pytest.fixture(scope="module")
 def results(world: DemoWorld, sail: SparkSession) -> list[DqdResult]:
     """Every check that applies to the release."""
-    names = {check.table for check in dqd_checks()} | {"person"}
-    tables = {
-        name: sail.read.format("delta").load(str(world.table_path("omop", name)))
-        for name in sorted(names & set(cdm_tables("5.4")))
-    }
-    return dqd_results(dqd_checks(), dqd_counts(dqd_checks(), tables).toArrow().to_pylist())
+    return results_of(sail, world)
 
 
 def test_what_is_beyond_a_limit_has_a_reason(results: list[DqdResult]) -> None:

@@ -11,21 +11,23 @@ from pipelines.quality.dqd import DqdCheck, DqdRule, dqd_checks, dqd_counts, dqd
 SODIUM, GLUCOSE, PAIN_SCORE = 3019550, 3004501, 43055141
 MMOL_L, MG_DL = 8753, 8840
 
+Rows = list[dict[str, Any]]
 
-def rows_of(session: SparkSession, table: str, rows: list[dict[str, Any]]) -> DataFrame:
+
+def rows_of(session: SparkSession, table: str, rows: Rows) -> DataFrame:
     schema = cdm_tables("5.4")[table].schema
     ddl = ", ".join(f"{name} {kind}" for name, kind in schema.items())
     return session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], ddl)
 
 
 def test_each_check_counts_what_the_dashboard_counts(sail: SparkSession) -> None:
-    people = [
+    people: Rows = [
         {"person_id": 1, "year_of_birth": 1990},
         {"person_id": 2, "year_of_birth": 1990, "birth_datetime": datetime(1990, 9, 1)},
         {"person_id": 3, "year_of_birth": 1990},
     ]
     # Born on 1 June, as far as is known, and on 1 September.
-    measurements = [
+    measurements: Rows = [
         {"person_id": 1, "measurement_concept_id": SODIUM, "measurement_date": date(1990, 5, 31), "unit_concept_id": MMOL_L},
         {"person_id": 1, "measurement_concept_id": SODIUM, "measurement_date": date(1990, 6, 1), "unit_concept_id": MG_DL},
         {"person_id": 1, "measurement_concept_id": SODIUM, "measurement_date": date(2020, 1, 1), "unit_concept_id": None},
@@ -46,13 +48,13 @@ def test_each_check_counts_what_the_dashboard_counts(sail: SparkSession) -> None
             "measurement_source_value": "Y",
         },
     ]
-    conditions = [
+    conditions: Rows = [
         {"condition_concept_id": 1, "condition_source_concept_id": 0, "condition_status_source_value": "active"},
         {"condition_concept_id": 1, "condition_source_concept_id": 5, "condition_status_concept_id": 0},
         {"condition_concept_id": 1, "condition_status_concept_id": 32902, "condition_status_source_value": "main"},
         {"condition_concept_id": 0, "condition_source_concept_id": 0},
     ]
-    spells = [
+    spells: Rows = [
         {"visit_start_date": date(2020, 1, 2), "visit_end_date": date(2020, 1, 1)},
         {"visit_start_date": date(2020, 1, 2), "visit_end_date": date(2020, 1, 2)},
     ]
@@ -79,7 +81,7 @@ def test_each_check_counts_what_the_dashboard_counts(sail: SparkSession) -> None
         DqdCheck(DqdRule.STANDARD_CONCEPT, "specimen", "specimen_concept_id", "", None, 5): None,
         DqdCheck(DqdRule.STANDARD_CONCEPT, "drug_exposure", "drug_concept_id", "", None, 5): None,
     }
-    tables = {
+    tables: dict[str, Rows] = {
         "person": people,
         "measurement": measurements,
         "condition_occurrence": conditions,
