@@ -28,7 +28,9 @@ app = new_app()
 
 SMALL_NUMBERS = f"Numbers from 1 to {SMALLEST_SHOWN - 1}, and those that would give them away, are shown as *."
 
-SAME_FACTS = "SELECT event_table, confidence, count(*) FROM same_fact GROUP BY ALL ORDER BY ALL"
+SAME_FACTS = (
+    "SELECT event_table, confidence, count(*) FROM same_fact GROUP BY event_table, confidence ORDER BY event_table, confidence"
+)
 
 
 @app.command()

@@ -37,7 +37,7 @@ class DqdRule(StrEnum):
     SOURCE_VALUE = "sourceValueCompleteness"
     """Source values of which any row has concept 0 (in the field `argument`), of all different values; none counts as one."""
     TEMPORAL_AFTER = "plausibleTemporalAfter"
-    """Rows dated before the field `argument`, of all rows; where no day of birth is known, 1 June of the year stands for it."""
+    """Rows dated before the field `argument`, of all rows; where no day of birth is known, 1 June of the year is taken."""
     UNITS = "plausibleUnitConceptIds"
     """Rows of `concept` whose unit is known and not among `argument` (-1: none), of those whose unit is known or missing."""
 

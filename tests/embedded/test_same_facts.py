@@ -128,7 +128,7 @@ def test_results_of_two_sources_are_linked_where_all_that_they_say_is_the_same(s
             person = 100 * people[name] + row["person_id"]
             rows.append(row | {"person_id": person, "measurement_id": 100 * people[name] + row["measurement_id"]})
         ids = 100 * people[name]
-        expected += [(ids + 1, "measurement", ids + one, ids + other, "same_result", how) for one, other, how in links]
+        expected += [(ids + 1, "measurement", ids + event, ids + other, "same_result", how) for event, other, how in links]
     frames = {name: frame_of(sail, name, rows if name == "measurement" else []) for name in RULES}
     found = sorted(tuple(row) for row in same_fact(frames, SAME_FACT).collect())
     assert found == sorted(expected)
