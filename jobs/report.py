@@ -12,11 +12,12 @@ from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.errors import ReleaseError
-from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entries, orphans, reasons, unreadable
+from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entries, orphans, reasons, same_facts, unreadable
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
-from pipelines.release.published import gates_of, ledger_of, release_folder, runs_of
+from pipelines.release.publish.duckdb_file import open_release, run_query
+from pipelines.release.published import cdm_of, gates_of, ledger_of, pinned_tables, release_folder, runs_of
 from pipelines.release.report.data_docs import write_data_docs
 from pipelines.release.report.markdown import Cell, Section, markdown
 from pipelines.settings import Settings
@@ -26,6 +27,10 @@ log = logging.getLogger(__name__)
 app = new_app()
 
 SMALL_NUMBERS = f"Numbers from 1 to {SMALLEST_SHOWN - 1}, and those that would give them away, are shown as *."
+
+SAME_FACTS = (
+    "SELECT event_table, confidence, count(*) FROM same_fact GROUP BY event_table, confidence ORDER BY event_table, confidence"
+)
 
 
 @app.command()
@@ -47,8 +52,9 @@ def report(
     if run is None:
         raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
     gates = gates_of(settings, run)
-    sections = [*sections_of(ledger_of(settings, run), gates), _not_loaded(settings)]
-    facts = facts_of(run, release_of_run(settings, run))
+    release = release_of_run(settings, run)
+    sections = [*sections_of(ledger_of(settings, run), gates), rows_of_two_sources(settings, release), _not_loaded(settings)]
+    facts = facts_of(run, release)
     show_table("run", [facts])
     for section in sections:
         if section.rows:
@@ -90,6 +96,16 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),
         Section("Broken checks", broken),
     ]
+
+
+def rows_of_two_sources(settings: Settings, release: Release | None) -> Section:
+    """The rows of a release that say what a row of another source says, by confidence."""
+    title, rows = "Rows that another source has too, by confidence", []
+    if release is not None:
+        pinned = {name: table for name, table in pinned_tables(settings, release).items() if name == "same_fact"}
+        with open_release(pinned, cdm_of(release)) as connection:
+            rows = same_facts(run_query(connection, SAME_FACTS)[1])
+    return Section(title, rows)
 
 
 def _not_loaded(settings: Settings) -> Section:

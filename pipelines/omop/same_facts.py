@@ -68,24 +68,28 @@ def same_fact(tables: Mapping[str, DataFrame], table: CdmTable) -> DataFrame:
         "event_id": F.col("_id"),
         "other_event_id": F.col("_other_id"),
         "rule": F.coalesce(*[F.when(F.col("event_table") == name, F.lit(rule)) for name, rule in RULES.items()]),
-        "confidence": confidence(F.col("_moment"), F.col("_other_moment"), F.col("_evidence"), F.col("_other_evidence")),
+        "confidence": confidence(
+            F.col("event_table") == "condition_occurrence",
+            (F.col("_moment"), F.col("_other_moment")),
+            (F.col("_evidence"), F.col("_other_evidence")),
+        ),
     }
     return conform(ranked.where(F.col("_rank") > 1), values, table)
 
 
-def confidence(moment: Column, other_moment: Column, evidence: Column, other_evidence: Column) -> Column:
+def confidence(is_lasting: Column, moments: tuple[Column, Column], evidence: tuple[Column, Column]) -> Column:
     """HIGH, MEDIUM or LOW for two rows that agree in all that RULES compare.
 
-    Two results of laboratories are one, unless their times differ: one is often the time of the sample and the other that of
-    the report. Of anything else, equal things at two times are two more often than not, and so are things that are known in
-    different ways (a suspicion and a diagnosis).
+    `is_lasting` is true of conditions, which are the same at another time of the day. So are results of laboratories: one time
+    is often that of the sample, the other that of the report. Anything else at two times is two facts more often than not, and
+    so are things that are known in different ways (a suspicion and a diagnosis).
     """
-    differ = F.coalesce(moment != other_moment, F.lit(False))
-    agree = F.coalesce(moment == other_moment, F.lit(False))
-    is_result = (evidence == Evidence.LABORATORY.value) | (other_evidence == Evidence.LABORATORY.value)
+    differ = F.coalesce(moments[0] != moments[1], F.lit(False))
+    agree = F.coalesce(moments[0] == moments[1], F.lit(False))
+    is_result = (evidence[0] == Evidence.LABORATORY.value) | (evidence[1] == Evidence.LABORATORY.value)
     return (
         F.when(is_result, F.when(differ, F.lit(MEDIUM)).otherwise(F.lit(HIGH)))
-        .when(differ | (evidence != other_evidence), F.lit(LOW))
+        .when((differ & ~is_lasting) | (evidence[0] != evidence[1]), F.lit(LOW))
         .when(agree, F.lit(HIGH))
         .otherwise(F.lit(MEDIUM))
     )

@@ -116,6 +116,17 @@ def _percentage(exact: dict[str, int], shown: dict[str, int | str]) -> str:
     return f"{exact[str(Disposition.STANDARD)] / coded:.{digits}%}"
 
 
+def same_facts(counts: Iterable[tuple[str, str, int]]) -> list[Figure]:
+    """Rows that say what a row of another source says: one row per table, one column per confidence.
+
+    `counts` are tables, confidences and rows.
+    """
+    cells: dict[str, dict[str, int]] = defaultdict(dict)
+    for table, confidence, rows in counts:
+        cells[table][confidence] = rows
+    return [{"table": table, **shown} for table, shown in suppressed(dict(sorted(cells.items()))).items()] if cells else []
+
+
 def gate_figures(results: Sequence[GateResult]) -> list[Figure]:
     """The checks by zone: how many were made, how many failed, how many warned."""
     zones = list(dict.fromkeys(result.check.zone for result in results))

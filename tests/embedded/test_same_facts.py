@@ -10,7 +10,8 @@ from pipelines.contracts.cdm import cdm_tables, delta_schema
 from pipelines.contracts.derived import SAME_FACT
 from pipelines.omop.same_facts import RULES, same_fact
 
-SODIUM, PULSE, ASTHMA, STROKE, ASPIRIN, SCAN = 3019550, 3027018, 317009, 381316, 1112807, 4013636
+SODIUM, PULSE, ASPIRIN = 3019550, 3027018, 1112807
+ASTHMA, STROKE, PAIN, SCAN, CANNULA = 317009, 381316, 77670, 4013636, 4052413
 MMOL_L, PER_MINUTE = 8753, 8541
 GIVEN, ORDERED = 32818, 32838
 MONDAY, TUESDAY = date(2025, 3, 3), date(2025, 3, 4)
@@ -127,7 +128,7 @@ def test_results_of_two_sources_are_linked_where_all_that_they_say_is_the_same(s
             person = 100 * people[name] + row["person_id"]
             rows.append(row | {"person_id": person, "measurement_id": 100 * people[name] + row["measurement_id"]})
         ids = 100 * people[name]
-        expected += [(ids + 1, "measurement", ids + one, ids + other, "same_result", how) for one, other, how in links]
+        expected += [(ids + 1, "measurement", ids + event, ids + other, "same_result", how) for event, other, how in links]
     frames = {name: frame_of(sail, name, rows if name == "measurement" else []) for name in RULES}
     found = sorted(tuple(row) for row in same_fact(frames, SAME_FACT).collect())
     assert found == sorted(expected)
@@ -139,8 +140,15 @@ def test_conditions_procedures_and_drugs_are_linked_by_concept_and_day(sail: Spa
         event("condition_occurrence", 12, "acute", ASTHMA),
         event("condition_occurrence", 13, "ambulance", STROKE, _evidence="suspected"),
         event("condition_occurrence", 14, "acute", STROKE),
+        event("condition_occurrence", 15, "ambulance", PAIN, MORNING),
+        event("condition_occurrence", 16, "acute", PAIN, NOON),
     ]
-    procedures = [event("procedure_occurrence", 11, "gp", SCAN), event("procedure_occurrence", 12, "acute", SCAN, NOON)]
+    procedures = [
+        event("procedure_occurrence", 11, "gp", SCAN),
+        event("procedure_occurrence", 12, "acute", SCAN, NOON),
+        event("procedure_occurrence", 13, "ambulance", CANNULA, MORNING),
+        event("procedure_occurrence", 14, "acute", CANNULA, NOON),
+    ]
     drugs = [
         event("drug_exposure", 21, "ambulance", ASPIRIN, MORNING, drug_type_concept_id=GIVEN),
         event("drug_exposure", 22, "acute", ASPIRIN, MORNING, drug_type_concept_id=GIVEN),
@@ -150,8 +158,10 @@ def test_conditions_procedures_and_drugs_are_linked_by_concept_and_day(sail: Spa
     assert found == [
         ("condition_occurrence", 11, 12, "same_code_same_day", "medium"),
         ("condition_occurrence", 13, 14, "same_code_same_day", "low"),
+        ("condition_occurrence", 16, 15, "same_code_same_day", "medium"),
         ("drug_exposure", 21, 22, "same_drug_same_day", "high"),
         ("procedure_occurrence", 11, 12, "same_code_same_day", "medium"),
+        ("procedure_occurrence", 14, 13, "same_code_same_day", "low"),
     ]
 
 

@@ -1,7 +1,7 @@
 """Figures of a run that people are shown."""
 
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
-from pipelines.quality.figures import doubts
+from pipelines.quality.figures import doubts, same_facts
 
 
 def row(disposition: Disposition, rows: int, reason: str = "", stage: Stage = Stage.MAP, entity: str = "entry") -> LedgerRow:
@@ -44,3 +44,20 @@ def test_a_run_without_doubts_shows_none() -> None:
 
 def test_what_is_counted_beside_the_equations_does_not_unbalance_them() -> None:
     check_balance(LEDGER)
+
+
+def test_facts_of_two_sources_are_shown_by_table_and_confidence_with_small_numbers_hidden() -> None:
+    counts = [
+        ("measurement", "high", 40),
+        ("measurement", "low", 41),
+        ("drug_exposure", "low", 18),
+        ("drug_exposure", "medium", 20),
+    ]
+    assert same_facts(counts) == [
+        {"table": "drug_exposure", "low": 18, "medium": 20, "high": 0, "total": 38},
+        {"table": "measurement", "low": 41, "medium": 0, "high": 40, "total": 81},
+        {"table": "total", "low": 59, "medium": 20, "high": 40, "total": 119},
+    ]
+    (few, *_) = same_facts([*counts[:3], ("drug_exposure", "medium", 2)])
+    assert (few["medium"], few["total"]) == ("*", "*")
+    assert same_facts([]) == []
