@@ -136,9 +136,9 @@ def usable_local_maps(
 ) -> tuple[LocalMap, ...]:
     """The local maps that fit the loaded vocabulary. Those of vocabularies that no enabled source uses need not.
 
-    Maps to retired concepts of this project lead to their equivalents; a target that the vocabulary has replaced by one standard
-    concept is that concept. Maps that mean something else than their codes are used, with a warning. Raises VocabularyError
-    where a map that is used has a target which the vocabulary does not have as it should.
+    Maps to retired concepts of this project lead to their equivalents; a target that the vocabulary has replaced by one
+    standard concept is that concept. Maps that mean something else than their codes are used, with a warning. Raises
+    VocabularyError where a map that is used has a target which the vocabulary does not have as it should.
     """
     current = with_equivalents(maps, loaded.replaced)
     moved = sum(new != old for new, old in zip(current, maps, strict=True))
