@@ -74,7 +74,7 @@ def test_rules_of_complaints_calls_and_history_make_no_coded_events() -> None:
         rule.name: rule.grades for mapping in golden_mappings().values() for rule in mapping.rules if rule.to is Target.EVENT
     }
     said = [name for name in grade if any(word in name for word in ("complaint", "dispatch", "previous", "family_history"))]
-    assert {name: [str(one) for one in grade[name]] for name in said} == {
+    assert {name: [str(candidate) for candidate in grade[name]] for name in said} == {
         "acute_chief_complaint": ["reported"],
         "ambulance_chief_complaint": ["reported"],
         "ambulance_dispatch": ["dispatched"],
