@@ -37,9 +37,10 @@ from pipelines.omop.declared import (
     sound_rows,
 )
 from pipelines.omop.eras import ERA_TABLES
-from pipelines.omop.event_tables import episode_tables, era_tables, event_tables, measurement_tables, period_tables
+from pipelines.omop.event_tables import episode_tables, era_tables, event_tables, period_tables
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.omop.ledger import LEFT_OUT_SCHEMA, MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
+from pipelines.omop.measurement_tables import measurement_tables
 from pipelines.omop.periods import registrations_outside
 from pipelines.omop.person_tables import person_and_visit_tables, place_tables
 from pipelines.omop.persons import without_year_of_birth
