@@ -48,11 +48,11 @@ from pipelines.omop.event_tables import (
     episode_tables,
     era_tables,
     event_tables,
-    measurement_tables,
     period_tables,
 )
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.omop.ledger import LEFT_OUT_SCHEMA, MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
+from pipelines.omop.measurement_tables import measurement_tables
 from pipelines.omop.periods import not_fanned_out, registrations_outside, rows_of_unobserved
 from pipelines.omop.person_tables import person_and_visit_tables, place_tables
 from pipelines.omop.persons import without_year_of_birth
