@@ -73,7 +73,7 @@ def test_events_of_the_event_tables_have_to_say_how_they_are_known() -> None:
 
 
 def test_every_fact_about_a_concept_field_is_about_a_field_that_exists() -> None:
-    tables = cdm_tables("5.4")
+    tables = published_tables("5.4")
     for table, field in concept_fields():
         assert tables[table].column(field).is_concept
 
