@@ -8,6 +8,7 @@ from pipelines.contracts.cdm import (
     delta_schema,
     provenance_columns,
 )
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
