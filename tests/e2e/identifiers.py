@@ -1,6 +1,7 @@
 """Values that must not leak: the identifiers of everyone in the deliveries, and the key."""
 
 import base64
+import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
 from pipelines.synthetic.demo_key import DEMO_KEY
 from tests.e2e.scanner import PREFIX, Needles
 from tests.e2e.world import DemoWorld
+from vocab.load import DEMO_DIR, LOCAL_DIR
+from vocab.local_maps import read_local_maps
 
 CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR, SOURCES)
 
@@ -35,6 +38,9 @@ PEOPLE_COLUMNS = (
 NOT_LOOKED_FOR = (None, Identifier.BIRTH_DATE)
 
 SHORTEST = 4
+COMMON = 5
+"""A free text that so many records have is of no single person."""
+
 PART_OF_A_FILE_NAME = re.compile("[0-9a-fA-F]{4}")
 """Texts that could be part of the random names of Parquet files."""
 
@@ -42,7 +48,8 @@ PART_OF_A_FILE_NAME = re.compile("[0-9a-fA-F]{4}")
 def delivered_identifiers(world: DemoWorld) -> Needles:
     """Every identifier of every generated person and of every delivered record, read from bronze, by column.
 
-    Names of hospitals are public, even if a crew writes one into a free text.
+    Names of hospitals and of concepts are public, even if somebody types one as a free text; and a free text that many records
+    have is of nobody: `1 tablet once a day`.
     """
     values: dict[str, set[str]] = defaultdict(set)
     for person in world.truth("people"):
@@ -50,17 +57,29 @@ def delivered_identifiers(world: DemoWorld) -> Needles:
             values[f"people.{column}"].add(person[column])
         values["people.postcode"].add(person["postcode"].replace(" ", ""))
     delivered = {table for _, table in world.tables("bronze")}
+    public = names_of_concepts()
     for source, contract in CONTRACTS.items():
         for name, entity in contract.entities.items():
-            identifying = [
-                column for column, spec in entity.columns.items() if spec.identifier not in (None, Identifier.BIRTH_DATE)
-            ]
+            identifying = [column for column, spec in entity.columns.items() if spec.identifier not in NOT_LOOKED_FOR]
             if identifying and f"{source}_{name}" in delivered:
                 rows = world.rows("bronze", f"{source}_{name}", identifying)
                 for column in identifying:
-                    values[f"{source}.{name}.{column}"] |= set(rows[column].dropna().str.strip())
+                    found = rows[column].dropna().str.strip()
+                    if entity.columns[column].identifier is Identifier.FREE_TEXT:
+                        found = found[(found.groupby(found).transform("size") < COMMON) & ~found.str.lower().isin(public)]
+                    values[f"{source}.{name}.{column}"] |= set(found)
     organisations = " ".join(world.rows("bronze", "acute_organisation", ["org_name"])["org_name"])
     return needles_of({kind: {value for value in found if value not in organisations} for kind, found in values.items()})
+
+
+def names_of_concepts() -> set[str]:
+    """The names that the demonstration vocabulary, the concepts and the local maps of this project have, in lower case."""
+    names = {row.source_code_description.lower() for row in read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts")}
+    files = ((DEMO_DIR, "CONCEPT", "concept_name"), (DEMO_DIR, "CONCEPT_SYNONYM", "concept_synonym_name"))
+    for folder, file, column in (*files, (LOCAL_DIR, "CONCEPT", "concept_name")):
+        with (folder / f"{file}.csv").open(encoding="utf-8", newline="") as lines:
+            names |= {row[column].lower() for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)}
+    return names
 
 
 def needles_of(values: dict[str, set[str]]) -> Needles:

@@ -54,7 +54,7 @@ WEEKLY = {"1": ("142", "mmHg"), "2": ("88", "mmHg"), "3": ("71.5", "kg")}
 MAPPED_AGAIN = (
     *("measurement", "measurement_harmonised", "observation", "procedure_occurrence", "condition_occurrence"),
     *("observation_period", "condition_era", "drug_era", "dose_era", "episode_event", "event_evidence", "fact_relationship"),
-    *("drug_order_administration", "measurement_harmonised", "event_after_death"),
+    *("drug_order_administration", "same_fact"),
     *("cdm_source", "metadata"),
 )
 """What the third run writes: the events that the local codes leave and reach, what is derived from events (a code that gives

@@ -123,7 +123,7 @@ BRONZE: dict[str, object] = {
     "_line": 1,
 }
 
-CHECKS = 766 + sum(len(list(omop_checks(table))) for table in DERIVED_TABLES.values())
+CHECKS = 773 + sum(len(list(omop_checks(table))) for table in DERIVED_TABLES.values())
 """How many checks the gates make of the tables of the CDM, of one source, and of the derived tables."""
 
 Plant = Callable[[DataFrame], DataFrame]

@@ -9,11 +9,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.errors import ContractError
 from pipelines.mapping.compile import EXTRACT, JUDGEMENT, kept_schema
 from pipelines.mapping.plausibility import BIRTH_YEARS, implausible_counts, judged, load_plausibility, sound
 from pipelines.mapping.spec import Target
+from pipelines.omop.drugs import with_course
 from pipelines.omop.events import drug_end_date, drug_end_rule
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from vocab.schemas import ddl_of
@@ -173,8 +175,14 @@ def test_a_drug_is_not_taken_after_the_extract(sail: SparkSession) -> None:
         {"start_date": day("2026-01-05"), "days_supply": 28},
         {"start_date": day("2025-12-20")},
     ]
-    seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES)
-    ends = seen.select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date").collect()
+    seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES).withColumn("_target_concept_id", F.lit(0))
+    strength = "drug_concept_id bigint, amount_value double, amount_unit_concept_id bigint, invalid_reason string"
+    strengths = sail.createDataFrame([], strength)
+    ends = (
+        with_course(seen, strengths)
+        .select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date")
+        .collect()
+    )
     assert [tuple(row)[1:] for row in sorted(ends, key=lambda row: int(row[0]))] == [
         (day("2025-12-31"), "delivered", day("2025-12-31")),
         (day("2025-12-20"), "same_day", None),

@@ -16,6 +16,7 @@ RULE = Rule.model_validate(
         "from": "entry",
         "to": "event",
         "domain": "Measurement",
+        "evidence": "coded",
         "fields": {
             "concept": {"constant": 3004249, "note": "systolic", "of": [{"column": "code", "vocabulary": "SNOMED"}]},
             "start_date": {"copy": "day"},

@@ -46,11 +46,11 @@ def test_a_constant_that_its_note_does_not_tell_is_a_fault(store: TableStore, se
     assert faults_of_constants(store, mappings) == ()
     assert local_constants(mappings.values()) >= {2_000_000_321, 2_000_000_620}
     acute = mappings["acute"]
-    (rule,) = (rule for rule in acute.rules if rule.to is Target.VISIT and rule.fields["concept"].constant == 9202)
+    (rule,) = (rule for rule in acute.rules if rule.to is Target.VISIT_DETAIL and rule.fields["concept"].constant == 32037)
     wrong = rule.fields["concept"].model_copy(update={"note": "Emergency Room Visit"})
     changed = rule.model_copy(update={"fields": rule.fields | {"concept": wrong}})
     faults = faults_of_constants(store, {"acute": acute.model_copy(update={"rules": (changed,)})})
-    assert [(fault.rule, fault.field, fault.concept_id) for fault in faults] == [(rule.name, "concept", 9202)]
+    assert [(fault.rule, fault.field, fault.concept_id) for fault in faults] == [(rule.name, "concept", 32037)]
 
 
 def test_results_with_a_unit_of_another_dimension_are_counted(store: TableStore) -> None:
