@@ -1,6 +1,6 @@
 """Drug exposures: how much of a product and for how long, doses as numbers, and which dose was given for which order."""
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.directions import daily_amount_in, days_in, dose_in, dose_unit_in, doses_per_day_in, in_milligrams
@@ -23,25 +23,47 @@ _LEAST = 1e-6
 """Less than any dose: a quotient of doubles may be that much off a whole number."""
 
 
-def with_course(drugs: DataFrame, strengths: DataFrame) -> DataFrame:
+def with_course(drugs: DataFrame, strengths: DataFrame, stated: DataFrame) -> DataFrame:
     """`drugs` with what quantity and directions say of how much there was and how long it lasts.
+
+    `stated` has the directions (`sig`) and units (`dose_unit_source_value`) of all drugs, and may have more: the few different
+    ones are read once each, not with every row.
 
     `_counted` is the quantity as OMOP counts it: of a drug with a fixed amount the pieces, also where an amount in milligrams
     was delivered; of any other drug as delivered. `_stated_days` are the days that the directions name, `_dosed_days` those
     until the quantity is used up by them.
     """
     sized = drugs.join(F.broadcast(fixed_amounts(strengths)), on="_target_concept_id", how="left")
-    quantity, unit = F.col("quantity"), F.col("dose_unit_source_value")
-    pieces = F.round(in_milligrams(quantity, unit) / F.col("_piece_mg"), 6)
-    read = sized.withColumns(
-        {
-            "_counted": F.coalesce(pieces, quantity),
-            "_stated_days": days_in(F.col("sig")),
-            "_daily": daily_amount_in(F.col("sig"), unit, F.col("_piece_mg")),
-        }
+    told = sized.withColumns({"_sig": _or_empty("sig"), "_unit": _or_empty("dose_unit_source_value")}).join(
+        F.broadcast(read_once(stated)), on=["_sig", "_unit"], how="left"
     )
-    until_used_up = F.when(F.col("_daily") > 0, F.ceil(quantity / F.col("_daily") - F.lit(_LEAST)))
-    return read.withColumn("_dosed_days", until_used_up)
+    quantity, piece_mg = F.col("quantity"), F.col("_piece_mg")
+    daily = F.coalesce(F.col("_daily"), F.col("_daily_mg") / piece_mg)
+    until_used_up = F.when(daily > 0, F.ceil(quantity / daily - F.lit(_LEAST)))
+    pieces = F.round(quantity * F.col("_mg") / piece_mg, 6)
+    return told.withColumns({"_counted": F.coalesce(pieces, quantity), "_dosed_days": until_used_up})
+
+
+def read_once(stated: DataFrame) -> DataFrame:
+    """One row per directions and unit (`_sig`, `_unit`; empty where there are none), with what is read of them.
+
+    `_mg` is one of the unit in milligrams, `_stated_days` are the days that the directions name. `_daily` is what is used up in
+    a day; where that depends on the milligrams of a piece it is null, and `_daily_mg` has it for pieces of one milligram.
+    """
+    sig, unit = F.col("_sig"), F.col("_unit")
+    different = stated.select(_or_empty("sig").alias("_sig"), _or_empty("dose_unit_source_value").alias("_unit")).distinct()
+    return different.select(
+        "_sig",
+        "_unit",
+        in_milligrams(F.lit(1.0), unit).alias("_mg"),
+        days_in(sig).alias("_stated_days"),
+        daily_amount_in(sig, unit, F.lit(None).cast("double")).alias("_daily"),
+        daily_amount_in(sig, unit, F.lit(1.0)).alias("_daily_mg"),
+    )
+
+
+def _or_empty(column: str) -> Column:
+    return F.coalesce(F.col(column), F.lit(""))
 
 
 def fixed_amounts(strengths: DataFrame) -> DataFrame:

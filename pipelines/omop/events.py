@@ -100,7 +100,7 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),
     )
-    whole = linked if inputs.strengths is None else with_course(linked, inputs.strengths)
+    whole = linked if inputs.strengths is None else with_course(linked, inputs.strengths, inputs.stem)
     return conform(whole, _common(table.name) | _SPECIFIC[table.name](), table)
 
 

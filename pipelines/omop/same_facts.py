@@ -53,7 +53,11 @@ def same_fact(tables: Mapping[str, DataFrame], table: CdmTable) -> DataFrame:
     (two equal readings of a day): the first of one source is compared with the first of another, the second with the second.
     """
     rows = union_all([_facts(frame, name) for name, frame in tables.items()])
-    # Few facts are of two sources; what is ranked is only those.
+    # Few facts are of two sources; what is compared is the days on which two sources have a concept, what is ranked only those.
+    of_day = ("event_table", "person_id", "concept_id", "event_date")
+    by_day = rows.groupBy(*of_day).agg(F.min("_source").alias("_least"), F.max("_source").alias("_greatest"))
+    days = by_day.where(F.col("_least") != F.col("_greatest")).select(*of_day)
+    rows = rows.join(days, on=list(of_day), how="left_semi")
     of_fact = Window.partitionBy(*_FACT)
     sources = rows.withColumns({"_least": F.min("_source").over(of_fact), "_greatest": F.max("_source").over(of_fact)})
     shared = sources.where(F.col("_least") != F.col("_greatest")).drop("_least", "_greatest")

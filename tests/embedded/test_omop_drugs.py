@@ -32,7 +32,7 @@ def course(session: SparkSession, **drug: Any) -> dict[str, Any]:
     names = [part.split()[0] for part in DRUG.split(", ")]
     values = {"start_date": START, "_extracted_on": EXTRACT} | drug
     rows = session.createDataFrame([tuple(values.get(name) for name in names)], DRUG)
-    read = with_course(rows, session.createDataFrame(STRENGTHS, STRENGTH))
+    read = with_course(rows, session.createDataFrame(STRENGTHS, STRENGTH), rows)
     ended = read.select("_counted", drug_end_date().alias("end"), drug_end_rule().alias("rule"))
     return dict(ended.toArrow().to_pylist()[0])
 

@@ -179,7 +179,7 @@ def test_a_drug_is_not_taken_after_the_extract(sail: SparkSession) -> None:
     strength = "drug_concept_id bigint, amount_value double, amount_unit_concept_id bigint, invalid_reason string"
     strengths = sail.createDataFrame([], strength)
     ends = (
-        with_course(seen, strengths)
+        with_course(seen, strengths, seen)
         .select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date")
         .collect()
     )
