@@ -186,7 +186,7 @@ def _patterns() -> dict[Shape, str]:
         Shape.MEASURE: _made_of(
             measures, f"|%|{_GAP}{{0,3}}[0-9]{{1,3}}(?:{_GAP}{{1,3}}[0-9]{{1,3}})?{_GAP}{{0,2}}|[{{(]#[)}}]|{_SCTID}"
         ),
-        Shape.RESULT: f"{numbers}{_GAP}*(?:{words})?|{words}|[-+]{{1,4}}",
+        Shape.RESULT: f"{numbers}{_GAP}*(?:{words})?|{words}|[-+*?!]{{1,4}}",
         Shape.SAMPLE: _made_of(lists["samples"], f"|{_SCTID}"),
         Shape.TERM: _label(lists["clinical"], _ENDINGS_OF_TERMS),
         Shape.MEDICINE: _label(lists["medicines"], _ENDINGS_OF_MEDICINES, _STRENGTH),

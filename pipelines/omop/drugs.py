@@ -34,14 +34,14 @@ def with_course(drugs: DataFrame, strengths: DataFrame, stated: DataFrame) -> Da
     until the quantity is used up by them.
     """
     sized = drugs.join(F.broadcast(fixed_amounts(strengths)), on="_target_concept_id", how="left")
-    told = sized.withColumns({"_sig": _or_empty("sig"), "_unit": _or_empty("dose_unit_source_value")}).join(
+    known = sized.withColumns({"_sig": _or_empty("sig"), "_unit": _or_empty("dose_unit_source_value")}).join(
         F.broadcast(read_once(stated)), on=["_sig", "_unit"], how="left"
     )
     quantity, piece_mg = F.col("quantity"), F.col("_piece_mg")
     daily = F.coalesce(F.col("_daily"), F.col("_daily_mg") / piece_mg)
     until_used_up = F.when(daily > 0, F.ceil(quantity / daily - F.lit(_LEAST)))
     pieces = F.round(quantity * F.col("_mg") / piece_mg, 6)
-    return told.withColumns({"_counted": F.coalesce(pieces, quantity), "_dosed_days": until_used_up})
+    return known.withColumns({"_counted": F.coalesce(pieces, quantity), "_dosed_days": until_used_up})
 
 
 def read_once(stated: DataFrame) -> DataFrame:
