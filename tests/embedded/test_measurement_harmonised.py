@@ -76,6 +76,7 @@ CONVERTED = [
     ("estimated_glomerular_filtration_rate", 40764999, 62.0, 9117, 62.0, 720870),
     ("creatinine", 3016723, 1.0, 8840, 88.4, 8749),  # milligram per deciliter
     ("creatinine", 3020564, 0.1, 8753, 100.0, 8749),  # millimole per liter
+    ("urea", 3013682, 14.0, 8840, 4.998, 8753),  # milligram of nitrogen per deciliter
     ("urine_albumin_creatinine_ratio", 3034485, 30.0, 9072, 3.3936, 9075),  # microgram per milligram
     ("calcium", 3015377, 10.0, 8840, 2.495, 8753),  # milligram per deciliter
     ("albumin", 3024561, 4.2, 8713, 42.0, 8636),  # gram per deciliter
