@@ -14,9 +14,6 @@ from pipelines.columns.keyed import ID_HEX_DIGITS, message_of
 ATTEMPTS = 32
 """Salted hashes tried for a key that gives way. At 52 bits the first is free; the small spaces of tests need more."""
 
-SHARED_IDS_SCHEMA = {"collided_id": "bigint"}
-"""One row per id that more than one key has."""
-
 COLLISIONS_SCHEMA = {"_key": "string", "_key_hash": "bigint", "collided_id": "bigint", "reassigned_id": "bigint"}
 """One row per key whose id another key has too: the key, its hash, the id they share and the id that it has instead."""
 

@@ -9,15 +9,19 @@ from typing import Final
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable, cdm_tables
 
-_PERSON = CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id"))
+_PERSON: Final = CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id"))
+_EVENT: Final = (
+    CdmColumn("event_table", "string", nullable=False, length=20),
+    CdmColumn("event_id", "bigint", nullable=False),
+)
+"""The row of an event or visit table that a row is about."""
 
 EVENT_EVIDENCE: Final = CdmTable(
     name="event_evidence",
     is_vocabulary=False,
     columns=(
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
-        CdmColumn("event_table", "string", nullable=False, length=20),
-        CdmColumn("event_id", "bigint", nullable=False),
+        _PERSON,
+        *_EVENT,
         CdmColumn("evidence", "string", nullable=False, length=12),
         CdmColumn("date_precision", "string", nullable=False, length=5),
         CdmColumn("end_date_precision", "string", nullable=True, length=5),
@@ -30,7 +34,7 @@ DRUG_ORDER_ADMINISTRATION: Final = CdmTable(
     name="drug_order_administration",
     is_vocabulary=False,
     columns=(
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        _PERSON,
         CdmColumn("order_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")),
         CdmColumn(
             "administration_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")
@@ -46,7 +50,7 @@ DRUG_DOSING: Final = CdmTable(
     is_vocabulary=False,
     columns=(
         CdmColumn("drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")),
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        _PERSON,
         CdmColumn("dose_value", "double", nullable=True),
         CdmColumn("dose_unit", "string", nullable=True, length=50),
         CdmColumn("doses_per_day", "double", nullable=True),
@@ -100,8 +104,7 @@ EVENT_AFTER_DEATH: Final = CdmTable(
     is_vocabulary=False,
     columns=(
         _PERSON,
-        CdmColumn("event_table", "string", nullable=False, length=50),
-        CdmColumn("event_id", "bigint", nullable=False),
+        *_EVENT,
         CdmColumn("event_date", "date", nullable=False),
         CdmColumn("death_date", "date", nullable=False),
         CdmColumn("days_after", "bigint", nullable=False),
@@ -115,7 +118,7 @@ CONTINUOUS_INPATIENT_SPELL: Final = CdmTable(
     is_vocabulary=False,
     columns=(
         CdmColumn("continuous_inpatient_spell_id", "bigint", nullable=False),
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        _PERSON,
         CdmColumn("spell_start_date", "date", nullable=False),
         CdmColumn("spell_start_datetime", "timestamp", nullable=True),
         CdmColumn("spell_end_date", "date", nullable=False),
@@ -145,7 +148,7 @@ CONTINUOUS_INPATIENT_SPELL_VISIT: Final = CdmTable(
             nullable=False,
             references=("continuous_inpatient_spell", "continuous_inpatient_spell_id"),
         ),
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        _PERSON,
         CdmColumn("visit_number", "bigint", nullable=False),
         CdmColumn("joined_by", "string", nullable=True, length=50),
         CdmColumn("days_apart", "bigint", nullable=True),
@@ -159,7 +162,7 @@ VISIT_TIMING: Final = CdmTable(
     is_vocabulary=False,
     columns=(
         CdmColumn("visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        _PERSON,
         CdmColumn("milestone", "string", nullable=False, length=50),
         CdmColumn("milestone_date", "date", nullable=False),
         CdmColumn("milestone_datetime", "timestamp", nullable=True),
@@ -176,7 +179,7 @@ MEASUREMENT_HARMONISED: Final = CdmTable(
     is_vocabulary=False,
     columns=(
         CdmColumn("measurement_id", "bigint", nullable=False, references=("measurement", "measurement_id")),
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
+        _PERSON,
         CdmColumn("measurement_date", "date", nullable=False),
         CdmColumn("analyte", "string", nullable=False, length=50),
         CdmColumn("analyte_concept_id", "bigint", nullable=False, references=("concept", "concept_id")),
@@ -196,9 +199,8 @@ SAME_FACT: Final = CdmTable(
     name="same_fact",
     is_vocabulary=False,
     columns=(
-        CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id")),
-        CdmColumn("event_table", "string", nullable=False, length=20),
-        CdmColumn("event_id", "bigint", nullable=False),
+        _PERSON,
+        *_EVENT,
         CdmColumn("other_event_id", "bigint", nullable=False),
         CdmColumn("rule", "string", nullable=False, length=20),
         CdmColumn("confidence", "string", nullable=False, length=6),
