@@ -73,7 +73,6 @@ def every_table(
             delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
             local_maps=(),
             source_priority=tuple(contracts),
-            extracts={},
             plausibility=plausibility,
             described_as=CdmSource("", "", "", "", "", _DAY, _DAY, "", _CDM_VERSION, "", {}, {}),
             cdm_version=_CDM_VERSION,

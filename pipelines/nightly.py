@@ -49,7 +49,7 @@ from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_wi
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName, some
 from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
-from pipelines.ingest.register import Registered, delivered_by_provider, extracts_by_file
+from pipelines.ingest.register import Registered, delivered_by_provider
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
 from pipelines.measuring.stage_timer import StageTimer, StepTime
@@ -282,6 +282,7 @@ def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInpu
         production=run.production,
         excludes_unverifiable=run.settings.opt_outs.unverifiable is Unverifiable.EXCLUDE,
         sets_conflicts_aside=run.settings.person.on_conflict is OnConflict.SET_ASIDE,
+        most_touched=run.settings.run.most_touched,
     )
 
 
@@ -434,7 +435,6 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
         delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
         local_maps=usable_local_maps(run.store, run.settings, inputs.local_maps, inputs.mappings, inputs.vocabulary),
         source_priority=run.settings.person.source_priority,
-        extracts=extracts_by_file(register),
         plausibility=inputs.plausibility,
         analytes=inputs.analytes,
         described_as=_described(run, register, extracted),
@@ -445,6 +445,7 @@ def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
         coverage=_coverage(inputs.contracts, register),
         keeps_unobserved=run.settings.person.unobserved is Unobserved.KEEP,
         cdm_version=run.settings.cdm_version,
+        most_touched=run.settings.run.most_touched,
     )
 
 

@@ -3,6 +3,9 @@
 With every table the runner keeps what it was made from: the code, the parameters and the version of each input. A table of
 which all three are as before is current. So a run that was stopped goes on with the rest, and a change makes again only
 what reads it. `plan` says the same without making anything.
+
+A table with a selection is made again only for what its log names since the table was last made, where the log accounts for
+every changed input: it follows the input, or the input itself was made again only for what the log, or one before it, names.
 """
 
 import hashlib
@@ -20,7 +23,7 @@ from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts.tables import Affected, Extent, Partitions, Table, TableName
+from pipelines.contracts.tables import CHANGE, Affected, Extent, Log, Partitions, Selected, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
@@ -34,12 +37,16 @@ _STATE_LOCK = Lock()
 
 
 class BuiltTable(Document):
-    """What one stored table was made from, and the version that came of it."""
+    """What one stored table was made from, and the version that came of it.
+
+    Every version after `whole_since` differs from it only in rows that the log of the table names.
+    """
 
     recipe: str
     parameters: str
     inputs: dict[str, int]
     version: int
+    whole_since: int
 
 
 class BuildState(Document):
@@ -69,11 +76,11 @@ class Step:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What a make function may read: the inputs of its declaration, at the versions that the runner recorded."""
+    """What a make function may read: the inputs of its declaration, narrowed to what the table is made for."""
 
     table: Table
     store: TableStore
-    versions: Mapping[TableName, int]
+    part: Affected = Extent.WHOLE
 
     @property
     def session(self) -> SparkSession:
@@ -83,7 +90,13 @@ class _Inputs:
         wanted = TableName(zone, name)
         if wanted not in self.table.inputs:
             raise UndeclaredInputError(f"{self.table.name} reads {wanted}, which its declaration does not name as an input")
-        return self.store.read(zone, name)
+        frame = self.store.read(zone, name)
+        if isinstance(self.part, Selected) and wanted in self.part.selection.narrows:
+            on = list(self.part.selection.on)
+            return frame.join(F.broadcast(_named(self.store, self.part)), on=on, how="left_semi")
+        if isinstance(self.part, Partitions) and wanted in self.table.parts_of:
+            return frame.where(F.col(self.part.column).isin(*self.part.values))
+        return frame
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,10 @@ class _Changes:
     names: frozenset[TableName]
     versions_before: Mapping[str, int]
 
+    @property
+    def session(self) -> SparkSession:
+        return self.store.session
+
     def before(self, zone: Zone, name: str) -> DataFrame:
         return self.store.read(zone, name, version=self.versions_before[str(TableName(zone, name))])
 
@@ -103,18 +120,30 @@ class _Changes:
             raise UndeclaredInputError(f"{self.table.name} compares {zone}.{name}, which is not among its inputs")
         return self.store.read(zone, name)
 
+    def added(self, zone: Zone, name: str) -> DataFrame:
+        since = self.versions_before[str(TableName(zone, name))]
+        return self.now(zone, name).where(F.col(CHANGE) > since)
+
+
+def _named(store: TableStore, part: Selected) -> DataFrame:
+    """What a log names since one of its versions, each once."""
+    entries = store.read(*part.selection.log).where(F.col(CHANGE) > part.since)
+    return entries.select(*part.selection.on).distinct()
+
 
 @dataclass
 class Runner:
     """Makes the tables of one graph. `state_path` is the document that remembers what was made from what.
 
-    `seconds` is how long each table that was made took.
+    `seconds` is how long each table that was made took, `named` how many entries a log named for those that were made for
+    what it names only.
     """
 
     store: TableStore
     state_path: Path
     workers: int = STATEMENTS_AT_ONCE
     seconds: dict[TableName, float] = field(default_factory=dict)
+    named: dict[TableName, int] = field(default_factory=dict)
 
     def plan(self, tables: Iterable[Table], *, full: bool = False) -> list[Step]:
         """The tables that a run would make at most, in order, each with its reason; nothing is made.
@@ -210,14 +239,19 @@ class Runner:
         before = self._stored(name, known)
         if before is None:
             self._forget(name, state)
-        part = self._part(table, state.tables.get(str(name)), versions, known, full=full)
-        version = self._make(table, versions, part)
+        part = self._part(table, graph, state, versions, known, full=full)
+        if table.log is not None:
+            version, whole_since = self._make_log(table, table.log, graph, state, versions, part)
+        else:
+            version = self._make(table, part)
+            whole_since = self._whole_since(table, part, state, version, before)
         known[name] = version
         record = BuiltTable(
             recipe=code_digest(),
             parameters=_parameters_digest(table),
             inputs={str(i): v for i, v in versions.items()},
             version=version,
+            whole_since=whole_since,
         )
         with _STATE_LOCK:
             state.tables[str(name)] = record
@@ -234,23 +268,67 @@ class Runner:
             if lost:
                 state.write(self.state_path)
 
-    def _make(self, table: Table, versions: Mapping[TableName, int], part: Affected) -> int:
+    def _make(self, table: Table, part: Affected) -> int:
         """Write what has to be written of a table; gives the version that then is the newest."""
         zone, name = table.name
         stored = self.store.version(zone, name)
         if part is Extent.NOTHING and stored is not None:
             return stored
-        frame = table.make(_Inputs(table, self.store, versions))
+        frame = table.make(_Inputs(table, self.store, part))
         if isinstance(part, Partitions):
             return self.store.write(frame, table, part)
+        if isinstance(part, Selected):
+            if table.keeps_equal and stored is not None and self._is_kept(frame, table, part):
+                return stored
+            return self.store.replace_rows(frame, table, _named(self.store, part), part.selection.on)
         if table.keeps_equal and stored is not None and is_equal(self.store.read(zone, name), frame, table.schema):
             return stored
         return self.store.write(frame, table)
 
+    def _is_kept(self, frame: DataFrame, table: Table, part: Selected) -> bool:
+        """Whether the rows that a table would have for what a log names are those that it has."""
+        named, on = _named(self.store, part), list(part.selection.on)
+        return is_equal(self.store.read(*table.name).join(F.broadcast(named), on=on, how="left_semi"), frame, table.schema)
+
+    def _make_log(
+        self,
+        table: Table,
+        log: Log,
+        graph: Mapping[TableName, Table],
+        state: BuildState,
+        versions: Mapping[TableName, int],
+        part: Affected,
+    ) -> tuple[int, int]:
+        """Enter what has changed into a log; its version, and that from which on it names everything that changed."""
+        built = state.tables.get(str(table.name))
+        if part is Extent.WHOLE or built is None or not _can_follow(log, graph, state, built):
+            version = self._make(table, Extent.WHOLE)
+            return version, version
+        changed = frozenset(i for i in log.follows if built.inputs[str(i)] != versions[i])
+        if not changed:
+            return built.version, built.whole_since
+        change = built.version + 1
+        entries = log.named(_Changes(table, self.store, changed, built.inputs)).withColumn(CHANGE, F.lit(change))
+        version = self.store.write(entries, table, Partitions(CHANGE, (change,)))
+        named = self.store.read(*table.name).where(F.col(CHANGE) == change).count()
+        if named > log.most * self.store.read(*log.of).count():
+            version = self._make(table, Extent.WHOLE)
+            return version, version
+        return version, built.whole_since
+
+    def _whole_since(self, table: Table, part: Affected, state: BuildState, version: int, before: int | None) -> int:
+        """The version of a table from which on its log names everything in which the table has changed."""
+        built = state.tables.get(str(table.name))
+        if built is None or part is Extent.WHOLE:
+            return built.whole_since if built and version == before else version
+        is_named = table.selection is not None and _names_all(table.selection.log, state, built)
+        return built.whole_since if is_named or version == before else version
+
     def _part(
         self,
         table: Table,
-        built: BuiltTable | None,
+        graph: Mapping[TableName, Table],
+        state: BuildState,
         versions: Mapping[TableName, int],
         known: dict[TableName, int | None],
         *,
@@ -259,11 +337,50 @@ class Runner:
         """How much of a table has to be made again."""
         if table.replaces is not None:
             return table.replaces
-        if full or table.affected is None or not self._differs_in_inputs_only(table, built, known):
+        built = state.tables.get(str(table.name))
+        if full or built is None or not self._differs_in_inputs_only(table, built, known):
             return Extent.WHOLE
-        before = built.inputs if built else {}
-        changed = frozenset(i for i, version in versions.items() if before.get(str(i)) != version)
-        return table.affected(_Changes(table, self.store, changed, before))
+        if table.log is not None:
+            return Extent.NOTHING
+        changed = frozenset(i for i, version in versions.items() if built.inputs.get(str(i)) != version)
+        if table.affected is not None:
+            logs = {table.selection.log} if table.selection else set()
+            affected = table.affected(_Changes(table, self.store, changed - logs, built.inputs))
+            if affected is not Extent.WHOLE:
+                return affected
+        return self._selected(table, graph, state, built, changed)
+
+    def _selected(
+        self,
+        table: Table,
+        graph: Mapping[TableName, Table],
+        state: BuildState,
+        built: BuiltTable,
+        changed: frozenset[TableName],
+    ) -> Affected:
+        """What the log of a table names since it was last made; the whole where the log does not account for every change."""
+        selection = table.selection
+        if selection is None or selection.log not in graph:
+            return Extent.WHOLE
+        logs, followed = _accounted(selection.log, graph)
+        since, log = built.inputs[str(selection.log)], state.tables[str(selection.log)]
+        if log.whole_since > since:
+            return Extent.WHOLE
+        for name in changed:
+            declared, stored = graph.get(name), state.tables.get(str(name))
+            own = declared.selection if declared is not None else None
+            is_named = (
+                own is not None and own.log in logs and stored is not None and stored.whole_since <= built.inputs[str(name)]
+            )
+            if name not in logs | followed and not is_named:
+                return Extent.WHOLE
+        part = Selected(selection, since)
+        named = _named(self.store, part).count()
+        if not named:
+            return Extent.NOTHING
+        with _STATE_LOCK:
+            self.named[table.name] = named
+        return part
 
     def _differs_in_inputs_only(self, table: Table, built: BuiltTable | None, known: dict[TableName, int | None]) -> bool:
         return (
@@ -314,6 +431,32 @@ class Runner:
     def _state(self) -> BuildState:
         stored = BuildState.read(self.state_path)
         return BuildState(tables=dict(stored.tables)) if stored else BuildState(tables={})
+
+
+def _names_all(name: TableName, state: BuildState, built: BuiltTable) -> bool:
+    """Whether an input has changed, since a table was made of it, only in what a log names; of a log whether it names all."""
+    stored = state.tables.get(str(name))
+    return stored is not None and stored.whole_since <= built.inputs.get(str(name), -1)
+
+
+def _can_follow(log: Log, graph: Mapping[TableName, Table], state: BuildState, built: BuiltTable) -> bool:
+    """Whether a log can name everything that has changed since it was made: what it follows was not begun anew meanwhile."""
+    by_log = [name for name in log.follows if name in graph and (graph[name].log or graph[name].selection)]
+    return all(_names_all(name, state, built) for name in by_log)
+
+
+def _accounted(log: TableName, graph: Mapping[TableName, Table]) -> tuple[set[TableName], set[TableName]]:
+    """A log and those that it follows, and everything else that they follow."""
+    logs, followed, waiting = set[TableName](), set[TableName](), [log]
+    while waiting:
+        name = waiting.pop()
+        declared = graph[name].log if name in graph else None
+        if declared is None:
+            followed.add(name)
+        elif name not in logs:
+            logs.add(name)
+            waiting += declared.follows
+    return logs, followed
 
 
 def _parameters_digest(table: Table) -> str:

@@ -192,13 +192,15 @@ def _without_ages(required: Any) -> Any:
 class RunSettings(Frozen):
     """Which sources a run loads, and without which of them it releases nothing.
 
-    `required` is a list of sources, or gives for each how old its newest extract may be, in days (null: of any age).
+    `required` is a list of sources, or gives for each how old its newest extract may be, in days (null: of any age). Where more
+    than the share `most_touched` of the people has changed, everything is made again instead of what is theirs.
     """
 
     sources: tuple[str, ...] = SOURCES
     required: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_without_ages)] = Field(
         default_factory=dict
     )
+    most_touched: float = Field(default=0.3, ge=0, le=1)
 
     @model_validator(mode="after")
     def named_once(self) -> Self:

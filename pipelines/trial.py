@@ -14,9 +14,9 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.deliveries import DeliveryLimits
-from pipelines.contracts.source import SourceContract
+from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.curate.entities import levels
-from pipelines.curate.records import FILE_SCHEMA, record_rows
+from pipelines.curate.records import record_rows
 from pipelines.errors import DeliveryError
 from pipelines.ingest.arrivals import NewLoad, arrivals
 from pipelines.ingest.checking import ColumnsRead
@@ -28,7 +28,6 @@ from pipelines.ingest.profile import profile_files
 from pipelines.ingest.register import Count, Registered
 from pipelines.ingest.rows import bronze_rows
 from pipelines.storage.paths import StoragePaths
-from vocab.schemas import ddl_of
 
 _NO_KEY = Pads({"row": (bytes(64), bytes(64))})
 """Records are named by a keyed hash. Nothing of a trial is kept, so it needs no key."""
@@ -133,11 +132,12 @@ def _counts(session: SparkSession, load: NewLoad, contract: SourceContract) -> d
     by_entity = {entity: files for (_, entity), files in load.files.items()}
     entities = [entity for level in levels(contract, by_entity) for entity in level]
     bronze = {
-        entity.name: bronze_rows(session, by_entity[entity.name], load.layouts, entity.spec, len(by_entity[entity.name]))
+        entity.name: bronze_rows(
+            session, by_entity[entity.name], load.layouts, entity.spec, len(by_entity[entity.name])
+        ).withColumn(LOAD, F.lit(""))
         for entity in entities
     }
-    listed = [(file.file_id, "", True, "") for files in by_entity.values() for _, file in files]
-    rows = record_rows(bronze, entities, session.createDataFrame(listed, ddl_of(FILE_SCHEMA)), _NO_KEY)
+    rows = record_rows(bronze, entities, _NO_KEY)
     summed = rows.groupBy("_file", "unusable").agg(F.count(F.lit(1)).alias("rows"))
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in summed.toArrow().to_pylist():

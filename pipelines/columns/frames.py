@@ -1,6 +1,6 @@
-"""Frames without rows, the union of frames, and the size of groups."""
+"""Frames without rows, the union and the differences of frames, and the size of groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
 from pyspark.sql import Column, DataFrame
@@ -34,3 +34,9 @@ def union_all(frames: Iterable[DataFrame]) -> DataFrame:
         pairs = zip_longest(level[::2], level[1::2])
         level = [left if right is None else left.unionByName(right) for left, right in pairs]
     return level[0]
+
+
+def differences(before: DataFrame, now: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """The rows, in these columns, that only one of two frames has, or has more often."""
+    signed = before.select(*columns, F.lit(-1).alias("_sign")).unionByName(now.select(*columns, F.lit(1).alias("_sign")))
+    return signed.groupBy(*columns).agg(F.sum("_sign").alias("_more")).where(F.col("_more") != 0).select(*columns)

@@ -19,7 +19,10 @@ from pipelines.errors import ContractError
 
 WITHHELD = "_withheld"
 
-SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, "_load_id", "_file", "_line")
+LOAD = "_load_id"
+"""The column of bronze and silver with the load that brought a row."""
+
+SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, LOAD, "_file", "_line")
 """Columns that every silver table starts or ends with; a contract may not use these names.
 
 `_flags` names, comma separated, the columns whose delivered value is unreadable and null in silver. Nothing is derived from
@@ -189,6 +192,11 @@ class Subject(Frozen):
         if sum(part is not None for part in (self.direct, self.via, self.shared)) > 1:
             raise ValueError("give one of direct, via or shared")
         return self
+
+    @property
+    def is_one_person(self) -> bool:
+        """Whether each row belongs to one person."""
+        return self.direct is not None or self.via is not None
 
 
 class Reference(Frozen):

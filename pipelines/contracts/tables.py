@@ -44,6 +44,40 @@ class Partitions:
     values: tuple[str, ...] | tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """How a table is made for some of its rows only.
+
+    `log` is the table that names what has changed (`Log`); a row belongs to what is named there by the columns `on`, which the
+    log and the inputs in `narrows` have too. A row of the table depends only on rows of those inputs with the same values
+    there, and on other inputs, whose changes the log follows.
+    """
+
+    log: TableName
+    narrows: tuple[TableName, ...]
+    on: tuple[str, ...] = ("person_id",)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What makes a table the log of what has changed, of which others are made again for what it names.
+
+    Its rows are numbered by CHANGE, so that each reader takes those that are new to it. `named` gives the columns of the log
+    but that number for the changes of some inputs; `follows` names the inputs whose changes it translates (others are only
+    searched). `of` is the table whose rows, one for each thing that could be named, say how many there are: where more than
+    the share `most` of them is named at once, nothing is, and everything is made whole.
+    """
+
+    named: "Callable[[InputChanges], DataFrame]"
+    follows: tuple[TableName, ...]
+    of: TableName
+    most: float
+
+
+CHANGE = "change"
+"""The column that numbers the entries of a log: the version of the log that brought them."""
+
+
 class Extent(StrEnum):
     """How much of a table a change affects, where it is not some partitions."""
 
@@ -51,7 +85,15 @@ class Extent(StrEnum):
     NOTHING = "nothing"
 
 
-Affected = Partitions | Extent
+@dataclass(frozen=True)
+class Selected:
+    """What a log names since one of its versions."""
+
+    selection: Selection
+    since: int
+
+
+Affected = Partitions | Extent | Selected
 
 
 class Inputs(Protocol):
@@ -69,6 +111,10 @@ class InputChanges(Protocol):
     """The inputs that are new since a table was last made, when nothing else about the table has changed."""
 
     @property
+    def session(self) -> SparkSession:
+        """The session, for small frames."""
+
+    @property
     def names(self) -> frozenset[TableName]:
         """The inputs with another version than before."""
 
@@ -77,6 +123,9 @@ class InputChanges(Protocol):
 
     def now(self, zone: Zone, name: str) -> DataFrame:
         """Any input as it is now."""
+
+    def added(self, zone: Zone, name: str) -> DataFrame:
+        """The entries of a log among the inputs that are new."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +137,9 @@ class Table:
     it any change makes the whole table again. `replaces` names the partitions that one call of `make` gives: the rest of
     the table stays (a load into bronze). With `keeps_equal` a table that is made again with the same rows keeps its
     version, so that nothing which reads it is made again; for small tables only. `gathers_partitions`: each partition is
-    written by one task, as one file; not where one value may have most of the rows.
+    written by one task, as one file; not where one value may have most of the rows. With `selection` it is made for what has
+    changed only; `log` makes it the log that says so, of which `make` gives an empty one. `parts_of` are inputs partitioned as
+    the table is: of them only the partitions are read that are made.
     """
 
     name: TableName
@@ -104,3 +155,11 @@ class Table:
     replaces: Partitions | None = None
     keeps_equal: bool = False
     gathers_partitions: bool = True
+    selection: Selection | None = None
+    log: Log | None = None
+    parts_of: tuple[TableName, ...] = ()
+
+    def __post_init__(self) -> None:
+        """A table is made again after the log that says for what: the log is one of its inputs."""
+        if self.selection is not None and self.selection.log not in self.inputs:
+            object.__setattr__(self, "inputs", (*self.inputs, self.selection.log))

@@ -14,8 +14,8 @@ from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.text import is_one_of, trimmed
 from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read
 from pipelines.contracts.ledger import UNREADABLE
+from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier
 from pipelines.contracts.source import Column as DeliveredColumn
-from pipelines.contracts.source import ColumnType, Entity, Flag, Identifier
 from pipelines.curate.entities import EntityOf
 
 RECORD_SCHEMA = {
@@ -31,32 +31,26 @@ RECORD_SCHEMA = {
     "local_id": "string",
     "birth_date": "string",
     "sex": "string",
-    "version": "string",
-    "is_held": "boolean",
+    "declared_version": "string",
+    "period": "string",
+    "content": "bigint",
     "is_deleted": "boolean",
     "is_test": "boolean",
     "unusable": "string",
+    LOAD: "string",
 }
-"""One row per delivered row of the active files of a source.
+"""One row per delivered row of a source, by what it says itself.
 
 `row_key` names its record (null where it cannot be used), `parent_key` the record that it belongs to; `shared_key` is the key
-of shared records. `version` sorts the rows of a record from oldest to newest: whether its period was not submitted again, what
-the row says of its version (parts that are missing or unreadable are UNKNOWN_VERSION), after AFTER_DECLARED the day of
-delivery, file and line, and last the hash of the content. `is_held`: the newest full delivery of its provider still holds the
-content, and its period was not submitted again. `unusable` is the reason of quarantine.
-"""
-
-FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolean", "_replaced": "string"}
-"""One row per active file: when its content took effect, and whether the newest full delivery still holds it.
-
-`_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
+of shared records. `declared_version` is what the row says of its version as a text that sorts (parts that are missing or
+unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its content. `unusable` is the reason of
+quarantine.
 """
 
 _VALUE = "_value_"
 """Stands before the name of a column for what was read of it."""
 
 SEPARATOR = "|"
-AFTER_DECLARED = "#"
 UNKNOWN_VERSION = "0"
 """A part of a version that is missing or unreadable: the oldest there is."""
 _KNOWN_VERSION = "1"
@@ -67,6 +61,7 @@ _STATEMENT_SCHEMA = {
     "_provider": "string",
     "_file": "string",
     "_line": "bigint",
+    LOAD: "string",
     "message": "string",
     "parent_message": "string",
     "shared_key": "string",
@@ -93,30 +88,22 @@ _NOT_DECLARED = ""
 """A part of a version that the entity does not have."""
 
 
-def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], files: DataFrame, pads: Pads) -> DataFrame:
-    """The rows of a source's active files (RECORD_SCHEMA). `bronze` holds its tables by entity, `files` is FILE_SCHEMA.
+def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], pads: Pads) -> DataFrame:
+    """The rows of a source (RECORD_SCHEMA). `bronze` holds its tables by entity.
 
-    Rows of files that are not in `files` belong to no finished load and are left out. Keys are hashed and versions read after
-    the entities have become one frame, so that the engine plans that once.
+    What a row says depends on nothing but the row, so a new load leaves the records of others alone. Keys are hashed and
+    versions read after the entities have become one frame, so that the engine plans that once.
     """
     entities = tuple(entities)
     shared = _columns_of_shared_keys(entities)
     parts = sorted({part for entity in entities for part in _version_parts(entity.spec)})
     stated = union_all([_stated(bronze[entity.name], entity, shared.get(entity.name, ()), parts) for entity in entities])
-    known = pads.joined_to(stated.join(F.broadcast(files), on="_file", how="inner"))
-    line, content = F.lpad(F.col("_line").cast("string"), 12, "0"), F.col("content").cast("string")
-    delivered = F.concat_ws(SEPARATOR, "_effective", "_file", line, content)
-    period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
-    # A row whose period was submitted again is older than every other row: an earlier period may still have its record.
-    is_replaced = F.coalesce(F.col("_replaced").contains(period), F.lit(False))
-    age = F.when(is_replaced, F.lit("0")).otherwise(F.lit("1"))
     values = {
         "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
         "parent_key": F.when(F.col("parent_message").isNotNull(), row_key(F.col("parent_message"))),
-        "version": F.concat(age, _declared_version(parts), F.lit(AFTER_DECLARED), delivered),
-        "is_held": F.col("_is_current") & ~is_replaced,
+        "declared_version": _declared_version(parts),
     }
-    return known.select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
+    return pads.joined_to(stated).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
 
 
 def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
@@ -149,7 +136,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     declared = _version_parts(spec)
     schema = _STATEMENT_SCHEMA | {_version_column(part): "string" for part in parts}
     values |= {_version_column(part): F.col(declared[part]) if part in declared else F.lit(_NOT_DECLARED) for part in parts}
-    own = ("_provider", "_file", "_line")
+    own = ("_provider", "_file", "_line", LOAD)
     columns = {name: values[name] if name in values else F.lit(None) for name in schema if name not in own}
     return rows.select(
         *[(columns[name] if name in columns else F.col(name)).cast(kind).alias(name) for name, kind in schema.items()]

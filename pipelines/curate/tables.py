@@ -12,11 +12,31 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import differences, union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.columns.keyed import Pads
-from pipelines.contracts.source import SourceContract
-from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.contracts.source import LOAD, SourceContract
+from pipelines.contracts.tables import (
+    CHANGE,
+    Affected,
+    BelongsTo,
+    Extent,
+    InputChanges,
+    Inputs,
+    Log,
+    Partitions,
+    Selection,
+    Table,
+    TableName,
+)
+from pipelines.contracts.touched import (
+    EXTRACT_SCHEMA,
+    NEWEST_EXTRACTS,
+    NEWEST_SCHEMA,
+    TOUCHED,
+    TOUCHED_SCHEMA,
+    extracts_of,
+)
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.contracts.zones import Zone
 from pipelines.curate.dispositions import DISPOSITION_SCHEMA, disposition_rows, with_person
@@ -40,15 +60,30 @@ from pipelines.curate.opt_outs import (
     matched_entries,
     opt_outs_by_person,
 )
-from pipelines.curate.records import FILE_SCHEMA, RECORD_SCHEMA, SEPARATOR, record_rows
+from pipelines.curate.records import RECORD_SCHEMA, SEPARATOR, record_rows
 from pipelines.curate.references import REFERENCE_SCHEMA, counted_references, reference_counts
 from pipelines.curate.rows import silver_rows
+from pipelines.curate.touched import (
+    CHANGED_SCHEMA,
+    changed_rows,
+    of_changed_files,
+    of_changed_references,
+    of_changed_rows,
+)
 from pipelines.curate.type_one import TYPE_ONE_SCHEMA, people_with_type_one, type_one_codes
 from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, Place, flagged_rows, readable_values
-from pipelines.curate.versions import VERSION_SCHEMA, valid_rows, version_rows
+from pipelines.curate.versions import FILE_SCHEMA, VERSION_SCHEMA, valid_rows, version_rows
 from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
-from pipelines.ingest.register import ActiveFile, Registered, active_files
+from pipelines.ingest.register import (
+    REGISTER,
+    REGISTER_SCHEMA,
+    ActiveFile,
+    Registered,
+    active_files,
+    delivered_by_provider,
+    extracts_by_file,
+)
 from vocab.schemas import ddl_of
 
 STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
@@ -77,7 +112,8 @@ class CurateInputs:
 
     `key_id` is a one-way mark of the key behind `pads`. `type_one` is None where the source of the Type 1 codes is not loaded.
     `excludes_unverifiable`: people without a usable number cannot be checked against the national list and are left out.
-    `sets_conflicts_aside`: the rows of identities that contradict each other are quarantined.
+    `sets_conflicts_aside`: the rows of identities that contradict each other are quarantined. Where more than the share
+    `most_touched` of rows or people has changed, everything is made again.
     """
 
     contracts: Mapping[str, SourceContract]
@@ -90,6 +126,7 @@ class CurateInputs:
     production: bool
     excludes_unverifiable: bool
     sets_conflicts_aside: bool
+    most_touched: float = 0.3
 
     @cached_property
     def files(self) -> dict[tuple[str, str], list[ActiveFile]]:
@@ -125,7 +162,7 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
     Raises OptOutReferenceError where a provider's Type 1 opt-outs could not be seen.
     """
     _check_type_one(inputs)
-    tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(source))]
+    tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(inputs, source))]
     tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _conflicts()]
     tables += [_type_one(inputs), _person(inputs)]
     for source in inputs.sources:
@@ -134,6 +171,9 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
             tables += [_silver(inputs, entity, level) for entity in entities]
     return [
         *tables,
+        *[_changed_rows(inputs, source) for source in inputs.sources],
+        *_extracts(inputs),
+        _touched_persons(inputs),
         _quarantine(inputs),
         _outcomes(inputs),
         _opt_out_entries(inputs),
@@ -147,39 +187,59 @@ def _curation(name: str) -> TableName:
 
 
 def _records(inputs: CurateInputs, source: str) -> Table:
-    entities = inputs.entities(source)
-    listed = {
-        (file.file_id, file.effective, file.is_current, SEPARATOR.join(("", *file.replaced, "")))
-        for entity in entities
-        for file in inputs.files[source, entity.name]
-    }
+    entities, register = inputs.entities(source), _curation(REGISTER)
+    bronze = tuple(TableName(Zone.BRONZE, entity.table) for entity in entities)
 
     def make(tables: Inputs) -> DataFrame:
-        bronze = {entity.name: tables.read(Zone.BRONZE, entity.table) for entity in entities}
-        files = tables.session.createDataFrame(sorted(listed), ddl_of(FILE_SCHEMA))
-        return record_rows(bronze, entities, files, inputs.pads)
+        delivered = {entity.name: tables.read(Zone.BRONZE, entity.table) for entity in entities}
+        return record_rows(delivered, entities, inputs.pads)
+
+    def affected(changes: InputChanges) -> Affected:
+        """The loads of which the register has other files than before; bronze changes with it only."""
+        if register not in changes.names:
+            return Extent.WHOLE
+        own = F.col("source") == source
+        before, now = changes.before(*register).where(own), changes.now(*register).where(own)
+        loads = differences(before, now, tuple(REGISTER_SCHEMA)).select("load_id").distinct().toArrow()
+        changed = tuple(sorted(loads["load_id"].to_pylist()))
+        return Partitions(LOAD, changed) if changed else Extent.NOTHING
 
     return Table(
         name=_curation(f"records_{source}"),
         grain=f"one row per delivered row of {source}: its record, its version and what it says of its person",
         schema=RECORD_SCHEMA,
-        belongs_to=BelongsTo.PERSON,
+        belongs_to=BelongsTo.LOAD,
         make=make,
-        inputs=tuple(TableName(Zone.BRONZE, entity.table) for entity in entities),
-        parameters=repr((inputs.contracts[source].model_dump_json(exclude={"deliveries"}), sorted(listed), inputs.key_id)),
+        inputs=(*bronze, register),
+        parameters=repr((inputs.contracts[source].model_dump_json(exclude={"deliveries"}), inputs.key_id)),
         may_hold_identity=True,
+        partition_by=(LOAD,),
+        gathers_partitions=False,
+        affected=affected,
+        parts_of=bronze,
     )
 
 
-def _versions(source: str) -> Table:
+def _versions(inputs: CurateInputs, source: str) -> Table:
     records = _curation(f"records_{source}")
+    listed = {
+        (file.file_id, file.effective, file.is_current, SEPARATOR.join(("", *file.replaced, "")))
+        for entity in inputs.entities(source)
+        for file in inputs.files[source, entity.name]
+    }
+
+    def make(tables: Inputs) -> DataFrame:
+        files = tables.session.createDataFrame(sorted(listed), ddl_of(FILE_SCHEMA))
+        return version_rows(tables.read(*records), files)
+
     return Table(
         name=_curation(f"versions_{source}"),
         grain=f"one row per delivered row of {source}: whether it is the valid one of its record",
         schema=VERSION_SCHEMA,
         belongs_to=BelongsTo.PERSON,
-        make=lambda tables: version_rows(tables.read(*records)),
+        make=make,
         inputs=(records,),
+        parameters=repr(sorted(listed)),
         may_hold_identity=True,
         partition_by=("entity",),
         gathers_partitions=False,
@@ -429,14 +489,126 @@ def _silver(inputs: CurateInputs, entity: EntityOf, level: int) -> Table:
         decided = tables.read(*dispositions).where(F.col("entity") == entity.name)
         return silver_rows(tables.read(Zone.BRONZE, entity.table), decided, entity, inputs.pads)
 
+    bronze = TableName(Zone.BRONZE, entity.table)
     return Table(
         name=TableName(Zone.SILVER, entity.table),
         grain=entity.spec.grain,
         schema=entity.spec.silver_columns,
-        belongs_to=BelongsTo.PERSON,
+        belongs_to=BelongsTo.PERSON if entity.spec.subject.is_one_person else BelongsTo.WHOLE,
         make=make,
-        inputs=(TableName(Zone.BRONZE, entity.table), dispositions),
+        inputs=(bronze, dispositions),
         parameters=repr((entity.spec.model_dump_json(), inputs.key_id)),
+        selection=Selection(_changed_name(entity.source), (bronze, dispositions), LINE),
+    )
+
+
+LINE = ("_file", "_line")
+"""What names a delivered row."""
+
+
+def _changed_name(source: str) -> TableName:
+    return _curation(f"changed_rows_{source}")
+
+
+def _changed_rows(inputs: CurateInputs, source: str) -> Table:
+    """The log by which silver is made again."""
+    decided = [dispositions_of(source, level) for level in range(len(inputs.levels(source)))]
+    bronze = [TableName(Zone.BRONZE, entity.table) for entity in inputs.entities(source)]
+
+    def named(changes: InputChanges) -> DataFrame:
+        changed = [name for name in decided if name in changes.names]
+        return changed_rows(
+            [changes.before(*name) for name in changed], [changes.now(*name) for name in changed], changes.session
+        )
+
+    return Table(
+        name=_changed_name(source),
+        grain=f"one row per change and delivered row of {source} that has come into silver, left it or has another person",
+        schema=CHANGED_SCHEMA,
+        belongs_to=BelongsTo.LOAD,
+        make=lambda tables: tables.session.createDataFrame([], ddl_of(CHANGED_SCHEMA)),
+        # What is new in bronze has a disposition, so its changes are followed there.
+        inputs=(*decided, *bronze, _curation(f"versions_{source}")),
+        partition_by=(CHANGE,),
+        log=Log(named, (*decided, *bronze), of=_curation(f"versions_{source}"), most=inputs.most_touched),
+    )
+
+
+def _extracts(inputs: CurateInputs) -> list[Table]:
+    """From which extract each file is, and the newest extract of each provider."""
+    by_file = extracts_by_file(inputs.register)
+    files = {source: sorted((file, days[0]) for file, days in by_file.get(source, {}).items()) for source in inputs.sources}
+    newest = sorted((*place, found.newest) for place, found in delivered_by_provider(inputs.register).items())
+
+    def table(name: TableName, grain: str, schema: dict[str, str], rows: list[tuple[object, ...]]) -> Table:
+        return Table(
+            name=name,
+            grain=grain,
+            schema=schema,
+            belongs_to=BelongsTo.WHOLE,
+            make=lambda tables: tables.session.createDataFrame(rows, ddl_of(schema)),
+            parameters=repr(rows),
+            keeps_equal=True,
+        )
+
+    return [
+        *[
+            table(
+                extracts_of(source),
+                f"one row per file of {source} with rows: the day of the extract that delivered it last",
+                EXTRACT_SCHEMA,
+                [*days],
+            )
+            for source, days in files.items()
+        ],
+        table(NEWEST_EXTRACTS, "one row per source and provider: the day of its newest extract", NEWEST_SCHEMA, [*newest]),
+    ]
+
+
+def _touched_persons(inputs: CurateInputs) -> Table:
+    """The log by which mapped rows are made again."""
+    entities = [entity for source in inputs.sources for entity in inputs.entities(source)]
+    silver = {(entity.source, entity.name): TableName(Zone.SILVER, entity.table) for entity in entities}
+    shared = {
+        place: name for place, name in silver.items() if not inputs.contracts[place[0]].entities[place[1]].subject.is_one_person
+    }
+    logs = [_changed_name(source) for source in inputs.sources]
+    referring = [entity for entity in entities if entity.spec.subject.is_one_person]
+    extracts = {source: extracts_of(source) for source in inputs.sources}
+
+    def named(changes: InputChanges) -> DataFrame:
+        frames = [changes.session.createDataFrame([], ddl_of(TOUCHED_SCHEMA)).drop(CHANGE)]
+        frames += [of_changed_rows(changes.added(*name)) for name in logs if name in changes.names]
+        for (source, entity), name in shared.items():
+            if name in changes.names:
+                by_column = [
+                    (changes.now(*silver[owner.source, owner.name]), column)
+                    for owner in referring
+                    for column, reference in owner.spec.references.items()
+                    if (owner.source, reference.entity) == (source, entity)
+                ]
+                frames += of_changed_references(changes.before(*name), changes.now(*name), by_column, f"{source}_{entity}")
+        for source, name in extracts.items():
+            if name in changes.names:
+                rows = [changes.now(*decided) for owner, decided in _all_dispositions(inputs) if owner == source]
+                frames.append(of_changed_files(changes.before(*name), changes.now(*name), rows))
+        return union_all(frames).distinct()
+
+    return Table(
+        name=TOUCHED,
+        grain="one row per change, person and reason for which what is mapped of the person is made again",
+        schema=TOUCHED_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=lambda tables: tables.session.createDataFrame([], ddl_of(TOUCHED_SCHEMA)),
+        inputs=(
+            *logs,
+            *silver.values(),
+            *extracts.values(),
+            *[name for _, name in _all_dispositions(inputs)],
+            _curation(PERSON),
+        ),
+        partition_by=(CHANGE,),
+        log=Log(named, (*logs, *shared.values(), *extracts.values()), of=_curation(PERSON), most=inputs.most_touched),
     )
 
 

@@ -10,9 +10,17 @@ delivery of its provider, is deleted at source.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.curate.records import AFTER_DECLARED, SEPARATOR
+from pipelines.curate.records import SEPARATOR
 
 SAME_VERSION, UNKNOWN_VERSION = "same_version", "unknown_version"
+
+AFTER_DECLARED = "#"
+
+FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolean", "_replaced": "string"}
+"""One row per active file: when its content took effect, and whether the newest full delivery still holds it.
+
+`_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
+"""
 
 _KNOWN_PART = "1[^|]+"
 _LONGEST = 10_000
@@ -41,18 +49,25 @@ VERSION_SCHEMA = {
 """
 
 
-def version_rows(records: DataFrame) -> DataFrame:
-    """The records of a source (RECORD_SCHEMA) with their winners (VERSION_SCHEMA).
+def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
+    """The records of a source (RECORD_SCHEMA) with their winners (VERSION_SCHEMA). `files` is FILE_SCHEMA.
 
+    Rows of files that are not in `files` belong to no finished load and are left out.
     Only records with several rows are compared: the newest version of each is found by one aggregation and joined back,
     which takes the engines a fraction of what a window over millions of keys takes. Keys that occur once are left out first
     by a hash of eight bytes; two keys with one hash are only compared in vain.
     """
-    usable = records.where(F.col("unusable").isNull()).select("row_key", "version", F.xxhash64("row_key").alias("_hash"))
+    placed = records.join(F.broadcast(files), on="_file", how="inner")
+    period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
+    known = placed.withColumn("_is_replaced", F.coalesce(F.col("_replaced").contains(period), F.lit(False)))
+    usable = known.where(F.col("unusable").isNull()).select("row_key", *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
     repeated = usable.groupBy("_hash").agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1).select("_hash")
     compared = usable.join(F.broadcast(repeated), on="_hash", how="left_semi")
-    newest = compared.groupBy("row_key").agg(F.max("version").alias("_newest"))
-    judged = records.join(newest, on="row_key", how="left")
+    newest = compared.groupBy("row_key").agg(F.max(_version()).alias("_newest"))
+    judged = known.join(newest, on="row_key", how="left").withColumn(
+        "version", F.when(F.col("_newest").isNotNull(), _version())
+    )
+    is_held = F.col("_is_current") & ~F.col("_is_replaced")
     is_usable = F.col("unusable").isNull()
     is_newest = F.col("_newest").isNull() | (F.col("version") == F.col("_newest"))
     is_winner = is_usable & is_newest
@@ -62,17 +77,32 @@ def version_rows(records: DataFrame) -> DataFrame:
         F.when(~is_usable, F.lit("quarantined"))
         .when(~is_newest & same_content, F.lit("duplicate"))
         .when(~is_newest, F.lit("superseded"))
-        .when(F.col("is_deleted") | ~F.col("is_held"), F.lit("deleted_at_source"))
+        .when(F.col("is_deleted") | ~is_held, F.lit("deleted_at_source"))
         .when(F.col("is_test"), F.lit("test_patient"))
     )
     reason = F.coalesce(
         F.col("unusable"),
         F.when(is_usable & ~is_newest & ~same_content, _reason_of_superseded()),
         F.when(is_newest & F.col("is_deleted"), F.lit("deleted_flag")),
-        F.when(is_newest & ~F.col("is_held"), F.lit("absent_from_full")),
+        F.when(is_newest & ~is_held, F.lit("absent_from_full")),
     )
     values = {"is_winner": is_winner, "disposition": disposition, "reason": reason}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in VERSION_SCHEMA])
+
+
+_VERSIONED = ("declared_version", "_is_replaced", "_effective", "_file", "_line", "content")
+
+
+def _version() -> Column:
+    """What sorts the rows of a record from oldest to newest, and ends in the hash of their content.
+
+    First whether its period was not submitted again: a row whose period was is older than every other, and an earlier period
+    may still have its record. Then what the row says of its version; after AFTER_DECLARED the day of delivery, file and line.
+    """
+    age = F.when(F.col("_is_replaced"), F.lit("0")).otherwise(F.lit("1"))
+    line, content = F.lpad(F.col("_line").cast("string"), 12, "0"), F.col("content").cast("string")
+    delivered = F.concat_ws(SEPARATOR, "_effective", "_file", line, content)
+    return F.concat(age, "declared_version", F.lit(AFTER_DECLARED), delivered)
 
 
 def _reason_of_superseded() -> Column:

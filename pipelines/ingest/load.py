@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.deliveries import DeliveryLimits
-from pipelines.contracts.source import SourceContract
+from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
@@ -27,7 +27,6 @@ from pipelines.storage.documents import Document
 from pipelines.storage.tables import TableStore
 from vocab.schemas import ddl_of
 
-LOAD = "_load_id"
 FILES_PER_TASK = 4
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import functions as F
 
+from pipelines.contracts.source import LOAD
 from pipelines.contracts.tables import Partitions, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.ingest.load import LOAD, register_table
+from pipelines.ingest.load import register_table
 from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import Registered
 from pipelines.runner import Runner

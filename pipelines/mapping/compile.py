@@ -33,12 +33,9 @@ PROVENANCE = {
 }
 """What stands before the fields in every mapped row: where it came from, whose it is and which provider delivered it."""
 
-EXTRACT = {"_extracted_on": "date", "_known_until": "date"}
-"""The day of the extract that delivered a row last, and of the newest extract of its provider, at which what is open ends."""
-
-JUDGEMENT = EXTRACT | {"_set_aside": "string", "_flagged": "string"}
-"""What stands after the fields in every mapped row about a person: its extract, and the first plausibility rule that sets it
-aside or flags it (null: none)."""
+JUDGEMENT = {"_extracted_on": "date", "_set_aside": "string", "_flagged": "string"}
+"""What stands after the fields in every mapped row about a person: the day of the extract that delivered it last, and the first
+plausibility rule that sets it aside or flags it (null: none)."""
 
 FLAGS = "_flags"
 """The column of silver with the names of unreadable columns."""
@@ -125,7 +122,7 @@ def kept_rows(
     columns |= {_flags_of(column) for column in _end_columns(rule, contract)} if rule.to in _VISITS else set()
     columns |= {FLAGS} if rule.to is Target.PERSON else set()
     columns |= set(rule.evidence_columns)
-    frame = with_lookups(rule.from_, rule.lookups, silver, columns)
+    frame = with_lookups(rule.from_, rule.lookups, contract, silver, columns)
     checked = frame.where(_is_kept(checks_of(rule, contract, fields))).select("*", *_normalised_codes(rule))
     provenance = {"_source": F.lit(contract.source), "_entity": F.lit(rule.from_), "_rule": F.lit(rule.name)}
     own = {"_row_key": F.col("row_key"), "person_id": F.col("person_id"), "_file": F.col("_file")}
@@ -150,9 +147,16 @@ def _first_of_each(events: DataFrame) -> DataFrame:
 
 
 def with_lookups(
-    entity: str, lookups: Mapping[str, Lookup], silver: Mapping[str, DataFrame], columns: Iterable[str]
+    entity: str,
+    lookups: Mapping[str, Lookup],
+    contract: SourceContract,
+    silver: Mapping[str, DataFrame],
+    columns: Iterable[str],
 ) -> DataFrame:
-    """The entity with the rows it looks up, narrowed to `columns` before the joins. Lookup columns are `alias__column`."""
+    """The entity with the rows it looks up, narrowed to `columns` before the joins. Lookup columns are `alias__column`.
+
+    A row that belongs to a person is found by rows of the same person only.
+    """
     wanted = set(columns)
     used = []
     for alias, lookup in reversed(list(lookups.items())):
@@ -163,10 +167,15 @@ def with_lookups(
     frame = silver[entity].select(*own)
     for alias in reversed(used):
         lookup = lookups[alias]
-        theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column != f"{alias}.row_key")
+        is_of_person = contract.entities[lookup.entity].subject.is_one_person
+        named = {f"{alias}.row_key", *([f"{alias}.person_id"] if is_of_person else [])}
+        theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column not in named)
         renamed = [F.col(column.removeprefix(f"{alias}.")).alias(_flat(column)) for column in theirs]
-        other = silver[lookup.entity].select(F.col("row_key").alias(_flat(f"{alias}.row_key")), *renamed)
-        frame = frame.join(other, on=F.col(_flat(lookup.on)) == F.col(_flat(f"{alias}.row_key")), how="left")
+        keys = [F.col(name.removeprefix(f"{alias}.")).alias(_flat(name)) for name in sorted(named)]
+        other = silver[lookup.entity].select(*keys, *renamed)
+        on = F.col(_flat(lookup.on)) == F.col(_flat(f"{alias}.row_key"))
+        on = on & (F.col("person_id") == F.col(_flat(f"{alias}.person_id"))) if is_of_person else on
+        frame = frame.join(other, on=on, how="left")
     return frame
 
 

@@ -144,7 +144,7 @@ def _numbers(scan: _Scan) -> list[DataFrame]:
     """
     rules, first = scan.rules, scan.rules[0]
     columns = {column for rule in rules for column in columns_of_checks(rule.rule, rule.source.contract)}
-    frame = with_lookups(first.rule.from_, scan.lookups, first.source.tables, columns)
+    frame = with_lookups(first.rule.from_, scan.lookups, first.source.contract, first.source.tables, columns)
     numbers = [
         F.coalesce(
             *[F.when(check.fails, F.lit(rule.first + place)) for place, check in enumerate(rule.checks, 1)], F.lit(rule.first)

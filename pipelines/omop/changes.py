@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import differences, union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.tables import Affected, Extent, InputChanges, Partitions, TableName
 from pipelines.contracts.zones import Zone
@@ -46,7 +46,7 @@ class AffectedScope:
             return Extent.WHOLE
         if any(_has_changed(changes, name, columns) for name, columns in self.columns.items()):
             return Extent.WHOLE
-        if CONCEPT_MAP in changes.names and not _rows_with_changed_code(changes, self.coded).isEmpty():
+        if CONCEPT_MAP in changes.names and not rows_with_changed_code(changes, self.coded).isEmpty():
             return Extent.WHOLE
         return Extent.NOTHING
 
@@ -85,20 +85,14 @@ class EventScope:
         if CONCEPT_MAP not in changes.names or not self.fields:
             return []
         coded = dict.fromkeys(self.stems, self.fields)
-        return [_rows_with_changed_code(changes, coded, CODE_BUCKET)]
-
-
-def differences(before: DataFrame, now: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """The rows, in these columns, that only one of two frames has, or has more often."""
-    signed = before.select(*columns, F.lit(-1).alias("_sign")).unionByName(now.select(*columns, F.lit(1).alias("_sign")))
-    return signed.groupBy(*columns).agg(F.sum("_sign").alias("_more")).where(F.col("_more") != 0).select(*columns)
+        return [rows_with_changed_code(changes, coded, CODE_BUCKET)]
 
 
 def _has_changed(changes: InputChanges, name: TableName, columns: Sequence[str]) -> bool:
     return name in changes.names and not differences(changes.before(*name), changes.now(*name), columns).isEmpty()
 
 
-def _rows_with_changed_code(changes: InputChanges, coded: Mapping[TableName, tuple[str, ...]], *columns: str) -> DataFrame:
+def rows_with_changed_code(changes: InputChanges, coded: Mapping[TableName, tuple[str, ...]], *columns: str) -> DataFrame:
     """The rows of mapped tables that hold, in one of some fields, a code of which the concept has changed."""
     differing = differences(changes.before(*CONCEPT_MAP), changes.now(*CONCEPT_MAP), tuple(CODE_MAP_SCHEMA))
     changed = differing.select(F.col("source_vocabulary_id").alias("vocabulary"), F.col("source_code").alias("code"))

@@ -1,7 +1,7 @@
 """What the declarations of the map stage have in common: the inputs of the stage, the names of its tables, their forms."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -12,7 +12,8 @@ from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions
 from pipelines.contracts.cdm import CdmTable, delta_schema
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
-from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Table, TableName
+from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Selection, Table, TableName
+from pipelines.contracts.touched import TOUCHED_BY_PLACES
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.analytes import NO_ANALYTES, Analytes
 from pipelines.mapping.plausibility import Plausibility, sound
@@ -20,7 +21,6 @@ from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
-from pipelines.omop.stem import Judge
 from vocab.local_maps import LocalMap
 
 ROW_TABLES = {
@@ -59,19 +59,18 @@ class MapInputs:
     """What the map stage is declared from.
 
     `delivered` holds the silver tables that exist, by name (`source_entity`). `local_maps` are those that fit the
-    vocabulary. `source_priority` decides between sources that describe one person or place. `extracts` has, by source and
-    file, the day of the extract that delivered it last and that of the newest extract of its provider; mapped rows are judged
-    by them and by the rules of `plausibility`. `analytes` says which concepts mean the same. Of several deaths of a person
+    vocabulary. `source_priority` decides between sources that describe one person or place. Mapped rows are judged by the
+    rules of `plausibility`. `analytes` says which concepts mean the same. Of several deaths of a person
     that of the source named first in `death_priority` counts. Nobody is observed before `captured_from`: days by source, or
     by source and provider (`acute/RXN`). `coverage` has what each provider has delivered. With `keeps_unobserved` people
-    without an observation period are in the CDM.
+    without an observation period are in the CDM. Where more than the share `most_touched` of the people is touched, everything
+    is made again.
     """
 
     sources: tuple[MappedSource, ...]
     delivered: frozenset[str]
     local_maps: tuple[LocalMap, ...]
     source_priority: tuple[str, ...]
-    extracts: Mapping[str, Mapping[str, tuple[date, date]]]
     plausibility: Plausibility
     described_as: CdmSource
     analytes: Analytes = NO_ANALYTES
@@ -82,6 +81,7 @@ class MapInputs:
     coverage: tuple[Coverage, ...] = ()
     keeps_unobserved: bool = False
     cdm_version: str = "5.4"
+    most_touched: float = 0.3
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -91,10 +91,6 @@ class MapInputs:
     def rules_for(self, target: Target) -> tuple[Rule, ...]:
         """The rules of all sources for one target."""
         return tuple(rule for rule in self.rules if rule.to is target)
-
-    def judge(self, sources: Iterable[str]) -> Judge:
-        """What the mapped rows of some sources are judged by."""
-        return Judge(self.plausibility, {file: days for name in sources for file, days in self.extracts.get(name, {}).items()})
 
     def table(self, name: str) -> CdmTable:
         """The contract of a table of the CDM or of a derived one."""
@@ -149,8 +145,12 @@ def omop_table(
     affected: Callable[[InputChanges], Affected] | None = None,
     keeps_equal: bool = False,
     partition_by: tuple[str, ...] = (),
+    narrows: tuple[TableName, ...] = (),
 ) -> Table:
-    """A table of the CDM or a derived one. The runner compares its schema, and with it the version of the CDM."""
+    """A table of the CDM or a derived one. The runner compares its schema, and with it the version of the CDM.
+
+    With `narrows`, the inputs that it takes the rows of touched persons from, it is made again for these only.
+    """
     return Table(
         name=omop_name(name),
         grain=grain,
@@ -162,6 +162,7 @@ def omop_table(
         affected=affected,
         keeps_equal=keeps_equal,
         partition_by=partition_by,
+        selection=Selection(TOUCHED_BY_PLACES, narrows) if narrows else None,
     )
 
 

@@ -8,7 +8,8 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.contracts.tables import BelongsTo, Inputs, Selection, Table, TableName
+from pipelines.contracts.touched import NEWEST_EXTRACTS, TOUCHED_BY_CODES, TOUCHED_BY_PLACES
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Target
 from pipelines.omop.analytes import CONCEPTS_BY_UNIT_SCHEMA
@@ -115,6 +116,7 @@ def event_tables(inputs: MapInputs) -> list[Table]:
             lambda made: event_evidence(
                 {name: made.read(*omop_name(name)) for name in CONCEPT_FIELDS}, inputs.table("event_evidence")
             ),
+            narrows=tuple(omop_name(name) for name in CONCEPT_FIELDS),
         ),
         _event_after_death(inputs),
         _same_fact(inputs),
@@ -134,6 +136,7 @@ def _event_after_death(inputs: MapInputs) -> Table:
             inputs.table("event_after_death"),
         ),
         keeps_equal=True,
+        narrows=(*tables.values(), omop_name("death")),
     )
 
 
@@ -145,6 +148,7 @@ def _same_fact(inputs: MapInputs) -> Table:
         "one row per event that another source recorded too",
         tuple(tables.values()),
         lambda made: same_fact({name: made.read(*table) for name, table in tables.items()}, inputs.table("same_fact")),
+        narrows=tuple(tables.values()),
     )
 
 
@@ -189,6 +193,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         parameters=canonical(fields_in_use),
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),
         partition_by=(CODE_BUCKET,),
+        narrows=(*inputs.stems, VISITS, VISIT_DETAILS),
     )
 
 
@@ -202,6 +207,7 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
             "one row per drug exposure",
             (drugs,),
             lambda made: drug_dosing(made.read(*drugs), inputs.table("drug_dosing")),
+            narrows=(drugs,),
         ),
         omop_table(
             inputs,
@@ -212,6 +218,7 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
                 _events_with(inputs, made, "order_key"), inputs.table("drug_order_administration")
             ),
             affected=AffectedScope(columns={ROUTES: ROUTE, UNOBSERVED: ("person_id",)}),
+            narrows=inputs.stems,
         ),
     ]
 
@@ -250,6 +257,7 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
             inputs=(rows, CONCEPT_MAP, collisions),
             make=lambda made: episodes(sound_rows(made, rows), made.read(*CONCEPT_MAP), made.read(*collisions)),
             affected=AffectedScope(coded={rows: ("concept", "object")}),
+            selection=Selection(TOUCHED_BY_CODES, (rows,)),
         ),
         omop_table(
             inputs,
@@ -257,6 +265,7 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
             "one row per episode of care",
             (stored, UNOBSERVED),
             lambda made: episode(observed(made, made.read(*stored)), inputs.table("episode")),
+            narrows=(stored,),
         ),
         omop_table(
             inputs,
@@ -288,6 +297,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
             contacts(_stem_rows(inputs, made), made.read(*ROUTES), made.read(*VISITS)),
             made.read(*PERSONS),
             chosen_deaths(made.read(*DEATHS)),
+            made.read(*NEWEST_EXTRACTS),
             inputs.captured_from,
         )
 
@@ -301,6 +311,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
             sound_rows(made, people).where(~F.col("_source").isin(registering)),
             observed(made, made.read(*PERSONS)),
             chosen_deaths(made.read(*DEATHS)),
+            made.read(*NEWEST_EXTRACTS),
             inputs.coverage,
             inputs.captured_from,
             inputs.table("observability"),
@@ -312,7 +323,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per observation period",
             schema=PERIODS_SCHEMA,
             belongs_to=BelongsTo.PERSON,
-            inputs=(registrations, *inputs.stems, ROUTES, VISITS, PERSONS, DEATHS),
+            inputs=(registrations, *inputs.stems, ROUTES, VISITS, PERSONS, DEATHS, NEWEST_EXTRACTS),
             make=make,
             parameters=canonical(inputs.captured_from),
             affected=AffectedScope(
@@ -346,7 +357,7 @@ def period_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "observability",
             "one row per person, provider and span in which care by the provider would have been seen",
-            (registrations, people, PERSONS, DEATHS, UNOBSERVED),
+            (registrations, people, PERSONS, DEATHS, UNOBSERVED, NEWEST_EXTRACTS),
             make_observability,
             parameters=canonical([inputs.coverage, inputs.captured_from]),
             affected=AffectedScope(
@@ -379,7 +390,11 @@ def era_tables(inputs: MapInputs) -> list[Table]:
             make=lambda made: eras(
                 made.read(*conditions), made.read(*drugs), DrugVocabulary(*[made.read(*name) for name in vocabulary])
             ),
+            selection=Selection(TOUCHED_BY_PLACES, (conditions, drugs)),
         ),
         collisions_table(collisions, (stored,), lambda made: era_ids(made.read(*stored)), ERA_KEY),
-        *[omop_table(inputs, name, _GRAINS[name], (stored, collisions), partial(make_table, name)) for name in ERA_TABLES],
+        *[
+            omop_table(inputs, name, _GRAINS[name], (stored, collisions), partial(make_table, name), narrows=(stored,))
+            for name in ERA_TABLES
+        ],
     ]

@@ -105,10 +105,17 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
 
 
 def with_links(frame: DataFrame, **links: tuple[DataFrame, str]) -> DataFrame:
-    """`frame` with an id column per link: that of the row whose `key` is named in a column, null where there is no such row."""
+    """`frame` with an id column per link: that of the row whose `key` is named in a column, null where there is no such row.
+
+    Where the linked rows are of persons (`person_id`), only a row of the same person is linked.
+    """
     for name, (index, column) in links.items():
-        other = index.select(F.col("key").alias(f"_{name}_key"), F.col("id").alias(name))
-        frame = frame.join(other, on=F.col(column) == F.col(f"_{name}_key"), how="left").drop(f"_{name}_key")
+        key, person = F.col("key").alias(f"_{name}_key"), F.col("person_id").alias(f"_{name}_of")
+        is_of_person = "person_id" in index.columns
+        other = index.select(key, *([person] if is_of_person else []), F.col("id").alias(name))
+        on = F.col(column) == F.col(f"_{name}_key")
+        on = on & (F.col("person_id") == F.col(f"_{name}_of")) if is_of_person else on
+        frame = frame.join(other, on=on, how="left").drop(f"_{name}_key", f"_{name}_of")
     return frame
 
 

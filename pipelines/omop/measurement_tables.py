@@ -48,6 +48,7 @@ def measurement_tables(inputs: MapInputs) -> list[Table]:
             "one row per measurement of a declared analyte, its number in the unit of the analyte",
             (measurements, of_analytes),
             make_harmonised,
+            narrows=(measurements,),
             parameters=canonical(analytes.parameters()),
         ),
     ]

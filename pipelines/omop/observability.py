@@ -29,7 +29,6 @@ _SPANS_SCHEMA = {
     "start_date": "date",
     "end_date": "date",
     "_first_extract": "date",
-    "_known_until": "date",
 }
 
 _MONTH_ONE = 1900 * 12 + 3
@@ -100,6 +99,7 @@ def observability(
     people: DataFrame,
     persons: DataFrame,
     deaths: DataFrame,
+    newest_extracts: DataFrame,
     coverage: Iterable[Coverage],
     captured_from: Mapping[str, date],
     table: CdmTable,
@@ -116,7 +116,8 @@ def observability(
     registered = registrations.join(F.broadcast(extracts), on=["_source", "_provider"], how="left")
     columns = ("person_id", *_SPANS_SCHEMA)
     named = registered.withColumn("basis", F.lit(REGISTRATION)).select(*columns)
-    limited = within_limits(union_all([named, delivered.select(*columns)]), limits_of(persons, deaths, 0), captured_from)
+    spans_known = union_all([named, delivered.select(*columns)])
+    limited = within_limits(spans_known, limits_of(persons, deaths, 0), newest_extracts, captured_from)
     values: dict[str, Column] = {
         "person_id": F.col("person_id"),
         "source": F.col("_source"),
@@ -133,7 +134,7 @@ def observability(
 def _spans(session: SparkSession, coverage: Iterable[Coverage], captured_from: Mapping[str, date]) -> DataFrame:
     """The spans of all providers (_SPANS_SCHEMA)."""
     rows = [
-        (provider.source, provider.provider, *span, provider.first_extract, provider.last_extract)
+        (provider.source, provider.provider, *span, provider.first_extract)
         for provider in coverage
         for span in spans_of(provider, captured_from)
     ]

@@ -47,9 +47,8 @@ CONTACTS_SCHEMA = {
     "end_date": "date",
     "_source": "string",
     "_provider": "string",
-    "_known_until": "date",
 }
-"""One row per contact with care. `_known_until` is the newest extract of its provider."""
+"""One row per contact with care."""
 
 PERIODS_SCHEMA = {
     "person_id": "bigint",
@@ -86,18 +85,23 @@ def periods(
     contacts: DataFrame,
     persons: DataFrame,
     deaths: DataFrame,
+    newest_extracts: DataFrame,
     captured_from: Mapping[str, date],
 ) -> DataFrame:
     """The periods of all persons (PERIODS_SCHEMA).
 
     `registrations` are the rows of Target.OBSERVATION_PERIOD (an open one lasts until the newest extract of its provider),
     `contacts` have CONTACTS_SCHEMA; `persons` holds `person_id` and `year_of_birth`, `deaths` `person_id` and `death_date`, one
-    row a person. `captured_from` is described at `earliest_capture`.
+    row a person. `newest_extracts` is NEWEST_SCHEMA; `captured_from` is described at `earliest_capture`.
     """
     limits = limits_of(persons, deaths, DAYS_AFTER_DEATH)
-    registered = within_limits(registrations, limits, captured_from).where(_is_inside()).withColumn("name", F.col("_row_key"))
+    registered = (
+        within_limits(registrations, limits, newest_extracts, captured_from)
+        .where(_is_inside())
+        .withColumn("name", F.col("_row_key"))
+    )
     unregistered = contacts.join(registered.select("person_id"), on="person_id", how="left_anti")
-    seen = within_limits(unregistered, limits, captured_from).where(_is_inside())
+    seen = within_limits(unregistered, limits, newest_extracts, captured_from).where(_is_inside())
     by_contact = merged_spans(_named_by_day(seen), GAP_DAYS)
     end = F.least(F.date_add(F.col("end_date"), DAYS_AFTER_LAST), F.col("_until"))
     found = (merged_spans(registered, 1), by_contact.withColumn("end_date", end))
@@ -152,11 +156,15 @@ def observation_period(periods: DataFrame, collisions: DataFrame, table: CdmTabl
 
 
 def registrations_outside(
-    registrations: DataFrame, persons: DataFrame, deaths: DataFrame, captured_from: Mapping[str, date]
+    registrations: DataFrame,
+    persons: DataFrame,
+    deaths: DataFrame,
+    newest_extracts: DataFrame,
+    captured_from: Mapping[str, date],
 ) -> DataFrame:
     """Registrations that give no period: columns source, entity, rule, reason, rows."""
     limits = limits_of(persons, deaths, DAYS_AFTER_DEATH)
-    outside = within_limits(registrations, limits, captured_from).where(~_is_inside())
+    outside = within_limits(registrations, limits, newest_extracts, captured_from).where(~_is_inside())
     return _counted(outside, OUTSIDE)
 
 
@@ -200,12 +208,16 @@ def limits_of(persons: DataFrame, deaths: DataFrame, days_after_death: int) -> D
     return born.join(last, on="person_id", how="left")
 
 
-def within_limits(spans: DataFrame, limits: DataFrame, captured_from: Mapping[str, date]) -> DataFrame:
+def within_limits(
+    spans: DataFrame, limits: DataFrame, newest_extracts: DataFrame, captured_from: Mapping[str, date]
+) -> DataFrame:
     """Spans of the people in `limits` cut to the days that can be observed; `_until` is the last one, whatever the span.
 
-    `spans` have `_source`, `_provider` and `_known_until`, the newest extract of the provider.
+    `spans` have `_source` and `_provider`, the newest extract of which (`newest_extracts`, NEWEST_SCHEMA) is the end of what is
+    known.
     """
-    limited = spans.join(F.broadcast(limits), on="person_id", how="inner")
+    placed = spans.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
+    limited = placed.join(F.broadcast(limits), on="person_id", how="inner")
     until = limited.withColumn("_until", F.least("_known_until", "_last"))
     start = F.greatest(F.col("start_date"), F.col("_born"), earliest_capture(captured_from))
     return until.withColumn("start_date", start).withColumn("end_date", F.least("end_date", "_until"))

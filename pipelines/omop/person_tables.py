@@ -3,7 +3,8 @@
 from pyspark.sql import DataFrame
 
 from pipelines.columns.ids import without_collisions
-from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.contracts.tables import BelongsTo, Inputs, Selection, Table, TableName
+from pipelines.contracts.touched import NEWEST_EXTRACTS, TOUCHED_BY_CODES
 from pipelines.mapping.spec import Target
 from pipelines.omop.changes import AffectedScope
 from pipelines.omop.continuous_spells import continuous_spell_visits, continuous_spells
@@ -61,6 +62,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             make=lambda made: persons(sound_rows(made, people), made.read(*CONCEPT_MAP), inputs.source_priority),
             parameters=canonical(inputs.source_priority),
             affected=AffectedScope(coded={people: CODED}),
+            selection=Selection(TOUCHED_BY_CODES, (people,)),
         ),
         Table(
             name=DEATHS,
@@ -71,6 +73,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             make=lambda made: deaths(sound_rows(made, death_rows), made.read(*CONCEPT_MAP), inputs.death_priority),
             parameters=canonical(inputs.death_priority),
             affected=AffectedScope(coded={death_rows: ("cause",)}),
+            selection=Selection(TOUCHED_BY_CODES, (death_rows,)),
         ),
         *_visits(inputs, Target.VISIT, VISITS, "visit_occurrence"),
         *_visits(inputs, Target.VISIT_DETAIL, VISIT_DETAILS, "visit_detail"),
@@ -87,6 +90,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
                 inputs.table("person"),
             ),
             parameters=canonical({"with_month_of_birth": inputs.with_month_of_birth}),
+            narrows=(PERSONS,),
         ),
         omop_table(
             inputs,
@@ -94,6 +98,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             "one row per person who has died",
             (DEATHS, UNOBSERVED),
             lambda made: death(observed(made, made.read(*DEATHS)), inputs.table("death")),
+            narrows=(DEATHS,),
         ),
         omop_table(
             inputs,
@@ -101,6 +106,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             "one row per delivered death of a person",
             (DEATHS, UNOBSERVED),
             lambda made: death_record(observed(made, made.read(*DEATHS)), inputs.table("death_record")),
+            narrows=(DEATHS,),
         ),
         omop_table(
             inputs,
@@ -113,6 +119,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
                 made.read(*providers),
                 inputs.table("visit_occurrence"),
             ),
+            narrows=(VISITS,),
         ),
         *_continuous_spells(inputs),
         omop_table(
@@ -123,6 +130,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             lambda made: visit_timing(
                 sound_rows(made, rows_name(Target.VISIT_TIMING)), made.read(*VISITS), inputs.table("visit_timing")
             ),
+            narrows=(rows_name(Target.VISIT_TIMING), VISITS),
         ),
         omop_table(
             inputs,
@@ -136,6 +144,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
                 made.read(*providers),
                 inputs.table("visit_detail"),
             ),
+            narrows=(VISIT_DETAILS, VISITS),
         ),
     ]
 
@@ -149,10 +158,18 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
         grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",
         schema=VISITS_SCHEMA,
         belongs_to=BelongsTo.PERSON,
-        inputs=(rows, CONCEPT_MAP, collisions),
-        make=lambda made: visits(sound_rows(made, rows), rules, made.read(*CONCEPT_MAP), made.read(*collisions), kind),
+        inputs=(rows, CONCEPT_MAP, collisions, NEWEST_EXTRACTS),
+        make=lambda made: visits(
+            sound_rows(made, rows),
+            rules,
+            made.read(*CONCEPT_MAP),
+            made.read(*collisions),
+            made.read(*NEWEST_EXTRACTS),
+            kind,
+        ),
         parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "hospital": hospital_rules(rules)}),
         affected=AffectedScope(coded={rows: ("concept", "admitted_from", "discharged_to")}),
+        selection=Selection(TOUCHED_BY_CODES, (rows,)),
     )
     return collisions_table(collisions, (rows,), lambda made: visit_ids(sound_rows(made, rows), kind), VISIT_KEY), whole
 
@@ -167,6 +184,7 @@ def _continuous_spells(inputs: MapInputs) -> tuple[Table, Table]:
             "one row per hospital provider spell, with the continuous spell that it is part of",
             (VISITS,),
             lambda made: continuous_spell_visits(made.read(*VISITS), inputs.table(link)),
+            narrows=(VISITS,),
         ),
         omop_table(
             inputs,
@@ -174,6 +192,7 @@ def _continuous_spells(inputs: MapInputs) -> tuple[Table, Table]:
             "one row per stay in hospital from admission to discharge, over transfers",
             (omop_name(link), VISITS),
             lambda made: continuous_spells(made.read(*omop_name(link)), made.read(*VISITS), inputs.table(spell)),
+            narrows=(omop_name(link), VISITS),
         ),
     )
 

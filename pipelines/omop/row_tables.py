@@ -1,12 +1,14 @@
 """The tables of mapped rows, of the stem, and of the codes that they hold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
 
-from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
+from pipelines.columns.frames import union_all
+from pipelines.contracts.tables import BelongsTo, Inputs, Selection, Table, TableName
+from pipelines.contracts.touched import TOUCHED, extracts_of
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.compile import PERSON_BOUND, target_schema
 from pipelines.mapping.counts import COUNTS_SCHEMA, SilverSource, counts_of
@@ -79,6 +81,7 @@ def row_tables(inputs: MapInputs) -> list[Table]:
         inputs=(rows_name(Target.PERSON),),
         make=lambda made: known_persons(sound_rows(made, rows_name(Target.PERSON))),
         keeps_equal=True,
+        selection=Selection(TOUCHED, (rows_name(Target.PERSON),)),
     )
     rows = [_rows_of_target(inputs, target) for target in ROW_TABLES]
     stems = [_stem(inputs, source) for source in inputs.sources if source.rules(Target.EVENT)]
@@ -96,11 +99,13 @@ def row_tables(inputs: MapInputs) -> list[Table]:
 
 
 def _rows_of_target(inputs: MapInputs, target: Target) -> Table:
-    is_bound, judge = is_person_bound(target), inputs.judge(source.name for source in inputs.sources if source.rules(target))
+    is_bound, is_judged = is_person_bound(target), target in PERSON_BOUND
+    extracts = [extracts_of(source.name) for source in inputs.sources if source.rules(target)] if is_judged else []
 
     def make(made: Inputs, sources: tuple[SilverSource, ...]) -> DataFrame:
         if not sources:
             return made.session.createDataFrame([], ddl_of(target_schema(target)))
+        judge = _judge(inputs, made, extracts) if is_judged else None
         return rows_of(target, sources, made.read(*KNOWN) if is_bound else None, judge)
 
     return _from_silver(
@@ -110,25 +115,29 @@ def _rows_of_target(inputs: MapInputs, target: Target) -> Table:
         schema=target_schema(target),
         targets=(target,),
         make=make,
-        reads=(KNOWN,) if is_bound else (),
-        belongs_to=BelongsTo.PERSON if target in PERSON_BOUND else BelongsTo.WHOLE,
-        judge=judge if target in PERSON_BOUND else None,
+        reads=(*([KNOWN] if is_bound else []), *extracts),
+        belongs_to=BelongsTo.PERSON if is_judged else BelongsTo.WHOLE,
+        is_judged=is_judged,
     )
 
 
 def _stem(inputs: MapInputs, source: MappedSource) -> Table:
-    judge = inputs.judge([source.name])
+    extracts = [extracts_of(source.name)]
+
+    def make(made: Inputs, sources: tuple[SilverSource, ...]) -> DataFrame:
+        return rows_of(Target.EVENT, sources, made.read(*KNOWN), _judge(inputs, made, extracts))
+
     return _from_silver(
         inputs,
         stem_of(source.name),
         grain=f"one row per event of the source {source.name}",
         schema=STEM_SCHEMA,
         targets=(Target.EVENT,),
-        make=lambda made, sources: rows_of(Target.EVENT, sources, made.read(*KNOWN), judge),
-        reads=(KNOWN,),
+        make=make,
+        reads=(KNOWN, *extracts),
         belongs_to=BelongsTo.PERSON,
         sources=(source,),
-        judge=judge,
+        is_judged=True,
     )
 
 
@@ -143,16 +152,17 @@ def _from_silver(
     reads: tuple[TableName, ...],
     belongs_to: BelongsTo,
     sources: tuple[MappedSource, ...] | None = None,
-    judge: Judge | None = None,
+    is_judged: bool = False,
 ) -> Table:
-    """A table that the rules of some sources for some targets make from silver."""
+    """A table that the rules of some sources for some targets make from silver; one of judged rows by person."""
     used = [source for source in (inputs.sources if sources is None else sources) if source.rules(*targets)]
-    silver = [
-        TableName(Zone.SILVER, table)
+    silver = {
+        TableName(Zone.SILVER, f"{source.name}_{entity}"): source.contract.entities[entity].subject.is_one_person
         for source in used
-        for table in (f"{source.name}_{entity}" for entity in entities_in_use(source.rules(*targets)))
-        if table in inputs.delivered
-    ]
+        for entity in entities_in_use(source.rules(*targets))
+        if f"{source.name}_{entity}" in inputs.delivered
+    }
+    of_persons = (*[table for table, is_one_person in silver.items() if is_one_person], *([KNOWN] if KNOWN in reads else []))
     return Table(
         name=name,
         grain=grain,
@@ -160,7 +170,10 @@ def _from_silver(
         belongs_to=belongs_to,
         inputs=(*silver, *reads),
         make=lambda made: make(made, tuple(_silver_source(made, source, targets, inputs.delivered) for source in used)),
-        parameters=canonical([{source.name: _decides(source, targets) for source in used}, _judges(judge)]),
+        parameters=canonical(
+            [{source.name: _decides(source, targets) for source in used}, _judges(inputs) if is_judged else None]
+        ),
+        selection=Selection(TOUCHED, of_persons) if is_judged else None,
     )
 
 
@@ -182,9 +195,13 @@ def _decides(source: MappedSource, targets: tuple[Target, ...]) -> dict[str, obj
     return {"rules": [rule.model_dump(mode="json", exclude=_NOTES) for rule in rules], "silver": columns}
 
 
-def _judges(judge: Judge | None) -> object:
-    """What of the plausibility rules and extracts decides how mapped rows are judged."""
-    return [judge.rules.model_dump(mode="json", exclude=_RULE_NOTES), judge.extracts] if judge else None
+def _judge(inputs: MapInputs, made: Inputs, extracts: Iterable[TableName]) -> Judge:
+    return Judge(inputs.plausibility, union_all([made.read(*name) for name in extracts]))
+
+
+def _judges(inputs: MapInputs) -> object:
+    """What of the plausibility rules decides how mapped rows are judged."""
+    return inputs.plausibility.model_dump(mode="json", exclude=_RULE_NOTES)
 
 
 _RULE_NOTES: Final[Any] = {"rules": {"__all__": {"note"}}, "units": {"__all__": {"note"}}}

@@ -3,22 +3,20 @@
 Concepts are not looked up yet: a row holds the vocabulary, the normalised code and the value as delivered.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.mapping.compile import EXTRACT, PERSON_BOUND, filled_columns, kept_rows, kept_schema, target_schema
+from pipelines.mapping.compile import PERSON_BOUND, filled_columns, kept_rows, kept_schema, target_schema
 from pipelines.mapping.counts import SilverSource
 from pipelines.mapping.plausibility import BIRTH_YEARS, Plausibility, judged
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket, code_key
 from pipelines.omop.events import first_event_id
-from vocab.schemas import ddl_of
 
 KNOWN_PERSONS_SCHEMA = {"person_id": "bigint"} | BIRTH_YEARS
 """One row per person of the CDM, with the years of birth that its records state."""
@@ -35,16 +33,17 @@ def entities_in_use(rules: Iterable[Rule]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Judge:
-    """What mapped rows are judged by: the plausibility rules, and the days of EXTRACT by file."""
+    """What mapped rows are judged by: the plausibility rules, and the day of the extract of each file (EXTRACT_SCHEMA)."""
 
     rules: Plausibility
-    extracts: Mapping[str, tuple[date, date]]
+    extracts: DataFrame
 
 
-def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None, judge: Judge) -> DataFrame:
+def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame | None, judge: Judge | None) -> DataFrame:
     """The rows that rules for `target` keep, with the columns of `target_schema(target)`, events with those of the stem.
 
-    `persons` (KNOWN_PERSONS_SCHEMA) are the people of the CDM; without it everybody is taken. Rows about people are judged.
+    `persons` (KNOWN_PERSONS_SCHEMA) are the people of the CDM; without it everybody is taken. Rows about people are judged by
+    `judge`, others have none.
     """
     sources = tuple(sources)
     names = filled_columns(target, [rule for source in sources for rule in source.rules])
@@ -52,11 +51,9 @@ def rows_of(target: Target, sources: Iterable[SilverSource], persons: DataFrame 
     rows = union_all(kept).select(
         *[F.col(name) if name in names else F.lit(None).cast(kind).alias(name) for name, kind in kept_schema(target).items()]
     )
-    if target not in PERSON_BOUND:
+    if judge is None:
         return rows.drop("_file")
-    known = [(file, *days) for file, days in sorted(judge.extracts.items())]
-    extracts = rows.sparkSession.createDataFrame(known, ddl_of({"_file": "string"} | EXTRACT))
-    dated = rows.join(F.broadcast(extracts), on="_file", how="left")
+    dated = rows.join(F.broadcast(judge.extracts), on="_file", how="left")
     if persons is not None:
         dated = dated.join(F.broadcast(persons), on="person_id", how="inner")
     judged_rows = judged(dated, target, judge.rules)

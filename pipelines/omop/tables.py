@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import EVENT_TABLES, cdm_tables
 from pipelines.contracts.tables import BelongsTo, Inputs, Table
+from pipelines.contracts.touched import NEWEST_EXTRACTS
 from pipelines.mapping.compile import PERSON_BOUND
 from pipelines.mapping.plausibility import implausible_counts
 from pipelines.mapping.spec import Target
@@ -61,6 +62,7 @@ from pipelines.omop.places import (
 )
 from pipelines.omop.row_tables import code_tables, row_tables
 from pipelines.omop.source import cdm_source, metadata
+from pipelines.omop.touched import touched_tables
 from pipelines.omop.visits import without_visit
 
 
@@ -68,6 +70,7 @@ def map_tables(inputs: MapInputs) -> list[Table]:
     """The declaration of every table that the map and derive stage stores."""
     return [
         *row_tables(inputs),
+        *touched_tables(inputs),
         *code_tables(inputs),
         *person_and_visit_tables(inputs),
         *place_tables(inputs),
@@ -143,7 +146,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
         left_out = [
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
             *[without_visit(parts, observed_visits) for parts in observed_parts],
-            registrations_outside(registered, born, died, inputs.captured_from),
+            registrations_outside(registered, born, died, made.read(*NEWEST_EXTRACTS), inputs.captured_from),
             rows_of_unobserved([sound_rows(made, name) for name in counted_by_person], unobserved),
         ]
         excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))
@@ -170,7 +173,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per mapping rule and reason for which mapped rows are left out (excluded) or published all the same",
             schema=LEFT_OUT_SCHEMA,
             belongs_to=BelongsTo.WHOLE,
-            inputs=(*about_people, KNOWN, PERSONS, DEATHS, UNOBSERVED, ROUTES),
+            inputs=(*about_people, KNOWN, PERSONS, DEATHS, UNOBSERVED, ROUTES, NEWEST_EXTRACTS),
             make=make_left_out,
             parameters=canonical(inputs.captured_from),
             affected=AffectedScope(

@@ -34,16 +34,15 @@ def visit_timing(rows: DataFrame, visits: DataFrame, table: CdmTable) -> DataFra
         )
         for name in EXPECTED_DAYS
     ]
-    milestones = rows.select("visit_key", "priority", "_extracted_on", F.explode(F.array(*happened, *expected)).alias("_of"))
-    named = milestones.select(
-        "visit_key", "priority", "_extracted_on", "_of.milestone", "_of.day", "_of.moment", "_of.is_expected"
-    )
+    kept = ("visit_key", "person_id", "priority", "_extracted_on")
+    milestones = rows.select(*kept, F.explode(F.array(*happened, *expected)).alias("_of"))
+    named = milestones.select(*kept, "_of.milestone", "_of.day", "_of.moment", "_of.is_expected")
     is_known = F.col("day").isNotNull() & ((F.col("is_expected") == "Y") | (F.col("day") <= F.col("_extracted_on")))
-    keys = ("visit_key", "milestone", "is_expected")
+    keys = ("visit_key", "person_id", "milestone", "is_expected")
     least = [F.min(name).alias(name) for name in ("day", "moment", "priority")]
     once = named.where(is_known).groupBy(*keys).agg(*least)
     starts = visits.select(F.col("key").alias("visit_key"), "id", "person_id", "start_datetime")
-    placed = once.join(starts, on="visit_key", how="inner")
+    placed = once.join(starts, on=["visit_key", "person_id"], how="inner")
     seconds = F.unix_timestamp("moment") - F.unix_timestamp("start_datetime")
     values = {
         "visit_occurrence_id": F.col("id"),

@@ -73,7 +73,6 @@ VISITS_SCHEMA = {
     "_rule": "string",
     "_row_key": "string",
     "_provider": "string",
-    "_known_until": "date",
 }
 """One row per visit (or visit detail) with its id.
 
@@ -142,23 +141,31 @@ _FIRST = "first"
 _LAST = "last"
 
 
-VISIT_KEY = ("_kind", "key")
-"""What names a visit: the table and its key in the source."""
+VISIT_KEY = ("_kind", "key", "person_id")
+"""What names a visit: the table, its key in the source, and the person: two people of one key have a visit each."""
 
 
 def visit_ids(visit_rows: DataFrame, kind: str) -> DataFrame:
-    """VISIT_KEY and `id` of every visit or visit detail; the parts of a spell share theirs."""
-    return visit_rows.select("key", F.lit(kind).alias("_kind"), _visit_id(kind).alias("id"))
+    """VISIT_KEY and `id` of every visit or visit detail; the parts of the spell of a person share theirs."""
+    return visit_rows.select("key", "person_id", F.lit(kind).alias("_kind"), _visit_id(kind).alias("id"))
 
 
 def _visit_id(kind: str) -> Column:
     return omop_id(F.lit(kind), F.col("key"))
 
 
-def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame, collisions: DataFrame, kind: str) -> DataFrame:
+def visits(
+    visit_rows: DataFrame,
+    rules: Iterable[Rule],
+    concept_map: DataFrame,
+    collisions: DataFrame,
+    newest_extracts: DataFrame,
+    kind: str,
+) -> DataFrame:
     """One row per visit (VISITS_SCHEMA), the parts of a spell as one, ends decided, with ids.
 
-    `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for.
+    `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for. `newest_extracts`
+    (NEWEST_SCHEMA) says until when an open stay is known to last.
     """
     rules = tuple(rules)
     grouped = [rule.name for rule in rules if rule.group]
@@ -168,7 +175,7 @@ def visits(visit_rows: DataFrame, rules: Iterable[Rule], concept_map: DataFrame,
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
-    ended = with_end(coded)
+    ended = with_end(coded.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left"))
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
@@ -192,10 +199,11 @@ def _classification(rules: list[str]) -> Column:
 
 
 def spells(rows: DataFrame) -> DataFrame:
-    """One row per `key` from its parts: the least start, the greatest end, where it was discharged to from the last part.
+    """One row per `key` and person from their parts.
 
-    All else comes from the first part by `order`, then start, then those without an end, then row key. When the last part has
-    no end, neither has the spell: the person is still there, unless the end of a part could not be read.
+    It has the least start, the greatest end, and where it was discharged to from the last part. All else comes from the first
+    part by `order`, then start, then those without an end, then row key. When the last part has no end, neither has the spell:
+    the person is still there, unless the end of a part could not be read.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
     position = F.concat_ws(
@@ -208,7 +216,7 @@ def spells(rows: DataFrame) -> DataFrame:
         F.col("_row_key"),
     )
     placed = rows.withColumn("_position", position)
-    bounds = placed.groupBy(F.col("key").alias("_spell")).agg(
+    bounds = placed.groupBy(F.col("key").alias("_spell"), F.col("person_id").alias("_of")).agg(
         F.min("_position").alias(_FIRST),
         F.max("_position").alias(_LAST),
         *[F.min(name).alias(f"_least_{name}") for name in ("start_date", "start_datetime")],
@@ -222,11 +230,15 @@ def spells(rows: DataFrame) -> DataFrame:
         "discharged_to_source_value",
         "_flagged",
     )
-    on_last = (F.col("key") == F.col("_spell")) & (F.col("_position") == F.col(_LAST))
-    last = placed.select("key", "_position", *last_parts).join(bounds.select("_spell", _LAST), on=on_last, how="inner")
-    ends = last.select(F.col("_spell").alias("_last_spell"), *[F.col(name).alias(f"_last_{name}") for name in last_parts])
-    on_first = (F.col("key") == F.col("_spell")) & (F.col("_position") == F.col(_FIRST))
-    first = placed.join(bounds, on=on_first, how="inner").join(ends, on=F.col("key") == F.col("_last_spell"), how="inner")
+    is_own = (F.col("key") == F.col("_spell")) & (F.col("person_id") == F.col("_of"))
+    parts = placed.select("key", "person_id", "_position", *last_parts)
+    last = parts.join(bounds.select("_spell", "_of", _LAST), on=is_own & (F.col("_position") == F.col(_LAST)), how="inner")
+    spell = [F.col("_spell").alias("_last_spell"), F.col("_of").alias("_last_of")]
+    ends = last.select(*spell, *[F.col(name).alias(f"_last_{name}") for name in last_parts])
+    is_last = (F.col("key") == F.col("_last_spell")) & (F.col("person_id") == F.col("_last_of"))
+    first = placed.join(bounds, on=is_own & (F.col("_position") == F.col(_FIRST)), how="inner").join(
+        ends, on=is_last, how="inner"
+    )
     is_over = F.col("_last_end_date").isNotNull()
     values = {name: F.col(f"_least_{name}") for name in ("start_date", "start_datetime")}
     values |= {name: F.when(is_over, F.col(f"_greatest_{name}")) for name in ("end_date", "end_datetime")}
@@ -267,9 +279,9 @@ def preceding(visits: DataFrame) -> DataFrame:
     The delivered link (`preceding_key`) counts first, then the first of LINKS by which a visit qualifies. Of the visits that
     qualify by it: one of the trust that the admission method speaks of, then the one that started last.
     """
-    own = visits.where(F.col("preceding_key").isNotNull()).select(F.col("id"), F.col("preceding_key"))
-    earlier = visits.select(F.col("key"), F.col("id").alias("preceding_id"))
-    delivered = own.join(earlier, on=F.col("preceding_key") == F.col("key"), how="inner").select("id", "preceding_id")
+    own = visits.where(F.col("preceding_key").isNotNull()).select("person_id", "id", F.col("preceding_key").alias("key"))
+    earlier = visits.select("person_id", "key", F.col("id").alias("preceding_id"))
+    delivered = own.join(earlier, on=["person_id", "key"], how="inner").select("id", "preceding_id")
     found = delivered.where(F.col("id") != F.col("preceding_id"))
     return found.unionByName(_linked(visits).join(found, on="id", how="left_anti"))
 
@@ -345,8 +357,8 @@ def _qualifies(link: Link) -> Column:
 
 
 def visit_index(visits: DataFrame) -> DataFrame:
-    """`key` and `id` of every visit."""
-    return visits.select("key", "id")
+    """`key`, `person_id` and `id` of every visit."""
+    return visits.select("key", "person_id", "id")
 
 
 def visit_occurrence(visits: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable) -> DataFrame:
@@ -375,23 +387,23 @@ def visit_detail(
 
 def _ended_with_visit(details: DataFrame, visits: DataFrame) -> DataFrame:
     """Details without an end of their own end no later than their visit: who has left hospital has left the ward."""
-    ends = visits.select(F.col("key").alias("_visit"), F.col("end_date").alias("_visit_end"))
-    joined = details.join(ends, on=F.col("visit_key") == F.col("_visit"), how="left")
+    ends = visits.select(F.col("key").alias("visit_key"), "person_id", F.col("end_date").alias("_visit_end"))
+    joined = details.join(ends, on=["visit_key", "person_id"], how="left")
     last_day = F.greatest(F.col("start_date"), F.least(F.col("end_date"), F.col("_visit_end")))
     end_date = F.when(F.col("end_rule") == "open", last_day).otherwise(F.col("end_date"))
-    return joined.withColumn("end_date", end_date).drop("_visit", "_visit_end")
+    return joined.withColumn("end_date", end_date).drop("_visit_end")
 
 
 def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
-    """The details whose visit exists."""
-    keys = visits.select(F.col("key").alias("_visit"))
-    return details.join(keys, on=F.col("visit_key") == F.col("_visit"), how="left_semi")
+    """The details whose visit exists and is of the same person."""
+    keys = visits.select(F.col("key").alias("visit_key"), "person_id")
+    return details.join(keys, on=["visit_key", "person_id"], how="left_semi")
 
 
 def without_visit(rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
     """Mapped rows of parts of visits whose visit does not exist: columns source, entity, rule, reason, rows."""
-    keys = visit_rows.select(F.col("key").alias("visit_key"))
-    lost = rows.join(keys, on="visit_key", how="left_anti")
+    keys = visit_rows.select(F.col("key").alias("visit_key"), "person_id")
+    lost = rows.join(keys, on=["visit_key", "person_id"], how="left_anti")
     counted = lost.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
     return counted.select(
         F.col("_source").alias("source"),

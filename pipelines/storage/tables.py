@@ -6,7 +6,7 @@ are found by path; whether one exists, its version and its partitions are asked 
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,18 @@ class TableStore:
             self.overwrite(gathered, *place, table.schema, table.partition_by)
         else:
             self.replace_partitions(frame, *place, table.schema, part)
-        version = self.version(*place)
+        return self._written(table)
+
+    def replace_rows(self, frame: DataFrame, table: Table, keys: DataFrame, on: Sequence[str]) -> int:
+        """Replace the rows of a table that have certain keys (columns `on`), in one commit; gives the version.
+
+        The files are written anew: see docs/decisions/0006-nights.md for what that costs, and what else was measured.
+        """
+        kept = self.read(*table.name).join(F.broadcast(keys), on=list(on), how="left_anti")
+        return self.write(typed(kept, table.schema).unionByName(typed(frame, table.schema)), table)
+
+    def _written(self, table: Table) -> int:
+        version = self.version(*table.name)
         if version is None:
             raise OmopPipelineError(f"{table.name} was written and cannot be found; is its folder on this machine?")
         return version

@@ -12,8 +12,8 @@ from pipelines.contracts.ledger import Disposition, Stage, check_balance
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.curate.entities import EntityOf
-from pipelines.curate.records import FILE_SCHEMA, record_rows
-from pipelines.curate.versions import version_rows
+from pipelines.curate.records import record_rows
+from pipelines.curate.versions import FILE_SCHEMA, version_rows
 from pipelines.nightly import value_ledger
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
@@ -250,7 +250,7 @@ def test_the_winner_is_that_of_a_plain_comparison(sail: SparkSession, rows: list
         "submission string",
     )
     files = sail.createDataFrame([("f", "20260105", True, "")], ddl_of(FILE_SCHEMA))
-    records = record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], files, PADS)
-    found = version_rows(records).where("is_winner").toArrow()["_line"].to_pylist()
+    records = record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], PADS)
+    found = version_rows(records, files).where("is_winner").toArrow()["_line"].to_pylist()
     best = max(range(len(rows)), key=lambda line: (plain_version(rows[line]), line))
     assert found == [best]

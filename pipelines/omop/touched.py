@@ -1,0 +1,144 @@
+"""Whose tables have to be made again for a reason that curate cannot see: a code, a stay, an observation period, a place."""
+
+from collections.abc import Callable, Iterable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.columns.frames import differences, union_all
+from pipelines.contracts.tables import CHANGE, BelongsTo, InputChanges, Log, Table, TableName
+from pipelines.contracts.touched import (
+    NEWEST_EXTRACTS,
+    TOUCHED,
+    TOUCHED_BY_CODES,
+    TOUCHED_BY_PLACES,
+    TOUCHED_SCHEMA,
+)
+from pipelines.contracts.zones import Zone
+from pipelines.mapping.compile import END_UNREADABLE, PERSON_BOUND
+from pipelines.mapping.spec import Target
+from pipelines.omop.changes import ROUTED_CONCEPTS, rows_with_changed_code
+from pipelines.omop.codes import coded_fields, with_concepts
+from pipelines.omop.declared import (
+    CONCEPT_MAP,
+    PERSONS,
+    ROUTES,
+    ROW_TABLES,
+    UNOBSERVED,
+    VISIT_DETAILS,
+    VISITS,
+    MapInputs,
+    omop_name,
+    rows_name,
+)
+from pipelines.omop.places import care_site_code
+from pipelines.omop.visits import STAYS
+from vocab.schemas import ddl_of
+
+PERSON = TableName(Zone.CURATION, "person")
+"""One row per linked person, of whom those with a year of birth are in the CDM."""
+
+_PLACES = {
+    "location": ("location_source_value", "location_id"),
+    "care_site": ("care_site_source_value", "care_site_id"),
+    "provider": ("provider_source_value", "provider_id"),
+}
+"""By kind of place: the column with what refers to it, and its id."""
+
+
+def touched_tables(inputs: MapInputs) -> list[Table]:
+    """The logs by which the tables with concepts, and those of the CDM, are made again."""
+    return [_by_codes(inputs), _by_places(inputs)]
+
+
+def _by_codes(inputs: MapInputs) -> Table:
+    stays = (rows_name(Target.VISIT), rows_name(Target.VISIT_DETAIL))
+    fields = {rows_name(target): coded_fields(inputs.rules, target) for target in ROW_TABLES if target in PERSON_BOUND}
+    fields |= dict.fromkeys(inputs.stems, coded_fields(inputs.rules, Target.EVENT))
+    coded = {name: of_table for name, of_table in fields.items() if of_table}
+
+    def named(changes: InputChanges) -> Iterable[DataFrame]:
+        if CONCEPT_MAP in changes.names:
+            yield _touched(rows_with_changed_code(changes, coded, "person_id"), "code")
+        if ROUTES in changes.names and inputs.stems:
+            routes = differences(changes.before(*ROUTES), changes.now(*ROUTES), ROUTED_CONCEPTS).select("_code_key")
+            events = union_all([changes.now(*stem).select("person_id", "_code_key") for stem in inputs.stems])
+            yield _touched(events.join(F.broadcast(routes.distinct()), on="_code_key", how="left_semi"), "code")
+        if NEWEST_EXTRACTS in changes.names:
+            for name in stays:
+                yield _touched(_open_stays(changes, name), "stay")
+
+    searched = (*dict.fromkeys((*coded, *stays)),)
+    grain = "one row per change, person and reason for which tables with concepts are made again of the person"
+    return _log(inputs, TOUCHED_BY_CODES, TOUCHED, grain, (CONCEPT_MAP, ROUTES, NEWEST_EXTRACTS), searched, named)
+
+
+def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
+    """The visits, or parts of them, of which the end moves on with the newest extract of their provider."""
+    moved = differences(
+        changes.before(*NEWEST_EXTRACTS), changes.now(*NEWEST_EXTRACTS), ("_source", "_provider", "_known_until")
+    )
+    places = moved.select("_source", "_provider").distinct()
+    rows = changes.now(*name).where(F.col("end_date").isNull() & ~F.coalesce(F.col(END_UNREADABLE), F.lit(False)))
+    there = rows.join(F.broadcast(places), on=["_source", "_provider"], how="left_semi")
+    return with_concepts(there, ("concept",), changes.now(*CONCEPT_MAP)).where(F.col("concept_target").isin(*STAYS))
+
+
+def _by_places(inputs: MapInputs) -> Table:
+    places = {name: omop_name(name) for name in _PLACES}
+    area, site, staff = F.col("postcode_area"), care_site_code(), F.col("provider_key")
+    referring = [("location", PERSONS, area), ("care_site", PERSONS, site)]
+    referring += [
+        (kind, name, key) for kind, key in (("care_site", site), ("provider", staff)) for name in (VISITS, VISIT_DETAILS)
+    ]
+    referring += [("provider", stem, staff) for stem in inputs.stems]
+
+    def named(changes: InputChanges) -> Iterable[DataFrame]:
+        if UNOBSERVED in changes.names:
+            yield _touched(differences(changes.before(*UNOBSERVED), changes.now(*UNOBSERVED), ("person_id",)), "period")
+        for kind, place in places.items():
+            if place in changes.names:
+                changed = differences(changes.before(*place), changes.now(*place), _PLACES[kind])
+                keys = changed.select(F.col(_PLACES[kind][0]).alias("_place")).distinct()
+                for _, name, key in (found for found in referring if found[0] == kind):
+                    yield _touched(_referring(changes.now(*name), key, keys), kind)
+
+    grain = "one row per change, person and reason for which the CDM is made again of the person"
+    searched = (PERSONS, VISITS, VISIT_DETAILS, *inputs.stems)
+    return _log(inputs, TOUCHED_BY_PLACES, TOUCHED_BY_CODES, grain, (UNOBSERVED, *places.values()), searched, named)
+
+
+def _referring(rows: DataFrame, key: Column, keys: DataFrame) -> DataFrame:
+    return rows.select("person_id", key.alias("_place")).join(F.broadcast(keys), on="_place", how="left_semi")
+
+
+def _touched(rows: DataFrame, reason: str) -> DataFrame:
+    return rows.select("person_id", F.lit(reason).alias("reason"))
+
+
+def _log(
+    inputs: MapInputs,
+    name: TableName,
+    earlier: TableName,
+    grain: str,
+    follows: tuple[TableName, ...],
+    searched: tuple[TableName, ...],
+    named: Callable[[InputChanges], Iterable[DataFrame]],
+) -> Table:
+    """A log that has everything of an earlier one and what `named` adds."""
+
+    def both(changes: InputChanges) -> DataFrame:
+        frames = [changes.session.createDataFrame([], ddl_of(TOUCHED_SCHEMA)).drop(CHANGE), *named(changes)]
+        frames += [changes.added(*earlier).drop(CHANGE)] if earlier in changes.names else []
+        return union_all(frames).distinct()
+
+    return Table(
+        name=name,
+        grain=grain,
+        schema=TOUCHED_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=lambda made: made.session.createDataFrame([], ddl_of(TOUCHED_SCHEMA)),
+        inputs=(earlier, *follows, *searched, PERSON),
+        partition_by=(CHANGE,),
+        log=Log(both, (earlier, *follows), of=PERSON, most=inputs.most_touched),
+    )
