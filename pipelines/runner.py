@@ -122,7 +122,7 @@ class _Changes:
 
     def added(self, zone: Zone, name: str) -> DataFrame:
         since = self.versions_before[str(TableName(zone, name))]
-        return self.now(zone, name).where(F.col(CHANGE) > since)
+        return self.store.read(zone, name).where(F.col(CHANGE) > since)
 
 
 def _named(store: TableStore, part: Selected) -> DataFrame:
@@ -144,6 +144,7 @@ class Runner:
     workers: int = STATEMENTS_AT_ONCE
     seconds: dict[TableName, float] = field(default_factory=dict)
     named: dict[TableName, int] = field(default_factory=dict)
+    _counted: dict[tuple[TableName, int, int], int] = field(default_factory=dict)
 
     def plan(self, tables: Iterable[Table], *, full: bool = False) -> list[Step]:
         """The tables that a run would make at most, in order, each with its reason; nothing is made.
@@ -360,27 +361,29 @@ class Runner:
     ) -> Affected:
         """What the log of a table names since it was last made; the whole where the log does not account for every change."""
         selection = table.selection
-        if selection is None or selection.log not in graph:
+        if selection is None or selection.log not in graph or not _names_all(selection.log, state, built):
             return Extent.WHOLE
         logs, followed = _accounted(selection.log, graph)
-        since, log = built.inputs[str(selection.log)], state.tables[str(selection.log)]
-        if log.whole_since > since:
-            return Extent.WHOLE
-        for name in changed:
-            declared, stored = graph.get(name), state.tables.get(str(name))
-            own = declared.selection if declared is not None else None
-            is_named = (
-                own is not None and own.log in logs and stored is not None and stored.whole_since <= built.inputs[str(name)]
-            )
-            if name not in logs | followed and not is_named:
+        if changed <= logs:  # nothing that this table reads
+            return Extent.NOTHING
+        for name in changed - logs - followed:
+            own = graph[name].selection if name in graph else None
+            if own is None or own.log not in logs or not _names_all(name, state, built):
                 return Extent.WHOLE
-        part = Selected(selection, since)
-        named = _named(self.store, part).count()
+        part = Selected(selection, built.inputs[str(selection.log)])
+        named = self._named_since(part, state)
         if not named:
             return Extent.NOTHING
-        with _STATE_LOCK:
-            self.named[table.name] = named
+        self.named[table.name] = named
         return part
+
+    def _named_since(self, part: Selected, state: BuildState) -> int:
+        """How much a log names since one of its versions: counted once for all tables that were made at that version."""
+        log = part.selection.log, part.since, state.tables[str(part.selection.log)].version
+        with _STATE_LOCK:
+            if log not in self._counted:
+                self._counted[log] = _named(self.store, part).count()
+            return self._counted[log]
 
     def _differs_in_inputs_only(self, table: Table, built: BuiltTable | None, known: dict[TableName, int | None]) -> bool:
         return (

@@ -77,7 +77,6 @@ from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.register import (
     REGISTER,
-    REGISTER_SCHEMA,
     ActiveFile,
     Registered,
     active_files,
@@ -195,12 +194,12 @@ def _records(inputs: CurateInputs, source: str) -> Table:
         return record_rows(delivered, entities, inputs.pads)
 
     def affected(changes: InputChanges) -> Affected:
-        """The loads of which the register has other files than before; bronze changes with it only."""
+        """The loads of which the register has other files with rows than before; bronze changes with it only."""
         if register not in changes.names:
             return Extent.WHOLE
-        own = F.col("source") == source
+        own = (F.col("source") == source) & (F.col("file_id") == F.col("same_as"))
         before, now = changes.before(*register).where(own), changes.now(*register).where(own)
-        loads = differences(before, now, tuple(REGISTER_SCHEMA)).select("load_id").distinct().toArrow()
+        loads = differences(before, now, ("load_id", "file_id")).select("load_id").distinct().toArrow()
         changed = tuple(sorted(loads["load_id"].to_pylist()))
         return Partitions(LOAD, changed) if changed else Extent.NOTHING
 

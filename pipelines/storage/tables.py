@@ -70,7 +70,7 @@ class TableStore:
     def replace_rows(self, frame: DataFrame, table: Table, keys: DataFrame, on: Sequence[str]) -> int:
         """Replace the rows of a table that have certain keys (columns `on`), in one commit; gives the version.
 
-        The files are written anew: see docs/decisions/0006-nights.md for what that costs, and what else was measured.
+        The files are written anew: see docs/decisions/0008-nights.md for what that costs, and what else was measured.
         """
         kept = self.read(*table.name).join(F.broadcast(keys), on=list(on), how="left_anti")
         return self.write(typed(kept, table.schema).unionByName(typed(frame, table.schema)), table)

@@ -294,6 +294,8 @@ RULES = (
         ("text.count('x')", "F.count('*')"),
         allowed={
             "jobs": "commands show small results and counts",
+            "pipelines/runner.py": "how many rows or people a log names",
+            "pipelines/curate/tables.py": "names of the loads of which the register has changed",
             "pipelines/terminology": "small results and counts by code, for people to read",
             "pipelines/ingest/load.py": "one count a file of the load, to compare with its manifest",
             "pipelines/ingest/profile.py": "one count a file and column of the load, to compare with the past",

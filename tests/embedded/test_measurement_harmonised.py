@@ -246,7 +246,6 @@ def test_the_table_is_declared_unless_it_is_switched_off(is_on: bool) -> None:
         delivered=frozenset(),
         local_maps=(),
         source_priority=(),
-        extracts={},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=CdmSource("", "", "", "", "", DAY, DAY, "", "5.4", "", {}, {}),
         analytes=ANALYTES,

@@ -10,6 +10,7 @@ from pipelines.contracts.derived import DERIVED_TABLES
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
 from pipelines.omop.observability import Coverage, observability, spans_of
+from tests.builders.extracts import newest_extracts
 
 FIRST, NEWEST = date(2024, 6, 10), date(2026, 1, 5)
 
@@ -61,7 +62,7 @@ def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str,
 
 
 def test_each_person_has_the_spans_of_the_providers_that_know_them(sail: SparkSession) -> None:
-    registered = {"_source": "gp", "_provider": "P81001", "_known_until": NEWEST}
+    registered = {"_source": "gp", "_provider": "P81001"}
     registrations = [
         registered | {"person_id": 1, "start_date": d("1940-01-01"), "end_date": d("2001-01-01")},
         registered | {"person_id": 1, "start_date": d("2010-01-01")},
@@ -79,6 +80,7 @@ def test_each_person_has_the_spans_of_the_providers_that_know_them(sail: SparkSe
         frame_of(sail, target_schema(Target.PERSON), people),
         sail.createDataFrame([(1, 1950), (2, 2025), (3, 1980)], "person_id bigint, year_of_birth bigint"),
         sail.createDataFrame([(1, d("2025-03-04"))], "person_id bigint, death_date date"),
+        newest_extracts(sail, {(known.source, known.provider): known.last_extract for known in coverage}),
         coverage,
         {"gp": d("1990-01-01")},
         DERIVED_TABLES["observability"],
@@ -98,13 +100,13 @@ def test_registrations_of_providers_that_have_no_spans_are_there(sail: SparkSess
         "_provider": "P81001",
         "person_id": 1,
         "start_date": d("2010-01-01"),
-        "_known_until": NEWEST,
     }
     table = observability(
         frame_of(sail, target_schema(Target.OBSERVATION_PERIOD), [registration | {"person_id": 1}]),
         frame_of(sail, target_schema(Target.PERSON), []),
         sail.createDataFrame([(1, 1950)], "person_id bigint, year_of_birth bigint"),
         sail.createDataFrame([], "person_id bigint, death_date date"),
+        newest_extracts(sail, {("gp", "P81001"): NEWEST}),
         (Coverage("gp", "P81001", FIRST, NEWEST),),
         {"gp/P81001": d("2027-01-01")},
         DERIVED_TABLES["observability"],

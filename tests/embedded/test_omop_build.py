@@ -26,6 +26,7 @@ from pipelines.omop.tables import map_tables
 from pipelines.runner import Runner
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.storage.tables import StoragePaths, TableStore
+from tests.builders.extracts import store_extracts
 from vocab.athena import TABLES
 from vocab.schemas import ddl_of
 
@@ -314,6 +315,9 @@ def t(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+PROVIDER = "P"
+"""The provider that delivers all rows that name none."""
+
 SILVER: dict[str, dict[str, list[dict[str, Any]]]] = {
     "gp": {
         "patient": [
@@ -521,7 +525,6 @@ def map_inputs() -> MapInputs:
         delivered=frozenset(f"{source}_{name}" for source, tables in SILVER.items() for name in tables),
         local_maps=(),
         source_priority=("gp", "acute"),
-        extracts={source: {source: (day, day)} for source, day in EXTRACTED.items()},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         with_month_of_birth=True,
@@ -534,8 +537,10 @@ def store_with_silver(session: SparkSession, folder: Path) -> TableStore:
     tables = [(Zone.VOCABULARY, name, TABLES[name.upper()], rows) for name, rows in VOCABULARY.items()]
     for source in SOURCES:
         for name, rows in SILVER[source.name].items():
-            filed = [row | {"_file": source.name} for row in rows]
+            filed = [{"provider_code": PROVIDER} | row | {"_file": source.name} for row in rows]
             tables.append((Zone.SILVER, f"{source.name}_{name}", source.contract.entities[name].silver_columns, filed))
+    files = {source: (source, day) for source, day in EXTRACTED.items()}
+    store_extracts(store, files, [(source, PROVIDER) for source in files])
     for zone, name, schema, rows in tables:
         frame = session.createDataFrame([tuple(row.get(column) for column in schema) for row in rows], ddl_of(schema))
         store.overwrite(frame, zone, name, schema)

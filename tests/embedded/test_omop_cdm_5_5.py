@@ -16,6 +16,7 @@ from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.storage.tables import StoragePaths, TableStore
+from tests.builders.extracts import store_extracts
 from tests.embedded.test_omop_build import run_map, tables_with
 from vocab.athena import TABLES
 
@@ -137,13 +138,13 @@ def mapped(session: SparkSession, folder: Path, version: str) -> TableStore:
         delivered=frozenset(f"gp_{name}" for name in SILVER),
         local_maps=(),
         source_priority=("gp",),
-        extracts={"gp": {"f": (EXTRACTED, EXTRACTED)}},
         plausibility=load_plausibility(PACKAGED_MAPPINGS_DIR),
         described_as=described,
         cdm_version=version,
     )
     for name in SILVER:
         store.overwrite(silver(session, name), Zone.SILVER, f"gp_{name}", CONTRACT.entities[name].silver_columns)
+    store_extracts(store, {"gp": ("f", EXTRACTED)}, [])
     for name in ("concept", "concept_relationship", "concept_ancestor", "drug_strength"):
         schema = TABLES[name.upper()]
         empty = session.createDataFrame([], ", ".join(f"{column} {kind}" for column, kind in schema.items()))

@@ -6,6 +6,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.touched import EXTRACT_SCHEMA
 from pipelines.mapping.compile import kept_rows, kept_schema
 from pipelines.mapping.counts import SilverSource, counts_of
 from pipelines.mapping.plausibility import load_plausibility
@@ -200,7 +201,7 @@ def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
     tables = silver(sail, {"entry": [entry("a", code="1"), entry("b", code="1", person_id=2)]})
     source = SilverSource(CONTRACT, (rule,), tables)
     persons = sail.createDataFrame([(1, 1950, 1950)], ddl_of(KNOWN_PERSONS_SCHEMA))
-    judge = Judge(load_plausibility(PACKAGED_MAPPINGS_DIR), {})
+    judge = Judge(load_plausibility(PACKAGED_MAPPINGS_DIR), sail.createDataFrame([], ddl_of(EXTRACT_SCHEMA)))
     assert [row._row_key for row in rows_of(Target.EVENT, [source], persons, judge).collect()] == ["a"]
     found = {row.reason: row.rows for row in counts_of([source], persons).collect()}
     assert found == {"": 1, "person_without_year_of_birth": 1}

@@ -14,6 +14,7 @@ from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.deaths import death, death_record, deaths, event_after_death
 from pipelines.omop.periods import CONTACTS_SCHEMA, PERIODS_SCHEMA, merged_spans, periods, registrations_outside
 from pipelines.omop.persons import persons, without_year_of_birth
+from tests.builders.extracts import newest_extracts
 
 MALE, FEMALE = 8507, 8532
 EXTRACTED = date(2026, 1, 5)
@@ -175,7 +176,6 @@ def contact(person: int, start: str, end: str = "", source: str = "acute", provi
         "end_date": date.fromisoformat(end or start),
         "_source": source,
         "_provider": provider,
-        "_known_until": EXTRACTED,
     }
 
 
@@ -185,12 +185,17 @@ def periods_of(
     """Person, start, end and name of the periods by REGISTERED and some contacts."""
     people, died = people_and_deaths(session)
     seen = frame_of(session, CONTACTS_SCHEMA, contacts)
-    found = periods(registrations_of(session), seen, people, died, captured_from or {})
+    found = periods(registrations_of(session), seen, people, died, newest(session), captured_from or {})
     return sorted(tuple(row) for row in found.select("person_id", "start_date", "end_date", "name").collect())
 
 
+def newest(session: SparkSession) -> DataFrame:
+    providers = [("gp", "P81001"), ("acute", "RXN"), ("acute", "RX9"), ("mental_health", "RX9")]
+    return newest_extracts(session, dict.fromkeys(providers, EXTRACTED) | {("acute", "OLD"): date(2025, 12, 5)})
+
+
 def registrations_of(session: SparkSession) -> DataFrame:
-    common = {"type_concept_id": 32817, "_source": "gp", "_entity": "patient", "_rule": "r", "_known_until": EXTRACTED}
+    common = {"type_concept_id": 32817, "_source": "gp", "_provider": "P81001", "_entity": "patient", "_rule": "r"}
     return frame_of(session, target_schema(Target.OBSERVATION_PERIOD), [row | common for row in REGISTERED])
 
 
@@ -221,7 +226,7 @@ BY_REGISTRATION = [(1, date(2000, 1, 1), EXTRACTED, "a"), (5, date(2010, 1, 1), 
         ),
         ([contact(3, "2025-12-01")], [(3, date(2025, 12, 1), EXTRACTED)]),
         (
-            [contact(3, "2025-12-01") | {"_known_until": date(2025, 12, 5)}, contact(3, "2025-12-02")],
+            [contact(3, "2025-12-01", provider="OLD"), contact(3, "2025-12-02")],
             [(3, date(2025, 12, 1), EXTRACTED)],  # the newest extract of the providers concerned
         ),
         ([contact(6, "2021-01-20")], [(6, date(2021, 1, 20), date(2021, 3, 21))]),
@@ -256,7 +261,7 @@ def test_nobody_is_observed_before_the_earliest_capture(sail: SparkSession) -> N
 
 def test_registrations_of_which_no_day_can_be_observed_are_counted(sail: SparkSession) -> None:
     people, died = people_and_deaths(sail)
-    outside = registrations_outside(registrations_of(sail), people, died, {}).collect()
+    outside = registrations_outside(registrations_of(sail), people, died, newest(sail), {}).collect()
     assert [(row.rule, row.reason, row.rows) for row in outside] == [("r", "registration_outside_extract", 3)]
-    later = registrations_outside(registrations_of(sail), people, died, {"gp": date(2021, 4, 2)}).collect()
+    later = registrations_outside(registrations_of(sail), people, died, newest(sail), {"gp": date(2021, 4, 2)}).collect()
     assert [row.rows for row in later] == [4]

@@ -33,6 +33,7 @@ def part(key: str, row_key: str, order: int | None, start: str, end: str | None,
     ended = date.fromisoformat(end) if end else None
     return {
         "key": key,
+        "person_id": 1,
         "_row_key": row_key,
         "order": order,
         "start_date": date.fromisoformat(start),
@@ -78,9 +79,11 @@ def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: S
     rows = [part("s", "r1", 1, "2024-01-01", None), part("s", "r2", 2, "2024-01-03", None, end_unreadable=True)]
     rows += [part("t", "r3", 1, "2024-01-01", None, end_unreadable=True), part("t", "r4", 2, "2024-01-03", "2024-01-05")]
     rows += [part("u", "r5", 1, "2024-01-01", None)]
-    known = {"end_unreadable": False, "_source": "acute", "_extracted_on": date(2024, 3, 1), "_known_until": date(2024, 3, 1)}
+    known = {"end_unreadable": False, "_source": "acute", "_extracted_on": date(2024, 3, 1)}
     spelled = spells(frame_of(sail, target_schema(Target.VISIT), [known | row for row in rows]))
-    inpatient = spelled.withColumn("concept_target", F.lit(INPATIENT).cast("bigint"))
+    inpatient = spelled.withColumns(
+        {"concept_target": F.lit(INPATIENT).cast("bigint"), "_known_until": F.lit(date(2024, 3, 1))}
+    )
     found = with_end(inpatient).select("key", "end_date", "end_rule").collect()
     assert sorted(map(tuple, found)) == [
         ("s", date(2024, 1, 1), "unreadable"),

@@ -12,7 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
 from pipelines.omop.periods import CONTACTS_SCHEMA, periods
+from tests.builders.extracts import newest_extracts
 
+PROVIDER = "P"
 EXTRACTED = {"gp": date(2021, 6, 30), "acute": date(2021, 7, 5)}
 CAPTURED = {"gp": date(2016, 1, 1), "acute": date(2015, 6, 1)}
 BORN = {person: 2015 if person % 3 else 2017 for person in range(60)}
@@ -90,6 +92,7 @@ def test_periods_equal_the_reference_on_random_histories(
     rows = [
         {
             "_source": source,
+            "_provider": PROVIDER,
             "_entity": "patient",
             "_rule": "registration",
             "_row_key": f"{place:03}",
@@ -97,24 +100,24 @@ def test_periods_equal_the_reference_on_random_histories(
             "start_date": first,
             "end_date": last,
             "type_concept_id": 32817,
-            "_known_until": EXTRACTED[source],
         }
         for place, (source, person, first, last) in enumerate(registered)
     ]
     contacts = [
         {
             "_source": source,
+            "_provider": PROVIDER,
             "person_id": person,
             "start_date": first,
             "end_date": first + timedelta(length),
-            "_known_until": EXTRACTED[source],
         }
         for source, person, first, length in happened
     ]
     born = sail.createDataFrame(list(BORN.items()), "person_id bigint, year_of_birth bigint")
     deaths = sail.createDataFrame(list(died.items()), "person_id bigint, death_date date")
     frame = frame_of(sail, target_schema(Target.OBSERVATION_PERIOD), rows)
-    spans = periods(frame, frame_of(sail, CONTACTS_SCHEMA, contacts), born, deaths, CAPTURED)
+    newest = newest_extracts(sail, {(source, PROVIDER): day for source, day in EXTRACTED.items()})
+    spans = periods(frame, frame_of(sail, CONTACTS_SCHEMA, contacts), born, deaths, newest, CAPTURED)
     found = sorted(tuple(row) for row in spans.select("person_id", "start_date", "end_date").collect())
     assert found == expected(registered, happened, died)
     names = spans.select("person_id", "name").collect()

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.errors import ContractError
-from pipelines.mapping.compile import EXTRACT, JUDGEMENT, kept_schema
+from pipelines.mapping.compile import JUDGEMENT, kept_schema
 from pipelines.mapping.plausibility import BIRTH_YEARS, implausible_counts, judged, load_plausibility, sound
 from pipelines.mapping.spec import Target
 from pipelines.omop.drugs import with_course
@@ -32,7 +32,7 @@ def day(text: str) -> date:
 def mapped(session: SparkSession, target: Target, rows: list[dict[str, Any]]) -> DataFrame:
     """Mapped rows of somebody born in BORN whose file was extracted on EXTRACTED, unless a row says otherwise."""
     years = {} if target is Target.PERSON else BIRTH_YEARS
-    schema = kept_schema(target) | EXTRACT | years
+    schema = kept_schema(target) | {"_extracted_on": "date"} | years
     common = {"_extracted_on": EXTRACTED, "first_birth_year": BORN, "last_birth_year": BORN, "person_id": 1}
     return session.createDataFrame(
         [tuple((common | {"_row_key": str(place)} | row).get(name) for name in schema) for place, row in enumerate(rows)],
@@ -262,7 +262,7 @@ def test_no_published_day_is_after_the_extract(
 
 def test_what_is_judged_ends_with_the_judgement(sail: SparkSession) -> None:
     seen = judged(mapped(sail, Target.EVENT, [{"start_date": EXTRACTED - timedelta(1)}]), Target.EVENT, RULES)
-    assert seen.columns[-4:] == list(JUDGEMENT)
+    assert seen.columns[-3:] == list(JUDGEMENT)
 
 
 WRONG = [

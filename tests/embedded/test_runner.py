@@ -486,10 +486,10 @@ class CrashingRunner(Runner):
     crash_at: int = 0
     written: int = 0
 
-    def _make(self, table: Table, versions: Mapping[TableName, int], part: Affected) -> int:
+    def _make(self, table: Table, part: Affected) -> int:
         if self.written >= self.crash_at:
             raise CrashError
-        version = super()._make(table, versions, part)
+        version = super()._make(table, part)
         self.written += 1
         if self.written >= self.crash_at:
             raise CrashError
