@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import differences, union_all
@@ -86,12 +86,8 @@ def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
 
 def _by_places(inputs: MapInputs) -> Table:
     places = {name: omop_name(name) for name in _PLACES}
-    area, site, staff = F.col("postcode_area"), care_site_code(), F.col("provider_key")
-    referring = [("location", PERSONS, area), ("care_site", PERSONS, site)]
-    referring += [
-        (kind, name, key) for kind, key in (("care_site", site), ("provider", staff)) for name in (VISITS, VISIT_DETAILS)
-    ]
-    referring += [("provider", stem, staff) for stem in inputs.stems]
+    with_site, with_staff = (VISITS, VISIT_DETAILS), (VISITS, VISIT_DETAILS, *inputs.stems)
+    referring = {"location": (PERSONS,), "care_site": (PERSONS, *with_site), "provider": with_staff}
 
     def named(changes: InputChanges) -> Iterable[DataFrame]:
         if UNOBSERVED in changes.names:
@@ -100,16 +96,18 @@ def _by_places(inputs: MapInputs) -> Table:
             if place in changes.names:
                 changed = differences(changes.before(*place), changes.now(*place), _PLACES[kind])
                 keys = changed.select(F.col(_PLACES[kind][0]).alias("_place")).distinct()
-                for _, name, key in (found for found in referring if found[0] == kind):
-                    yield _touched(_referring(changes.now(*name), key, keys), kind)
+                for name in referring[kind]:
+                    yield _touched(_referring(changes.now(*name), kind, keys), kind)
 
     grain = "one row per change, person and reason for which the CDM is made again of the person"
     searched = (PERSONS, VISITS, VISIT_DETAILS, *inputs.stems)
     return _log(inputs, TOUCHED_BY_PLACES, TOUCHED_BY_CODES, grain, (UNOBSERVED, *places.values()), searched, named)
 
 
-def _referring(rows: DataFrame, key: Column, keys: DataFrame) -> DataFrame:
-    return rows.select("person_id", key.alias("_place")).join(F.broadcast(keys), on="_place", how="left_semi")
+def _referring(rows: DataFrame, kind: str, keys: DataFrame) -> DataFrame:
+    """The rows that refer to one of some places."""
+    key = {"location": F.col("postcode_area"), "care_site": care_site_code(), "provider": F.col("provider_key")}
+    return rows.select("person_id", key[kind].alias("_place")).join(F.broadcast(keys), on="_place", how="left_semi")
 
 
 def _touched(rows: DataFrame, reason: str) -> DataFrame:

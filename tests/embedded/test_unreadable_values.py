@@ -246,8 +246,8 @@ def plain_version(row: tuple[str, str]) -> tuple[int, float]:
 def test_the_winner_is_that_of_a_plain_comparison(sail: SparkSession, rows: list[tuple[str, str]]) -> None:
     bronze = sail.createDataFrame(
         [("P", "f", line, "l", line, None, "k", *row) for line, row in enumerate(rows)],
-        "_provider string, _file string, _line bigint, _load_id string, _row_hash bigint, _reason string, k string, until string, "
-        "submission string",
+        "_provider string, _file string, _line bigint, _load_id string, _row_hash bigint, _reason string, k string, "
+        "until string, submission string",
     )
     files = sail.createDataFrame([("f", "20260105", True, "")], ddl_of(FILE_SCHEMA))
     records = record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], PADS)
