@@ -51,16 +51,16 @@ def smallest(found: Found, folder: Path, vocabularies: Vocabularies) -> Found:
     tries = MOST_TRIES
     begun = replace(found.history, nights=found.history.nights[: found.night + 1])
     best = replace(found, history=begun)
-    candidates = _smaller(begun)
+    candidates = smaller(begun)
     while tries and (candidate := next(candidates, None)):
         tries -= 1
         shown = difference_after(candidate, folder / f"try{tries}", vocabularies)
         if shown:
-            best, candidates = shown, _smaller(candidate)
+            best, candidates = shown, smaller(candidate)
     return best
 
 
-def _smaller(history: History) -> Iterator[History]:
+def smaller(history: History) -> Iterator[History]:
     """The history without one of its nights, then without one of its events; the first night stays."""
     nights = history.nights
     for place in range(len(nights) - 1, 0, -1) if len(nights) > 2 else ():

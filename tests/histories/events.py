@@ -231,6 +231,13 @@ def withdrawal_is_undone(world: World, random: Random, _day: date) -> None:
         world.undo_withdrawal(sent)
 
 
+def delivery_is_corrected(world: World, random: Random, day: date) -> None:
+    """A delivery is taken back, and all that its provider has now comes in its folder instead."""
+    sent = _any(random, world.sent)
+    if sent:
+        world.correct(sent, day, [row for row in world.of(sent.place) if row.is_held])
+
+
 def delivery_is_repeated(world: World, random: Random, day: date) -> None:
     """The same files once more, a later day."""
     sent = _any(random, [sent for sent in world.sent if sent.day < day])
@@ -394,6 +401,7 @@ KINDS: Mapping[str, Happens] = {
         setting_changes,
         delivery_is_withdrawn,
         withdrawal_is_undone,
+        delivery_is_corrected,
         delivery_is_repeated,
         provider_delivers,
         everybody_delivers,
@@ -420,6 +428,7 @@ WEIGHTS: Mapping[str, int] = {
     "setting_changes": 2,
     "delivery_is_withdrawn": 2,
     "withdrawal_is_undone": 1,
+    "delivery_is_corrected": 1,
     "delivery_is_repeated": 1,
     "provider_delivers": 1,
 }

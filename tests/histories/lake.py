@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
-from pipelines.errors import OmopPipelineError
+from pipelines.errors import OmopPipelineError, QualityGateError
 from pipelines.nightly import nightly
 from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.storage.paths import StoragePaths
@@ -96,9 +96,16 @@ def load_vocabularies(folder: Path) -> Vocabularies:
     return Vocabularies(downloads, loaded)
 
 
+RELEASED, UNCHANGED = "released", "unchanged"
+"""How a night ends that no error stops: with a release, or without anything to do."""
+
+MADE = (RELEASED, QualityGateError.__name__)
+"""Ends of a night after which all tables are made; the gates look at them last."""
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How a night ended: `released`, `unchanged` where there was nothing to do, or the error that stopped it."""
+    """How a night ended, by the name of the error that stopped it if there was one."""
 
     outcome: str
     settings: Settings
@@ -108,7 +115,7 @@ class Ended:
 def run(settings: Settings, day: date) -> str:
     """Run a night; how it ended."""
     try:
-        return "unchanged" if nightly(settings, day).figures is None else "released"
+        return UNCHANGED if nightly(settings, day).figures is None else RELEASED
     except OmopPipelineError as error:
         return type(error).__name__
 
@@ -159,10 +166,11 @@ class NightByNight:
     def against_full(self, folder: Path) -> list[str]:
         """What one full build of all that has come differs in, in a new folder; a text for each difference.
 
-        It is the build of the day on which the tables were last made: a night without anything new does not change them.
+        It is the build of the day on which the tables were last made: a night without anything new does not change them. Where
+        the gates refused those, and there is nothing new against the release before, there is nothing to compare them with.
         """
-        ended = self.made if self.last and self.last.outcome == "unchanged" else self.last
-        if ended is None:
+        ended = self.made if self.last and self.last.outcome == UNCHANGED else self.last
+        if ended is None or (ended is not self.last and ended.outcome != RELEASED):
             return []
         _prepare(folder, self.vocabularies, changed=self.world.changed_vocabulary)
         shutil.copytree(self.world.landing, folder / "landing")
@@ -178,10 +186,6 @@ class NightByNight:
     def _settings_in(self, folder: Path) -> Settings:
         chosen = {"run.sources": f"[{', '.join(self.history.sources)}]", "mappings_dir": str(folder / "mappings")}
         return _settings(folder, self.world.settings | chosen)
-
-
-MADE = ("released", "QualityGateError")
-"""Ends of a night after which all tables are made; the gates look at them last."""
 
 
 def _settings(folder: Path, chosen: Mapping[str, str]) -> Settings:

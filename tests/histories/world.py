@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from pipelines.contracts.source import Entity
-from pipelines.ingest.delivery_log import Withdrawn, store_withdrawal, undo_withdrawal
+from pipelines.ingest.delivery_log import Withdrawn, read_withdrawn, store_withdrawal, undo_withdrawal
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import csv_text, deliver_files, file_name, opt_out_lists
@@ -162,14 +162,28 @@ class World:
         return True
 
     def withdraw(self, sent: Sent, day: date) -> None:
-        """Take a delivery back."""
+        """Take a delivery back. Content that was taken back before from the same folder stays so."""
         delivery = read_delivery(sent.folder, golden_contracts()[sent.place[0]])
-        store_withdrawal(self.restricted, Withdrawn.of_landed(delivery, "sent by mistake", day))
+        if all(entry.delivery_id != delivery.delivery_id for entry in read_withdrawn(self.restricted)):
+            store_withdrawal(self.restricted, Withdrawn.of_landed(delivery, "sent by mistake", day))
         self.withdrawn.append(sent)
 
     def undo_withdrawal(self, sent: Sent) -> None:
-        undo_withdrawal(self.restricted, sent.name)
+        """Let a delivery count again, unless another has one of its files: which holds the rows then depends on the order."""
+        others = [other for other in self.sent if other.place == sent.place and other is not sent]
+        if not {digest for other in others for digest in _digests(other.folder)} & set(_digests(sent.folder)):
+            undo_withdrawal(self.restricted, sent.name)
+            self.withdrawn.remove(sent)
+
+    def correct(self, sent: Sent, day: date, rows: Iterable[Row]) -> None:
+        """Take a delivery back; a corrected one with other rows comes in the same folder."""
+        mode, _ = files_of(sent)
+        if sent not in self.withdrawn:
+            self.withdraw(sent, day)
         self.withdrawn.remove(sent)
+        self.sent.remove(sent)
+        shutil.rmtree(sent.folder)
+        self.deliver(sent.place, sent.day, mode, rows)
 
 
 SPARE_NUMBER = "9990000018"
