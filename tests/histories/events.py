@@ -55,16 +55,19 @@ def row_is_corrected(world: World, random: Random, day: date) -> None:
     row = _any(random, [row for row in world.rows if row.is_held and row.owner])
     if row:
         for _ in range(random.randint(1, 3)):
-            _change(row, random)
+            _change(world, row, random)
         _next_version(row, random, day)
 
 
 def entry_of_a_dictionary_changes(world: World, random: Random, day: date) -> None:
-    """A code, an organisation or a member of staff means something else from now on."""
-    row = _any(random, [row for row in world.rows if row.is_held and row.owner is REFERENCE])
+    """A code, an organisation or a member of staff means something else from now on; most often one that somebody refers to."""
+    entries = [row for row in world.rows if row.is_held and row.owner is REFERENCE]
+    referred = {(row.place, value) for row in world.rows if row.owner for value in row.values.values()}
+    used = [row for row in entries if (row.place, row.values.get(row.spec.key[-1], "")) in referred]
+    row = _any(random, used if random.random() < 0.75 else entries)
     if row:
-        for _ in range(random.randint(1, 2)):
-            _change(row, random)
+        for _ in range(random.randint(1, 3)):
+            _change(world, row, random)
         _next_version(row, random, day)
 
 
@@ -254,9 +257,12 @@ def provider_delivers(world: World, random: Random, day: date) -> None:
 
 
 def everybody_delivers(world: World, random: Random, day: date) -> None:
-    """Each provider sends all that it has."""
-    for place in world.places:
-        _deliver(world, random, place, day, random.choice(("full", "delta")))
+    """Each provider sends all that it has; of several, one may be late."""
+    places = world.places
+    late = random.choice(places) if len(places) > 1 and random.random() < 0.25 else None
+    for place in places:
+        if place != late:
+            _deliver(world, random, place, day, random.choice(("full", "delta")))
 
 
 def some_deliver(world: World, random: Random, day: date) -> None:
@@ -333,13 +339,19 @@ def _changeable(row: Row) -> list[str]:
     return [name for name in kept if name not in fixed]
 
 
-def _change(row: Row, random: Random) -> None:
-    """Give one column the value of another golden row, no value, or now and then one that cannot be read."""
+def _change(world: World, row: Row, random: Random) -> None:
+    """Give one column another value, none, or now and then one that cannot be read.
+
+    The value is that of another golden row; the id of a record is one that its provider has, so that records come to be shared,
+    or to belong elsewhere.
+    """
     known = donors(row.place[0], row.entity)
     columns = [name for name in _changeable(row) if any(donor.get(name) for donor in known)]
     if not columns:
         return
     column = random.choice(columns)
+    if row.spec.columns[column].identifier is Identifier.RECORD_ID:
+        known = tuple(other.values for other in world.of(row.place) if other.entity == row.entity)
     values = [donor.get(column, "") for donor in known]
     drawn = random.random()
     if drawn < 0.05:
