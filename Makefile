@@ -47,6 +47,10 @@ test-e2e: venv ## Whole runs on generated extracts, embedded engine
 test-spark: venv ## Tests on local Spark with Delta, engine parity among them
 	@$(PYTEST) -m spark
 
+.PHONY: test-deep
+test-deep: venv ## Random histories of nights, each against one full build: hours
+	@$(PYTEST) --deep --numprocesses 2
+
 .PHONY: check
 check: venv ## Style, types, imports between packages
 	@$(BIN)/ruff check .

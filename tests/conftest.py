@@ -45,12 +45,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "embedded: needs the embedded engine")
     config.addinivalue_line("markers", "e2e: whole runs on generated extracts, minutes in all")
     config.addinivalue_line("markers", "spark: needs Java and Apache Spark with Delta")
+    config.addinivalue_line("markers", "deep: hours in all; runs with --deep only")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that runs deep tests, and nothing else."""
+    parser.addoption("--deep", action="store_true", help="run the tests that take hours, and only them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the sessions they use and put those on Spark last; of several processes one begins with them."""
+    is_deep = {item: item.get_closest_marker("deep") is not None for item in items}
+    left_out = [item for item in items if is_deep[item] != config.getoption("deep")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_deep[item] == config.getoption("deep")]
     for item in items:
-        if item.path.is_relative_to(PROJECT / "tests" / "e2e"):
+        if any(item.path.is_relative_to(PROJECT / "tests" / folder) for folder in ("e2e", "histories")):
             item.add_marker(pytest.mark.e2e)
         fixtures = getattr(item, "fixturenames", ())
         if "spark" in fixtures or item.path.is_relative_to(PROJECT / "tests" / "spark"):
@@ -73,8 +84,10 @@ OF_THEIR_OWN = ("tests/e2e/test_onboarding.py", "tests/e2e/test_synthea.py")
 
 
 def _group_of(nodeid: str) -> str:
-    """The tests that one process runs: those of a folder that shares something, else those of a file."""
+    """The tests that one process runs: those of a folder that shares something, else those of a file; a history alone."""
     path = nodeid.partition("::")[0]
+    if path.startswith("tests/histories/"):
+        return nodeid
     return next((folder for folder in LONGEST if path.startswith(f"{folder}/") and path not in OF_THEIR_OWN), path)
 
 
