@@ -1,9 +1,13 @@
 """Nights of one lakehouse as written in YAML: what comes before each of them, and the rows that each person then has.
 
 The rows are written as those of golden patients (tests/golden/README.md), by person; `_delivered` is the day of the folder,
-by default that of the night, and `_mode` how the delivery is meant. `$nhs_<name>` is the NHS number of another person.
+by default that of the night, and `_mode` how the delivery is meant. `$nhs_<name>` is the NHS number of another person. `again`
+names deliveries that come once more, in a folder of the day. A person who is not named under `expect` has the rows of the night
+before, a table that is not named under a person has none.
 """
 
+import json
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from deltalake import DeltaTable
 
 from jobs.demo import demo_settings
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+from pipelines.ingest.landing import MANIFEST
 from pipelines.settings import Settings
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.nhs_numbers import valid_numbers
@@ -44,13 +49,14 @@ Rows = Counter[tuple[tuple[str, object], ...]]
 class Night:
     """What comes on a day, and what is expected after it.
 
-    `rows` are delivered rows, each with the mode of its delivery, `opted_out` the names on the local opt-out list, `persons` is
-    how many persons are published, the crowd left out.
+    `rows` are delivered rows, each with the mode of its delivery, `again` the folders of deliveries that come once more,
+    `opted_out` the names on the local opt-out list; `persons` is how many persons are published, the crowd left out.
     """
 
     day: date
     what: str
     rows: tuple[tuple[Delivered, str], ...]
+    again: tuple[str, ...]
     opted_out: tuple[str, ...]
     persons: int
     expect: tuple[Case, ...]
@@ -78,8 +84,12 @@ def read_story(path: Path) -> Story:
     numbers = dict(zip(names, map(str, valid_numbers()[FIRST_NUMBER : FIRST_NUMBER + len(names)]), strict=True))
     first, *later = written["nights"]
     given = first["given"] | dict.fromkeys(crowd, written.get("everybody", {}))
-    nights = tuple(_night(night, numbers, path) for night in [first | {"given": given}, *later])
-    return Story({name: numbers[name] for name in written["people"]}, {name: numbers[name] for name in crowd}, nights)
+    nights: list[Night] = []
+    expected: dict[str, Any] = {}
+    for night in [first | {"given": given}, *later]:
+        expected |= night["expect"]
+        nights.append(_night(night | {"expect": expected}, numbers, path))
+    return Story({name: numbers[name] for name in written["people"]}, {name: numbers[name] for name in crowd}, tuple(nights))
 
 
 def _night(written: Mapping[str, Any], numbers: Mapping[str, str], path: Path) -> Night:
@@ -106,7 +116,15 @@ def _night(written: Mapping[str, Any], numbers: Mapping[str, str], path: Path) -
         )
         for name, expected in written["expect"].items()
     ]
-    return Night(day, written["what"], tuple(rows), tuple(written.get("opted_out", ())), int(written["persons"]), tuple(cases))
+    return Night(
+        day=day,
+        what=written["what"],
+        rows=tuple(rows),
+        again=tuple(written.get("again", ())),
+        opted_out=tuple(written.get("opted_out", ())),
+        persons=int(written["persons"]),
+        expect=tuple(cases),
+    )
 
 
 @dataclass(frozen=True)
@@ -119,8 +137,8 @@ class Lake:
 
     @property
     def settings(self) -> Settings:
-        """The demo's settings, with all of the folder's own."""
-        own = [f"run.sources=[{', '.join(self.story.sources)}]", "gates.max_orphan_share=1"]
+        """The demo's settings with all of the folder's own, and gates that so few rows can pass."""
+        own = [f"run.sources=[{', '.join(self.story.sources)}]", "gates.max_orphan_share=1", "gates.min_mapped_share=0.5"]
         return demo_settings(self.folder, [*own, *self.overrides])
 
     def begin(self) -> None:
@@ -141,10 +159,19 @@ class Lake:
                     tables[entity].append(values)
         for (source, provider, day, mode), tables in sorted(deliveries.items()):
             deliver(landing, golden_contracts()[source], provider, f"{day:%Y%m%d}", tables, mode)
+        for former in night.again:
+            folder = shutil.copytree(landing / former, (landing / former).with_name(f"{night.day:%Y%m%d}"))
+            manifest = json.loads((folder / MANIFEST).read_text())
+            (folder / MANIFEST).write_text(json.dumps(manifest | {"extract_date": night.day.isoformat()}))
         self.list_opted_out(night.day, night.opted_out)
 
     def list_opted_out(self, day: date, names: tuple[str, ...]) -> None:
-        """The lists of a day: the national one keeps everybody, some are on the local one beside people whom nobody knows."""
+        """The lists of a day, in place of those that it has: the national one keeps everybody, some are on the local one.
+
+        People whom nobody knows are on each.
+        """
+        for folder in (self.folder / "landing/optouts").glob(f"*/{day:%Y%m%d}"):
+            shutil.rmtree(folder)
         numbers = {**self.story.people, **self.story.crowd}
         unknown = [str(number) for number in valid_numbers()[:20]]
         listed = [*unknown[:5], *(numbers[name] for name in names)]
