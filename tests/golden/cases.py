@@ -6,7 +6,7 @@ Every value is read as text, so that a code `01` or an answer `No` is not conver
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -200,11 +200,7 @@ def _case(path: Path, written: Mapping[str, Any], number: int) -> Case:
     rules = written["rule"] if isinstance(written["rule"], list) else [written["rule"]]
     mine = {"nhs": str(valid_numbers()[FIRST_NUMBER + number]), "local": f"golden{number}"}
     given = {entity: [{}] for entity in _defaults(source).always} | written.get("given", {})
-    rows = [_delivered(_place(entity, source), row, mine) for entity, listed in given.items() for row in listed]
-    expect = {
-        table: tuple({name: None if value == "null" else value for name, value in row.items()} for row in listed)
-        for table, listed in written["expect"].items()
-    }
+    rows = [delivered_row(_place(entity, source), row, mine) for entity, listed in given.items() for row in listed]
     return Case(
         source=source,
         topic=topic,
@@ -213,16 +209,25 @@ def _case(path: Path, written: Mapping[str, Any], number: int) -> Case:
         nhs_number=mine["nhs"],
         local_id=mine["local"],
         rows=tuple(rows),
-        expect=expect,
+        expect=expected_rows(written["expect"]),
         digest=digest_of(written),
     )
 
 
-def _delivered(place: tuple[str, str], row: Values, mine: Mapping[str, str]) -> Delivered:
+def expected_rows(written: Mapping[str, Sequence[Values]]) -> dict[str, tuple[Expected, ...]]:
+    """The expected rows by table, `null` read as no value."""
+    return {
+        table: tuple({name: None if value == "null" else value for name, value in row.items()} for row in listed)
+        for table, listed in written.items()
+    }
+
+
+def delivered_row(place: tuple[str, str], row: Values, mine: Mapping[str, str], delivered_on: date = DELIVERED_ON) -> Delivered:
+    """A row of a source and entity as written in YAML, completed with the defaults; `mine` fills in the placeholders."""
     source, entity = place
     defaults = _defaults(source)
     stated = dict(defaults.rows.get(entity, {})) | dict(row)
-    provider, day = stated.pop("_provider", defaults.provider), stated.pop("_delivered", DELIVERED_ON.isoformat())
+    provider, day = stated.pop("_provider", defaults.provider), stated.pop("_delivered", delivered_on.isoformat())
     nested = [name for name, value in stated.items() if not isinstance(value, str)]
     if nested:
         raise ValueError(f"{source}.{entity}: {', '.join(nested)}: one text is expected; quote what holds a comma or a colon")
