@@ -10,6 +10,7 @@ delivery of its provider, is deleted at source.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import looked_up
 from pipelines.curate.records import SEPARATOR
 
 SAME_VERSION, UNKNOWN_VERSION = "same_version", "unknown_version"
@@ -57,7 +58,7 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
     which takes the engines a fraction of what a window over millions of keys takes. Keys that occur once are left out first
     by a hash of eight bytes; two keys with one hash are only compared in vain.
     """
-    placed = records.join(F.broadcast(files), on="_file", how="inner")
+    placed = looked_up(records, files, "_file")
     period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
     known = placed.withColumn("_is_replaced", F.coalesce(F.col("_replaced").contains(period), F.lit(False)))
     usable = known.where(F.col("unusable").isNull()).select("row_key", *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
