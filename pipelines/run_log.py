@@ -214,7 +214,7 @@ def last_runs(restricted: Path, most: int | None = None) -> list[Run]:
 
 def in_order(run_ids: Collection[str]) -> list[str]:
     """Ids of runs in the order in which the runs were begun."""
-    return sorted(run_ids, key=_number)
+    return sorted(run_ids, key=lambda run_id: (_number(run_id), run_id))
 
 
 def _as_it_is_now(last: RunRecord, restricted: Path) -> Run:
@@ -232,7 +232,8 @@ def _ids(folder: Path) -> list[str]:
 
 
 def _number(run_id: str) -> int:
-    return int(run_id.rpartition("-")[2])
+    number = run_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _now() -> datetime:
