@@ -59,9 +59,8 @@ COMMANDS = {
     "run": Command(
         "jobs.run", "Run the nightly load: new deliveries into bronze, silver, OMOP, through the gates into a release."
     ),
-    "status": Command(
-        "jobs.status", "Show the current release, what it rests on, the last run, and the deliveries that are not loaded."
-    ),
+    "runs": Command("jobs.runs", "List the runs: times, rows, tables made, and how each ended."),
+    "status": Command("jobs.status", "Show what is running, waiting, set aside, failed and released, with the next step."),
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
     "vocab": Command("jobs.vocab", "Load vocabularies, and work on the codes that they do not map."),
     "withdraw": Command("jobs.withdraw", "Take a delivery back: the next run is as if it had never come."),

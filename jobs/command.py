@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,22 +13,17 @@ from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
 from pipelines.engine_settings import EngineKind
-from pipelines.errors import USER_ERRORS, ConfigError, EngineError
+from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of, shown_message
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-UNEXPECTED_EXIT_CODE = 70
-
 TRACEBACK_VARIABLE = "NHS_OMOP_TRACEBACK"
 
 _is_process: ContextVar[bool] = ContextVar("is_process", default=False)
 """Whether the process is that of a command, and not of something that calls commands as functions."""
-
-_HIGHEST_FRAMES = 12
-_WITHOUT_VALUES = (ImportError, NameError, AttributeError)
 
 
 def _use_json(value: bool) -> bool:
@@ -119,33 +113,18 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
 
 
 def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str | None) -> int | str | None:
-    """Run a command and report its error; the exit code.
+    """Run a command and report its error, as far as it may be shown; the exit code.
 
-    An error that users can meet is shown as its message. Of any other error its class and place are shown but not its
-    message: engines put the values of rows into theirs; of an error of the operating system its own words and the path too.
-    With NHS_OMOP_TRACEBACK set it is raised as it is: for developers, on generated extracts.
+    With NHS_OMOP_TRACEBACK set, an error that users cannot meet is raised as it is: for developers, on generated extracts.
     """
     try:
         typer.main.get_command(app)(args=arguments, prog_name=program)
     except SystemExit as end:  # typer ends every command like this, a successful one too
         return end.code
-    except USER_ERRORS as error:
-        log.error(str(error), extra={"error": type(error).__name__, "exit_code": error.exit_code})
-        return error.exit_code
     except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
+        if os.environ.get(TRACEBACK_VARIABLE) and not isinstance(error, USER_ERRORS):
             raise
-        log.error(_without_values(error))
-        return UNEXPECTED_EXIT_CODE
+        code = exit_code_of(error)
+        log.error(shown_message(error), extra={"error": type(error).__name__, "exit_code": code})
+        return code
     return 0
-
-
-def _without_values(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
-    places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-    what = "its message may hold values of rows and is left out"
-    if isinstance(error, _WITHOUT_VALUES):
-        what = str(error)
-    elif isinstance(error, OSError) and error.strerror:
-        what = ": ".join([error.strerror, *(str(name) for name in (error.filename, error.filename2) if name)])
-    return f"unexpected {type(error).__name__}: {what}\n{places}"

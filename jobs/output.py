@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,23 +19,46 @@ _UNCUT = 1_000_000
 def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool = True) -> None:
     """Show a result: a table for people, one JSON object a row for machines.
 
-    `grouped` sets off the thousands of counts; the ids in columns `..._id` never are, so that they can be copied.
+    `grouped` sets off the thousands of counts; the ids in columns `..._id` never are, so that they can be copied. No word is
+    cut or broken, however narrow the terminal is.
     """
     if json_lines():
         for row in rows:
             sys.stdout.write(json.dumps({"table": title, **row}) + "\n")
         sys.stdout.flush()
         return
-    table = Table()
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    for name in columns:
-        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*[escape(shown(row.get(name), grouped and not name.endswith("_id"))) for name in columns])
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[shown(row.get(name), grouped and not name.endswith("_id")) for name in names] for row in rows]
+    headers = [name.replace("_", " ") for name in names]
     console = Console(width=None if sys.stdout.isatty() else _UNCUT)
     console.print(escape(title), style="italic", highlight=False, soft_wrap=True)
+    widths = [max(_longest_word(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    if sum(widths) + _BORDER * len(widths) >= console.width:
+        _show_as_blocks(console, headers, cells)
+        return
+    table = Table()
+    for name, header, width in zip(names, headers, widths, strict=True):
+        numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
+        table.add_column(header, justify="right" if numeric else "left", min_width=width)
+    for line in cells:
+        table.add_row(*map(escape, line))
     console.print(table)
+
+
+_BORDER = 3
+"""What a table takes for each column beside its texts."""
+
+
+def _longest_word(text: str) -> int:
+    return max((cell_len(word) for word in text.split()), default=0)
+
+
+def _show_as_blocks(console: Console, headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """A line for each value, where the terminal is too narrow for the longest words of all columns: no id is ever cut."""
+    longest = max(map(len, headers))
+    for row in cells:
+        lines = [f"  {header:{longest}}  {text}".rstrip() for header, text in zip(headers, row, strict=True) if text]
+        console.print(escape("\n".join(lines)) + "\n", highlight=False, soft_wrap=True)
 
 
 def show_facts(title: str, facts: Mapping[str, Field]) -> None:

@@ -1,4 +1,4 @@
-"""Show the current release, what it rests on, the last run, and the deliveries that are not loaded."""
+"""Show what is running, waiting, set aside, failed and released, with the next step."""
 
 import logging
 from datetime import date
@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.deliveries import history_of, not_loaded, shown_delivery
-from jobs.output import show_table
+from jobs.output import show_facts, show_table
+from jobs.runs import ending_of, times_of
 from pipelines.progress import Field
 from pipelines.quality.figures import doubts, opt_out_entries, unreadable
 from pipelines.release.model import Release
-from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
+from pipelines.release.published import chosen_release, ledger_of, release_folder, runs_of
+from pipelines.run_context import tables_not_current
+from pipelines.run_inputs import lists_used
+from pipelines.run_lock import holder_of
+from pipelines.run_log import RunState, last_runs
+from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.ingest.history import DeliveryFacts
@@ -26,28 +32,71 @@ app = new_app()
 def status(
     env: Env = DEFAULT_ENV, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
 ) -> None:
-    """Show the current release, what it rests on, how the last run ended, and the deliveries that are not loaded."""
+    """Show what is running, waiting, set aside, failed and released, with the next step."""
     settings = settings_of(env, conf_dir, overrides)
-    if release_folder(settings).current() is None:
+    today = date.today()
+    release = chosen_release(settings) if release_folder(settings).current() else None
+    _show_running(settings)
+    if release is None:
         log.info("there is no release yet: nhs-omop run makes one")
     else:
-        _show(chosen_release(settings))
+        _show_release(release, today)
     held = release_folder(settings).hold()
     if held is not None:
         show_table("a rollback holds until nhs-omop rollback --lift", [held.model_dump(include={"release_id", "at", "reason"})])
-    runs = runs_of(settings)
-    if runs:
-        gates = gates_of(settings, runs[-1])
-        failed = sum(not gate.passed and gate.check.severity == "error" for gate in gates)
-        ended = "before the gates" if not gates else f"{failed} gates failed" if failed else "all gates passed"
-        show_table("last run", [{"run": runs[-1], "ended": ended}])
-        show_table("entries of opt-out lists, and why some match nobody", opt_out_entries(ledger_of(settings, runs[-1])))
-        for title, rows in doubts(ledger_of(settings, runs[-1])).items():
-            show_table(title, rows)
-        values = unreadable(ledger_of(settings, runs[-1]))
-        if values:
-            show_table("values that could not be read", values)
-    unloaded = not_loaded(history_of(settings, date.today()))
+    _show_lists(settings, release, today)
+    _show_last_run(settings)
+    _show_what_is_to_be_done(settings, today)
+
+
+def _show_running(settings: Settings) -> None:
+    """The command that holds the lock, if there is one."""
+    holder = holder_of(settings.storage.restricted)
+    if holder is not None:
+        run = next((run for run in last_runs(settings.storage.restricted, 1) if run.state is RunState.RUNNING), None)
+        at = {"run": run.record.run_id, "stage": run.record.stage} if run else {}
+        show_table("running", [{**holder.model_dump(exclude={"form"}), **at}])
+
+
+def _show_lists(settings: Settings, release: Release | None, today: date) -> None:
+    """The opt-out lists of the current release, and those that the last run used with their age."""
+    policy, used = settings.opt_outs, lists_used(settings)
+    released = release.opt_outs if release else {}
+    rows: list[dict[str, Field]] = []
+    for kind in sorted({*used, *released}):
+        row: dict[str, Field] = {"opt_out": kind, "in_release": str(released.get(kind, ""))}
+        if kind in used:
+            age = (today - used[kind]).days
+            row |= {"last_used": used[kind].isoformat(), "age_days": age}
+            if age > policy.max_age_days:
+                row["next_step"] = "too old: fetch a new one, a run stops without it"
+            elif age >= policy.warn_at_days:
+                row["next_step"] = f"fetch a new one within {policy.max_age_days - age} days"
+        rows.append(row)
+    if rows:
+        show_table("opt-out lists", rows)
+
+
+def _show_last_run(settings: Settings) -> None:
+    """How the last run ended, and what is doubtful in the rows of the last one that came to its ledger."""
+    for run in last_runs(settings.storage.restricted, 1):
+        facts = {"run": run.record.run_id, "run_date": run.record.run_date.isoformat(), **times_of(run), **ending_of(run)}
+        show_facts("last run", {name: value for name, value in facts.items() if value is not None})
+    for run_id in runs_of(settings)[-1:]:
+        ledger = ledger_of(settings, run_id)
+        show_table("entries of opt-out lists, and why some match nobody", opt_out_entries(ledger))
+        for title, rows in {**doubts(ledger), "values that could not be read": unreadable(ledger)}.items():
+            if rows:
+                show_table(title, rows)
+
+
+def _show_what_is_to_be_done(settings: Settings, today: date) -> None:
+    """The tables that the next run makes again as far as that is known, and the deliveries that are not loaded."""
+    outdated = tables_not_current(settings)
+    if outdated:
+        rows: list[dict[str, Field]] = [{"why": why, "tables": outdated[why]} for why in sorted(outdated)]
+        show_table("tables that the next run makes again", rows)
+    unloaded = not_loaded(history_of(settings, today))
     if unloaded:
         shown = [{"delivery": str(entry.place), "state": entry.state.value, **_why(entry)} for entry in unloaded[:MOST_SHOWN]]
         show_table("deliveries that are not loaded", shown)
@@ -59,7 +108,7 @@ def _why(entry: "DeliveryFacts") -> dict[str, Field]:
     return {name: value for name, value in shown_delivery(entry).items() if name in ("since", "reason", "next_step")}
 
 
-def _show(release: Release) -> None:
+def _show_release(release: Release, today: date) -> None:
     show_table(
         "current release",
         [
@@ -67,6 +116,7 @@ def _show(release: Release) -> None:
                 "release": release.release_id,
                 "run": release.run_id,
                 "run_date": release.run_date.isoformat(),
+                "age_days": (today - release.run_date).days,
                 "cdm": release.cdm_version,
                 "vocabulary": release.vocabulary_version,
                 "code": release.code.version,
@@ -78,8 +128,6 @@ def _show(release: Release) -> None:
     for extract in release.extracts:
         newest[extract.source] = max(newest.get(extract.source, ""), extract.extract_date.isoformat())
     show_table("newest extract", [{"source": source, "extract_date": day} for source, day in sorted(newest.items())])
-    lists = [{"opt_out": kind, "as_at": day.isoformat()} for kind, day in sorted(release.opt_outs.items())]
-    show_table("opt-out lists", lists)
 
 
 if __name__ == "__main__":

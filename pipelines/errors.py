@@ -1,10 +1,14 @@
 """Every error that a user can see, with the exit code that identifies its cause.
 
 A message names file, table, column, rule and count, what was expected and the next step. It never contains a cell
-value, an NHS number or key material.
+value, an NHS number or key material. What of any other error may be shown is here too: its class and place.
 """
 
+import traceback
+
 from vocab.errors import VocabularyError
+
+UNEXPECTED_EXIT_CODE = 70
 
 
 class OmopPipelineError(Exception):
@@ -134,3 +138,43 @@ class UndeclaredInputError(Exception):
 
 
 USER_ERRORS = (OmopPipelineError, VocabularyError)
+
+
+_HIGHEST_FRAMES = 12
+_WITHOUT_VALUES = (ImportError, NameError, AttributeError)
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code that says what kind of error ended a command."""
+    return error.exit_code if isinstance(error, USER_ERRORS) else UNEXPECTED_EXIT_CODE
+
+
+def shown_message(error: Exception) -> str:
+    """What may be shown and kept of an error.
+
+    Of an error that users can meet it is the message. Of any other it is class and place: engines put the values of rows into
+    their messages. Of an error of the operating system its own words and the path are shown too.
+    """
+    if isinstance(error, USER_ERRORS):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
+    places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+    what = "its message may hold values of rows and is left out"
+    if isinstance(error, _WITHOUT_VALUES):
+        what = str(error)
+    elif isinstance(error, OSError) and error.strerror:
+        what = ": ".join([error.strerror, *(str(name) for name in (error.filename, error.filename2) if name)])
+    return f"unexpected {type(error).__name__}: {what}\n{places}"
+
+
+def next_step_after(error: Exception) -> str:
+    """What to do about a run that ended with an error, beside what the message says."""
+    match error:
+        case LedgerError():
+            return "report it: this is a fault of the software"
+        case QualityGateError():
+            return "nhs-omop report shows the gates; correct mapping or data, then nhs-omop run"
+        case OmopPipelineError() | VocabularyError():
+            return "do what the message says, then nhs-omop run"
+        case _:
+            return "report class and place, then nhs-omop run: it goes on where it stopped"

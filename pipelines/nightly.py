@@ -52,7 +52,7 @@ from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
 from pipelines.ingest.register import Registered, delivered_by_provider
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
-from pipelines.measuring.stage_timer import StageTimer, StepTime
+from pipelines.measuring.stage_timer import StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
 from pipelines.omop.observability import Coverage
@@ -67,6 +67,7 @@ from pipelines.release.published import release_folder, runs_of
 from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
+from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
 from pipelines.runner import Step, selected
 from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
@@ -94,10 +95,10 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
-    with _writing(settings):
+    with _writing(settings), _logged(settings, run_date, full=full) as logged:
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), full=full)
+            return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), logged, full=full)
 
 
 def run_selected(
@@ -107,15 +108,19 @@ def run_selected(
 
     New deliveries are taken first, as in a whole run. Raises SelectionError where a selector names no table.
     """
-    with _writing(settings):
+    with _writing(settings), _logged(settings, run_date, full=full, selectors=selectors) as logged:
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
-            ingest_deliveries(run)
+            _ingest(run, logged)
+            logged.enter("declare")
             tables = selected(declared_tables(run, run.register()).tables, selectors)
             store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
-            with show_stage("make selected tables", len(tables)) as on_progress:
-                return run.runner.run(tables, on_progress, full=full)
+            with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
+                made = run.runner.run(tables, on_progress, full=full)
+            _keep_counts(logged, tables, made)
+            logged.ends(RunState.MADE)
+            return made
 
 
 def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[Step]:
@@ -174,6 +179,20 @@ def _writing(settings: Settings) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequence[str] = ()) -> Iterator[RunLog]:
+    """The document of the run in the list of runs; lakehouses of earlier versions have runs that only their ledger knows."""
+    restricted = settings.storage.restricted
+    with logged_run(restricted, run_date, __version__, runs_of(settings), full=full, selected=selectors) as logged:
+        logged.enter("check")
+        yield logged
+
+
+def _keep_counts(logged: RunLog, tables: Sequence[Table], made: Sequence[TableName]) -> None:
+    """Keep in the list of runs how many tables were made, and for how many touched persons."""
+    logged.made(TableCounts(whole=len(made), for_touched=0, current=len(tables) - len(made)), touched=None)
+
+
 def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
     inputs = read_run_inputs(settings, run_date)
     for facts in inputs.opt_outs.facts:
@@ -184,34 +203,40 @@ def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
     return inputs
 
 
-def _load(run: RunContext, *, full: bool) -> RunResult:
-    timer = StageTimer()
-    with timer.step("ingest") as counted:
-        taken = ingest_deliveries(run)
-        counted["rows"] = taken.rows
+def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
+    taken = _ingest(run, logged)
     register = run.register()
     require_sources(run.settings.run.required, register, taken.set_aside, run.run_date)
     current = release_folder(run.settings).current()
     fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
     if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
         store_lists_used(run.settings, run.inputs.opt_outs)
+        logged.ends(RunState.UNCHANGED, current)
         return RunResult(current, None)
-    run_id = f"{run.run_date:%Y%m%d}-{len(runs_of(run.settings)) + 1:05}"
     store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
+    logged.enter("declare")
     declared = declared_tables(run, register)
     store_local_vocabularies(run.store, run.settings, declared.local_maps)
-    ledger, stages = _made(run, run_id, register, declared, full=full)
-    timer.times += stages
-    with timer.step("judge"):
-        report = judged(run, run_id, declared.checked, ledger)
-    with timer.step("release") as counted:
+    ledger = _made(run, logged, register, declared, full=full)
+    with logged.stage("judge"):
+        report = judged(run, logged.run_id, declared.checked, ledger)
+    with logged.stage("release") as counted:
         check_lists_unchanged(run.settings, run.run_date, run.inputs.opt_outs)
         store_lists_used(run.settings, run.inputs.opt_outs)
         versions = run.runner.versions(declared.tables)
-        made = make_release(run.store, run.settings, run.inputs, register, run_id, run.run_date, report, versions)
+        made = make_release(run.store, run.settings, run.inputs, register, logged.run_id, run.run_date, report, versions)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
-    return RunResult(made.release_id, figures, tuple(timer.times))
+    logged.ends(RunState.RELEASED, made.release_id)
+    return RunResult(made.release_id, figures, tuple(logged.timer.times))
+
+
+def _ingest(run: RunContext, logged: RunLog) -> Ingested:
+    with logged.stage("ingest") as counted:
+        taken = ingest_deliveries(run)
+        counted["rows"] = taken.rows
+    logged.ingested(taken.deliveries, len(taken.set_aside), taken.rows)
+    return taken
 
 
 def ingest_deliveries(run: RunContext) -> Ingested:
@@ -287,12 +312,12 @@ def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInpu
 
 
 def _made(
-    run: RunContext, run_id: str, register: Sequence[Registered], declared: Declared, *, full: bool
-) -> tuple[list[LedgerRow], list[StepTime]]:
-    """Bring every table up to date and store the ledger of the run; the ledger, and what each stage took."""
-    tables, runner, timer = declared.tables, run.runner, StageTimer()
-    with timer.step("") as counted, run.show_stage("make tables", len(tables)) as on_progress:
-        runner.run(tables, on_progress, full=full)
+    run: RunContext, logged: RunLog, register: Sequence[Registered], declared: Declared, *, full: bool
+) -> list[LedgerRow]:
+    """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
+    tables, runner, run_id = declared.tables, run.runner, logged.run_id
+    with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
+        _keep_counts(logged, tables, runner.run(tables, on_progress, full=full))
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [
             *lists,
@@ -302,13 +327,13 @@ def _made(
             *map_ledger(run, run_id),
         ]
         runner.run([ledger_table(ledger, run_id)])
-        counted["rows"] = len(tables)
     rows = {
         "curate": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
         "map": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
         "gates": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
     }
-    return ledger, shared_out(timer.times[0], runner.seconds, rows)
+    logged.timer.times[-1:] = shared_out(logged.timer.times[-1], runner.seconds, rows)
+    return ledger
 
 
 def shared_out(whole: StepTime, seconds: Mapping[TableName, float], rows: Mapping[str, int]) -> list[StepTime]:

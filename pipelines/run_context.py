@@ -1,5 +1,6 @@
 """What every stage of a run is given."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -8,7 +9,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.progress import ShowStage, no_stages
 from pipelines.run_inputs import RunInputs
-from pipelines.runner import Runner
+from pipelines.runner import BuildState, Runner, code_digest
 from pipelines.settings import Environment, Settings
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.tables import TableStore
@@ -48,3 +49,21 @@ def read_register(paths: StoragePaths) -> tuple[Registered, ...]:
 def build_state_path(settings: Settings) -> Path:
     """The document that remembers what every table was made from: below the restricted root."""
     return settings.storage.restricted / "build_state.json"
+
+
+def tables_not_current(settings: Settings) -> Counter[str]:
+    """How many tables are known not to be current, by reason, without looking at any table.
+
+    What `plan` says besides, from deliveries, settings and vocabularies, is not known here.
+    """
+    state = BuildState.read(build_state_path(settings)) or BuildState()
+    versions = {name: built.version for name, built in state.tables.items()}
+    found = Counter[str]()
+    for name, built in state.tables.items():
+        if not built.inputs or name.startswith(f"{Zone.BRONZE}."):  # made from deliveries, and made again with the next only
+            continue
+        if any(versions.get(read, version) != version for read, version in built.inputs.items()):
+            found["what they read has been made again"] += 1
+        elif built.recipe != code_digest():
+            found["the code has changed"] += 1
+    return found

@@ -108,6 +108,11 @@ def store_lists_used(settings: Settings, lists: OptOutFiles) -> None:
         used.write(state_path(settings))
 
 
+def lists_used(settings: Settings) -> dict[str, date]:
+    """The as-at date of the opt-out lists that were last used, by kind."""
+    return _state(settings).opt_outs
+
+
 def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles) -> None:
     """Check that the lists which a run has used are still the newest: in the landing folder, and of all runs.
 

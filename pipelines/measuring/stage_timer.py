@@ -50,9 +50,11 @@ class StageTimer:
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, int]]:
-        """Measure a stage; put the rows that came in under `rows`."""
+        """Measure a stage, also one that fails; put the rows that came in under `rows`."""
         counted = {"rows": 0}
         reset_peak()
         begun = perf_counter()
-        yield counted
-        self.times.append(StepTime(name, counted["rows"], perf_counter() - begun, peak_gib()))
+        try:
+            yield counted
+        finally:
+            self.times.append(StepTime(name, counted["rows"], perf_counter() - begun, peak_gib()))

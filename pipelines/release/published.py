@@ -11,6 +11,7 @@ from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
 from pipelines.release.publish.duckdb_file import PinnedTable
 from pipelines.release.store import ReleaseFolder
+from pipelines.run_log import in_order
 from pipelines.settings import Settings, storage_paths
 
 if TYPE_CHECKING:
@@ -66,5 +67,5 @@ def gates_of(settings: Settings, run_id: str) -> list["GateResult"]:
 
 
 def runs_of(settings: Settings) -> list[str]:
-    """Every run that has a ledger, in the order of their ids."""
-    return sorted({record["run_id"] for record in storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, ("run_id",))})
+    """Every run that has a ledger, in the order in which they were begun."""
+    return in_order({record["run_id"] for record in storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, ("run_id",))})

@@ -7,9 +7,12 @@ setting needs none of them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+
+if TYPE_CHECKING:
+    from pyarrow.fs import SubTreeFileSystem
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ class StoragePaths:
         if self.version(zone, name) is None:
             return []
         chosen = dataset.field(where[0]) == where[1] if where else None
-        table = DeltaTable(self.path(zone, name)).to_pyarrow_dataset().to_table(columns=list(columns), filter=chosen)
+        path = self.path(zone, name)
+        files = DeltaTable(path).to_pyarrow_dataset(filesystem=files_below(path))
+        table = files.to_table(columns=list(columns), filter=chosen)
         records: list[dict[str, Any]] = table.to_pylist()
         return records
+
+
+def files_below(path: str) -> "SubTreeFileSystem":
+    """The file system by which pyarrow reads a Delta table.
+
+    The one that deltalake gives is called from threads of pyarrow through Python: a thread that is still closing a file when
+    a command ends aborts the process.
+    """
+    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+    return SubTreeFileSystem(path, LocalFileSystem())

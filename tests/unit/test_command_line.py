@@ -11,9 +11,9 @@ import pytest
 import typer
 
 from jobs import cli
-from jobs.command import UNEXPECTED_EXIT_CODE, new_app, start
+from jobs.command import new_app, start
 from pipelines import __version__
-from pipelines.errors import OptOutStaleError
+from pipelines.errors import UNEXPECTED_EXIT_CODE, OptOutStaleError
 
 PROJECT = Path(__file__).resolve().parents[2]
 

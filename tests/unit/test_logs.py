@@ -1,7 +1,14 @@
+import contextlib
+import fcntl
 import json
 import logging
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -114,3 +121,35 @@ def test_no_text_is_cut_where_the_result_goes_into_a_pipe(capsys: pytest.Capture
     assert len(lines) == 6
     assert all(value in lines[4] for value in long.values())
     assert {len(line) for line in lines[1:]} == {len(lines[4])}
+
+
+NARROW = """
+from jobs.output import show_facts, show_table
+ids = {f"delivery_{n}": f"20260105-0000{n}-abcdef" for n in range(3)}
+show_table("runs [all]", [{**ids, "reason": "lost on the way " * 4, "rows": 1234, "[x]": None}, {**ids, "rows": 5}])
+show_facts("last run", {"release": "20260105-abcdef01", "message": "gates failed\\n  omop.person: 3 rows"})
+"""
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [(30, False), (60, False), (110, True)])
+def test_no_word_is_cut_on_a_terminal(columns: int, is_table: bool) -> None:
+    """A table where its longest words fit, with texts in several lines; otherwise a line for each value."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", NARROW], stdout=follower, env=variables, cwd=PROJECT, timeout=60, check=True)
+    os.close(follower)
+    written = b""
+    with contextlib.suppress(OSError):  # at the end of what was written
+        while True:
+            written += os.read(leader, 65536)
+    os.close(leader)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", written.decode()).replace("\r\n", "\n")
+    runs, _, facts = text.partition("last run\n")
+    assert runs.startswith("runs [all]\n")
+    assert [runs.count(f"20260105-0000{n}-abcdef") for n in range(3)] == [2, 2, 2]
+    assert runs.count("lost") == 4
+    assert "1,234" in runs
+    assert ("│" in runs, "│" in facts) == (is_table, columns > 30)
+    assert "20260105-abcdef01" in facts
+    assert "omop.person:" in facts

@@ -1,5 +1,6 @@
 """One writer at a time: real processes that hold the lock, die with it, or are refused."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -7,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from pipelines.errors import RightsError, RunUnderWayError
-from pipelines.run_lock import HOLDER, Holder, run_lock
+from pipelines.run_lock import HOLDER, LOCK, Holder, holder_of, run_lock
 from tests.conftest import PROJECT
 
 HOLD = """
@@ -134,3 +136,30 @@ def test_nothing_is_locked_where_others_have_rights(root: Path) -> None:
     with pytest.raises(RightsError, match="chmod -R go="), run_lock(root, "run"):
         pytest.fail("held")
     assert list(root.iterdir()) == []
+
+
+def test_a_look_at_the_lock_names_its_holder_and_leaves_it_alone(root: Path) -> None:
+    assert holder_of(root) is None
+    with process(HOLD, root, "vocab load") as holder:
+        assert line_of(holder) == "held"
+        for _ in range(3):
+            found = holder_of(root)
+            assert found is not None
+            assert (found.command, found.pid) == ("vocab load", holder.pid)
+        holder.kill()
+        holder.wait(20)
+    assert (root / HOLDER).exists()
+    assert holder_of(root) is None
+    with run_lock(root, "run"):
+        pass
+    assert holder_of(root) is None
+
+
+def test_whoever_looks_at_the_lock_refuses_nobody(root: Path) -> None:
+    """A look has the lock for a moment where the last holder has died."""
+    root.mkdir(mode=0o700)
+    looking = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    Timer(0.03, os.close, (looking,)).start()
+    with run_lock(root, "run"):
+        assert holder_of(root) is not None

@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
 from pipelines.errors import ReleaseError
+from pipelines.storage.paths import files_below
 
 DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
 """DuckDB type of each Spark type; text has the length of the CDM field."""
@@ -36,7 +37,7 @@ class PinnedTable:
 def read_delta(path: str, version: int | None = None) -> Any:
     """A Delta table as an Arrow dataset, read without an engine. Raises ReleaseError if the version cannot be read."""
     try:
-        return DeltaTable(path, version=version).to_pyarrow_dataset()
+        return DeltaTable(path, version=version).to_pyarrow_dataset(filesystem=files_below(path))
     except (DeltaError, TableNotFoundError, OSError) as error:
         which = f" at version {version}" if version is not None else ""
         raise ReleaseError(f"{path}{which} cannot be read; was the folder moved or vacuumed?") from error
