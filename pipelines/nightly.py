@@ -64,12 +64,14 @@ from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_g
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
 from pipelines.release.published import release_folder, runs_of
-from pipelines.run_context import RunContext
+from pipelines.run_context import RunContext, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
 from pipelines.runner import Step, selected
+from pipelines.scratch import remove_left
 from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
+from pipelines.storage.paths import StoragePaths
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from vocab.local_maps import LocalMap
@@ -167,6 +169,7 @@ def _writing(settings: Settings) -> Iterator[None]:
     Nothing is read before the lock is held, so a run never goes on from lists that another has replaced.
     """
     with run_lock(settings.storage.restricted, "run"):
+        remove_left(rebuilds_folder(settings))
         settings.storage.deidentified.mkdir(parents=True, exist_ok=True)
         if others_may_read(settings.storage.landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
@@ -390,15 +393,22 @@ def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
 def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     """The values that could not be read or were withheld, with those that were read, of the same columns and providers."""
     paths = run.store.paths
+    readable = readable_of_flagged(paths, run.inputs.contracts)
+    if readable is None:
+        return []
+    run.runner.run([readable])
+    flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
+    return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
+
+
+def readable_of_flagged(paths: StoragePaths, contracts: Mapping[str, SourceContract]) -> Table | None:
+    """The table of the values that were read of columns of which others could not be; None where all could."""
     flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
     lost = values_lost(flagged, "flags") + values_lost(flagged, "withheld")
-    if not lost:
-        return []
     columns: dict[tuple[str, str], list[str]] = {}
     for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in lost}):
         columns.setdefault((source, entity), []).append(column)
-    run.runner.run([readable_table(run.inputs.contracts, columns)])
-    return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
+    return readable_table(contracts, columns) if columns else None
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:

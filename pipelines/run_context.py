@@ -48,3 +48,8 @@ def read_register(paths: StoragePaths) -> tuple[Registered, ...]:
 def build_state_path(settings: Settings) -> Path:
     """The document that remembers what every table was made from: below the restricted root."""
     return settings.storage.restricted / "build_state.json"
+
+
+def rebuilds_folder(settings: Settings) -> Path:
+    """Where `verify` makes tables again, in a folder of its own that it removes: below the restricted root."""
+    return settings.storage.restricted / "verify"

@@ -65,6 +65,21 @@ def run_lock(restricted: Path, command: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder_of(restricted: Path) -> Holder | None:
+    """Who is writing to a lakehouse now; None where nobody is. A process that was killed is not."""
+    holder = Holder.read(restricted / HOLDER)
+    if holder is None:
+        return None
+    descriptor = os.open(restricted / LOCK, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # held, or a file system without locks, where the document is all that says so
+        return holder
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _take(descriptor: int, restricted: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.comparing import differences
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.tables import Affected, Extent, InputChanges, Partitions, TableName
@@ -86,12 +87,6 @@ class EventScope:
             return []
         coded = dict.fromkeys(self.stems, self.fields)
         return [_rows_with_changed_code(changes, coded, CODE_BUCKET)]
-
-
-def differences(before: DataFrame, now: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """The rows, in these columns, that only one of two frames has, or has more often."""
-    signed = before.select(*columns, F.lit(-1).alias("_sign")).unionByName(now.select(*columns, F.lit(1).alias("_sign")))
-    return signed.groupBy(*columns).agg(F.sum("_sign").alias("_more")).where(F.col("_more") != 0).select(*columns)
 
 
 def _has_changed(changes: InputChanges, name: TableName, columns: Sequence[str]) -> bool:
