@@ -52,7 +52,7 @@ def verify(
     run, in a scratch folder below the restricted root that is removed at the end. The lakehouse is only read.
 
     A sample is of the same people each time. Curate still decides about everybody; tables that need everybody's rows, such as
-    those of codes, are compared by --all only. It needs room for a second lakehouse without bronze.
+    those of codes, are compared by --all only. It needs the disk of a second lakehouse without bronze.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     enclose(settings)

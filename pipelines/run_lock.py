@@ -10,9 +10,10 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 from pipelines.errors import RunUnderWayError
 from pipelines.storage.documents import Document
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 LOCK = "run.lock"
 HOLDER = "run.json"
+
+_PAUSES = (0.02,) * 5
+"""Seconds between attempts: `holder_of` has the lock for far less than one of them, where the last holder has died."""
 
 
 class Holder(Document):
@@ -42,8 +46,8 @@ class Holder(Document):
 def run_lock(restricted: Path, command: str) -> Iterator[None]:
     """Hold the lock of a lakehouse within the block. The restricted root is made, or seen to be private, first.
 
-    Raises RunUnderWayError at once, with who holds the lock since when, where another process does; RightsError where others
-    may read the root.
+    Raises RunUnderWayError without waiting for its end, with who holds the lock since when, where another process does;
+    RightsError where others may read the root.
     """
     make_private(restricted)
     descriptor = os.open(restricted / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -66,14 +70,20 @@ def run_lock(restricted: Path, command: str) -> Iterator[None]:
 
 
 def holder_of(restricted: Path) -> Holder | None:
-    """Who is writing to a lakehouse now; None where nobody is. A process that was killed is not."""
+    """Who holds the lock of a lakehouse; None where nobody does.
+
+    Where a folder cannot be locked, a holder that has died is taken for one that still works.
+    """
     holder = Holder.read(restricted / HOLDER)
     if holder is None:
         return None
-    descriptor = os.open(restricted / LOCK, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:  # held, or a file system without locks, where the document is all that says so
+        descriptor = os.open(restricted / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # only to see whether that can be done
+    except OSError:
         return holder
     finally:
         os.close(descriptor)
@@ -81,6 +91,11 @@ def holder_of(restricted: Path) -> Holder | None:
 
 
 def _take(descriptor: int, restricted: Path) -> None:
+    for pause in _PAUSES:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        sleep(pause)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -224,7 +224,7 @@ class Rebuild:
         """The tables that are made again, those of silver narrowed to the sample."""
         if self.sample is None:
             return self.lake.tables
-        after = _silver_and_after(self.lake.tables)
+        after = silver_and_after(self.lake.tables)
         chosen = [table for table in self.lake.tables if table.name not in after or table.belongs_to is BelongsTo.PERSON]
         return tuple(_narrowed(table, self.sample) if table.name.zone is Zone.SILVER else table for table in chosen)
 
@@ -262,11 +262,11 @@ class Rebuild:
         people = self.sample.people(self.store.read(Zone.CURATION, PERSON)) if self.sample else None
         others = sorted(self.lake.versions.keys() - {table.name for table in tables})
         not_compared = {name: self._reason(name) for name in others if not _is_loaded(name)}
-        return Verification(self.lake.run_id, people, tuple(sorted(compared, key=lambda each: each.table)), not_compared)
+        return Verification(self.lake.run_id, people, tuple(sorted(compared, key=lambda found: found.table)), not_compared)
 
     def _is_comparable(self, table: Table) -> bool:
         """Whether the rows of the sample can be told from the others, or all rows were made."""
-        return self.sample is None or _is_of_people(table) or table.name not in _silver_and_after(self.lake.tables)
+        return self.sample is None or _is_of_people(table) or table.name not in silver_and_after(self.lake.tables)
 
     def _reason(self, name: TableName) -> str:
         """Why a table of the lake is not compared."""
@@ -312,7 +312,7 @@ def compare_rows(name: TableName, stored: DataFrame, rebuilt: DataFrame) -> Comp
     return Compared(
         name,
         sum(row["rows"] for row in found),
-        tuple(sorted(differences, key=lambda each: (each.source, each.entity, each.rule))),
+        tuple(sorted(differences, key=lambda part: (part.source, part.entity, part.rule))),
         tuple(sorted(column for column in old.keys() | new.keys() if column not in both)),
     )
 
@@ -321,7 +321,7 @@ def _is_of_people(table: Table) -> bool:
     return table.schema.get(_PERSON_ID) == "bigint"
 
 
-def _silver_and_after(tables: Sequence[Table]) -> frozenset[TableName]:
+def silver_and_after(tables: Sequence[Table]) -> frozenset[TableName]:
     """The tables of silver and everything that is made from them."""
     readers: dict[TableName, list[TableName]] = defaultdict(list)
     for table in tables:
