@@ -19,7 +19,7 @@ from typing import TypeVar
 from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.columns.comparing import differences
+from pipelines.columns.frames import differences
 from pipelines.contracts.tables import Affected, Extent, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE

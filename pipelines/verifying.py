@@ -18,8 +18,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.columns.comparing import BEFORE, NOW, counted_in_both
-from pipelines.columns.frames import empty_rows
+from pipelines.columns.frames import BEFORE, NOW, counted_in_both, empty_rows
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import LEDGER_TABLE
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName

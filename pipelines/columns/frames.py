@@ -1,6 +1,6 @@
-"""Frames without rows, the union of frames, and the size of groups."""
+"""Frames without rows, the union and the differences of frames, and the size of groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
 from pyspark.sql import Column, DataFrame
@@ -34,3 +34,18 @@ def union_all(frames: Iterable[DataFrame]) -> DataFrame:
         pairs = zip_longest(level[::2], level[1::2])
         level = [left if right is None else left.unionByName(right) for left, right in pairs]
     return level[0]
+
+
+BEFORE, NOW = "_before", "_now"
+
+
+def counted_in_both(before: DataFrame, now: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Every distinct row of two frames in some columns, with how often the first (`_before`) and the second (`_now`) has it."""
+    both = before.select(*columns, F.lit(0).alias("_is_now")).unionByName(now.select(*columns, F.lit(1).alias("_is_now")))
+    times = F.sum(F.lit(1) - F.col("_is_now")).alias(BEFORE), F.sum("_is_now").alias(NOW)
+    return both.groupBy(*columns).agg(*times)
+
+
+def differences(before: DataFrame, now: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """The rows, in these columns, that only one of two frames has, or has more often."""
+    return counted_in_both(before, now, columns).where(F.col(BEFORE) != F.col(NOW)).select(*columns)

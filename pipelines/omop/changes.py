@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.comparing import differences
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import differences, union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.tables import Affected, Extent, InputChanges, Partitions, TableName
 from pipelines.contracts.zones import Zone
