@@ -62,6 +62,10 @@ COMMANDS = {
     "runs": Command("jobs.runs", "List the runs: times, rows, tables made, and how each ended."),
     "status": Command("jobs.status", "Show what is running, waiting, set aside, failed and released, with the next step."),
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
+    "verify": Command(
+        "jobs.verify",
+        "Make the tables again beside the lakehouse and compare them row for row; exit code 40 where they differ.",
+    ),
     "vocab": Command("jobs.vocab", "Load vocabularies, and work on the codes that they do not map."),
     "withdraw": Command("jobs.withdraw", "Take a delivery back: the next run is as if it had never come."),
 }

@@ -133,6 +133,18 @@ class RightsError(OmopPipelineError):
     exit_code = 31
 
 
+class DifferenceError(OmopPipelineError):
+    """Tables of the lakehouse are not what a rebuild from what was delivered gives."""
+
+    exit_code = 40
+
+
+class NotCurrentError(OmopPipelineError):
+    """The lakehouse has not been made from what it would be made from now, so a rebuild would say nothing about it."""
+
+    exit_code = 41
+
+
 class UndeclaredInputError(Exception):
     """A declaration of a table is wrong: a fault of the software, not of its input."""
 

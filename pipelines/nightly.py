@@ -64,13 +64,15 @@ from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_g
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
 from pipelines.release.published import release_folder, runs_of
-from pipelines.run_context import RunContext
+from pipelines.run_context import RunContext, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
-from pipelines.runner import Step, selected
+from pipelines.runner import Runner, Step, selected
+from pipelines.scratch import remove_left
 from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
+from pipelines.storage.paths import StoragePaths
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from vocab.local_maps import LocalMap
@@ -117,8 +119,9 @@ def run_selected(
             tables = selected(declared_tables(run, run.register()).tables, selectors)
             store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
             with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
-                made = run.runner.run(tables, on_progress, full=full)
-            _keep_counts(logged, tables, made)
+                runner = run.runner
+                made = runner.run(tables, on_progress, full=full)
+            _keep_counts(logged, tables, made, runner)
             logged.ends(RunState.MADE)
             return made
 
@@ -172,6 +175,7 @@ def _writing(settings: Settings) -> Iterator[None]:
     Nothing is read before the lock is held, so a run never goes on from lists that another has replaced.
     """
     with run_lock(settings.storage.restricted, "run"):
+        remove_left(rebuilds_folder(settings))
         settings.storage.deidentified.mkdir(parents=True, exist_ok=True)
         if others_may_read(settings.storage.landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
@@ -188,9 +192,13 @@ def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequen
         yield logged
 
 
-def _keep_counts(logged: RunLog, tables: Sequence[Table], made: Sequence[TableName]) -> None:
+def _keep_counts(logged: RunLog, tables: Sequence[Table], made: Sequence[TableName], runner: Runner) -> None:
     """Keep in the list of runs how many tables were made, and for how many touched persons."""
-    logged.made(TableCounts(whole=len(made), for_touched=0, current=len(tables) - len(made)), touched=None)
+    of_persons = {table.name for table in tables if table.selection and table.selection.on == ("person_id",)}
+    for_touched = [name for name in made if name in runner.named]
+    touched = max((named for name, named in runner.named.items() if name in of_persons), default=None)
+    counts = TableCounts(whole=len(made) - len(for_touched), for_touched=len(for_touched), current=len(tables) - len(made))
+    logged.made(counts, touched=touched)
 
 
 def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
@@ -317,7 +325,7 @@ def _made(
     """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
-        _keep_counts(logged, tables, runner.run(tables, on_progress, full=full))
+        _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [
             *lists,
@@ -416,15 +424,22 @@ def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
 def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     """The values that could not be read or were withheld, with those that were read, of the same columns and providers."""
     paths = run.store.paths
+    readable = readable_of_flagged(paths, run.inputs.contracts)
+    if readable is None:
+        return []
+    run.runner.run([readable])
+    flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
+    return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
+
+
+def readable_of_flagged(paths: StoragePaths, contracts: Mapping[str, SourceContract]) -> Table | None:
+    """The table of the values that were read of columns of which others could not be; None where all could."""
     flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
     lost = values_lost(flagged, "flags") + values_lost(flagged, "withheld")
-    if not lost:
-        return []
     columns: dict[tuple[str, str], list[str]] = {}
     for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in lost}):
         columns.setdefault((source, entity), []).append(column)
-    run.runner.run([readable_table(run.inputs.contracts, columns)])
-    return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
+    return readable_table(contracts, columns) if columns else None
 
 
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:

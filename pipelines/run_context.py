@@ -67,3 +67,8 @@ def tables_not_current(settings: Settings) -> Counter[str]:
         elif built.recipe != code_digest():
             found["the code has changed"] += 1
     return found
+
+
+def rebuilds_folder(settings: Settings) -> Path:
+    """Where `verify` makes tables again, in a folder of its own that it removes: below the restricted root."""
+    return settings.storage.restricted / "verify"

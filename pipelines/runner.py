@@ -23,6 +23,7 @@ from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import differences
 from pipelines.contracts.tables import CHANGE, Affected, Extent, Log, Partitions, Selected, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
@@ -472,9 +473,7 @@ def is_equal(stored: DataFrame, made: DataFrame, schema: Mapping[str, str]) -> b
     new = typed(made, schema)
     if _types(stored) != _types(new):
         return False
-    signed = typed(stored, schema).withColumn("_sign", F.lit(-1)).unionByName(new.withColumn("_sign", F.lit(1)))
-    summed = signed.groupBy(*schema).agg(F.sum("_sign").alias("_more"))
-    return summed.where(F.col("_more") != 0).isEmpty()
+    return differences(typed(stored, schema), new, list(schema)).isEmpty()
 
 
 def _types(frame: DataFrame) -> list[tuple[str, str]]:

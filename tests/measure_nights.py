@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from pipelines.synthetic import delivery, revisions
+from pipelines.synthetic import delivery, traps
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 
@@ -26,7 +26,7 @@ LATER = ("late_arrival", "late_correction", "deleted")
 
 def generated(out: Path, people: int, nights: int, share: float) -> None:
     """Write the extracts of quiet nights."""
-    revisions.REVISION_SHARES.update(dict.fromkeys(LATER, share))
+    traps.REVISION_SHARES.update(dict.fromkeys(LATER, share))
     delivery.FULL_PROVIDERS.clear()
     generate(people, 1, nights, out)
 
@@ -70,9 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command(out, "vocab", "load")
     full = 0.0
     for night in range(chosen.nights):
-        seconds, printed = command(out, "run", "--date", f"{FIRST_NIGHT + timedelta(night):%Y-%m-%d}", "--json")
+        seconds, _ = command(out, "run", "--date", f"{FIRST_NIGHT + timedelta(night):%Y-%m-%d}")
+        _, listed = command(out, "runs", "--last", "1", "--json")
         full = full or seconds
-        touched = re.search(r'"touched_people": ?(\d+)', printed)
+        touched = re.search(r'"touched": ?(\d+)', listed)
         line = {
             "night": night,
             "seconds": round(seconds, 1),

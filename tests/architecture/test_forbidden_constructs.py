@@ -301,6 +301,7 @@ RULES = (
             "pipelines/ingest/load.py": "one count a file of the load, to compare with its manifest",
             "pipelines/ingest/profile.py": "one count a file and column of the load, to compare with the past",
             "pipelines/trial.py": "one count a file of a delivery and reason",
+            "pipelines/verifying.py": "one count a table, source, entity and rule, and the people of the sample",
             "pipelines/release/making.py": "one count a table",
             "pipelines/omop/changes.py": "names of fields and tables, numbers of buckets",
             "pipelines/synthetic": "Arrow and numpy, no engine",
