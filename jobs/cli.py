@@ -63,6 +63,9 @@ COMMANDS = {
         "jobs.status", "Show the current release, what it rests on, the last run, and the deliveries that are not loaded."
     ),
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
+    "upkeep": Command(
+        "jobs.upkeep", "Remove what nothing needs any more: old releases, versions and files of tables, entries of their logs."
+    ),
     "vocab": Command("jobs.vocab", "Load vocabularies, and work on the codes that they do not map."),
     "withdraw": Command("jobs.withdraw", "Take a delivery back: the next run is as if it had never come."),
 }

@@ -63,7 +63,7 @@ from pipelines.quality.gates import GateLimits, GateReport
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
-from pipelines.release.published import release_folder, runs_of
+from pipelines.release.published import next_run_id, release_folder
 from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
@@ -72,6 +72,7 @@ from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
+from pipelines.upkeep.keeping import after_run, finish_following
 from vocab.local_maps import LocalMap
 from vocab.schemas import ddl_of
 
@@ -90,14 +91,16 @@ class RunResult:
 
 
 def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stage: ShowStage = no_stages) -> RunResult:
-    """Check, ingest, curate, map, gate and release.
+    """Check, ingest, curate, map, gate, release, and remove what nothing needs any more.
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
     with _writing(settings):
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), full=full)
+            result = _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), full=full)
+            after_run(settings, session, show_stage)
+            return result
 
 
 def run_selected(
@@ -171,6 +174,7 @@ def _writing(settings: Settings) -> Iterator[None]:
         if others_may_read(settings.storage.landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
         with private_files():
+            finish_following(settings)
             yield
 
 
@@ -196,7 +200,7 @@ def _load(run: RunContext, *, full: bool) -> RunResult:
     if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
         store_lists_used(run.settings, run.inputs.opt_outs)
         return RunResult(current, None)
-    run_id = f"{run.run_date:%Y%m%d}-{len(runs_of(run.settings)) + 1:05}"
+    run_id = next_run_id(run.settings, run.run_date)
     store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
     declared = declared_tables(run, register)
     store_local_vocabularies(run.store, run.settings, declared.local_maps)

@@ -23,8 +23,8 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
     """
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    remove_left(parent)
     place = Path(parent or tempfile.gettempdir())
-    _remove_left(place)
     # Locked before it has its name: whatever has the name and can be locked was left.
     made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=place))
     owner = os.open(made / OWNER, os.O_RDWR | os.O_CREAT, 0o600)
@@ -39,8 +39,9 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
         os.close(owner)
 
 
-def _remove_left(place: Path) -> None:
-    for folder in place.glob(f"{PREFIX}*"):
+def remove_left(parent: Path | None) -> None:
+    """Remove the scratch folders that killed processes of this account have left below a folder or below that of the system."""
+    for folder in Path(parent or tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):  # not ours, not of this kind, or just removed by another
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue

@@ -1,5 +1,6 @@
 """Finds releases and reads their ledgers and gate results, from the configuration and without an engine."""
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,3 +69,9 @@ def gates_of(settings: Settings, run_id: str) -> list["GateResult"]:
 def runs_of(settings: Settings) -> list[str]:
     """Every run that has a ledger, in the order of their ids."""
     return sorted({record["run_id"] for record in storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, ("run_id",))})
+
+
+def next_run_id(settings: Settings, run_date: date) -> str:
+    """An id that no run has had: the day of the run and the next number. The ledgers of old runs may be gone."""
+    numbers = [int(run_id.rpartition("-")[2]) for run_id in runs_of(settings)]
+    return f"{run_date:%Y%m%d}-{max(numbers, default=0) + 1:05}"

@@ -21,7 +21,10 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import OmopPipelineError
 from pipelines.storage.paths import StoragePaths as StoragePaths
 
-_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false"}
+LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 0 days"}
+"""Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age."""
+
+_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false", **LOG_PROPERTIES}
 
 
 def typed(frame: DataFrame, schema: Mapping[str, str]) -> DataFrame:
