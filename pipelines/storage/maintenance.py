@@ -1,18 +1,18 @@
 """Upkeep of Delta tables: fewer files, fewer versions, a shorter log. No row of any table is changed by it.
 
-What is due is decided elsewhere, from what the Delta library says of a table. Two executors do it: the library itself where
-the embedded engine runs, SQL on Spark.
+What is due is decided elsewhere, from what the Delta library says of a table. Two executors write to tables: the library
+itself where the embedded engine runs, SQL on Spark. Which files nothing needs any more the library says for both: it takes
+the versions to be kept by number. Spark's VACUUM goes by age, and forgets after a week when a file was removed from a table,
+so that it would take files of a pinned version.
 """
 
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from math import ceil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -25,8 +25,6 @@ TARGET_BYTES = 128 * 2**20
 
 _OF_UPKEEP = frozenset({"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES"})
 """Operations in the history of a table that leave its rows as they are."""
-
-_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,9 @@ class OnDisk:
     log_files: int
     size: int
 
-    def without(self, path: str, files: Collection[str]) -> "OnDisk":
-        """The same once some data files, named from the table's folder, are gone."""
-        gone = sum(Path(path, unquote(name)).stat().st_size for name in files)
+    def without(self, files: Collection[Path]) -> "OnDisk":
+        """The same once some data files are gone."""
+        gone = sum(file.stat().st_size for file in files)
         return OnDisk(self.files - len(files), self.log_files, self.size - gone)
 
 
@@ -114,9 +112,15 @@ def on_disk(path: str) -> OnDisk:
     return OnDisk(counted["data"], counted["log"], counted["bytes"])
 
 
-def would_be_removed(path: str, keep_days: int, keep: Collection[int]) -> list[str]:
-    """The files that a vacuum would remove."""
-    return _vacuumed(path, keep_days, keep, dry_run=True)
+def unneeded_files(path: str, keep_days: int, keep: Collection[int]) -> list[Path]:
+    """The files of a table that no version in `keep`, which names the newest too, and none of the last days needs.
+
+    Also what killed writes have left: the folder is looked at, not the log alone.
+    """
+    names = DeltaTable(path).vacuum(
+        retention_hours=24 * keep_days, dry_run=True, enforce_retention_duration=False, full=True, keep_versions=sorted(keep)
+    )
+    return [Path(path, name) for name in names]
 
 
 class Executor(Protocol):
@@ -130,9 +134,6 @@ class Executor(Protocol):
 
     def drop_partitions(self, path: str, column: str, values: Collection[str]) -> None:
         """Remove the rows of some partitions."""
-
-    def vacuum(self, path: str, keep_days: int, keep: Collection[int]) -> None:
-        """Remove the files that are of no version in `keep`, of none of the last `keep_days`, and not of the newest."""
 
     def shorten_log(self, path: str, oldest: int) -> None:
         """Remove the log entries that no version from `oldest` on needs."""
@@ -155,9 +156,6 @@ class _Library:
     def drop_partitions(self, path: str, column: str, values: Collection[str]) -> None:
         DeltaTable(path).delete(_among(column, values))
 
-    def vacuum(self, path: str, keep_days: int, keep: Collection[int]) -> None:
-        _vacuumed(path, keep_days, keep, dry_run=False)
-
     def shorten_log(self, path: str, oldest: int) -> None:
         # Upkeep writes versions too, and with them an engine misses its turn to do this.
         DeltaTable(path).create_checkpoint()
@@ -166,7 +164,7 @@ class _Library:
 
 @dataclass(frozen=True)
 class _Sql:
-    """Upkeep by Spark. Its vacuum knows a time only: what was removed since the oldest version to be kept stays."""
+    """Upkeep by Spark."""
 
     session: SparkSession
 
@@ -180,32 +178,8 @@ class _Sql:
     def drop_partitions(self, path: str, column: str, values: Collection[str]) -> None:
         self.session.sql(f"DELETE FROM delta.`{path}` WHERE {_among(column, values)}")  # noqa: S608 - names and run ids of ours
 
-    def vacuum(self, path: str, keep_days: int, keep: Collection[int]) -> None:
-        hours = hours_to_keep(commits_of(path), keep_days, keep, datetime.now(UTC))
-        self.session.conf.set(_SAFETY_CHECK, "false")
-        try:
-            self.session.sql(f"VACUUM delta.`{path}` RETAIN {hours} HOURS")
-        finally:
-            self.session.conf.unset(_SAFETY_CHECK)
-
     def shorten_log(self, path: str, oldest: int) -> None:
         _shorten_log(path, oldest)
-
-
-_SAFETY_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
-"""Refuses to keep less than a week. Nobody else writes while upkeep has the lock, and the pinned versions are reckoned in."""
-
-
-def hours_to_keep(commits: Collection[Commit], keep_days: int, keep: Collection[int], now: datetime) -> int:
-    """For how many hours removed files have to stay, so that every version in `keep` can be read.
-
-    A version loses its first file with the version after it, so it needs what was removed from then on.
-    """
-    written = {commit.version: commit.at for commit in commits}
-    replaced = [written[version + 1] for version in keep if version + 1 in written]
-    since = min([*replaced, now - timedelta(days=keep_days)])
-    margin = 1 if replaced else 0
-    return ceil((now - since) / _HOUR) + margin
 
 
 def _opened(path: str) -> DeltaTable | None:
@@ -224,17 +198,6 @@ def _commit(entry: Mapping[str, Any]) -> Commit:
         at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
         is_whole=not of_a_part,
         is_upkeep=operation in _OF_UPKEEP,
-    )
-
-
-def _vacuumed(path: str, keep_days: int, keep: Collection[int], *, dry_run: bool) -> list[str]:
-    """Also what killed writes have left: a full vacuum looks at the files, not at the log alone."""
-    return DeltaTable(path).vacuum(
-        retention_hours=24 * keep_days,
-        dry_run=dry_run,
-        enforce_retention_duration=False,
-        full=True,
-        keep_versions=sorted(keep),
     )
 
 

@@ -21,8 +21,9 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import OmopPipelineError
 from pipelines.storage.paths import StoragePaths as StoragePaths
 
-LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 0 days"}
-"""Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age."""
+LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 7 days"}
+"""Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age. Spark
+refuses to keep a log for less time than removed files, which is a week."""
 
 _PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false", **LOG_PROPERTIES}
 

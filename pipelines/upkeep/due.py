@@ -48,8 +48,7 @@ class Due:
     """What there is to do to one table.
 
     `joined` is by how many files small ones are put together, `runs` are those whose rows go. Of the versions before the newest
-    `kept` stay readable and `gone` do not; the last write that was no upkeep was `written`. `keeps_newest`: the newest has to
-    stay even where upkeep writes one after it.
+    `kept` stay readable and `gone` do not; the last write that was no upkeep was `written`.
     """
 
     facts: DeltaFacts
@@ -59,7 +58,6 @@ class Due:
     kept: tuple[int, ...]
     gone: frozenset[int]
     written: int
-    keeps_newest: bool
 
     @property
     def log_from(self) -> int:
@@ -149,5 +147,4 @@ class Lake:
             kept=kept,
             gone=gone,
             written=facts.version if written is None else written.version,
-            keeps_newest=policy.keep_days > 0 or facts.version in self.pinned.get(name, ()),
         )

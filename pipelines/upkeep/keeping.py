@@ -23,7 +23,7 @@ from pipelines.release.published import release_folder
 from pipelines.run_context import build_state_path
 from pipelines.scratch import remove_left
 from pipelines.settings import Settings, storage_paths
-from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk, would_be_removed
+from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk, unneeded_files
 from pipelines.storage.rights import share
 from pipelines.upkeep.due import RUN_ID, Due, Lake, UpkeepState, upkeep_state_path
 from pipelines.upkeep.following import follow_versions
@@ -86,7 +86,6 @@ def keep_up(
             with _noted(failed, name):
                 upkept[str(name)] = _trimmed(executor, lake, name, needed.get(name, ()))
             on_progress(str(name))
-    follow_versions(build_state_path(settings), lake.paths, due)
     UpkeepState(tables=upkept).write(upkeep_state_path(settings))
     share(settings.storage.deidentified)
     if failed:
@@ -110,8 +109,8 @@ def would_do(settings: Settings) -> UpkeepReport:
             path = lake.paths.path(*name)
             size = on_disk(path)
             keep = {*found.kept, found.facts.version}
-            files = would_be_removed(path, settings.upkeep.keep_days, keep) if found.gone else []
-            report.tables.append(_report(name, found, size, size.without(path, files)))
+            files = unneeded_files(path, settings.upkeep.keep_days, keep) if found.gone else []
+            report.tables.append(_report(name, found, size, size.without(files)))
     report.runs = _runs(due)
     return report
 
@@ -171,15 +170,11 @@ def _trimmed(executor: Executor, lake: Lake, name: TableName, needed: Collection
     if due is None:
         return Upkept()
     if due.gone:
-        executor.vacuum(path, lake.settings.upkeep.keep_days, {*due.kept, due.facts.version})
+        for file in unneeded_files(path, lake.settings.upkeep.keep_days, {*due.kept, due.facts.version}):
+            file.unlink(missing_ok=True)
     if due.log_from > due.former.log_from:
         executor.shorten_log(path, due.log_from)
-    newest = lake.paths.version(*name)
-    if newest is None or newest == due.facts.version:
-        return Upkept(version=due.facts.version, kept=due.kept, log_from=due.log_from)
-    # The vacuum is a version too. The one before it has the same files, and is kept by itself only where it is asked for.
-    kept = (*due.kept, due.facts.version) if due.keeps_newest else due.kept
-    return Upkept(version=newest, kept=kept, log_from=due.log_from)
+    return Upkept(version=due.facts.version, kept=due.kept, log_from=due.log_from)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import ReleaseError
 from pipelines.settings import UpkeepSettings
-from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts, hours_to_keep
+from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts
 from pipelines.upkeep.policy import (
     Upkept,
     files_saved,
@@ -145,18 +145,3 @@ def test_a_table_has_its_turn_after_some_versions_or_when_some_can_go() -> None:
     assert has_its_turn(Upkept(version=10), 15, range(16))
     assert has_its_turn(Upkept(version=10, kept=(1, 2, 3, 4, 5)), 10, {10})
     assert not has_its_turn(Upkept(version=10, kept=(1, 2, 3, 4, 5)), 10, {1, 10})
-
-
-@pytest.mark.parametrize(
-    ("keep", "days", "hours"),
-    [
-        ({3}, 0, 0),  # the newest alone
-        ({3}, 2, 48),
-        ({2, 3}, 0, 3),  # its files were removed two hours ago
-        ({1, 3}, 0, 21),
-        ({0, 3}, 0, 31),
-        ({2, 3}, 2, 49),
-    ],
-)
-def test_spark_keeps_what_was_removed_since_the_oldest_version_to_be_kept(keep: set[int], days: int, hours: int) -> None:
-    assert hours_to_keep(commits(48, 29.5, 20, 2), days, keep, NOW) == hours
