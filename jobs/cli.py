@@ -62,6 +62,9 @@ COMMANDS = {
     "runs": Command("jobs.runs", "List the runs: times, rows, tables made, and how each ended."),
     "status": Command("jobs.status", "Show what is running, waiting, set aside, failed and released, with the next step."),
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
+    "upkeep": Command(
+        "jobs.upkeep", "Remove what nothing needs any more: old releases, versions and files of tables, entries of their logs."
+    ),
     "verify": Command(
         "jobs.verify",
         "Make the tables again beside the lakehouse and compare them row for row; exit code 40 where they differ.",

@@ -117,6 +117,12 @@ class OptOutChangedError(OmopPipelineError):
     exit_code = 26
 
 
+class UpkeepError(OmopPipelineError):
+    """Some tables could not be kept up; no row and no release is affected."""
+
+    exit_code = 27
+
+
 OPT_OUT_ERRORS = (OptOutMissingError, OptOutEmptyError, OptOutStaleError, OptOutInvalidError)
 """What can be wrong with an opt-out list."""
 

@@ -75,6 +75,7 @@ from pipelines.storage.documents import digest_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
+from pipelines.upkeep.keeping import after_run, finish_following
 from vocab.local_maps import LocalMap
 from vocab.schemas import ddl_of
 
@@ -93,14 +94,17 @@ class RunResult:
 
 
 def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stage: ShowStage = no_stages) -> RunResult:
-    """Check, ingest, curate, map, gate and release.
+    """Check, ingest, curate, map, gate, release, and remove what nothing needs any more.
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
     with _writing(settings), _logged(settings, run_date, full=full) as logged:
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            return _load(RunContext(run_date, settings, inputs, store_of(session, settings), show_stage), logged, full=full)
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            result = _load(run, logged, full=full)
+            after_run(settings, session, show_stage)
+            return result
 
 
 def run_selected(
@@ -180,6 +184,7 @@ def _writing(settings: Settings) -> Iterator[None]:
         if others_may_read(settings.storage.landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
         with private_files():
+            finish_following(settings)
             yield
 
 

@@ -264,11 +264,14 @@ class Rebuild:
         return Verification(self.lake.run_id, people, tuple(sorted(compared, key=lambda found: found.table)), not_compared)
 
     def _is_comparable(self, table: Table) -> bool:
-        """Whether the rows of the sample can be told from the others, or all rows were made."""
-        return self.sample is None or _is_of_people(table) or table.name not in silver_and_after(self.lake.tables)
+        """Whether the rows of the sample can be told from the others, or all rows were made; no log: a rebuild has no changes."""
+        is_made = self.sample is None or _is_of_people(table) or table.name not in silver_and_after(self.lake.tables)
+        return is_made and table.log is None
 
     def _reason(self, name: TableName) -> str:
         """Why a table of the lake is not compared."""
+        if name in {table.name for table in self.lake.tables if table.log}:
+            return OF_RUNS
         is_declared = name in {table.name for table in self.lake.tables}
         if self.sample is not None and (is_declared or name == TableName(Zone.LEDGER, READABLE)):
             return ONLY_ALL

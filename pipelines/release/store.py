@@ -4,6 +4,7 @@ Works on any POSIX folder, including Databricks volumes under /Volumes: every fi
 renamed, never appended to. So readers find the old pointer or the new one, never a partial file.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -68,6 +69,13 @@ class ReleaseFolder:
         """Store a release. It is immutable: one that is there already stays as it is."""
         if release.release_id not in self.ids():
             release.write(self.root / f"{release.release_id}.json")
+
+    def remove(self, release_ids: Iterable[str]) -> None:
+        """Remove releases. The versions that they pin are then free to go. Raises ReleaseError for the current release."""
+        for release_id in release_ids:
+            if release_id == self.current():
+                raise ReleaseError(f"release {release_id} is the current one and stays")
+            (self.root / f"{release_id}.json").unlink(missing_ok=True)
 
     def moves(self) -> tuple[Move, ...]:
         """Every move of the pointer, the oldest first; the last one names the current release."""

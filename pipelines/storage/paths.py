@@ -27,6 +27,11 @@ class StoragePaths:
         root = self.restricted if zone in RESTRICTED_ZONES else self.deidentified
         return str(root / zone.value / name)
 
+    def names(self, zone: Zone) -> list[str]:
+        """The tables that have a folder in a zone."""
+        root = Path(self.path(zone, ""))
+        return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
     def version(self, zone: Zone, name: str) -> int | None:
         """The newest version of a table; None if there is no such table."""
         from deltalake import DeltaTable

@@ -5,8 +5,10 @@ without an error. No table carries column statistics in its transaction log, whi
 are found by path; whether one exists, its version and its partitions are asked of the Delta library, never read out of its log.
 """
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,11 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import OmopPipelineError
 from pipelines.storage.paths import StoragePaths as StoragePaths
 
-_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false"}
+LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 7 days"}
+"""Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age. Spark
+refuses to keep a log for less time than removed files, which is a week."""
+
+_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false", **LOG_PROPERTIES}
 
 
 def typed(frame: DataFrame, schema: Mapping[str, str]) -> DataFrame:
@@ -54,8 +60,20 @@ class TableStore:
             raise OmopPipelineError(f"there is no table {zone}.{name}; has the stage before this one been run?")
         reader = self.session.read.format("delta")
         if version is not None:
+            self._forget_checkpoint_after(zone, name, version)
             reader = reader.option("versionAsOf", version)
         return reader.load(self.path(zone, name))
+
+    def _forget_checkpoint_after(self, zone: Zone, name: str, version: int) -> None:
+        """Remove the hint at the last checkpoint where a version before it is wanted.
+
+        Sail 0.7.2 begins to look for commits just before the hinted checkpoint or the version, whichever is less, and so misses
+        the checkpoint that the version rests on. Delta lets the hint be absent; the next checkpoint writes it again.
+        """
+        hint = Path(self.path(zone, name)) / "_delta_log" / "_last_checkpoint"
+        with suppress(FileNotFoundError):
+            if version < json.loads(hint.read_bytes())["version"]:
+                hint.unlink()
 
     def write(self, frame: DataFrame, table: Table, part: Partitions | None = None) -> int:
         """Store what a declared table was made of, whole or only some partitions, in one commit; gives the version."""

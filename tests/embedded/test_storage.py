@@ -181,3 +181,13 @@ def test_the_union_of_stored_tables_can_be_filtered_and_replaces_partitions(stor
     expected = [(bucket, f"{number}") for bucket in (0, 2) for number in range(tables)]
     assert stored(store, Zone.OMOP, "events", tuple(BUCKETS)) == expected
     assert united.select("bucket").where("bucket > 1").count() == tables
+
+
+def test_every_version_can_be_read_after_the_engine_has_written_checkpoints(store: TableStore) -> None:
+    for number in range(23):
+        store.overwrite(frame(store, [("r1", "a", number)]), Zone.OMOP, "t", SCHEMA)
+    log = Path(store.path(Zone.OMOP, "t")) / "_delta_log"
+    assert len(list(log.glob("*.checkpoint.parquet"))) == 2
+    for version in (22, 20, 12, 11, 9, 3, 0):
+        rows = store.read(Zone.OMOP, "t", version=version).select("rows").collect()
+        assert [row["rows"] for row in rows] == [version], version

@@ -175,3 +175,16 @@ def test_the_report_is_one_page_of_markdown() -> None:
         "# Run r1\n\n- release: 20240105-a\n- people: 1,000\n\n## Rows\n\nA note.\n\n"
         "| source | rows |\n| --- | ---: |\n| gp | 1,200 |\n| a\\|b | \\* |\n\n## Faults\n\nNone.\n"
     )
+
+
+def test_removed_releases_are_gone_and_the_current_one_stays(tmp_path: Path) -> None:
+    folder = ReleaseFolder(tmp_path / "releases")
+    ids = ["20240105-aaaaaaaa", "20240106-bbbbbbbb", "20240107-cccccccc"]
+    for release_id in ids:
+        folder.write(other(release_id))
+    folder.point_at(ids[1], action="release", at="2024-01-06")
+    folder.remove([ids[0]])
+    assert folder.ids() == ids[1:]
+    with pytest.raises(ReleaseError, match="is the current one and stays"):
+        folder.remove([ids[2], ids[1]])
+    assert folder.current() == ids[1]

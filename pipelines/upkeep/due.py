@@ -1,0 +1,150 @@
+"""What there is to do to each table of a lakehouse. Nothing is written here."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import Field
+
+from pipelines.contracts.tables import TableName
+from pipelines.contracts.zones import Zone
+from pipelines.release.published import release_folder
+from pipelines.run_context import build_state_path
+from pipelines.settings import Settings, storage_paths
+from pipelines.storage.documents import Document
+from pipelines.storage.maintenance import DeltaFacts, commits_of, facts_of
+from pipelines.storage.paths import StoragePaths
+from pipelines.upkeep.following import pinned_versions, recorded_versions
+from pipelines.upkeep.policy import (
+    Upkept,
+    files_saved,
+    has_its_turn,
+    last_write,
+    newest_at,
+    releases_to_drop,
+    runs_to_drop,
+    versions_to_keep,
+)
+
+RUN_ID = "run_id"
+"""What the tables of the ledger are partitioned by that have rows of every run."""
+
+
+class UpkeepState(Document):
+    """What upkeep left of every table, by `zone.name`, and the tables of an upkeep that has not ended."""
+
+    tables: dict[str, Upkept] = Field(default_factory=dict)
+    under_way: tuple[str, ...] = ()
+
+
+def upkeep_state_path(settings: Settings) -> Path:
+    """The document that remembers what upkeep left: below the restricted root."""
+    return settings.storage.restricted / "upkeep.json"
+
+
+@dataclass(frozen=True)
+class Due:
+    """What there is to do to one table.
+
+    `joined` is by how many files small ones are put together, `runs` are those whose rows go. Of the versions before the newest
+    `kept` stay readable and `gone` do not; the last write that was no upkeep was `written`.
+    """
+
+    facts: DeltaFacts
+    former: Upkept
+    joined: int
+    runs: tuple[str, ...]
+    kept: tuple[int, ...]
+    gone: frozenset[int]
+    written: int
+
+    @property
+    def log_from(self) -> int:
+        """Where the log may begin: the oldest version that stays readable, or the last write, which says how it is written."""
+        return min((*self.kept, self.written))
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to do."""
+        shorter = self.log_from > self.former.log_from
+        return bool(self.joined or self.runs or self.gone or shorter or not self.facts.keeps_log)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """What decides about every table: settings, what upkeep left, the releases that go, and what those that stay rest on."""
+
+    settings: Settings
+    state: UpkeepState
+    dropped: tuple[str, ...]
+    pinned: Mapping[TableName, Collection[int]]
+    released_by: frozenset[str]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Lake":
+        """A lakehouse as it is. Raises ReleaseError where a release is to be held that there is not."""
+        folder = release_folder(settings)
+        dropped = releases_to_drop(folder.ids(), folder.current(), settings.upkeep)
+        kept = [folder.read(release_id) for release_id in folder.ids() if release_id not in dropped]
+        return cls(
+            settings=settings,
+            state=UpkeepState.read(upkeep_state_path(settings)) or UpkeepState(),
+            dropped=dropped,
+            pinned=pinned_versions(kept),
+            released_by=frozenset(release.run_id for release in kept),
+        )
+
+    @property
+    def paths(self) -> StoragePaths:
+        """Where its tables are."""
+        return storage_paths(self.settings)
+
+    def needed(self) -> dict[TableName, set[int]]:
+        """Every version of a table that must stay readable whatever its age."""
+        needed = recorded_versions(build_state_path(self.settings))
+        for name, versions in self.pinned.items():
+            needed.setdefault(name, set()).update(versions)
+        return needed
+
+    def tables(self, *, thorough: bool) -> list[TableName]:
+        """Every table, or those that have their turn."""
+        every = [TableName(zone, name) for zone in Zone for name in self.paths.names(zone)]
+        if thorough:
+            return every
+        needed = self.needed()
+        known = [(name, self.paths.version(*name)) for name in every]
+        return [
+            name
+            for name, version in known
+            if version is not None and has_its_turn(self.former(name), version, needed.get(name, ()))
+        ]
+
+    def former(self, name: TableName) -> Upkept:
+        """What upkeep left of a table."""
+        return self.state.tables.get(str(name), Upkept())
+
+    def due(self, name: TableName, needed: Collection[int]) -> Due | None:
+        """What there is to do to a table; None where there is no table."""
+        path, policy = self.paths.path(*name), self.settings.upkeep
+        facts = facts_of(path)
+        if facts is None:
+            return None
+        commits, former = commits_of(path), self.former(name)
+        young_from = newest_at(commits, datetime.now(UTC) - timedelta(days=policy.keep_days))
+        first = min(commit.version for commit in commits)
+        readable = frozenset(version for version in former.readable(facts.version) if version >= first)
+        kept, gone = versions_to_keep(readable, needed, young_from)
+        # A table that is made again whole gathers no small files: those that it has are gone the next time.
+        saved, written = files_saved(facts), last_write(commits)
+        of_runs = name.zone is Zone.LEDGER and facts.partitioned_by == (RUN_ID,)
+        runs = [str(run) for (run, *_) in facts.sizes] if of_runs else []
+        return Due(
+            facts=facts,
+            former=former,
+            joined=saved if saved >= policy.small_files and written is not None and not written.is_whole else 0,
+            runs=runs_to_drop(runs, self.released_by, policy.keep_runs),
+            kept=kept,
+            gone=gone,
+            written=facts.version if written is None else written.version,
+        )

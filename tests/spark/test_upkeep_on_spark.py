@@ -1,0 +1,78 @@
+"""Upkeep by SQL on Spark: the same rules, and what is kept can be read by both."""
+
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.contracts.tables import Partitions, TableName
+from pipelines.contracts.zones import Zone
+from pipelines.release.model import Code, Gates, Release, TablePin
+from pipelines.release.published import release_folder
+from pipelines.run_context import build_state_path
+from pipelines.runner import BuildState, BuiltTable
+from pipelines.settings import Settings, UpkeepSettings
+from pipelines.storage.maintenance import executor_for, on_disk
+from pipelines.terminology.vocabulary import store_of
+from pipelines.upkeep.keeping import keep_up, would_do
+
+BRONZE, PERSON, ROWS = TableName(Zone.BRONZE, "gp_journal"), TableName(Zone.OMOP, "person"), TableName(Zone.LEDGER, "rows")
+NIGHTS = 14
+
+
+def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> None:
+    settings.storage.restricted.mkdir(mode=0o700)
+    settings.storage.deidentified.mkdir()
+    policy = UpkeepSettings(keep_releases=1, hold_releases=("20260104-held",), keep_days=0, keep_runs=3, small_files=5)
+    settings = settings.model_copy(update={"upkeep": policy})
+    store = store_of(spark, settings)
+    for night in range(NIGHTS):
+        load, run = f"l{night:02}", f"202601{night + 1:02}-{night + 1:05}"
+        rows = spark.range(4).repartition(2, "id").select(F.lit(load).alias("_load"), "id")
+        store.replace_partitions(rows, *BRONZE, {"_load": "string", "id": "bigint"}, Partitions("_load", (load,)))
+        store.overwrite(spark.range(night).repartition(2, "id"), *PERSON, {"id": "bigint"})
+        counts = spark.range(1).select(F.lit(run).alias("run_id"), "id")
+        store.replace_partitions(counts, *ROWS, {"run_id": "string", "id": "bigint"}, Partitions("run_id", (run,)))
+    newest = NIGHTS - 1
+    reader = BuiltTable(recipe="r", parameters="p", inputs={str(BRONZE): newest}, version=newest)
+    BuildState(tables={str(PERSON): reader}).write(build_state_path(settings))
+    pinned = {"20260104-held": 3, "20260114-last": newest}
+    for release_id, version in pinned.items():
+        release_folder(settings).write(release_of(release_id, version))
+    executor = executor_for(spark)
+    said = would_do(settings)
+    report = keep_up(settings, executor, thorough=True)
+    assert (said.releases, said.runs) == (report.releases, report.runs)
+    assert len(report.runs) == NIGHTS - 3
+    changed = {table.name: table for table in report.tables}
+    assert (changed[BRONZE].joined, changed[BRONZE].after.files) == (NIGHTS, NIGHTS)
+    assert changed[PERSON].versions == (NIGHTS, 2)
+    for version in pinned.values():
+        assert store.read(*PERSON, version=version).count() == version
+        assert DeltaTable(store.path(*PERSON), version=version).to_pyarrow_table().num_rows == version
+    assert store.read(*BRONZE).count() == 4 * NIGHTS
+    assert {row["run_id"] for row in store.read(*ROWS).collect()} == {f"202601{day}-000{day}" for day in (12, 13, 14)}
+    state = BuildState.read(build_state_path(settings))
+    assert state is not None
+    assert state.tables[str(PERSON)].inputs[str(BRONZE)] == store.version(*BRONZE) != newest
+    assert keep_up(settings, executor, thorough=True).tables == []
+    release_free = settings.model_copy(update={"upkeep": policy.model_copy(update={"hold_releases": ()})})
+    keep_up(release_free, executor, thorough=True)
+    assert on_disk(store.path(*PERSON)).files == changed[PERSON].after.files - 2
+
+
+def release_of(release_id: str, version: int) -> Release:
+    return Release(
+        release_id=release_id,
+        run_id=f"{release_id[:8]}-000{release_id[6:8]}",
+        run_date=f"{release_id[:4]}-{release_id[4:6]}-{release_id[6:8]}",
+        cdm_version="5.4",
+        vocabulary_version="demo",
+        code=Code(version="0"),
+        configuration="c",
+        key_id="k",
+        extracts=(),
+        opt_outs={},
+        input_fingerprint="f",
+        gates=Gates(checks=1, failed=0, warnings=0),
+        tables=(TablePin(zone=PERSON.zone.value, name=PERSON.name, version=version, rows=version),),
+    )
