@@ -45,10 +45,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "embedded: needs the embedded engine")
     config.addinivalue_line("markers", "e2e: whole runs on generated extracts, minutes in all")
     config.addinivalue_line("markers", "spark: needs Java and Apache Spark with Delta")
+    config.addinivalue_line("markers", "deep: hours in all; runs with --deep only")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option that runs deep tests, and nothing else."""
+    parser.addoption("--deep", action="store_true", help="run the tests that take hours, and only them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by the sessions they use and put those on Spark last; of several processes one begins with them."""
+    is_deep = {item: item.get_closest_marker("deep") is not None for item in items}
+    left_out = [item for item in items if is_deep[item] != config.getoption("deep")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_deep[item] == config.getoption("deep")]
     for item in items:
         if item.path.is_relative_to(PROJECT / "tests" / "e2e"):
             item.add_marker(pytest.mark.e2e)
