@@ -264,7 +264,7 @@ class Rebuild:
         return Verification(self.lake.run_id, people, tuple(sorted(compared, key=lambda found: found.table)), not_compared)
 
     def _is_comparable(self, table: Table) -> bool:
-        """Whether the rows of the sample can be told from the others, or all rows were made; no log: a rebuild has no changes."""
+        """Whether the rows of the sample can be told from the others, or all were made. A rebuild has no changes to log."""
         is_made = self.sample is None or _is_of_people(table) or table.name not in silver_and_after(self.lake.tables)
         return is_made and table.log is None
 

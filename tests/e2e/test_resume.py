@@ -1,76 +1,29 @@
 """A run that is killed goes on with the rest, wherever that was, and ends as if nothing had happened.
 
-One lakehouse is loaded for two nights by processes that kill themselves right after they have written one of the tables
-below: before the document of what was made is written, or after. What one process finished no later one makes again.
+One lakehouse is loaded for two nights by processes that kill themselves at the points below: while a table is written, before
+the document of what was made is written, or after; before or after a document is replaced. What one process finished no later
+one makes again.
 """
 
-import json
 import shutil
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import cycle
+from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 
+from pipelines.nightly import plan_run
 from pipelines.release.published import chosen_release
 from pipelines.run_context import build_state_path
 from pipelines.runner import BuildState, BuiltTable
-from tests.conftest import PROJECT
+from pipelines.synthetic.generate import FIRST_NIGHT
+from tests.e2e.killing import AFTER, BEFORE, DURING, Nights
 from tests.e2e.test_rerun import content_of, multiset
-from tests.e2e.world import NIGHTS, DemoWorld, night_of
-
-DRIVER = """
-import json, os, signal, sys
-from datetime import date
-from pathlib import Path
-from threading import Lock
-
-from jobs.demo import demo_settings
-from pipelines.nightly import nightly
-from pipelines.runner import Runner
-from pipelines.terminology.vocabulary import load
-
-folder, day, kills, said = Path(sys.argv[1]), date.fromisoformat(sys.argv[2]), json.loads(sys.argv[3]), open(sys.argv[4], "a")
-make, bring_up_to_date = Runner._make, Runner._bring_up_to_date
-lock = Lock()
-
-
-def say(*words):
-    with lock:
-        print(*words, file=said, flush=True)
-
-
-def kill_at(name, moment):
-    if kills.get(str(name)) == moment:
-        say("killed", name)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def make_and_kill(self, table, *arguments):
-    say("made", table.name)
-    version = make(self, table, *arguments)
-    kill_at(table.name, "before")
-    return version
-
-
-def bring_up_to_date_and_kill(self, graph, name, *arguments):
-    version = bring_up_to_date(self, graph, name, *arguments)
-    if version is not None:
-        kill_at(name, "after")
-    return version
-
-
-Runner._make, Runner._bring_up_to_date = make_and_kill, bring_up_to_date_and_kill
-settings = demo_settings(folder)
-load(settings)
-say("released", nightly(settings, day).release_id)
-"""
-"""Runs one night; killed right after one of some tables is written, before or after that is recorded."""
+from tests.e2e.world import LAST_NIGHT, NIGHTS, DemoWorld, night_of
 
 KILLS: tuple[dict[str, str], ...] = (
     {
@@ -101,13 +54,25 @@ KILLS: tuple[dict[str, str], ...] = (
         "ledger.gates": "before",
     },
     {
+        "document.KnownChecksums": "before",
         "bronze.gp_patient": "after",
         "curation.link": "before",
+        "silver.gp_observation": "during",
         "omop.measurement": "before",
+        "omop.condition_occurrence": "during",
         "omop.person": "after",
         "ledger.gates": "after",
+        "document.Release": "before",
+        "document.Pointer": "before",
     },
 )
+"""The points of each night: the moment by table or document."""
+
+pytestmark = pytest.mark.timeout(1800)
+
+MOMENTS = (DURING, BEFORE, AFTER)
+EVERY = 4
+"""Of the tables that the second night makes, each of so many is a point of the deep test."""
 
 OF_RUNS = {"ledger.rows", "ledger.gates"}
 """Each run has its rows there, and a process that goes on after they were written is a run of its own."""
@@ -120,6 +85,7 @@ class Killed:
     """The lakehouse that was killed again and again, with what every process said and what it found and left."""
 
     world: DemoWorld
+    nights: Nights
     killed: list[str] = field(default_factory=list)
     made_again: dict[str, set[str]] = field(default_factory=dict)
     new_versions: dict[str, set[str]] = field(default_factory=dict)
@@ -127,20 +93,14 @@ class Killed:
     before_the_night: dict[str, BuiltTable] = field(default_factory=dict)
 
     def run(self, day: date, kills: Mapping[str, str]) -> str | None:
-        """One process; gives the table after which it was killed, or None where it came to its end."""
+        """One process; gives the point where it was killed, or None where it came to its end."""
         done = {name: built for name, built in self.finished().items() if built != self.before_the_night.get(name)}
-        said = self.world.folder / "said"
-        said.unlink(missing_ok=True)
-        command = [sys.executable, "-c", DRIVER, str(self.world.folder), day.isoformat(), json.dumps(kills), str(said)]
-        ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
-        words = [line.split() for line in said.read_text().splitlines()] if said.exists() else []
-        last = next((name for what, name in words if what == "killed"), None)
-        assert ended.returncode == (-signal.SIGKILL if last else 0), ended.stderr[-2000:]
-        step = last or f"the end of {day}"
-        self.made_again[step] = {name for what, name in words if what == "made"} & done.keys()
+        said = self.nights.run(self.world.folder, day, kills)
+        step = said.killed or f"the end of {day}"
+        self.made_again[step] = set(said.made) & done.keys()
         self.new_versions[step] = {name for name, built in done.items() if self.version(name) != built.version}
-        self.released += [name for what, name in words if what == "released"]
-        return last
+        self.released += [said.released] if said.released else []
+        return said.killed
 
     def finished(self) -> dict[str, BuiltTable]:
         """What every table is recorded to be made from."""
@@ -161,13 +121,24 @@ class Killed:
 
 
 @pytest.fixture(scope="module")
-def lake(world: DemoWorld, tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """Both nights of the world, with the same deliveries and the same key, by processes that are killed."""
-    folder = tmp_path_factory.mktemp("killed") / "demo"
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    """What runs nights in processes of their own."""
+    with Nights(tmp_path_factory.mktemp("killing") / "log") as found:
+        yield found
+
+
+def not_yet_loaded(world: DemoWorld, folder: Path) -> DemoWorld:
+    """The same deliveries and the same key."""
     shutil.copytree(world.folder / "landing", folder / "landing")
     (folder / "restricted").mkdir(mode=0o700)
     shutil.copy2(world.folder / "restricted/demo.key", folder / "restricted/demo.key")
-    lake = Killed(DemoWorld(folder))
+    return DemoWorld(folder)
+
+
+@pytest.fixture(scope="module")
+def lake(world: DemoWorld, nights: Nights, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """Both nights of the world by processes that are killed."""
+    lake = Killed(not_yet_loaded(world, tmp_path_factory.mktemp("killed") / "demo"), nights)
     for night in range(NIGHTS):
         lake.load(night_of(night), KILLS[night])
     return lake
@@ -175,15 +146,40 @@ def lake(world: DemoWorld, tmp_path_factory: pytest.TempPathFactory) -> Killed:
 
 def test_it_was_killed_in_every_zone(lake: Killed) -> None:
     assert len(lake.killed) >= 20
-    assert {name.partition(".")[0] for name in lake.killed} == set(ZONES)
+    assert len(KILLS[1].keys() & set(lake.killed)) >= 6
+    assert {name.partition(".")[0] for name in lake.killed} == {*ZONES, "document"}
 
 
 def test_what_was_finished_is_not_made_again(lake: Killed) -> None:
+    assert_nothing_was_made_again(lake)
+
+
+def test_it_ends_as_if_nothing_had_happened(lake: Killed, world: DemoWorld) -> None:
+    assert_ended_as(lake, world)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(3600)
+def test_a_night_that_is_killed_at_every_turn(world: DemoWorld, nights: Nights, tmp_path: Path) -> None:
+    """The second night, killed at a share of all tables that it makes, at each of the moments in turn."""
+    lake = Killed(not_yet_loaded(world, tmp_path / "demo"), nights)
+    lake.load(FIRST_NIGHT, {})
+    planned = [str(step.table.name) for step in plan_run(lake.world.settings, LAST_NIGHT)]
+    points = dict(zip(planned[::EVERY], cycle(MOMENTS), strict=False)) | KILLS[1]
+    lake.load(LAST_NIGHT, points)
+    assert len(lake.killed) >= 30
+    assert {points[name] for name in lake.killed} == set(MOMENTS)
+    assert_nothing_was_made_again(lake)
+    assert_ended_as(lake, world)
+
+
+def assert_nothing_was_made_again(lake: Killed) -> None:
+    """Neither what is of this night nor what is of an earlier one, but for what each run enters."""
     assert {step: names - OF_RUNS for step, names in lake.made_again.items() if names - OF_RUNS} == {}
     assert {step: names - OF_RUNS for step, names in lake.new_versions.items() if names - OF_RUNS} == {}
 
 
-def test_it_ends_as_if_nothing_had_happened(lake: Killed, world: DemoWorld) -> None:
+def assert_ended_as(lake: Killed, world: DemoWorld) -> None:
     """The rows of every table with their ids, the releases, and the ledger of the runs that made them."""
     assert lake.released == [outcome.release_id for outcome in world.outcomes]
     expected, found = content_of(world, *ZONES), content_of(lake.world, *ZONES)

@@ -33,7 +33,7 @@ def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> 
         counts = spark.range(1).select(F.lit(run).alias("run_id"), "id")
         store.replace_partitions(counts, *ROWS, {"run_id": "string", "id": "bigint"}, Partitions("run_id", (run,)))
     newest = NIGHTS - 1
-    reader = BuiltTable(recipe="r", parameters="p", inputs={str(BRONZE): newest}, version=newest)
+    reader = BuiltTable(recipe="r", parameters="p", inputs={str(BRONZE): newest}, version=newest, whole_since=newest)
     BuildState(tables={str(PERSON): reader}).write(build_state_path(settings))
     pinned = {"20260104-held": 3, "20260114-last": newest}
     for release_id, version in pinned.items():
