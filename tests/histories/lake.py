@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from pipelines.contracts.tables import TableName
@@ -28,10 +29,11 @@ from vocab.load import DEMO_DIR
 COMPARED = (Zone.CURATION, Zone.QUARANTINE, Zone.SILVER, Zone.INTERMEDIATE, Zone.OMOP, Zone.LEDGER, Zone.VOCABULARY)
 """Everything right of bronze."""
 
+RUN = "run_id"
+"""The column of tables that have the rows of every run: ledger and gates. Those of the newest run are compared."""
+
 NOT_COMPARED_TABLES: Mapping[str, str] = {
-    "ledger.rows": "has the counts of each run, by its id",
-    "ledger.gates": "has the results of each run, by its id",
-    "ledger.readable": "is made only while values are unreadable; what is left of it is read by nobody",
+    "ledger.readable_values": "is made only while values are unreadable; what is left of it is read by nobody",
     "curation.file_columns": "is about loads: the full build has one, the nights have several",
     "curation.changed_rows_*": "names what each night changed; the full build changes nothing",
     "curation.touched_persons*": "names whom each night touched; the full build touches nobody",
@@ -41,6 +43,7 @@ NOT_COMPARED_TABLES: Mapping[str, str] = {
 NOT_COMPARED_COLUMNS: Mapping[str, str] = {
     "_load_id": "names the load that took a delivery: the full build takes all in one",
     "load_id": "the same, in the register",
+    RUN: "names the run, and counts the runs of a lake",
 }
 """Columns of runs, by the reason why two lakes differ in them."""
 
@@ -108,7 +111,6 @@ class Ended:
     """How a night ended, by the name of the error that stopped it if there was one."""
 
     outcome: str
-    settings: Settings
     day: date
 
 
@@ -158,7 +160,7 @@ class NightByNight:
         settings = self._settings_in(world.folder)
         if world.changed_vocabulary != changed:
             load(settings, self.vocabularies.downloads[world.changed_vocabulary])
-        self.last = Ended(run(settings, day), settings, day)
+        self.last = Ended(run(settings, day), day)
         if self.last.outcome in MADE:
             self.made = self.last
         return self.last
@@ -248,6 +250,8 @@ def _rows(place: Path | None) -> _Rows:
     if place is None:
         return _Rows((), Counter())
     table: pa.Table = DeltaTable(str(place)).to_pyarrow_table()
+    if RUN in table.column_names and table.num_rows:
+        table = table.filter(pc.equal(table[RUN], pc.max(table[RUN])))
     kept = table.select(sorted(name for name in table.column_names if name not in NOT_COMPARED_COLUMNS))
     columns = [column.to_pylist() for column in kept.columns]
     kinds = tuple((field.name, str(field.type)) for field in kept.schema)
