@@ -16,7 +16,7 @@ from pipelines.terminology.vocabulary import store_of
 from pipelines.upkeep.keeping import keep_up, would_do
 
 BRONZE, PERSON, ROWS = TableName(Zone.BRONZE, "gp_journal"), TableName(Zone.OMOP, "person"), TableName(Zone.LEDGER, "rows")
-NIGHTS = 14
+NIGHTS = 6
 
 
 def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> None:
@@ -35,7 +35,7 @@ def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> 
     newest = NIGHTS - 1
     reader = BuiltTable(recipe="r", parameters="p", inputs={str(BRONZE): newest}, version=newest, whole_since=newest)
     BuildState(tables={str(PERSON): reader}).write(build_state_path(settings))
-    pinned = {"20260104-held": 3, "20260114-last": newest}
+    pinned = {"20260104-held": 3, "20260106-last": newest}
     for release_id, version in pinned.items():
         release_folder(settings).write(release_of(release_id, version))
     executor = executor_for(spark)
@@ -50,7 +50,7 @@ def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> 
         assert store.read(*PERSON, version=version).count() == version
         assert DeltaTable(store.path(*PERSON), version=version).to_pyarrow_table().num_rows == version
     assert store.read(*BRONZE).count() == 4 * NIGHTS
-    assert {row["run_id"] for row in store.read(*ROWS).collect()} == {f"202601{day}-000{day}" for day in (12, 13, 14)}
+    assert {row["run_id"] for row in store.read(*ROWS).collect()} == {f"2026010{day}-0000{day}" for day in (4, 5, 6)}
     state = BuildState.read(build_state_path(settings))
     assert state is not None
     assert state.tables[str(PERSON)].inputs[str(BRONZE)] == store.version(*BRONZE) != newest
