@@ -14,6 +14,16 @@ def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
     return like.sparkSession.createDataFrame([], ddl_of(schema))
 
 
+def looked_up(frame: DataFrame, small: DataFrame, on: str) -> DataFrame:
+    """The rows of `frame` that a small table has in the column `on`, with its columns: as an inner join gives them.
+
+    Sail takes an inner join to leave one row per row of `small`, and whatever is joined next keeps `frame` in memory. A join
+    that only leaves out rows, and one that only adds columns, are taken to leave as many rows as there were.
+    """
+    there = frame.join(F.broadcast(small.select(on)), on=on, how="left_semi")
+    return there.join(F.broadcast(small), on=on, how="left")
+
+
 def rows_of_group() -> Column:
     """The number of rows of a group of `groupBy`, as a value that can be aggregated again.
 
