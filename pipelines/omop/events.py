@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import looked_up
+from pipelines.columns.frames import join_small
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
@@ -58,7 +58,7 @@ def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
     """The stem with its routes: one row per event and target concept (`_ordinal`, `_target_concept_id`, ...)."""
     names = ("table", "ordinal", "target_concept_id", "source_concept_id", "value_as_concept_id", "map_origin")
     renamed = routes.select("_code_key", *[F.col(name).alias(f"_{name}") for name in names])
-    return looked_up(stem, renamed, "_code_key")
+    return join_small(stem, renamed, "_code_key")
 
 
 def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:
