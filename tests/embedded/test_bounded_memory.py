@@ -39,13 +39,13 @@ def test_events_are_never_kept_in_memory(least: SparkSession, tmp_path: Path) ->
     stored = str(tmp_path / "measurement")
     event_table(published_tables("5.4")["measurement"], _inputs(least, tmp_path)).write.format("delta").save(stored)
     made = least.read.format("delta").load(stored)
-    told = made.agg(
+    counted = made.agg(
         F.count(F.lit(1)),
         F.count_distinct("measurement_id"),
         F.count("visit_occurrence_id"),
         F.sum(F.when(F.col("measurement_concept_id") == 3_000_000 + F.col("value_as_number") % CODES, 1).otherwise(0)),
     ).collect()
-    assert [tuple(row) for row in told] == [(EVENTS, EVENTS, EVENTS * 3 // 4, EVENTS)]
+    assert [tuple(row) for row in counted] == [(EVENTS, EVENTS, EVENTS * 3 // 4, EVENTS)]
 
 
 def test_some_codes_of_many_events_are_made_again_in_as_little(least: SparkSession, tmp_path: Path) -> None:
