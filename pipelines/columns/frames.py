@@ -14,7 +14,7 @@ def empty_rows(like: DataFrame, schema: Mapping[str, str]) -> DataFrame:
     return like.sparkSession.createDataFrame([], ddl_of(schema))
 
 
-def looked_up(frame: DataFrame, small: DataFrame, on: str) -> DataFrame:
+def join_small(frame: DataFrame, small: DataFrame, on: str) -> DataFrame:
     """The rows of `frame` that a small table has in the column `on`, with its columns: as an inner join gives them.
 
     Sail takes an inner join to leave one row per row of `small`, and whatever is joined next keeps `frame` in memory. A join

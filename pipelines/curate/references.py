@@ -61,8 +61,9 @@ def reference_counts(
     )
     stated = union_all(used).where(F.col("key").isNotNull())
     referring = stated.select((F.col("first") + F.col("n")).alias("position"), "provider", "key")
+    # In this order, because Sail cannot tell how many rows an array gives and keeps in memory what is named first.
     counted = (
-        referring.join(there, on="key", how="left")
+        there.join(referring, on="key", how="right")
         .groupBy("position", "provider")
         .agg(F.count(F.lit(1)).alias("rows"), F.count("found").alias("found"))
     )

@@ -10,7 +10,7 @@ delivery of its provider, is deleted at source.
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import looked_up
+from pipelines.columns.frames import join_small
 from pipelines.curate.records import SEPARATOR
 
 SAME_VERSION, UNKNOWN_VERSION = "same_version", "unknown_version"
@@ -58,7 +58,7 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
     which takes the engines a fraction of what a window over millions of keys takes. Keys that occur once are left out first
     by a hash of eight bytes; two keys with one hash are only compared in vain.
     """
-    placed = looked_up(records, files, "_file")
+    placed = join_small(records, files, "_file")
     period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
     known = placed.withColumn("_is_replaced", F.coalesce(F.col("_replaced").contains(period), F.lit(False)))
     usable = known.where(F.col("unusable").isNull()).select("row_key", *_VERSIONED, F.xxhash64("row_key").alias("_hash"))

@@ -90,9 +90,10 @@ def counts_of(sources: Iterable[SilverSource], persons: DataFrame) -> DataFrame:
     sources = tuple(sources)
     rules = list(_numbered(sources))
     numbers = union_all([frame for scan in _scans(rules) for frame in _numbers(scan)])
+    # Named first, because Sail cannot tell how many rows an array gives and keeps in memory what is named first.
     births = F.broadcast(_births(sources, persons))
     counted = (
-        numbers.join(births, on="person_id", how="left")
+        births.join(numbers, on="person_id", how="right")
         .groupBy("number", F.coalesce(F.col("_birth"), F.lit(_UNKNOWN)).alias("birth"))
         .agg(rows_of_group().alias("_count"))
     )

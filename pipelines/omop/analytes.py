@@ -3,6 +3,7 @@
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import join_small
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.analytes import Analyte, Analytes
 from pipelines.omop.conform import conform
@@ -93,7 +94,7 @@ def measurement_harmonised(measurements: DataFrame, of_analytes: DataFrame, anal
         "operator_concept_id",
         F.col("unit_concept_id").alias("own_unit_id"),
     )
-    known = narrow.join(F.broadcast(of_analytes), on="concept_id", how="inner")
+    known = join_small(narrow, of_analytes, "concept_id")
     implied = F.when(F.col("own_unit_id").isNull() & F.col("unitless"), F.col("analyte_unit_id"))
     in_unit = known.withColumn("unit_id", F.coalesce(F.col("own_unit_id"), implied))
     on = (F.col("analyte") == F.col("of_analyte")) & (F.col("unit_id") == F.col("of_unit"))

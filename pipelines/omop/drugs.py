@@ -34,9 +34,9 @@ def with_course(drugs: DataFrame, strengths: DataFrame, stated: DataFrame) -> Da
     until the quantity is used up by them.
     """
     sized = drugs.join(F.broadcast(fixed_amounts(strengths)), on="_target_concept_id", how="left")
-    known = sized.withColumns({"_sig": _or_empty("sig"), "_unit": _or_empty("dose_unit_source_value")}).join(
-        F.broadcast(read_once(stated)), on=["_sig", "_unit"], how="left"
-    )
+    asked = sized.withColumns({"_sig": _or_empty("sig"), "_unit": _or_empty("dose_unit_source_value")})
+    # What was read is named first: Sail takes there to be as many different ones as rows, and keeps what is named first.
+    known = F.broadcast(read_once(stated)).join(asked, on=["_sig", "_unit"], how="right")
     quantity, piece_mg = F.col("quantity"), F.col("_piece_mg")
     daily = F.coalesce(F.col("_daily"), F.col("_daily_mg") / piece_mg)
     until_used_up = F.when(daily > 0, F.ceil(quantity / daily - F.lit(_LEAST)))
@@ -51,7 +51,12 @@ def read_once(stated: DataFrame) -> DataFrame:
     a day; where that depends on the milligrams of a piece it is null, and `_daily_mg` has it for pieces of one milligram.
     """
     sig, unit = F.col("_sig"), F.col("_unit")
-    different = stated.select(_or_empty("sig").alias("_sig"), _or_empty("dose_unit_source_value").alias("_unit")).distinct()
+    is_stated = F.col("sig").isNotNull() | F.col("dose_unit_source_value").isNotNull()
+    different = (
+        stated.where(is_stated)
+        .select(_or_empty("sig").alias("_sig"), _or_empty("dose_unit_source_value").alias("_unit"))
+        .distinct()
+    )
     return different.select(
         "_sig",
         "_unit",

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import join_small
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
 from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
 from pipelines.omop.analytes import with_concept_of_unit
-from pipelines.omop.codes import FIRST_ORDINAL, code_bucket, with_concepts, with_rule_concepts
+from pipelines.omop.codes import FIRST_ORDINAL, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
 from pipelines.omop.drugs import with_course
 
@@ -56,11 +57,8 @@ class EventInputs:
 def routed(stem: DataFrame, routes: DataFrame) -> DataFrame:
     """The stem with its routes: one row per event and target concept (`_ordinal`, `_target_concept_id`, ...)."""
     names = ("table", "ordinal", "target_concept_id", "source_concept_id", "value_as_concept_id", "map_origin")
-    # The bucket comes from the route: a run for some buckets then filters the routes, and by the join the events. Sail 0.7.2
-    # cannot push a filter through the union of the stems.
-    bucket = code_bucket(F.col("vocabulary"), F.col("code"), F.col("concept_id")).alias(CODE_BUCKET)
-    renamed = routes.select("_code_key", bucket, *[F.col(name).alias(f"_{name}") for name in names])
-    return stem.drop(CODE_BUCKET).join(F.broadcast(renamed), on="_code_key", how="inner")
+    renamed = routes.select("_code_key", *[F.col(name).alias(f"_{name}") for name in names])
+    return join_small(stem, renamed, "_code_key")
 
 
 def event_ids(stem: DataFrame, routes: DataFrame) -> DataFrame:

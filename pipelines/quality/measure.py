@@ -195,8 +195,17 @@ def _lost_links(
         for number, (table, _, column) in enumerate(parent.partition(".") for parent in parents)
         if (Zone.OMOP, table) in tables
     ]
-    lost = pointing.join(union_all(there), on=["parent", "value"], how="left_anti") if there else pointing
+    lost = _without(pointing, union_all(there)) if there else pointing
     yield _violations(lost.groupBy("position").agg(rows_of_group().alias("n")))
+
+
+def _without(pointing: DataFrame, there: DataFrame) -> DataFrame:
+    """The links to a row that is not `there`. Sail knows the size of neither and keeps in memory what is named first: the ids,
+    and not the links, of which there are ten times as many.
+    """
+    known = there.select(F.col("parent").alias("_parent"), F.col("value").alias("_value"))
+    on = (F.col("_parent") == F.col("parent")) & (F.col("_value") == F.col("value"))
+    return known.join(pointing, on=on, how="right").where(F.col("_value").isNull())
 
 
 def _concept_faults(
