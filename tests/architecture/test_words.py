@@ -47,7 +47,7 @@ IDENTIFIERS = (
     Word("adopt(ed|s|_.*)?", "rebuild affected", ("adopt", "adopted"), ("adoption_date",)),
     Word("STEM|LINKAGE", "Zone.INTERMEDIATE, Zone.CURATION", ("STEM", "LINKAGE"), ("STEM_SCHEMA",)),
     Word("stacked", "union_all", ("stacked",)),
-    Word("join_small", "with_concepts", ("join_small",)),
+    Word("looked_up", "with_concepts", ("looked_up",)),
     Word("meant|meanings", "with_concepts, concept_map", ("meant", "meanings"), ("meaning",)),
     Word("STOOD_FOR|stood_for", "deduplicated", ("STOOD_FOR", "stood_for")),
     Word("SETTLED|settled", "mapped to no concept", ("SETTLED", "settled")),

@@ -431,7 +431,7 @@ def test_a_row_whose_deciding_column_is_unreadable_is_counted_as_such_and_not_un
     }
 
 
-def test_an_unreadable_column_of_a_row_that_is_join_small_is_named_with_it(sail: SparkSession) -> None:
+def test_an_unreadable_column_of_a_row_that_is_looked_up_is_named_with_it(sail: SparkSession) -> None:
     rule = event(
         {"constant": 1, "note": "for the test"},
         where=[{"column": "code.snomed", "not_in": ["1"], "reason": "one"}],

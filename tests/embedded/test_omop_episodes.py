@@ -61,7 +61,7 @@ def test_the_end_of_an_episode_is_as_delivered_unless_it_lies_before_the_start(
     assert row["start_datetime"] == datetime(2024, 4, 2, 9, 30)
 
 
-def test_what_an_episode_is_about_is_join_small(sail: SparkSession) -> None:
+def test_what_an_episode_is_about_is_looked_up(sail: SparkSession) -> None:
     reason = {"object_vocabulary": "NHS MHSDS Referral Reason", "object_code": "04", "object_source_value": "04"}
     rows = made(sail, {"key": "a", "source_value": "04"} | reason, {"key": "b"} | reason | {"object_code": "99"}, {"key": "c"})
     found = {row["key"]: (row["concept_id"], row["object_concept_id"], row["source_value"]) for row in rows.collect()}

@@ -216,11 +216,11 @@ names = st.dictionaries(st.sampled_from("abc"), st.sampled_from(("x", "y")), max
 def test_after_any_nights_the_tables_are_those_of_one_full_build(
     sail: SparkSession, tmp_path_factory: pytest.TempPathFactory, nights: list[tuple[list[Row], dict[str, str], bool]]
 ) -> None:
-    lake, fresh = (Lake(sail, tmp_path_factory.mktemp(name)) for name in ("nights", "full"))
+    lake, whole = (Lake(sail, tmp_path_factory.mktemp(name)) for name in ("nights", "full"))
     for delivered, named, is_partial in nights:
         lake.delivered(delivered, named)
         lake.run(*(lake.tables()[:3] if is_partial else ()))
     lake.run()
-    fresh.delivered(*nights[-1][:2])
-    fresh.run()
-    assert lake.shown() == fresh.shown()
+    whole.delivered(*nights[-1][:2])
+    whole.run()
+    assert lake.shown() == whole.shown()

@@ -201,7 +201,7 @@ def test_too_many_rows_whose_other_row_is_missing_fail(
 
 
 @pytest.mark.parametrize(("unknown", "failed"), [(0, False), (200, False), (201, True), (1000, True)])
-def test_too_many_rows_left_out_for_codes_that_cannot_be_join_small_fail(unknown: int, failed: bool) -> None:
+def test_too_many_rows_left_out_for_codes_that_cannot_be_looked_up_fail(unknown: int, failed: bool) -> None:
     def rows(disposition: Disposition, n: int, reason: str = "") -> LedgerRow:
         return LedgerRow("run", Stage.CURATE, "gp", "observation", disposition, n, reason=reason)
 
