@@ -40,14 +40,15 @@ _STATE_LOCK = Lock()
 class BuiltTable(Document):
     """What one stored table was made from, and the version that came of it.
 
-    Every version after `whole_since` differs from it only in rows that the log of the table names.
+    Every version after `whole_since` differs from it only in rows that the log of the table names. A record without it is of
+    older code, so its table is made whole.
     """
 
     recipe: str
     parameters: str
     inputs: dict[str, int]
     version: int
-    whole_since: int
+    whole_since: int = 0
 
 
 class BuildState(Document):
@@ -362,11 +363,13 @@ class Runner:
     ) -> Affected:
         """What the log of a table names since it was last made; the whole where the log does not account for every change."""
         selection = table.selection
-        if selection is None or selection.log not in graph or not _names_all(selection.log, state, built):
+        if selection is None or selection.log not in graph:
             return Extent.WHOLE
         logs, followed = _accounted(selection.log, graph)
         if changed <= logs:  # nothing that this table reads
             return Extent.NOTHING
+        if not _names_all(selection.log, state, built):
+            return Extent.WHOLE
         for name in changed - logs - followed:
             own = graph[name].selection if name in graph else None
             if own is None or own.log not in logs or not _names_all(name, state, built):

@@ -140,11 +140,12 @@ class Walk:
     mapped_again: set[str] = field(default_factory=set)
 
     def versions(self) -> dict[str, int]:
-        """The newest version of every table that holds delivered or mapped rows."""
+        """The newest version of every table that holds delivered or mapped rows; not of the logs of what has changed."""
         zones = ("bronze", "curation", "silver", "omop")
         logs = [log for zone in zones for log in self.folder.glob(f"*/{zone}/*/_delta_log")]
         logs += self.folder.glob("*/intermediate/stem_*/_delta_log")
-        return {f"{log.parent.parent.name}.{log.parent.name}": DeltaTable(str(log.parent)).version() for log in logs}
+        tables = [log.parent for log in logs if not log.parent.name.startswith(("changed_rows_", "touched_persons"))]
+        return {f"{table.parent.name}.{table.name}": DeltaTable(str(table)).version() for table in tables}
 
     def does(self, step: str, *arguments: str) -> str:
         """Run `nhs-omop` in the folder; returns the output of both streams."""
