@@ -17,7 +17,7 @@ from pipelines.nightly import nightly
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.terminology.vocabulary import load
 from tests.builders.nights import Lake, Morning, Night, read_story
-from tests.e2e.test_rerun import multiset, state_of
+from tests.e2e.test_rerun import LOGS, multiset, state_of
 from tests.e2e.test_vocabulary_change import MAP, change
 from tests.e2e.world import DemoWorld
 from vocab.load import DEMO_DIR
@@ -27,9 +27,6 @@ STORY = read_story(Path(__file__).with_name("boundaries.yaml"))
 HYPERTENSION_IN_ICD10, ESSENTIAL_HYPERTENSION, HYPERTENSIVE_DISORDER = "45591453", "320128", "316866"
 
 ZONES = ("curation", "quarantine", "silver", "intermediate", "omop", "vocabulary")
-
-LOGS = ("changed_rows_", "touched_persons")
-"""How the names of the logs begin: one full load has no changes."""
 
 OF_LOADS, OF_EACH_LOAD = ("_load_id", "load_id"), "curation.file_columns"
 """Columns that say by which load something came, and a table about loads: a full load is one, the nights are several."""
