@@ -79,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 LONGEST = ("tests/spark", "tests/e2e", "tests/golden")
 """Folders whose tests share what takes minutes to make: of several test processes one makes it, and begins early."""
 
-OF_THEIR_OWN = ("tests/e2e/test_onboarding.py", "tests/e2e/test_synthea.py")
+OF_THEIR_OWN = tuple(f"tests/e2e/test_{name}.py" for name in ("onboarding", "synthea", "canary_nights", "boundary_nights"))
 """Files in these folders that share nothing with the others."""
 
 
