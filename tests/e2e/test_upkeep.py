@@ -73,5 +73,5 @@ def test_after_upkeep_releases_can_be_read_and_the_next_run_makes_only_what_is_n
     assert release_folder(settings).ids() == [kept[-1], made.release_id]
     assert {entry.run_id for entry in map(release_folder(settings).read, release_folder(settings).ids())} == {
         f"{day:%Y%m%d}-00003",
-        f"{day + timedelta(days=1):%Y%m%d}-00004",
+        f"{day + timedelta(days=1):%Y%m%d}-00005",
     }

@@ -66,10 +66,8 @@ def curated(
     ingest_deliveries(run)
     lists = read_opt_outs(landing, POLICY, DAY)
     ready = replace(run, inputs=replace(run.inputs, opt_outs=lists))
-    wanted = {(Zone.CURATION, "person"), (Zone.LEDGER, "opt_out_entries")}
     tables = curate_tables(curate_inputs(ready, ready.register()))
-    needed = [table for table in tables if table.name in wanted or table.name.zone is Zone.CURATION]
-    ready.runner.run([table for table in needed if not table.name.name.startswith("dispositions")])
+    ready.runner.run(selected(tables, ["curation.person", "ledger.opt_out_entries"]))
     people = {
         row["person_id"] for row in run.store.read(Zone.CURATION, "person").toArrow().to_pylist() if row["opt_out"] is not None
     }
