@@ -18,6 +18,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import curate_tables
 from pipelines.governance.opt_out_lists import read_opt_outs
 from pipelines.nightly import curate_inputs, ingest_deliveries, opt_out_ledger
+from pipelines.runner import selected
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import POLICY, RUN_ID, run_in
