@@ -16,6 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 from typer.testing import CliRunner
 
 from jobs import verify as command
+from jobs.logs import logging_to_stderr
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DifferenceError, NotCurrentError, RunUnderWayError
@@ -144,7 +145,8 @@ def options(world: DemoWorld) -> list[str]:
 def test_what_two_nights_have_made_equals_its_rebuild(copy: DemoWorld) -> None:
     """Every table that a run makes is compared, nothing is written, nothing is left."""
     before = state_of(copy)
-    ended = CliRunner().invoke(command.app, ["--all", "--json", *options(copy)])
+    with logging_to_stderr():  # which is over for the tests that follow
+        ended = CliRunner().invoke(command.app, ["--all", "--json", *options(copy)])
     assert ended.exit_code == 0, ended.stdout
     shown = [json.loads(line) for line in ended.stdout.splitlines()]
     totals = shown[0]

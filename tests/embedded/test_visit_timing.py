@@ -22,6 +22,7 @@ def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str,
 def test_the_earliest_moment_counts_and_only_what_is_expected_may_be_to_come(sail: SparkSession) -> None:
     first = {
         "visit_key": "1",
+        "person_id": 5,
         "priority": "C1",
         "arrived": datetime(2024, 1, 1, 8),
         "seen": datetime(2024, 1, 1, 9, 0, 30),
@@ -29,8 +30,8 @@ def test_the_earliest_moment_counts_and_only_what_is_expected_may_be_to_come(sai
         "discharge_planned": date(2030, 1, 1),
         "_extracted_on": EXTRACTED_ON,
     }
-    again = {"visit_key": "1", "seen": datetime(2024, 1, 1, 8, 30), "_extracted_on": EXTRACTED_ON}
-    of_no_visit = {"visit_key": "2", "seen": datetime(2024, 1, 1, 8, 30), "_extracted_on": EXTRACTED_ON}
+    again = {"visit_key": "1", "person_id": 5, "seen": datetime(2024, 1, 1, 8, 30), "_extracted_on": EXTRACTED_ON}
+    of_no_visit = {"visit_key": "2", "person_id": 5, "seen": datetime(2024, 1, 1, 8, 30), "_extracted_on": EXTRACTED_ON}
     rows = frame_of(sail, target_schema(Target.VISIT_TIMING), [first, again, of_no_visit])
     started = {"key": "1", "id": 11, "person_id": 5, "start_datetime": datetime(2024, 1, 1, 8, 0, 30)}
     found = visit_timing(rows, frame_of(sail, VISITS_SCHEMA, [started]), VISIT_TIMING).collect()
