@@ -6,6 +6,7 @@ from math import ceil
 
 from pipelines.contracts.models import Frozen
 from pipelines.errors import ReleaseError
+from pipelines.run_log import in_order
 from pipelines.settings import UpkeepSettings
 from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts
 
@@ -52,7 +53,7 @@ def releases_to_drop(ids: Iterable[str], current: str | None, policy: UpkeepSett
 
 def runs_to_drop(runs: Iterable[str], released_by: Collection[str], keep_runs: int) -> tuple[str, ...]:
     """The runs whose ledger goes: all but the newest and those that made a kept release."""
-    return tuple(run for run in sorted(runs)[:-keep_runs] if run not in released_by)
+    return tuple(run for run in in_order(tuple(runs))[:-keep_runs] if run not in released_by)
 
 
 def files_saved(facts: DeltaFacts) -> int:

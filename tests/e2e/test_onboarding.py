@@ -25,6 +25,7 @@ from pipelines.settings import PACKAGED_CONF_DIR, PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import Row, csv_text, deliver_files, opt_out_lists
 from tests.conftest import PROJECT
+from tests.e2e.test_rerun import LOGS
 from vocab.local_maps import read_local_maps
 
 pytestmark = pytest.mark.embedded
@@ -144,7 +145,7 @@ class Walk:
         zones = ("bronze", "curation", "silver", "omop")
         logs = [log for zone in zones for log in self.folder.glob(f"*/{zone}/*/_delta_log")]
         logs += self.folder.glob("*/intermediate/stem_*/_delta_log")
-        tables = [log.parent for log in logs if not log.parent.name.startswith(("changed_rows_", "touched_persons"))]
+        tables = [log.parent for log in logs if not log.parent.name.startswith(LOGS)]
         return {f"{table.parent.name}.{table.name}": DeltaTable(str(table)).version() for table in tables}
 
     def does(self, step: str, *arguments: str) -> str:

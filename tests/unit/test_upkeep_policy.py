@@ -71,6 +71,10 @@ def test_the_newest_runs_and_those_of_kept_releases_stay() -> None:
     assert runs_to_drop([], (), 3) == ()
 
 
+def test_a_run_for_an_earlier_day_is_as_new_as_its_number() -> None:
+    assert runs_to_drop(["20260103-00001", "20260104-00002", "20260101-00003"], (), 1) == ("20260103-00001", "20260104-00002")
+
+
 @pytest.mark.parametrize(
     ("partitions", "saved"),
     [
