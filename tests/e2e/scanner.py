@@ -22,6 +22,8 @@ PREFIX = 8
 
 TEXT_SUFFIXES = {".json", "", ".csv", ".md", ".log", ".txt", ".yaml"}
 _WORD = re.compile(r"\w+")
+_OF_FILES = re.compile(rb'"(size|modificationTime)":[0-9]+')
+"""The bytes of a data file and when it was written: numbers of the engine, which are now and then those of a code."""
 _GAP = re.compile(rb"(?<=[0-9])[ -](?=[0-9])")
 
 
@@ -126,6 +128,8 @@ def haystacks(path: Path, folder: Path) -> Iterator[Haystack]:
     """All contents of a file to search."""
     yield Haystack(" (its name)", str(path.relative_to(folder)).encode(), True)
     raw = path.read_bytes()
+    if path.parent.name == "_delta_log" and path.suffix == ".json":
+        raw = _OF_FILES.sub(b"", raw)
     if raw.startswith(b"PAR1"):
         yield from parquet_haystacks(path, raw)
         return

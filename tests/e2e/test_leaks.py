@@ -139,6 +139,17 @@ def test_the_scan_finds_a_planted_value(place: str, tmp_path: Path) -> None:
     assert {finding.partition(" in ")[0] for finding in findings(PLANTED, tmp_path)} == {kind}
 
 
+def test_the_size_of_a_data_file_is_no_identifier(tmp_path: Path) -> None:
+    log = tmp_path / "_delta_log"
+    log.mkdir()
+    code = needles_of({"code": {"123456"}})
+    entry = log / f"{0:020}.json"
+    entry.write_text('{"add":{"path":"a.parquet","size":123456,"modificationTime":123456}}')
+    assert findings(code, tmp_path) == []
+    entry.write_text('{"add":{"path":"a.parquet","size":7,"stats":"{\\"maxValues\\":{\\"code\\":123456}}"}}')
+    assert findings(code, tmp_path) == [f"code in _delta_log/{entry.name}"]
+
+
 def test_the_key_is_nowhere_but_in_its_file(world: DemoWorld) -> None:
     key_file = world.folder / "restricted" / "demo.key"
     assert secrets_in(key_file.read_bytes()) == {"key in hexadecimal"}
