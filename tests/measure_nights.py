@@ -3,13 +3,16 @@
     python -m tests.measure_nights --people 20000 --nights 30 --out FOLDER
 
 Extracts are generated with a small share of rows that come late, are corrected or deleted each night, beside what happens to
-the people from day to day, and without a provider that delivers everything every night. Times are those of `nhs-omop run` as a
-process. Writes one line a night: seconds, share of the full load, people touched, bytes of all tables.
+the people from day to day. No provider delivers everything every night, no file is sent again, and providers that submit by
+month or quarter do so on the first night only. Times are those of `nhs-omop run` as a process. Writes one line a night:
+seconds, processor seconds, share of the full load, people touched, bytes of all tables.
 """
 
 import argparse
 import json
 import re
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +20,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from pipelines.contracts.source import load_contracts
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic import delivery, traps
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
@@ -28,7 +33,14 @@ def generated(out: Path, people: int, nights: int, share: float) -> None:
     """Write the extracts of quiet nights."""
     traps.REVISION_SHARES.update(dict.fromkeys(LATER, share))
     delivery.FULL_PROVIDERS.clear()
+    delivery.resubmit = lambda *_: []
     generate(people, 1, nights, out)
+    contracts = load_contracts(PACKAGED_MAPPINGS_DIR)
+    for source, contract in contracts.items():
+        if any(entity.period for entity in contract.entities.values()):
+            for delivery_folder in out.glob(f"landing/{source}/*/*"):
+                if delivery_folder.name != f"{FIRST_NIGHT:%Y%m%d}":
+                    shutil.rmtree(delivery_folder)
 
 
 def command(out: Path, *arguments: str) -> tuple[float, str]:
@@ -45,6 +57,12 @@ def command(out: Path, *arguments: str) -> tuple[float, str]:
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return time.perf_counter() - begun, done.stdout + done.stderr
+
+
+def processor_seconds() -> float:
+    """What the commands that have ended have used of processors."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def size_of(out: Path) -> int:
@@ -70,13 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command(out, "vocab", "load")
     full = 0.0
     for night in range(chosen.nights):
+        used = processor_seconds()
         seconds, _ = command(out, "run", "--date", f"{FIRST_NIGHT + timedelta(night):%Y-%m-%d}")
+        used = processor_seconds() - used
         _, listed = command(out, "runs", "--last", "1", "--json")
         full = full or seconds
         touched = re.search(r'"touched": ?(\d+)', listed)
         line = {
             "night": night,
             "seconds": round(seconds, 1),
+            "cpu": round(used, 1),
             "of_full": round(seconds / full, 3),
             "touched": int(touched[1]) if touched else None,
             "mib": round(size_of(out) / 2**20),

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.errors import ConfigError
-from pipelines.synthetic.delivery import Delivered, deliver_entity, resubmit, write_manifests
+from pipelines.synthetic import delivery
+from pipelines.synthetic.delivery import Delivered, deliver_entity, write_manifests
 from pipelines.synthetic.opt_outs import draw_opt_outs, write_opt_outs
 from pipelines.synthetic.population import SourceData, Truth, World
 from pipelines.synthetic.traps import Planted, draw_number_faults
@@ -117,7 +118,7 @@ def _deliver(
     ]
     files = [file for task in tasks for file in task.result()[0]]
     planted = [trap for task in tasks for trap in task.result()[1]]
-    again = resubmit(world, contract, files, landing)
+    again = delivery.resubmit(world, contract, files, landing)
     planted += [Planted("file:resubmitted", file.source, file.entity, 1) for file in again]
     write_manifests(world, contract.source, files + again, landing)
     return files + again, planted

@@ -71,6 +71,17 @@ def entry_of_a_dictionary_changes(world: World, random: Random, day: date) -> No
         _next_version(row, random, day)
 
 
+def dictionary_has_a_new_edition(world: World, random: Random, day: date) -> None:
+    """Most entries of one dictionary of one provider mean something else from now on."""
+    entries = [row for row in world.rows if row.is_held and row.owner is REFERENCE]
+    dictionary = _any(random, sorted({(row.place, row.entity) for row in entries}))
+    for row in entries:
+        if (row.place, row.entity) == dictionary and random.random() < 0.8:
+            for _ in range(3):
+                _change(world, row, random)
+            _next_version(row, random, day)
+
+
 def row_is_deleted(world: World, random: Random, day: date) -> None:
     """By its flag, or it is gone: then only a full delivery, or one of its period, shows it."""
     row = _any(random, [row for row in world.rows if row.is_held and row.owner])
@@ -399,6 +410,7 @@ KINDS: Mapping[str, Happens] = {
         more_rows_come,
         row_is_corrected,
         entry_of_a_dictionary_changes,
+        dictionary_has_a_new_edition,
         row_is_deleted,
         row_comes_back,
         end_changes,
@@ -426,6 +438,7 @@ WEIGHTS: Mapping[str, int] = {
     "more_rows_come": 4,
     "row_is_corrected": 5,
     "entry_of_a_dictionary_changes": 2,
+    "dictionary_has_a_new_edition": 1,
     "row_is_deleted": 3,
     "row_comes_back": 2,
     "end_changes": 3,

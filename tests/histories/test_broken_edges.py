@@ -20,7 +20,7 @@ SEEDS = 12
 MORE = ("more_rows_come", "more_rows_come", "row_is_corrected", "row_is_corrected", "end_changes", "some_deliver")
 CHOICES = ("choice_changes", "choice_changes", "choice_changes")
 NUMBERS = ("person_gets_the_number_of_another", "person_gets_the_number_of_another", "some_deliver")
-DICTIONARY = 2 * ("entry_of_a_dictionary_changes",) + ("some_deliver",)
+DICTIONARY = 4 * ("dictionary_has_a_new_edition",) + ("everybody_delivers",)
 MAPS = 4 * ("local_map_changes",)
 
 EDGES: tuple[tuple[Edge, tuple[str, ...], tuple[str, ...]], ...] = (
