@@ -72,7 +72,7 @@ from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
 from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
-from pipelines.storage.paths import StoragePaths
+from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from pipelines.upkeep.keeping import after_run, finish_following
@@ -437,7 +437,7 @@ def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
 
 
-def readable_of_flagged(paths: StoragePaths, contracts: Mapping[str, SourceContract]) -> Table | None:
+def readable_of_flagged(paths: Places, contracts: Mapping[str, SourceContract]) -> Table | None:
     """The table of the values that were read of columns of which others could not be; None where all could."""
     flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
     lost = values_lost(flagged, "flags") + values_lost(flagged, "withheld")
