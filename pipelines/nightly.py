@@ -112,15 +112,22 @@ def run_selected(
 ) -> list[TableName]:
     """Make some tables with everything they need, and release nothing; gives those that were made.
 
-    New deliveries are taken first, as in a whole run. Raises SelectionError where a selector names no table.
+    New deliveries are taken first, as in a whole run; the selector `bronze` asks for nothing else. Raises SelectionError where
+    a selector names no table.
     """
+    wanted = [selector for selector in selectors if selector != Zone.BRONZE]
     with _writing(settings), _logged(settings, run_date, full=full, selectors=selectors) as logged:
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            before = {(file.load_id, file.file_id) for file in run.register()}
             _ingest(run, logged)
+            if not wanted:
+                new = [file for file in run.register() if (file.load_id, file.file_id) not in before]
+                logged.ends(RunState.MADE)
+                return sorted({TableName(Zone.BRONZE, f"{file.source}_{file.entity}") for file in new})
             logged.enter("declare")
-            tables = selected(declared_tables(run, run.register()).tables, selectors)
+            tables = selected(declared_tables(run, run.register()).tables, wanted)
             store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
             with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
                 runner = run.runner

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, DataFrameWriterV2, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.contracts.tables import Partitions
@@ -76,36 +76,34 @@ class CatalogTables:
         return session.sql(f"SELECT * FROM {self.path(zone, name)} VERSION AS OF {version}")  # noqa: S608 - a name of ours
 
     def overwrite(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
-        """Replace the whole table, or create it with its comment, in one commit.
+        """Replace all rows of a table. One that is not there, or has other columns, is created empty first.
 
-        Where names or types of columns have changed the columns are replaced too; former versions can still be read.
+        What a table was before can still be read at its former versions.
         """
-        session = frame.sparkSession
-        writer = frame.writeTo(self.path(zone, name))
-        if self._columns(session, zone, name) == frame.dtypes:
-            writer.overwrite(F.lit(True))
-        else:
-            self._created(writer, frame, zone, partition_by, comment).createOrReplace()
+        if self._columns(frame.sparkSession, zone, name) != frame.dtypes:
+            self._create(frame, zone, name, partition_by, comment)
+        frame.writeTo(self.path(zone, name)).overwrite(F.lit(True))
 
     def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, comment: str) -> None:
-        """Replace the rows for which `among` holds, in one commit, or create the table with them."""
-        writer = frame.writeTo(self.path(zone, name))
-        if frame.sparkSession.catalog.tableExists(self.path(zone, name)):
-            writer.overwrite(F.expr(among))
-        else:
-            self._created(writer, frame, zone, (part.column,), comment).create()
+        """Replace the rows for which `among` holds, in one commit; a table that is not there is created empty first."""
+        if not frame.sparkSession.catalog.tableExists(self.path(zone, name)):
+            self._create(frame, zone, name, (part.column,), comment)
+        frame.writeTo(self.path(zone, name)).overwrite(F.expr(among))
 
-    def _created(
-        self, writer: DataFrameWriterV2, frame: DataFrame, zone: Zone, partition_by: Sequence[str], comment: str
-    ) -> DataFrameWriterV2:
-        frame.sparkSession.sql(f"CREATE SCHEMA IF NOT EXISTS {self.schema(zone)}")
-        for property_name, value in self._properties(frame.columns).items():
-            writer = writer.tableProperty(property_name, value)
-        if comment:
-            writer = writer.tableProperty("comment", comment)
+    def _create(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
+        columns = ", ".join(f"{_quoted(column)} {kind}" for column, kind in frame.dtypes)
+        properties = ", ".join(f"'{key}' = '{value}'" for key, value in self._properties(frame.columns).items())
+        laid_out = ""
         if partition_by:
-            return writer.using("delta").partitionedBy(*map(F.col, partition_by))
-        return writer.using("delta").clusterBy(PERSON_ID) if PERSON_ID in frame.columns else writer.using("delta")
+            laid_out = f"PARTITIONED BY ({', '.join(map(_quoted, partition_by))})"
+        elif PERSON_ID in frame.columns:
+            laid_out = f"CLUSTER BY ({_quoted(PERSON_ID)})"
+        session = frame.sparkSession
+        session.sql(f"CREATE SCHEMA IF NOT EXISTS {self.schema(zone)}")
+        session.sql(
+            f"CREATE OR REPLACE TABLE {self.path(zone, name)} ({columns}) USING DELTA {laid_out}"
+            f" COMMENT {_literal(comment)} TBLPROPERTIES ({properties})"
+        )
 
     def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
         """Statistics are kept of nothing but the pseudonym that a table is clustered by, since a log outlives its rows."""
@@ -132,6 +130,10 @@ class CatalogTables:
         if not session.catalog.tableExists(self.path(zone, name)):
             return frozenset()
         return frozenset(str(row[0]) for row in session.table(self.path(zone, name)).select(column).distinct().collect())
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _quoted(name: str) -> str:
