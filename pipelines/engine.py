@@ -4,6 +4,7 @@ Three kinds: `sail` (embedded, no JVM), `spark` (Apache Spark with Delta: local,
 `remote` (any Spark Connect server). Every session has ANSI mode on and UTC as its zone.
 """
 
+import atexit
 import ctypes
 import os
 import shutil
@@ -50,7 +51,24 @@ def open_session(engine: EngineSettings) -> Iterator[SparkSession]:
     """
     openers = {EngineKind.SAIL: _sail, EngineKind.SPARK: _spark, EngineKind.REMOTE: _remote}
     with openers[engine.kind](engine) as session:
-        yield session
+        _open.append(session)
+        try:
+            yield session
+        finally:
+            _open.remove(session)
+
+
+_open: list[SparkSession] = []
+"""The sessions that are open, the newest last."""
+
+
+def shared_session(engine: EngineSettings) -> SparkSession:
+    """The session that is open, else a new one that stays open until this process ends."""
+    if not _open:
+        stack = ExitStack()
+        stack.enter_context(open_session(engine))
+        atexit.register(stack.close)
+    return _open[-1]
 
 
 @contextmanager

@@ -72,7 +72,7 @@ from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
 from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
 from pipelines.storage.documents import digest_of
-from pipelines.storage.paths import StoragePaths
+from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from pipelines.upkeep.keeping import after_run, finish_following
@@ -112,15 +112,22 @@ def run_selected(
 ) -> list[TableName]:
     """Make some tables with everything they need, and release nothing; gives those that were made.
 
-    New deliveries are taken first, as in a whole run. Raises SelectionError where a selector names no table.
+    New deliveries are taken first, as in a whole run; the selector `bronze` asks for nothing else. Raises SelectionError where
+    a selector names no table.
     """
+    wanted = [selector for selector in selectors if selector != Zone.BRONZE]
     with _writing(settings), _logged(settings, run_date, full=full, selectors=selectors) as logged:
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            before = {(file.load_id, file.file_id) for file in run.register()}
             _ingest(run, logged)
+            if not wanted:
+                new = [file for file in run.register() if (file.load_id, file.file_id) not in before]
+                logged.ends(RunState.MADE)
+                return sorted({TableName(Zone.BRONZE, f"{file.source}_{file.entity}") for file in new})
             logged.enter("declare")
-            tables = selected(declared_tables(run, run.register()).tables, selectors)
+            tables = selected(declared_tables(run, run.register()).tables, wanted)
             store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
             with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
                 runner = run.runner
@@ -437,7 +444,7 @@ def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
 
 
-def readable_of_flagged(paths: StoragePaths, contracts: Mapping[str, SourceContract]) -> Table | None:
+def readable_of_flagged(paths: Places, contracts: Mapping[str, SourceContract]) -> Table | None:
     """The table of the values that were read of columns of which others could not be; None where all could."""
     flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
     lost = values_lost(flagged, "flags") + values_lost(flagged, "withheld")

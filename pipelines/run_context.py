@@ -11,7 +11,7 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.run_inputs import RunInputs
 from pipelines.runner import BuildState, Runner, code_digest
 from pipelines.settings import Environment, Settings
-from pipelines.storage.paths import StoragePaths
+from pipelines.storage.places import Places
 from pipelines.storage.tables import TableStore
 
 
@@ -40,7 +40,7 @@ class RunContext:
         return read_register(self.store.paths)
 
 
-def read_register(paths: StoragePaths) -> tuple[Registered, ...]:
+def read_register(paths: Places) -> tuple[Registered, ...]:
     """Every file taken so far, in the order of loads."""
     records = paths.records(Zone.CURATION, REGISTER, tuple(REGISTER_SCHEMA))
     return tuple(sorted((Registered.of(record) for record in records), key=lambda file: (file.load_id, file.file_id)))

@@ -20,6 +20,7 @@ from pipelines.engine_settings import EngineSettings
 from pipelines.errors import ConfigError
 from pipelines.secrets import SecretReference
 from pipelines.storage.paths import StoragePaths
+from pipelines.storage.places import Places
 
 PACKAGED_CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 """The configuration packaged with the code, in a checkout and in an installed wheel."""
@@ -56,12 +57,32 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+CatalogName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class CatalogSettings(Frozen):
+    """Catalogs in which tables have names: zones that may contain identifiers in `identifiable`, all others in `deidentified`.
+
+    Each zone is a schema, whose name begins with `schema_prefix`. Old versions of a table, which releases pin, can be read for
+    `retention_days`.
+    """
+
+    identifiable: CatalogName
+    deidentified: CatalogName
+    schema_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]*$")] = ""
+    retention_days: int = Field(default=30, ge=7)
+
+
 class StorageSettings(Frozen):
-    """Where deliveries arrive, and the two roots: `restricted` may contain identifiers, `deidentified` never does."""
+    """Where deliveries arrive, and the two roots: `restricted` may contain identifiers, `deidentified` never does.
+
+    Tables lie below the roots too, by path, unless `catalog` says by which names they are found. Documents always do.
+    """
 
     landing: Location
     restricted: Location
     deidentified: Location
+    catalog: CatalogSettings | None = None
 
     @model_validator(mode="after")
     def roots_are_apart(self) -> Self:
@@ -264,8 +285,30 @@ class Settings(Frozen):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def storage_paths(settings: Settings) -> StoragePaths:
-    """Where the tables of an environment are."""
+def storage_paths(settings: Settings) -> Places:
+    """Where the tables of an environment are. The session that catalogs are asked with is opened when it is first needed."""
+    catalog = settings.storage.catalog
+    if catalog is None:
+        return table_folders(settings)
+    from pipelines.engine import shared_session
+    from pipelines.storage.catalog import CatalogTables
+
+    return CatalogTables(
+        identifiable=catalog.identifiable,
+        deidentified=catalog.deidentified,
+        prefix=catalog.schema_prefix,
+        retention_days=catalog.retention_days,
+        session_of=lambda: shared_session(settings.engine),
+    )
+
+
+def table_folders(settings: Settings) -> StoragePaths:
+    """The folders of the tables of an environment. Raises ConfigError where tables have names in catalogs instead."""
+    if settings.storage.catalog is not None:
+        raise ConfigError(
+            "this command reads the files of tables, and storage.catalog says that tables are in catalogs; use views of the "
+            "release there (nhs-omop publish --to catalog:SCHEMA)"
+        )
     return StoragePaths(settings.storage.restricted, settings.storage.deidentified)
 
 

@@ -27,7 +27,7 @@ from pipelines.ingest.parse import REFUSED
 from pipelines.ingest.profile import profile_files
 from pipelines.ingest.register import Count, Registered
 from pipelines.ingest.rows import bronze_rows
-from pipelines.storage.paths import StoragePaths
+from pipelines.storage.places import Places
 
 _NO_KEY = Pads({"row": (bytes(64), bytes(64))})
 """Records are named by a keyed hash. Nothing of a trial is kept, so it needs no key."""
@@ -76,7 +76,7 @@ class Past:
     `accepted` are the ids of deliveries that may differ further.
     """
 
-    paths: StoragePaths
+    paths: Places
     register: Sequence[Registered]
     limits: DeliveryLimits
     accepted: Collection[str] = ()

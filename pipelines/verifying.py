@@ -237,8 +237,9 @@ class Rebuild:
 
     def make(self, show_stage: ShowStage) -> list[Table]:
         """Make every table; gives them, with the one that is declared once the others are there: of readable values."""
-        self.store.paths.restricted.mkdir(mode=0o700)
-        runner = Runner(self.store, self.store.paths.restricted / "build_state.json")
+        restricted = _paths(self.folder).restricted
+        restricted.mkdir(mode=0o700)
+        runner = Runner(self.store, restricted / "build_state.json")
         with show_stage("make again", len(self.made)) as on_progress:
             runner.run(self.made, on_progress)
         readable = readable_of_flagged(self.store.paths, self.lake.run.inputs.contracts) if self.sample is None else None

@@ -13,7 +13,7 @@ from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import Delivery
 from pipelines.ingest.profile import FILE_COLUMNS, FILE_COLUMNS_SCHEMA, Filled, Profile
 from pipelines.ingest.register import Registered
-from pipelines.storage.paths import StoragePaths
+from pipelines.storage.places import Places
 
 _Place = tuple[str, str, str]
 """A source, a provider and an entity."""
@@ -41,7 +41,7 @@ class Compared:
 
 
 def compare_deliveries(
-    paths: StoragePaths,
+    paths: Places,
     load: NewLoad,
     profile: Profile,
     register: Sequence[Registered],
@@ -130,7 +130,7 @@ def _last(entries: Sequence[_PastDelivery]) -> list[_PastDelivery]:
     return [entry for entry in entries if entry in wanted]
 
 
-def _stored(paths: StoragePaths, past: Mapping[_Place, Sequence[_PastDelivery]], register: Sequence[Registered]) -> Filled:
+def _stored(paths: Places, past: Mapping[_Place, Sequence[_PastDelivery]], register: Sequence[Registered]) -> Filled:
     """What is stored of the files that the past deliveries hold."""
     wanted = {file.same_as for entries in past.values() for entry in entries for file in entry.files}
     loads = {file.load_id for file in register if file.file_id in wanted}

@@ -21,7 +21,7 @@ from pipelines.quality.checks import Zone as CheckedZone
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateReport, judge, measured, share_checks
 from pipelines.quality.measure import CONCEPT_RULES, MEASURE_SCHEMA, measures
 from pipelines.storage.documents import digest_of
-from pipelines.storage.tables import StoragePaths
+from pipelines.storage.places import Places
 from vocab.schemas import ddl_of
 
 MEASURES: Final = "gate_measures"
@@ -48,7 +48,7 @@ def gate_tables(
 
 
 def run_gates(
-    paths: StoragePaths,
+    paths: Places,
     checked: Collection[TableName],
     contracts: Mapping[str, SourceContract],
     cdm: Mapping[str, CdmTable],
@@ -141,7 +141,7 @@ def _make(group: _Group) -> Callable[[Inputs], DataFrame]:
     return make
 
 
-def _records(paths: StoragePaths, group: _Group) -> list[dict[str, Any]]:
+def _records(paths: Places, group: _Group) -> list[dict[str, Any]]:
     records = paths.records(Zone.LEDGER, group.name, list(MEASURE_SCHEMA))
     if not records:
         raise QualityGateError(

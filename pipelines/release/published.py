@@ -12,7 +12,7 @@ from pipelines.release.model import Release
 from pipelines.release.publish.duckdb_file import PinnedTable
 from pipelines.release.store import ReleaseFolder
 from pipelines.run_log import in_order
-from pipelines.settings import Settings, storage_paths
+from pipelines.settings import Settings, storage_paths, table_folders
 
 if TYPE_CHECKING:
     from pipelines.quality.gates import GateResult
@@ -46,7 +46,7 @@ def pinned_tables(settings: Settings, release: Release) -> dict[str, PinnedTable
     for zone in (Zone.OMOP, Zone.VOCABULARY):
         for table in release.tables:
             if table.zone == zone and table.name not in pinned:
-                path = storage_paths(settings).path(zone, table.name)
+                path = table_folders(settings).path(zone, table.name)
                 pinned[table.name] = PinnedTable(path, table.version)
     return {name: table for name, table in pinned.items() if name in cdm_of(release)}
 

@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyspark.sql import SparkSession
 
-from pipelines.storage.tables import LOG_PROPERTIES
+from pipelines.storage.paths import LOG_PROPERTIES
 
 TARGET_BYTES = 128 * 2**20
 """The size that compacted files have, about."""

@@ -1,18 +1,30 @@
-"""Where the tables of each zone lie, and the reading of small ones without an engine.
+"""Tables by path: where those of each zone lie, and the reading of small ones without an engine.
 
 The libraries that read Delta are imported when a table is read, because settings import this module, and `--help` or a wrong
 setting needs none of them.
 """
 
+import json
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+from pipelines.errors import OmopPipelineError
 
 if TYPE_CHECKING:
     from pyarrow.fs import SubTreeFileSystem
+    from pyspark.sql import DataFrame, SparkSession
+
+LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 7 days"}
+"""Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age. Spark
+refuses to keep a log for less time than removed files, which is a week."""
+
+_PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false", **LOG_PROPERTIES}
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,67 @@ class StoragePaths:
         table = files.to_table(columns=list(columns), filter=chosen)
         records: list[dict[str, Any]] = table.to_pylist()
         return records
+
+    def frame(self, session: "SparkSession", zone: Zone, name: str, version: int | None = None) -> "DataFrame":
+        """A table as a DataFrame, at a version if one is given. Raises OmopPipelineError if there is no such table."""
+        # Asked of the file system alone: the engine reads the log itself, and tables are read hundreds of times a run.
+        # A log without a commit was left by a first write that was killed.
+        if not any((Path(self.path(zone, name)) / "_delta_log").glob("*.json")):
+            raise OmopPipelineError(f"there is no table {zone}.{name}; has the stage before this one been run?")
+        reader = session.read.format("delta")
+        if version is not None:
+            self._forget_checkpoint_after(zone, name, version)
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.path(zone, name))
+
+    def _forget_checkpoint_after(self, zone: Zone, name: str, version: int) -> None:
+        """Remove the hint at the last checkpoint where a version before it is wanted.
+
+        Sail 0.7.2 begins to look for commits just before the hinted checkpoint or the version, whichever is less, and so misses
+        the checkpoint that the version rests on. Delta lets the hint be absent; the next checkpoint writes it again.
+        """
+        hint = Path(self.path(zone, name)) / "_delta_log" / "_last_checkpoint"
+        with suppress(FileNotFoundError):
+            if version < json.loads(hint.read_bytes())["version"]:
+                hint.unlink()
+
+    def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], _comment: str) -> None:
+        """Replace the whole table, its schema included, in one commit. A path has no place for a comment."""
+        writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
+        if self.version(zone, name) is not None:
+            writer = writer.option("overwriteSchema", "true")
+        else:
+            writer = writer.options(**_PROPERTIES)
+        writer.save(self.path(zone, name))
+
+    def replace_partitions(
+        self, frame: "DataFrame", zone: Zone, name: str, part: Partitions, among: str, _comment: str
+    ) -> None:
+        """Replace the rows for which `among`, on the partition column, holds, in one commit."""
+        writer = frame.write.format("delta").mode("overwrite").partitionBy(part.column)
+        if self.version(zone, name) is not None:
+            writer = writer.option("replaceWhere", among)
+        else:
+            writer = writer.options(**_PROPERTIES)
+        writer.save(self.path(zone, name))
+
+    def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: Partitions, among: str) -> None:
+        """Remove the rows for which `among`, on the partition column, holds."""
+        nothing = self.frame(session, zone, name).limit(0)
+        writer = nothing.write.format("delta").mode("overwrite").partitionBy(part.column)
+        writer.option("replaceWhere", among).save(self.path(zone, name))
+
+    def drop(self, _session: "SparkSession", zone: Zone, name: str) -> None:
+        """Remove a table with all its versions; does nothing where there is none."""
+        shutil.rmtree(self.path(zone, name), ignore_errors=True)
+
+    def partition_values(self, _session: "SparkSession", zone: Zone, name: str, column: str) -> frozenset[str]:
+        """The values of a partition column that a table holds."""
+        from deltalake import DeltaTable
+
+        if self.version(zone, name) is None:
+            return frozenset()
+        return frozenset(str(partition[column]) for partition in DeltaTable(self.path(zone, name)).partitions())
 
 
 def files_below(path: str) -> "SubTreeFileSystem":

@@ -11,7 +11,7 @@ from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.release.published import release_folder
 from pipelines.run_context import build_state_path
-from pipelines.settings import Settings, storage_paths
+from pipelines.settings import Settings, table_folders
 from pipelines.storage.documents import Document
 from pipelines.storage.maintenance import DeltaFacts, commits_of, facts_of
 from pipelines.storage.paths import StoragePaths
@@ -98,7 +98,7 @@ class Lake:
     @property
     def paths(self) -> StoragePaths:
         """Where its tables are."""
-        return storage_paths(self.settings)
+        return table_folders(self.settings)
 
     def needed(self) -> dict[TableName, set[int]]:
         """Every version of a table that must stay readable whatever its age."""

@@ -22,7 +22,7 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.release.published import release_folder
 from pipelines.run_context import build_state_path
 from pipelines.scratch import remove_left
-from pipelines.settings import Settings, storage_paths
+from pipelines.settings import Settings, table_folders
 from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk, unneeded_files
 from pipelines.storage.rights import share
 from pipelines.upkeep.due import RUN_ID, Due, Lake, UpkeepState, upkeep_state_path
@@ -67,6 +67,8 @@ def keep_up(
     lake = Lake.of(settings)
     remove_left(settings.engine.scratch_dir)
     release_folder(settings).remove(lake.dropped)
+    if settings.storage.catalog is not None:  # which sees to the files of its tables itself, for as long as they state
+        return UpkeepReport(releases=lake.dropped)
     names = lake.tables(thorough=thorough)
     failed: dict[TableName, str] = {}
     due = _all_due(lake, names, failed)
@@ -103,6 +105,8 @@ def would_do(settings: Settings) -> UpkeepReport:
     """What a thorough upkeep would do; nothing is written."""
     lake = Lake.of(settings)
     report = UpkeepReport(releases=lake.dropped)
+    if settings.storage.catalog is not None:
+        return report
     due = _all_due(lake, lake.tables(thorough=True), {})
     for name, found in due.items():
         if found.is_any:
@@ -138,7 +142,7 @@ def finish_following(settings: Settings) -> None:
     """Bring the build state up to date after an upkeep that was killed, so that no table is made again because of it."""
     state = UpkeepState.read(upkeep_state_path(settings))
     if state is not None and state.under_way:
-        follow_versions(build_state_path(settings), storage_paths(settings), map(TableName.of, state.under_way))
+        follow_versions(build_state_path(settings), table_folders(settings), map(TableName.of, state.under_way))
         UpkeepState(tables=state.tables).write(upkeep_state_path(settings))
 
 

@@ -192,6 +192,7 @@ def lake(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> TableS
 
 
 def with_measures(lake: TableStore, apart: Path, *planted: TableName) -> TableStore:
+    assert isinstance(lake.paths, StoragePaths)
     paths = Replaced(lake.paths.restricted, lake.paths.deidentified, apart, frozenset(planted))
     return TableStore(lake.session, paths)
 

@@ -31,9 +31,9 @@ def tables(store: TableStore) -> dict[str, pd.DataFrame]:
     """Every table that the map stage stores, in a fixed order of rows."""
     found = {}
     for zone in (Zone.INTERMEDIATE, Zone.OMOP):
-        for folder in sorted((store.paths.deidentified / zone).iterdir()):
-            frame = pd.DataFrame(store.read(zone, folder.name).toPandas())
-            found[f"{zone}.{folder.name}"] = frame.sort_values(list(frame.columns), ignore_index=True)
+        for name in store.paths.names(zone):
+            frame = pd.DataFrame(store.read(zone, name).toPandas())
+            found[f"{zone}.{name}"] = frame.sort_values(list(frame.columns), ignore_index=True)
     return found
 
 
@@ -150,9 +150,9 @@ def test_only_tables_and_buckets_with_a_changed_code_are_written(sail: SparkSess
 def versions_of(store: TableStore) -> dict[str, int | None]:
     """The version of every table that the map stage stores."""
     return {
-        f"{zone}.{folder.name}": store.version(zone, folder.name)
+        f"{zone}.{name}": store.version(zone, name)
         for zone in (Zone.INTERMEDIATE, Zone.OMOP)
-        for folder in sorted((store.paths.deidentified / zone).iterdir())
+        for name in store.paths.names(zone)
     }
 
 

@@ -18,10 +18,11 @@ from pipelines.release.model import Code, Gates, Release, TablePin
 from pipelines.release.published import release_folder
 from pipelines.run_context import build_state_path
 from pipelines.runner import BuildState, Runner
-from pipelines.settings import Settings, UpkeepSettings
+from pipelines.settings import Settings, UpkeepSettings, table_folders
 from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk
+from pipelines.storage.paths import LOG_PROPERTIES
 from pipelines.storage.rights import private_files
-from pipelines.storage.tables import LOG_PROPERTIES, TableStore
+from pipelines.storage.tables import TableStore
 from pipelines.terminology.vocabulary import store_of
 from pipelines.upkeep.due import UpkeepState
 from pipelines.upkeep.following import follow_versions
@@ -289,7 +290,7 @@ def test_a_write_after_the_recorded_version_is_not_taken_for_upkeep(lake: Lake) 
         lake.night()
     lake.runner.run(lake.loads(2))  # silver has not read it yet
     lake.executor.compact(str(lake.path(BRONZE)))
-    follow_versions(build_state_path(lake.settings), lake.store.paths, [BRONZE, REGISTER])
+    follow_versions(build_state_path(lake.settings), table_folders(lake.settings), [BRONZE, REGISTER])
     state = BuildState.read(build_state_path(lake.settings))
     assert state is not None
     assert state.tables[str(BRONZE)].version == 3

@@ -18,7 +18,7 @@ from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import OmopPipelineError, QualityGateError
 from pipelines.nightly import nightly
-from pipelines.settings import Settings, load_settings, storage_paths
+from pipelines.settings import Settings, load_settings, table_folders
 from pipelines.storage.paths import StoragePaths
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.terminology.vocabulary import load
@@ -218,7 +218,7 @@ def differences(nights: Path, full: Path) -> Iterator[Difference]:
 
 
 def _tables(folder: Path) -> dict[str, Path]:
-    paths: StoragePaths = storage_paths(_settings(folder, {}))
+    paths: StoragePaths = table_folders(_settings(folder, {}))
     zones = {zone: Path(paths.path(zone, "any")).parent for zone in COMPARED}
     return {
         str(TableName(zone, log.parent.name)): log.parent for zone, place in zones.items() for log in place.glob("*/_delta_log")

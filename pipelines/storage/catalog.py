@@ -1,0 +1,140 @@
+"""Tables by name in catalogs, such as Unity Catalog: one schema per zone, and no path anywhere."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.contracts.tables import Partitions
+from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+
+PERSON_ID: Final = "person_id"
+"""The column by which tables are clustered that have it: a table of one catalog is read by person most of all."""
+
+
+@dataclass(frozen=True)
+class CatalogTables:
+    """Where each zone lies: a schema in the catalog for identifiable zones, or in that for de-identified ones.
+
+    `prefix` begins the name of every schema. `session_of` gives the session that the catalogs are asked with; it is called
+    when something is asked. `retention_days` is how long old versions of a table can be read: releases pin them.
+    """
+
+    identifiable: str
+    deidentified: str
+    prefix: str
+    retention_days: int
+    session_of: Callable[[], SparkSession]
+
+    def schema(self, zone: Zone) -> str:
+        """The quoted name of the schema of a zone."""
+        catalog = self.identifiable if zone in RESTRICTED_ZONES else self.deidentified
+        return f"{_quoted(catalog)}.{_quoted(self.prefix + zone.value)}"
+
+    def path(self, zone: Zone, name: str) -> str:
+        """The quoted name of a table, of three parts."""
+        return f"{self.schema(zone)}.{_quoted(name)}"
+
+    def names(self, zone: Zone) -> list[str]:
+        """The tables of a zone; none where it has no schema."""
+        try:
+            found = self.session_of().sql(f"SHOW TABLES IN {self.schema(zone)}").collect()
+        except AnalysisException:
+            return []
+        return sorted(row["tableName"] for row in found if not row["isTemporary"])
+
+    def version(self, zone: Zone, name: str) -> int | None:
+        """The newest version of a table; None if there is no such table."""
+        try:
+            newest = self.session_of().sql(f"DESCRIBE HISTORY {self.path(zone, name)} LIMIT 1").collect()
+        except AnalysisException:
+            return None
+        return int(newest[0]["version"])
+
+    def records(
+        self, zone: Zone, name: str, columns: Sequence[str], where: tuple[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of a small table of ours (ledger, gate results); none if there is no table.
+
+        With `where`, a column and a value, only the rows that have the value there.
+        """
+        session = self.session_of()
+        if not session.catalog.tableExists(self.path(zone, name)):
+            return []
+        rows = self.frame(session, zone, name)
+        chosen = rows if where is None else rows.where(F.col(where[0]) == where[1])
+        records: list[dict[str, Any]] = chosen.select(*columns).toArrow().to_pylist()
+        return records
+
+    def frame(self, session: SparkSession, zone: Zone, name: str, version: int | None = None) -> DataFrame:
+        """A table as a DataFrame, at a version if one is given."""
+        if version is None:
+            return session.table(self.path(zone, name))
+        return session.sql(f"SELECT * FROM {self.path(zone, name)} VERSION AS OF {version}")  # noqa: S608 - a name of ours
+
+    def overwrite(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
+        """Replace all rows of a table. One that is not there, or has other columns, is created empty first.
+
+        What a table was before can still be read at its former versions.
+        """
+        if self._columns(frame.sparkSession, zone, name) != frame.dtypes:
+            self._create(frame, zone, name, partition_by, comment)
+        frame.writeTo(self.path(zone, name)).overwrite(F.lit(True))
+
+    def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, comment: str) -> None:
+        """Replace the rows for which `among` holds, in one commit; a table that is not there is created empty first."""
+        if not frame.sparkSession.catalog.tableExists(self.path(zone, name)):
+            self._create(frame, zone, name, (part.column,), comment)
+        frame.writeTo(self.path(zone, name)).overwrite(F.expr(among))
+
+    def _create(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
+        columns = ", ".join(f"{_quoted(column)} {kind}" for column, kind in frame.dtypes)
+        properties = ", ".join(f"'{key}' = '{value}'" for key, value in self._properties(frame.columns).items())
+        laid_out = ""
+        if partition_by:
+            laid_out = f"PARTITIONED BY ({', '.join(map(_quoted, partition_by))})"
+        elif PERSON_ID in frame.columns:
+            laid_out = f"CLUSTER BY ({_quoted(PERSON_ID)})"
+        session = frame.sparkSession
+        session.sql(f"CREATE SCHEMA IF NOT EXISTS {self.schema(zone)}")
+        session.sql(
+            f"CREATE OR REPLACE TABLE {self.path(zone, name)} ({columns}) USING DELTA {laid_out}"
+            f" COMMENT {_literal(comment)} TBLPROPERTIES ({properties})"
+        )
+
+    def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
+        """Statistics are kept of nothing but the pseudonym that a table is clustered by, since a log outlives its rows."""
+        kept = f"interval {self.retention_days} days"
+        retention = {"delta.logRetentionDuration": kept, "delta.deletedFileRetentionDuration": kept}
+        if PERSON_ID in columns:
+            return retention | {"delta.dataSkippingStatsColumns": PERSON_ID}
+        return retention | {"delta.dataSkippingNumIndexedCols": "0"}
+
+    def _columns(self, session: SparkSession, zone: Zone, name: str) -> list[tuple[str, str]] | None:
+        address = self.path(zone, name)
+        return session.table(address).dtypes if session.catalog.tableExists(address) else None
+
+    def delete_partitions(self, session: SparkSession, zone: Zone, name: str, _part: Partitions, among: str) -> None:
+        """Remove the rows for which `among` holds."""
+        session.sql(f"DELETE FROM {self.path(zone, name)} WHERE {among}")  # noqa: S608 - names and run ids of ours
+
+    def drop(self, session: SparkSession, zone: Zone, name: str) -> None:
+        """Remove a table with all its versions; does nothing where there is none."""
+        session.sql(f"DROP TABLE IF EXISTS {self.path(zone, name)}")
+
+    def partition_values(self, session: SparkSession, zone: Zone, name: str, column: str) -> frozenset[str]:
+        """The values of a partition column that a table holds."""
+        if not session.catalog.tableExists(self.path(zone, name)):
+            return frozenset()
+        return frozenset(str(row[0]) for row in session.table(self.path(zone, name)).select(column).distinct().collect())
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"

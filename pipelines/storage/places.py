@@ -1,0 +1,48 @@
+"""Where tables are: by path or by catalog name."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipelines.contracts.tables import Partitions
+from pipelines.contracts.zones import Zone
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class Places(Protocol):
+    """What the tables of every zone are found, read and written by."""
+
+    def names(self, zone: Zone) -> list[str]:
+        """The tables of a zone."""
+
+    def path(self, zone: Zone, name: str) -> str:
+        """Where a table is: its path, or its quoted name of three parts."""
+
+    def version(self, zone: Zone, name: str) -> int | None:
+        """The newest version of a table; None if there is no such table."""
+
+    def records(
+        self, zone: Zone, name: str, columns: Sequence[str], where: tuple[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """The rows of a small table of ours; none if there is no table. With `where`, a column and a value, only such rows."""
+
+    def frame(self, session: "SparkSession", zone: Zone, name: str, version: int | None = None) -> "DataFrame":
+        """A table as a DataFrame, at a version if one is given. Raises OmopPipelineError if there is no such table."""
+
+    def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], comment: str, /) -> None:
+        """Replace the whole table, its schema included, in one commit."""
+
+    def replace_partitions(
+        self, frame: "DataFrame", zone: Zone, name: str, part: Partitions, among: str, comment: str, /
+    ) -> None:
+        """Replace the rows for which `among`, on the partition column, holds, in one commit."""
+
+    def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: Partitions, among: str, /) -> None:
+        """Remove the rows for which `among`, on the partition column, holds."""
+
+    def drop(self, session: "SparkSession", zone: Zone, name: str, /) -> None:
+        """Remove a table with all its versions; does nothing where there is none."""
+
+    def partition_values(self, session: "SparkSession", zone: Zone, name: str, column: str, /) -> frozenset[str]:
+        """The values of a partition column that a table holds."""

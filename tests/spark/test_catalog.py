@@ -1,0 +1,84 @@
+"""Tables by name in catalogs: two nights on Apache Spark leave what the embedded engine leaves in folders, table by table."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipelines.contracts.tables import TableName
+from pipelines.contracts.zones import Zone
+from pipelines.engine import open_session
+from pipelines.nightly import nightly
+from pipelines.release.published import chosen_release, gates_of, ledger_of
+from pipelines.settings import Settings, load_settings, storage_paths
+from pipelines.synthetic.demo_key import demo_key_file
+from pipelines.synthetic.generate import FIRST_NIGHT, generate
+from pipelines.terminology.vocabulary import load, store_of
+from tests.conftest import Engines
+from tests.spark.conftest import QUICK_JVM
+from tests.spark.test_nights_on_spark import on_spark
+
+PEOPLE, SEED, NIGHTS = 30, 7, 2
+CATALOG = {"identifiable": "spark_catalog", "deidentified": "spark_catalog", "schema_prefix": "sde_"}
+"""Apache Spark has one catalog that knows Delta tables, so that both kinds of zones are in it here."""
+
+OF_RUNS = frozenset({"run_id", "_load_id", "load_id"})
+"""Columns that name runs and loads by their moment."""
+
+
+def settings_of(folder: Path, *more: str) -> Settings:
+    places = [f"storage.{name}={folder / name}" for name in ("restricted", "deidentified")]
+    shared = [f"storage.landing={folder.parent / 'landing'}", f"key.path={folder.parent / 'demo.key'}"]
+    wide = ["run.sources=[ambulance]", "opt_outs.national_share.least=0", "gates.max_orphan_share=1"]
+    return load_settings("demo", overrides=[*places, *shared, *wide, *more])
+
+
+def tables(settings: Settings) -> set[TableName]:
+    return {TableName(zone, name) for zone in Zone for name in storage_paths(settings).names(zone)}
+
+
+def rows(settings: Settings, name: TableName) -> pd.DataFrame:
+    with open_session(settings.engine) as session:
+        stored = store_of(session, settings).read(*name)
+        frame: pd.DataFrame = stored.drop(*OF_RUNS).toPandas()
+    return frame.astype(str).sort_values(list(frame.columns), ignore_index=True)
+
+
+def test_a_lake_in_catalogs_is_a_lake_in_folders(
+    java: None, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines.close()
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
+    generate(PEOPLE, SEED, NIGHTS, tmp_path)
+    demo_key_file(tmp_path / "demo.key")
+    in_folders = settings_of(tmp_path / "folders")
+    nights = [FIRST_NIGHT + timedelta(night) for night in range(NIGHTS)]
+    load(in_folders)
+    for night in nights:
+        nightly(in_folders, night)
+    names = tables(in_folders)
+    expected = {name: rows(in_folders, name) for name in names}
+
+    in_catalogs = settings_of(tmp_path / "catalogs", f"storage.catalog={json.dumps(CATALOG)}", *on_spark())
+    with open_session(in_catalogs.engine) as session:
+        load(in_catalogs)
+        for night in nights:
+            nightly(in_catalogs, night)
+        assert tables(in_catalogs) == names
+        unlike = {}
+        for name in sorted(names):
+            try:
+                pd.testing.assert_frame_equal(rows(in_catalogs, name), expected[name], check_dtype=False)
+            except AssertionError as error:
+                unlike[str(name)] = str(error).splitlines()[0]
+        assert unlike == {}
+        assert not [
+            found for root in ("restricted", "deidentified") for found in (tmp_path / "catalogs" / root).rglob("_delta_log")
+        ]
+        release = chosen_release(in_catalogs)
+        assert all(gate.passed for gate in gates_of(in_catalogs, release.run_id))
+        assert ledger_of(in_catalogs, release.run_id)
+        described = session.sql("DESCRIBE TABLE EXTENDED spark_catalog.sde_omop.person").collect()
+        assert {row["col_name"]: row["data_type"] for row in described}["Comment"].startswith("one row per")

@@ -1,0 +1,80 @@
+"""The Databricks bundle is valid without a workspace: by the models of Databricks' own package, and in itself."""
+
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+from databricks.bundles.jobs import Job
+from databricks.bundles.schemas import Schema
+from databricks.bundles.secret_scopes import SecretScope
+from databricks.bundles.volumes import Volume
+
+from tests.builders.bundle import bundle, references, resources, tasks
+
+MODELS = {"jobs": Job, "schemas": Schema, "volumes": Volume, "secret_scopes": SecretScope}
+JOBS = ("nightly", "nightly_on_cluster")
+TASKS = ["check_lists", "ingest", "curate", "map", "gate", "release", "report", "publish"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, named in resources().items() for name in named])
+def test_a_resource_is_what_databricks_expects(kind: str, name: str) -> None:
+    assert MODELS[kind].from_dict(resources()[kind][name])
+
+
+def test_a_mistake_in_a_resource_is_seen() -> None:
+    with pytest.raises(ValueError, match="Unexpected field 'max_retry'"):
+        Job.from_dict({"tasks": [{"task_key": "x", "max_retry": 1}]})
+
+
+def test_everything_that_is_referred_to_is_there() -> None:
+    variables = {f"var.{name}" for name in bundle()["variables"]}
+    named = {f"resources.{kind}.{name}.name" for kind, found in resources().items() for name in found}
+    assert references() - variables - named == {"workspace.file_path"}
+    assert variables <= references()
+
+
+def test_each_target_says_which_catalogs_it_uses() -> None:
+    targets = bundle()["targets"]
+    assert list(targets) == ["dev", "test", "prod"]
+    catalogs = [(target["variables"]["identifiable_catalog"], target["variables"]["catalog"]) for target in targets.values()]
+    assert len({name for pair in catalogs for name in pair}) == 6
+    assert targets["prod"]["run_as"]["service_principal_name"] == "${var.load_principal}"
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_does_one_thing_after_the_other_and_tries_again(job: str) -> None:
+    declared = resources()["jobs"][job]
+    assert [task["task_key"] for task in declared["tasks"]] == TASKS
+    after = {task["task_key"]: [other["task_key"] for other in task.get("depends_on", ())] for task in declared["tasks"]}
+    assert after == {
+        "check_lists": [],
+        "ingest": ["check_lists"],
+        "curate": ["ingest"],
+        "map": ["curate"],
+        "gate": ["map"],
+        "release": ["gate"],
+        "report": ["release"],
+        "publish": ["release"],
+    }
+    assert {task["max_retries"] for task in declared["tasks"]} == {2}
+    assert declared["max_concurrent_runs"] == 1
+    assert declared["schedule"]["timezone_id"] == "Europe/London"
+
+
+def test_both_jobs_have_the_same_tasks() -> None:
+    serverless, cluster = (dict(tasks(job, {})) for job in JOBS)
+    assert serverless == cluster
+
+
+def test_one_job_runs_by_itself() -> None:
+    paused = {name: job["schedule"]["pause_status"] for name, job in resources()["jobs"].items()}
+    assert paused == {"nightly": "UNPAUSED", "nightly_on_cluster": "PAUSED"}
+
+
+def test_a_failing_task_is_seen_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Python wheel task calls it: the entry point, as a function, with the parameters in `sys.argv`."""
+    monkeypatch.setattr(sys, "argv", ["nhs-omop", "run", "--env", "there_is_none"])
+    entry = next(entry for entry in entry_points(group="console_scripts") if entry.name == "nhs-omop")
+    with pytest.raises(SystemExit) as stopped:
+        entry.load()()
+    assert stopped.value.code not in (0, None)
