@@ -59,6 +59,7 @@ from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
+from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
 from pipelines.quality.gates import GateLimits, GateReport
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
@@ -167,7 +168,10 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     to_map = map_inputs(run, register)
     mapped = map_tables(to_map)
     checked = _checked_tables(run, register, mapped)
-    measures = gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version))
+    measures = [
+        *gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version)),
+        *expectation_tables(run.inputs.expectations, checked),
+    ]
     curated = curate_tables(curate_inputs(run, register))
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
@@ -330,6 +334,7 @@ def _made(
     """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
+        runner.drop(left_of_expectations({table.name for table in declared.measures}, runner.known_tables()))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [
@@ -545,7 +550,8 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         max_orphan_share=gates.max_orphan_share,
     )
     cdm = published_tables(run.settings.cdm_version)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
+    expected = expectations_measured(run.store.paths, run.inputs.expectations, checked)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, expected)
     run.runner.run([results_table(report, run_id)])
     report.require_passed()
     return report

@@ -27,6 +27,9 @@ PACKAGED_CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 PACKAGED_MAPPINGS_DIR = PACKAGED_CONF_DIR.parent / "mappings"
 """The mappings packaged with the code."""
 
+EXPECTATIONS = "quality/expectations"
+"""Where a folder of configuration has the expectation suites of the team."""
+
 SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_care")
 
 DEATH_PRIORITY = ("acute", "ambulance", "gp", "mental_health", "community", "social_care")
@@ -234,6 +237,7 @@ class Settings(Frozen):
     cdm_version: Literal["5.4", "5.5"] = "5.4"
     cdm_holder: str = Field(default="NHS Secure Data Environment", max_length=255)
     mappings_dir: Path = PACKAGED_MAPPINGS_DIR
+    expectations_dir: Path = PACKAGED_CONF_DIR / EXPECTATIONS
     storage: StorageSettings
     engine: EngineSettings = EngineSettings()
     vocabulary: VocabularySettings = VocabularySettings()
@@ -274,7 +278,7 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
 
     `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError, which lists every fault.
     """
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = {"expectations_dir": conf_dir / EXPECTATIONS}
     for path in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
         content = _merged(content, _read(path))
     for override in overrides:
