@@ -52,6 +52,7 @@ from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
 from pipelines.ingest.register import Registered, delivered_by_provider
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
+from pipelines.lineage.sending import Lineage
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -71,7 +72,7 @@ from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
 from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
-from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
+from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable, storage_paths
 from pipelines.storage.documents import digest_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.rights import others_may_read, private_files
@@ -99,10 +100,14 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
-    with _writing(settings), _logged(settings, run_date, full=full) as logged:
+    with (
+        _writing(settings),
+        _logged(settings, run_date, full=full) as logged,
+        _lineage(settings, logged) as lineage,
+    ):
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
             result = _load(run, logged, full=full)
             after_run(settings, session, show_stage)
             return result
@@ -115,10 +120,14 @@ def run_selected(
 
     New deliveries are taken first, as in a whole run. Raises SelectionError where a selector names no table.
     """
-    with _writing(settings), _logged(settings, run_date, full=full, selectors=selectors) as logged:
+    with (
+        _writing(settings),
+        _logged(settings, run_date, full=full, selectors=selectors) as logged,
+        _lineage(settings, logged) as lineage,
+    ):
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
             _ingest(run, logged)
             logged.enter("declare")
             tables = selected(declared_tables(run, run.register()).tables, selectors)
@@ -199,6 +208,14 @@ def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequen
     with logged_run(restricted, run_date, __version__, runs_of(settings), full=full, selected=selectors) as logged:
         logged.enter("check")
         yield logged
+
+
+@contextmanager
+def _lineage(settings: Settings, logged: RunLog) -> Iterator[Lineage]:
+    """What the run sends to those who follow its lineage, where that is configured."""
+    lineage = Lineage(settings.lineage, storage_paths(settings))
+    with lineage.of_run(logged.run_id, logged.record.run_date, logged.record.started):
+        yield lineage
 
 
 def _keep_counts(logged: RunLog, tables: Sequence[Table], made: Sequence[TableName], runner: Runner) -> None:
@@ -553,6 +570,8 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
     expected = expectations_measured(run.store.paths, run.inputs.expectations, checked)
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, expected)
     run.runner.run([results_table(report, run_id)])
+    if run.lineage is not None:
+        run.lineage.judged(report, checked)
     report.require_passed()
     return report
 

@@ -28,6 +28,10 @@ HASHED: Final = ("provider_source_value",)
 """Text columns that hold a keyed hash."""
 
 
+OF_SUITE: Final = ": "
+"""Between the name of a suite and an expectation of it."""
+
+
 class Zone(StrEnum):
     """Where a checked table lives. `run` holds what is checked on the ledger."""
 
@@ -90,7 +94,7 @@ class Rule(StrEnum):
     MAPPED = "mapped_share"
     """Enough coded rows of the source have a standard concept; counted are the rows that have none."""
     EXPECTATION = "expectation"
-    """An expectation of a suite that the team has added holds; the column is the expectation with its arguments."""
+    """An expectation of a suite that the team has added holds; the column is the suite, OF_SUITE and the expectation."""
 
 
 @dataclass(frozen=True, slots=True)

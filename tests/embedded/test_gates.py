@@ -446,20 +446,20 @@ def test_what_a_suite_expects_is_counted_in_tables_of_its_own_and_judged_with_th
         return [str(name) for name in made], {str(r.check): (r.rows, r.violations, r.passed) for r in report.results}
 
     born = (
-        "expectation on omop.person.expect_column_values_to_be_between("
+        "expectation on omop.person.s: expect_column_values_to_be_between("
         "column=year_of_birth, max_value=2000.0, min_value=1900.0)"
     )
     assert judged(asked(1)) == (
         [measures["omop.person"]],
-        {born: (1, 0, True), f"expectation on omop.person.{people}(min_value=1)": (1, 0, True)},
+        {born: (1, 0, True), f"expectation on omop.person.s: {people}(min_value=1)": (1, 0, True)},
     )
     assert judged(asked(1))[0] == []
     assert judged(asked(2, also=(gone,))) == (
         [measures["omop.person"]],
         {
             born: (1, 0, True),
-            f"expectation on omop.person.{people}(min_value=2)": (1, 1, False),
-            f"expectation on silver.gp_consultation.{people}(min_value=2)": (0, 1, False),
+            f"expectation on omop.person.s: {people}(min_value=2)": (1, 1, False),
+            f"expectation on silver.gp_consultation.s: {people}(min_value=2)": (0, 1, False),
         },
     )
     with pytest.raises(QualityGateError, match=r"not counted on omop.person; .*\n  s.yaml: expectation 2 \("):

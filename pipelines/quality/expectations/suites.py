@@ -18,7 +18,7 @@ from pipelines.contracts.tables import TableName
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError
-from pipelines.quality.checks import LINE_COLUMNS, Check, Rule, Severity
+from pipelines.quality.checks import LINE_COLUMNS, OF_SUITE, Check, Rule, Severity
 from pipelines.quality.checks import Zone as CheckedZone
 from pipelines.storage.documents import digest_of
 
@@ -71,7 +71,8 @@ class Expectation:
         """The expectation as a check of the gates; `mostly` is what it tolerates."""
         zone = CheckedZone.OMOP if self.table.zone is Zone.VOCABULARY else CheckedZone(self.table.zone.value)
         tolerance = round(1 - float(self.kwargs.get("mostly", 1)), 12)
-        return Check(zone, self.table.name, Rule.EXPECTATION, self.text, tolerance=tolerance, severity=self.severity)
+        column = f"{self.suite}{OF_SUITE}{self.text}"
+        return Check(zone, self.table.name, Rule.EXPECTATION, column, tolerance=tolerance, severity=self.severity)
 
 
 def columns_of(kind: str, kwargs: Mapping[str, Any]) -> tuple[str, ...]:
