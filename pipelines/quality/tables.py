@@ -54,16 +54,16 @@ def run_gates(
     cdm: Mapping[str, CdmTable],
     ledger: Iterable[LedgerRow],
     limits: GateLimits,
-    more: Iterable[Measured] = (),
+    others: Iterable[Measured] = (),
 ) -> GateReport:
-    """Judge what the tables of `gate_tables` and the ledger hold, and what else was measured; no engine is asked.
+    """Judge what the tables of `gate_tables` and the ledger hold, and what `others` counted; no engine is asked.
 
     The report says what failed; its `require_passed` stops the run. Raises QualityGateError where a check was not counted.
     """
     groups = _groups(checked, contracts, cdm)
     records = [record for group in groups for record in _records(paths, group)]
     checks = [check for group in groups for check in group.checks]
-    return judge([*measured(records, checks), *share_checks(tuple(ledger), limits), *more])
+    return judge([*measured(records, checks), *share_checks(tuple(ledger), limits), *others])
 
 
 def results_table(report: GateReport, run_id: str) -> Table:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from inspect import Parameter, signature
 from typing import Any
 from urllib.parse import urlparse
 from uuid import UUID
 
-import attr
 import openlineage.client.facet_v2 as facets
 import pytest
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent
@@ -59,17 +59,17 @@ MODELS = {
     for module in vars(facets).values()
     if hasattr(module, "__name__") and str(getattr(module, "__name__", "")).startswith("openlineage.client.generated")
     for model in vars(module).values()
-    if isinstance(model, type) and attr.has(model) and hasattr(model, "_get_schema")
+    if isinstance(model, type) and hasattr(model, "_get_schema")
 }
 """The models of facets by the address of their schema, from which the library was generated."""
 
 
 def check(content: Mapping[str, Any], model: type) -> None:
     """Every key is known to the model, and what it requires is there."""
-    fields = {field.name: field for field in attr.fields(model)}
-    assert set(content) <= set(fields), model
-    required = {name for name, field in fields.items() if field.default is attr.NOTHING}
-    assert required <= set(content), model
+    names = {name for base in model.__mro__ for name in getattr(base, "__slots__", ())}
+    assert set(content) <= names, model
+    arguments = signature(model).parameters.values()
+    assert {argument.name for argument in arguments if argument.default is Parameter.empty} <= set(content), model
 
 
 def check_facets(container: Mapping[str, Any]) -> int:
