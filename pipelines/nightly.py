@@ -568,7 +568,7 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
     )
     cdm = published_tables(run.settings.cdm_version)
     expected = expectations_measured(run.store.paths, run.inputs.expectations, checked)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, expected)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, others=expected)
     run.runner.run([results_table(report, run_id)])
     if run.lineage is not None:
         run.lineage.judged(report, checked)

@@ -102,6 +102,12 @@ def test_rows_and_violations_of_every_expectation(table: DataFrame) -> None:
     assert found(table, *asked) == {case.text: (rows, violations) for case, rows, violations in CASES}
 
 
+def test_values_in_another_column_are_another_key(sail: SparkSession) -> None:
+    table = sail.createDataFrame([(2, None, None, None), (None, 2, None, None), (2, 2, None, None)], SCHEMA)
+    asked = expectation("compound_columns_to_be_unique", column_list=["a", "b"])
+    assert found(table, asked) == {asked.text: (3, 0)}
+
+
 def test_a_column_that_is_not_there_breaks_what_is_expected_of_it(table: DataFrame) -> None:
     lost = expectation("column_values_to_not_be_null", column="gone", mostly=0.5)
     there = expectation("column_values_to_be_null", column="a")
