@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from threading import Lock
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
 
 from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.zones import Zone
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pipelines.lineage.events import RunOfEvents
 
 log = logging.getLogger(__name__)
+
+MOST_SECONDS: Final = 60.0
+"""How long a run sends events at most: it holds the lock of the lakehouse while it does."""
 
 Events = Callable[["RunOfEvents", datetime], Iterable["RunEvent"]]
 """Some events of a run, and what time it is."""
@@ -94,6 +98,7 @@ class _Sender:
     run_date: date
     started: datetime
     _opened: "Transport | None" = None
+    _seconds: float = 0.0
     _has_failed: bool = False
 
     def send(self, events: Events) -> None:
@@ -106,7 +111,11 @@ class _Sender:
             run = RunOfEvents(self.namespace, self.run_id, self.run_date, self.started)
             self._opened = self._opened or _opened(self.transport)
             for event in events(run, _now()):
+                if self._seconds > MOST_SECONDS:
+                    raise TimeoutError
+                begun = perf_counter()
                 self._opened.emit(event)
+                self._seconds += perf_counter() - begun
         except Exception as error:  # whatever is wrong with lineage, the run goes on
             self._has_failed = True
             log.warning("lineage: %s; the events of this run are not complete, the run goes on", _reason(error))

@@ -17,6 +17,7 @@ from deltalake import write_deltalake
 from pipelines.contracts.tables import BelongsTo, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError, QualityGateError
+from pipelines.lineage import sending
 from pipelines.lineage.sending import Lineage
 from pipelines.settings import LineageSettings, load_settings
 from pipelines.storage.paths import StoragePaths
@@ -137,6 +138,17 @@ def test_a_transport_that_fails_stops_no_run(
         run_with(lineage_to(transport, tmp_path))
     said = [record.getMessage() for record in caplog.records if record.name.startswith("pipelines")]
     assert said == [f"lineage: {reason}; the events of this run are not complete, the run goes on"]
+
+
+def test_a_server_that_is_slow_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MOST_SECONDS", 0.0)
+    with server(201) as (url, received), caplog.at_level(logging.WARNING, logger="pipelines"):
+        run_with(lineage_to({"kind": "http", "url": url}, tmp_path))
+    assert shown([event for _, _, event in received]) == [("nightly", "START")]
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("pipelines")]
+    assert said == ["lineage: TimeoutError; the events of this run are not complete, the run goes on"]
 
 
 def test_a_reference_to_the_token_and_a_transport_replace_those_below(tmp_path: Path) -> None:
