@@ -52,6 +52,7 @@ from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
 from pipelines.ingest.register import Registered, delivered_by_provider
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import take_back, without_deliveries
+from pipelines.lineage.sending import Lineage
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -59,6 +60,7 @@ from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
+from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
 from pipelines.quality.gates import GateLimits, GateReport
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
@@ -70,7 +72,7 @@ from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
 from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
-from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable
+from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable, storage_paths
 from pipelines.storage.documents import digest_of
 from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, private_files
@@ -98,10 +100,14 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
-    with _writing(settings), _logged(settings, run_date, full=full) as logged:
+    with (
+        _writing(settings),
+        _logged(settings, run_date, full=full) as logged,
+        _lineage(settings, logged) as lineage,
+    ):
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
             result = _load(run, logged, full=full)
             after_run(settings, session, show_stage)
             return result
@@ -116,10 +122,14 @@ def run_selected(
     a selector names no table.
     """
     wanted = [selector for selector in selectors if selector != Zone.BRONZE]
-    with _writing(settings), _logged(settings, run_date, full=full, selectors=selectors) as logged:
+    with (
+        _writing(settings),
+        _logged(settings, run_date, full=full, selectors=selectors) as logged,
+        _lineage(settings, logged) as lineage,
+    ):
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine) as session:
-            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage)
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
             before = {(file.load_id, file.file_id) for file in run.register()}
             _ingest(run, logged)
             if not wanted:
@@ -174,7 +184,10 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     to_map = map_inputs(run, register)
     mapped = map_tables(to_map)
     checked = _checked_tables(run, register, mapped)
-    measures = gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version))
+    measures = [
+        *gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version)),
+        *expectation_tables(run.inputs.expectations, checked),
+    ]
     curated = curate_tables(curate_inputs(run, register))
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
@@ -202,6 +215,14 @@ def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequen
     with logged_run(restricted, run_date, __version__, runs_of(settings), full=full, selected=selectors) as logged:
         logged.enter("check")
         yield logged
+
+
+@contextmanager
+def _lineage(settings: Settings, logged: RunLog) -> Iterator[Lineage]:
+    """What the run sends to those who follow its lineage, where that is configured."""
+    lineage = Lineage(settings.lineage, storage_paths(settings))
+    with lineage.of_run(logged.run_id, logged.record.run_date, logged.record.started):
+        yield lineage
 
 
 def _keep_counts(logged: RunLog, tables: Sequence[Table], made: Sequence[TableName], runner: Runner) -> None:
@@ -337,6 +358,7 @@ def _made(
     """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
+        runner.drop(left_of_expectations({table.name for table in declared.measures}, runner.known_tables()))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [
@@ -552,8 +574,11 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         max_orphan_share=gates.max_orphan_share,
     )
     cdm = published_tables(run.settings.cdm_version)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
+    expected = expectations_measured(run.store.paths, run.inputs.expectations, checked)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, others=expected)
     run.runner.run([results_table(report, run_id)])
+    if run.lineage is not None:
+        run.lineage.judged(report, checked)
     report.require_passed()
     return report
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
+from pipelines.lineage.sending import Lineage
 from pipelines.progress import ShowStage, no_stages
 from pipelines.run_inputs import RunInputs
 from pipelines.runner import BuildState, Runner, code_digest
@@ -24,6 +25,7 @@ class RunContext:
     inputs: RunInputs
     store: TableStore
     show_stage: ShowStage = no_stages
+    lineage: Lineage | None = None
 
     @property
     def production(self) -> bool:
@@ -33,7 +35,10 @@ class RunContext:
     @property
     def runner(self) -> Runner:
         """The runner of this environment's tables."""
-        return Runner(self.store, build_state_path(self.settings))
+        runner = Runner(self.store, build_state_path(self.settings))
+        if self.lineage is not None:
+            runner.on_made = self.lineage.table_made
+        return runner
 
     def register(self) -> tuple[Registered, ...]:
         """Every file taken so far; control data, one small record a file."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pipelines.columns.keyed import Pads
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
 from pipelines.errors import OPT_OUT_ERRORS, OptOutChangedError
@@ -15,6 +16,7 @@ from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedLi
 from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.mapping.plausibility import Plausibility, load_plausibility
 from pipelines.mapping.spec import Mapping, load_mappings
+from pipelines.quality.expectations.suites import Expectation, known_columns, read_expectations, suite_files
 from pipelines.settings import Environment, Settings
 from pipelines.storage.documents import Document, digest_of_files
 from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary, vocabulary_path
@@ -52,6 +54,8 @@ class RunInputs:
     opt_outs: OptOutFiles
     type_one: TypeOneCodes | None
     vocabulary: LoadedVocabulary
+    expectations: tuple[Expectation, ...] = ()
+    expectations_digest: str = ""
 
     @property
     def key_id(self) -> str:
@@ -65,7 +69,7 @@ def state_path(settings: Settings) -> Path:
 
 
 def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
-    """Check contracts, mappings, key, opt-out lists and vocabulary, in this order; nothing is written.
+    """Check contracts, mappings, expectation suites, key, opt-out lists and vocabulary, in this order; nothing is written.
 
     Raises the error of the first that fails, each with an exit code of its own.
     """
@@ -74,6 +78,9 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
     plausibility = load_plausibility(settings.mappings_dir)
     analytes = load_analytes(settings.mappings_dir)
     local_maps = read_local_maps(settings.mappings_dir / MAPS_FOLDER)
+    expectations = read_expectations(
+        settings.expectations_dir, known_columns(contracts, published_tables(settings.cdm_version))
+    )
     state = _state(settings)
     key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
     fingerprint = check_fingerprint(state.key_fingerprint, key)
@@ -90,6 +97,8 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
         opt_outs=_opt_outs(settings, run_date, state),
         type_one=_type_one(settings, contracts),
         vocabulary=_vocabulary(settings),
+        expectations=expectations,
+        expectations_digest=digest_of_files({path.name: path for path in suite_files(settings.expectations_dir)}),
     )
 
 

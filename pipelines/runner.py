@@ -34,7 +34,14 @@ from pipelines.storage.tables import TableStore, typed
 
 Item = TypeVar("Item")
 
+OnMade = Callable[[Table, int, float], None]
+"""Called when a table was written, with its version and the seconds that this took."""
+
 _STATE_LOCK = Lock()
+
+
+def _ignore_made(_table: Table, _version: int, _seconds: float) -> None:
+    """For runs that tell nobody what they make."""
 
 
 class BuiltTable(Document):
@@ -138,7 +145,7 @@ class Runner:
     """Makes the tables of one graph. `state_path` is the document that remembers what was made from what.
 
     `seconds` is how long each table that was made took, `named` how many entries a log named for those that were made for
-    what it names only.
+    what it names only. `on_made` hears of every table that was written.
     """
 
     store: TableStore
@@ -146,6 +153,7 @@ class Runner:
     workers: int = STATEMENTS_AT_ONCE
     seconds: dict[TableName, float] = field(default_factory=dict)
     named: dict[TableName, int] = field(default_factory=dict)
+    on_made: OnMade = _ignore_made
     _counted: dict[tuple[TableName, int, int], int] = field(default_factory=dict)
 
     def plan(self, tables: Iterable[Table], *, full: bool = False) -> list[Step]:
@@ -260,7 +268,10 @@ class Runner:
             state.tables[str(name)] = record
             state.write(self.state_path)
         self.seconds[name] = perf_counter() - begun
-        return None if version == before else version
+        if version == before:
+            return None
+        self.on_made(table, version, self.seconds[name])
+        return version
 
     def _forget(self, name: TableName, state: BuildState) -> None:
         """Forget a table whose folder is gone and what read it: its versions count from 0 again, so they say nothing."""

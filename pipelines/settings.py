@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
-from pipelines.engine_settings import EngineSettings
+from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError
 from pipelines.secrets import SecretReference
 from pipelines.storage.paths import StoragePaths
@@ -28,12 +28,15 @@ PACKAGED_CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 PACKAGED_MAPPINGS_DIR = PACKAGED_CONF_DIR.parent / "mappings"
 """The mappings packaged with the code."""
 
+EXPECTATIONS = "quality/expectations"
+"""Where a folder of configuration has the expectation suites of the team."""
+
 SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_care")
 
 DEATH_PRIORITY = ("acute", "ambulance", "gp", "mental_health", "community", "social_care")
 """Who was there comes first, then the practice, which is notified, then those who note the death in a record of care."""
 
-_REFERENCES = ("key", "url")
+_REFERENCES = ("key", "url", "token", "transport")
 
 _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
 
@@ -248,6 +251,33 @@ class UpkeepSettings(Frozen):
     small_files: int = Field(default=32, ge=1)
 
 
+class FileLineage(Frozen):
+    """Events appended to a file, a line each."""
+
+    kind: Literal["file"]
+    path: Location
+
+
+class HttpLineage(Frozen):
+    """Events sent to a server, with a bearer token if one is given."""
+
+    kind: Literal["http"]
+    url: str = Field(pattern="^https?://[^@]+$")
+    endpoint: str = "api/v1/lineage"
+    token: SecretReference | None = None
+    timeout_seconds: float = Field(default=5.0, gt=0)
+
+
+LineageTransport = Annotated[FileLineage | HttpLineage, Field(discriminator="kind")]
+
+
+class LineageSettings(Frozen):
+    """Where the OpenLineage events of runs go, and the namespace of their jobs and datasets; none without a transport."""
+
+    namespace: str = Field(default="nhs-omop", min_length=1)
+    transport: LineageTransport | None = None
+
+
 class Settings(Frozen):
     """The whole configuration of a command."""
 
@@ -255,6 +285,7 @@ class Settings(Frozen):
     cdm_version: Literal["5.4", "5.5"] = "5.4"
     cdm_holder: str = Field(default="NHS Secure Data Environment", max_length=255)
     mappings_dir: Path = PACKAGED_MAPPINGS_DIR
+    expectations_dir: Path = PACKAGED_CONF_DIR / EXPECTATIONS
     storage: StorageSettings
     engine: EngineSettings = EngineSettings()
     vocabulary: VocabularySettings = VocabularySettings()
@@ -266,6 +297,7 @@ class Settings(Frozen):
     run: RunSettings = RunSettings()
     deliveries: DeliveryLimits = DeliveryLimits()
     upkeep: UpkeepSettings = UpkeepSettings()
+    lineage: LineageSettings = LineageSettings()
 
     @model_validator(mode="after")
     def known_sources(self) -> Self:
@@ -274,6 +306,17 @@ class Settings(Frozen):
         unknown = [name for name in self.person.earliest_capture if name.split("/")[0] not in known]
         if unknown:
             raise ValueError(f"person.earliest_capture: {', '.join(unknown)}: name a source, or source/provider")
+        return self
+
+    @model_validator(mode="after")
+    def lineage_has_a_network(self) -> Self:
+        """Refuse to send lineage from the embedded engine, whose process has no network but its own."""
+        is_sent = isinstance(self.lineage.transport, HttpLineage)
+        if is_sent and self.engine.kind is EngineKind.SAIL and not self.engine.shared_network:
+            raise ValueError(
+                "lineage.transport: the embedded engine has no network but its own; write a file, and send it afterwards, "
+                "or set engine.shared_network"
+            )
         return self
 
     @property
@@ -317,7 +360,7 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
 
     `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError, which lists every fault.
     """
-    content: dict[str, Any] = {}
+    content: dict[str, Any] = {"expectations_dir": conf_dir / EXPECTATIONS}
     for path in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
         content = _merged(content, _read(path))
     for override in overrides:

@@ -28,6 +28,10 @@ HASHED: Final = ("provider_source_value",)
 """Text columns that hold a keyed hash."""
 
 
+OF_SUITE: Final = ": "
+"""Between the name of a suite and an expectation of it."""
+
+
 class Zone(StrEnum):
     """Where a checked table lives. `run` holds what is checked on the ledger."""
 
@@ -89,6 +93,8 @@ class Rule(StrEnum):
     """Not too many values that a provider gave of a column could not be read; the table is the entity's, `@`, the provider."""
     MAPPED = "mapped_share"
     """Enough coded rows of the source have a standard concept; counted are the rows that have none."""
+    EXPECTATION = "expectation"
+    """An expectation of a suite that the team has added holds; the column is the suite, OF_SUITE and the expectation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,9 @@ class Check:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that the check reads."""
+        """The columns that the check reads; those of an expectation are among its arguments."""
+        if self.rule is Rule.EXPECTATION:
+            return ()
         names = self.column.split(",") if self.column else []
         return (*names, self.argument) if self.rule is Rule.PERIOD else tuple(names)
 

@@ -37,6 +37,7 @@ def inputs_fingerprint(settings: Settings, inputs: RunInputs, register: Iterable
             "code": __version__,
             "vocabulary": inputs.vocabulary.digest,
             "local_maps": inputs.local_maps_digest,
+            "expectations": inputs.expectations_digest,
         }
     )
 

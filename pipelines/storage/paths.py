@@ -54,6 +54,19 @@ class StoragePaths:
         except (TableNotFoundError, DeltaError, OSError):
             return None
 
+    def row_count(self, zone: Zone, name: str) -> int | None:
+        """The rows of a table, from its log alone; None where there is no table or the log does not say."""
+        from deltalake import DeltaTable
+
+        if self.version(zone, name) is None:
+            return None
+        files = DeltaTable(self.path(zone, name)).get_add_actions(flatten=True)
+        if "num_records" not in files.schema.names:
+            return None
+        counts = [*files.column("num_records").to_pylist()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
     def records(
         self, zone: Zone, name: str, columns: Sequence[str], where: tuple[str, str] | None = None
     ) -> list[dict[str, Any]]:

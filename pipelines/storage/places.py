@@ -22,6 +22,9 @@ class Places(Protocol):
     def version(self, zone: Zone, name: str) -> int | None:
         """The newest version of a table; None if there is no such table."""
 
+    def row_count(self, zone: Zone, name: str) -> int | None:
+        """How many rows a table has, as far as that is known without reading it; None where it is not."""
+
     def records(
         self, zone: Zone, name: str, columns: Sequence[str], where: tuple[str, str] | None = None
     ) -> list[dict[str, Any]]:

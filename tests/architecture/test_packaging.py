@@ -21,6 +21,7 @@ PACKAGE_OF_MODULE = {
     "yaml": "pyyaml",
     "omop_cdm": "omop-cdm",
     "great_expectations": "great-expectations",
+    "openlineage": "openlineage-python",
     "xdist": "pytest-xdist",
 }
 

@@ -15,8 +15,10 @@ from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
-from pipelines.quality.checks import omop_checks
-from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateReport, GateResult
+from pipelines.quality.checks import Severity, omop_checks
+from pipelines.quality.expectations.suites import Expectation
+from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
+from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateReport, GateResult, judge
 from pipelines.quality.measure import MEASURE_SCHEMA
 from pipelines.quality.tables import gate_tables, results_table, run_gates
 from pipelines.runner import Runner
@@ -419,3 +421,48 @@ def test_messages_hold_no_value_of_a_row(checked: Check) -> None:
     with pytest.raises(QualityGateError) as error:
         report.require_passed()
     assert "9990000018" not in str(error.value)
+
+
+def test_what_a_suite_expects_is_counted_in_tables_of_its_own_and_judged_with_the_gates(
+    lake: TableStore, tmp_path: Path
+) -> None:
+    person, gone = TableName(Zone.OMOP, "person"), TableName(Zone.SILVER, "gp_consultation")
+    people = "expect_table_row_count_to_be_between"
+
+    def asked(least: int, *, also: tuple[TableName, ...] = ()) -> list[Expectation]:
+        born = "expect_column_values_to_be_between"
+        kwargs = {"column": "year_of_birth", "min_value": 1900.0, "max_value": 2000.0}
+        return [
+            Expectation("s", "s.yaml", 1, person, born, kwargs),
+            *[Expectation("s", "s.yaml", 2, table, people, {"min_value": least}, Severity.WARN) for table in (person, *also)],
+        ]
+
+    store = with_measures(lake, tmp_path)
+    runner = Runner(store, Path(store.path(Zone.LEDGER, "state.json")))
+    measures = {"omop.person": "ledger.gate_measures_expectations_omop_person"}
+
+    def judged(expectations: list[Expectation]) -> tuple[list[str], dict[str, tuple[int, int, bool]]]:
+        made = runner.run(expectation_tables(expectations, CHECKED))
+        report = judge(expectations_measured(store.paths, expectations, CHECKED))
+        return [str(name) for name in made], {str(r.check): (r.rows, r.violations, r.passed) for r in report.results}
+
+    born = (
+        "expectation on omop.person.s: expect_column_values_to_be_between("
+        "column=year_of_birth, max_value=2000.0, min_value=1900.0)"
+    )
+    assert judged(asked(1)) == (
+        [measures["omop.person"]],
+        {born: (1, 0, True), f"expectation on omop.person.s: {people}(min_value=1)": (1, 0, True)},
+    )
+    assert judged(asked(1))[0] == []
+    assert judged(asked(2, also=(gone,))) == (
+        [measures["omop.person"]],
+        {
+            born: (1, 0, True),
+            f"expectation on omop.person.s: {people}(min_value=2)": (1, 1, False),
+            f"expectation on silver.gp_consultation.s: {people}(min_value=2)": (0, 1, False),
+        },
+    )
+    with pytest.raises(QualityGateError, match=r"not counted on omop.person; .*\n  s.yaml: expectation 2 \("):
+        expectations_measured(store.paths, asked(3), CHECKED)
+    assert [str(name) for name in left_of_expectations([], runner.known_tables())] == [measures["omop.person"]]

@@ -548,6 +548,21 @@ def test_a_table_written_but_not_recorded_is_made_again_as_a_whole(lake: Lake) -
 # Progress and selection
 
 
+def test_only_tables_that_were_written_are_reported_as_made(lake: Lake) -> None:
+    heard: list[tuple[str, int, bool]] = []
+
+    def made(own: dict[int, int]) -> list[tuple[str, int, bool]]:
+        heard.clear()
+        runner = lake.runner
+        runner.on_made = lambda table, version, seconds: heard.append((table.name.name, version, seconds > 0))
+        runner.run([lake.table("a", own=own), lake.table("b", keeps_equal=True), lake.table("c", "a")])
+        return sorted(heard)
+
+    assert made({0: 1}) == [("a", 0, True), ("b", 0, True), ("c", 0, True)]
+    assert made({0: 1}) == []
+    assert made({0: 2}) == [("a", 1, True), ("c", 1, True)]
+
+
 def test_progress_hears_of_every_table_once(lake: Lake) -> None:
     for tables in (chain(lake), chain(lake), chain(lake, 2)):
         heard: list[str] = []

@@ -17,6 +17,8 @@ from pipelines.quality.checks import Check, Rule, Severity, Zone
 from pipelines.quality.gates import GATE_TABLE, GateResult, Measured, judge
 from pipelines.release.report.data_docs import write_data_docs
 
+ROW_COUNT = "expect_table_row_count_to_be_between(min_value=60000)"
+
 RESULTS = judge(
     [
         Measured(Check(Zone.SILVER, "gp_patient", Rule.NO_IDENTIFIER), 9, 0),
@@ -26,6 +28,8 @@ RESULTS = judge(
         Measured(Check(Zone.OMOP, "visit_occurrence", Rule.PERIOD, "visit_start_date", "visit_end_date", 0.01), 200, 2),
         Measured(Check(Zone.OMOP, "death", Rule.REQUIRED, "death_date", severity=Severity.WARN), 54321, 6543),
         Measured(Check(Zone.RUN, "gp", Rule.MAPPED, tolerance=0.1), 54321, 6543),
+        Measured(Check(Zone.OMOP, "person", Rule.EXPECTATION, f"people: {ROW_COUNT}"), 54321, 0),
+        Measured(Check(Zone.OMOP, "death", Rule.EXPECTATION, f"people: {ROW_COUNT}"), 54321, 1),
     ]
 ).results
 
@@ -53,14 +57,15 @@ def test_the_site_is_written_and_every_suite_finds_what_the_gates_found(no_netwo
             ("death", "death_date", "required"),
         },
         "run": {("gp", "", "mapped_share")},
+        "people": {("death", "", ROW_COUNT)},
     }
     assert os.environ["GX_ANALYTICS_ENABLED"] == "false"
     assert no_network == []
     pages = sorted(path.relative_to(tmp_path / "docs").as_posix() for path in (tmp_path / "docs").rglob("*.html"))
-    assert pages[:3] == ["expectations/omop.html", "expectations/run.html", "expectations/silver.html"]
-    assert pages[3] == "index.html"
-    found = [re.fullmatch(r"validations/(\w+)/20240105-00001/[^/]+/[^/]+\.html", page) for page in pages[4:]]
-    assert [match and match[1] for match in found] == ["omop", "run", "silver"]
+    assert pages[:4] == [f"expectations/{suite}.html" for suite in ("omop", "people", "run", "silver")]
+    assert pages[4] == "index.html"
+    found = [re.fullmatch(r"validations/(\w+)/20240105-00001/[^/]+/[^/]+\.html", page) for page in pages[5:]]
+    assert [match and match[1] for match in found] == ["omop", "people", "run", "silver"]
 
 
 def test_pages_name_the_broken_checks_and_show_no_number_of_rows(no_network: list[Any], tmp_path: Path) -> None:
@@ -88,6 +93,7 @@ def test_the_report_command_writes_the_site_of_a_run_that_came_to_the_gates(no_n
     assert (tmp_path / "docs" / "index.html").is_file()
     assert sorted(page.name for page in (tmp_path / "docs" / "expectations").iterdir()) == [
         "omop.html",
+        "people.html",
         "run.html",
         "silver.html",
     ]
