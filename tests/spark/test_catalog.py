@@ -20,7 +20,7 @@ from tests.conftest import Engines
 from tests.spark.conftest import QUICK_JVM
 from tests.spark.test_nights_on_spark import on_spark
 
-PEOPLE, SEED, NIGHTS = 30, 7, 2
+PEOPLE, SEED, NIGHTS = 20, 7, 1
 CATALOG = {"identifiable": "spark_catalog", "deidentified": "spark_catalog", "schema_prefix": "sde_"}
 """Apache Spark has one catalog that knows Delta tables, so that both kinds of zones are in it here."""
 
