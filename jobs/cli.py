@@ -65,7 +65,7 @@ COMMANDS = {
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
     "trace": Command(
         "jobs.trace",
-        "Trace a row of a release back to its rule, record, file and line, or a delivered line to what became of it.",
+        "Trace a row of a release back to its rule, file and line, or a delivered line to what became of it.",
     ),
     "upkeep": Command(
         "jobs.upkeep", "Remove what nothing needs any more: old releases, versions and files of tables, entries of their logs."

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from pipelines.contracts.cdm import EVENT_TABLES, CdmTable
+from pipelines.contracts.derived import DERIVED_TABLES
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Target
 from pipelines.omop.declared import DEATHS, PERIODS, ROW_TABLES, VISIT_DETAILS, VISITS
@@ -36,11 +37,16 @@ def origins_of(lake: Lake, table: CdmTable, row: Record, limit: int) -> Origins:
     refers = list(_referred(lake, table, row))
     if refers:
         return through(lake, refers, limit, "the rows that it names")
+    if "person_id" in table.schema:
+        how = "rows of the person, and it does not say which; these records describe the person"
+        return mapped(lake, Target.PERSON, {"person_id": row["person_id"]} | SOUND, limit, how)
     return without_records(table)
 
 
 def without_records(table: CdmTable) -> Origins:
     """What a row is made of that is of no record."""
+    if table.name in DERIVED_TABLES:
+        return Origins((), 0, "other tables of the release; docs/graph.md names them")
     how = "the vocabulary release, local concepts and local maps" if table.is_vocabulary else "settings and the vocabulary"
     return Origins((), 0, f"{how}: no delivered row has part in it")
 

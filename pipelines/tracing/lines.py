@@ -121,7 +121,7 @@ def trace_line(lake: Lake, name: str, line: int, judge: Judge) -> list[Section]:
     )
     if disposition is Disposition.CURRENT:
         table = f"silver.{file.source}_{file.entity}"
-        sections.append(facts("silver row", table=table, row_key=version["row_key"]))
+        sections.append(facts("silver row", silver_table=table, row_key=version["row_key"]))
         sections += _rows(lake, file, version["row_key"], judge)
     return sections
 

@@ -78,9 +78,9 @@ def _row_section(lake: Lake, table: CdmTable, rows: Sequence[Record], total: int
     names = (*table.schema, *hidden)
     values = [{name.lstrip("_"): shown(row[name]) for name in names if row.get(name) is not None} for row in rows]
     if len(values) == 1:
-        return facts("row", release=lake.release.release_id, table=table.name, **values[0])
+        return facts("row", release=lake.release.release_id, omop_table=table.name, **values[0])
     if not values:
-        return facts("row", release=lake.release.release_id, table=table.name)
+        return facts("row", release=lake.release.release_id, omop_table=table.name)
     return Section("rows", tuple(values), more=total - len(values))
 
 
@@ -111,7 +111,7 @@ def _origins_section(lake: Lake, origins: Origins, places: dict[Origin, Place]) 
     listed = []
     for origin in origins.first:
         place = places.get(origin)
-        row: dict[str, Field] = {"role": origin.role, "table": origin.table, "id": shown(origin.id), "rule": origin.rule}
+        row: dict[str, Field] = {"role": origin.role, "omop_table": origin.table, "id": shown(origin.id), "rule": origin.rule}
         if place:
             row |= {"silver_table": f"silver.{place.table}", "row_key": origin.row_key} | line_of(lake, place.silver)
             row |= {} if place.silver else {"note": NOT_IN_SILVER}
@@ -139,11 +139,11 @@ def _of_one(lake: Lake, origin: Origin, places: dict[Origin, Place]) -> Iterator
     yield from _maps(lake, origin, rule.to, source)
     silver = place.silver
     if silver is None:
-        yield facts("silver row", table=f"silver.{place.table}", row_key=origin.row_key, note=NOT_IN_SILVER)
+        yield facts("silver row", silver_table=f"silver.{place.table}", row_key=origin.row_key, note=NOT_IN_SILVER)
         return
     yield facts(
         "silver row",
-        table=f"silver.{place.table}",
+        silver_table=f"silver.{place.table}",
         row_key=origin.row_key,
         provider=silver["provider_code"],
         unreadable=silver["_flags"],

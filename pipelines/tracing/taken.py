@@ -75,7 +75,7 @@ def _shown(lake: Lake, rule: Rule, mapped: Record) -> list[dict[str, Field]]:
     flagged: dict[str, Field] = {"note": f"{IMPLAUSIBLE}{mapped['_flagged']}, flagged"} if mapped.get("_flagged") else {}
     rows, missing = _ROWS[rule.to](lake, mapped)
     if rows:
-        return [head | {"table": table, "id": row_id} | flagged for table, row_id in rows]
+        return [head | {"omop_table": table, "id": row_id} | flagged for table, row_id in rows]
     is_unobserved = rule.to in PERSON_BOUND and lake.rows(*UNOBSERVED, {"person_id": mapped["person_id"]})
     return [head | {"note": UNOBSERVED_PERSON if is_unobserved else missing}]
 
