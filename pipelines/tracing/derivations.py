@@ -103,9 +103,7 @@ def _observation_period(lake: Lake, row: Record, limit: int) -> Origins:
     periods = lake.rows(*PERIODS, {"person_id": person, "start_date": start})
     if periods and periods[0]["_rule"]:
         registered = lake.rows(Zone.INTERMEDIATE, ROW_TABLES[Target.OBSERVATION_PERIOD], {"person_id": person} | SOUND)
-        within = [
-            one for one in registered if one["start_date"] <= end and (one["end_date"] is None or one["end_date"] >= start)
-        ]
+        within = [spell for spell in registered if spell["start_date"] <= end and (spell["end_date"] or end) >= start]
         return listed(within[:limit], len(within), "the registrations of the person in it")
     contacts: list[Key] = []
     for name in ("visit_occurrence", *CONTACT_TABLES):
@@ -128,13 +126,13 @@ _START_OF: Final = {
 def _care_site(lake: Lake, row: Record, limit: int) -> Origins:
     code = row["care_site_source_value"]
     described = lake.rows(Zone.INTERMEDIATE, ROW_TABLES[Target.CARE_SITE], {}, (*MAPPED, "care_site_code"))
-    describing = [one for one in described if (one["care_site_code"] or "").strip().upper() == code]
+    describing = [site for site in described if (site["care_site_code"] or "").strip().upper() == code]
     if describing:
         return listed(describing[:limit], len(describing), "the records that describe the organisation")
     named = [
-        (name, one[f"{name}_id"])
+        (name, naming[f"{name}_id"])
         for name in ("visit_occurrence", "visit_detail", "provider", "person")
-        for one in lake.released(name, {"care_site_id": row["care_site_id"]}, (f"{name}_id",))
+        for naming in lake.released(name, {"care_site_id": row["care_site_id"]}, (f"{name}_id",))
     ]
     return through(lake, named, limit, "no record describes the organisation; these rows name it")
 
@@ -167,7 +165,7 @@ def _visit_timing(lake: Lake, row: Record, limit: int) -> Origins:
     where: Record = {"visit_key": keys[0]["key"], "person_id": keys[0]["person_id"]}
     wanted = (*MAPPED, row["milestone"])
     found = lake.rows(Zone.INTERMEDIATE, ROW_TABLES[Target.VISIT_TIMING], where, wanted)
-    stating = [one for one in found if one[row["milestone"]] is not None]
+    stating = [record for record in found if record[row["milestone"]] is not None]
     return listed(stating[:limit], len(stating), "the records of the visit that have the milestone; the earliest counts")
 
 

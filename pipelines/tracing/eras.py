@@ -1,5 +1,6 @@
 """What eras are made of: the rows of one person and one thing that begin in them, chosen as `pipelines/omop/eras.py` does."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -18,8 +19,8 @@ def condition_era(lake: Lake, row: Record, limit: int) -> Origins:
     }
     columns = ("condition_start_date", "condition_occurrence_id", "condition_status_concept_id")
     found = lake.released("condition_occurrence", where, columns)
-    kept = [one for one in found if one["condition_status_concept_id"] != PRELIMINARY_DIAGNOSIS]
-    keys = [("condition_occurrence", one["condition_occurrence_id"]) for one in kept]
+    kept = [condition for condition in found if condition["condition_status_concept_id"] != PRELIMINARY_DIAGNOSIS]
+    keys = [("condition_occurrence", condition["condition_occurrence_id"]) for condition in kept]
     return through(lake, keys, limit, "the conditions of the person and concept in it, unless they are only suspected")
 
 
@@ -39,20 +40,21 @@ def _exposures(lake: Lake, row: Record, table: str) -> list[Record]:
 
 def drug_era(lake: Lake, row: Record, limit: int) -> Origins:
     """The drug exposures that a drug era is made of."""
-    keys = [("drug_exposure", one["drug_exposure_id"]) for one in _exposures(lake, row, "drug_era")]
+    keys = [("drug_exposure", exposure["drug_exposure_id"]) for exposure in _exposures(lake, row, "drug_era")]
     return through(lake, keys, limit, "the exposures of the person in it to drugs with the ingredient")
 
 
 def dose_era(lake: Lake, row: Record, limit: int) -> Origins:
     """The drug exposures that a dose era is made of."""
     strengths = lake.released("drug_strength", {"ingredient_concept_id": row["drug_concept_id"], "invalid_reason": None})
+    by_drug: dict[int, list[Record]] = defaultdict(list)
+    for strength in strengths:
+        by_drug[strength["drug_concept_id"]].append(strength)
+    dose = row["unit_concept_id"], round(row["dose_value"] * 1_000_000)
     keys = [
-        ("drug_exposure", one["drug_exposure_id"])
-        for one in _exposures(lake, row, "dose_era")
-        if any(
-            (unit, dose) == (row["unit_concept_id"], round(row["dose_value"] * 1_000_000))
-            for unit, dose in daily_doses(one, [s for s in strengths if s["drug_concept_id"] == one["drug_concept_id"]])
-        )
+        ("drug_exposure", exposure["drug_exposure_id"])
+        for exposure in _exposures(lake, row, "dose_era")
+        if dose in daily_doses(exposure, by_drug[exposure["drug_concept_id"]])
     ]
     return through(lake, keys, limit, "the exposures of the person in it whose daily dose of the ingredient is its dose")
 

@@ -254,9 +254,9 @@ def test_an_earlier_release_is_traced_at_its_versions(world: DemoWorld) -> None:
 
 
 def said(app: typer.Typer, world: DemoWorld, *arguments: str) -> list[dict[str, Any]]:
-    with redirect_stdout(io.StringIO()) as written:
+    with redirect_stdout(io.StringIO()) as output:
         start(app, ["--json", *options(world.settings), *arguments])
-    return [json.loads(line) for line in written.getvalue().splitlines()]
+    return [json.loads(line) for line in output.getvalue().splitlines()]
 
 
 def test_nothing_that_is_said_identifies_anybody(
@@ -344,11 +344,11 @@ def test_quarantined_lines_by_source_provider_and_reason(lake: Lake) -> None:
 
 def test_the_commands_say_the_same_to_machines(world: DemoWorld, lake: Lake, decided: dict[str, tuple[str, int]]) -> None:
     row_id = an_id(lake, "measurement", random.Random(4))
-    told = said(trace_command.app, world, "measurement", str(row_id))
-    assert [row["table"] for row in told[:1]] == ["row"]
-    assert {"rule", "silver row", "line"} <= {row["table"] for row in told}
+    written = said(trace_command.app, world, "measurement", str(row_id))
+    assert [row["table"] for row in written[:1]] == ["row"]
+    assert {"rule", "silver row", "line"} <= {row["table"] for row in written}
     file, line = decided["opted_out"]
-    told = said(trace_command.app, world, "--file", file, "--line", str(line))
-    assert [row["table"] for row in told] == ["line", "outcome"]
+    written = said(trace_command.app, world, "--file", file, "--line", str(line))
+    assert [row["table"] for row in written] == ["line", "outcome"]
     lines = said(quarantine_command.app, world, "--limit", "1")
     assert sum(row["table"] == "quarantined lines" for row in lines) == 1
