@@ -35,16 +35,21 @@ log = logging.getLogger(__name__)
 
 app = new_app()
 
+LARGEST_ID = 2**53
+"""Ids of this project are below it; what a column cannot hold is refused before anything is read."""
+
 
 @app.command()
 def trace(
     table: Annotated[str | None, typer.Argument(metavar="TABLE", help="A table of a release, such as measurement.")] = None,
-    row_id: Annotated[int | None, typer.Argument(metavar="ID", help="The id of a row; of death the person.")] = None,
+    row_id: Annotated[
+        int | None, typer.Argument(metavar="ID", min=0, max=LARGEST_ID, help="The id of a row; of death the person.")
+    ] = None,
     file: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="A delivered file: SOURCE/PROVIDER/FOLDER/FILE, or as much of its end as is unique."),
     ] = None,
-    line: Annotated[int | None, typer.Option(min=1, help="The line of the file, the header counted.")] = None,
+    line: Annotated[int | None, typer.Option(min=1, max=LARGEST_ID, help="The line of the file, the header counted.")] = None,
     release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Records shown at most, where a row is of many.")] = 20,
     env: Env = DEFAULT_ENV,
