@@ -52,6 +52,7 @@ COMMANDS = {
     ),
     "plan": Command("jobs.plan", "Show what a run would make, and why, without making it."),
     "publish": Command("jobs.publish", "Write a release where analysts can use it: --to duckdb:PATH."),
+    "quarantine": Command("jobs.quarantine", "List the lines that could not be used, by reason: file, line, rule and column."),
     "query": Command("jobs.query", "Run SQL on a release: read-only, at the pinned versions of its tables."),
     "releases": Command("jobs.releases", "List the releases, the current one marked."),
     "report": Command("jobs.report", "Report on a run: rows in, where they went, what was mapped, the gates and the release."),
@@ -62,6 +63,10 @@ COMMANDS = {
     "runs": Command("jobs.runs", "List the runs: times, rows, tables made, and how each ended."),
     "status": Command("jobs.status", "Show what is running, waiting, set aside, failed and released, with the next step."),
     "table-docs": Command("jobs.table_docs", "Write the data dictionary and the graph of all tables, from their declarations."),
+    "trace": Command(
+        "jobs.trace",
+        "Trace a row of a release back to its rule, file and line, or a delivered line to what became of it.",
+    ),
     "upkeep": Command(
         "jobs.upkeep", "Remove what nothing needs any more: old releases, versions and files of tables, entries of their logs."
     ),

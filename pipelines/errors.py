@@ -105,6 +105,10 @@ class SelectionError(OmopPipelineError):
     exit_code = 24
 
 
+class NothingToTraceError(SelectionError):
+    """There is no such table, row, file or line to trace."""
+
+
 class OptOutReferenceError(OmopPipelineError):
     """What an opt-out is read from is missing at a provider, so that nobody's opt-out can be seen there."""
 

@@ -326,6 +326,7 @@ RULES = (
             "pipelines/ingest/load.py": "one count a file of the load, to compare with its manifest",
             "pipelines/ingest/profile.py": "one count a file and column of the load, to compare with the past",
             "pipelines/storage/catalog.py": "what a catalog says of its tables, and small tables of ours",
+            "pipelines/tracing/reasons.py": "what the rules say of one record: one row",
             "pipelines/trial.py": "one count a file of a delivery and reason",
             "pipelines/verifying.py": "one count a table, source, entity and rule, and the people of the sample",
             "pipelines/release/making.py": "one count a table",
