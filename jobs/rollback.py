@@ -43,7 +43,7 @@ def rollback(
     at = datetime.now(UTC).isoformat(timespec="seconds")
     with run_lock(settings.storage.restricted, "rollback"):
         if lift:
-            held = release_folder(settings).lift(at=at, reason=reason)
+            held = release_folder(settings).lift_rollback(at=at, reason=reason)
             log.info(f"the rollback of {held.at} no longer holds; the next nhs-omop run makes its release current")
         else:
             _go_back(settings, release_id, older_opt_outs, at, reason)
