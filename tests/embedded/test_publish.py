@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -222,18 +223,34 @@ def test_query_answers_from_the_current_release(run: Callable[..., Result]) -> N
 
 
 def test_query_answers_from_an_earlier_release_as_csv_and_json(run: Callable[..., Result]) -> None:
-    rows = list(csv.reader(io.StringIO(run(query, SQL, "--release", FIRST, "--format", "csv").stdout)))
+    rows = list(csv.reader(io.StringIO(run(query, SQL, "--release", FIRST, "--csv").stdout)))
     assert rows == [["person_id", "visits"], ["11", "1"]]
-    assert json.loads(run(query, SQL, "--format", "json").stdout) == {"person_id": 11, "visits": 2}
+    assert json.loads(run(query, SQL, "--json").stdout) == {"person_id": 11, "visits": 2}
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json", "table"])
+def test_query_keeps_every_column_under_its_name(run: Callable[..., Result], form: str) -> None:
+    """The first and the third were one column once, with the value of the last."""
+    sql = 'select person_id, null as value_as_number, 7 as person_id, 8 as person_id_1, 1234.5 as "[x]" from person'
+    said = run(query, sql, *(() if form == "table" else (form,))).stdout
+    names = ["person_id", "value_as_number", "person_id_1", "person_id_1_1", "[x]"]
+    if form == "table":
+        header, row = (re.split("[┃│]", line)[1:-1] for line in said.splitlines() if line[0] in "┃│")
+        assert [cell.strip() for cell in header] == names
+        assert [cell.strip() for cell in row] == ["11", "", "7", "8", "1234.5"]
+    elif form == "--csv":
+        assert list(csv.reader(io.StringIO(said))) == [names, ["11", "", "7", "8", "1234.5"]]
+    else:
+        assert json.loads(said) == dict(zip(names, [11, None, 7, 8, "1234.5"], strict=True))
 
 
 def test_query_shows_the_columns_of_the_cdm_only(run: Callable[..., Result]) -> None:
-    rows = list(csv.reader(io.StringIO(run(query, "select * from visit_occurrence", "--format", "csv").stdout)))
+    rows = list(csv.reader(io.StringIO(run(query, "select * from visit_occurrence", "--csv").stdout)))
     assert rows[0] == list(CDM["visit_occurrence"].schema)
 
 
 def test_query_has_the_tables_without_rows(run: Callable[..., Result]) -> None:
-    assert run(query, "select count(*) from note_nlp", "--format", "csv").stdout.splitlines() == ["count_star()", "0"]
+    assert run(query, "select count(*) from note_nlp", "--csv").stdout.splitlines() == ["count_star()", "0"]
 
 
 @pytest.mark.parametrize(
