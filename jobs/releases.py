@@ -1,15 +1,17 @@
 """List the releases, show one, compare two, hold one whatever its age, or remove one."""
 
 import logging
+import os
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.logs import json_lines as for_machines
 from jobs.output import show_facts, show_table
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, RightsError
 from pipelines.progress import Field
 from pipelines.release.model import Release, earlier_opt_outs
 from pipelines.release.published import chosen_release, gates_of, release_folder
@@ -17,6 +19,9 @@ from pipelines.release.store import Hold
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
 from pipelines.storage.rights import private_files
+
+if TYPE_CHECKING:
+    from pipelines.release.difference import Difference
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +119,37 @@ def show(
 
 
 @app.command()
+def diff(
+    before: Annotated[
+        str | None, typer.Argument(metavar="BEFORE", help="A release; the one before the other unless given.")
+    ] = None,
+    after: Annotated[str | None, typer.Argument(metavar="AFTER", help="A release; the current one unless given.")] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many sources, months and concepts; --json has all.")] = 20,
+    exact: Annotated[bool, typer.Option("--exact", help="Small numbers too; for who may read the restricted root.")] = False,
+    env: Env = DEFAULT_ENV,
+    conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    overrides: Overrides = None,
+    json_lines: JsonLines = False,
+) -> None:
+    """Compare two releases: rows added, removed and changed, by table, source, month and concept.
+
+    A row is added or removed by its id, and changed where a field of the CDM is different. Numbers from 1 to 7, and those that
+    would give them away, are shown as *.
+    """
+    settings = settings_of(env, conf_dir, overrides)
+    if exact and not os.access(settings.storage.restricted, os.R_OK | os.X_OK):
+        raise RightsError(f"--exact is for who may read {settings.storage.restricted}; leave it out")
+    new = chosen_release(settings, after)
+    old = chosen_release(settings, before or release_folder(settings).before(new.release_id))
+    from pipelines.release.difference import compare  # brings DuckDB, which the other commands do not need
+
+    found = compare(settings, old, new)
+    _show_difference(found if exact else found.suppressed(), None if for_machines() else top)
+    facts: dict[str, Field] = {"before": old.release_id, "after": new.release_id, "different_tables": len(found.tables)}
+    show_facts("diff", facts | {"different_vocabulary_tables": len(found.vocabulary)})
+
+
+@app.command()
 def hold(
     release_id: Id,
     owner: Annotated[str, typer.Option("--owner", help="For whom: a team, a study. Each owner has a hold of its own.")],
@@ -182,6 +218,31 @@ def _summary(release: Release) -> dict[str, Field]:
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+def _show_difference(found: "Difference", top: int | None) -> None:
+    """The parts of each dimension, the largest first where there is room for some only."""
+    named = {str(concept): name for concept, name in found.names.items()}
+    dimensions = {
+        "by table": (found.tables, ""),
+        "by source": (found.sources, "source"),
+        "by month": (found.months, "month"),
+        "by concept": (found.concepts, "concept_id"),
+    }
+    for title, (parts, column) in dimensions.items():
+        rows: list[dict[str, Field]] = []
+        for part in parts if top is None or not column else sorted(parts, key=lambda part: -part.size)[:top]:
+            value: dict[str, Field] = {column: part.value} if column else {}
+            if column == "concept_id":
+                value = {"concept_id": int(part.value) if part.value.isdigit() else None, "concept": named.get(part.value)}
+            rows.append({"name": part.table, **value, "added": part.added, "removed": part.removed, "changed": part.changed})
+        if rows:
+            show_table(title, rows)
+    if found.vocabulary:
+        show_table(
+            "vocabulary tables",
+            [{"name": v.table, "rows_before": v.rows_before, "rows_after": v.rows_after} for v in found.vocabulary],
+        )
 
 
 def _hold(hold: Hold) -> dict[str, Field]:

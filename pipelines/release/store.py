@@ -190,6 +190,13 @@ class ReleaseFolder:
         moves = self.moves()
         return moves[-1].release_id if moves else None
 
+    def before(self, release_id: str) -> str:
+        """The release before another by age. Raises ReleaseError where there is none."""
+        earlier = [known for known in self.ids() if known < release_id]
+        if not earlier:
+            raise ReleaseError(f"there is no release before {release_id}")
+        return earlier[-1]
+
     def point_at(self, release_id: str, *, action: str, at: str, reason: str = "") -> None:
         """Make a release the current one and record when and why. Does nothing if it is the current release already."""
         self.read(release_id)

@@ -298,6 +298,23 @@ def test_a_release_is_shown_in_full(run: Callable[..., Result]) -> None:
     ]
 
 
+def test_two_releases_are_compared_with_small_numbers_hidden_unless_all_are_asked_for(
+    released: Released, run: Callable[..., Result]
+) -> None:
+    """The visit is the same in both releases and another comes; the person and the concept were written anew."""
+    shown = run(releases, "diff", "--json")
+    assert rows_of(shown, "by table") == [{"name": "visit_occurrence", "added": "*", "removed": 0, "changed": 0}]
+    exact = run(releases, "diff", FIRST, SECOND, "--exact", "--json")
+    rows = {"name": "visit_occurrence", "added": 1, "removed": 0, "changed": 0}
+    assert rows_of(exact, "by source") == [rows | {"source": "acute"}]
+    assert rows_of(exact, "by month") == [rows | {"month": "2024-07"}]
+    assert rows_of(exact, "by concept") == [rows | {"concept_id": 9201, "concept": "Inpatient Visit"}]
+    assert rows_of(exact, "vocabulary tables") == [{"name": "concept", "rows_before": 1, "rows_after": 1}]
+    back = run(releases, "diff", SECOND, FIRST, "--exact", "--json")
+    assert rows_of(back, "by table") == [{"name": "visit_occurrence", "added": 0, "removed": 1, "changed": 0}]
+    assert "no such release" in str(run(releases, "diff", FIRST, "20240107-cccccccc").exception)
+
+
 def test_what_a_release_keeps_alone_is_what_neither_another_nor_the_newest_version_has(
     released: Released, run: Callable[..., Result]
 ) -> None:
