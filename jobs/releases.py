@@ -1,9 +1,12 @@
-"""List the releases, show one, compare two, hold one whatever its age, or remove one."""
+"""List the releases, show one, compare two, hold one whatever its age, or remove one.
+
+Without a subcommand they are listed. nhs-omop rollback makes an earlier one the current one again.
+"""
 
 import logging
 import os
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -19,9 +22,6 @@ from pipelines.release.store import Hold
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
 from pipelines.storage.rights import private_files
-
-if TYPE_CHECKING:
-    from pipelines.release.difference import Difference
 
 log = logging.getLogger(__name__)
 
@@ -141,10 +141,13 @@ def diff(
         raise RightsError(f"--exact is for who may read {settings.storage.restricted}; leave it out")
     new = chosen_release(settings, after)
     old = chosen_release(settings, before or release_folder(settings).before(new.release_id))
-    from pipelines.release.difference import compare  # brings DuckDB, which the other commands do not need
+    from pipelines.release.comparing import compare  # brings DuckDB, which the other commands do not need
 
     found = compare(settings, old, new)
-    _show_difference(found if exact else found.suppressed(), None if for_machines() else top)
+    shown = (found if exact else found.suppressed()).shown(None if for_machines() else top)
+    for title, rows in shown.items():
+        if rows:
+            show_table(title, rows)
     facts: dict[str, Field] = {"before": old.release_id, "after": new.release_id, "different_tables": len(found.tables)}
     show_facts("diff", facts | {"different_vocabulary_tables": len(found.vocabulary)})
 
@@ -218,31 +221,6 @@ def _summary(release: Release) -> dict[str, Field]:
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def _show_difference(found: "Difference", top: int | None) -> None:
-    """The parts of each dimension, the largest first where there is room for some only."""
-    named = {str(concept): name for concept, name in found.names.items()}
-    dimensions = {
-        "by table": (found.tables, ""),
-        "by source": (found.sources, "source"),
-        "by month": (found.months, "month"),
-        "by concept": (found.concepts, "concept_id"),
-    }
-    for title, (parts, column) in dimensions.items():
-        rows: list[dict[str, Field]] = []
-        for part in parts if top is None or not column else sorted(parts, key=lambda part: -part.size)[:top]:
-            value: dict[str, Field] = {column: part.value} if column else {}
-            if column == "concept_id":
-                value = {"concept_id": int(part.value) if part.value.isdigit() else None, "concept": named.get(part.value)}
-            rows.append({"name": part.table, **value, "added": part.added, "removed": part.removed, "changed": part.changed})
-        if rows:
-            show_table(title, rows)
-    if found.vocabulary:
-        show_table(
-            "vocabulary tables",
-            [{"name": v.table, "rows_before": v.rows_before, "rows_after": v.rows_after} for v in found.vocabulary],
-        )
 
 
 def _hold(hold: Hold) -> dict[str, Field]:

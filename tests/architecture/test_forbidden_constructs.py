@@ -215,6 +215,7 @@ RULES = (
         ),
         ("F.max_by('a', 'b')", "F.expr('weekday(d)')", "F.hash('a')", "session.sql('select initcap(a) from t')"),
         ("F.xxhash64('a')", "F.dayofweek('d')"),
+        allowed={"pipelines/release/comparing.py": "SQL of DuckDB, and no hash outlives the comparison"},
     ),
     Rule(
         "missing-functions",

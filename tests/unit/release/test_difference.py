@@ -13,7 +13,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from pipelines.errors import ReleaseError
-from pipelines.release.difference import NOT_GIVEN, Difference, Part, compare
+from pipelines.release.comparing import compare
+from pipelines.release.difference import NOT_GIVEN, Difference, Part
 from pipelines.release.model import Release, TablePin
 from pipelines.settings import Settings, load_settings
 from tests.unit.release.test_release import RELEASE
@@ -95,7 +96,7 @@ def test_rows_are_added_removed_and_changed_by_their_ids_and_fields(settings: Se
         Part(table, NOT_GIVEN, 1, 0, 0),
     }
     assert {*found.concepts} == {Part(table, str(ASTHMA), 1, 0, 1), Part(table, str(DIABETES), 1, 1, 0)}
-    assert found.names == {ASTHMA: "Asthma", DIABETES: "Diabetes"}
+    assert found.names == {str(ASTHMA): "Asthma", str(DIABETES): "Diabetes"}
     assert found.vocabulary == ()
 
 
