@@ -6,7 +6,7 @@ Without a subcommand they are listed. nhs-omop rollback makes an earlier one the
 import logging
 import os
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -21,7 +21,9 @@ from pipelines.release.published import chosen_release, gates_of, release_folder
 from pipelines.release.store import Hold
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
-from pipelines.storage.rights import private_files
+
+if TYPE_CHECKING:
+    from pipelines.upkeep.retained import Retained
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class _ListsByDefault(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments, after `list` where they begin with one of its options or there are none."""
-        bare = not args or (args[0].startswith("-") and "--help" not in args)
+        bare = not args or (args[0].startswith("-") and args[0] != "--help")
         return super().parse_args(ctx, ["list", *args] if bare else args)
 
 
@@ -64,9 +66,7 @@ def list_releases(
     rows = []
     for release_id in folder.ids():
         row = _summary(folder.read(release_id)) | {"kept_as": ", ".join(reasons[release_id]) or "goes with the next upkeep"}
-        if release_id in kept:
-            row |= {"bytes": kept[release_id].size, "bytes_kept_by_it_alone": kept[release_id].bytes_alone}
-        rows.append(row)
+        rows.append(row | (_on_disk(kept[release_id]) if kept else {}))
     show_table("releases", rows)
     show_table("moves of the current release", [move.model_dump() for move in folder.moves()])
     held = folder.held(_today())
@@ -87,7 +87,6 @@ def show(
     release = chosen_release(settings, release_id)
     from pipelines.upkeep.retained import reasons_to_keep, retained
 
-    kept = retained(settings)[release.release_id]
     reasons = reasons_to_keep(settings, _today())[release.release_id]
     facts: dict[str, Field] = {
         **_summary(release),
@@ -98,9 +97,7 @@ def show(
         "key": release.key_id,
         "inputs": release.input_fingerprint,
         "checks": release.gates.checks,
-        "bytes": kept.size,
-        "versions_kept_by_it_alone": kept.versions_alone,
-        "bytes_kept_by_it_alone": kept.bytes_alone,
+        **_on_disk(retained(settings)[release.release_id]),
     }
     show_facts(f"release {release.release_id}", facts)
     lists = [{"list": kind, "as_at": as_at.isoformat()} for kind, as_at in sorted(release.opt_outs.items())]
@@ -200,7 +197,7 @@ def expire(
     """
     settings = settings_of(env, conf_dir, overrides)
     now = datetime.now(UTC)
-    with run_lock(settings.storage.restricted, "releases expire"), private_files():
+    with run_lock(settings.storage.restricted, "releases expire"):
         folder = release_folder(settings)
         folder.remove(dict.fromkeys(release_ids), at=now.isoformat(timespec="seconds"), reason=reason, day=now.date())
     log.info("removed; nhs-omop upkeep takes what only they kept off the disk", extra={"releases": len(release_ids)})
@@ -217,6 +214,11 @@ def _summary(release: Release) -> dict[str, Field]:
         "rows": sum(table.rows for table in release.tables if table.zone == "omop"),
         "warnings": release.gates.warnings,
     }
+
+
+def _on_disk(kept: "Retained") -> dict[str, Field]:
+    alone = {"versions_kept_by_it_alone": kept.versions_alone, "bytes_kept_by_it_alone": kept.bytes_alone}
+    return {"bytes": kept.size, **alone}
 
 
 def _today() -> date:

@@ -49,7 +49,7 @@ def reading(settings: Settings) -> Iterator[Reader]:
                     reader.answers.append(read(settings, pause=0.05))
             except Exception as error:  # of a thread it would be lost
                 reader.errors.append(error)
-            sleep(0.05)
+            sleep(0.5)  # so that the runs have most of the machine
 
     thread = Thread(target=ask)
     thread.start()
