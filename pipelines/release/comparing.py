@@ -132,16 +132,16 @@ def _compared(table: CdmTable, there: set[str]) -> str:
         (
             f'CAST("{table.primary_key}" AS BIGINT) AS k' if table.primary_key else "NULL::BIGINT AS k",
             f"hash({content}) AS h",
-            _told(f'"{source}"' if source else None, "source"),
-            _told(f"strftime({_field(day, there)}, '%Y-%m')" if day else None, "month"),
-            _told(_field(concept, there) if concept else None, "concept"),
+            _as_text(f'"{source}"' if source else None, "source"),
+            _as_text(f"strftime({_field(day, there)}, '%Y-%m')" if day else None, "month"),
+            _as_text(_field(concept, there) if concept else None, "concept"),
         )
     )
 
 
-def _told(value: str | None, name: str) -> str:
-    told = f"coalesce(CAST({value} AS VARCHAR), '{NOT_GIVEN}')" if value else "CAST(NULL AS VARCHAR)"
-    return f"{told} AS {name}"
+def _as_text(value: str | None, name: str) -> str:
+    text = f"coalesce(CAST({value} AS VARCHAR), '{NOT_GIVEN}')" if value else "CAST(NULL AS VARCHAR)"
+    return f"{text} AS {name}"
 
 
 def _field(column: CdmColumn, there: set[str]) -> str:

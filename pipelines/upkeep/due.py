@@ -73,7 +73,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Lake:
-    """What decides about every table: settings, the moment, what upkeep left, releases that go, and what the others rest on."""
+    """What decides about every table: settings, what upkeep left, the releases that go at a moment, and what others rest on."""
 
     settings: Settings
     at: datetime
@@ -134,7 +134,7 @@ class Lake:
         if facts is None:
             return None
         commits, former = commits_of(path), self.former(name)
-        young_from = newest_at(commits, self.at - timedelta(days=policy.keep_days))
+        young_from = newest_at(commits, datetime.now(UTC) - timedelta(days=policy.keep_days))
         first = min(commit.version for commit in commits)
         readable = frozenset(version for version in former.readable(facts.version) if version >= first)
         kept, gone = versions_to_keep(readable, needed, young_from)

@@ -11,7 +11,7 @@ from pipelines.release.published import cdm_of, chosen_release, pinned_tables, r
 from pipelines.settings import Settings
 
 ASKED = ("cdm_source", "person", "observability", "observation_period", "measurement", "concept")
-"""Tables that one reader reads one after the other; those of a later run differ in all but the last."""
+"""Tables that one reader reads one after the other; most of them differ from night to night."""
 
 Answer = Mapping[str, tuple[object, ...]]
 """Of each table the number of rows and a digest of their content."""

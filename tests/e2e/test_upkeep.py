@@ -54,7 +54,7 @@ def test_a_reader_during_runs_sees_one_release_or_the_other(nights: tuple[Path, 
     assert reader.errors == []
     assert len(ids) == NIGHTS - 1
     for before, after in itertools.pairwise(ids):
-        assert [name for name in ASKED if expected[before][name] == expected[after][name]] == ["concept"]
+        assert len([name for name in ASKED if expected[before][name] != expected[after][name]]) >= 3
     assert [answer for release_id, answer in reader.answers if answer != expected[release_id]] == []
     assert [release_id for release_id, _ in itertools.groupby(reader.answers, key=lambda answer: answer[0])] in (ids, ids[:-1])
 

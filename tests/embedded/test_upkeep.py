@@ -260,6 +260,9 @@ def test_a_release_that_is_held_stays_readable_over_many_nights(lake: Lake) -> N
         lake.night()
         lake.keep_up()
     assert lake.releases == [held, *(f"{lake.day(night):%Y%m%d}-{night:08x}" for night in (21, 22, 23))]
+    removed = release_folder(lake.settings).removed()
+    assert [gone.release_id for gone in removed] == [f"{lake.day(night):%Y%m%d}-{night:08x}" for night in range(1, 21)]
+    assert {gone.reason for gone in removed} == {"by upkeep, because newer releases are kept"}
     assert lake.rows(PERSON, release_folder(lake.settings).read(held).pin("omop", "person").version) == lake.expected(1)
     assert on_disk(str(lake.path(PERSON))).files <= 18
 

@@ -86,8 +86,8 @@ def test_each_release_has_a_schema_that_stays_and_the_current_one_is_followed(sp
     for _ in range(2):  # doing it again changes nothing
         publish(spark, SECOND, deaths, 1)
     assert rows(spark, f"{first}.death", f"{second}.death", "cdm_of_test.death") == [1, 2, 2]
-    told = [tuple(row) for row in spark.sql("SELECT * FROM cdm_of_test.current_release").collect()]
-    assert told == [(SECOND, second, "2026-01-06")]
+    current = [tuple(row) for row in spark.sql("SELECT * FROM cdm_of_test.current_release").collect()]
+    assert current == [(SECOND, second, "2026-01-06")]
     spark.sql("CREATE SCHEMA cdm_of_test_20260101_cccccccc COMMENT 'of somebody else'")
     assert drop_views_of_others(spark, CURRENT, [SECOND]) == [first]
     assert schemas(spark) == {"cdm_of_test", second, "cdm_of_test_20260101_cccccccc"}

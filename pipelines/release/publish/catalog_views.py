@@ -90,8 +90,8 @@ def publish_views(
     _make_schema(session, schema, f"the current release of nhs-omop; {CURRENT_RELEASE} names it")
     for name in cdm:
         _make_view(session, schema, name, f"SELECT * FROM {own.view(name)}", release)  # noqa: S608 - names of ours
-    told = {"release_id": release.release_id, "schema_name": own.name, "run_date": release.run_date.isoformat()}
-    row = ", ".join(f"'{value}' AS {name}" for name, value in told.items())
+    facts = {"release_id": release.release_id, "schema_name": own.name, "run_date": release.run_date.isoformat()}
+    row = ", ".join(f"'{value}' AS {name}" for name, value in facts.items())
     _make_view(session, schema, CURRENT_RELEASE, f"SELECT {row}", release)
 
 
