@@ -51,10 +51,10 @@ COMMANDS = {
         "jobs.mapping_docs", "Write the documentation of every mapping, from the mapping files themselves."
     ),
     "plan": Command("jobs.plan", "Show what a run would make, and why, without making it."),
-    "publish": Command("jobs.publish", "Write a release where analysts can use it: --to duckdb:PATH."),
+    "publish": Command("jobs.publish", "Write a release where analysts can use it: --to duckdb:PATH or catalog:SCHEMA."),
     "quarantine": Command("jobs.quarantine", "List the lines that could not be used, by reason: file, line, rule and column."),
     "query": Command("jobs.query", "Run SQL on a release: read-only, at the pinned versions of its tables."),
-    "releases": Command("jobs.releases", "List the releases, the current one marked."),
+    "releases": Command("jobs.releases", "List the releases, show one, compare two, hold one whatever its age, or remove one."),
     "report": Command("jobs.report", "Report on a run: rows in, where they went, what was mapped, the gates and the release."),
     "rollback": Command("jobs.rollback", "Make an earlier release the current one again."),
     "run": Command(

@@ -16,11 +16,12 @@ _UNCUT = 1_000_000
 """The width where nobody looks at a terminal: a table takes as much of it as its texts are long, and none is cut."""
 
 
-def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool = True) -> None:
+def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, as_stored: bool = False) -> None:
     """Show a result: a table for people, one JSON object a row for machines.
 
-    `grouped` sets off the thousands of counts; the ids in columns `..._id` never are, so that they can be copied. No word is
-    cut or broken, however narrow the terminal is.
+    The thousands of counts are set off, but not in the ids in columns `..._id`, so that they can be copied, and the names of
+    columns are shown as words. `as_stored` leaves numbers and names as they are. No word is cut or broken, however narrow the
+    terminal is.
     """
     if json_lines():
         for row in rows:
@@ -28,8 +29,8 @@ def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool
         sys.stdout.flush()
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[shown(row.get(name), grouped and not name.endswith("_id")) for name in names] for row in rows]
-    headers = [name.replace("_", " ") for name in names]
+    cells = [[shown(row.get(name), not (as_stored or name.endswith("_id"))) for name in names] for row in rows]
+    headers = [name if as_stored else name.replace("_", " ") for name in names]
     console = Console(width=None if sys.stdout.isatty() else _UNCUT)
     console.print(escape(title), style="italic", highlight=False, soft_wrap=True)
     widths = [max(_longest_word(text) for text in column) for column in zip(headers, *cells, strict=True)]
@@ -39,7 +40,7 @@ def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, grouped: bool
     table = Table()
     for name, header, width in zip(names, headers, widths, strict=True):
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows)
-        table.add_column(header, justify="right" if numeric else "left", min_width=width)
+        table.add_column(escape(header), justify="right" if numeric else "left", min_width=width)
     for line in cells:
         table.add_row(*map(escape, line))
     console.print(table)

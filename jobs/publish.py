@@ -1,4 +1,4 @@
-"""Write a release where analysts can use it: --to duckdb:PATH."""
+"""Write a release where analysts can use it: --to duckdb:PATH or catalog:SCHEMA."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
 from jobs.stages import stage
+from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
 from pipelines.release.publish.duckdb_file import publish_duckdb
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables
@@ -15,7 +16,12 @@ from pipelines.settings import Settings
 
 app = new_app()
 
-Target = Annotated[str, typer.Option("--to", metavar="duckdb:PATH", help="Where to write: duckdb:PATH.")]
+CATALOG = "catalog:"
+"""What `--to` begins with for views in the catalog of Spark."""
+
+Target = Annotated[
+    str, typer.Option("--to", metavar="TARGET", help="Where to write: duckdb:PATH, or catalog:SCHEMA for views in Spark.")
+]
 
 
 @app.command()
@@ -27,10 +33,16 @@ def publish(
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
-    """Write a release where analysts can use it: the tables of the CDM, with its columns only."""
-    target = target_of(to)
-    rows = publish_release(settings_of(env, conf_dir, overrides), target, release_id)
-    show_table(str(target), [{"table": name, "rows": n} for name, n in rows.items() if n])
+    """Write a release where analysts can use it: the tables of the CDM, with its columns only.
+
+    catalog:SCHEMA makes views of the pinned versions in the catalog of Spark and copies no row.
+    """
+    settings = settings_of(env, conf_dir, overrides)
+    if to.startswith(CATALOG):
+        rows = publish_catalog(settings, to.removeprefix(CATALOG), release_id)
+    else:
+        rows = publish_release(settings, target_of(to), release_id)
+    show_table(to, [{"table": name, "rows": n} for name, n in rows.items() if n])
 
 
 def publish_release(settings: Settings, target: Path, release_id: str | None = None) -> dict[str, int]:
@@ -39,6 +51,18 @@ def publish_release(settings: Settings, target: Path, release_id: str | None = N
     with stage(f"publish {release.release_id}"):
         tables = pinned_tables(settings, release)
         return publish_duckdb(target, tables, cdm_of(release), f"nhs-omop release {release.release_id}")
+
+
+def publish_catalog(settings: Settings, schema: str, release_id: str | None = None) -> dict[str, int]:
+    """Make views of a release in the catalog of Spark; rows by table. Raises ConfigError where the engine has no catalog."""
+    if settings.engine.kind is EngineKind.SAIL:
+        raise ConfigError("--to catalog: the embedded engine keeps no catalog; set engine.kind to spark or remote")
+    from pipelines.engine import open_session  # brings the engine, which the other forms do not need
+    from pipelines.release.publish.catalog_views import CatalogSchema, publish_to_catalog
+
+    named = CatalogSchema.of(schema)
+    with open_session(settings.engine) as session:
+        return publish_to_catalog(session, settings, named, release_id)
 
 
 def target_of(text: str) -> Path:

@@ -39,7 +39,7 @@ def quarantine(
         return
     show_table("quarantined by reason", found.by_reason)
     if found.lines:
-        show_table("quarantined lines", found.lines, grouped=False)
+        show_table("quarantined lines", found.lines, as_stored=True)
     if found.total > len(found.lines):
         log.warning("%d more lines are not listed; --limit lists them", found.total - len(found.lines))
 

@@ -4,9 +4,8 @@ import csv
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from enum import StrEnum
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice
 from typing import Annotated, Any
 
 import typer
@@ -21,37 +20,34 @@ log = logging.getLogger(__name__)
 app = new_app()
 
 
-class Format(StrEnum):
-    """How the rows are written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
 SHOWN_ROWS = 100
-"""Rows that `table` shows at most; csv and json write all of them."""
+"""Rows that a table for people shows at most; --csv and --json write all of them."""
 
 
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help='For example "select count(*) from person".')],
     release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="Write a table for people, CSV, or JSON lines.")] = Format.TABLE,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write all rows as CSV.")] = False,
     env: Env = DEFAULT_ENV,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
-    """Run SQL (the dialect of DuckDB) on the tables of a release. Nothing can be changed."""
+    """Run SQL (the dialect of DuckDB) on the tables of a release. Nothing can be changed.
+
+    All rows come from one release, also while a run makes the next. The first are shown as a table; --csv and --json write all
+    of them. Columns have the names that the query gives them; of two with one name the second has a number after it.
+    """
     settings = settings_of(env, conf_dir, overrides)
     release = chosen_release(settings, release_id)
     with open_release(pinned_tables(settings, release), cdm_of(release)) as connection:
         columns, rows = run_query(connection, sql)
-        if json_lines or form is Format.JSON:
+        columns = _distinct(columns)
+        if json_lines:
             for row in rows:
                 sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n")
-        elif form is Format.CSV:
+        elif as_csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)
@@ -61,9 +57,18 @@ def query(
 
 def _show(release_id: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:
     shown = [dict(zip(columns, map(_cell, row), strict=True)) for row in islice(rows, SHOWN_ROWS)]
-    show_table(f"release {release_id}", shown or [dict.fromkeys(columns)], grouped=False)
+    show_table(f"release {release_id}", shown or [dict.fromkeys(columns)], as_stored=True)
     if next(rows, None) is not None:
-        log.warning(f"only the first {SHOWN_ROWS} rows are shown; --format csv writes all")
+        log.warning(f"only the first {SHOWN_ROWS} rows are shown; --csv writes all")
+
+
+def _distinct(columns: Iterable[str]) -> list[str]:
+    """The names of columns, those that are there already with the first number that no other has."""
+    names: list[str] = []
+    for column in columns:
+        numbered = (f"{column}_{number}" for number in count(1))
+        names.append(next(name for name in chain((column,), numbered) if name not in names))
+    return names
 
 
 def _cell(value: object) -> str | int | float | bool | None:

@@ -43,7 +43,7 @@ def rollback(
     at = datetime.now(UTC).isoformat(timespec="seconds")
     with run_lock(settings.storage.restricted, "rollback"):
         if lift:
-            held = release_folder(settings).lift(at=at, reason=reason)
+            held = release_folder(settings).lift_rollback(at=at, reason=reason)
             log.info(f"the rollback of {held.at} no longer holds; the next nhs-omop run makes its release current")
         else:
             _go_back(settings, release_id, older_opt_outs, at, reason)
@@ -52,7 +52,7 @@ def rollback(
 def _go_back(settings: Settings, release_id: str | None, older_opt_outs: bool, at: str, reason: str) -> None:
     folder = release_folder(settings)
     current = chosen_release(settings)
-    target = chosen_release(settings, release_id or _before(folder.ids(), current.release_id))
+    target = chosen_release(settings, release_id or folder.before(current.release_id))
     older = earlier_opt_outs(target, than=current)
     if older and not older_opt_outs:
         lists = ", ".join(older)
@@ -62,13 +62,6 @@ def _go_back(settings: Settings, release_id: str | None, older_opt_outs: bool, a
         )
     folder.point_at(target.release_id, action=ROLLBACK, at=at, reason=reason)
     log.info(f"readers see release {target.release_id} until nhs-omop rollback --lift", extra={"before": current.release_id})
-
-
-def _before(ids: list[str], current: str) -> str:
-    earlier = [release_id for release_id in ids if release_id < current]
-    if not earlier:
-        raise ReleaseError(f"there is no release before {current}")
-    return earlier[-1]
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def status(
         log.info("there is no release yet: nhs-omop run makes one")
     else:
         _show_release(release, today)
-    held = release_folder(settings).hold()
+    held = release_folder(settings).held_rollback()
     if held is not None:
         show_table("a rollback holds until nhs-omop rollback --lift", [held.model_dump(include={"release_id", "at", "reason"})])
     _show_lists(settings, release, today)

@@ -95,10 +95,10 @@ def _show(section: Section) -> None:
     """Show a step; numbers are never set off, because most are ids."""
     if json_lines() or not section.is_one:
         title = f"{section.title} {section.how}".rstrip() if not json_lines() else section.title
-        show_table(title, section.rows, grouped=False)
+        show_table(title, section.rows, as_stored=True)
     else:
         named = [{"": name.replace("_", " "), "value": value} for name, value in section.rows[0].items()]
-        show_table(section.title, named, grouped=False)
+        show_table(section.title, named, as_stored=True)
     if section.more:
         log.warning("%s: %d more are not shown; --limit shows them", section.title, section.more)
 

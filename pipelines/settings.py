@@ -238,14 +238,13 @@ class RunSettings(Frozen):
 
 
 class UpkeepSettings(Frozen):
-    """What upkeep keeps: the newest releases and those of `hold_releases`, the ledgers of the newest runs, and every version
-    of a table that was the newest on one of the last days.
+    """What upkeep keeps: the newest releases, the ledgers of the newest runs, and every version of a table that was the newest
+    on one of the last days. Releases that are held (`nhs-omop releases hold`) stay whatever their age.
 
     A table that is written in parts is compacted once it shrinks by `small_files` files.
     """
 
     keep_releases: int = Field(default=7, ge=1)
-    hold_releases: tuple[str, ...] = ()
     keep_days: int = Field(default=7, ge=0)
     keep_runs: int = Field(default=400, ge=1)
     small_files: int = Field(default=32, ge=1)

@@ -4,13 +4,15 @@ Applied to every table of counts that may be of few people. A zero is shown as a
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 SMALLEST_SHOWN: Final = 8
 """Counts from 1 to 7 are hidden, as NHS England asks of published figures."""
 
 HIDDEN: Final = "*"
 TOTAL: Final = "total"
+
+_Part = TypeVar("_Part")
 
 Counts = Mapping[str, Mapping[str, int]]
 
@@ -79,3 +81,16 @@ def _linked(row: str, hidden: set[_Cell]) -> set[str]:
                 reached.update(new)
                 open_ends.extend(new)
     return reached
+
+
+def suppressed_parts(parts: Mapping[_Part, int], smallest_shown: int = SMALLEST_SHOWN) -> dict[_Part, int | str]:
+    """The parts of a total that is shown elsewhere, small numbers hidden.
+
+    The smallest of the others is hidden too where only one part is, or where what is hidden adds up to a small number. A total
+    that is small is hidden itself and gives nothing away.
+    """
+    hidden = {part for part, n in parts.items() if 0 < n < smallest_shown}
+    others = [part for part, n in parts.items() if n >= smallest_shown]
+    if others and hidden and (len(hidden) == 1 or sum(parts[part] for part in hidden) < smallest_shown):
+        hidden.add(min(others, key=lambda part: parts[part]))
+    return {part: HIDDEN if part in hidden else n for part, n in parts.items()}

@@ -76,7 +76,7 @@ def make_release(
     folder = release_folder(settings)
     folder.write(made)
     share(settings.storage.deidentified)
-    held = folder.hold()
+    held = folder.held_rollback()
     if held is None:
         folder.point_at(made.release_id, action="release", at=run_date.isoformat())
     else:

@@ -38,6 +38,10 @@ class CatalogTables:
         """The quoted name of a table, of three parts."""
         return f"{self.schema(zone)}.{_quoted(name)}"
 
+    def source(self, zone: Zone, name: str, version: int) -> str:
+        """How SQL of Spark names a table at a version."""
+        return f"{self.path(zone, name)} VERSION AS OF {version}"
+
     def names(self, zone: Zone) -> list[str]:
         """The tables of a zone; none where it has no schema."""
         try:
@@ -78,7 +82,7 @@ class CatalogTables:
         """A table as a DataFrame, at a version if one is given."""
         if version is None:
             return session.table(self.path(zone, name))
-        return session.sql(f"SELECT * FROM {self.path(zone, name)} VERSION AS OF {version}")  # noqa: S608 - a name of ours
+        return session.sql(f"SELECT * FROM {self.source(zone, name, version)}")  # noqa: S608 - a name of ours
 
     def overwrite(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
         """Replace all rows of a table. One that is not there, or has other columns, is created empty first.

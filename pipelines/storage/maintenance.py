@@ -74,6 +74,15 @@ def facts_of(path: str) -> DeltaFacts | None:
     )
 
 
+def files_at(path: str, version: int | None = None) -> dict[str, int]:
+    """The files of a version of a table, the newest unless one is given, with their bytes.
+
+    Raises DeltaError or TableNotFoundError where there is no such version to read.
+    """
+    files = DeltaTable(path, version=version).get_add_actions(flatten=True)
+    return dict(zip(files.column("path").to_pylist(), files.column("size_bytes").to_pylist(), strict=True))
+
+
 def commits_of(path: str, newest: int | None = None) -> list[Commit]:
     """The versions in the log of a table, the newest first; only so many if a number is given."""
     return [_commit(entry) for entry in DeltaTable(path).history(newest)]

@@ -39,6 +39,10 @@ class StoragePaths:
         root = self.restricted if zone in RESTRICTED_ZONES else self.deidentified
         return str(root / zone.value / name)
 
+    def source(self, zone: Zone, name: str, version: int) -> str:
+        """How SQL of Spark names a table at a version."""
+        return f"delta.`{self.path(zone, name)}` VERSION AS OF {version}"
+
     def names(self, zone: Zone) -> list[str]:
         """The tables that have a folder in a zone."""
         root = Path(self.path(zone, ""))

@@ -19,6 +19,9 @@ class Places(Protocol):
     def path(self, zone: Zone, name: str) -> str:
         """Where a table is: its path, or its quoted name of three parts."""
 
+    def source(self, zone: Zone, name: str, version: int) -> str:
+        """How SQL of Spark names a table at a version."""
+
     def version(self, zone: Zone, name: str) -> int | None:
         """The newest version of a table; None if there is no such table."""
 

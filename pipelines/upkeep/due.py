@@ -22,9 +22,9 @@ from pipelines.upkeep.policy import (
     has_its_turn,
     last_write,
     newest_at,
-    releases_to_drop,
     runs_to_drop,
     versions_to_keep,
+    why_kept,
 )
 
 RUN_ID = "run_id"
@@ -73,9 +73,10 @@ class Due:
 
 @dataclass(frozen=True)
 class Lake:
-    """What decides about every table: settings, what upkeep left, the releases that go, and what those that stay rest on."""
+    """What decides about every table: settings, what upkeep left, the releases that go at a moment, and what others rest on."""
 
     settings: Settings
+    at: datetime
     state: UpkeepState
     dropped: tuple[str, ...]
     pinned: Mapping[TableName, Collection[int]]
@@ -83,12 +84,14 @@ class Lake:
 
     @classmethod
     def of(cls, settings: Settings) -> "Lake":
-        """A lakehouse as it is. Raises ReleaseError where a release is to be held that there is not."""
-        folder = release_folder(settings)
-        dropped = releases_to_drop(folder.ids(), folder.current(), settings.upkeep)
+        """A lakehouse as it is. Raises ReleaseError where a document of releases cannot be read."""
+        folder, now = release_folder(settings), datetime.now(UTC)
+        reasons = why_kept(folder.ids(), folder.current(), folder.held(now.date()), settings.upkeep.keep_releases)
+        dropped = tuple(release_id for release_id, kept_for in reasons.items() if not kept_for)
         kept = [folder.read(release_id) for release_id in folder.ids() if release_id not in dropped]
         return cls(
             settings=settings,
+            at=now,
             state=UpkeepState.read(upkeep_state_path(settings)) or UpkeepState(),
             dropped=dropped,
             pinned=pinned_versions(kept),

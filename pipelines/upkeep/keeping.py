@@ -1,8 +1,8 @@
 """Does the upkeep of a lakehouse: at the end of a run what is worth it, by command everything that can be done.
 
-Kept are the releases and runs that configuration asks for, every version of a table that a kept release pins or the build
-state names, and what was the newest version on one of the last days. The rows of a table stay as they are, but for the
-ledgers of runs that are not kept.
+Kept are the releases and runs that configuration or a hold asks for, every version of a table that a kept release pins or
+the build state names, and what was the newest version on one of the last days. The rows of a table stay as they are, but for
+the ledgers of runs that are not kept.
 """
 
 import logging
@@ -30,6 +30,9 @@ from pipelines.upkeep.following import follow_versions
 from pipelines.upkeep.policy import Upkept
 
 log = logging.getLogger(__name__)
+
+OF_AGE = "by upkeep, because newer releases are kept"
+"""Why upkeep removed a release."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def keep_up(
     finish_following(settings)
     lake = Lake.of(settings)
     remove_left(settings.engine.scratch_dir)
-    release_folder(settings).remove(lake.dropped)
+    release_folder(settings).remove(lake.dropped, at=lake.at.isoformat(timespec="seconds"), reason=OF_AGE, day=lake.at.date())
     if settings.storage.catalog is not None:  # which sees to the files of its tables itself, for as long as they state
         return UpkeepReport(releases=lake.dropped)
     names = lake.tables(thorough=thorough)

@@ -5,9 +5,7 @@ from datetime import datetime
 from math import ceil
 
 from pipelines.contracts.models import Frozen
-from pipelines.errors import ReleaseError
 from pipelines.run_log import in_order
-from pipelines.settings import UpkeepSettings
 from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts
 
 VERSIONS_AT_ONCE = 5
@@ -38,17 +36,25 @@ def has_its_turn(former: Upkept, version: int, needed: Collection[int]) -> bool:
     return max(version - former.version, len(can_go)) >= VERSIONS_AT_ONCE
 
 
-def releases_to_drop(ids: Iterable[str], current: str | None, policy: UpkeepSettings) -> tuple[str, ...]:
-    """The releases that are not kept: all but the newest, the current one, which a rollback may hold, and those named.
+def why_kept(ids: Iterable[str], current: str | None, held: Collection[str], keep_releases: int) -> dict[str, tuple[str, ...]]:
+    """Why upkeep keeps each release, the oldest first; no reason where it goes.
 
-    Raises ReleaseError where a release is named that there is not: by a slip the one that was meant would go.
+    Kept are the newest `keep_releases`, the current one, which a rollback may hold, and those that somebody holds.
     """
     ordered = sorted(ids)
-    missing = sorted(set(policy.hold_releases) - set(ordered))
-    if missing:
-        raise ReleaseError(f"upkeep.hold_releases: there is no release {', '.join(missing)}; nothing was removed")
-    kept = {*ordered[-policy.keep_releases :], current, *policy.hold_releases}
-    return tuple(release_id for release_id in ordered if release_id not in kept)
+    newest = ordered[-keep_releases:]
+    return {
+        release_id: tuple(
+            reason
+            for reason, applies in (
+                ("current", release_id == current),
+                ("held", release_id in held),
+                ("newest", release_id in newest),
+            )
+            if applies
+        )
+        for release_id in ordered
+    }
 
 
 def runs_to_drop(runs: Iterable[str], released_by: Collection[str], keep_runs: int) -> tuple[str, ...]:

@@ -238,6 +238,7 @@ RULES = (
         ),
         ("F.max_by('a', 'b')", "F.expr('weekday(d)')", "F.hash('a')", "session.sql('select initcap(a) from t')"),
         ("F.xxhash64('a')", "F.dayofweek('d')"),
+        allowed={"pipelines/release/comparing.py": "SQL of DuckDB, and no hash outlives the comparison"},
     ),
     Rule(
         "missing-functions",
@@ -330,6 +331,7 @@ RULES = (
             "pipelines/trial.py": "one count a file of a delivery and reason",
             "pipelines/verifying.py": "one count a table, source, entity and rule, and the people of the sample",
             "pipelines/release/making.py": "one count a table",
+            "pipelines/release/publish/catalog_views.py": "names and comments of schemas",
             "pipelines/omop/changes.py": "names of fields and tables, numbers of buckets",
             "pipelines/synthetic": "Arrow and numpy, no engine",
             "vocab/equivalents.py": "the concepts of this project that a download has too: a handful",

@@ -192,7 +192,7 @@ def test_every_fault_has_an_exit_code_of_its_own() -> None:
 def test_the_last_release_can_still_be_queried(name: str, world: DemoWorld, linked_copy: DemoWorld) -> None:
     FAULTS[name].damage(linked_copy.folder)
     assert run_on(linked_copy, FAULTS[name]).returncode == FAULTS[name].exit_code
-    asked = command(linked_copy, "query", "SELECT count(*) AS people FROM person", "--format", "csv")
+    asked = command(linked_copy, "query", "SELECT count(*) AS people FROM person", "--csv")
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.split() == ["people", str(len(world.rows("omop", "person")))]
 

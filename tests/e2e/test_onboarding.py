@@ -166,7 +166,7 @@ class Walk:
 
     def rows(self, sql: str) -> list[dict[str, str]]:
         """The rows that `nhs-omop query` prints."""
-        return list(csv.DictReader(self.does("query", "query", sql, "--format", "csv").splitlines()))
+        return list(csv.DictReader(self.does("query", "query", sql, "--csv").splitlines()))
 
     def digests(self, *folders: str) -> dict[str, str]:
         """The content of every file in the given folders."""
@@ -228,7 +228,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     change_contract(walk.folder / "mappings" / "gp" / "contract.yaml")
     walk.does("second", *run)
     walk.does("unmapped", "vocab", "unmapped")
-    walk.does("before", "query", "SELECT observation_source_value, observation_concept_id FROM observation", "--format", "csv")
+    walk.does("before", "query", "SELECT observation_source_value, observation_concept_id FROM observation", "--csv")
     shutil.copytree(walk.folder / "mappings", walk.folder / "by_usagi")
     add_codes(walk.folder / "mappings" / "concepts" / "emis_local.csv")
     walk.does("to_usagi", "vocab", "unmapped", "--to-usagi", "codes.csv")

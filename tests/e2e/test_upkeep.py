@@ -1,5 +1,6 @@
 """Upkeep of a lakehouse that real runs have made: what is kept can be read, and nothing is made again because of it."""
 
+import itertools
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from pipelines.terminology.vocabulary import load
 from pipelines.upkeep.keeping import executor_of, keep_up
+from tests.e2e.reading import ASKED, Reader, read, reading
 from tests.e2e.world import SEED
 
 PEOPLE, NIGHTS = 40, 4
@@ -25,16 +27,36 @@ POLICY = ["upkeep.keep_releases=2", "upkeep.keep_days=0", "upkeep.keep_runs=2", 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lakehouse after three of four nights."""
+def nights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reader]:
+    """A lakehouse after three of four nights, and a reader who read meanwhile."""
     place = tmp_path_factory.mktemp("upkeep")
     generate(PEOPLE, SEED, NIGHTS, place)
     demo_key_file(place / "restricted" / "demo.key")
     settings = demo_settings(place)
     load(settings)
-    for night in range(NIGHTS - 1):
-        nightly(settings, FIRST_NIGHT + timedelta(days=night))
-    return place
+    with reading(settings) as reader:
+        for night in range(NIGHTS - 1):
+            nightly(settings, FIRST_NIGHT + timedelta(days=night))
+    return place, reader
+
+
+@pytest.fixture
+def folder(nights: tuple[Path, Reader]) -> Path:
+    """The folder of the lakehouse."""
+    return nights[0]
+
+
+def test_a_reader_during_runs_sees_one_release_or_the_other(nights: tuple[Path, Reader]) -> None:
+    """Every answer comes wholly from one release, and readers come to each in its turn."""
+    settings, reader = demo_settings(nights[0]), nights[1]
+    ids = release_folder(settings).ids()
+    expected = dict(read(settings, release_id) for release_id in ids)
+    assert reader.errors == []
+    assert len(ids) == NIGHTS - 1
+    for before, after in itertools.pairwise(ids):
+        assert len([name for name in ASKED if expected[before][name] != expected[after][name]]) >= 3
+    assert [answer for release_id, answer in reader.answers if answer != expected[release_id]] == []
+    assert [release_id for release_id, _ in itertools.groupby(reader.answers, key=lambda answer: answer[0])] in (ids, ids[:-1])
 
 
 def size_of(settings: Settings) -> int:

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from typer.testing import CliRunner, Result
 
@@ -220,18 +223,34 @@ def test_query_answers_from_the_current_release(run: Callable[..., Result]) -> N
 
 
 def test_query_answers_from_an_earlier_release_as_csv_and_json(run: Callable[..., Result]) -> None:
-    rows = list(csv.reader(io.StringIO(run(query, SQL, "--release", FIRST, "--format", "csv").stdout)))
+    rows = list(csv.reader(io.StringIO(run(query, SQL, "--release", FIRST, "--csv").stdout)))
     assert rows == [["person_id", "visits"], ["11", "1"]]
-    assert json.loads(run(query, SQL, "--format", "json").stdout) == {"person_id": 11, "visits": 2}
+    assert json.loads(run(query, SQL, "--json").stdout) == {"person_id": 11, "visits": 2}
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json", "table"])
+def test_query_keeps_every_column_under_its_name(run: Callable[..., Result], form: str) -> None:
+    """The first and the third were one column once, with the value of the last."""
+    sql = 'select person_id, null as value_as_number, 7 as person_id, 8 as person_id_1, 1234.5 as "[x]" from person'
+    said = run(query, sql, *(() if form == "table" else (form,))).stdout
+    names = ["person_id", "value_as_number", "person_id_1", "person_id_1_1", "[x]"]
+    if form == "table":
+        header, row = (re.split("[┃│]", line)[1:-1] for line in said.splitlines() if line[0] in "┃│")
+        assert [cell.strip() for cell in header] == names
+        assert [cell.strip() for cell in row] == ["11", "", "7", "8", "1234.5"]
+    elif form == "--csv":
+        assert list(csv.reader(io.StringIO(said))) == [names, ["11", "", "7", "8", "1234.5"]]
+    else:
+        assert json.loads(said) == dict(zip(names, [11, None, 7, 8, "1234.5"], strict=True))
 
 
 def test_query_shows_the_columns_of_the_cdm_only(run: Callable[..., Result]) -> None:
-    rows = list(csv.reader(io.StringIO(run(query, "select * from visit_occurrence", "--format", "csv").stdout)))
+    rows = list(csv.reader(io.StringIO(run(query, "select * from visit_occurrence", "--csv").stdout)))
     assert rows[0] == list(CDM["visit_occurrence"].schema)
 
 
 def test_query_has_the_tables_without_rows(run: Callable[..., Result]) -> None:
-    assert run(query, "select count(*) from note_nlp", "--format", "csv").stdout.splitlines() == ["count_star()", "0"]
+    assert run(query, "select count(*) from note_nlp", "--csv").stdout.splitlines() == ["count_star()", "0"]
 
 
 @pytest.mark.parametrize(
@@ -254,9 +273,79 @@ def test_query_refuses_what_is_not_a_question_to_the_release(run: Callable[..., 
 
 def test_releases_lists_them_and_marks_the_current_one(run: Callable[..., Result]) -> None:
     output = run(releases).output
-    assert FIRST in output
-    assert SECOND in output
-    assert "yes" in output
+    assert output.index(FIRST) < output.index(SECOND)
+    assert "current, newest" in output
+
+
+def rows_of(result: Result, table: str) -> list[dict[str, Any]]:
+    """The rows of a result that was written as JSON."""
+    assert result.exit_code == 0, result.output
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    return [{name: value for name, value in row.items() if name != "table"} for row in found if row["table"] == table]
+
+
+def test_a_release_is_shown_in_full(run: Callable[..., Result]) -> None:
+    shown = run(releases, "show", FIRST, "--json")
+    (facts,) = rows_of(shown, f"release {FIRST}")
+    assert facts["kept_as"] == "newest"
+    assert (facts["people"], facts["rows"], facts["run"], facts["checks"]) == (1, 2, "r1", 1)
+    assert rows_of(shown, "opt-out lists") == [{"list": "national", "as_at": "2024-01-04"}]
+    assert rows_of(shown, "newest extracts") == [{"source": "gp", "provider": "P1", "extract_date": "2024-01-04"}]
+    assert [(row["zone"], row["name"], row["version"], row["rows"]) for row in rows_of(shown, "tables")] == [
+        ("omop", "person", 0, 1),
+        ("omop", "visit_occurrence", 0, 1),
+        ("vocabulary", "concept", 0, 1),
+    ]
+
+
+def test_two_releases_are_compared_with_small_numbers_hidden_unless_all_are_asked_for(
+    released: Released, run: Callable[..., Result]
+) -> None:
+    """The visit is the same in both releases and another comes; the person and the concept were written anew."""
+    shown = run(releases, "diff", "--json")
+    assert rows_of(shown, "by table") == [{"name": "visit_occurrence", "added": "*", "removed": 0, "changed": 0}]
+    exact = run(releases, "diff", FIRST, SECOND, "--exact", "--json")
+    rows = {"name": "visit_occurrence", "added": 1, "removed": 0, "changed": 0}
+    assert rows_of(exact, "by source") == [rows | {"source": "acute"}]
+    assert rows_of(exact, "by month") == [rows | {"month": "2024-07"}]
+    assert rows_of(exact, "by concept") == [rows | {"concept_id": 9201, "concept": "Inpatient Visit"}]
+    assert rows_of(exact, "vocabulary tables") == [{"name": "concept", "rows_before": 1, "rows_after": 1}]
+    back = run(releases, "diff", SECOND, FIRST, "--exact", "--json")
+    assert rows_of(back, "by table") == [{"name": "visit_occurrence", "added": 0, "removed": 1, "changed": 0}]
+    assert "no such release" in str(run(releases, "diff", FIRST, "20240107-cccccccc").exception)
+
+
+def test_what_a_release_keeps_alone_is_what_neither_another_nor_the_newest_version_has(
+    released: Released, run: Callable[..., Result]
+) -> None:
+    kept = {row["release"]: row for row in rows_of(run(releases, "list", "--sizes", "--json"), "releases")}
+    tables = ((Zone.OMOP, "person"), (Zone.OMOP, "visit_occurrence"), (Zone.VOCABULARY, "concept"))
+    size = sum(
+        Path(file).stat().st_size for place in tables for file in DeltaTable(released.store.path(*place), version=0).file_uris()
+    )
+    assert (kept[FIRST]["bytes"], kept[FIRST]["bytes_kept_by_it_alone"]) == (size, size)
+    assert (kept[SECOND]["bytes"] > 0, kept[SECOND]["bytes_kept_by_it_alone"]) == (True, 0)
+    (facts,) = rows_of(run(releases, "show", FIRST, "--json"), f"release {FIRST}")
+    assert facts["versions_kept_by_it_alone"] == 3
+
+
+def test_a_held_release_stays_until_that_is_lifted_and_an_expired_one_cannot_be_read(
+    released: Released, run: Callable[..., Result]
+) -> None:
+    owner = ("--owner", "study 12", "--reason", "it rests on it")
+    assert isinstance(run(releases, "hold", FIRST, *owner, "--until", "2024-01-31").exception, ConfigError)
+    assert run(releases, "hold", FIRST, *owner, "--until", "2999-01-31").exit_code == 0
+    listed = run(releases, "--json")
+    assert [row["kept_as"] for row in rows_of(listed, "releases")] == ["held, newest", "current, newest"]
+    assert [(row["owner"], row["until"]) for row in rows_of(listed, "holds")] == [("study 12", "2999-01-31")]
+    expire = ("expire", FIRST, "--reason", "a wrong map")
+    assert "held for study 12" in str(run(releases, *expire).exception)
+    assert run(releases, "hold", FIRST, *owner, "--lift").exit_code == 0
+    assert "current one and stays" in str(run(releases, "expire", SECOND, "--reason", "r").exception)
+    assert run(releases, *expire).exit_code == 0
+    assert release_folder(released.settings).ids() == [SECOND]
+    assert "was removed at" in str(run(query, "select 1", "--release", FIRST).exception)
+    assert released.store.read(Zone.OMOP, "visit_occurrence", version=0).count() == 1  # upkeep takes it, not this
 
 
 def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run: Callable[..., Result]) -> None:

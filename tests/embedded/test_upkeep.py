@@ -16,6 +16,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import UpkeepError
 from pipelines.release.model import Code, Gates, Release, TablePin
 from pipelines.release.published import release_folder
+from pipelines.release.store import Hold
 from pipelines.run_context import build_state_path
 from pipelines.runner import BuildState, Runner
 from pipelines.settings import Settings, UpkeepSettings, table_folders
@@ -255,13 +256,14 @@ def test_a_dry_run_says_the_same_and_writes_nothing(lake: Lake) -> None:
 def test_a_release_that_is_held_stays_readable_over_many_nights(lake: Lake) -> None:
     lake.night()
     held = lake.releases[0]
-    lake.settings = lake.settings.model_copy(
-        update={"upkeep": lake.settings.upkeep.model_copy(update={"hold_releases": (held,)})}
-    )
+    release_folder(lake.settings).put_hold(Hold(release_id=held, owner="study 12", reason="it rests on it", at="2026-01-01"))
     for _ in range(23):
         lake.night()
         lake.keep_up()
     assert lake.releases == [held, *(f"{lake.day(night):%Y%m%d}-{night:08x}" for night in (21, 22, 23))]
+    removed = release_folder(lake.settings).removed()
+    assert [gone.release_id for gone in removed] == [f"{lake.day(night):%Y%m%d}-{night:08x}" for night in range(1, 21)]
+    assert {gone.reason for gone in removed} == {"by upkeep, because newer releases are kept"}
     assert lake.rows(PERSON, release_folder(lake.settings).read(held).pin("omop", "person").version) == lake.expected(1)
     assert on_disk(str(lake.path(PERSON))).files <= 18
 

@@ -1,5 +1,7 @@
 """Upkeep by SQL on Spark: the same rules, and what is kept can be read by both."""
 
+from datetime import date
+
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -8,6 +10,7 @@ from pipelines.contracts.tables import Partitions, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.release.model import Code, Gates, Release, TablePin
 from pipelines.release.published import release_folder
+from pipelines.release.store import Hold
 from pipelines.run_context import build_state_path
 from pipelines.runner import BuildState, BuiltTable
 from pipelines.settings import Settings, UpkeepSettings
@@ -22,7 +25,7 @@ NIGHTS = 6
 def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> None:
     settings.storage.restricted.mkdir(mode=0o700)
     settings.storage.deidentified.mkdir()
-    policy = UpkeepSettings(keep_releases=1, hold_releases=("20260104-held",), keep_days=0, keep_runs=3, small_files=5)
+    policy = UpkeepSettings(keep_releases=1, keep_days=0, keep_runs=3, small_files=5)
     settings = settings.model_copy(update={"upkeep": policy})
     store = store_of(spark, settings)
     for night in range(NIGHTS):
@@ -38,6 +41,8 @@ def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> 
     pinned = {"20260104-held": 3, "20260106-last": newest}
     for release_id, version in pinned.items():
         release_folder(settings).write(release_of(release_id, version))
+    hold = Hold(release_id="20260104-held", owner="study 12", reason="it rests on it", at="2026-01-04")
+    release_folder(settings).put_hold(hold)
     executor = executor_for(spark)
     said = would_do(settings)
     report = keep_up(settings, executor, thorough=True)
@@ -55,8 +60,8 @@ def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> 
     assert state is not None
     assert state.tables[str(PERSON)].inputs[str(BRONZE)] == store.version(*BRONZE) != newest
     assert keep_up(settings, executor, thorough=True).tables == []
-    release_free = settings.model_copy(update={"upkeep": policy.model_copy(update={"hold_releases": ()})})
-    keep_up(release_free, executor, thorough=True)
+    release_folder(settings).lift_hold(hold.release_id, hold.owner, at="2026-01-06", reason="ended", day=date(2026, 1, 6))
+    keep_up(settings, executor, thorough=True)
     assert on_disk(store.path(*PERSON)).files == changed[PERSON].after.files - 2
 
 

@@ -106,11 +106,12 @@ def test_ids_and_rows_of_a_query_are_shown_as_they_are_under_a_title_that_is_not
 ) -> None:
     show_table("a title longer than the table", [{"concept_id": 4152194, "rows": 1234}])
     counted = capsys.readouterr().out
-    show_table("release", [{"year": 1940}], grouped=False)
+    show_table("release", [{"year_of_birth": 1940}], as_stored=True)
     stored = capsys.readouterr().out
     assert "a title longer than the table" in counted
     assert "4152194" in counted
     assert "1,234" in counted
+    assert "year_of_birth" in stored
     assert "1940" in stored
 
 

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ReleaseError
-from pipelines.settings import UpkeepSettings
 from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts
 from pipelines.upkeep.policy import (
     Upkept,
@@ -15,9 +13,9 @@ from pipelines.upkeep.policy import (
     has_its_turn,
     last_write,
     newest_at,
-    releases_to_drop,
     runs_to_drop,
     versions_to_keep,
+    why_kept,
 )
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
@@ -55,13 +53,17 @@ def facts(*partitions: tuple[int, ...]) -> DeltaFacts:
 def test_the_newest_releases_the_current_and_the_held_ones_stay(
     keep: int, current: str | None, held: tuple[str, ...], dropped: tuple[str, ...]
 ) -> None:
-    policy = UpkeepSettings(keep_releases=keep, hold_releases=held)
-    assert releases_to_drop(reversed(IDS), current, policy) == dropped
+    reasons = why_kept(reversed(IDS), current, held, keep)
+    assert tuple(release_id for release_id, kept_for in reasons.items() if not kept_for) == dropped
 
 
-def test_a_release_to_be_held_that_there_is_not_stops_upkeep() -> None:
-    with pytest.raises(ReleaseError, match="no release 20260101-ab; nothing was removed"):
-        releases_to_drop(IDS, IDS[-1], UpkeepSettings(keep_releases=1, hold_releases=("20260101-ab",)))
+def test_every_reason_for_which_a_release_stays_is_given() -> None:
+    assert why_kept(IDS, IDS[2], {IDS[0], IDS[2]}, 2) == {
+        "20260101-aa": ("held",),
+        "20260102-bb": (),
+        "20260103-cc": ("current", "held", "newest"),
+        "20260104-dd": ("newest",),
+    }
 
 
 def test_the_newest_runs_and_those_of_kept_releases_stay() -> None:

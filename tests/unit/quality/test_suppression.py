@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed, suppressed_parts
 
 
 def test_small_numbers_are_hidden_and_noughts_are_not() -> None:
@@ -55,3 +56,27 @@ def test_no_hidden_number_follows_from_the_shown_ones(numbers: list[list[int]]) 
         unit = np.zeros((1, len(hidden)))
         unit[0, position] = 1
         assert np.linalg.matrix_rank(np.vstack([equations, unit])) > rank
+
+
+@pytest.mark.parametrize(
+    ("parts", "shown"),
+    [
+        ({"gp": 40, "acute": 3, "ambulance": 9}, {"gp": 40, "acute": HIDDEN, "ambulance": HIDDEN}),
+        ({"gp": 40, "acute": 3, "ambulance": 4}, {"gp": HIDDEN, "acute": HIDDEN, "ambulance": HIDDEN}),
+        ({"gp": 40, "acute": 3, "ambulance": 5}, {"gp": 40, "acute": HIDDEN, "ambulance": HIDDEN}),
+        ({"gp": 40, "acute": 8, "ambulance": 0}, {"gp": 40, "acute": 8, "ambulance": 0}),
+        ({"gp": 7}, {"gp": HIDDEN}),
+        ({}, {}),
+    ],
+)
+def test_a_small_part_of_a_shown_total_takes_another_with_it(parts: dict[str, int], shown: dict[str, int | str]) -> None:
+    assert suppressed_parts(parts) == shown
+
+
+@given(st.dictionaries(st.integers(), st.integers(0, 20), max_size=6))
+def test_no_hidden_part_follows_from_the_others_and_a_shown_total(parts: dict[int, int]) -> None:
+    hidden = [n for part, n in parts.items() if suppressed_parts(parts)[part] == HIDDEN]
+    assert {n for n in parts.values() if 0 < n < SMALLEST_SHOWN} <= {*hidden}
+    if hidden and sum(parts.values()) >= SMALLEST_SHOWN:
+        assert len(hidden) > 1
+        assert sum(hidden) >= SMALLEST_SHOWN

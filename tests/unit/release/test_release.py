@@ -2,6 +2,7 @@ import json
 import stat
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from pipelines.release.model import (
     release_id_of,
 )
 from pipelines.release.report.markdown import Section, markdown
-from pipelines.release.store import POINTER, ReleaseFolder
+from pipelines.release.store import POINTER, Hold, ReleaseFolder
 
 RELEASE = Release(
     release_id="20240105-0123abcd",
@@ -114,18 +115,18 @@ def test_the_pointer_names_the_last_one_and_keeps_its_moves(folder: ReleaseFolde
 
 
 def test_a_rollback_holds_until_it_is_lifted(folder: ReleaseFolder) -> None:
-    assert folder.hold() is None
+    assert folder.held_rollback() is None
     with pytest.raises(ReleaseError, match="no rollback holds"):
-        folder.lift(at="now", reason="r")
+        folder.lift_rollback(at="now", reason="r")
     folder.point_at("20240105-a", action="rollback", at="t1", reason="wrong map")
-    held = folder.hold()
+    held = folder.held_rollback()
     assert held is not None
     assert (held.release_id, held.at, held.reason) == ("20240105-a", "t1", "wrong map")
-    assert folder.lift(at="t2", reason="map corrected") == held
-    assert (folder.hold(), folder.current()) == (None, "20240105-a")
+    assert folder.lift_rollback(at="t2", reason="map corrected") == held
+    assert (folder.held_rollback(), folder.current()) == (None, "20240105-a")
     assert [(move.action, move.reason) for move in folder.moves()[2:]] == [("rollback", "wrong map"), ("lift", "map corrected")]
     folder.point_at("20240106-b", action="release", at="t3")
-    assert (folder.hold(), folder.current()) == (None, "20240106-b")
+    assert (folder.held_rollback(), folder.current()) == (None, "20240106-b")
 
 
 def test_pointing_at_the_current_release_again_changes_nothing(folder: ReleaseFolder) -> None:
@@ -183,8 +184,62 @@ def test_removed_releases_are_gone_and_the_current_one_stays(tmp_path: Path) -> 
     for release_id in ids:
         folder.write(other(release_id))
     folder.point_at(ids[1], action="release", at="2024-01-06")
-    folder.remove([ids[0]])
+    gone: dict[str, Any] = {"at": "2024-01-08T02:00:00+00:00", "reason": "a wrong map", "day": date(2024, 1, 8)}
+    folder.remove([ids[0]], **gone)
     assert folder.ids() == ids[1:]
     with pytest.raises(ReleaseError, match="is the current one and stays"):
-        folder.remove([ids[2], ids[1]])
-    assert folder.current() == ids[1]
+        folder.remove([ids[2], ids[1]], **gone)
+    with pytest.raises(
+        ReleaseError, match=rf"release {ids[0]} was removed at 2024-01-08T02:00:00\+00:00: a wrong map; releases: "
+    ):
+        folder.remove([ids[2], ids[0]], **gone)
+    assert (folder.ids(), folder.current()) == (ids[1:], ids[1])
+    assert [removed.release_id for removed in folder.removed()] == [ids[0]]
+
+
+def hold(release_id: str, owner: str, until: date | None = None, at: str = "t1") -> Hold:
+    return Hold(release_id=release_id, owner=owner, reason="it rests on it", at=at, until=until)
+
+
+def test_each_owner_holds_a_release_until_the_last_day_or_until_that_is_lifted(folder: ReleaseFolder) -> None:
+    held, last = "20240105-a", date(2024, 3, 31)
+    folder.put_hold(hold(held, "study 12", last))
+    folder.put_hold(hold(held, "study 40"))
+    owners = {day: [found.owner for found in folder.held(day).get(held, ())] for day in (last, date(2024, 4, 1))}
+    assert owners == {last: ["study 12", "study 40"], date(2024, 4, 1): ["study 40"]}
+    folder.put_hold(hold(held, "study 12", date(2024, 6, 30), at="t2"))
+    assert [(found.owner, found.until) for found in folder.held(last)[held]] == [
+        ("study 40", None),
+        ("study 12", date(2024, 6, 30)),
+    ]
+    folder.lift_hold(held, "study 40", at="t3", reason="published", day=last)
+    assert [(found.owner, found.lifted_at, found.lifted_because) for found in folder.holds()] == [
+        ("study 12", "t2", "replaced by another hold"),
+        ("study 40", "t3", "published"),
+        ("study 12", None, None),
+    ]
+    assert folder.held(date(2024, 7, 1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("release_id", "owner", "said"),
+    [
+        ("20240105-a", "study 40", "does not hold release 20240105-a; it is held for study 12"),
+        ("20240106-b", "study 12", "does not hold release 20240106-b; nobody holds it"),
+    ],
+)
+def test_a_hold_that_there_is_not_cannot_be_lifted(folder: ReleaseFolder, release_id: str, owner: str, said: str) -> None:
+    folder.put_hold(hold("20240105-a", "study 12"))
+    with pytest.raises(ReleaseError, match=said):
+        folder.lift_hold(release_id, owner, at="t2", reason="r", day=date(2024, 1, 7))
+
+
+def test_a_release_that_is_held_is_not_removed_and_one_that_is_not_there_cannot_be_held(folder: ReleaseFolder) -> None:
+    folder.put_hold(hold("20240105-a", "study 12", date(2024, 3, 31)))
+    gone: dict[str, Any] = {"at": "t2", "reason": "r"}
+    with pytest.raises(ReleaseError, match="20240105-a is held for study 12 and stays; nhs-omop releases hold --lift"):
+        folder.remove(["20240105-a"], **gone, day=date(2024, 3, 31))
+    with pytest.raises(ReleaseError, match="no such release"):
+        folder.put_hold(hold("20240107-c", "study 12"))
+    folder.remove(["20240105-a"], **gone, day=date(2024, 4, 1))
+    assert folder.ids() == ["20240106-b"]
