@@ -51,7 +51,10 @@ COMMANDS = {
         "jobs.mapping_docs", "Write the documentation of every mapping, from the mapping files themselves."
     ),
     "plan": Command("jobs.plan", "Show what a run would make, and why, without making it."),
-    "publish": Command("jobs.publish", "Write a release where analysts can use it: --to duckdb:PATH."),
+    "publish": Command(
+        "jobs.publish",
+        "Write a release where analysts can use it: a DuckDB file, a folder of Parquet files, or a schema of PostgreSQL.",
+    ),
     "query": Command("jobs.query", "Run SQL on a release: read-only, at the pinned versions of its tables."),
     "releases": Command("jobs.releases", "List the releases, the current one marked."),
     "report": Command("jobs.report", "Report on a run: rows in, where they went, what was mapped, the gates and the release."),
