@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 PROGRAMS = (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), *map(Path, os.get_exec_path()))
@@ -28,6 +29,14 @@ class Server:
     def url(self, database: str = "postgres", user: str | None = None) -> str:
         """How to reach a database as a user, the superuser unless another is named."""
         return f"postgresql://{user or self.user}@/{database}?host={self.socket}"
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """The URL of an empty database, which is there within the block."""
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+            yield self.url(name)
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def server_programs() -> Path | None:

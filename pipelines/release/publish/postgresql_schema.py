@@ -60,6 +60,11 @@ class PostgresqlSchema:
         return f"{self.schema}_unfinished"
 
     @property
+    def lock(self) -> str:
+        """The name of the lock that one publication to the schema has at a time."""
+        return f"nhs-omop publish {self.schema}"
+
+    @property
     def former(self) -> str:
         """The schema that was replaced, until nobody reads it any more."""
         return f"{self.schema}_former"
@@ -83,14 +88,16 @@ def publish_postgresql(target: PostgresqlSchema, publication: Publication) -> di
     try:
         with _connected(target) as connection:
             _prepare(connection, target)
-            contents = _load(connection, target, publication)
-            _swap(connection, target, f"{publication.title}; {len(contents)} tables")
+            try:
+                contents = _load(connection, target, publication)
+                _swap(connection, target)
+            except BaseException:
+                connection.close()
+                _remove_unfinished(target)
+                raise
             _remove_former(connection, target)
-    except BaseException as error:
-        _remove_unfinished(target)
-        if isinstance(error, psycopg.Error):
-            raise ReleaseError(f"the publication failed, and {target.schema} is as it was: {_reason(error)}") from error
-        raise
+    except psycopg.Error as error:
+        raise ReleaseError(f"the publication failed, and {target.schema} is as it was: {_reason(error)}") from error
     return {name: content.rows for name, content in contents.items()}
 
 
@@ -118,6 +125,7 @@ def _connected(target: PostgresqlSchema) -> Iterator[psycopg.Connection]:
         connection.execute("SET client_encoding = 'UTF8'")
         connection.execute("SET datestyle = 'ISO'")
         connection.execute("SET timezone = 'UTC'")
+        connection.execute("SET search_path = pg_catalog")
         yield connection
 
 
@@ -136,7 +144,7 @@ def _prepare(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
 
     Raises ConfigError where a role is missing, ReleaseError where somebody else's work would be lost.
     """
-    if not _value(connection, "SELECT pg_try_advisory_lock(hashtextextended('nhs-omop publish ' || %s, 0))", target.schema):
+    if not _value(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", target.lock):
         raise ReleaseError(f"another publication to {target.schema} is under way")
     missing = [
         role for role in target.readers if not _value(connection, "SELECT count(*) FROM pg_roles WHERE rolname = %s", role)
@@ -190,7 +198,8 @@ def _load(connection: psycopg.Connection, target: PostgresqlSchema, publication:
     ddl = postgresql_ddl(publication, target.unfinished)
     with connection.transaction():
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
-        _mark(connection, target.unfinished, f"{publication.title}; {len(ddl)} tables")
+        mark = sql.Literal(f"{publication.title}; {len(ddl)} tables")
+        connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(schema, mark))
     sent = {}
     with tempfile.TemporaryDirectory(prefix="nhs-omop-") as scratch, publication.connected(Path(scratch)) as release:
         for name, table in publication.tables.items():
@@ -209,10 +218,6 @@ def _load(connection: psycopg.Connection, target: PostgresqlSchema, publication:
 
 def _run(connection: psycopg.Connection, statement: str) -> None:
     connection.execute(statement.encode())
-
-
-def _mark(connection: psycopg.Connection, schema: str, text: str) -> None:
-    connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(schema), sql.Literal(text)))
 
 
 def _fill(
@@ -284,7 +289,7 @@ def _postgresql_text(column: CdmColumn) -> sql.Composed:
     return text.format(sql.Identifier(column.name))
 
 
-def _swap(connection: psycopg.Connection, target: PostgresqlSchema, title: str) -> None:
+def _swap(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
     """Give the new schema its rights and the name of the old one, in one transaction that waits for no reader."""
     rename = sql.SQL("ALTER SCHEMA {} RENAME TO {}")
     with connection.transaction():
@@ -295,7 +300,6 @@ def _swap(connection: psycopg.Connection, target: PostgresqlSchema, title: str) 
         if _value(connection, "SELECT count(*) FROM pg_namespace WHERE nspname = %s", target.schema):
             connection.execute(rename.format(sql.Identifier(target.schema), sql.Identifier(target.former)))
         connection.execute(rename.format(sql.Identifier(target.unfinished), sql.Identifier(target.schema)))
-        _mark(connection, target.schema, title)
 
 
 def _remove_former(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
@@ -323,8 +327,9 @@ def _remove_unfinished(target: PostgresqlSchema) -> None:
     """Remove what a failed publication has loaded, on a connection of its own: that of the load may be lost."""
     try:
         with _connected(target) as connection:
-            if _value(connection, "SELECT pg_try_advisory_lock(hashtextextended('nhs-omop publish ' || %s, 0))", target.schema):
-                _refuse_foreign(connection, target.unfinished)
-                _drop(connection, target.unfinished)
+            connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
+            connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (target.lock,))
+            _refuse_foreign(connection, target.unfinished)
+            _drop(connection, target.unfinished)
     except (psycopg.Error, ConfigError, ReleaseError):
         log.warning(f"{target.unfinished} could not be removed; the next publication removes it")
