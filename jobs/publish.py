@@ -11,6 +11,7 @@ from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.contracts.derived import published_tables
 from pipelines.errors import ConfigError
+from pipelines.progress import OnProgress
 from pipelines.release.publish.duckdb_file import publish_duckdb
 from pipelines.release.publish.parquet_folder import publish_parquet
 from pipelines.release.publish.publication import Publication
@@ -71,12 +72,14 @@ def publish_to(
 ) -> dict[str, int]:
     """Write a release, the current one unless another is named, in its version of the CDM or another; rows by table."""
     publication = publication_of(settings, release_id, version)
-    with stage(f"publish {publication.release.release_id}"):
+    parts = len(publication.tables) * (2 if target.kind == "postgresql" else 1)
+    with stage(f"publish {publication.release.release_id}", parts) as on_progress:
         if target.kind == "duckdb":
-            return publish_duckdb(Path(target.place), publication, indexes=settings.publish.duckdb_indexes)
+            indexes = settings.publish.duckdb_indexes
+            return publish_duckdb(Path(target.place), publication, indexes=indexes, on_progress=on_progress)
         if target.kind == "parquet":
-            return publish_parquet(Path(target.place), publication)
-        return _publish_postgresql(settings, target.place, publication)
+            return publish_parquet(Path(target.place), publication, on_progress)
+        return _publish_postgresql(settings, target.place, publication, on_progress)
 
 
 def publication_of(settings: Settings, release_id: str | None = None, version: CdmVersion | None = None) -> Publication:
@@ -97,14 +100,14 @@ def publication_of(settings: Settings, release_id: str | None = None, version: C
     )
 
 
-def _publish_postgresql(settings: Settings, url: str, publication: Publication) -> dict[str, int]:
+def _publish_postgresql(settings: Settings, url: str, publication: Publication, on_progress: OnProgress) -> dict[str, int]:
     try:
         from pipelines.release.publish.postgresql_schema import PostgresqlSchema, publish_postgresql
     except ImportError as error:
         raise ConfigError("PostgreSQL needs its client: pip install 'nhs-omop[postgresql]'") from error
     chosen = settings.publish
     password = chosen.password.resolve().decode().strip() if chosen.password else None
-    return publish_postgresql(PostgresqlSchema(url, chosen.cdm_schema, chosen.readers, password), publication)
+    return publish_postgresql(PostgresqlSchema(url, chosen.cdm_schema, chosen.readers, password), publication, on_progress)
 
 
 def sql_for_webapi(settings: Settings, url: str) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 import duckdb
 
 from pipelines.contracts.cdm import CdmTable
+from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.publication import Publication, describe_column
 from pipelines.release.reading import create_table, literal, quoted
 
 
-def publish_duckdb(target: Path, publication: Publication, *, indexes: bool = True) -> dict[str, int]:
+def publish_duckdb(
+    target: Path, publication: Publication, *, indexes: bool = True, on_progress: OnProgress = ignore_progress
+) -> dict[str, int]:
     """Write every table of the CDM to a new DuckDB file that replaces the old one. Gives the number of rows by table.
 
     All tables of the CDM version are created; those without a pinned table are empty. Keys and indexes are made after the
@@ -21,7 +24,10 @@ def publish_duckdb(target: Path, publication: Publication, *, indexes: bool = Tr
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
         unfinished = Path(folder) / target.name
         with publication.connected(Path(folder), str(unfinished)) as connection:
-            rows = {table.name: _write(connection, publication, table, indexes) for table in publication.tables.values()}
+            rows = {}
+            for name, table in publication.tables.items():
+                rows[name] = _write(connection, publication, table, indexes)
+                on_progress(name)
         unfinished.chmod(0o644)
         unfinished.replace(target)
     return rows

@@ -11,6 +11,7 @@ import duckdb
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.models import Frozen
 from pipelines.errors import OmopPipelineError, ReleaseError
+from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.publication import Publication
 from pipelines.release.reading import create_table, quoted
 from pipelines.storage.documents import Document
@@ -56,7 +57,7 @@ class ParquetManifest(Document):
     tables: tuple[ManifestTable, ...]
 
 
-def publish_parquet(target: Path, publication: Publication) -> dict[str, int]:
+def publish_parquet(target: Path, publication: Publication, on_progress: OnProgress = ignore_progress) -> dict[str, int]:
     """Write every table of the CDM to a folder of the release below `target`. Gives the number of rows by table.
 
     The folder has the id of the release, with the version of the CDM where that is another one. It appears when it is complete;
@@ -71,13 +72,16 @@ def publish_parquet(target: Path, publication: Publication) -> dict[str, int]:
         unfinished = Path(scratch) / folder.name
         unfinished.mkdir(mode=0o755)
         with publication.connected(Path(scratch)) as connection:
-            tables = tuple(_write(connection, publication, table, unfinished) for table in publication.tables.values())
+            tables = []
+            for table in publication.tables.values():
+                tables.append(_write(connection, publication, table, unfinished))
+                on_progress(table.name)
         ParquetManifest(
             release_id=publication.release.release_id,
             run_id=publication.release.run_id,
             cdm_version=publication.cdm_version,
             vocabulary_version=publication.release.vocabulary_version,
-            tables=tables,
+            tables=tuple(tables),
         ).write(unfinished / MANIFEST)
         unfinished.rename(folder)
     return {table.name: table.rows for table in tables}

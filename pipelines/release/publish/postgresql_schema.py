@@ -25,6 +25,7 @@ from psycopg import sql
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
 from pipelines.errors import ConfigError, ReleaseError
+from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.postgresql_ddl import TableDdl, postgresql_ddl
 from pipelines.release.publish.publication import Publication
 from pipelines.release.reading import quoted
@@ -78,10 +79,13 @@ class Content:
     checksum: int
 
 
-def publish_postgresql(target: PostgresqlSchema, publication: Publication) -> dict[str, int]:
+def publish_postgresql(
+    target: PostgresqlSchema, publication: Publication, on_progress: OnProgress = ignore_progress
+) -> dict[str, int]:
     """Load every table of the CDM into a new schema that replaces the old one. Gives the number of rows by table.
 
-    A failure leaves the old schema as it is and nothing of the new one. Raises ConfigError where the target cannot be written
+    Every table is reported twice, when it is loaded and when it is linked. A failure leaves the old schema as it is and
+    nothing of the new one. Raises ConfigError where the target cannot be written
     to, ReleaseError where the load fails or what arrived is not what was sent.
     """
     _refuse_password(target.url)
@@ -89,7 +93,7 @@ def publish_postgresql(target: PostgresqlSchema, publication: Publication) -> di
         with _connected(target) as connection:
             _prepare(connection, target)
             try:
-                contents = _load(connection, target, publication)
+                rows = _load(connection, target, publication, on_progress)
                 _swap(connection, target)
             except BaseException:
                 connection.close()
@@ -98,7 +102,7 @@ def publish_postgresql(target: PostgresqlSchema, publication: Publication) -> di
             _remove_former(connection, target)
     except psycopg.Error as error:
         raise ReleaseError(f"the publication failed, and {target.schema} is as it was: {_reason(error)}") from error
-    return {name: content.rows for name, content in contents.items()}
+    return rows
 
 
 def _refuse_password(url: str) -> None:
@@ -192,28 +196,32 @@ def _value(connection: psycopg.Connection, statement: LiteralString, *values: st
     return row[0] if row else None
 
 
-def _load(connection: psycopg.Connection, target: PostgresqlSchema, publication: Publication) -> dict[str, Content]:
-    """Make and fill the tables, then their keys, indexes and links, and compare every table with what was sent."""
-    schema = sql.Identifier(target.unfinished)
+def _load(
+    connection: psycopg.Connection, target: PostgresqlSchema, publication: Publication, on_progress: OnProgress
+) -> dict[str, int]:
+    """Make, fill and compare every table with what was sent, then its key and indexes; link all at the end. Rows by table."""
     ddl = postgresql_ddl(publication, target.unfinished)
     with connection.transaction():
+        schema = sql.Identifier(target.unfinished)
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
         mark = sql.Literal(f"{publication.title}; {len(ddl)} tables")
         connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(schema, mark))
-    sent = {}
+    rows = {}
     with tempfile.TemporaryDirectory(prefix="nhs-omop-") as scratch, publication.connected(Path(scratch)) as release:
         for name, table in publication.tables.items():
-            sent[name] = _fill(connection, target, publication, table, ddl[name], release)
-            publication.check_rows(name, sent[name].rows)
-    for statement in (statement for name in ddl for statement in ddl[name].finish):
-        _run(connection, statement)
-    for statement in (statement for name in ddl for statement in ddl[name].links):
-        _run(connection, statement)
-    for name, table in publication.tables.items():
-        if _content(connection, target.unfinished, table) != sent[name]:
-            raise ReleaseError(f"{name}: what arrived in PostgreSQL is not what was sent; {target.schema} is as it was")
-        connection.execute(sql.SQL("ANALYZE {}.{}").format(schema, sql.Identifier(name)))
-    return sent
+            sent = _fill(connection, target, publication, table, ddl[name], release)
+            rows[name] = publication.check_rows(name, sent.rows)
+            if _content(connection, target.unfinished, table) != sent:
+                raise ReleaseError(f"{name}: what arrived in PostgreSQL is not what was sent; {target.schema} is as it was")
+            for statement in ddl[name].finish:
+                _run(connection, statement)
+            connection.execute(sql.SQL("ANALYZE {}.{}").format(schema, sql.Identifier(name)))
+            on_progress(f"{name} loaded")
+    for name in ddl:
+        for statement in ddl[name].links:
+            _run(connection, statement)
+        on_progress(f"{name} linked")
+    return rows
 
 
 def _run(connection: psycopg.Connection, statement: str) -> None:
