@@ -85,8 +85,8 @@ def publish_postgresql(
     """Load every table of the CDM into a new schema that replaces the old one. Gives the number of rows by table.
 
     Every table is reported twice, when it is loaded and when it is linked. A failure leaves the old schema as it is and
-    nothing of the new one. Raises ConfigError where the target cannot be written
-    to, ReleaseError where the load fails or what arrived is not what was sent.
+    nothing of the new one. Raises ConfigError where the target cannot be written to, ReleaseError where the load fails or what
+    arrived is not what was sent.
     """
     _refuse_password(target.url)
     try:
@@ -111,7 +111,7 @@ def _refuse_password(url: str) -> None:
         parts = psycopg.conninfo.conninfo_to_dict(url)
     except psycopg.Error as error:
         raise ConfigError("--to: expected postgresql://USER@HOST:PORT/DATABASE") from error
-    if "password" in parts:
+    if {"password", "sslpassword"} & set(parts):
         raise ConfigError(
             "--to: leave the password out; set publish.password to a secret reference, or PGPASSWORD, or ~/.pgpass"
         )

@@ -120,7 +120,14 @@ def test_a_reader_keeps_the_former_schema_until_the_next_publication(
     assert [row[0] for row in content(database)] == [3]
 
 
-@pytest.mark.parametrize("url", ["postgresql://user:geheim@localhost/none", "postgresql://user@localhost/none?password=geheim"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:geheim@localhost/none",
+        "postgresql://u@localhost/none?password=geheim",
+        "postgresql://u@localhost/none?sslpassword=geheim",
+    ],
+)
 def test_a_password_in_the_url_is_refused_and_not_repeated(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="leave the password out") as raised:
         publish_postgresql(PostgresqlSchema(url, "cdm"), publication(tmp_path / "kept", [ROW]))
