@@ -51,7 +51,10 @@ COMMANDS = {
         "jobs.mapping_docs", "Write the documentation of every mapping, from the mapping files themselves."
     ),
     "plan": Command("jobs.plan", "Show what a run would make, and why, without making it."),
-    "publish": Command("jobs.publish", "Write a release where analysts can use it: --to duckdb:PATH or catalog:SCHEMA."),
+    "publish": Command(
+        "jobs.publish",
+        "Write a release where analysts can use it: a DuckDB file, Parquet files, a PostgreSQL schema, or views in a catalog.",
+    ),
     "quarantine": Command("jobs.quarantine", "List the lines that could not be used, by reason: file, line, rule and column."),
     "query": Command("jobs.query", "Run SQL on a release: read-only, at the pinned versions of its tables."),
     "releases": Command("jobs.releases", "List the releases, show one, compare two, hold one whatever its age, or remove one."),

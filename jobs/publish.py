@@ -1,62 +1,114 @@
-"""Write a release where analysts can use it: --to duckdb:PATH or catalog:SCHEMA."""
+"""Write a release where analysts can use it: a DuckDB file, Parquet files, a PostgreSQL schema, or views in a catalog."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
 from jobs.stages import stage
+from pipelines.contracts.derived import published_tables
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
+from pipelines.progress import OnProgress
 from pipelines.release.publish.duckdb_file import publish_duckdb
-from pipelines.release.published import cdm_of, chosen_release, pinned_tables
+from pipelines.release.publish.parquet_folder import publish_parquet
+from pipelines.release.publish.publication import Publication
+from pipelines.release.published import chosen_release, pinned_tables
 from pipelines.settings import Settings
 
 app = new_app()
 
-CATALOG = "catalog:"
-"""What `--to` begins with for views in the catalog of Spark."""
+FORMS = "duckdb:PATH, parquet:FOLDER, postgresql://USER@HOST:PORT/DATABASE or catalog:SCHEMA"
+"""What `--to` takes."""
 
-Target = Annotated[
-    str, typer.Option("--to", metavar="TARGET", help="Where to write: duckdb:PATH, or catalog:SCHEMA for views in Spark.")
-]
+CdmVersion = Literal["5.4", "5.5"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to publish: `kind` is duckdb, parquet, postgresql or catalog, `place` a path, the whole URL or a schema."""
+
+    kind: str
+    place: str
 
 
 @app.command()
 def publish(
-    to: Target,
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help=f"Where to write: {FORMS}.")],
     release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
+    version: Annotated[
+        CdmVersion | None, typer.Option("--as", help="Version of the CDM; by default that of the release.")
+    ] = None,
+    webapi_sql: Annotated[
+        Path | None, typer.Option("--webapi-sql", help="Also write SQL that makes the schema known to OHDSI's WebAPI.")
+    ] = None,
     env: Env = DEFAULT_ENV,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
-    """Write a release where analysts can use it: the tables of the CDM, with its columns only.
+    """Write a release where analysts can use it: the tables of the CDM with its columns only, vocabulary and derived tables.
 
-    catalog:SCHEMA makes views of the pinned versions in the catalog of Spark and copies no row.
+    What is there is replaced as a whole when the new one is complete. A failure leaves it as it is. catalog:SCHEMA makes views
+    of the pinned versions in the catalog of Spark, one after the other, and copies no row.
     """
-    settings = settings_of(env, conf_dir, overrides)
-    if to.startswith(CATALOG):
-        rows = publish_catalog(settings, to.removeprefix(CATALOG), release_id)
-    else:
-        rows = publish_release(settings, target_of(to), release_id)
-    show_table(to, [{"table": name, "rows": n} for name, n in rows.items() if n])
+    target, settings = target_of(to), settings_of(env, conf_dir, overrides)
+    if webapi_sql and target.kind != "postgresql":
+        raise ConfigError("--webapi-sql: WebAPI reads PostgreSQL; give --to postgresql://...")
+    rows = publish_to(settings, target, release_id, version)
+    if webapi_sql:
+        webapi_sql.write_text(sql_for_webapi(settings, target.place), encoding="utf-8")
+    show_table(f"{target.kind}: {target.place}", [{"table": name, "rows": n} for name, n in rows.items() if n])
 
 
 def publish_release(settings: Settings, target: Path, release_id: str | None = None) -> dict[str, int]:
     """Write a release, the current one unless another is named, to a DuckDB file; rows by table."""
+    return publish_to(settings, Target("duckdb", str(target)), release_id)
+
+
+def publish_to(
+    settings: Settings, target: Target, release_id: str | None = None, version: CdmVersion | None = None
+) -> dict[str, int]:
+    """Write a release, the current one unless another is named, in its version of the CDM or another; rows by table."""
+    if target.kind == "catalog":
+        return _publish_catalog(settings, target.place, release_id, version)
+    publication = publication_of(settings, release_id, version)
+    parts = len(publication.tables) * (2 if target.kind == "postgresql" else 1)
+    with stage(f"publish {publication.release.release_id}", parts) as on_progress:
+        if target.kind == "duckdb":
+            indexes = settings.publish.duckdb_indexes
+            return publish_duckdb(Path(target.place), publication, indexes=indexes, on_progress=on_progress)
+        if target.kind == "parquet":
+            return publish_parquet(Path(target.place), publication, on_progress)
+        return _publish_postgresql(settings, target.place, publication, on_progress)
+
+
+def publication_of(settings: Settings, release_id: str | None = None, version: CdmVersion | None = None) -> Publication:
+    """What is published of a release."""
+    # Imported here because the declarations of the tables bring pyspark.
+    from pipelines.dictionary import published_grains
+    from pipelines.mapping.plausibility import load_plausibility
+
     release = chosen_release(settings, release_id)
-    with stage(f"publish {release.release_id}"):
-        tables = pinned_tables(settings, release)
-        return publish_duckdb(target, tables, cdm_of(release), f"nhs-omop release {release.release_id}")
+    cdm_version = version or release.cdm_version
+    return Publication(
+        release=release,
+        cdm_version=cdm_version,
+        tables=published_tables(cdm_version),
+        pinned=pinned_tables(settings, release),
+        grains=published_grains(cdm_version, load_plausibility(settings.mappings_dir)),
+        memory_gib=settings.engine.memory_gib,
+    )
 
 
-def publish_catalog(settings: Settings, schema: str, release_id: str | None = None) -> dict[str, int]:
-    """Make views of a release in the catalog of Spark; rows by table. Raises ConfigError where the engine has no catalog."""
+def _publish_catalog(settings: Settings, schema: str, release_id: str | None, version: CdmVersion | None) -> dict[str, int]:
     if settings.engine.kind is EngineKind.SAIL:
         raise ConfigError("--to catalog: the embedded engine keeps no catalog; set engine.kind to spark or remote")
+    if version is not None:
+        raise ConfigError("--as: views have the CDM version of their release")
     from pipelines.engine import open_session  # brings the engine, which the other forms do not need
     from pipelines.release.publish.catalog_views import CatalogSchema, publish_to_catalog
 
@@ -65,12 +117,33 @@ def publish_catalog(settings: Settings, schema: str, release_id: str | None = No
         return publish_to_catalog(session, settings, named, release_id)
 
 
-def target_of(text: str) -> Path:
-    """The file of a `duckdb:PATH`. Raises ConfigError for anything else."""
+def _publish_postgresql(settings: Settings, url: str, publication: Publication, on_progress: OnProgress) -> dict[str, int]:
+    try:
+        from pipelines.release.publish.postgresql_schema import PostgresqlSchema, publish_postgresql
+    except ImportError as error:
+        raise ConfigError("PostgreSQL needs its client: pip install 'nhs-omop[postgresql]'") from error
+    chosen = settings.publish
+    password = chosen.password.resolve().decode().strip() if chosen.password else None
+    return publish_postgresql(PostgresqlSchema(url, chosen.cdm_schema, chosen.readers, password), publication, on_progress)
+
+
+def sql_for_webapi(settings: Settings, url: str) -> str:
+    """The SQL that makes the schema of a publication known to WebAPI."""
+    from pipelines.release.publish.postgresql_schema import PostgresqlSchema
+    from pipelines.release.publish.webapi import webapi_sql
+
+    chosen = settings.publish
+    return webapi_sql(PostgresqlSchema(url, chosen.cdm_schema, chosen.readers), settings.cdm_holder)
+
+
+def target_of(text: str) -> Target:
+    """The target that a text names. Raises ConfigError for anything else."""
     kind, separator, place = text.partition(":")
-    if kind != "duckdb" or not separator or not place:
-        raise ConfigError("--to: expected duckdb:PATH, for example duckdb:cdm.duckdb")
-    return Path(place)
+    if kind in ("postgresql", "postgres") and place.startswith("//"):
+        return Target("postgresql", text)
+    if kind not in ("duckdb", "parquet", "catalog") or not separator or not place:
+        raise ConfigError(f"--to: expected {FORMS}")
+    return Target(kind, place)
 
 
 if __name__ == "__main__":

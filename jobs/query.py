@@ -12,8 +12,8 @@ import typer
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
-from pipelines.release.publish.duckdb_file import open_release, run_query
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables
+from pipelines.release.reading import open_release, run_query
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entrie
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
-from pipelines.release.publish.duckdb_file import open_release, run_query
 from pipelines.release.published import cdm_of, gates_of, ledger_of, pinned_tables, release_folder, runs_of
+from pipelines.release.reading import open_release, run_query
 from pipelines.release.report.data_docs import write_data_docs
 from pipelines.release.report.markdown import Cell, Section, markdown
 from pipelines.settings import Settings

@@ -85,6 +85,30 @@ def every_table(
     return [*stored, *checks, readable, ledger_table([], ""), results_table(GateReport(()), "")]
 
 
+_VOCABULARY_GRAINS = {
+    "concept": "one row per concept of a vocabulary",
+    "concept_ancestor": "one row per standard concept and concept above it, over any number of levels; each is above itself",
+    "concept_class": "one row per class of concepts",
+    "concept_metadata": "one row per concept that Athena says more of",
+    "concept_relationship": "one row per pair of concepts and relationship between them, in one direction",
+    "concept_relationship_metadata": "one row per relationship between concepts that Athena says more of",
+    "concept_synonym": "one row per further name of a concept",
+    "domain": "one row per domain of concepts",
+    "drug_strength": "one row per drug and ingredient, with the amount",
+    "pack_content": "one row per pack and drug in it",
+    "relationship": "one row per kind of relationship",
+    "vocabulary": "one row per vocabulary, with its version",
+}
+
+
+def published_grains(cdm_version: str, plausibility: Plausibility) -> dict[str, str]:
+    """What one row is of every published table of a CDM version, by name."""
+    described_as = CdmSource("", "", "", "", "", _DAY, _DAY, "", cdm_version, "", {}, {})
+    without_sources = MapInputs((), frozenset(), (), (), plausibility, described_as, cdm_version=cdm_version)
+    declared = {table.name.name: table.grain for table in map_tables(without_sources)}
+    return {name: declared.get(name) or _VOCABULARY_GRAINS[name] for name in published_tables(cdm_version)}
+
+
 def _whole_load(contracts: Mapping[str, SourceContract]) -> NewLoad:
     """A delivery of every source with one file for each entity that can be delivered."""
     deliveries = []

@@ -88,7 +88,7 @@ class QualityGateError(OmopPipelineError):
 
 
 class ReleaseError(OmopPipelineError):
-    """There is no such release, or it cannot be read."""
+    """There is no such release, or it cannot be read or published."""
 
     exit_code = 22
 

@@ -36,7 +36,7 @@ SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_car
 DEATH_PRIORITY = ("acute", "ambulance", "gp", "mental_health", "community", "social_care")
 """Who was there comes first, then the practice, which is notified, then those who note the death in a record of care."""
 
-_REFERENCES = ("key", "url", "token", "transport")
+_REFERENCES = ("key", "url", "token", "transport", "password")
 
 _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
 
@@ -277,6 +277,24 @@ class LineageSettings(Frozen):
     transport: LineageTransport | None = None
 
 
+_SCHEMA_NAME = "^[a-z_][a-z0-9_]{0,49}$"
+"""Needs no quotes in SQL, so that OHDSI's tools can name it; what a publication adds to it fits the 63 bytes of PostgreSQL."""
+
+
+class PublishSettings(Frozen):
+    """How releases are published.
+
+    In PostgreSQL they fill the schema `cdm_schema`, which the roles `readers` may read. `password` refers to the password of
+    the connection; without it that of `PGPASSWORD`, a password file or a service file is used. `duckdb_indexes`: whether
+    DuckDB files have keys and indexes, which have to fit into memory.
+    """
+
+    cdm_schema: str = Field(default="cdm", pattern=_SCHEMA_NAME)
+    readers: tuple[str, ...] = ()
+    password: SecretReference | None = None
+    duckdb_indexes: bool = True
+
+
 class Settings(Frozen):
     """The whole configuration of a command."""
 
@@ -297,6 +315,7 @@ class Settings(Frozen):
     deliveries: DeliveryLimits = DeliveryLimits()
     upkeep: UpkeepSettings = UpkeepSettings()
     lineage: LineageSettings = LineageSettings()
+    publish: PublishSettings = PublishSettings()
 
     @model_validator(mode="after")
     def known_sources(self) -> Self:

@@ -6,6 +6,7 @@ Spark therefore run after all others, and opening one engine closes the other.
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 from pipelines.engine import open_session
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.settings import Settings, load_settings
+from tests.postgresql import Server, postgresql_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -130,6 +132,20 @@ def java() -> None:
 def spark(java: None, engines: Engines) -> SparkSession:
     """A local Spark session with Delta."""
     return engines.open(EngineKind.SPARK)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server. Its socket needs a short path, which the user of the server can reach."""
+    with postgresql_server(Path(tempfile.gettempdir()) / f"nhs-omop-{os.getpid()}") as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgresql: Server) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    with postgresql.database("of_a_test") as url:
+        yield url
 
 
 @pytest.fixture

@@ -102,13 +102,17 @@ class Cohort(BaseCohort, _CohortBase):
 
 @dataclass(frozen=True, slots=True)
 class CdmColumn:
-    """One field of a CDM table. `references` is the table and field it refers to; `length` is in characters."""
+    """One field of a CDM table. `references` is the table and field it refers to; `length` is in characters.
+
+    `indexed` says whether OHDSI has an index on it, or rows of a derived table are looked for by it.
+    """
 
     name: str
     type: str
     nullable: bool
     length: int | None = None
     references: tuple[str, str] | None = None
+    indexed: bool = False
 
     @property
     def is_concept(self) -> bool:
@@ -133,6 +137,12 @@ class CdmTable:
     def schema(self) -> dict[str, str]:
         """Name and Spark type of every field, in the order of the CDM."""
         return {column.name: column.type for column in self.columns}
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The fields beside the primary key by which rows are looked for; the person always is one."""
+        looked_for = [column.name for column in self.columns if column.indexed or column.name == "person_id"]
+        return tuple(name for name in looked_for if name != self.primary_key)
 
     @property
     def periods(self) -> tuple[tuple[str, str], ...]:
@@ -167,6 +177,7 @@ def _cdm_column(column: Column[Any]) -> CdmColumn:
         nullable=bool(column.nullable),
         length=getattr(column.type, "length", None),
         references=references,
+        indexed=bool(column.index),
     )
 
 
@@ -189,6 +200,11 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
     versioned = importlib.import_module(CDM_VERSIONS[version]).Base.metadata
     models = [*versioned.tables.values(), *_CohortBase.metadata.tables.values()]
     return {model.name: _cdm_table(model) for model in sorted(models, key=lambda model: model.name)}
+
+
+def version_code_pattern(version: str) -> str:
+    """The pattern of the code of the concept of a CDM version, which ends in it: `CDM v5.4.0`."""
+    return f"(^|[^0-9.]){version.replace('.', '[.]')}([.]0)?$"
 
 
 def provenance_columns(table: CdmTable) -> dict[str, str]:

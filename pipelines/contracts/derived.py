@@ -12,7 +12,7 @@ from pipelines.contracts.cdm import CdmColumn, CdmTable, cdm_tables
 _PERSON: Final = CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id"))
 _EVENT: Final = (
     CdmColumn("event_table", "string", nullable=False, length=20),
-    CdmColumn("event_id", "bigint", nullable=False),
+    CdmColumn("event_id", "bigint", nullable=False, indexed=True),
 )
 """The row of an event or visit table that a row is about."""
 
@@ -35,9 +35,15 @@ DRUG_ORDER_ADMINISTRATION: Final = CdmTable(
     is_vocabulary=False,
     columns=(
         _PERSON,
-        CdmColumn("order_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")),
         CdmColumn(
-            "administration_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id")
+            "order_drug_exposure_id", "bigint", nullable=False, references=("drug_exposure", "drug_exposure_id"), indexed=True
+        ),
+        CdmColumn(
+            "administration_drug_exposure_id",
+            "bigint",
+            nullable=False,
+            references=("drug_exposure", "drug_exposure_id"),
+            indexed=True,
         ),
         CdmColumn("link_rule", "string", nullable=False, length=50),
     ),
@@ -147,6 +153,7 @@ CONTINUOUS_INPATIENT_SPELL_VISIT: Final = CdmTable(
             "bigint",
             nullable=False,
             references=("continuous_inpatient_spell", "continuous_inpatient_spell_id"),
+            indexed=True,
         ),
         _PERSON,
         CdmColumn("visit_number", "bigint", nullable=False),
@@ -161,7 +168,13 @@ VISIT_TIMING: Final = CdmTable(
     name="visit_timing",
     is_vocabulary=False,
     columns=(
-        CdmColumn("visit_occurrence_id", "bigint", nullable=False, references=("visit_occurrence", "visit_occurrence_id")),
+        CdmColumn(
+            "visit_occurrence_id",
+            "bigint",
+            nullable=False,
+            references=("visit_occurrence", "visit_occurrence_id"),
+            indexed=True,
+        ),
         _PERSON,
         CdmColumn("milestone", "string", nullable=False, length=50),
         CdmColumn("milestone_date", "date", nullable=False),
@@ -201,7 +214,7 @@ SAME_FACT: Final = CdmTable(
     columns=(
         _PERSON,
         *_EVENT,
-        CdmColumn("other_event_id", "bigint", nullable=False),
+        CdmColumn("other_event_id", "bigint", nullable=False, indexed=True),
         CdmColumn("rule", "string", nullable=False, length=20),
         CdmColumn("confidence", "string", nullable=False, length=6),
     ),

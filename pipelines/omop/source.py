@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id
-from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.cdm import CdmTable, version_code_pattern
 from pipelines.omop.conform import conform
 
 STANDARD_ALGORITHM_CONCEPT_ID = 32880
@@ -74,7 +74,7 @@ def _version_concept(concepts: DataFrame, version: str) -> DataFrame:
     """One row: the standard concept of a version of the CDM, whose code ends in it (`CDM v5.4.0`), or 0."""
     is_version = (F.col("vocabulary_id") == "CDM") & (F.col("concept_class_id") == "CDM")
     is_usable = (F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()
-    names_it = F.col("concept_code").rlike(f"(^|[^0-9.]){version.replace('.', '[.]')}([.]0)?$")
+    names_it = F.col("concept_code").rlike(version_code_pattern(version))
     found = concepts.where(is_version & is_usable & names_it)
     return found.agg(F.coalesce(F.min("concept_id"), F.lit(0).cast("bigint")).alias("_concept_id"))
 

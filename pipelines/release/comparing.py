@@ -18,8 +18,8 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.release.difference import KINDS, NOT_GIVEN, Difference, Part, Versions
 from pipelines.release.model import Release
-from pipelines.release.publish.duckdb_file import DUCKDB_TYPES, read_delta
 from pipelines.release.published import cdm_of
+from pipelines.release.reading import DUCKDB_TYPES, read_delta
 from pipelines.scratch import scratch_folder
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.paths import files_below

@@ -9,7 +9,7 @@ from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
-from pipelines.release.publish.duckdb_file import PinnedTable
+from pipelines.release.reading import PinnedTable
 from pipelines.release.store import ReleaseFolder
 from pipelines.run_log import in_order
 from pipelines.settings import Settings, storage_paths, table_folders
@@ -47,7 +47,7 @@ def pinned_tables(settings: Settings, release: Release) -> dict[str, PinnedTable
         for table in release.tables:
             if table.zone == zone and table.name not in pinned:
                 path = table_folders(settings).path(zone, table.name)
-                pinned[table.name] = PinnedTable(path, table.version)
+                pinned[table.name] = PinnedTable(path, table.version, table.rows)
     return {name: table for name, table in pinned.items() if name in cdm_of(release)}
 
 

@@ -20,8 +20,8 @@ from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, load_mappings
 from pipelines.progress import Field
 from pipelines.release.model import Release
-from pipelines.release.publish.duckdb_file import read_delta
 from pipelines.release.published import cdm_of
+from pipelines.release.reading import read_delta
 from pipelines.run_context import read_register
 from pipelines.settings import Settings, storage_paths, table_folders
 

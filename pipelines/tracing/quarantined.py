@@ -6,7 +6,7 @@ from typing import Final
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import LINES
 from pipelines.progress import Field
-from pipelines.release.publish.duckdb_file import read_delta
+from pipelines.release.reading import read_delta
 from pipelines.settings import Settings, storage_paths
 from pipelines.tracing.lake import check_restricted
 from pipelines.tracing.lines import explained

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from time import sleep
 
-from pipelines.release.publish.duckdb_file import open_release, run_query
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables, release_folder
+from pipelines.release.reading import open_release, run_query
 from pipelines.settings import Settings
 
 ASKED = ("cdm_source", "person", "observability", "observation_period", "measurement", "concept")

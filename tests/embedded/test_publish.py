@@ -171,7 +171,7 @@ def test_publish_writes_every_table_of_the_cdm_and_its_columns_only(run: Callabl
         assert db.execute("select concept_name from concept").fetchall() == [("Inpatient Visit",)]
         assert db.execute("select count(*) from measurement").fetchone() == (0,)
         comment = db.execute("select comment from duckdb_tables() where table_name = 'cdm_source'").fetchone()
-        assert comment == (f"nhs-omop release {SECOND}",)
+        assert comment == (f"nhs-omop release {SECOND}, OMOP CDM 5.4",)
 
 
 def test_publish_of_an_earlier_release_reads_its_pinned_versions(run: Callable[..., Result], tmp_path: Path) -> None:
@@ -192,9 +192,9 @@ def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: C
     assert [path.name for path in tmp_path.glob(".cdm*")] == []
 
 
-@pytest.mark.parametrize("text", ["cdm.duckdb", "parquet:out", "duckdb:"])
+@pytest.mark.parametrize("text", ["cdm.duckdb", "csv:out", "duckdb:", "parquet:", "postgresql:cdm", "postgresql"])
 def test_publish_to_an_unknown_target_names_what_is_expected(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected duckdb:PATH"):
+    with pytest.raises(ConfigError, match="expected duckdb:PATH, parquet:FOLDER or postgresql://"):
         publish.target_of(text)
 
 

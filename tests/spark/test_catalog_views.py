@@ -10,7 +10,7 @@ from deltalake import write_deltalake
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.publish import publish_catalog
+from jobs.publish import Target, publish_to
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.errors import ConfigError
 from pipelines.release.model import Code, Gates, Release
@@ -114,4 +114,4 @@ def test_a_schema_is_named_by_itself_or_within_a_catalog(text: str, sql: str | N
 
 def test_the_embedded_engine_has_no_catalog(settings: Settings) -> None:
     with pytest.raises(ConfigError, match=r"set engine\.kind to spark or remote"):
-        publish_catalog(settings, "cdm")
+        publish_to(settings, Target("catalog", "cdm"))

@@ -1,0 +1,151 @@
+"""Publishes a release as a folder of Parquet files, one a table, with a manifest."""
+
+import hashlib
+import logging
+import tempfile
+from pathlib import Path
+from typing import ClassVar, Final
+
+import duckdb
+
+from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.models import Frozen
+from pipelines.errors import OmopPipelineError, ReleaseError
+from pipelines.progress import OnProgress, ignore_progress
+from pipelines.release.publish.publication import Publication
+from pipelines.release.reading import create_table, quoted
+from pipelines.storage.documents import Document
+
+log = logging.getLogger(__name__)
+
+MANIFEST: Final = "manifest.json"
+
+ROWS_A_GROUP: Final = 122_880
+"""Rows of a row group at most: a reader of some people skips the groups that have none of them."""
+
+
+class ManifestColumn(Frozen):
+    """A field: its name, its type (`bigint`, `date`, `timestamp`, `double`, `string`) and the `table.field` it refers to."""
+
+    name: str
+    type: str
+    nullable: bool
+    references: str | None = None
+
+
+class ManifestTable(Frozen):
+    """A table: its file, rows, bytes and checksum, and its fields in the order of the file."""
+
+    name: str
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    primary_key: str | None
+    columns: tuple[ManifestColumn, ...]
+
+
+class ParquetManifest(Document):
+    """What a folder of Parquet files holds: the release, the version of the CDM and every table."""
+
+    MODE: ClassVar[int] = 0o644
+
+    release_id: str
+    run_id: str
+    cdm_version: str
+    vocabulary_version: str
+    tables: tuple[ManifestTable, ...]
+
+
+def publish_parquet(target: Path, publication: Publication, on_progress: OnProgress = ignore_progress) -> dict[str, int]:
+    """Write every table of the CDM to a folder of the release below `target`. Gives the number of rows by table.
+
+    The folder has the id of the release, with the version of the CDM where that is another one. It appears when it is complete;
+    a failure leaves nothing of it, and the folders of other releases are not touched. One that is there already is checked
+    against its manifest and left as it is. Raises ReleaseError where it differs.
+    """
+    folder = target / _folder_name(publication)
+    if folder.exists():
+        return _published(folder, publication)
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=target) as scratch:
+        unfinished = Path(scratch) / folder.name
+        unfinished.mkdir(mode=0o755)
+        with publication.connected(Path(scratch)) as connection:
+            tables = []
+            for table in publication.tables.values():
+                tables.append(_write(connection, publication, table, unfinished))
+                on_progress(table.name)
+        ParquetManifest(
+            release_id=publication.release.release_id,
+            run_id=publication.release.run_id,
+            cdm_version=publication.cdm_version,
+            vocabulary_version=publication.release.vocabulary_version,
+            tables=tuple(tables),
+        ).write(unfinished / MANIFEST)
+        unfinished.rename(folder)
+    return {table.name: table.rows for table in tables}
+
+
+def _folder_name(publication: Publication) -> str:
+    release = publication.release
+    same = publication.cdm_version == release.cdm_version
+    return release.release_id if same else f"{release.release_id}-cdm{publication.cdm_version}"
+
+
+def _published(folder: Path, publication: Publication) -> dict[str, int]:
+    """The rows by table of a folder that is there already. Raises ReleaseError unless it is what its manifest says."""
+    try:
+        manifest = ParquetManifest.read(folder / MANIFEST)
+    except OmopPipelineError as error:
+        raise ReleaseError(f"{error}") from error
+    is_this = manifest is not None and manifest.release_id == publication.release.release_id
+    if manifest is None or not is_this or any(_differs(folder / table.file, table.sha256) for table in manifest.tables):
+        raise ReleaseError(f"{folder} is there and is not the release as it was published; move it away and publish again")
+    log.info("the release is there already, as its manifest says", extra={"folder": str(folder)})
+    return {table.name: table.rows for table in manifest.tables}
+
+
+def _differs(path: Path, sha256: str) -> bool:
+    return not path.is_file() or _sha256(path) != sha256
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, table: CdmTable, folder: Path) -> ManifestTable:
+    rows = publication.rows_of(connection, table)
+    if rows is None:
+        connection.execute(create_table(table))
+        rows = connection.table(table.name)
+    path = folder / f"{table.name}.parquet"
+    in_order = rows.order(", ".join(map(quoted, _order(table))))
+    in_order.write_parquet(str(path), compression="zstd", row_group_size=ROWS_A_GROUP)
+    path.chmod(0o644)
+    written = connection.read_parquet(str(path)).aggregate("count(*)").fetchall()[0][0]
+    return ManifestTable(
+        name=table.name,
+        file=path.name,
+        rows=publication.check_rows(table.name, int(written)),
+        bytes=path.stat().st_size,
+        sha256=_sha256(path),
+        primary_key=table.primary_key,
+        columns=tuple(
+            ManifestColumn(
+                name=column.name,
+                type=column.type,
+                nullable=column.nullable,
+                references=".".join(column.references) if column.references else None,
+            )
+            for column in table.columns
+        ),
+    )
+
+
+def _order(table: CdmTable) -> list[str]:
+    """The fields by which rows are in order: the person, then the key, or everything where there is none."""
+    names = [column.name for column in table.columns]
+    rest = [table.primary_key] if table.primary_key else names
+    return list(dict.fromkeys([*(["person_id"] if "person_id" in names else []), *rest]))

@@ -1,0 +1,123 @@
+"""Reads a release at the pinned versions of its tables, without an engine: as DuckDB relations, and by SQL.
+
+Tables are read from Delta as Arrow batches, with the fields of the CDM only, without the hidden provenance columns.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from pipelines.contracts.cdm import CdmColumn, CdmTable
+from pipelines.errors import ReleaseError
+from pipelines.storage.paths import files_below
+
+DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
+"""DuckDB type of each Spark type; text has the length of the CDM field."""
+
+
+_QUESTIONS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+"""The statements that may be run. DuckDB parses SHOW and DESCRIBE as SELECT."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedTable:
+    """The path and the released version of a table, and how many rows that version has."""
+
+    path: str
+    version: int
+    rows: int
+
+
+def read_delta(path: str, version: int | None = None) -> Any:
+    """A Delta table as an Arrow dataset, read without an engine. Raises ReleaseError if the version cannot be read."""
+    try:
+        return DeltaTable(path, version=version).to_pyarrow_dataset(filesystem=files_below(path))
+    except (DeltaError, TableNotFoundError, OSError) as error:
+        which = f" at version {version}" if version is not None else ""
+        raise ReleaseError(f"{path}{which} cannot be read; was the folder moved or vacuumed?") from error
+
+
+@contextmanager
+def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory DuckDB connection with a view of every CDM table at its pinned version.
+
+    SQL on the connection can neither change anything nor read other files.
+    """
+    with duckdb.connect(":memory:") as connection:
+        for table in cdm.values():
+            if table.name in tables:
+                released(connection, table, tables[table.name]).create_view(table.name)
+            else:
+                connection.execute(create_table(table))
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
+    """The column names and the rows, fetched lazily.
+
+    Raises ReleaseError for SQL that cannot be run, and for anything but one SELECT, SHOW, DESCRIBE or EXPLAIN.
+    """
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type not in _QUESTIONS:
+            raise ReleaseError("the query cannot be run: give one SELECT; a release cannot be changed")
+        connection.execute(statements[0])
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException) as error:
+        raise ReleaseError(f"the query cannot be run: {error}") from error
+    except duckdb.Error as error:
+        # Messages of other errors may quote a value of a row.
+        raise ReleaseError(f"the query failed on a value or a limit: {type(error).__name__}") from error
+    columns = [column[0] for column in connection.description or ()]
+    return columns, iter(connection.fetchone, None)
+
+
+def released(
+    connection: duckdb.DuckDBPyConnection,
+    table: CdmTable,
+    pinned: PinnedTable,
+    replaced: Mapping[str, str] | None = None,
+) -> duckdb.DuckDBPyRelation:
+    """The CDM fields of a released table, read in batches when the relation is used.
+
+    A field that the stored table does not have is null. `replaced` gives the SQL value of fields that are not as stored.
+    """
+    stored = read_delta(pinned.path, pinned.version)
+    columns = {c.name: _value(c) if c.name in stored.schema.names else f"CAST(NULL AS {duckdb_type(c)})" for c in table.columns}
+    columns |= replaced or {}
+    return connection.from_arrow(stored).project(", ".join(f"{value} AS {quoted(name)}" for name, value in columns.items()))
+
+
+def create_table(table: CdmTable) -> str:
+    """The statement that makes an empty table, without keys."""
+    columns = ", ".join(f"{quoted(c.name)} {duckdb_type(c)}{'' if c.nullable else ' NOT NULL'}" for c in table.columns)
+    return f"CREATE TABLE {quoted(table.name)} ({columns})"
+
+
+def _value(column: CdmColumn) -> str:
+    name = quoted(column.name)
+    if column.type == "timestamp":
+        # Delta stores instants in UTC. A cast would convert them to the time zone of the machine; this keeps the UTC time.
+        return f"make_timestamp(epoch_us({name}))"
+    return f"CAST({name} AS {duckdb_type(column)})"
+
+
+def duckdb_type(column: CdmColumn) -> str:
+    """The DuckDB type of a field."""
+    return DUCKDB_TYPES.get(column.type) or (f"VARCHAR({column.length})" if column.length else "VARCHAR")
+
+
+def quoted(name: str) -> str:
+    """A name of a table or a field, for SQL."""
+    return f'"{name}"'
+
+
+def literal(text: str) -> str:
+    """A text, for SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,90 @@
+"""Small tables published to DuckDB and Parquet: what a failure leaves, and what another version of the CDM says."""
+
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from pipelines.contracts.cdm import cdm_tables
+from pipelines.errors import ReleaseError
+from pipelines.release.publish.duckdb_file import publish_duckdb
+from pipelines.release.publish.parquet_folder import publish_parquet
+from pipelines.release.publish.publication import Publication
+from pipelines.release.reading import PinnedTable
+from tests.builders.publications import RELEASE, Row, publication
+
+ROW: Row = (1, "a", 1.5, date(2024, 5, 1), datetime(2024, 5, 1, 12, 30))
+
+
+def test_a_key_that_is_there_twice_leaves_the_former_duckdb_file(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "cdm.duckdb"
+    publish_duckdb(target, publication(tmp_path / "kept", [ROW]))
+    with pytest.raises(ReleaseError, match="DuckDB ConstraintException") as raised:
+        publish_duckdb(target, publication(tmp_path / "twice", [(4711, *ROW[1:]), (4711, *ROW[1:])]))
+    assert "4711" not in str(raised.value)
+    assert [path.name for path in target.parent.iterdir()] == ["cdm.duckdb"]
+    with duckdb.connect(str(target), read_only=True) as connection:
+        assert connection.execute("SELECT * FROM kept").fetchall() == [ROW]
+
+
+def test_a_parquet_folder_that_fails_leaves_nothing_and_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    publish_parquet(folder, publication(tmp_path / "kept", [ROW]))
+    later = replace(
+        publication(tmp_path / "later", [ROW], pinned_rows=2),
+        release=RELEASE.model_copy(update={"release_id": "20240106-bbbbbbbb"}),
+    )
+    with pytest.raises(ReleaseError, match="kept: 1 rows were written of 2"):
+        publish_parquet(folder, later)
+    assert [path.name for path in folder.iterdir()] == [RELEASE.release_id]
+    assert duckdb.read_parquet(str(folder / RELEASE.release_id / "kept.parquet")).fetchall() == [ROW]
+
+
+def test_other_rows_than_the_release_has_leave_no_duckdb_file(tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="kept: 1 rows were written of 2"):
+        publish_duckdb(tmp_path / "out" / "cdm.duckdb", publication(tmp_path / "kept", [ROW], pinned_rows=2))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "concept"),
+    [
+        ({2_000_099_001: "CDM v5.4.0", 2_000_099_002: "CDM v5.5.0"}, 2_000_099_002),
+        ({2_000_099_001: "CDM v5.4.0"}, 0),
+        ({2_000_099_003: "CDM v15.5"}, 0),
+    ],
+)
+def test_cdm_source_states_the_version_that_is_written(tmp_path: Path, codes: dict[int, str], concept: int) -> None:
+    tables = {name: cdm_tables("5.5")[name] for name in ("cdm_source", "concept")}
+    day = date(2024, 1, 5)
+    concepts = pa.table(
+        {
+            "concept_id": list(codes),
+            "concept_name": list(codes.values()),
+            "domain_id": ["Metadata"] * len(codes),
+            "vocabulary_id": ["CDM"] * len(codes),
+            "concept_class_id": ["CDM"] * len(codes),
+            "standard_concept": ["S"] * len(codes),
+            "concept_code": list(codes.values()),
+            "valid_start_date": [day] * len(codes),
+            "valid_end_date": [day] * len(codes),
+            "invalid_reason": pa.nulls(len(codes), pa.string()),
+        }
+    )
+    names = ("cdm_source_name", "cdm_source_abbreviation", "cdm_holder", "cdm_version", "vocabulary_version")
+    texts = {name: ["5.4" if name == "cdm_version" else "a"] for name in names}
+    source = pa.table({**texts, "source_release_date": [day], "cdm_release_date": [day], "cdm_version_concept_id": [0]})
+    pinned = {}
+    for name, content in (("concept", concepts), ("cdm_source", source)):
+        write_deltalake(str(tmp_path / name), content)
+        pinned[name] = PinnedTable(str(tmp_path / name), 0, content.num_rows)
+    publish_duckdb(tmp_path / "cdm.duckdb", Publication(RELEASE, "5.5", tables, pinned))
+    with duckdb.connect(str(tmp_path / "cdm.duckdb"), read_only=True) as connection:
+        found = connection.execute(
+            "SELECT cdm_version, cdm_version_concept_id, cdm_release_identifier, source_description FROM cdm_source"
+        ).fetchall()
+    assert found == [("5.5", concept, None, None)]
