@@ -22,6 +22,7 @@ from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.storage.paths import StoragePaths
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.terminology.vocabulary import load
+from tests.builders.policies import limit
 from tests.histories.events import Event, History
 from tests.histories.world import new_world, night_of
 from vocab.load import DEMO_DIR
@@ -51,8 +52,10 @@ _WIDE = (
     "opt_outs.national_share={least: 0, most: 1}",
     "opt_outs.max_shrinkage=1",
     "opt_outs.approval=a test",
-    "gates={min_mapped_share: 0, max_quarantined_share: 1, max_unreadable_share: 1, max_orphan_share: 1}",
-    "gates={max_unmatched_numbers: 1, max_unmatched_local_ids: 1}",
+    *(
+        limit(check, 1)
+        for check in ("mapped_share", "quarantined_share", "unreadable_share", "orphan_share", "unmatched_opt_outs")
+    ),
     "deliveries={lost_column: ignore, empty_full: ignore, max_shrinkage: 1, max_more_empty: 1}",
 )
 """Thresholds out of the way: shares among a handful of people say nothing."""
