@@ -59,8 +59,10 @@ from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
-from pipelines.quality.gates import GateReport
+from pipelines.quality.change import Figures, age_checks, change_checks, people_check
+from pipelines.quality.gates import GateReport, Measured
 from pipelines.quality.policy import KnownNames, Policy
+from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
@@ -168,7 +170,9 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     to_map = map_inputs(run, register)
     mapped = map_tables(to_map)
     checked = _checked_tables(run, register, mapped)
-    measures = gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version))
+    cdm = published_tables(run.settings.cdm_version)
+    figures = figures_table(checked, cdm, with_routes=ROUTES in {table.name for table in mapped})
+    measures = [*gate_tables(checked, run.inputs.contracts, cdm), figures]
     curated = curate_tables(curate_inputs(run, register))
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
@@ -234,7 +238,7 @@ def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
     store_local_vocabularies(run.store, run.settings, declared.local_maps)
     ledger = _made(run, logged, register, declared, full=full)
     with logged.stage("judge"):
-        report = judged(run, logged.run_id, declared.checked, ledger)
+        report = judged(run, logged.run_id, register, declared.checked, ledger)
     with logged.stage("release") as counted:
         check_lists_unchanged(run.settings, run.run_date, run.inputs.opt_outs)
         store_lists_used(run.settings, run.inputs.opt_outs)
@@ -531,17 +535,33 @@ def _described(run: RunContext, register: Sequence[Registered], extracted: Mappi
     )
 
 
-def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: list[LedgerRow]) -> GateReport:
+def judged(
+    run: RunContext, run_id: str, register: Sequence[Registered], checked: Sequence[TableName], ledger: list[LedgerRow]
+) -> GateReport:
     """Judge what the gates have counted, store the results, and demand that they and the ledger hold.
 
     Raises LedgerError or QualityGateError; both leave the last release as it is.
     """
     check_balance(ledger)
     cdm, policy = published_tables(run.settings.cdm_version), Policy(run.settings.gates, run.run_date)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, policy)
-    run.runner.run([results_table(report, run_id)])
+    newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
+    others = [*change_measures(run), *age_checks(newest, run.run_date, policy.given.change)]
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, policy, others)
+    run.runner.run([results_table(report, run_id), figures_of_run(run_id)])
     report.require_passed()
     return report
+
+
+def change_measures(run: RunContext) -> list[Measured]:
+    """What the figures of the tables as they are say of themselves, and against those of the release that readers see."""
+    paths, folder = run.store.paths, release_folder(run.settings)
+    now = Figures.of(paths.records(*FIGURES, tuple(FIGURE_SCHEMA)))
+    measures, current = [people_check(now)], folder.current()
+    if current is not None:
+        of_release = ("run_id", folder.read(current).run_id)
+        before = Figures.of(paths.records(*FIGURES_OF_RUNS, tuple(FIGURE_SCHEMA), where=of_release))
+        measures += change_checks(now, before, run.settings.gates.change)
+    return measures
 
 
 def require_known_names(run: RunContext, register: Sequence[Registered]) -> None:

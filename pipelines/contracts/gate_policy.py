@@ -106,15 +106,14 @@ class Waiver(OfChecks):
 class ChangeLimits(Frozen):
     """How a release is compared with the one that readers see; shares that may be lost are limits of the checks.
 
-    Nothing is compared below the least numbers, nor in the newest `unsettled_months`, which are still being delivered. A month
-    has collapsed that lost more than `month_loss` of its rows, a mean has jumped that moved by more than `mean_move` of what it
-    was. `max_age_days` is how old the newest extract may be, by `source` or `source/provider`; the longest name counts.
+    Nothing is compared below the least numbers. A month has collapsed that lost more than `month_loss` of its rows, a mean has
+    jumped that moved by more than `mean_move` of what it was. `max_age_days` is how old the newest extract may be, by
+    `source/provider`, `source` or `*`: the most exact name counts.
     """
 
     least_rows: int = Field(default=500, ge=1)
     least_people: int = Field(default=100, ge=1)
     least_month_rows: int = Field(default=100, ge=1)
-    unsettled_months: int = Field(default=3, ge=0)
     month_loss: Share = 0.5
     least_values: int = Field(default=200, ge=8)
     mean_move: float = Field(default=0.25, gt=0)

@@ -15,6 +15,9 @@ from pipelines.quality.checks import LINE_COLUMNS, Check, Rule, Severity, Zone
 NEVER_WAIVED: Final = (Rule.PEOPLE,)
 """What no limit and no waiver lets pass."""
 
+NAMES_NO_COLUMN: Final = (Rule.MEAN_MOVED,)
+"""Rules of tables whose checks name something else in place of a column."""
+
 
 def name_of(check: Check) -> CheckName:
     """The exact name of a check; what stands after `@` in the name of its table is the provider."""
@@ -103,7 +106,7 @@ class KnownNames:
         yield from _unknown("zone", name.zone, [zone.value for zone in Zone])
         if tables:
             yield from _unknown("table", name.table, tables)
-        if places and all(zone != Zone.RUN for zone, _ in places):
+        if places and name.rule not in NAMES_NO_COLUMN and all(zone != Zone.RUN for zone, _ in places):
             columns = {column for place in places for column in self.columns[place]}
             for column in name.column.split(","):
                 yield from _unknown("column", column, columns)

@@ -11,7 +11,7 @@ DAY = date(2026, 1, 5)
 
 def limit(check: str, allowed: float) -> str:
     """An override of the settings: a limit after all others."""
-    return f"gates.limits=[{{check: {check}, allowed: {allowed}}}]"
+    return f"gates.limits=[{{check: '{check}', allowed: {allowed}}}]"
 
 
 def packaged(*overrides: str) -> GatePolicy:
