@@ -24,6 +24,7 @@ from pipelines.nightly import ledger_table
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
+from pipelines.quality.failing import failing_rows_table
 from pipelines.quality.gates import GateReport
 from pipelines.quality.release_figures import figures_of_run, figures_table
 from pipelines.quality.tables import gate_tables, results_table
@@ -84,7 +85,9 @@ def every_table(
     names, cdm = [table.name for table in stored], published_tables(_CDM_VERSION)
     checks = [*gate_tables(names, contracts, cdm), figures_table(names, cdm, with_routes=True)]
     readable = readable_table(contracts, {})
-    return [*stored, *checks, readable, ledger_table([], ""), results_table(GateReport(()), ""), figures_of_run("")]
+    report = GateReport(())
+    of_runs = [results_table(report, ""), figures_of_run(""), failing_rows_table(report, "", names, cdm, 0)]
+    return [*stored, *checks, readable, ledger_table([], ""), *of_runs]
 
 
 def _whole_load(contracts: Mapping[str, SourceContract]) -> NewLoad:

@@ -60,6 +60,7 @@ from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check
+from pipelines.quality.failing import failing_rows_table
 from pipelines.quality.gates import GateReport, Measured
 from pipelines.quality.policy import KnownNames, Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
@@ -548,6 +549,8 @@ def judged(
     others = [*change_measures(run), *age_checks(newest, run.run_date, policy.given.change)]
     report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, policy, others)
     run.runner.run([results_table(report, run_id), figures_of_run(run_id)])
+    if report.failures or report.waived:
+        run.runner.run([failing_rows_table(report, run_id, checked, cdm, policy.given.failing_rows)])
     report.require_passed()
     return report
 

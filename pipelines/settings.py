@@ -213,13 +213,15 @@ class UpkeepSettings(Frozen):
     """What upkeep keeps: the newest releases and those of `hold_releases`, the ledgers of the newest runs, and every version
     of a table that was the newest on one of the last days.
 
-    A table that is written in parts is compacted once it shrinks by `small_files` files.
+    Keys of rows that broke failed checks are kept for `keep_failing_days`. A table that is written in parts is compacted once
+    it shrinks by `small_files` files.
     """
 
     keep_releases: int = Field(default=7, ge=1)
     hold_releases: tuple[str, ...] = ()
     keep_days: int = Field(default=7, ge=0)
     keep_runs: int = Field(default=400, ge=1)
+    keep_failing_days: int = Field(default=30, ge=0)
     small_files: int = Field(default=32, ge=1)
 
 

@@ -30,6 +30,7 @@ from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import REGISTER, Registered
 from pipelines.nightly import declared_tables, readable_of_flagged
 from pipelines.progress import ShowStage, no_stages
+from pipelines.quality.failing import FAILING_ROWS
 from pipelines.quality.gates import GATE_TABLE
 from pipelines.quality.release_figures import FIGURES_OF_RUNS
 from pipelines.release.published import runs_of
@@ -276,7 +277,7 @@ class Rebuild:
         is_declared = name in {table.name for table in self.lake.tables}
         if self.sample is not None and (is_declared or name == TableName(Zone.LEDGER, READABLE)):
             return ONLY_ALL
-        if name in (TableName(Zone.LEDGER, LEDGER_TABLE), TableName(Zone.LEDGER, GATE_TABLE), FIGURES_OF_RUNS):
+        if name in (TableName(Zone.LEDGER, LEDGER_TABLE), TableName(Zone.LEDGER, GATE_TABLE), FIGURES_OF_RUNS, FAILING_ROWS):
             return OF_RUNS
         is_delivered = name.zone is Zone.BRONZE or name in (
             TableName(Zone.CURATION, REGISTER),

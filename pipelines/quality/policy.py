@@ -109,7 +109,7 @@ class KnownNames:
         if places and name.rule not in NAMES_NO_COLUMN and all(zone != Zone.RUN for zone, _ in places):
             columns = {column for place in places for column in self.columns[place]}
             for column in name.column.split(","):
-                yield from _unknown("column", column, columns)
+                yield from _unknown("column", column.partition("=")[0], columns)
         if name.provider:
             yield from _unknown("provider", name.provider, self.providers)
 
