@@ -62,13 +62,13 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check
 from pipelines.quality.failing import failing_rows_table
 from pipelines.quality.gates import GateReport, Measured
-from pipelines.quality.policy import KnownNames, Policy
+from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
 from pipelines.release.published import release_folder, runs_of
-from pipelines.run_context import RunContext, rebuilds_folder
+from pipelines.run_context import RunContext, known_names, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
@@ -570,13 +570,9 @@ def change_measures(run: RunContext) -> list[Measured]:
 def require_known_names(run: RunContext, register: Sequence[Registered]) -> None:
     """Raise ConfigError where a limit or a waiver names no rule, table, column or provider that there is or ever was."""
     settings = run.settings
-    providers = {file.provider for file in register}
-    providers |= {entry.provider for entry in read_set_aside(settings.storage.restricted)}
-    providers |= {entry.provider for entry in read_withdrawn(settings.storage.restricted)}
-    cdm = published_tables(settings.cdm_version)
-    known = KnownNames.of(run.inputs.contracts, cdm, providers)
+    known = known_names(settings, run.inputs.contracts, register)
     if known.faults(settings.gates):  # a source that this environment does not load may be named all the same
-        known = KnownNames.of(load_contracts(settings.mappings_dir), cdm, providers)
+        known = known_names(settings, load_contracts(settings.mappings_dir), register)
     known.require(settings.gates)
 
 

@@ -14,22 +14,8 @@ from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, Tab
 from pipelines.contracts.zones import Zone
 from pipelines.quality.checks import LINE_COLUMNS, MAX_ID, Check, Rule
 from pipelines.quality.checks import Zone as CheckedZone
-from pipelines.quality.gates import GateReport
+from pipelines.quality.gates import FAILING_ROWS, FAILING_SCHEMA, GateReport
 from vocab.schemas import ddl_of
-
-FAILING_ROWS: Final = TableName(Zone.LEDGER, "failing_rows")
-"""The table of the rows that broke failed checks, of every run of the last days."""
-
-FAILING_SCHEMA: Final = {
-    "run_id": "string",
-    "zone": "string",
-    "table": "string",
-    "column": "string",
-    "rule": "string",
-    "argument": "string",
-    "key": "string",
-}
-"""One row per run, failed check and row that breaks it; `key` has the columns of the key with their values."""
 
 MOST_CHECKS: Final = 50
 """Of so many failed checks rows are looked for: where more fail, something is wrong with all of the load."""
@@ -55,7 +41,7 @@ def failing_rows_table(
         return union_all(frames) if frames else made.session.createDataFrame([], ddl_of(FAILING_SCHEMA))
 
     return Table(
-        name=FAILING_ROWS,
+        name=TableName(Zone.LEDGER, FAILING_ROWS),
         grain="one row per run, failed check and row that breaks it",
         schema=FAILING_SCHEMA,
         belongs_to=BelongsTo.WHOLE,

@@ -43,6 +43,20 @@ GATE_SCHEMA: Final = {
 waivers are null where there is none.
 """
 
+FAILING_ROWS: Final = "failing_rows"
+"""Name of the table of rows that break failed checks, in the zone of ledgers, sliced by run."""
+
+FAILING_SCHEMA: Final = {
+    "run_id": "string",
+    "zone": "string",
+    "table": "string",
+    "column": "string",
+    "rule": "string",
+    "argument": "string",
+    "key": "string",
+}
+"""One row per run, failed check and row that breaks it; `key` has the columns of the key with their values."""
+
 SHOWN_FAILURES: Final = 50
 """Failures that an error message lists; the stored results hold all of them."""
 
@@ -340,6 +354,18 @@ def _judged(counted: Measured, policy: Policy) -> GateResult:
         is_waived=waiver is not None and waiver.holds_on(policy.day),
         own=counted.check,
     )
+
+
+def judged_again(results: Iterable[GateResult], ledger: Sequence[LedgerRow], policy: Policy) -> GateReport:
+    """What a run has counted, judged by another policy: its results and the shares in its ledger. Nothing is counted again."""
+    counted = {_identity(result.measured): result.measured for result in results}
+    counted |= {_identity(measured): measured for measured in share_checks(ledger, policy)}
+    return judge(counted.values(), policy)
+
+
+def _identity(counted: Measured) -> tuple[str, ...]:
+    check = counted.check
+    return str(check.zone), check.table, check.column, str(check.rule), check.argument
 
 
 def allowed(rows: int, tolerance: float) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
-from pipelines.quality.failing import FAILING_ROWS
+from pipelines.quality.gates import FAILING_ROWS
 from pipelines.release.published import release_folder
 from pipelines.run_context import build_state_path
 from pipelines.run_log import day_begun
@@ -32,6 +32,10 @@ from pipelines.upkeep.policy import (
 
 RUN_ID = "run_id"
 """What the tables of the ledger are partitioned by that have rows of every run."""
+
+
+KEPT_BY_DAY = (TableName(Zone.LEDGER, FAILING_ROWS),)
+"""Tables whose rows go after some days, so that they are looked at each time."""
 
 
 class UpkeepState(Document):
@@ -120,7 +124,7 @@ class Lake:
         return [
             name
             for name, version in known
-            if version is not None and (name == FAILING_ROWS or has_its_turn(self.former(name), version, needed.get(name, ())))
+            if version is not None and (name in KEPT_BY_DAY or has_its_turn(self.former(name), version, needed.get(name, ())))
         ]
 
     def former(self, name: TableName) -> Upkept:
@@ -153,7 +157,7 @@ class Lake:
         )
 
     def _runs_to_drop(self, name: TableName, runs: list[str]) -> tuple[str, ...]:
-        if name == FAILING_ROWS:
+        if name in KEPT_BY_DAY:
             begun = {run: day_begun(self.settings.storage.restricted, run) for run in runs}
             return older_runs(begun, datetime.now(UTC).date(), self.settings.upkeep.keep_failing_days)
         return runs_to_drop(runs, self.released_by, self.settings.upkeep.keep_runs)

@@ -173,7 +173,7 @@ def test_a_failing_gate_says_which_and_what_to_do(lake: DemoWorld) -> None:
     assert (last["run"], last["state"], last["stage"], last["release"]) == ("20260106-00004", "failed", "judge", None)
     assert (last["error"], last["exit_code"]) == ("QualityGateError", 21)
     assert "gates failed; nothing was published" in last["message"]
-    assert last["next_step"].startswith("nhs-omop report")
+    assert last["next_step"].startswith("nhs-omop gate")
     assert any(not gate.passed for gate in gates_of(lake.settings, "20260106-00004"))
     (ended,) = status(lake)["last run"]
     assert {name: ended[name] for name in ("run", "state", "stage", "error", "exit_code", "message", "next_step")} == {

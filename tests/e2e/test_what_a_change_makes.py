@@ -27,7 +27,7 @@ DESCRIPTIONS = {"omop.cdm_source", "omop.metadata"}
 OF_DESCRIPTIONS = {"ledger.gate_measures_omop", "ledger.gate_measures_omop_concepts"}
 """The counts of checks that read the descriptions among others."""
 
-EACH_RUN = {"ledger.rows", "ledger.gates"}
+EACH_RUN = {"ledger.rows", "ledger.gates", "ledger.figures"}
 """A run enters its own rows; the plan does not name them, because what they hold is only known at the end."""
 
 

@@ -15,8 +15,8 @@ from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.quality.checks import Check, Rule, Severity
 from pipelines.quality.checks import Zone as Checked
-from pipelines.quality.failing import FAILING_SCHEMA, WITH_ROWS, failing_rows_table, key_columns
-from pipelines.quality.gates import Measured, judge
+from pipelines.quality.failing import WITH_ROWS, failing_rows_table, key_columns
+from pipelines.quality.gates import FAILING_SCHEMA, Measured, judge
 from pipelines.quality.policy import Policy
 from vocab.schemas import ddl_of
 
