@@ -1,7 +1,7 @@
 """Judge a run or a release again by the limits and waivers of today, without a run; exit code 21 where a gate fails."""
 
 import logging
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -56,6 +56,12 @@ def gate(
     rows: Annotated[
         str | None, typer.Option("--rows", metavar="CHECK", help="List the keys of rows that break a check; * is a wildcard.")
     ] = None,
+    judged_on: Annotated[
+        datetime | None,
+        typer.Option(
+            "--date", formats=["%Y-%m-%d"], help="Judge as on this day, by the waivers that then hold; today unless given."
+        ),
+    ] = None,
     env: Env = DEFAULT_ENV,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
@@ -74,14 +80,15 @@ def gate(
     if rows is not None:
         _show_rows(settings, run, rows)
         return
-    report = _judged(settings, run)
+    day = judged_on.date() if judged_on else date.today()
+    report = _judged(settings, run, day)
     title = f"gates of run {run}"
     broken = [shown(result, full=full) for result in in_order(report.results) if not result.passed]
     show_table("gates", [{"run": run, **report.summary()}])
     if broken:
         show_table("checks that do not pass", broken if for_machines() else [_narrow(row) for row in broken])
     if out is not None:
-        facts = {"run": run, "judged_on": date.today().isoformat()}
+        facts = {"run": run, "judged_on": day.isoformat()}
         text = {
             Format.TEXT: lambda: as_text(title, report, full=full),
             Format.JSON: lambda: as_json(facts, report, full=full),
@@ -105,13 +112,13 @@ def _chosen(settings: Settings, release_id: str | None, run_id: str | None) -> s
     return run_id
 
 
-def _judged(settings: Settings, run: str) -> GateReport:
+def _judged(settings: Settings, run: str, day: date) -> GateReport:
     results = gates_of(settings, run)
     if not results:
         raise ReleaseError(f"run {run} did not come to the gates, so there is nothing to judge")
     paths = storage_paths(settings)
     known_names(settings, load_contracts(settings.mappings_dir), read_register(paths)).require(settings.gates)
-    return judged_again(results, ledger_of(settings, run), Policy(settings.gates, date.today()))
+    return judged_again(results, ledger_of(settings, run), Policy(settings.gates, day))
 
 
 def _narrow(row: dict[str, str | int | float | bool | None]) -> dict[str, str | int | float | bool | None]:

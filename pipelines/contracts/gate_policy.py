@@ -107,8 +107,8 @@ class ChangeLimits(Frozen):
     """How a release is compared with the one that readers see; shares that may be lost are limits of the checks.
 
     Nothing is compared below the least numbers. A month has collapsed that lost more than `month_loss` of its rows, a mean has
-    jumped that moved by more than `mean_move` of what it was. `max_age_days` is how old the newest extract may be, by
-    `source/provider`, `source` or `*`: the most exact name counts.
+    jumped that moved by more than `mean_move` of what it was and of the standard deviation. `max_age_days` is how old the
+    newest extract may be, by `source/provider`, `source` or `*`: the most exact name counts.
     """
 
     least_rows: int = Field(default=500, ge=1)

@@ -15,7 +15,15 @@ SHOWN_MONTHS = 5
 """Months that a result names; it counts all of them."""
 
 Counts = Mapping[str, int]
-Means = Mapping[tuple[str, str], tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of some values and their standard deviation."""
+
+    values: int
+    mean: float
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Figures:
     """The figures of one release, as they are compared.
 
     Rows by table, and by source over all tables; rows by (source, table) and month; people by table; coded rows and those with
-    a standard concept by (source, vocabulary); values and mean by (table, item).
+    a standard concept by (source, vocabulary); means by (table, item).
     """
 
     rows: Counts
@@ -31,7 +39,7 @@ class Figures:
     months: Mapping[tuple[str, str], Counts]
     people: Counts
     mapped: Mapping[tuple[str, str], tuple[int, int]]
-    means: Means
+    means: Mapping[tuple[str, str], Mean]
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> "Figures":
@@ -39,7 +47,7 @@ class Figures:
         rows, of_sources, people = defaultdict[str, int](int), defaultdict[str, int](int), dict[str, int]()
         months: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         mapped: dict[tuple[str, str], tuple[int, int]] = {}
-        means: dict[tuple[str, str], tuple[int, float]] = {}
+        means: dict[tuple[str, str], Mean] = {}
         for record in records:
             table, source, item, number = (record[name] for name in ("table", "source", "item", "rows"))
             match FigureKind(record["figure"]):
@@ -54,7 +62,7 @@ class Figures:
                 case FigureKind.MAPPED:
                     mapped[source, item] = number, record["part"]
                 case FigureKind.VALUE | FigureKind.STAY:
-                    means[table, item] = number, record["mean"]
+                    means[table, item] = Mean(number, record["mean"], record["spread"])
         return cls(dict(rows), dict(of_sources), dict(months), people, mapped, means)
 
 
@@ -105,12 +113,14 @@ def _mapped(now: Figures, before: Figures, limits: ChangeLimits) -> Iterator[Mea
 
 
 def _means(now: Figures, before: Figures, limits: ChangeLimits) -> Iterator[Measured]:
-    for (table, item), (values, mean) in sorted(before.means.items()):
-        values_now, mean_now = now.means.get((table, item), (0, 0.0))
-        if min(values, values_now) >= limits.least_values:
-            has_moved = abs(mean_now - mean) > limits.mean_move * abs(mean)
-            detail = f"mean {mean:g} before, {mean_now:g} now"
-            yield Measured(Check(Zone.OMOP, table, Rule.MEAN_MOVED, item), values_now, values_now * has_moved, detail)
+    for (table, item), then in sorted(before.means.items()):
+        today = now.means.get((table, item), Mean(0, 0.0, 0.0))
+        if min(then.values, today.values) >= limits.least_values:
+            # Where values lie around zero a share of their mean is nothing: then it is the spread that says what is far.
+            far = limits.mean_move * max(abs(then.mean), then.spread, today.spread)
+            moved = today.values if abs(today.mean - then.mean) > far else 0
+            detail = f"mean {then.mean:g} before, {today.mean:g} now"
+            yield Measured(Check(Zone.OMOP, table, Rule.MEAN_MOVED, item), today.values, moved, detail)
 
 
 def age_checks(newest: Mapping[tuple[str, str], date], day: date, limits: ChangeLimits) -> Iterator[Measured]:

@@ -24,11 +24,12 @@ FIGURE_SCHEMA: Final = {
     "rows": "bigint",
     "part": "bigint",
     "mean": "double",
+    "spread": "double",
 }
 """One row per figure, table, source and item; `table`, `source` and `item` are empty where a figure has none.
 
-`part` is how many of `rows` are meant where a figure is a share, `mean` is rounded to six places, so that it does not depend on
-the order in which an engine adds.
+`part` is how many of `rows` are meant where a figure is a share. `mean` and `spread` (standard deviation) are rounded to six
+places, so that they do not depend on the order in which an engine adds.
 """
 
 FIGURES: Final = TableName(Zone.LEDGER, "gate_measures_figures")
@@ -128,17 +129,17 @@ def _values(measurements: DataFrame) -> DataFrame:
     item = F.concat_ws("/", concept.cast("string"), unit.cast("string"))
     valued = measurements.where(F.col("value_as_number").isNotNull() & (concept != 0))
     values = valued.select(item.alias("item"), F.col("value_as_number").cast("double").alias("value"))
-    counted = values.groupBy("item").agg(rows_of_group().alias("rows"), _mean("value"))
+    counted = values.groupBy("item").agg(rows_of_group().alias("rows"), *_mean("value"))
     commonest = counted.orderBy(F.desc("rows"), "item").limit(MOST_MEANS)
-    return _figures(commonest, FigureKind.VALUE, "measurement", "item", "mean")
+    return _figures(commonest, FigureKind.VALUE, "measurement", "item", "mean", "spread")
 
 
 def _stays(visits: DataFrame) -> DataFrame:
     """The mean length of each kind of visit in days: 0 where it ends on the day on which it began."""
     days = F.datediff("visit_end_date", "visit_start_date").cast("double")
     stays = visits.select(F.col("visit_concept_id").cast("string").alias("item"), days.alias("days"))
-    counted = stays.where(F.col("days").isNotNull()).groupBy("item").agg(rows_of_group().alias("rows"), _mean("days"))
-    return _figures(counted, FigureKind.STAY, "visit_occurrence", "item", "mean")
+    counted = stays.where(F.col("days").isNotNull()).groupBy("item").agg(rows_of_group().alias("rows"), *_mean("days"))
+    return _figures(counted, FigureKind.STAY, "visit_occurrence", "item", "mean", "spread")
 
 
 def _mapped(routes: DataFrame) -> DataFrame:
@@ -151,13 +152,13 @@ def _mapped(routes: DataFrame) -> DataFrame:
     return _figures(named, FigureKind.MAPPED, "", "source", "item", "part")
 
 
-def _mean(name: str) -> Column:
-    return F.round(F.avg(name), 6).alias("mean")
+def _mean(name: str) -> tuple[Column, Column]:
+    return F.round(F.avg(name), 6).alias("mean"), F.round(F.stddev_pop(name), 6).alias("spread")
 
 
 def _figures(counted: DataFrame, kind: FigureKind, table: str, *given: str) -> DataFrame:
     """FIGURE_SCHEMA: `given` are the columns that `counted` has beside `rows`."""
-    empty = {"source": F.lit(""), "item": F.lit(""), "part": F.lit(None), "mean": F.lit(None)}
+    empty = {"source": F.lit(""), "item": F.lit(""), "part": F.lit(None), "mean": F.lit(None), "spread": F.lit(None)}
     columns = {"figure": F.lit(kind.value), "table": F.lit(table), "rows": F.col("rows")}
     columns |= {name: value for name, value in empty.items() if name not in given}
     columns |= {name: F.coalesce(F.col(name), F.lit("")) for name in given if name in ("source", "item")}

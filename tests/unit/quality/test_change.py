@@ -14,7 +14,16 @@ LIMITS = packaged().change
 
 
 def figure(kind: str, rows: int, table: str = "", source: str = "", item: str = "", **also: Any) -> dict[str, Any]:
-    return {"figure": kind, "table": table, "source": source, "item": item, "rows": rows, "part": None, "mean": None} | also
+    return {
+        "figure": kind,
+        "table": table,
+        "source": source,
+        "item": item,
+        "rows": rows,
+        "part": None,
+        "mean": None,
+        "spread": 0.0,
+    } | also
 
 
 BEFORE = [
@@ -29,6 +38,7 @@ BEFORE = [
     figure("mapped", 499, "", "gp", "Read", part=499),
     figure("value", 400, "measurement", "", "3025315/9529", mean=80.0),
     figure("value", 199, "measurement", "", "3036277/8582", mean=170.0),
+    figure("value", 400, "measurement", "", "3003396/8753", mean=0.1, spread=3.4),
     figure("stay", 300, "visit_occurrence", "", "9201", mean=4.0),
 ]
 
@@ -58,6 +68,7 @@ def test_the_same_again_passes_every_check() -> None:
         "months_lost on run.acute.condition_occurrence": 1,
         "months_lost on run.gp.condition_occurrence": 2,
         "mapped_share_fell on run.gp.SNOMED": 1400,
+        "mean_moved on omop.measurement.3003396/8753": 400,
         "mean_moved on omop.measurement.3025315/9529": 400,
         "mean_moved on omop.visit_occurrence.9201": 300,
     }
@@ -113,6 +124,14 @@ def test_the_same_again_passes_every_check() -> None:
         ),
         pytest.param(
             changed(figure("value", 199, "measurement", "", "3036277/8582", mean=1.7)), [], id="too few values to say"
+        ),
+        pytest.param(
+            changed(figure("value", 410, "measurement", "", "3003396/8753", mean=0.9, spread=3.0)), [], id="a mean around zero"
+        ),
+        pytest.param(
+            changed(figure("value", 410, "measurement", "", "3003396/8753", mean=1.0, spread=3.0)),
+            ["mean_moved on omop.measurement.3003396/8753: 410 of 410 (mean 0.1 before, 1 now)"],
+            id="a mean around zero moved by more than a quarter of what values differ",
         ),
         pytest.param(
             changed(figure("stay", 300, "visit_occurrence", "", "9201", mean=5.1)),
