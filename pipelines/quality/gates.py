@@ -151,15 +151,18 @@ class GateResult:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "GateResult":
-        """The result of one stored record. Of the waiver it has what is shown; it is of this check alone."""
+        """The result of one stored record. Of the waiver it has what is shown; it is of this check alone.
+
+        A record of an earlier version has no more than what it was judged by.
+        """
         own = Check(
             zone=Zone(record["zone"]),
             table=record["table"],
             rule=Rule(record["rule"]),
             column=record["column"],
-            argument=record["argument"],
-            tolerance=record["own_tolerance"],
-            severity=Severity(record["own_severity"]),
+            argument=record["argument"] or "",
+            tolerance=record["tolerance"] if record["own_tolerance"] is None else record["own_tolerance"],
+            severity=Severity(record["own_severity"] or record["severity"]),
         )
         check = replace(own, tolerance=record["tolerance"], severity=Severity(record["severity"]))
         waiver = None
@@ -171,7 +174,7 @@ class GateResult:
             record["rows"],
             record["violations"],
             record["passed"],
-            detail=record["detail"],
+            detail=record["detail"] or "",
             waiver=waiver,
             is_waived=record["verdict"] == Verdict.WAIVED,
             own=own,

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Final
 
 from pipelines.contracts.cdm import CdmTable, delta_schema
-from pipelines.contracts.gate_policy import ANY, CheckName, GatePolicy, OfChecks, Waiver
+from pipelines.contracts.gate_policy import ANY, CheckName, GatePolicy, Limit, OfChecks, Waiver
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import ConfigError
 from pipelines.quality.checks import LINE_COLUMNS, Check, Rule, Severity, Zone
@@ -32,13 +33,17 @@ class Policy:
     given: GatePolicy
     day: date
 
+    @cached_property
+    def _limits(self) -> tuple[tuple[CheckName, Limit], ...]:
+        return tuple((limit.name, limit) for limit in self.given.limits)
+
     def limited(self, check: Check) -> Check:
         """The check with the share and the severity that the last fitting limits give."""
         name = name_of(check)
         if check.rule in NEVER_WAIVED:
             return check
-        for limit in self.given.limits:
-            if limit.name.fits(name):
+        for pattern, limit in self._limits:
+            if pattern.fits(name):
                 check = replace(
                     check,
                     tolerance=check.tolerance if limit.allowed is None else limit.allowed,

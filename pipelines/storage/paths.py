@@ -47,7 +47,8 @@ class StoragePaths:
     ) -> list[dict[str, Any]]:
         """The rows of a small table of ours (ledger, gate results), read without an engine; none if there is no table.
 
-        With `where`, a column and a value, only the rows that have the value there.
+        With `where`, a column and a value, only the rows that have the value there. A column that a table of an earlier version
+        has not is null.
         """
         from deltalake import DeltaTable
         from pyarrow import dataset
@@ -57,9 +58,9 @@ class StoragePaths:
         chosen = dataset.field(where[0]) == where[1] if where else None
         path = self.path(zone, name)
         files = DeltaTable(path).to_pyarrow_dataset(filesystem=files_below(path))
-        table = files.to_table(columns=list(columns), filter=chosen)
-        records: list[dict[str, Any]] = table.to_pylist()
-        return records
+        there = [name for name in columns if name in files.schema.names]
+        records: list[dict[str, Any]] = files.to_table(columns=there, filter=chosen).to_pylist()
+        return records if len(there) == len(columns) else [{name: record.get(name) for name in columns} for record in records]
 
 
 def files_below(path: str) -> "SubTreeFileSystem":

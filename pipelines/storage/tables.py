@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -26,6 +27,10 @@ LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionD
 refuses to keep a log for less time than removed files, which is a week."""
 
 _PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false", **LOG_PROPERTIES}
+
+
+_DELTA_TYPES = {"bigint": "long", "int": "integer"}
+"""What Delta calls the types that Spark names otherwise."""
 
 
 def typed(frame: DataFrame, schema: Mapping[str, str]) -> DataFrame:
@@ -113,15 +118,27 @@ class TableStore:
     def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], part: Partitions) -> None:
         """Replace the rows whose partition column has one of some values, in one commit; repeating it changes nothing.
 
-        Rows of `frame` with other values are left out, so none can land in a partition that is not replaced.
+        Rows of `frame` with other values are left out, so none can land in a partition that is not replaced. Columns that a
+        table of an earlier version has not are added first; its rows have no value there.
         """
         among = f"{part.column} IN ({', '.join(_literal(value) for value in part.values)})"
         writer = typed(frame, schema).where(among).write.format("delta").mode("overwrite").partitionBy(part.column)
         if self.exists(zone, name):
+            self._add_columns(zone, name, schema)
             writer = writer.option("replaceWhere", among)
         else:
             writer = writer.options(**_PROPERTIES)
         writer.save(self.path(zone, name))
+
+    def _add_columns(self, zone: Zone, name: str, schema: Mapping[str, str]) -> None:
+        """Sail 0.7.2 cannot change the schema of a table in a write that replaces partitions."""
+        table = DeltaTable(self.path(zone, name))
+        there = {field.name for field in table.schema().fields}
+        missing = {column: kind for column, kind in schema.items() if column not in there}
+        if missing:
+            table.alter.add_columns(
+                [Field(column, PrimitiveType(_DELTA_TYPES.get(kind, kind))) for column, kind in missing.items()]
+            )
 
     def delete_partitions(self, zone: Zone, name: str, part: Partitions) -> None:
         """Remove the rows whose partition column has one of some values; does nothing where there are none."""

@@ -1,4 +1,4 @@
-"""Gates without a run: the walk-through of docs/gates.md and the written forms; what anybody would call wrong is not released."""
+"""Gates without a run: the walk-through of docs/gates.md, the written forms; what anybody would call wrong is not released."""
 
 import hashlib
 import json

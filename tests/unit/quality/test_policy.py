@@ -89,6 +89,14 @@ def test_a_waiver_holds_to_its_last_day_and_is_fatal_after_it(until: str, outcom
         report.require_passed()
 
 
+def test_a_result_of_an_earlier_version_has_what_it_was_judged_by() -> None:
+    stored = GateResult(LINK, 100, 3, passed=False, detail="more", own=LINK).record("run")
+    later = ("argument", "detail", "verdict", "waiver_reason", "waiver_owner", "waiver_until", "own_severity", "own_tolerance")
+    result = GateResult.of(stored | dict.fromkeys(later))
+    assert (result.check.rule, result.violations, result.verdict, result.detail) == (LINK.rule, 3, Verdict.FAILED, "")
+    assert result.measured.check.tolerance == LINK.tolerance
+
+
 def test_a_waiver_of_a_check_that_holds_or_only_warns_is_not_shown() -> None:
     policy = waivers("2026-01-06", "*")
     warning = Check(Zone.OMOP, "person", Rule.UNIQUE, severity=Severity.WARN)
