@@ -62,7 +62,7 @@ class Figures:
                 case FigureKind.MAPPED:
                     mapped[source, item] = number, record["part"]
                 case FigureKind.VALUE | FigureKind.STAY:
-                    means[table, item] = Mean(number, record["mean"], record["spread"])
+                    means[table, item] = Mean(number, record["mean"], record["spread"] or 0.0)
         return cls(dict(rows), dict(of_sources), dict(months), people, mapped, means)
 
 
