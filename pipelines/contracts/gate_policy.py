@@ -111,11 +111,11 @@ class ChangeLimits(Frozen):
     newest extract may be, by `source/provider`, `source` or `*`: the most exact name counts.
     """
 
-    least_rows: int = Field(default=500, ge=1)
+    least_rows: int = Field(default=2000, ge=1)
     least_people: int = Field(default=100, ge=1)
-    least_month_rows: int = Field(default=100, ge=1)
+    least_month_rows: int = Field(default=1000, ge=1)
     month_loss: Share = 0.5
-    least_values: int = Field(default=200, ge=8)
+    least_values: int = Field(default=1000, ge=8)
     mean_move: float = Field(default=0.25, gt=0)
     max_age_days: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
 

@@ -100,7 +100,7 @@ def test_a_full_extract_without_records_is_not_released_whatever_deliveries_let_
     with pytest.raises(QualityGateError) as refused:
         nightly(settings, NEXT_NIGHT)
     failed = set(FAILS.findall(str(refused.value)))
-    assert {"rows_lost on run.gp:", "rows_lost on omop.condition_occurrence:", "months_lost on run.gp.measurement:"} <= failed
+    assert {"rows_lost on run.gp:", "rows_lost on omop.drug_exposure:", "rows_lost on omop.measurement:"} <= failed
     assert release_folder(settings).current() == world.outcomes[-1].release_id
     results = {str(result.check): result for result in gates_of(settings, runs_of(settings)[-1])}
     lost = results["rows_lost on run.gp"]

@@ -8,9 +8,9 @@ import pytest
 from pipelines.contracts.gate_policy import ChangeLimits
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check
 from pipelines.quality.gates import judge
-from tests.builders.policies import limit, packaged, policy
+from tests.builders.policies import limit, policy
 
-LIMITS = packaged().change
+LIMITS = ChangeLimits(least_rows=500, least_people=100, least_month_rows=100, least_values=200)
 
 
 def figure(kind: str, rows: int, table: str = "", source: str = "", item: str = "", **also: Any) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def test_a_teams_own_files_come_after_the_packaged_ones_and_overrides_last(tmp_p
     assert found.limits[: len(packaged().limits)] == packaged().limits
     allowed = [Policy(found, DAY).limited(Check(Zone.RUN, source, Rule.MAPPED)).tolerance for source in ("acute", "gp")]
     assert allowed == [0.3, 0.4]
-    assert (found.change.least_people, found.change.least_rows) == (7, 500)
+    assert (found.change.least_people, found.change.least_rows) == (7, 2000)
     assert [found.change.oldest_allowed(*place) for place in (("gp", "P"), ("acute", "P"))] == [3, 62]
 
 
