@@ -53,9 +53,9 @@ def test_the_walk_through_does_what_it_says(
             assert judged(world, *command.split()[2:]) == int(code), line
             failed.append(set(FAILS.findall(capsys.readouterr().err)))
     strict, of_one, waived, ended = failed
-    everywhere, one = "run.gp_issue_record.drug_record_key", "run.gp_issue_record@Y99004.drug_record_key"
-    assert {f"orphan_share on {everywhere}", f"orphan_share on {one}"} < strict
-    assert of_one == strict - {f"orphan_share on {one}"}
+    everywhere, practice = "run.gp_issue_record.drug_record_key", "run.gp_issue_record@Y99004.drug_record_key"
+    assert {f"orphan_share on {everywhere}", f"orphan_share on {practice}"} < strict
+    assert of_one == strict - {f"orphan_share on {practice}"}
     assert (waived, ended) == (set(), of_one)
 
 
