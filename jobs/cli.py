@@ -41,6 +41,10 @@ COMMANDS = {
         "jobs.deliveries", "List deliveries: loaded, waiting, set aside or withdrawn, with the reason and the next step."
     ),
     "demo": Command("jobs.demo", "Show everything at once: generated extracts of six sources, two nights, to a DuckDB file."),
+    "gate": Command(
+        "jobs.gate",
+        "Judge a run or a release again by the limits and waivers of today, without a run; exit code 21 where a gate fails.",
+    ),
     "generate": Command(
         "jobs.generate",
         "Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted.",

@@ -78,6 +78,8 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
             "table": f"{r.check.zone}.{r.check.table}",
             "column": r.check.column,
             "severity": r.check.severity,
+            "verdict": str(r.verdict),
+            **waived(r),
         }
         for r in gates
         if not r.passed
@@ -96,6 +98,14 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),
         Section("Broken checks", broken),
     ]
+
+
+def waived(result: GateResult) -> dict[str, Cell]:
+    """Who accepted the failure of a check, until when and why; empty where nobody did."""
+    waiver = result.waiver
+    names = ("waived_by", "waived_until", "waived_for")
+    values = (waiver.owner, waiver.until.isoformat(), waiver.reason) if waiver else ("", "", "")
+    return dict(zip(names, values, strict=True))
 
 
 def rows_of_two_sources(settings: Settings, release: Release | None) -> Section:

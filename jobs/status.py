@@ -10,8 +10,9 @@ from jobs.output import show_facts, show_table
 from jobs.runs import ending_of, times_of
 from pipelines.progress import Field
 from pipelines.quality.figures import doubts, opt_out_entries, unreadable
+from pipelines.quality.written import in_order
 from pipelines.release.model import Release
-from pipelines.release.published import chosen_release, ledger_of, release_folder, runs_of
+from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
 from pipelines.run_context import tables_not_current
 from pipelines.run_inputs import lists_used
 from pipelines.run_lock import holder_of
@@ -20,6 +21,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.ingest.history import DeliveryFacts
+    from pipelines.quality.gates import GateResult
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +86,28 @@ def _show_last_run(settings: Settings) -> None:
         show_facts("last run", {name: value for name, value in facts.items() if value is not None})
     for run_id in runs_of(settings)[-1:]:
         ledger = ledger_of(settings, run_id)
+        _show_gates(settings, run_id)
         show_table("entries of opt-out lists, and why some match nobody", opt_out_entries(ledger))
         for title, rows in {**doubts(ledger), "values that could not be read": unreadable(ledger)}.items():
             if rows:
                 show_table(title, rows)
+
+
+def _show_gates(settings: Settings, run_id: str) -> None:
+    """The checks of a run that stop a release, are waived or only warn, as they were judged in it."""
+    broken = [result for result in in_order(gates_of(settings, run_id)) if not result.passed]
+    if broken:
+        show_table("gates that do not pass", [_gate(result) for result in broken[:MOST_SHOWN]])
+    if len(broken) > MOST_SHOWN:
+        log.info("nhs-omop gate lists all that do not pass", extra={"checks": len(broken)})
+
+
+def _gate(result: "GateResult") -> dict[str, Field]:
+    row: dict[str, Field] = {"verdict": str(result.verdict), "check": str(result.check)}
+    if result.waiver is None:
+        return row
+    expired = {"next_step": "its waiver has ended: renew it, or correct mapping or data"} if result.has_expired else {}
+    return row | {"waived_until": result.waiver.until.isoformat(), "owner": result.waiver.owner} | expired
 
 
 def _show_what_is_to_be_done(settings: Settings, today: date) -> None:

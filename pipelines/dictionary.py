@@ -24,7 +24,9 @@ from pipelines.nightly import ledger_table
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
+from pipelines.quality.failing import failing_rows_table
 from pipelines.quality.gates import GateReport
+from pipelines.quality.release_figures import figures_of_run, figures_table
 from pipelines.quality.tables import gate_tables, results_table
 
 _DAY = date(2000, 1, 1)
@@ -80,9 +82,12 @@ def every_table(
     )
     of_load = [*bronze_tables(load, contracts), file_columns_table({}, ""), register_table(register, [load.load_id])]
     stored = [*of_load, *curated, *mapped]
-    checks = gate_tables([table.name for table in stored], contracts, published_tables(_CDM_VERSION))
+    names, cdm = [table.name for table in stored], published_tables(_CDM_VERSION)
+    checks = [*gate_tables(names, contracts, cdm), figures_table(names, cdm, with_routes=True)]
     readable = readable_table(contracts, {})
-    return [*stored, *checks, readable, ledger_table([], ""), results_table(GateReport(()), "")]
+    report = GateReport(())
+    of_runs = [results_table(report, ""), figures_of_run(""), failing_rows_table(report, "", names, cdm, 0)]
+    return [*stored, *checks, readable, ledger_table([], ""), *of_runs]
 
 
 _VOCABULARY_GRAINS = {

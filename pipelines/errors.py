@@ -195,7 +195,7 @@ def next_step_after(error: Exception) -> str:
         case LedgerError():
             return "report it: this is a fault of the software"
         case QualityGateError():
-            return "nhs-omop report shows the gates; correct mapping or data, then nhs-omop run"
+            return "nhs-omop gate shows what failed; correct mapping or data, or write a waiver, then nhs-omop run"
         case OmopPipelineError() | VocabularyError():
             return "do what the message says, then nhs-omop run"
         case _:

@@ -1,14 +1,19 @@
 """What every stage of a run is given."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from pipelines.contracts.derived import published_tables
+from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
+from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.lineage.sending import Lineage
 from pipelines.progress import ShowStage, no_stages
+from pipelines.quality.policy import KnownNames
 from pipelines.run_inputs import RunInputs
 from pipelines.runner import BuildState, Runner, code_digest
 from pipelines.settings import Environment, Settings
@@ -43,6 +48,14 @@ class RunContext:
     def register(self) -> tuple[Registered, ...]:
         """Every file taken so far; control data, one small record a file."""
         return read_register(self.store.paths)
+
+
+def known_names(settings: Settings, contracts: Mapping[str, SourceContract], register: Iterable[Registered]) -> KnownNames:
+    """What limits and waivers may name: the tables of some contracts and of the CDM, and whoever has delivered anything."""
+    providers = {file.provider for file in register}
+    providers |= {entry.provider for entry in read_set_aside(settings.storage.restricted)}
+    providers |= {entry.provider for entry in read_withdrawn(settings.storage.restricted)}
+    return KnownNames.of(contracts, published_tables(settings.cdm_version), providers)
 
 
 def read_register(paths: Places) -> tuple[Registered, ...]:

@@ -212,6 +212,12 @@ def last_runs(restricted: Path, most: int | None = None) -> list[Run]:
     return [*earlier, *(_as_it_is_now(record, restricted) for record in records[-1:])]
 
 
+def day_begun(restricted: Path, run_id: str) -> date:
+    """The day on which a run was begun; for one that is not in the list of runs the day in its id."""
+    record = RunRecord.read(restricted / RUNS / f"{run_id}.json")
+    return record.started.date() if record else datetime.strptime(run_id.partition("-")[0], "%Y%m%d").date()
+
+
 def in_order(run_ids: Collection[str]) -> list[str]:
     """Ids of runs in the order in which the runs were begun."""
     return sorted(run_ids, key=lambda run_id: (_number(run_id), run_id))

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from pipelines.contracts.deliveries import DeliveryLimits
+from pipelines.contracts.gate_policy import GatePolicy
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
 from pipelines.engine_settings import EngineKind, EngineSettings
@@ -37,6 +38,12 @@ DEATH_PRIORITY = ("acute", "ambulance", "gp", "mental_health", "community", "soc
 """Who was there comes first, then the practice, which is notified, then those who note the death in a record of care."""
 
 _REFERENCES = ("key", "url", "token", "transport", "password")
+
+_ADDED = ("limits", "waivers")
+"""Lists of the gates: what is read later comes after what was read before, of which the last entry that fits counts."""
+
+QUALITY = "quality"
+"""The folder of limits and waivers below a folder of configuration."""
 
 _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
 
@@ -198,17 +205,6 @@ class DerivedSettings(Frozen):
     measurement_harmonised: bool = True
 
 
-class GateSettings(Frozen):
-    """Thresholds of the gates that are a matter of judgement; absolute rules have none."""
-
-    max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
-    max_unreadable_share: float = Field(default=0.05, ge=0, le=1)
-    min_mapped_share: float = Field(default=0.9, ge=0, le=1)
-    max_unmatched_numbers: float = Field(default=0.95, ge=0, le=1)
-    max_unmatched_local_ids: float = Field(default=0.5, ge=0, le=1)
-    max_orphan_share: float = Field(default=0.2, ge=0, le=1)
-
-
 def _without_ages(required: Any) -> Any:
     return dict.fromkeys(required) if isinstance(required, list) else required
 
@@ -241,12 +237,14 @@ class UpkeepSettings(Frozen):
     """What upkeep keeps: the newest releases, the ledgers of the newest runs, and every version of a table that was the newest
     on one of the last days. Releases that are held (`nhs-omop releases hold`) stay whatever their age.
 
-    A table that is written in parts is compacted once it shrinks by `small_files` files.
+    Keys of rows that broke failed checks are kept for `keep_failing_days`. A table that is written in parts is compacted once
+    it shrinks by `small_files` files.
     """
 
     keep_releases: int = Field(default=7, ge=1)
     keep_days: int = Field(default=7, ge=0)
     keep_runs: int = Field(default=400, ge=1)
+    keep_failing_days: int = Field(default=30, ge=0)
     small_files: int = Field(default=32, ge=1)
 
 
@@ -310,7 +308,7 @@ class Settings(Frozen):
     opt_outs: OptOutSettings = OptOutSettings()
     person: PersonSettings = PersonSettings()
     derived: DerivedSettings = DerivedSettings()
-    gates: GateSettings = GateSettings()
+    gates: GatePolicy = GatePolicy()
     run: RunSettings = RunSettings()
     deliveries: DeliveryLimits = DeliveryLimits()
     upkeep: UpkeepSettings = UpkeepSettings()
@@ -376,9 +374,13 @@ def table_folders(settings: Settings) -> StoragePaths:
 def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Iterable[str] = ()) -> Settings:
     """The settings of an environment.
 
+    The limits of the gates are those of the packaged folder `quality`, then those of `conf_dir`, then those of the environment.
     `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError, which lists every fault.
     """
     content: dict[str, Any] = {"expectations_dir": conf_dir / EXPECTATIONS}
+    for folder in dict.fromkeys((PACKAGED_CONF_DIR.resolve(), conf_dir.resolve())):
+        for path in sorted((folder / QUALITY).glob("*.yaml")):
+            content = _merged(content, {"gates": _gate_policy(path)})
     for path in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
         content = _merged(content, _read(path))
     for override in overrides:
@@ -386,8 +388,22 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
-        raise ConfigError(f"{env}.yaml over base.yaml: {error.error_count()} faults\n" + "\n".join(lines)) from error
+        raise ConfigError(f"{env}.yaml over base.yaml: {_faults(error)}") from error
+
+
+def _gate_policy(path: Path) -> dict[str, Any]:
+    """The content of a file of limits or waivers. Raises ConfigError with every fault of it."""
+    content = _read(path)
+    try:
+        GatePolicy.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_faults(error)}") from error
+    return content
+
+
+def _faults(error: ValidationError) -> str:
+    lines = [f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
+    return f"{len(lines)} {'fault' if len(lines) == 1 else 'faults'}\n" + "\n".join(lines)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -414,6 +430,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = merged.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and not (name in _REFERENCES and "kind" in value):
             value = _merged(old, value)
+        elif name in _ADDED and isinstance(old, list) and isinstance(value, list):
+            value = [*old, *value]
         merged[name] = value
     return merged
 

@@ -30,7 +30,8 @@ from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import REGISTER, Registered
 from pipelines.nightly import declared_tables, readable_of_flagged
 from pipelines.progress import ShowStage, no_stages
-from pipelines.quality.gates import GATE_TABLE
+from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE
+from pipelines.quality.release_figures import FIGURES_OF_RUNS
 from pipelines.release.published import runs_of
 from pipelines.run_context import RunContext, build_state_path, read_register, rebuilds_folder
 from pipelines.run_inputs import read_run_inputs
@@ -276,7 +277,8 @@ class Rebuild:
         is_declared = name in {table.name for table in self.lake.tables}
         if self.sample is not None and (is_declared or name == TableName(Zone.LEDGER, READABLE)):
             return ONLY_ALL
-        if name in (TableName(Zone.LEDGER, LEDGER_TABLE), TableName(Zone.LEDGER, GATE_TABLE)):
+        of_runs = (LEDGER_TABLE, GATE_TABLE, FIGURES_OF_RUNS.name, FAILING_ROWS)
+        if name in {TableName(Zone.LEDGER, table) for table in of_runs}:
             return OF_RUNS
         is_delivered = name.zone is Zone.BRONZE or name in (
             TableName(Zone.CURATION, REGISTER),

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage
-from pipelines.quality.gates import GateResult
+from pipelines.quality.gates import GateResult, Verdict
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
 Figure = dict[str, str | int | float]
@@ -128,14 +128,15 @@ def same_facts(counts: Iterable[tuple[str, str, int]]) -> list[Figure]:
 
 
 def gate_figures(results: Sequence[GateResult]) -> list[Figure]:
-    """The checks by zone: how many were made, how many failed, how many warned."""
+    """The checks by zone: how many were made, how many failed, how many warned, how many failures are waived."""
     zones = list(dict.fromkeys(result.check.zone for result in results))
     return [
         {
             "zone": str(zone),
             "checks": sum(result.check.zone is zone for result in results),
-            "failed": sum(r.check.zone is zone and not r.passed and r.check.severity == "error" for r in results),
-            "warnings": sum(r.check.zone is zone and not r.passed and r.check.severity == "warn" for r in results),
+            "failed": sum(r.check.zone is zone and r.verdict is Verdict.FAILED for r in results),
+            "warnings": sum(r.check.zone is zone and r.verdict is Verdict.WARNED for r in results),
+            "waived": sum(r.check.zone is zone and r.verdict is Verdict.WAIVED for r in results),
         }
         for zone in zones
     ]

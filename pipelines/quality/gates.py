@@ -2,13 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
 from math import floor
 from typing import Any, Final
 
+from pipelines.contracts.gate_policy import Waiver
 from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
+from pipelines.quality.policy import NO_POLICY, Policy
 
 GATE_TABLE: Final = "gates"
 """Name of the stored results in the zone of ledgers, sliced by run."""
@@ -24,8 +28,34 @@ GATE_SCHEMA: Final = {
     "violations": "bigint",
     "tolerance": "double",
     "passed": "boolean",
+    "argument": "string",
+    "detail": "string",
+    "verdict": "string",
+    "waiver_reason": "string",
+    "waiver_owner": "string",
+    "waiver_until": "date",
+    "own_severity": "string",
+    "own_tolerance": "double",
 }
-"""Columns of the stored results: one row per run and check."""
+"""Columns of the stored results: one row per run and check.
+
+`severity` and `tolerance` are what it was judged by, `own_...` what the check has of itself, before any limit. The columns of
+waivers are null where there is none.
+"""
+
+FAILING_ROWS: Final = "failing_rows"
+"""Name of the table of rows that break failed checks, in the zone of ledgers, sliced by run."""
+
+FAILING_SCHEMA: Final = {
+    "run_id": "string",
+    "zone": "string",
+    "table": "string",
+    "column": "string",
+    "rule": "string",
+    "argument": "string",
+    "key": "string",
+}
+"""One row per run, failed check and row that breaks it; `key` has the columns of the key with their values."""
 
 SHOWN_FAILURES: Final = 50
 """Failures that an error message lists; the stored results hold all of them."""
@@ -41,39 +71,63 @@ FEW_VALUES: Final = 5
 """Unreadable values of a column at one provider that say nothing of how it writes them."""
 
 
-@dataclass(frozen=True, slots=True)
-class GateLimits:
-    """Thresholds that are a matter of judgement; every other rule always holds."""
+class Verdict(StrEnum):
+    """What a check came to. A warned or waived check stops nothing; a waiver that has expired leaves a failed check failed."""
 
-    max_quarantined_share: float = 0.05
-    min_mapped_share: float = 0.9
-    max_unmatched_numbers: float = 0.95
-    max_unmatched_local_ids: float = 0.5
-    max_orphan_share: float = 0.2
-    max_unreadable_share: float = 0.05
+    PASSED = "passed"
+    FAILED = "failed"
+    WARNED = "warned"
+    WAIVED = "waived"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How many of `rows` rows break a check."""
+    """How many of `rows` rows break a check, as the check has it of itself; `detail` says more, in names and counts."""
 
     check: Check
     rows: int
     violations: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One check with what was counted. `violations` within the tolerance of the check pass."""
+    """One check as it was judged, with what was counted. `violations` within the tolerance of the check pass.
+
+    `passed` says so whatever a waiver says; `is_waived` that the waiver still held. `own` is the check before any limit.
+    """
 
     check: Check
     rows: int
     violations: int
     passed: bool
+    detail: str = ""
+    waiver: Waiver | None = None
+    is_waived: bool = False
+    own: Check | None = None
 
-    def record(self, run_id: str) -> dict[str, str | int | float | bool]:
+    @property
+    def verdict(self) -> Verdict:
+        """What the check came to."""
+        if self.passed:
+            return Verdict.PASSED
+        if self.check.severity is Severity.WARN:
+            return Verdict.WARNED
+        return Verdict.WAIVED if self.is_waived else Verdict.FAILED
+
+    @property
+    def measured(self) -> Measured:
+        """What was counted, to be judged again."""
+        return Measured(self.own or self.check, self.rows, self.violations, self.detail)
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the check stops the release although it was waived once."""
+        return self.verdict is Verdict.FAILED and self.waiver is not None
+
+    def record(self, run_id: str) -> dict[str, str | int | float | bool | date | None]:
         """The stored form: the columns of GATE_SCHEMA in order."""
-        check = self.check
+        check, own, waiver = self.check, self.own or self.check, self.waiver
         return {
             "run_id": run_id,
             "zone": str(check.zone),
@@ -85,25 +139,53 @@ class GateResult:
             "violations": self.violations,
             "tolerance": check.tolerance,
             "passed": self.passed,
+            "argument": check.argument,
+            "detail": self.detail,
+            "verdict": str(self.verdict),
+            "waiver_reason": waiver.reason if waiver else None,
+            "waiver_owner": waiver.owner if waiver else None,
+            "waiver_until": waiver.until if waiver else None,
+            "own_severity": str(own.severity),
+            "own_tolerance": own.tolerance,
         }
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "GateResult":
-        """The result of one stored record."""
-        check = Check(
+        """The result of one stored record. Of the waiver it has what is shown; it is of this check alone.
+
+        A record of an earlier version has no more than what it was judged by.
+        """
+        own = Check(
             zone=Zone(record["zone"]),
             table=record["table"],
             rule=Rule(record["rule"]),
             column=record["column"],
-            tolerance=record["tolerance"],
-            severity=Severity(record["severity"]),
+            argument=record["argument"] or "",
+            tolerance=record["tolerance"] if record["own_tolerance"] is None else record["own_tolerance"],
+            severity=Severity(record["own_severity"] or record["severity"]),
         )
-        return cls(check, record["rows"], record["violations"], record["passed"])
+        check = replace(own, tolerance=record["tolerance"], severity=Severity(record["severity"]))
+        waiver = None
+        if record["waiver_until"] is not None:
+            reason, owner = record["waiver_reason"], record["waiver_owner"]
+            waiver = Waiver(check=str(check), reason=reason, owner=owner, until=record["waiver_until"])
+        return cls(
+            check,
+            record["rows"],
+            record["violations"],
+            record["passed"],
+            detail=record["detail"] or "",
+            waiver=waiver,
+            is_waived=record["verdict"] == Verdict.WAIVED,
+            own=own,
+        )
 
     def __str__(self) -> str:
-        """The result as a message names it: rule, table, column and counts."""
+        """The result as a message names it: rule, table, column and counts, and a waiver that has expired."""
         allowed = f", {self.check.tolerance:.1%} allowed" if self.check.tolerance else ""
-        return f"{self.check}: {self.violations} of {self.rows}{allowed}"
+        detail = f" ({self.detail})" if self.detail else ""
+        expired = f"; its waiver ended on {self.waiver.until}" if self.waiver and self.has_expired else ""
+        return f"{self.check}: {self.violations} of {self.rows}{allowed}{detail}{expired}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,32 +197,42 @@ class GateReport:
     @property
     def failures(self) -> tuple[GateResult, ...]:
         """Broken checks that stop the release."""
-        return tuple(r for r in self.results if not r.passed and r.check.severity is Severity.ERROR)
+        return self._with(Verdict.FAILED)
 
     @property
     def warnings(self) -> tuple[GateResult, ...]:
         """Broken checks that are only reported."""
-        return tuple(r for r in self.results if not r.passed and r.check.severity is Severity.WARN)
+        return self._with(Verdict.WARNED)
 
-    def require_passed(self) -> None:
+    @property
+    def waived(self) -> tuple[GateResult, ...]:
+        """Broken checks that would stop the release and that somebody has accepted for a while."""
+        return self._with(Verdict.WAIVED)
+
+    def _with(self, verdict: Verdict) -> tuple[GateResult, ...]:
+        return tuple(result for result in self.results if result.verdict is verdict)
+
+    def require_passed(self, consequence: str = "nothing was published and the last release stands") -> None:
         """Raise QualityGateError with rule, table and count of each failure, if there is one."""
         if not self.failures:
             return
         lines = [f"  {failure}" for failure in self.failures[:SHOWN_FAILURES]]
         if len(self.failures) > SHOWN_FAILURES:
             lines.append(f"  and {len(self.failures) - SHOWN_FAILURES} more")
-        raise QualityGateError(
-            f"{len(self.failures)} of {len(self.results)} gates failed; nothing was published and the last release stands\n"
-            + "\n".join(lines)
-        )
+        raise QualityGateError(f"{len(self.failures)} of {len(self.results)} gates failed; {consequence}\n" + "\n".join(lines))
 
-    def records(self, run_id: str) -> list[dict[str, str | int | float | bool]]:
+    def records(self, run_id: str) -> list[dict[str, str | int | float | bool | date | None]]:
         """All results as stored rows."""
         return [result.record(run_id) for result in self.results]
 
     def summary(self) -> dict[str, int]:
         """Numbers of checks, as a release keeps them."""
-        return {"checks": len(self.results), "failed": len(self.failures), "warnings": len(self.warnings)}
+        return {
+            "checks": len(self.results),
+            "failed": len(self.failures),
+            "warnings": len(self.warnings),
+            "waived": len(self.waived),
+        }
 
 
 def measured(records: Iterable[Mapping[str, Any]], checks: Sequence[Check]) -> list[Measured]:
@@ -166,8 +258,8 @@ def measured(records: Iterable[Mapping[str, Any]], checks: Sequence[Check]) -> l
     return found
 
 
-def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
-    """What the ledger says against the configured shares.
+def share_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measured]:
+    """What the ledger says of shares that are limited. Of themselves these checks allow nothing: the packaged limits do.
 
     Quarantined rows per source and entity, unreadable values per provider and column, unmapped coded rows per source. An
     entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
@@ -175,58 +267,58 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
     for columns in (("source",), ("source", "entity")):
         for key, rows in _by_disposition(ledger, Stage.CURATE, *columns).items():
             if len(key) == 1 or rows[Disposition.DELIVERED] >= ROWS_TO_JUDGE:
-                check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED, tolerance=limits.max_quarantined_share)
+                check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED)
                 yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
-    yield from _orphan_checks(ledger, limits)
-    yield from _unknown_checks(ledger, limits)
-    yield from _unmatched_checks(ledger, limits)
-    yield from _unreadable_checks(ledger, limits)
+    yield from _orphan_checks(ledger, policy)
+    yield from _unknown_checks(ledger)
+    yield from _unmatched_checks(ledger, policy)
+    yield from _unreadable_checks(ledger)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
-        check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
+        check = Check(Zone.RUN, source, Rule.MAPPED)
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
 
 
-def _orphan_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+def _orphan_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measured]:
     """Rows whose other row is missing, by reference: of each provider, and of all providers of a source together."""
     references = [row for row in ledger if row.stage is Stage.REFER]
     for columns in (("source", "entity"), ("source", "entity", "provider")):
         rows = totals_by(references, *columns, "disposition", "reason")
         for (*place, disposition, name), referred in rows.items():
             orphans = rows.get((*place, Disposition.ORPHAN, f"{ORPHAN}{name}"), 0)
-            is_judged = orphans > FEW_ORPHANS or (orphans and not limits.max_orphan_share)
+            check = Check(Zone.RUN, "@".join(["_".join(place[:2]), *place[2:]]), Rule.ORPHANS, name)
+            is_judged = orphans > FEW_ORPHANS or (orphans and not policy.limited(check).tolerance)
             if disposition == Disposition.REFERRED and is_judged:
-                table = "@".join(["_".join(place[:2]), *place[2:]])
-                yield Measured(Check(Zone.RUN, table, Rule.ORPHANS, name, tolerance=limits.max_orphan_share), referred, orphans)
+                yield Measured(check, referred, orphans)
 
 
-def _unknown_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+def _unknown_checks(ledger: Sequence[LedgerRow]) -> Iterator[Measured]:
     """Rows of a source that are left out because a code which may be a Type 1 opt-out could not be looked up."""
     rows = totals_by((r for r in ledger if r.stage is Stage.CURATE), "source", "disposition", "reason")
     for (source, disposition, reason), unknown in rows.items():
         if (disposition, reason) == (Disposition.OPTED_OUT, TYPE_ONE_UNKNOWN):
             delivered = rows.get((source, Disposition.DELIVERED, ""), 0)
-            check = Check(Zone.RUN, source, Rule.ORPHANS, TYPE_ONE_UNKNOWN, tolerance=limits.max_orphan_share)
-            yield Measured(check, delivered, unknown)
+            yield Measured(Check(Zone.RUN, source, Rule.ORPHANS, TYPE_ONE_UNKNOWN), delivered, unknown)
 
 
-def _unmatched_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+def _unmatched_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measured]:
     """Entries of opt-out lists that match nobody, by how they name the person.
 
     A short list may name strangers only: fewer than ROWS_TO_JUDGE numbers are judged only if every one has to match. A local
     id comes from the record of a provider, so it is always judged.
     """
     entries = totals_by((r for r in ledger if r.stage is Stage.OPT_OUT), "disposition", "reason")
-    for named_by, tolerance, smallest, reasons in (
-        ("number", limits.max_unmatched_numbers, ROWS_TO_JUDGE, ("number_unknown",)),
-        ("local_id", limits.max_unmatched_local_ids, 1, ("provider_unknown", "local_id_unknown")),
+    for named_by, smallest, reasons in (
+        ("number", ROWS_TO_JUDGE, ("number_unknown",)),
+        ("local_id", 1, ("provider_unknown", "local_id_unknown")),
     ):
+        check = Check(Zone.RUN, "opt_outs", Rule.UNMATCHED, named_by)
         listed = entries.get((Disposition.LISTED, named_by), 0)
         unmatched = sum(entries.get((Disposition.UNMATCHED, reason), 0) for reason in reasons)
-        if listed >= smallest or (listed and not tolerance):
-            yield Measured(Check(Zone.RUN, "opt_outs", Rule.UNMATCHED, named_by, tolerance=tolerance), listed, unmatched)
+        if listed >= smallest or (listed and not policy.limited(check).tolerance):
+            yield Measured(check, listed, unmatched)
 
 
-def _unreadable_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+def _unreadable_checks(ledger: Sequence[LedgerRow]) -> Iterator[Measured]:
     values = [row for row in ledger if row.stage is Stage.READ]
     given = {
         (row.source, row.entity, row.provider, row.reason): row.rows for row in values if row.disposition is Disposition.GIVEN
@@ -235,7 +327,7 @@ def _unreadable_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Itera
         if row.disposition is Disposition.UNREADABLE and row.rows > FEW_VALUES:
             column = row.reason.removeprefix(UNREADABLE)
             table = f"{row.source}_{row.entity}@{row.provider}"
-            check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column, tolerance=limits.max_unreadable_share)
+            check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column)
             yield Measured(check, given[row.source, row.entity, row.provider, column], row.rows)
 
 
@@ -246,11 +338,39 @@ def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) ->
     return totals
 
 
-def judge(counts: Iterable[Measured]) -> GateReport:
-    """What the counts mean: a check passes whose violations are within its tolerance."""
-    return GateReport(tuple(GateResult(m.check, m.rows, m.violations, m.violations <= allowed(m)) for m in counts))
+def judge(counts: Iterable[Measured], policy: Policy = NO_POLICY) -> GateReport:
+    """What the counts mean: a check passes whose violations are within its tolerance; another may be waived."""
+    return GateReport(tuple(_judged(counted, policy) for counted in counts))
 
 
-def allowed(counted: Measured | GateResult) -> int:
-    """The number of rows that may break a check."""
-    return floor(round(counted.rows * counted.check.tolerance, 6))
+def _judged(counted: Measured, policy: Policy) -> GateResult:
+    check = policy.limited(counted.check)
+    passed = counted.violations <= allowed(counted.rows, check.tolerance)
+    waiver = None if passed or check.severity is Severity.WARN else policy.waiver(check)
+    return GateResult(
+        check,
+        counted.rows,
+        counted.violations,
+        passed,
+        detail=counted.detail,
+        waiver=waiver,
+        is_waived=waiver is not None and waiver.holds_on(policy.day),
+        own=counted.check,
+    )
+
+
+def judged_again(results: Iterable[GateResult], ledger: Sequence[LedgerRow], policy: Policy) -> GateReport:
+    """What a run has counted, judged by another policy: its results and the shares in its ledger. Nothing is counted again."""
+    counted = {_identity(result.measured): result.measured for result in results}
+    counted |= {_identity(measured): measured for measured in share_checks(ledger, policy)}
+    return judge(counted.values(), policy)
+
+
+def _identity(counted: Measured) -> tuple[str, ...]:
+    check = counted.check
+    return str(check.zone), check.table, check.column, str(check.rule), check.argument
+
+
+def allowed(rows: int, tolerance: float) -> int:
+    """The number of rows of a check that may break it."""
+    return floor(round(rows * tolerance, 6))

@@ -18,8 +18,9 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, contract_checks, omop_checks
 from pipelines.quality.checks import Zone as CheckedZone
-from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateLimits, GateReport, Measured, judge, measured, share_checks
+from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateReport, Measured, judge, measured, share_checks
 from pipelines.quality.measure import CONCEPT_RULES, MEASURE_SCHEMA, measures
+from pipelines.quality.policy import Policy
 from pipelines.storage.documents import digest_of
 from pipelines.storage.places import Places
 from vocab.schemas import ddl_of
@@ -53,7 +54,7 @@ def run_gates(
     contracts: Mapping[str, SourceContract],
     cdm: Mapping[str, CdmTable],
     ledger: Iterable[LedgerRow],
-    limits: GateLimits,
+    policy: Policy,
     others: Iterable[Measured] = (),
 ) -> GateReport:
     """Judge what the tables of `gate_tables` and the ledger hold, and what `others` counted; no engine is asked.
@@ -63,7 +64,7 @@ def run_gates(
     groups = _groups(checked, contracts, cdm)
     records = [record for group in groups for record in _records(paths, group)]
     checks = [check for group in groups for check in group.checks]
-    return judge([*measured(records, checks), *share_checks(tuple(ledger), limits), *others])
+    return judge([*measured(records, checks), *share_checks(tuple(ledger), policy), *others], policy)
 
 
 def results_table(report: GateReport, run_id: str) -> Table:

@@ -38,11 +38,12 @@ class Code(Frozen):
 
 
 class Gates(Frozen):
-    """The number of checks, of failed ones (0 in a release), and of warnings."""
+    """The number of checks, of failed ones (0 in a release), of warnings, and of failures that were waived."""
 
     checks: int
     failed: int
     warnings: int
+    waived: int = 0
 
 
 class Release(Document):

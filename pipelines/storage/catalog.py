@@ -93,6 +93,15 @@ class CatalogTables:
             self._create(frame, zone, name, partition_by, comment)
         frame.writeTo(self.path(zone, name)).overwrite(F.lit(True))
 
+    def add_columns(self, session: SparkSession, zone: Zone, name: str, schema: Mapping[str, str]) -> None:
+        """Add the columns of a schema that a table has not; does nothing where there is no table."""
+        there = self._columns(session, zone, name)
+        if there is not None:
+            known = {column for column, _ in there}
+            missing = ", ".join(f"{_quoted(column)} {kind}" for column, kind in schema.items() if column not in known)
+            if missing:
+                session.sql(f"ALTER TABLE {self.path(zone, name)} ADD COLUMNS ({missing})")
+
     def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, comment: str) -> None:
         """Replace the rows for which `among` holds, in one commit; a table that is not there is created empty first."""
         if not frame.sparkSession.catalog.tableExists(self.path(zone, name)):

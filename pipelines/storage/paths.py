@@ -6,7 +6,7 @@ setting needs none of them.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionD
 refuses to keep a log for less time than removed files, which is a week."""
 
 _PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVectors": "false", **LOG_PROPERTIES}
+
+_DELTA_TYPES = {"bigint": "long", "int": "integer"}
+"""What Delta calls the types that Spark names otherwise."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class StoragePaths:
     ) -> list[dict[str, Any]]:
         """The rows of a small table of ours (ledger, gate results), read without an engine; none if there is no table.
 
-        With `where`, a column and a value, only the rows that have the value there.
+        With `where`, a column and a value, only the rows that have the value there. A column that a table of an earlier version
+        has not is null.
         """
         from deltalake import DeltaTable
         from pyarrow import dataset
@@ -86,9 +90,9 @@ class StoragePaths:
         chosen = dataset.field(where[0]) == where[1] if where else None
         path = self.path(zone, name)
         files = DeltaTable(path).to_pyarrow_dataset(filesystem=files_below(path))
-        table = files.to_table(columns=list(columns), filter=chosen)
-        records: list[dict[str, Any]] = table.to_pylist()
-        return records
+        there = [name for name in columns if name in files.schema.names]
+        records: list[dict[str, Any]] = files.to_table(columns=there, filter=chosen).to_pylist()
+        return records if len(there) == len(columns) else [{name: record.get(name) for name in columns} for record in records]
 
     def frame(self, session: "SparkSession", zone: Zone, name: str, version: int | None = None) -> "DataFrame":
         """A table as a DataFrame, at a version if one is given. Raises OmopPipelineError if there is no such table."""
@@ -121,6 +125,24 @@ class StoragePaths:
         else:
             writer = writer.options(**_PROPERTIES)
         writer.save(self.path(zone, name))
+
+    def add_columns(self, _session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str]) -> None:
+        """Add the columns of a schema that a table has not; does nothing where there is no table.
+
+        Sail 0.7.2 cannot change the schema of a table in a write that replaces partitions.
+        """
+        from deltalake import DeltaTable, Field
+        from deltalake.schema import PrimitiveType
+
+        if self.version(zone, name) is None:
+            return
+        table = DeltaTable(self.path(zone, name))
+        there = {field.name for field in table.schema().fields}
+        missing = {column: kind for column, kind in schema.items() if column not in there}
+        if missing:
+            table.alter.add_columns(
+                [Field(column, PrimitiveType(_DELTA_TYPES.get(kind, kind))) for column, kind in missing.items()]
+            )
 
     def replace_partitions(
         self, frame: "DataFrame", zone: Zone, name: str, part: Partitions, among: str, _comment: str

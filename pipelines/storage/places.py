@@ -1,6 +1,6 @@
 """Where tables are: by path or by catalog name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.contracts.tables import Partitions
@@ -38,6 +38,9 @@ class Places(Protocol):
 
     def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], comment: str, /) -> None:
         """Replace the whole table, its schema included, in one commit."""
+
+    def add_columns(self, session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str], /) -> None:
+        """Add the columns of a schema that a table has not; does nothing where there is no table."""
 
     def replace_partitions(
         self, frame: "DataFrame", zone: Zone, name: str, part: Partitions, among: str, comment: str, /

@@ -88,9 +88,11 @@ class TableStore:
     ) -> None:
         """Replace the rows whose partition column has one of some values, in one commit; repeating it changes nothing.
 
-        Rows of `frame` with other values are left out, so none can land in a partition that is not replaced.
+        Rows of `frame` with other values are left out, so none can land in a partition that is not replaced. Columns that a
+        table of an earlier version has not are added first; its rows have no value there.
         """
         among = _among(part)
+        self.paths.add_columns(self.session, zone, name, schema)
         self.paths.replace_partitions(typed(frame, schema).where(among), zone, name, part, among, comment)
 
     def delete_partitions(self, zone: Zone, name: str, part: Partitions) -> None:

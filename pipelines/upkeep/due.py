@@ -9,8 +9,10 @@ from pydantic import Field
 
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
+from pipelines.quality.gates import FAILING_ROWS
 from pipelines.release.published import release_folder
 from pipelines.run_context import build_state_path
+from pipelines.run_log import day_begun
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.documents import Document
 from pipelines.storage.maintenance import DeltaFacts, commits_of, facts_of
@@ -22,6 +24,7 @@ from pipelines.upkeep.policy import (
     has_its_turn,
     last_write,
     newest_at,
+    older_runs,
     runs_to_drop,
     versions_to_keep,
     why_kept,
@@ -29,6 +32,10 @@ from pipelines.upkeep.policy import (
 
 RUN_ID = "run_id"
 """What the tables of the ledger are partitioned by that have rows of every run."""
+
+
+KEPT_BY_DAY = (TableName(Zone.LEDGER, FAILING_ROWS),)
+"""Tables whose rows go after some days, so that they are looked at each time."""
 
 
 class UpkeepState(Document):
@@ -120,7 +127,7 @@ class Lake:
         return [
             name
             for name, version in known
-            if version is not None and has_its_turn(self.former(name), version, needed.get(name, ()))
+            if version is not None and (name in KEPT_BY_DAY or has_its_turn(self.former(name), version, needed.get(name, ())))
         ]
 
     def former(self, name: TableName) -> Upkept:
@@ -146,8 +153,14 @@ class Lake:
             facts=facts,
             former=former,
             joined=saved if saved >= policy.small_files and written is not None and not written.is_whole else 0,
-            runs=runs_to_drop(runs, self.released_by, policy.keep_runs),
+            runs=self._runs_to_drop(name, runs),
             kept=kept,
             gone=gone,
             written=facts.version if written is None else written.version,
         )
+
+    def _runs_to_drop(self, name: TableName, runs: list[str]) -> tuple[str, ...]:
+        if name in KEPT_BY_DAY:
+            begun = {run: day_begun(self.settings.storage.restricted, run) for run in runs}
+            return older_runs(begun, datetime.now(UTC).date(), self.settings.upkeep.keep_failing_days)
+        return runs_to_drop(runs, self.released_by, self.settings.upkeep.keep_runs)

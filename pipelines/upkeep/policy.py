@@ -1,7 +1,7 @@
 """What is kept and what may go: rules over counts, version numbers and times, which touch no table."""
 
-from collections.abc import Collection, Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime, timedelta
 from math import ceil
 
 from pipelines.contracts.models import Frozen
@@ -60,6 +60,11 @@ def why_kept(ids: Iterable[str], current: str | None, held: Collection[str], kee
 def runs_to_drop(runs: Iterable[str], released_by: Collection[str], keep_runs: int) -> tuple[str, ...]:
     """The runs whose ledger goes: all but the newest and those that made a kept release."""
     return tuple(run for run in in_order(tuple(runs))[:-keep_runs] if run not in released_by)
+
+
+def older_runs(begun: Mapping[str, date], day: date, keep_days: int) -> tuple[str, ...]:
+    """The runs that were begun more than `keep_days` before a day."""
+    return tuple(run for run in in_order(tuple(begun)) if begun[run] < day - timedelta(days=keep_days))
 
 
 def files_saved(facts: DeltaFacts) -> int:

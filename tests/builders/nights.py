@@ -25,6 +25,7 @@ from pipelines.settings import Settings
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.policies import limit
 from tests.golden.cases import Case, Delivered, delivered_row, expected_rows, golden_contracts, shared_rows
 from tests.golden.lakehouse import Published, published
 
@@ -138,7 +139,7 @@ class Lake:
     @property
     def settings(self) -> Settings:
         """The demo's settings with all of the folder's own, and gates that so few rows can pass."""
-        own = [f"run.sources=[{', '.join(self.story.sources)}]", "gates.max_orphan_share=1", "gates.min_mapped_share=0.5"]
+        own = [f"run.sources=[{', '.join(self.story.sources)}]", limit("orphan_share", 1), limit("mapped_share", 0.5)]
         return demo_settings(self.folder, [*own, *self.overrides])
 
     def begin(self) -> None:

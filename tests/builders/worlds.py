@@ -12,13 +12,14 @@ from pipelines.contracts.ledger import check_balance
 from pipelines.contracts.zones import Zone
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
 from pipelines.nightly import curate_ledger, declared_tables, ingest_deliveries, map_ledger
-from pipelines.quality.gates import GateLimits, GateReport
+from pipelines.quality.gates import GateReport
 from pipelines.quality.tables import run_gates
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.policies import limit, policy
 from tests.builders.runs import RUN_ID, run_in, settings_in
 from tests.golden.cases import DELIVERED_ON, golden_contracts, golden_mappings
 from vocab.load import DEMO_DIR, load_vocabulary
@@ -73,4 +74,5 @@ def loaded(
     ledger = [*curate_ledger(run, RUN_ID, run.register()), *map_ledger(run, RUN_ID)]
     check_balance(ledger)
     cdm = published_tables(run.settings.cdm_version)
-    return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, ledger, GateLimits(1.0, 0.0))
+    limits = policy(limit("quarantined_share", 1), limit("mapped_share", 1))
+    return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, ledger, limits)

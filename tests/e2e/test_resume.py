@@ -74,7 +74,7 @@ MOMENTS = (DURING, BEFORE, AFTER)
 EVERY = 4
 """Of the tables that the second night makes, each of so many is a point of the deep test."""
 
-OF_RUNS = {"ledger.rows", "ledger.gates"}
+OF_RUNS = {"ledger.rows", "ledger.gates", "ledger.figures"}
 """Each run has its rows there, and a process that goes on after they were written is a run of its own."""
 
 ZONES = ("bronze", "curation", "quarantine", "ledger", "vocabulary", "silver", "intermediate", "omop")

@@ -24,12 +24,13 @@ from jobs.command import start
 from pipelines.release.published import gates_of, release_folder, runs_of
 from pipelines.run_log import last_runs
 from pipelines.settings import Settings
+from tests.builders.policies import limit
 from tests.conftest import PROJECT
 from tests.e2e.identifiers import secrets_in
 from tests.e2e.scanner import Haystack, Needles
 from tests.e2e.world import LAST_NIGHT, DemoWorld
 
-REGATE = "gates.max_quarantined_share=0.5"
+REGATE = limit("quarantined_share", 0.5)
 """A setting by which a run has something to do, and not much."""
 
 PAUSED = """
@@ -167,12 +168,12 @@ def test_a_run_without_anything_new_is_unchanged(lake: DemoWorld) -> None:
 
 
 def test_a_failing_gate_says_which_and_what_to_do(lake: DemoWorld) -> None:
-    assert run(lake, "--set", "gates.min_mapped_share=1.0") == 21
+    assert run(lake, "--set", limit("mapped_share", 0)) == 21
     last = listed(lake)[-1]
     assert (last["run"], last["state"], last["stage"], last["release"]) == ("20260106-00004", "failed", "judge", None)
     assert (last["error"], last["exit_code"]) == ("QualityGateError", 21)
     assert "gates failed; nothing was published" in last["message"]
-    assert last["next_step"].startswith("nhs-omop report")
+    assert last["next_step"].startswith("nhs-omop gate")
     assert any(not gate.passed for gate in gates_of(lake.settings, "20260106-00004"))
     (ended,) = status(lake)["last run"]
     assert {name: ended[name] for name in ("run", "state", "stage", "error", "exit_code", "message", "next_step")} == {

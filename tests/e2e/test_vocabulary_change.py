@@ -11,6 +11,7 @@ from jobs.logs import logging_to_stderr
 from pipelines.nightly import nightly
 from pipelines.release.published import release_folder
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.policies import limit, packaged
 from tests.e2e.world import LAST_NIGHT, DemoWorld
 from vocab.errors import VocabularyError
 
@@ -43,7 +44,7 @@ def test_a_changed_map_maps_again_from_the_stem_and_equals_a_full_rebuild(world:
     shutil.copytree(PACKAGED_MAPPINGS_DIR, mappings)
     code = change(mappings / MAP, "status", "UNAPPROVED")
     before = changed.versions()
-    settings = changed.settings.model_copy(update={"mappings_dir": mappings})
+    settings = changed.settings.model_copy(update={"mappings_dir": mappings, "gates": packaged(limit("mapped_share_fell", 1))})
     assert nightly(settings, LAST_NIGHT).figures is not None
     touched = {path for path, version in changed.versions().items() if before.get(path) != version}
     assert not [path for path in touched if "/silver/" in path or "/bronze/" in path or "/intermediate/stem_" in path]

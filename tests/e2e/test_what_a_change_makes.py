@@ -15,6 +15,7 @@ from pipelines.nightly import nightly, plan_run
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.release.published import release_folder
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
+from tests.builders.policies import limit, packaged
 from tests.e2e.test_rerun import state_of
 from tests.e2e.test_vocabulary_change import MAP, change
 from tests.e2e.world import LAST_NIGHT, DemoWorld
@@ -26,7 +27,7 @@ DESCRIPTIONS = {"omop.cdm_source", "omop.metadata"}
 OF_DESCRIPTIONS = {"ledger.gate_measures_omop", "ledger.gate_measures_omop_concepts"}
 """The counts of checks that read the descriptions among others."""
 
-EACH_RUN = {"ledger.rows", "ledger.gates"}
+EACH_RUN = {"ledger.rows", "ledger.gates", "ledger.figures"}
 """A run enters its own rows; the plan does not name them, because what they hold is only known at the end."""
 
 
@@ -68,11 +69,11 @@ def test_without_a_change_nothing_is_planned_and_nothing_made(copy: DemoWorld) -
     assert state_of(copy) == before
 
 
-@pytest.mark.parametrize(("gate", "limit"), [("max_quarantined_share", 0.5), ("min_mapped_share", 0.1)])
-def test_another_threshold_judges_again_and_makes_only_the_descriptions(copy: DemoWorld, gate: str, limit: float) -> None:
+@pytest.mark.parametrize(("check", "share"), [("quarantined_share", 0.5), ("mapped_share", 0.9)])
+def test_another_threshold_judges_again_and_makes_only_the_descriptions(copy: DemoWorld, check: str, share: float) -> None:
     """No table with rows of people is made, and no check of bronze, silver or the vocabulary is counted again."""
     before, release = copy.versions(), release_folder(copy.settings).current()
-    gates = copy.settings.gates.model_copy(update={gate: limit})
+    gates = copy.settings.gates.model_copy(update={"limits": packaged(limit(check, share)).limits})
     settings = copy.settings.model_copy(update={"gates": gates})
     assert planned(settings).keys() == DESCRIPTIONS | OF_DESCRIPTIONS
     assert nightly(settings, LAST_NIGHT).figures is not None
@@ -85,7 +86,7 @@ def test_one_changed_row_of_a_map_makes_only_what_holds_its_code(world: DemoWorl
     """That the result equals a full run is tested with the changes of the vocabulary."""
     before = copy.versions()
     code = change(mappings / MAP, "status", "UNAPPROVED")
-    settings = copy.settings.model_copy(update={"mappings_dir": mappings})
+    settings = copy.settings.model_copy(update={"mappings_dir": mappings, "gates": packaged(limit("mapped_share_fell", 1))})
     reasons = planned(settings)
     assert reasons["intermediate.local_maps"] == "its parameters have changed"
     delivered = [name for name in reasons if name.startswith(("bronze.", "curation.", "silver.", "intermediate.stem_"))]
@@ -134,7 +135,7 @@ def test_the_command_shows_the_plan_and_writes_nothing(copy: DemoWorld) -> None:
     of_the_run = ["--date", LAST_NIGHT.isoformat(), *options]
     current = CliRunner().invoke(plan.app, of_the_run)
     assert (current.exit_code, current.stdout) == (0, "")
-    shown = CliRunner().invoke(plan.app, [*of_the_run, "--set", "gates.max_quarantined_share=0.5"])
+    shown = CliRunner().invoke(plan.app, [*of_the_run, "--set", limit("quarantined_share", 0.5)])
     assert shown.exit_code == 0
     lines = [line.replace("│", " ").split() for line in shown.stdout.splitlines()]
     assert ["omop.cdm_source", "its", "parameters", "have", "changed"] in lines

@@ -1,6 +1,7 @@
 """Delta tables by zone: writes of whole tables and of partitions, and what is read of them without an engine."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,21 @@ def test_records_are_read_without_an_engine(store: TableStore) -> None:
         {"run": "r2", "name": "b", "rows": 2},
     ]
     assert store.paths.records(Zone.LEDGER, "rows", ("name",), where=("run", "r2")) == [{"name": "b"}]
+
+
+def test_a_table_of_an_earlier_version_gets_the_columns_that_it_lacks(store: TableStore) -> None:
+    store.replace_partitions(frame(store, [("r1", "a", 1)]), Zone.LEDGER, "rows", SCHEMA, runs("r1"))
+    wider = {**SCHEMA, "share": "double", "total": "bigint", "until": "date", "passed": "boolean"}
+    assert store.paths.records(Zone.LEDGER, "rows", ("run", "until")) == [{"run": "r1", "until": None}]
+    new = frame(store, [("r2", "b", 2, 0.5, 7, date(2026, 1, 5), True)], ", ".join(f"{n} {kind}" for n, kind in wider.items()))
+    for _ in range(2):
+        store.replace_partitions(new, Zone.LEDGER, "rows", wider, runs("r2"))
+    assert dict(store.read(Zone.LEDGER, "rows").dtypes) == wider
+    assert store.read(Zone.LEDGER, "rows").orderBy("run").toArrow().to_pylist() == [
+        dict(zip(wider, ("r1", "a", 1, None, None, None, None), strict=True)),
+        dict(zip(wider, ("r2", "b", 2, 0.5, 7, date(2026, 1, 5), True), strict=True)),
+    ]
+    assert store.paths.records(Zone.LEDGER, "rows", ("total",), where=("run", "r1")) == [{"total": None}]
 
 
 def test_the_whole_table_is_replaced_with_its_columns_and_earlier_versions_stay(store: TableStore) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from tests.builders.landing import also_allowed
+from tests.builders.policies import limit
 from tests.conftest import PROJECT, Engines
 from tests.golden.lakehouse import golden_deliveries
 
@@ -57,7 +58,7 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
     # Some of them show how attributes that differ are combined, so identities that contradict each other are linked.
     # Many refer to rows that their case does not need.
     settings += [f"key.path={key}", "opt_outs.national_share.least=0", "person.on_conflict=link", "person.unobserved=keep"]
-    settings += ["gates.max_orphan_share=1"]
+    settings += [limit("orphan_share", 1)]
     options = [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
         [*command, *options], cwd=PROJECT, env=_environment(), capture_output=True, text=True, timeout=1500, check=False

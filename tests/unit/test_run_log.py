@@ -90,7 +90,7 @@ def test_a_run_that_released_says_what_it_took_and_made(root: Path) -> None:
     ("error", "code", "message", "next_step"),
     [
         (OptOutMissingError("no national list; put the list there"), 13, "no national list; put the list there", "do what the"),
-        (QualityGateError("2 of 9 gates failed"), 21, "2 of 9 gates failed", "nhs-omop report shows the gates"),
+        (QualityGateError("2 of 9 gates failed"), 21, "2 of 9 gates failed", "nhs-omop gate shows what failed"),
         (ValueError("cannot cast 'Zoe Smith'"), 70, "unexpected ValueError: its message may hold values", "report class and"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",

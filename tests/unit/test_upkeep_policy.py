@@ -1,6 +1,6 @@
 """What upkeep keeps and what it lets go, on numbers alone."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from pipelines.upkeep.policy import (
     has_its_turn,
     last_write,
     newest_at,
+    older_runs,
     runs_to_drop,
     versions_to_keep,
     why_kept,
@@ -151,3 +152,11 @@ def test_a_table_has_its_turn_after_some_versions_or_when_some_can_go() -> None:
     assert has_its_turn(Upkept(version=10), 15, range(16))
     assert has_its_turn(Upkept(version=10, kept=(1, 2, 3, 4, 5)), 10, {10})
     assert not has_its_turn(Upkept(version=10, kept=(1, 2, 3, 4, 5)), 10, {1, 10})
+
+
+def test_runs_go_by_the_day_on_which_they_were_begun() -> None:
+    begun = {"20260101-00002": date(2026, 3, 1), "20260131-00001": date(2026, 1, 31), "20260130-00003": date(2026, 1, 30)}
+    assert older_runs(begun, date(2026, 3, 1), 30) == ()
+    assert older_runs(begun, date(2026, 3, 2), 30) == ("20260130-00003",)
+    assert older_runs(begun, date(2026, 3, 3), 30) == ("20260131-00001", "20260130-00003")
+    assert older_runs(begun, date(2026, 3, 3), 31) == ("20260130-00003",)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from pipelines.contracts.cdm import (
@@ -13,7 +15,10 @@ from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_bala
 from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.figures import opt_out_entries, orphans, unreadable
-from pipelines.quality.gates import GateLimits, GateResult, Measured, judge, share_checks
+from pipelines.quality.gates import GateReport, GateResult, Measured, judge, share_checks
+from tests.builders.policies import limit, policy
+
+NUMBERS, LOCAL_IDS = "unmatched_opt_outs on run.opt_outs.number", "unmatched_opt_outs on run.opt_outs.local_id"
 
 
 @pytest.mark.parametrize(("version", "count"), [("5.4", 39), ("5.5", 42)])
@@ -99,7 +104,7 @@ def test_violations_within_the_tolerance_pass() -> None:
 def test_a_warning_does_not_stop_the_release() -> None:
     report = judge([Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id", severity=Severity.WARN), 5, 2)])
     report.require_passed()
-    assert report.summary() == {"checks": 1, "failed": 0, "warnings": 1}
+    assert report.summary() == {"checks": 1, "failed": 0, "warnings": 1, "waived": 0}
 
 
 def test_the_error_names_rule_table_and_count() -> None:
@@ -112,6 +117,12 @@ def test_the_error_names_rule_table_and_count() -> None:
         ).require_passed()
 
 
+def judged(ledger: list[LedgerRow], *overrides: str) -> GateReport:
+    """What the ledger comes to by the packaged limits, and some after them."""
+    by = policy(*overrides)
+    return judge(list(share_checks(ledger, by)), by)
+
+
 def test_too_many_quarantined_rows_and_too_few_mapped_ones_fail() -> None:
     ledger = [
         LedgerRow("run", Stage.CURATE, "gp", "patient", Disposition.DELIVERED, 100),
@@ -119,36 +130,36 @@ def test_too_many_quarantined_rows_and_too_few_mapped_ones_fail() -> None:
         LedgerRow("run", Stage.CODE, "gp", "patient", Disposition.CODED, 100, rule="gp_condition"),
         LedgerRow("run", Stage.CODE, "gp", "patient", Disposition.STANDARD, 89, rule="gp_condition"),
     ]
-    failures = {str(failure) for failure in judge(list(share_checks(ledger, GateLimits()))).failures}
+    failures = {str(failure) for failure in judged(ledger).failures}
     assert failures == {
         "quarantined_share on run.gp: 6 of 100, 5.0% allowed",
         "quarantined_share on run.gp_patient: 6 of 100, 5.0% allowed",
         "mapped_share on run.gp: 11 of 100, 10.0% allowed",
     }
-    assert judge(list(share_checks(ledger, GateLimits(0.06, 0.89)))).failures == ()
+    assert judged(ledger, limit("quarantined_share", 0.06), limit("mapped_share", 0.11)).failures == ()
 
 
 @pytest.mark.parametrize(
     ("named_by", "reasons", "listed", "limits", "failed"),
     [
-        ("number", {"number_unknown": 100}, 100, {}, True),
-        ("number", {"number_unknown": 96}, 100, {}, True),
-        ("number", {"number_unknown": 95}, 100, {}, False),
-        ("number", {"number_unknown": 99}, 99, {}, False),
-        ("number", {"number_unknown": 1}, 2, {"max_unmatched_numbers": 0.0}, True),
-        ("number", {"number_unknown": 0}, 2, {"max_unmatched_numbers": 0.0}, False),
-        ("number", {"number_unknown": 100}, 100, {"max_unmatched_numbers": 1.0}, False),
-        ("local_id", {"local_id_unknown": 1}, 1, {}, True),
-        ("local_id", {"provider_unknown": 1}, 1, {}, True),
-        ("local_id", {"provider_unknown": 1}, 2, {}, False),
-        ("local_id", {"provider_unknown": 1, "local_id_unknown": 1}, 3, {}, True),
-        ("local_id", {"provider_unknown": 1, "local_id_unknown": 1}, 4, {}, False),
-        ("local_id", {"local_id_unknown": 1}, 9, {"max_unmatched_local_ids": 0.1}, True),
-        ("local_id", {"local_id_unknown": 1}, 10, {"max_unmatched_local_ids": 0.1}, False),
+        ("number", {"number_unknown": 100}, 100, [], True),
+        ("number", {"number_unknown": 96}, 100, [], True),
+        ("number", {"number_unknown": 95}, 100, [], False),
+        ("number", {"number_unknown": 99}, 99, [], False),
+        ("number", {"number_unknown": 1}, 2, [limit(NUMBERS, 0)], True),
+        ("number", {"number_unknown": 0}, 2, [limit(NUMBERS, 0)], False),
+        ("number", {"number_unknown": 100}, 100, [limit(NUMBERS, 1)], False),
+        ("local_id", {"local_id_unknown": 1}, 1, [], True),
+        ("local_id", {"provider_unknown": 1}, 1, [], True),
+        ("local_id", {"provider_unknown": 1}, 2, [], False),
+        ("local_id", {"provider_unknown": 1, "local_id_unknown": 1}, 3, [], True),
+        ("local_id", {"provider_unknown": 1, "local_id_unknown": 1}, 4, [], False),
+        ("local_id", {"local_id_unknown": 1}, 9, [limit(LOCAL_IDS, 0.1)], True),
+        ("local_id", {"local_id_unknown": 1}, 10, [limit(LOCAL_IDS, 0.1)], False),
     ],
 )
 def test_too_many_opt_out_entries_that_match_nobody_fail(
-    named_by: str, reasons: dict[str, int], listed: int, limits: dict[str, float], failed: bool
+    named_by: str, reasons: dict[str, int], listed: int, limits: list[str], failed: bool
 ) -> None:
     def entries(disposition: Disposition, rows: int, reason: str) -> LedgerRow:
         return LedgerRow("run", Stage.OPT_OUT, "opt_outs", "objection", disposition, rows, reason=reason)
@@ -157,7 +168,7 @@ def test_too_many_opt_out_entries_that_match_nobody_fail(
     ledger += [entries(Disposition.UNMATCHED, rows, reason) for reason, rows in reasons.items()]
     ledger.append(entries(Disposition.MATCHED, listed - sum(reasons.values()), ""))
     check_balance(ledger)
-    failures = [str(failure) for failure in judge(list(share_checks(ledger, GateLimits(**limits)))).failures]
+    failures = [str(failure) for failure in judged(ledger, *limits).failures]
     assert bool(failures) == failed
     assert all(
         text.startswith(f"unmatched_opt_outs on run.opt_outs.{named_by}: {sum(reasons.values())} of") for text in failures
@@ -165,7 +176,7 @@ def test_too_many_opt_out_entries_that_match_nobody_fail(
 
 
 @pytest.mark.parametrize(
-    ("of_practices", "limit", "failed"),
+    ("of_practices", "share", "failed"),
     [
         ([(100, 100), (1000, 0), (1000, 0), (1000, 0)], 0.05, ["@P0"]),
         ([(6, 6), (1000, 0)], 0.05, ["@P0"]),
@@ -182,7 +193,7 @@ def test_too_many_opt_out_entries_that_match_nobody_fail(
     ],
 )
 def test_too_many_rows_whose_other_row_is_missing_fail(
-    of_practices: list[tuple[int, int]], limit: float, failed: list[str]
+    of_practices: list[tuple[int, int]], share: float, failed: list[str]
 ) -> None:
     ledger = []
     for at, (referred, missing) in enumerate(of_practices):
@@ -194,7 +205,7 @@ def test_too_many_rows_whose_other_row_is_missing_fail(
             place = Stage.REFER, "gp", "observation", outcome
             ledger.append(LedgerRow("run", *place, rows, reason=reason, provider=f"P{at}"))
     check_balance(ledger)
-    failures = judge(list(share_checks(ledger, GateLimits(max_orphan_share=limit)))).failures
+    failures = judged(ledger, limit("orphan_share", share)).failures
     assert [str(failure.check) for failure in failures] == [f"orphan_share on run.gp_observation{p}.code_key" for p in failed]
     shown = {row["provider"]: row["rows"] for row in orphans(ledger)}
     assert set(shown) == {f"P{at}" for at, (_, missing) in enumerate(of_practices) if missing} | ({""} if shown else set())
@@ -207,7 +218,7 @@ def test_too_many_rows_left_out_for_codes_that_cannot_be_looked_up_fail(unknown:
 
     ledger = [rows(Disposition.DELIVERED, 1000), rows(Disposition.CURRENT, 1000 - unknown)]
     ledger += [rows(Disposition.OPTED_OUT, unknown, "type_one_unknown")]
-    failures = [str(failure) for failure in judge(list(share_checks(ledger, GateLimits()))).failures]
+    failures = [str(failure) for failure in judged(ledger).failures]
     assert failures == ([f"orphan_share on run.gp.type_one_unknown: {unknown} of 1000, 20.0% allowed"] if failed else [])
 
 
@@ -244,12 +255,12 @@ def test_too_many_unreadable_values_of_one_column_at_one_provider_fail() -> None
         *read("P4", "date_of_death", 120, 6),
         *read("P4", "date_of_birth", 1000, 51),
     ]
-    assert {str(failure) for failure in judge(list(share_checks(ledger, GateLimits()))).failures} == {
+    assert {str(failure) for failure in judged(ledger).failures} == {
         "unreadable_share on run.gp_patient@P1.date_of_death: 6 of 100, 5.0% allowed",
         "unreadable_share on run.gp_patient@P2.date_of_death: 6 of 6, 5.0% allowed",
         "unreadable_share on run.gp_patient@P4.date_of_birth: 51 of 1000, 5.0% allowed",
     }
-    assert judge(list(share_checks(ledger, GateLimits(max_unreadable_share=1.0)))).failures == ()
+    assert judged(ledger, limit("unreadable_share", 1)).failures == ()
 
 
 def test_unreadable_values_are_shown_by_provider_and_column_without_small_numbers() -> None:
@@ -265,5 +276,7 @@ def test_unreadable_values_are_shown_by_provider_and_column_without_small_number
 
 
 def test_a_stored_result_comes_back_the_same() -> None:
-    result = GateResult(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5, 2, passed=False)
+    own = Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id", "argument")
+    judged_by = replace(own, tolerance=0.1, severity=Severity.WARN)
+    result = GateResult(judged_by, 5, 2, passed=False, detail="more", own=own)
     assert GateResult.of(result.record("run")) == result
