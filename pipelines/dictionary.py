@@ -80,7 +80,7 @@ def every_table(
     )
     of_load = [*bronze_tables(load, contracts), file_columns_table({}, ""), register_table(register, [load.load_id])]
     stored = [*of_load, *curated, *mapped]
-    checks = gate_tables([table.name for table in stored], contracts, published_tables(_CDM_VERSION))
+    checks = gate_tables([table.name for table in stored], contracts, published_tables(_CDM_VERSION), _DAY)
     readable = readable_table(contracts, {})
     return [*stored, *checks, readable, ledger_table([], ""), results_table(GateReport(()), "")]
 

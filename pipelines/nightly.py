@@ -167,7 +167,7 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     to_map = map_inputs(run, register)
     mapped = map_tables(to_map)
     checked = _checked_tables(run, register, mapped)
-    measures = gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version))
+    measures = gate_tables(checked, run.inputs.contracts, published_tables(run.settings.cdm_version), run.run_date)
     curated = curate_tables(curate_inputs(run, register))
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
@@ -545,7 +545,7 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         max_orphan_share=gates.max_orphan_share,
     )
     cdm = published_tables(run.settings.cdm_version)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, run.run_date, ledger, limits)
     run.runner.run([results_table(report, run_id)])
     report.require_passed()
     return report

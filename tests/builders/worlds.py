@@ -73,4 +73,6 @@ def loaded(
     ledger = [*curate_ledger(run, RUN_ID, run.register()), *map_ledger(run, RUN_ID)]
     check_balance(ledger)
     cdm = published_tables(run.settings.cdm_version)
-    return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, ledger, GateLimits(1.0, 0.0))
+    return run, run_gates(
+        run.store.paths, declared.checked, run.inputs.contracts, cdm, run.run_date, ledger, GateLimits(1.0, 0.0)
+    )

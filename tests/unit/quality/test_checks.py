@@ -1,3 +1,5 @@
+from datetime import date
+
 import pytest
 
 from pipelines.contracts.cdm import (
@@ -14,6 +16,8 @@ from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.figures import opt_out_entries, orphans, unreadable
 from pipelines.quality.gates import GateLimits, GateResult, Measured, judge, share_checks
+
+DAY = date(2025, 1, 1)
 
 
 @pytest.mark.parametrize(("version", "count"), [("5.4", 39), ("5.5", 42)])
@@ -58,7 +62,7 @@ def test_only_event_tables_have_provenance_columns() -> None:
 
 def test_drug_exposures_have_to_say_how_their_end_was_chosen() -> None:
     tables = cdm_tables("5.4")
-    asked = {(check.column, check.rule) for check in omop_checks(tables["drug_exposure"])}
+    asked = {(check.column, check.rule) for check in omop_checks(tables["drug_exposure"], DAY)}
     assert ("_end_rule", Rule.REQUIRED) in asked
     assert ("_map_origin", Rule.REQUIRED) not in asked
     assert "_end_rule" not in provenance_columns(tables["condition_occurrence"])
@@ -67,7 +71,7 @@ def test_drug_exposures_have_to_say_how_their_end_was_chosen() -> None:
 def test_events_of_the_event_tables_have_to_say_how_they_are_known() -> None:
     tables = cdm_tables("5.4")
     for table in ROUTED_TABLES:
-        asked = {check.column for check in omop_checks(tables[table]) if check.rule is Rule.REQUIRED}
+        asked = {check.column for check in omop_checks(tables[table], DAY) if check.rule is Rule.REQUIRED}
         assert "_evidence" in asked
         assert not {"_date_precision", "_end_date_precision"} & asked
     assert "_evidence" not in provenance_columns(tables["visit_occurrence"])
@@ -80,7 +84,9 @@ def test_every_fact_about_a_concept_field_is_about_a_field_that_exists() -> None
 
 
 def test_checks_are_derived_for_keys_required_fields_links_and_domains() -> None:
-    checks = {(check.rule, check.column, check.argument) for check in omop_checks(cdm_tables("5.4")["condition_occurrence"])}
+    checks = {
+        (check.rule, check.column, check.argument) for check in omop_checks(cdm_tables("5.4")["condition_occurrence"], DAY)
+    }
     assert (Rule.UNIQUE, "condition_occurrence_id", "") in checks
     assert (Rule.REQUIRED, "condition_start_date", "") in checks
     assert (Rule.FOREIGN_KEY, "person_id", "person.person_id") in checks
