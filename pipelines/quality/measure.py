@@ -15,11 +15,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group, union_all
-from pipelines.columns.shapes import identifies
-from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
+from pipelines.quality.checks import Check, Rule, Zone
 from pipelines.quality.counting import Positions, TableKey, Tables, counts, number, table_of, violations
 from pipelines.quality.measure_concepts import concept_counts
 from pipelines.quality.measure_people import needs_people, people_counts
+from pipelines.quality.row_rules import BROKEN, is_said_without_concept
 from vocab.schemas import ddl_of
 
 MEASURE_SCHEMA: Final = {
@@ -35,23 +35,8 @@ MEASURE_SCHEMA: Final = {
 
 STRUCTURAL: Final = (Rule.EXISTS, Rule.COLUMNS, Rule.NO_IDENTIFIER)
 
-ROW_RULES: Final = (
-    Rule.REQUIRED,
-    Rule.LENGTH,
-    Rule.ID_RANGE,
-    Rule.PERIOD,
-    Rule.POSTCODE_AREA,
-    Rule.CONTENTS,
-    Rule.WITHHELD,
-    Rule.NOT_EMPTY,
-    Rule.FUTURE,
-    Rule.LOW,
-    Rule.HIGH,
-    Rule.AFTER,
-    Rule.CONCEPT_GIVEN,
-    Rule.SOURCE_CONCEPT_GIVEN,
-)
-"""Rules on the values of one row, and on whether there is one."""
+GIVEN_RULES: Final = (Rule.FUTURE, Rule.LOW, Rule.HIGH, Rule.CONCEPT_GIVEN, Rule.SOURCE_CONCEPT_GIVEN)
+"""Rules for which the rows with a value count."""
 
 TABLE_RULES: Final = (Rule.UNIQUE, Rule.FOREIGN_KEY, Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS)
 """Rules on more than one row, for which all rows of the table count."""
@@ -128,7 +113,7 @@ def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Positions, 
     for key, checks in by_table.items():
         asked = [check for check in checks if check.rule in TABLE_RULES or _is_of_row(check)]
         if asked:
-            needed = _Aggregates(dict(tables[key].dtypes))
+            needed = _Aggregates()
             found = [_entry(positions[check], *_of_table(check, needed)) for check in asked]
             counted = tables[key].agg(*[column.alias(name) for name, column in needed.columns.values()])
             frames.append(counted.select(F.array(*found).alias("found")))
@@ -137,7 +122,8 @@ def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Positions, 
 
 
 def _is_of_row(check: Check) -> bool:
-    return check.rule in ROW_RULES and not check.concepts and not needs_people(check)
+    is_one = check.rule in BROKEN or check.rule is Rule.NOT_EMPTY
+    return is_one and not check.concepts and not needs_people(check)
 
 
 def _entry(position: int, rows: Column, broken: Column) -> Column:
@@ -147,9 +133,8 @@ def _entry(position: int, rows: Column, broken: Column) -> Column:
 
 @dataclass
 class _Aggregates:
-    """What has to be counted in a table of columns of these `types`; what several checks need is counted once."""
+    """What has to be counted in a table; what several checks need is counted once."""
 
-    types: Mapping[str, str]
     columns: dict[str, tuple[str, Column]] = field(default_factory=dict)
 
     def count(self, meaning: str, value: Column) -> Column:
@@ -161,14 +146,9 @@ class _Aggregates:
         """The number of rows with a value in the column."""
         return self.count(column, F.col(column))
 
-    def breaking(self, check: Check, breaks: Column) -> Column:
-        """The number of rows that break the check."""
-        return self.count(repr(check), F.when(breaks, F.lit(1)))
-
-    def as_limited(self, column: str, limit: str) -> tuple[Column, Column]:
-        """The column and a limit of it: as days, or as numbers."""
-        kind = "date" if self.types[column] in ("date", "timestamp") else "double"
-        return F.col(column).cast(kind), F.lit(limit).cast(kind)
+    def where(self, meaning: str, condition: Column) -> Column:
+        """The number of rows of which a condition holds."""
+        return self.count(meaning, F.when(condition, F.lit(1)))
 
 
 def _of_table(check: Check, of: _Aggregates) -> tuple[Column, Column]:
@@ -178,44 +158,23 @@ def _of_table(check: Check, of: _Aggregates) -> tuple[Column, Column]:
         return rows, F.lit(0)
     if check.rule is Rule.NOT_EMPTY:
         return F.lit(1), (rows == 0).cast("int")
-    if check.rule is Rule.CONTENTS:
-        return rows, of.breaking(check, F.exists(F.array(*check.columns), identifies))
-    return _of_column(check, of, rows)
+    if check.rule is Rule.REQUIRED:
+        return rows, rows - of.given(check.column)
+    if check.rule is Rule.WITHHELD:
+        return rows, of.given(check.column)
+    return _counting(check, of, rows), of.where(repr(check), BROKEN[check.rule](check))
 
 
-def _of_column(check: Check, of: _Aggregates, rows: Column) -> tuple[Column, Column]:
-    value, given = F.col(check.column), of.given(check.column)
-    match check.rule:
-        case Rule.REQUIRED:
-            return rows, rows - given
-        case Rule.WITHHELD:
-            return rows, given
-        case Rule.LENGTH:
-            return rows, of.breaking(check, F.char_length(value) > int(check.argument))
-        case Rule.ID_RANGE:
-            return rows, of.breaking(check, ~value.between(1, MAX_ID))
-        case Rule.POSTCODE_AREA:
-            return rows, of.breaking(check, ~value.rlike("^[A-Z]{1,2}$"))
-    return _of_values(check, of, rows, given)
-
-
-def _of_values(check: Check, of: _Aggregates, rows: Column, given: Column) -> tuple[Column, Column]:
-    value = F.col(check.column)
-    match check.rule:
-        case Rule.PERIOD:
-            end = F.col(check.argument)
-            both = of.count(f"{check.column} and {check.argument}", F.when(end.isNotNull(), value))
-            return both, of.breaking(check, value > end)
-        case Rule.AFTER:
-            return rows, of.breaking(check, value < F.col(check.argument))
-        case Rule.CONCEPT_GIVEN if check.argument:
-            is_said = value.isNull() & F.col(check.argument).isNotNull()
-            said = of.count(f"{check.argument} without {check.column}", F.when(is_said, F.lit(1)))
-            return given + said, of.breaking(check, value == 0) + said
-        case Rule.CONCEPT_GIVEN | Rule.SOURCE_CONCEPT_GIVEN:
-            return given, of.breaking(check, value == 0)
-    value, limit = of.as_limited(check.column, check.argument)
-    return given, of.breaking(check, value < limit if check.rule is Rule.LOW else value > limit)
+def _counting(check: Check, of: _Aggregates, rows: Column) -> Column:
+    """The rows that count for a check on the values of one row."""
+    if check.rule is Rule.PERIOD:
+        end = F.col(check.argument)
+        return of.count(f"{check.column} and {check.argument}", F.when(end.isNotNull(), F.col(check.column)))
+    if check.rule in GIVEN_RULES:
+        given = of.given(check.column)
+        is_optional = check.rule is Rule.CONCEPT_GIVEN and check.argument
+        return given + of.where(f"{check.argument} alone", is_said_without_concept(check)) if is_optional else given
+    return rows
 
 
 def _duplicates(positions: Positions, tables: Tables, columns: Mapping[TableKey, Mapping[str, str]]) -> Iterator[DataFrame]:
