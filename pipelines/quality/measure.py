@@ -66,18 +66,16 @@ def measures(session: SparkSession, checks: Sequence[Check], tables: Tables) -> 
         ],
         ddl_of({"position": "int"} | MEASURE_SCHEMA),
     )
-    if not ordered:
+    frames = [
+        *_own_counts(by_table, positions, tables),
+        *_duplicates(positions, tables, columns),
+        *_lost_links(by_table, positions, tables),
+        *concept_counts(by_table, positions, tables),
+        *people_counts([check for check in ordered if needs_people(check)], positions, tables),
+    ]
+    if not frames:
         return named.select(*MEASURE_SCHEMA)
-    counted = union_all(
-        [
-            *_own_counts(by_table, positions, tables),
-            *_duplicates(positions, tables, columns),
-            *_lost_links(by_table, positions, tables),
-            *concept_counts(by_table, positions, tables),
-            *people_counts([check for check in ordered if needs_people(check)], positions, tables),
-        ]
-    )
-    summed = counted.groupBy("position").agg(F.sum("rows").alias("counted"), F.sum("violations").alias("found"))
+    summed = union_all(frames).groupBy("position").agg(F.sum("rows").alias("counted"), F.sum("violations").alias("found"))
     described = named.join(summed, on="position", how="left")
     return described.select(
         *[name for name in MEASURE_SCHEMA if name not in ("rows", "violations")],

@@ -9,9 +9,11 @@ from pyspark.sql import SparkSession
 
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
-from pipelines.quality.checks import DQD_NAMES, Severity
+from pipelines.quality.checks import DQD_NAMES, Check, Rule, Severity
+from pipelines.quality.checks import Zone as CheckedZone
 from pipelines.quality.dqd import dqd_checks
 from pipelines.quality.gates import GateReport
+from pipelines.quality.measure import measures
 from tests.builders.checked_lake import (
     CDM,
     CHECKED,
@@ -291,3 +293,101 @@ def test_definitions_name_fields_of_the_cdm_and_can_fail() -> None:
     assert len({(check.rule, check.table, check.column) for check in checks}) == len(checks)
     assert {check.rule for check in checks if check.severity is Severity.ERROR} == {"no_overlap"}
     assert [check.argument for check in checks if check.column == "year_of_birth"] == ["1850", "2026"]
+
+
+def counted(session: SparkSession, checks: Sequence[Check], **tables: Sequence[Row]) -> dict[str, tuple[int, int]]:
+    """Violations and rows of some checks on tables in memory, by rule."""
+    frames = {(CheckedZone.OMOP, name): frame(session, schema_of(CDM[name]), rows) for name, rows in tables.items()}
+    found = measures(session, checks, frames).toArrow().to_pylist()
+    return {row["rule"]: (row["violations"], row["rows"]) for row in found}
+
+
+@pytest.mark.parametrize(
+    ("born", "day", "before_june", "before_birth"),
+    [
+        ({}, date(1990, 5, 31), 1, 0),
+        ({}, date(1990, 6, 1), 0, 0),
+        ({}, date(1990, 1, 1), 1, 0),
+        ({}, date(1989, 12, 31), 1, 1),
+        ({"month_of_birth": 9}, date(1990, 8, 31), 0, 1),
+        ({"month_of_birth": 9}, date(1990, 9, 1), 0, 0),
+        ({"month_of_birth": 9, "day_of_birth": 15}, date(1990, 9, 14), 0, 1),
+        ({"month_of_birth": 2, "day_of_birth": 31}, date(1990, 1, 1), 1, 0),  # no such day: nothing is known of it
+        ({"birth_datetime": datetime(1990, 9, 15, 12)}, date(1990, 9, 14), 1, 1),
+        ({"birth_datetime": datetime(1990, 9, 15, 12)}, date(1990, 9, 15), 0, 0),
+        ({"year_of_birth": None}, date(1800, 1, 1), 0, 0),
+    ],
+)
+def test_what_is_before_birth(sail: SparkSession, born: Row, day: date, before_june: int, before_birth: int) -> None:
+    checks = [
+        Check(CheckedZone.OMOP, "note", Rule.AFTER, "note_date", "person.birth_datetime"),
+        Check(CheckedZone.OMOP, "note", Rule.AFTER_BIRTH, "note_date"),
+    ]
+    person = {"person_id": 1, "year_of_birth": 1990, **born}
+    notes: list[Row] = [{"person_id": 1, "note_date": day}, {"person_id": 1}, {"person_id": 2, "note_date": day}]
+    found = counted(sail, checks, person=[person], note=notes)
+    assert found == {"not_before": (before_june, 3), "after_birth": (before_birth, 2)}
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        (["2020-01-01/2020-12-31"], (0, 1)),
+        (["2020-01-01/2020-12-31", "2021-01-02/2021-12-31"], (0, 1)),
+        (["2020-01-01/2020-12-31", "2021-01-01/2021-12-31"], (1, 1)),
+        (["2021-01-01/2021-12-31", "2020-01-01/2020-12-31"], (1, 1)),
+        (["2020-01-01/2020-12-31", "2020-06-01/2020-06-30"], (1, 1)),
+        (["2020-01-01/2020-12-31", "2020-01-01/2020-12-31", "2020-12-31/2022-01-01"], (1, 1)),
+        ([], (0, 0)),
+    ],
+)
+def test_which_observation_periods_overlap(sail: SparkSession, spans: list[str], expected: tuple[int, int]) -> None:
+    periods = []
+    for number, span in enumerate(spans):
+        start, _, end = span.partition("/")
+        periods.append(
+            {
+                "observation_period_id": number,
+                "person_id": 1,
+                "observation_period_start_date": date.fromisoformat(start),
+                "observation_period_end_date": date.fromisoformat(end),
+            }
+        )
+    checks = [Check(CheckedZone.OMOP, "observation_period", Rule.NO_OVERLAP)]
+    found = counted(sail, checks, person=[{"person_id": 1}, {"person_id": 2}], observation_period=periods)
+    assert found == {"no_overlap": expected}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "eras", "persons", "eras_made"),
+    [
+        ([(1, 5), (2, 0)], [1], (1, 2), (0, 1)),  # what is not mapped needs no era
+        ([(1, 5), (2, 6)], [1, 1], (1, 2), (1, 2)),
+        ([(1, 5), (1, 6)], [], (2, 2), (1, 1)),
+        ([(2, 0)], [], (2, 2), (0, 0)),
+        ([(3, 5)], [3], (2, 2), (0, 1)),  # nobody of the CDM
+        ([], [1, 2], (0, 2), (0, 0)),
+    ],
+)
+def test_who_has_no_era(
+    sail: SparkSession,
+    conditions: list[tuple[int, int]],
+    eras: list[int],
+    persons: tuple[int, int],
+    eras_made: tuple[int, int],
+) -> None:
+    checks = [Check(CheckedZone.OMOP, "condition_era", rule) for rule in (Rule.PERSONS, Rule.ERAS)]
+    found = counted(
+        sail,
+        checks,
+        person=[{"person_id": 1}, {"person_id": 2}],
+        condition_occurrence=[{"person_id": person, "condition_concept_id": concept} for person, concept in conditions],
+        condition_era=[{"person_id": person} for person in eras],
+    )
+    assert found == {"persons_covered": persons, "eras_made": eras_made}
+
+
+def test_without_people_nothing_about_them_is_counted(sail: SparkSession) -> None:
+    checks = [Check(CheckedZone.OMOP, "note", Rule.AFTER_BIRTH, "note_date"), Check(CheckedZone.OMOP, "note", Rule.PERSONS)]
+    found = counted(sail, checks, note=[{"person_id": 1, "note_date": date(1990, 1, 1)}])
+    assert found == {"after_birth": (0, 0), "persons_covered": (0, 0)}
