@@ -158,7 +158,7 @@ class Check:
             return (*names, "unit_concept_id")
         if self.concepts and self.rule in (Rule.LOW, Rule.HIGH):
             return (*names, "value_as_number")
-        names_other = self.rule in OTHER_COLUMN_RULES and self.argument and "." not in self.argument
+        names_other = self.rule in OTHER_COLUMN_RULES and self.argument not in ("", BIRTH)
         return (*names, self.argument) if names_other else tuple(names)
 
     @property
@@ -181,6 +181,9 @@ class Check:
 
 OTHER_COLUMN_RULES: Final = (Rule.PERIOD, Rule.AFTER, Rule.CONCEPT_GIVEN, Rule.VALUES_MAPPED)
 """Rules whose `argument` may be another column of the table."""
+
+BIRTH: Final = "person.birth_datetime"
+"""The argument of a check whose date must not be before birth."""
 
 DQD_NAMES: Final[Mapping[Rule, tuple[str, ...]]] = {
     Rule.EXISTS: ("cdmTable",),

@@ -19,7 +19,7 @@ from pipelines.quality.checks import Check, Rule, Zone
 from pipelines.quality.counting import Positions, TableKey, Tables, counts, number, table_of, violations
 from pipelines.quality.measure_concepts import concept_counts
 from pipelines.quality.measure_people import needs_people, people_counts
-from pipelines.quality.row_rules import BROKEN, is_said_without_concept
+from pipelines.quality.row_rules import BROKEN, is_of_row, is_said_without_concept
 from vocab.schemas import ddl_of
 
 MEASURE_SCHEMA: Final = {
@@ -38,7 +38,7 @@ STRUCTURAL: Final = (Rule.EXISTS, Rule.COLUMNS, Rule.NO_IDENTIFIER)
 GIVEN_RULES: Final = (Rule.FUTURE, Rule.LOW, Rule.HIGH, Rule.CONCEPT_GIVEN, Rule.SOURCE_CONCEPT_GIVEN)
 """Rules for which the rows with a value count."""
 
-TABLE_RULES: Final = (Rule.UNIQUE, Rule.FOREIGN_KEY, Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS)
+TABLE_RULES: Final = (Rule.NOT_EMPTY, Rule.UNIQUE, Rule.FOREIGN_KEY, Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS)
 """Rules on more than one row, for which all rows of the table count."""
 
 
@@ -109,7 +109,7 @@ def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Positions, 
     """
     frames = []
     for key, checks in by_table.items():
-        asked = [check for check in checks if check.rule in TABLE_RULES or _is_of_row(check)]
+        asked = [check for check in checks if check.rule in TABLE_RULES or is_of_row(check)]
         if asked:
             needed = _Aggregates()
             found = [_entry(positions[check], *_of_table(check, needed)) for check in asked]
@@ -117,11 +117,6 @@ def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Positions, 
             frames.append(counted.select(F.array(*found).alias("found")))
     if frames:
         yield counts(union_all(frames).select(F.explode("found").alias("entry")).select("entry.*"))
-
-
-def _is_of_row(check: Check) -> bool:
-    is_one = check.rule in BROKEN or check.rule is Rule.NOT_EMPTY
-    return is_one and not check.concepts and not needs_people(check)
 
 
 def _entry(position: int, rows: Column, broken: Column) -> Column:
@@ -152,10 +147,10 @@ class _Aggregates:
 def _of_table(check: Check, of: _Aggregates) -> tuple[Column, Column]:
     """The rows of a table that count for the check, and those that break it."""
     rows = of.count("rows", F.lit(1))
-    if check.rule in TABLE_RULES:
-        return rows, F.lit(0)
     if check.rule is Rule.NOT_EMPTY:
         return F.lit(1), (rows == 0).cast("int")
+    if check.rule in TABLE_RULES:
+        return rows, F.lit(0)
     if check.rule is Rule.REQUIRED:
         return rows, rows - of.given(check.column)
     if check.rule is Rule.WITHHELD:

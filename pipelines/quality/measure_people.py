@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
-from pipelines.quality.checks import Check, Rule
+from pipelines.quality.checks import BIRTH, Check, Rule
 from pipelines.quality.counting import Positions, TableKey, Tables, counts, number, omop, table_of, violations
 
 LIFE_RULES: Final = (Rule.AFTER, Rule.AFTER_BIRTH, Rule.BEFORE_DEATH)
@@ -22,9 +22,6 @@ _ANCESTOR: Final = omop("concept_ancestor")
 
 Counters = Callable[[Column], tuple[Column, Column]]
 """What is counted of a date for a rule: the rows, and those that break it."""
-
-BIRTH: Final = "person.birth_datetime"
-"""The argument of a check whose date must not be before birth."""
 
 DAYS_AFTER_DEATH: Final = 60
 """Days after death on which something may still be recorded."""

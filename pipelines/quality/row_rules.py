@@ -7,7 +7,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns.shapes import identifies
-from pipelines.quality.checks import MAX_ID, Check, Rule
+from pipelines.quality.checks import BIRTH, MAX_ID, Check, Rule
 
 
 def is_said_without_concept(check: Check) -> Column:
@@ -52,3 +52,8 @@ BROKEN: Final[Mapping[Rule, Callable[[Check], Column]]] = {
     Rule.SOURCE_CONCEPT_GIVEN: _is_unmapped,
 }
 """By rule, the condition that a row breaks the check; null where there is nothing to judge."""
+
+
+def is_of_row(check: Check) -> bool:
+    """Whether single rows break the check by their own values, whatever concept they are of."""
+    return check.rule in BROKEN and not check.concepts and not (check.rule is Rule.AFTER and check.argument == BIRTH)
