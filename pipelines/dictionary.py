@@ -83,7 +83,7 @@ def every_table(
     of_load = [*bronze_tables(load, contracts), file_columns_table({}, ""), register_table(register, [load.load_id])]
     stored = [*of_load, *curated, *mapped]
     names, cdm = [table.name for table in stored], published_tables(_CDM_VERSION)
-    checks = [*gate_tables(names, contracts, cdm), figures_table(names, cdm, with_routes=True)]
+    checks = [*gate_tables(names, contracts, cdm, _DAY), figures_table(names, cdm, with_routes=True)]
     readable = readable_table(contracts, {})
     report = GateReport(())
     of_runs = [results_table(report, ""), figures_of_run(""), failing_rows_table(report, "", names, cdm, 0)]

@@ -191,7 +191,7 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     cdm = published_tables(run.settings.cdm_version)
     figures = figures_table(checked, cdm, with_routes=ROUTES in {table.name for table in mapped})
     expected = expectation_tables(run.inputs.expectations, checked)
-    measures = [*gate_tables(checked, run.inputs.contracts, cdm), figures, *expected]
+    measures = [*gate_tables(checked, run.inputs.contracts, cdm, run.run_date), figures, *expected]
     curated = curate_tables(curate_inputs(run, register))
     return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
 
@@ -578,7 +578,7 @@ def judged(
         *age_checks(newest, run.run_date, policy.given.change),
         *expectations_measured(run.store.paths, run.inputs.expectations, checked),
     ]
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, policy, others)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, run.run_date, ledger, policy, others)
     run.runner.run([results_table(report, run_id), figures_of_run(run_id)])
     if report.failures or report.waived:
         run.runner.run([failing_rows_table(report, run_id, checked, cdm, policy.given.failing_rows)])

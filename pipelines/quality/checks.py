@@ -6,12 +6,13 @@ A check is data. `measure` counts the rows that break it, `gates` decides what t
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from pipelines.contracts.cdm import OPTIONAL_PROVENANCE, CdmTable, delta_schema, provenance_columns
+from pipelines.contracts.cdm import OPTIONAL_PROVENANCE, CdmTable, cdm_tables, delta_schema, provenance_columns
 from pipelines.contracts.source import WITHHELD, Entity, SourceContract, Subject
 
 MAX_ID: Final = 2**53 - 1
@@ -23,6 +24,12 @@ PERIOD_TOLERANCE: Final = 0.01
 
 DESCRIPTIVE: Final = ("cdm_source", "metadata")
 """Tables about the database and not about people: they state digests, whose digits may look like a number."""
+
+NEVER_EMPTY: Final = ("cdm_source",)
+"""Tables without which there is no release, however little a night has brought."""
+
+EXPECTING: Final = ("visit_timing",)
+"""Tables that hold days which somebody expected, and which may be in the future."""
 
 HASHED: Final = ("provider_source_value",)
 """Text columns that hold a keyed hash."""
@@ -53,6 +60,8 @@ class Rule(StrEnum):
 
     EXISTS = "exists"
     """The table is there."""
+    NOT_EMPTY = "not_empty"
+    """The table has a row."""
     COLUMNS = "columns"
     """The columns are those of the contract; counted are the columns missing, of another type or too many."""
     NO_IDENTIFIER = "no_identifier"
@@ -66,7 +75,40 @@ class Rule(StrEnum):
     ID_RANGE = "id_range"
     """The identifier lies between 1 and 2^53 - 1."""
     PERIOD = "start_before_end"
-    """The start is not after the end, where both are known."""
+    """The start is not after the end; counted are the rows where both are known."""
+    FUTURE = "not_in_future"
+    """The day is not after the day of the run (`argument`); counted are the rows with a date."""
+    LOW = "not_too_low"
+    """The value or day is not below `argument`; counted are the rows with one. Of a concept and unit: `value_as_number`."""
+    HIGH = "not_too_high"
+    """The value is not above `argument`, likewise."""
+    AFTER = "not_before"
+    """The date is not before the field `argument`; where no day of birth is known, 1 June of the year is taken."""
+    AFTER_BIRTH = "after_birth"
+    """The day is not before birth, the first day that it can have been; counted are the rows with a date."""
+    BEFORE_DEATH = "before_death"
+    """The day is at most 60 days after death; counted are the rows with a date of people who died."""
+    WITHIN_VISIT = "within_visit"
+    """The day is at most 7 days before or after the visit of the row; counted are the rows whose visit is there."""
+    NO_OVERLAP = "no_overlap"
+    """No two observation periods of a person overlap or touch; counted are people with a period."""
+    PERSONS = "persons_covered"
+    """People have a row in the table; counted are all people, and those who have none."""
+    ERAS = "eras_made"
+    """People with a mapped condition have a condition era; counted are such people."""
+    CONCEPT_GIVEN = "concept_given"
+    """The concept is not 0; counted are rows with a concept. With `argument`, the source value of an optional concept, a row
+    that has this value and no concept counts as one whose concept is 0."""
+    SOURCE_CONCEPT_GIVEN = "source_concept_given"
+    """The source concept is not 0; counted are rows that have one."""
+    VALUES_MAPPED = "values_mapped"
+    """No row of the source value has concept 0 (in the field `argument`); counted are different values, none being one."""
+    UNIT = "plausible_unit"
+    """The unit of the concept, where known, is among `argument` (-1: none); counted are rows whose unit is not 0."""
+    GENDER = "plausible_gender"
+    """The concept is of people of the gender `argument`; counted are the rows of the concept."""
+    GENDER_BELOW = "plausible_gender_below"
+    """The concepts with all that are more specific are of people of the gender `argument`."""
     CONTENTS = "contents"
     """No text of the row holds an NHS number, a postcode, a telephone number or an e-mail address."""
     WITHHELD = "withheld"
@@ -116,8 +158,9 @@ class Rule(StrEnum):
 class Check:
     """One rule on one table, or on one column of it.
 
-    `argument` is what the rule needs besides: a length, the other column, the table pointed to, a domain or a class.
-    `tolerance` is the share of rows that may break it. `column` may name several, separated by commas, for a key.
+    `argument` is what the rule needs besides: a length, a limit, the other column, the table pointed to, a domain or a class.
+    `tolerance` is the share of rows that may break it. `column` may name several, separated by commas, for a key. With `=` and
+    concepts, it is about the rows whose column holds one of them: `measurement_concept_id=3019550`.
     """
 
     zone: Zone
@@ -130,16 +173,73 @@ class Check:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that the check reads; those of an expectation are among its arguments."""
+        """The columns of the table that the check reads; those of an expectation are among its arguments."""
         if self.rule is Rule.EXPECTATION:
             return ()
-        names = self.column.split(",") if self.column else []
-        return (*names, self.argument) if self.rule is Rule.PERIOD else tuple(names)
+        names = [part.partition("=")[0] for part in self.column.split(",")] if self.column else []
+        if self.rule is Rule.UNIT:
+            return (*names, "unit_concept_id")
+        if self.concepts and self.rule in (Rule.LOW, Rule.HIGH):
+            return (*names, "value_as_number")
+        names_other = self.rule in OTHER_COLUMN_RULES and self.argument not in ("", BIRTH)
+        return (*names, self.argument) if names_other else tuple(names)
+
+    @property
+    def concepts(self) -> tuple[tuple[int, ...], ...]:
+        """The concepts that the check is about, by column; none where it is about all rows."""
+        if self.rule is Rule.EXPECTATION:
+            return ()
+        return tuple(
+            tuple(map(int, part.partition("=")[2].split())) for part in self.column.split(",") if part.partition("=")[1]
+        )
+
+    @property
+    def dqd(self) -> tuple[str, ...]:
+        """The checks of DataQualityDashboard that this one makes, by their names; none for a check of ours."""
+        is_theirs = self.zone is Zone.OMOP and self.table in cdm_tables("5.4") and not self.column.startswith("_")
+        return DQD_NAMES.get(self.rule, ()) if is_theirs else ()
 
     def __str__(self) -> str:
         """The check as a message names it."""
         return f"{self.rule} on {self.zone}.{self.table}" + (f".{self.column}" if self.column else "")
 
+
+OTHER_COLUMN_RULES: Final = (Rule.PERIOD, Rule.AFTER, Rule.CONCEPT_GIVEN, Rule.VALUES_MAPPED)
+"""Rules whose `argument` may be another column of the table."""
+
+BIRTH: Final = "person.birth_datetime"
+"""The argument of a check whose date must not be before birth."""
+
+DQD_NAMES: Final[Mapping[Rule, tuple[str, ...]]] = {
+    Rule.EXISTS: ("cdmTable",),
+    Rule.COLUMNS: ("cdmField", "cdmDatatype"),
+    Rule.REQUIRED: ("isRequired", "measureValueCompleteness"),
+    Rule.UNIQUE: ("isPrimaryKey",),
+    Rule.FOREIGN_KEY: ("isForeignKey",),
+    Rule.CONCEPT: ("isForeignKey",),
+    Rule.DOMAIN: ("fkDomain",),
+    Rule.CONCEPT_CLASS: ("fkClass",),
+    Rule.STANDARD: ("isStandardValidConcept",),
+    Rule.PERIOD: ("plausibleStartBeforeEnd", "plausibleTemporalAfter"),
+    Rule.FUTURE: ("plausibleValueHigh",),
+    Rule.LOW: ("plausibleValueLow",),
+    Rule.HIGH: ("plausibleValueHigh",),
+    Rule.AFTER: ("plausibleTemporalAfter",),
+    Rule.AFTER_BIRTH: ("plausibleAfterBirth",),
+    Rule.BEFORE_DEATH: ("plausibleBeforeDeath", "plausibleDuringLife"),
+    Rule.WITHIN_VISIT: ("withinVisitDates",),
+    Rule.NO_OVERLAP: ("measureObservationPeriodOverlap",),
+    Rule.PERSONS: ("measurePersonCompleteness",),
+    Rule.ERAS: ("measureConditionEraCompleteness",),
+    Rule.CONCEPT_GIVEN: ("standardConceptRecordCompleteness",),
+    Rule.SOURCE_CONCEPT_GIVEN: ("sourceConceptRecordCompleteness",),
+    Rule.VALUES_MAPPED: ("sourceValueCompleteness",),
+    Rule.UNIT: ("plausibleUnitConceptIds",),
+    Rule.GENDER: ("plausibleGender",),
+    Rule.GENDER_BELOW: ("plausibleGenderUseDescendants",),
+}
+"""What DataQualityDashboard calls a rule on a table of the CDM. A second name is of a check that counts the same faults among
+as many rows or more, so that it holds wherever the first does."""
 
 LINE_COLUMNS: Final = ("_load_id", "_file", "_line")
 """Where a row was delivered: together unique in bronze."""
@@ -188,10 +288,10 @@ def concept_fields() -> dict[tuple[str, str], ConceptField]:
         }
 
 
-def omop_checks(table: CdmTable) -> Iterator[Check]:
-    """Checks of one CDM table: columns, keys, required fields, lengths, periods, links and concepts.
+def omop_checks(table: CdmTable, run_date: date) -> Iterator[Check]:
+    """Checks of one CDM table: columns, keys, required fields, lengths, periods, days in the future, links and concepts.
 
-    Of a vocabulary table only columns and key are checked: its content is checked when it is loaded.
+    Of a vocabulary table only columns, key and periods are checked: its content is checked when it is loaded.
     """
     schema = table.schema if table.is_vocabulary else delta_schema(table)
     yield Check(Zone.OMOP, table.name, Rule.EXISTS)
@@ -199,9 +299,17 @@ def omop_checks(table: CdmTable) -> Iterator[Check]:
     if table.primary_key:
         yield Check(Zone.OMOP, table.name, Rule.REQUIRED, table.primary_key)
         yield Check(Zone.OMOP, table.name, Rule.UNIQUE, table.primary_key)
-    if not table.is_vocabulary:
-        yield from _row_checks(table)
-        yield from _link_checks(table)
+    if table.is_vocabulary:
+        for start, end in table.periods:
+            yield Check(Zone.OMOP, table.name, Rule.PERIOD, start, end, severity=Severity.WARN)
+        return
+    if table.name in NEVER_EMPTY:
+        yield Check(Zone.OMOP, table.name, Rule.NOT_EMPTY)
+    yield from _row_checks(table)
+    yield from _link_checks(table)
+    for column in table.columns:
+        if column.type in ("date", "timestamp") and table.name not in EXPECTING:
+            yield Check(Zone.OMOP, table.name, Rule.FUTURE, column.name, run_date.isoformat())
 
 
 def _row_checks(table: CdmTable) -> Iterator[Check]:

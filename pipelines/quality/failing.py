@@ -8,20 +8,20 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group, union_all
-from pipelines.columns.shapes import identifies
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.quality.checks import LINE_COLUMNS, MAX_ID, Check, Rule
+from pipelines.quality.checks import LINE_COLUMNS, Check, Rule
 from pipelines.quality.checks import Zone as CheckedZone
 from pipelines.quality.gates import FAILING_ROWS, FAILING_SCHEMA, GateReport
+from pipelines.quality.measure_concepts import KIND_RULES
+from pipelines.quality.row_rules import BROKEN, is_of_row
 from vocab.schemas import ddl_of
 
 MOST_CHECKS: Final = 50
 """Of so many failed checks rows are looked for: where more fail, something is wrong with all of the load."""
 
 _CONCEPT: Final = TableName(Zone.VOCABULARY, "concept")
-_CONCEPT_RULES: Final = (Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS, Rule.STANDARD)
 
 
 def failing_rows_table(
@@ -32,7 +32,7 @@ def failing_rows_table(
     Checks of a table as a whole and of the ledger have no rows. Without any failed check it has no row of the run.
     """
     broken = [result.check for result in (*report.failures, *report.waived)]
-    found = [check for check in broken if check.rule in WITH_ROWS and _place(check, checked) is not None][:MOST_CHECKS]
+    found = [check for check in broken if has_rows(check) and _place(check, checked) is not None][:MOST_CHECKS]
     asked = found if most else []
     reads = {name for check in asked for name in _reads(check, checked)}
 
@@ -53,6 +53,11 @@ def failing_rows_table(
     )
 
 
+def has_rows(check: Check) -> bool:
+    """Whether the rows that break a check can be found."""
+    return is_of_row(check) or (check.rule in OTHER_RULES and not check.concepts)
+
+
 def _place(check: Check, checked: Collection[TableName]) -> TableName | None:
     """Where the table of a check is; a table of the CDM may be one of the vocabulary."""
     zones = (Zone.OMOP, Zone.VOCABULARY) if check.zone is CheckedZone.OMOP else (Zone(check.zone.value),)
@@ -63,7 +68,7 @@ def _reads(check: Check, checked: Collection[TableName]) -> Iterator[TableName]:
     place = _place(check, checked)
     if place is not None:
         yield place
-    if check.rule in _CONCEPT_RULES:
+    if check.rule in KIND_RULES:
         yield _CONCEPT
     if check.rule is Rule.FOREIGN_KEY:
         parent = _parent(check, checked)
@@ -105,8 +110,8 @@ def key_columns(place: TableName, columns: Sequence[str], cdm: Mapping[str, CdmT
 
 def _broken(made: Inputs, check: Check, frame: DataFrame, checked: Collection[TableName]) -> DataFrame:
     value = F.col(check.columns[0])
-    if check.rule in ROW_RULES:
-        return frame.where(ROW_RULES[check.rule](check))
+    if is_of_row(check):
+        return frame.where(BROKEN[check.rule](check))
     if check.rule is Rule.UNIQUE:
         complete = reduce(Column.__and__, [F.col(name).isNotNull() for name in check.columns])
         groups = frame.where(complete).groupBy(*check.columns).agg(rows_of_group().alias("_rows"))
@@ -136,16 +141,5 @@ def _fits(check: Check) -> Column:
     return F.lit(True)
 
 
-ROW_RULES: Final = {
-    Rule.REQUIRED: lambda check: F.col(check.column).isNull(),
-    Rule.WITHHELD: lambda check: F.col(check.column).isNotNull(),
-    Rule.LENGTH: lambda check: F.char_length(F.col(check.column)) > int(check.argument),
-    Rule.ID_RANGE: lambda check: ~F.col(check.column).between(1, MAX_ID),
-    Rule.PERIOD: lambda check: F.col(check.column) > F.col(check.argument),
-    Rule.POSTCODE_AREA: lambda check: ~F.col(check.column).rlike("^[A-Z]{1,2}$"),
-    Rule.CONTENTS: lambda check: F.exists(F.array(*check.columns), identifies),
-}
-"""What is true of a row that breaks a rule on the values of one row."""
-
-WITH_ROWS: Final = (*ROW_RULES, Rule.UNIQUE, Rule.FOREIGN_KEY, *_CONCEPT_RULES)
-"""Rules that single rows break."""
+OTHER_RULES: Final = (Rule.UNIQUE, Rule.FOREIGN_KEY, *KIND_RULES)
+"""Rules of which rows can be found, beside those on the values of one row."""

@@ -7,6 +7,7 @@ says which check, or which field, a row of such a frame is about.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Final
 
@@ -14,8 +15,11 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group, union_all
-from pipelines.columns.shapes import identifies
-from pipelines.quality.checks import MAX_ID, Check, Rule, Zone
+from pipelines.quality.checks import Check, Rule, Zone
+from pipelines.quality.counting import Positions, TableKey, Tables, counts, number, table_of, violations
+from pipelines.quality.measure_concepts import concept_counts
+from pipelines.quality.measure_people import needs_people, people_counts
+from pipelines.quality.row_rules import BROKEN, is_of_row, is_said_without_concept
 from vocab.schemas import ddl_of
 
 MEASURE_SCHEMA: Final = {
@@ -30,58 +34,54 @@ MEASURE_SCHEMA: Final = {
 """Columns of stored measures: one row per check that could be made. What is allowed is not among them."""
 
 STRUCTURAL: Final = (Rule.EXISTS, Rule.COLUMNS, Rule.NO_IDENTIFIER)
-ROW_RULES: Final = (Rule.REQUIRED, Rule.LENGTH, Rule.ID_RANGE, Rule.PERIOD, Rule.POSTCODE_AREA, Rule.CONTENTS, Rule.WITHHELD)
-CONCEPT_RULES: Final = (Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS, Rule.STANDARD)
 
-TableKey = tuple[Zone, str]
+GIVEN_RULES: Final = (Rule.FUTURE, Rule.LOW, Rule.HIGH, Rule.CONCEPT_GIVEN, Rule.SOURCE_CONCEPT_GIVEN)
+"""Rules for which the rows with a value count."""
 
-Tables = Mapping[TableKey, DataFrame]
-"""The tables under check by zone and name."""
+TABLE_RULES: Final = (Rule.NOT_EMPTY, Rule.UNIQUE, Rule.FOREIGN_KEY, Rule.CONCEPT, Rule.DOMAIN, Rule.CONCEPT_CLASS)
+"""Rules on more than one row, for which all rows of the table count."""
 
 
 def measures(session: SparkSession, checks: Sequence[Check], tables: Tables) -> DataFrame:
     """One row per check: the rows of the table and those that break the check.
 
-    A check on a column that is not there is left out: the `columns` check of the table counts it. `foreign_key` and the
-    concept rules look into the table pointed to, which has to be given too; a link to a table that is not there is lost.
+    A check on a table or column that is not there is left out: the `exists` or `columns` check counts it. Checks that compare
+    tables look into the other table, which has to be given too; a link to a table that is not there is lost. Where there is
+    nothing to count, of a concept that no row has for example, a check has no rows.
     """
     columns = {key: {field.name: field.dataType.simpleString() for field in frame.schema} for key, frame in tables.items()}
     by_rows = [check for check in checks if check.rule not in STRUCTURAL]
-    usable = [check for check in by_rows if set(check.columns) <= set(columns.get(_table(check), ()))]
+    there = [check for check in by_rows if table_of(check) in columns]
+    usable = [check for check in there if set(check.columns) <= set(columns[table_of(check)])]
     by_table: dict[TableKey, list[Check]] = defaultdict(list)
     for check in usable:
-        by_table[_table(check)].append(check)
+        by_table[table_of(check)].append(check)
     ordered = [check for asked in by_table.values() for check in asked]
     positions = {check: position for position, check in enumerate(ordered)}
-    structure = [(check, *_structure(check, columns.get(_table(check)))) for check in checks if check.rule in STRUCTURAL]
+    structure = [(check, *_structure(check, columns.get(table_of(check)))) for check in checks if check.rule in STRUCTURAL]
     named = session.createDataFrame(
         [
-            *((None, *_names(check), rows, violations) for check, rows, violations in structure),
+            *((None, *_names(check), rows, broken) for check, rows, broken in structure),
             *((position, *_names(check), 0, 0) for check, position in positions.items()),
         ],
         ddl_of({"position": "int"} | MEASURE_SCHEMA),
     )
-    if not ordered:
+    frames = [
+        *_own_counts(by_table, positions, tables),
+        *_duplicates(positions, tables, columns),
+        *_lost_links(by_table, positions, tables),
+        *concept_counts(by_table, positions, tables),
+        *people_counts([check for check in ordered if needs_people(check)], positions, tables),
+    ]
+    if not frames:
         return named.select(*MEASURE_SCHEMA)
-    counts = union_all(
-        [
-            _own_counts(by_table, positions, tables),
-            *_duplicates(positions, tables, columns),
-            *_lost_links(by_table, positions, tables),
-            *_concept_faults(by_table, positions, tables),
-        ]
-    )
-    summed = counts.groupBy("position").agg(F.sum("rows").alias("counted"), F.sum("violations").alias("found"))
+    summed = union_all(frames).groupBy("position").agg(F.sum("rows").alias("counted"), F.sum("violations").alias("found"))
     described = named.join(summed, on="position", how="left")
     return described.select(
         *[name for name in MEASURE_SCHEMA if name not in ("rows", "violations")],
         F.coalesce(F.col("counted"), F.col("rows")).alias("rows"),
         F.coalesce(F.col("found"), F.col("violations")).alias("violations"),
     )
-
-
-def _table(check: Check) -> TableKey:
-    return check.zone, check.table
 
 
 def _names(check: Check) -> tuple[str, ...]:
@@ -102,51 +102,75 @@ def _structure(check: Check, columns: Mapping[str, str] | None) -> tuple[int, in
     return len(expected), len(wrong) + len(extra)
 
 
-def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Mapping[Check, int], tables: Tables) -> DataFrame:
-    """The rows of every check's table, with those that break a rule on the values of one row: one scan of each table.
+def _own_counts(by_table: Mapping[TableKey, list[Check]], positions: Positions, tables: Tables) -> Iterator[DataFrame]:
+    """The rows that count for every check on the values of one row, and those that break it: one scan of each table.
 
     Where only rows and values that are there are counted, an engine may answer from the statistics of the files.
     """
     frames = []
-    for key, asked in by_table.items():
-        counters = {check: F.count(_marked(check)) for check in asked if check.rule in ROW_RULES}
-        counted = tables[key].agg(
-            F.count(F.lit(1)).alias("_rows"), *[counter.alias(f"_{positions[check]}") for check, counter in counters.items()]
-        )
-        found = [_of_row_rule(check, positions[check]) if check in counters else F.lit(0).cast("bigint") for check in asked]
-        frames.append(
-            counted.select(_number(positions[asked[0]], "first"), F.col("_rows").alias("rows"), F.array(*found).alias("found"))
-        )
-    by_check = union_all(frames).select("first", "rows", F.posexplode("found").alias("place", "violations"))
-    return by_check.select((F.col("first") + F.col("place")).alias("position"), "rows", "violations")
+    for key, checks in by_table.items():
+        asked = [check for check in checks if check.rule in TABLE_RULES or is_of_row(check)]
+        if asked:
+            needed = _Aggregates()
+            found = [_entry(positions[check], *_of_table(check, needed)) for check in asked]
+            counted = tables[key].agg(*[column.alias(name) for name, column in needed.columns.values()])
+            frames.append(counted.select(F.array(*found).alias("found")))
+    if frames:
+        yield counts(union_all(frames).select(F.explode("found").alias("entry")).select("entry.*"))
 
 
-def _marked(check: Check) -> Column:
-    """What is counted for a row rule: the values that are there, or a mark on each row that breaks the rule."""
-    if check.rule is Rule.CONTENTS:
-        return F.when(F.exists(F.array(*check.columns), identifies), F.lit(1))
-    value = F.col(check.column)
-    if check.rule in (Rule.REQUIRED, Rule.WITHHELD):
-        return value
-    if check.rule is Rule.LENGTH:
-        breaks = F.char_length(value) > int(check.argument)
-    elif check.rule is Rule.ID_RANGE:
-        breaks = ~value.between(1, MAX_ID)
-    elif check.rule is Rule.PERIOD:
-        breaks = value > F.col(check.argument)
-    else:
-        breaks = ~value.rlike("^[A-Z]{1,2}$")
-    return F.when(breaks, F.lit(1))
+def _entry(position: int, rows: Column, broken: Column) -> Column:
+    parts = {"rows": rows, "violations": broken}
+    return F.struct(number(position), *[value.cast("bigint").alias(name) for name, value in parts.items()])
 
 
-def _of_row_rule(check: Check, position: int) -> Column:
-    counted = F.col(f"_{position}")
-    return F.col("_rows") - counted if check.rule is Rule.REQUIRED else counted
+@dataclass
+class _Aggregates:
+    """What has to be counted in a table; what several checks need is counted once."""
+
+    columns: dict[str, tuple[str, Column]] = field(default_factory=dict)
+
+    def count(self, meaning: str, value: Column) -> Column:
+        """The number of rows where the value is there; `meaning` tells it from any other."""
+        name, _ = self.columns.setdefault(meaning, (f"_{len(self.columns)}", F.count(value)))
+        return F.col(name)
+
+    def given(self, column: str) -> Column:
+        """The number of rows with a value in the column."""
+        return self.count(column, F.col(column))
+
+    def where(self, meaning: str, condition: Column) -> Column:
+        """The number of rows of which a condition holds."""
+        return self.count(meaning, F.when(condition, F.lit(1)))
 
 
-def _duplicates(
-    positions: Mapping[Check, int], tables: Tables, columns: Mapping[TableKey, Mapping[str, str]]
-) -> Iterator[DataFrame]:
+def _of_table(check: Check, of: _Aggregates) -> tuple[Column, Column]:
+    """The rows of a table that count for the check, and those that break it."""
+    rows = of.count("rows", F.lit(1))
+    if check.rule is Rule.NOT_EMPTY:
+        return F.lit(1), (rows == 0).cast("int")
+    if check.rule in TABLE_RULES:
+        return rows, F.lit(0)
+    if check.rule is Rule.REQUIRED:
+        return rows, rows - of.given(check.column)
+    if check.rule is Rule.WITHHELD:
+        return rows, of.given(check.column)
+    return _counting(check, of, rows), of.where(repr(check), BROKEN[check.rule](check))
+
+
+def _counting(check: Check, of: _Aggregates, rows: Column) -> Column:
+    """The rows that count for a check on the values of one row."""
+    if check.rule is Rule.PERIOD:
+        end = F.col(check.argument)
+        return of.count(f"{check.column} and {check.argument}", F.when(end.isNotNull(), F.col(check.column)))
+    if check.rule in GIVEN_RULES:
+        given = of.given(check.column)
+        is_optional = check.rule is Rule.CONCEPT_GIVEN and check.argument
+        return given + of.where(f"{check.argument} alone", is_said_without_concept(check)) if is_optional else given
+    return rows
+
+
+def _duplicates(positions: Positions, tables: Tables, columns: Mapping[TableKey, Mapping[str, str]]) -> Iterator[DataFrame]:
     """Rows that share their key with another row.
 
     Keys are compared by hash: in a third of the time that their text takes, and in less memory. A number has a hash of its
@@ -158,16 +182,14 @@ def _duplicates(
         if check.rule is Rule.UNIQUE:
             complete = reduce(Column.__and__, [F.col(name).isNotNull() for name in check.columns])
             hashes = {"key": F.xxhash64(*check.columns)}
-            if [columns[_table(check)][name] for name in check.columns] != ["bigint"]:
+            if [columns[table_of(check)][name] for name in check.columns] != ["bigint"]:
                 hashes["key2"] = F.xxhash64(F.lit("second"), *check.columns)
-            keys = tables[_table(check)].where(complete).select(*[value.alias(name) for name, value in hashes.items()])
+            keys = tables[table_of(check)].where(complete).select(*[value.alias(name) for name, value in hashes.items()])
             counted = keys.groupBy(*hashes).agg(rows_of_group().alias("n"))
-            yield _violations(counted.where(F.col("n") > 1).select(_number(position), "n"))
+            yield violations(counted.where(F.col("n") > 1).select(number(position), "n"))
 
 
-def _lost_links(
-    by_table: Mapping[TableKey, list[Check]], positions: Mapping[Check, int], tables: Tables
-) -> Iterator[DataFrame]:
+def _lost_links(by_table: Mapping[TableKey, list[Check]], positions: Positions, tables: Tables) -> Iterator[DataFrame]:
     """Rows that point to a row which is not there: one scan of each table, and one comparison for all of them."""
     asked = {
         key: [check for check in checks if check.rule is Rule.FOREIGN_KEY]
@@ -178,10 +200,10 @@ def _lost_links(
         return
     links = [check for checks in asked.values() for check in checks]
     parents = list(dict.fromkeys(check.argument for check in links))
-    uses, numbers = [], {check: number for number, check in enumerate(links)}
+    uses, numbers = [], {check: place for place, check in enumerate(links)}
     for key, checks in asked.items():
         values = F.array(*[F.col(check.column).cast("bigint") for check in checks])
-        uses.append(tables[key].select(_number(numbers[checks[0]], "first"), values.alias("values")))
+        uses.append(tables[key].select(number(numbers[checks[0]], "first"), values.alias("values")))
     used = union_all(uses).select("first", F.posexplode("values").alias("place", "value")).where(F.col("value").isNotNull())
     named = used.sparkSession.createDataFrame(
         [(numbers[check], positions[check], parents.index(check.argument)) for check in links],
@@ -191,12 +213,12 @@ def _lost_links(
         F.broadcast(named), on="link", how="inner"
     )
     there = [
-        tables[Zone.OMOP, table].select(_number(number, "parent"), F.col(column).cast("bigint").alias("value"))
-        for number, (table, _, column) in enumerate(parent.partition(".") for parent in parents)
+        tables[Zone.OMOP, table].select(number(place, "parent"), F.col(column).cast("bigint").alias("value"))
+        for place, (table, _, column) in enumerate(parent.partition(".") for parent in parents)
         if (Zone.OMOP, table) in tables
     ]
     lost = _without(pointing, union_all(there)) if there else pointing
-    yield _violations(lost.groupBy("position").agg(rows_of_group().alias("n")))
+    yield violations(lost.groupBy("position").agg(rows_of_group().alias("n")))
 
 
 def _without(pointing: DataFrame, there: DataFrame) -> DataFrame:
@@ -206,70 +228,3 @@ def _without(pointing: DataFrame, there: DataFrame) -> DataFrame:
     known = there.select(F.col("parent").alias("_parent"), F.col("value").alias("_value"))
     on = (F.col("_parent") == F.col("parent")) & (F.col("_value") == F.col("value"))
     return known.join(pointing, on=on, how="right").where(F.col("_value").isNull())
-
-
-def _concept_faults(
-    by_table: Mapping[TableKey, list[Check]], positions: Mapping[Check, int], tables: Tables
-) -> Iterator[DataFrame]:
-    """Rows whose concept is not what the field is for. Concept 0 says "unmapped" and always passes.
-
-    Rows are grouped by all concepts of their table first, which leaves far fewer than the table has.
-    """
-    concepts = tables.get((Zone.OMOP, "concept"))
-    asked = {
-        key: [check for check in checks if check.rule in CONCEPT_RULES]
-        for key, checks in by_table.items()
-        if any(check.rule in CONCEPT_RULES for check in checks)
-    }
-    if concepts is None or not asked:
-        return
-    fields = [(key, name) for key, checks in asked.items() for name in dict.fromkeys(check.column for check in checks)]
-    uses = [_concept_uses(tables[key], [(n, name) for n, (at, name) in enumerate(fields) if at == key]) for key in asked]
-    by_field = union_all(uses).select("first", "n", F.posexplode("values").alias("place", "value")).where(F.col("value") != 0)
-    known = concepts.select(
-        F.col("concept_id").cast("bigint").alias("value"),
-        F.lit(True).alias("known"),
-        F.col("domain_id").alias("domain"),
-        F.col("concept_class_id").alias("concept_class"),
-        F.coalesce((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull(), F.lit(False)).alias("standard"),
-    )
-    rules = concepts.sparkSession.createDataFrame(
-        [
-            (fields.index((key, check.column)), positions[check], str(check.rule), check.argument)
-            for key, checks in asked.items()
-            for check in checks
-        ],
-        "field int, position int, rule string, argument string",
-    )
-    used = by_field.select((F.col("first") + F.col("place")).alias("field"), "value", "n")
-    kinds = used.join(known, on="value", how="left").join(rules, on="field", how="inner")
-    yield _violations(kinds.where(_concept_breaks()).groupBy("position").agg(F.sum("n").alias("n")))
-
-
-def _concept_uses(frame: DataFrame, fields: Sequence[tuple[int, str]]) -> DataFrame:
-    """How often each combination of concepts occurs in some fields of a table."""
-    grouped = frame.groupBy(*[name for _, name in fields]).agg(rows_of_group().alias("n"))
-    values = F.array(*[F.col(name).cast("bigint") for _, name in fields])
-    return grouped.select(_number(fields[0][0], "first"), "n", values.alias("values"))
-
-
-def _concept_breaks() -> Column:
-    """True where the concept of a use breaks the rule: it is not known, or known and of another kind."""
-    rule = F.col("rule")
-    other_kind = (
-        F.when(rule == str(Rule.DOMAIN), ~F.col("domain").eqNullSafe(F.col("argument")))
-        .when(rule == str(Rule.CONCEPT_CLASS), ~F.col("concept_class").eqNullSafe(F.col("argument")))
-        .when(rule == str(Rule.STANDARD), ~F.col("standard"))
-        .otherwise(F.lit(False))
-    )
-    return F.when(F.col("known").isNull(), rule == str(Rule.CONCEPT)).otherwise(other_kind)
-
-
-def _number(value: int, name: str = "position") -> Column:
-    return F.lit(value).cast("int").alias(name)
-
-
-def _violations(counted: DataFrame) -> DataFrame:
-    """Counts that add the `n` violations found at a position, and no rows."""
-    rows = F.lit(0).cast("bigint").alias("rows")
-    return counted.select(F.col("position").cast("int").alias("position"), rows, F.col("n").cast("bigint").alias("violations"))

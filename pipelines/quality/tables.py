@@ -6,6 +6,7 @@ another threshold only judges again.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 from pyspark.sql import DataFrame
@@ -18,8 +19,11 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, contract_checks, omop_checks
 from pipelines.quality.checks import Zone as CheckedZone
+from pipelines.quality.dqd import dqd_checks
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateReport, Measured, judge, measured, share_checks
-from pipelines.quality.measure import CONCEPT_RULES, MEASURE_SCHEMA, measures
+from pipelines.quality.measure import MEASURE_SCHEMA, measures
+from pipelines.quality.measure_concepts import CONCEPT_RULES
+from pipelines.quality.measure_people import needs_people
 from pipelines.quality.policy import Policy
 from pipelines.storage.documents import digest_of
 from pipelines.storage.places import Places
@@ -38,14 +42,15 @@ class _Group:
 
 
 def gate_tables(
-    checked: Collection[TableName], contracts: Mapping[str, SourceContract], cdm: Mapping[str, CdmTable]
+    checked: Collection[TableName], contracts: Mapping[str, SourceContract], cdm: Mapping[str, CdmTable], run_date: date
 ) -> list[Table]:
     """The tables of measures of a run: what its contracts ask, counted in the tables that are there.
 
     `checked` are the tables of the lake; those without a contract are passed over. A table of the CDM that is not among
-    them is counted as missing. There is one table of measures for each source in bronze and in silver, and four for OMOP.
+    them is counted as missing. There is one table of measures for each source in bronze and in silver, and five for OMOP.
+    Nothing in the CDM may be dated after `run_date`.
     """
-    return [_declared(group) for group in _groups(checked, contracts, cdm)]
+    return [_declared(group) for group in _groups(checked, contracts, cdm, run_date)]
 
 
 def run_gates(
@@ -53,18 +58,21 @@ def run_gates(
     checked: Collection[TableName],
     contracts: Mapping[str, SourceContract],
     cdm: Mapping[str, CdmTable],
+    run_date: date,
     ledger: Iterable[LedgerRow],
     policy: Policy,
     others: Iterable[Measured] = (),
 ) -> GateReport:
     """Judge what the tables of `gate_tables` and the ledger hold, and what `others` counted; no engine is asked.
 
-    The report says what failed; its `require_passed` stops the run. Raises QualityGateError where a check was not counted.
+    A check of a concept that no row has is left out. The report says what failed; its `require_passed` stops the run. Raises
+    QualityGateError where a check was not counted.
     """
-    groups = _groups(checked, contracts, cdm)
+    groups = _groups(checked, contracts, cdm, run_date)
     records = [record for group in groups for record in _records(paths, group)]
     checks = [check for group in groups for check in group.checks]
-    return judge([*measured(records, checks), *share_checks(tuple(ledger), policy), *others], policy)
+    counted = [found for found in measured(records, checks) if found.rows or not found.check.concepts]
+    return judge([*counted, *share_checks(tuple(ledger), policy), *others], policy)
 
 
 def results_table(report: GateReport, run_id: str) -> Table:
@@ -84,7 +92,7 @@ def results_table(report: GateReport, run_id: str) -> Table:
 
 
 def _groups(
-    checked: Collection[TableName], contracts: Mapping[str, SourceContract], cdm: Mapping[str, CdmTable]
+    checked: Collection[TableName], contracts: Mapping[str, SourceContract], cdm: Mapping[str, CdmTable], run_date: date
 ) -> list[_Group]:
     groups = [
         _delivered(zone, source, contract, checked)
@@ -92,21 +100,33 @@ def _groups(
         for source, contract in contracts.items()
     ]
     names = {name: zone for zone in (Zone.VOCABULARY, Zone.OMOP) for name in cdm if TableName(zone, name) in checked}
-    own, links, concepts, vocabulary = (_Group(f"{MEASURES}_{kind}", [], {}) for kind in _OMOP_KINDS)
+    own, links, concepts, people, vocabulary = (_Group(f"{MEASURES}_{kind}", [], {}) for kind in _OMOP_KINDS)
     for table in cdm.values():
-        for check in omop_checks(table):
+        for check in (*omop_checks(table, run_date), *dqd_checks(table.name, run_date)):
             if table.is_vocabulary:
                 _add(vocabulary, check, names, table.name)
             elif check.rule is Rule.FOREIGN_KEY:
                 _add(links, check, names, table.name, check.argument.partition(".")[0])
-            elif check.rule in CONCEPT_RULES:
+            elif needs_people(check):
+                _add(people, check, names, table.name, *_READ_FOR.get(check.rule, ("person", "death")))
+            elif check.rule in CONCEPT_RULES or check.concepts:
                 _add(concepts, check, names, table.name, "concept")
             else:
                 _add(own, check, names, table.name)
-    return [group for group in (*groups, own, links, concepts, vocabulary) if group.checks]
+    return [group for group in (*groups, own, links, concepts, people, vocabulary) if group.checks]
 
 
-_OMOP_KINDS: Final = ("omop", "omop_links", "omop_concepts", "vocabulary")
+_OMOP_KINDS: Final = ("omop", "omop_links", "omop_concepts", "omop_people", "vocabulary")
+
+_READ_FOR: Final = {
+    Rule.PERSONS: ("person",),
+    Rule.ERAS: ("person", "condition_occurrence"),
+    Rule.NO_OVERLAP: ("person",),
+    Rule.WITHIN_VISIT: ("visit_occurrence",),
+    Rule.GENDER: ("person",),
+    Rule.GENDER_BELOW: ("person", "concept_ancestor"),
+}
+"""What a check on people reads besides its table, if not people and their deaths."""
 
 
 def _delivered(zone: Zone, source: str, contract: SourceContract, checked: Collection[TableName]) -> _Group:

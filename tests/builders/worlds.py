@@ -75,4 +75,4 @@ def loaded(
     check_balance(ledger)
     cdm = published_tables(run.settings.cdm_version)
     limits = policy(limit("quarantined_share", 1), limit("mapped_share", 1))
-    return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, ledger, limits)
+    return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, run.run_date, ledger, limits)

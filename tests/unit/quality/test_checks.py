@@ -1,4 +1,7 @@
+import re
 from dataclasses import replace
+from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +16,15 @@ from pipelines.contracts.cdm import (
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
-from pipelines.quality.checks import Check, Rule, Severity, Zone, concept_fields, omop_checks
+from pipelines.quality.checks import DQD_NAMES, Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.figures import opt_out_entries, orphans, unreadable
 from pipelines.quality.gates import GateReport, GateResult, Measured, judge, share_checks
 from tests.builders.policies import limit, policy
 
 NUMBERS, LOCAL_IDS = "unmatched_opt_outs on run.opt_outs.number", "unmatched_opt_outs on run.opt_outs.local_id"
+
+DAY = date(2025, 1, 1)
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "quality.md"
 
 
 @pytest.mark.parametrize(("version", "count"), [("5.4", 39), ("5.5", 42)])
@@ -63,7 +69,7 @@ def test_only_event_tables_have_provenance_columns() -> None:
 
 def test_drug_exposures_have_to_say_how_their_end_was_chosen() -> None:
     tables = cdm_tables("5.4")
-    asked = {(check.column, check.rule) for check in omop_checks(tables["drug_exposure"])}
+    asked = {(check.column, check.rule) for check in omop_checks(tables["drug_exposure"], DAY)}
     assert ("_end_rule", Rule.REQUIRED) in asked
     assert ("_map_origin", Rule.REQUIRED) not in asked
     assert "_end_rule" not in provenance_columns(tables["condition_occurrence"])
@@ -72,7 +78,7 @@ def test_drug_exposures_have_to_say_how_their_end_was_chosen() -> None:
 def test_events_of_the_event_tables_have_to_say_how_they_are_known() -> None:
     tables = cdm_tables("5.4")
     for table in ROUTED_TABLES:
-        asked = {check.column for check in omop_checks(tables[table]) if check.rule is Rule.REQUIRED}
+        asked = {check.column for check in omop_checks(tables[table], DAY) if check.rule is Rule.REQUIRED}
         assert "_evidence" in asked
         assert not {"_date_precision", "_end_date_precision"} & asked
     assert "_evidence" not in provenance_columns(tables["visit_occurrence"])
@@ -85,7 +91,9 @@ def test_every_fact_about_a_concept_field_is_about_a_field_that_exists() -> None
 
 
 def test_checks_are_derived_for_keys_required_fields_links_and_domains() -> None:
-    checks = {(check.rule, check.column, check.argument) for check in omop_checks(cdm_tables("5.4")["condition_occurrence"])}
+    checks = {
+        (check.rule, check.column, check.argument) for check in omop_checks(cdm_tables("5.4")["condition_occurrence"], DAY)
+    }
     assert (Rule.UNIQUE, "condition_occurrence_id", "") in checks
     assert (Rule.REQUIRED, "condition_start_date", "") in checks
     assert (Rule.FOREIGN_KEY, "person_id", "person.person_id") in checks
@@ -280,3 +288,43 @@ def test_a_stored_result_comes_back_the_same() -> None:
     judged_by = replace(own, tolerance=0.1, severity=Severity.WARN)
     result = GateResult(judged_by, 5, 2, passed=False, detail="more", own=own)
     assert GateResult.of(result.record("run")) == result
+
+
+def test_the_page_of_checks_names_every_rule_with_the_names_of_the_dashboard() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = {rule: tuple(filter(None, names.strip().split(", "))) for rule, names in rows}
+    assert named == {str(rule): DQD_NAMES.get(rule, ()) for rule in Rule}
+
+
+@pytest.mark.parametrize(
+    ("check", "names"),
+    [
+        (Check(Zone.OMOP, "person", Rule.REQUIRED, "year_of_birth"), ("isRequired", "measureValueCompleteness")),
+        (Check(Zone.OMOP, "condition_occurrence", Rule.REQUIRED, "_rule"), ()),
+        (Check(Zone.OMOP, "event_evidence", Rule.REQUIRED, "person_id"), ()),
+        (Check(Zone.SILVER, "gp_patient", Rule.UNIQUE, "row_key"), ()),
+        (Check(Zone.OMOP, "person", Rule.LENGTH, "person_source_value", "50"), ()),
+    ],
+)
+def test_only_checks_of_the_cdm_have_names_of_the_dashboard(check: Check, names: tuple[str, ...]) -> None:
+    assert check.dqd == names
+
+
+@pytest.mark.parametrize(
+    ("check", "columns", "concepts"),
+    [
+        (Check(Zone.OMOP, "visit", Rule.PERIOD, "start", "end"), ("start", "end"), ()),
+        (Check(Zone.OMOP, "note", Rule.AFTER, "note_date", "person.birth_datetime"), ("note_date",), ()),
+        (Check(Zone.OMOP, "drug", Rule.CONCEPT_GIVEN, "concept", "source_value"), ("concept", "source_value"), ()),
+        (Check(Zone.OMOP, "drug", Rule.CONCEPT_GIVEN, "concept"), ("concept",), ()),
+        (Check(Zone.OMOP, "drug", Rule.HIGH, "days_supply", "365"), ("days_supply",), ()),
+        (Check(Zone.OMOP, "m", Rule.UNIT, "concept=5", "1 2"), ("concept", "unit_concept_id"), ((5,),)),
+        (Check(Zone.OMOP, "o", Rule.LOW, "concept=5,unit=6", "1"), ("concept", "unit", "value_as_number"), ((5,), (6,))),
+        (Check(Zone.OMOP, "c", Rule.GENDER_BELOW, "concept=5 7", "8507"), ("concept",), ((5, 7),)),
+        (Check(Zone.BRONZE, "b", Rule.UNIQUE, "_file,_line"), ("_file", "_line"), ()),
+    ],
+)
+def test_a_check_says_what_it_reads_and_of_which_concepts(
+    check: Check, columns: tuple[str, ...], concepts: tuple[tuple[int, ...], ...]
+) -> None:
+    assert (check.columns, check.concepts) == (columns, concepts)
