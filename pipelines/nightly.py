@@ -14,6 +14,8 @@ from pipelines.contracts.ledger import (
     LEDGER_SCHEMA,
     LEDGER_TABLE,
     ORPHAN,
+    SILVER_ROWS_SCHEMA,
+    SILVER_ROWS_TABLE,
     Disposition,
     LedgerRow,
     Stage,
@@ -63,7 +65,7 @@ from pipelines.quality.gates import GateLimits, GateReport
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
-from pipelines.release.published import release_folder, runs_of
+from pipelines.release.published import ledger_of, release_folder, runs_of
 from pipelines.run_context import RunContext, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
@@ -339,6 +341,7 @@ def _made(
             *value_ledger(run, run_id),
             *map_ledger(run, run_id),
         ]
+        ledger += take_ledger(run, ledger, run_id)
         runner.run([ledger_table(ledger, run_id)])
     rows = {
         "curate": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
@@ -447,6 +450,15 @@ def readable_of_flagged(paths: StoragePaths, contracts: Mapping[str, SourceContr
     return readable_table(contracts, columns) if columns else None
 
 
+def take_ledger(run: RunContext, ledger: Iterable[LedgerRow], run_id: str) -> list[LedgerRow]:
+    """The silver rows that curate passed on, and what became of each: rules took it, or none did."""
+    current = totals_by((row for row in ledger if row.disposition is Disposition.CURRENT), "source", "entity")
+    rows = [LedgerRow(run_id, Stage.TAKE, at[0], at[1], Disposition.SILVER, n) for at, n in current.items()]
+    for row in run.store.paths.records(Zone.LEDGER, SILVER_ROWS_TABLE, tuple(SILVER_ROWS_SCHEMA), where=("column", "")):
+        rows.append(LedgerRow.of({"run_id": run_id, "stage": Stage.TAKE, **row}))
+    return rows
+
+
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     """What each mapping rule was shown, left out and wrote."""
     records = run.store.paths.records(Zone.INTERMEDIATE, "map_ledger", tuple(MAP_LEDGER_SCHEMA))
@@ -543,12 +555,20 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         max_unmatched_local_ids=gates.max_unmatched_local_ids,
         max_unreadable_share=gates.max_unreadable_share,
         max_orphan_share=gates.max_orphan_share,
+        max_untaken_growth=gates.max_untaken_growth,
     )
     cdm = published_tables(run.settings.cdm_version)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, _released_ledger(run.settings))
     run.runner.run([results_table(report, run_id)])
     report.require_passed()
     return report
+
+
+def _released_ledger(settings: Settings) -> list[LedgerRow]:
+    """The ledger of the run that made the current release; empty if there is none."""
+    folder = release_folder(settings)
+    current = folder.current()
+    return ledger_of(settings, folder.read(current).run_id) if current else []
 
 
 def _checked_tables(run: RunContext, register: Sequence[Registered], mapped: Sequence[Table]) -> list[TableName]:
@@ -601,7 +621,8 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "withheld": _sum(ledger, Stage.READ, Disposition.WITHHELD),
         "mapped": f"{share:.1%}" if share is not None else "",
         "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
-        "implausible": sum(row.rows for row in ledger if row.reason.startswith(IMPLAUSIBLE)),
+        "implausible": sum(row.rows for row in ledger if row.stage is Stage.MAP and row.reason.startswith(IMPLAUSIBLE)),
+        "taken_by_no_rule": _sum(ledger, Stage.TAKE, Disposition.UNTAKEN),
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": f"{len(report.results) - len(report.failures)} of {len(report.results)} passed",
     }

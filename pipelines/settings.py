@@ -183,6 +183,7 @@ class GateSettings(Frozen):
     max_unmatched_numbers: float = Field(default=0.95, ge=0, le=1)
     max_unmatched_local_ids: float = Field(default=0.5, ge=0, le=1)
     max_orphan_share: float = Field(default=0.2, ge=0, le=1)
+    max_untaken_growth: float = Field(default=0.1, ge=0, le=1)
 
 
 def _without_ages(required: Any) -> Any:

@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group, union_all
+from pipelines.contracts.ledger import SILVER_ROWS_SCHEMA, Disposition
 from pipelines.contracts.source import Identifier, SourceContract
 from pipelines.mapping.compile import (
     PERSON_BOUND,
@@ -268,25 +269,6 @@ def _first_taken(numbering: Numbering) -> Column:
     return F.when(F.col("birth") == KNOWN, F.lit(numbering.first_taken)).otherwise(F.lit(numbering.first_unbound))
 
 
-SILVER_ROWS_SCHEMA: Final = {
-    "source": "string",
-    "entity": "string",
-    "disposition": "string",
-    "rule": "string",
-    "reason": "string",
-    "column": "string",
-    "value": "string",
-    "rows": "bigint",
-}
-"""Current silver rows by what became of them. Each is counted once where `column` is empty.
-
-`mapped`: `rule` names the rules that took the rows, in the order of the alphabet. `untaken`: `reason` is the most specific one,
-of the rule `rule`; such rows are counted again for each `column` with a closed list, by `value`.
-"""
-
-MAPPED, UNTAKEN = "mapped", "untaken"
-
-
 def silver_rows(numbering: Numbering, counted: DataFrame) -> DataFrame:
     """What became of the silver rows (SILVER_ROWS_SCHEMA), from their outcomes (OUTCOMES_SCHEMA)."""
     session = counted.sparkSession
@@ -318,7 +300,7 @@ def _mapped(numbering: Numbering, taken: DataFrame) -> DataFrame:
     return named.select(
         F.col("entity").alias("_entity"),
         F.lit(0).alias("_place"),
-        F.lit(MAPPED).alias("disposition"),
+        F.lit(Disposition.MAPPED.value).alias("disposition"),
         "rule",
         F.lit("").alias("reason"),
         nothing.alias("value"),
@@ -337,7 +319,7 @@ def _untaken(numbering: Numbering, left: DataFrame) -> DataFrame:
     return named.select(
         F.col("entity").alias("_entity"),
         F.col("place").alias("_place"),
-        F.lit(UNTAKEN).alias("disposition"),
+        F.lit(Disposition.UNTAKEN.value).alias("disposition"),
         "rule",
         F.when(F.col("_was_lost"), lost.getItem(1)).otherwise(F.col("_why")).alias("reason"),
         "value",

@@ -5,6 +5,7 @@ from typing import Final
 
 from pyspark.sql import DataFrame
 
+from pipelines.contracts.ledger import SILVER_ROWS_SCHEMA, SILVER_ROWS_TABLE
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.counts import COUNTS_SCHEMA, counts_of
@@ -12,7 +13,6 @@ from pipelines.mapping.outcomes import (
     LOOKED_UP,
     NO_RULE,
     OUTCOMES_SCHEMA,
-    SILVER_ROWS_SCHEMA,
     Numbering,
     outcomes,
     silver_rows,
@@ -21,7 +21,7 @@ from pipelines.mapping.spec import Rule
 from pipelines.omop.declared import KNOWN, UNOBSERVED, MapInputs, MappedSource, canonical, intermediate
 from pipelines.omop.row_tables import decides, silver_source
 
-SILVER_ROWS: Final = TableName(Zone.LEDGER, "silver_rows")
+SILVER_ROWS: Final = TableName(Zone.LEDGER, SILVER_ROWS_TABLE)
 LEFT_OUT_ROWS: Final = intermediate("left_out_rows")
 MAP_COUNTS: Final = intermediate("map_counts")
 _OUTCOMES: Final = intermediate("map_outcomes")

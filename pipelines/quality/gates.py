@@ -51,6 +51,7 @@ class GateLimits:
     max_unmatched_local_ids: float = 0.5
     max_orphan_share: float = 0.2
     max_unreadable_share: float = 0.05
+    max_untaken_growth: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,8 @@ def measured(records: Iterable[Mapping[str, Any]], checks: Sequence[Check]) -> l
     return found
 
 
-def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
-    """What the ledger says against the configured shares.
+def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits, released: Sequence[LedgerRow] = ()) -> Iterator[Measured]:
+    """What the ledger says against the configured shares, and against the ledger of the current release (`released`).
 
     Quarantined rows per source and entity, unreadable values per provider and column, unmapped coded rows per source. An
     entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
@@ -181,6 +182,7 @@ def share_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Me
     yield from _unknown_checks(ledger, limits)
     yield from _unmatched_checks(ledger, limits)
     yield from _unreadable_checks(ledger, limits)
+    yield from _untaken_checks(ledger, released, limits)
     for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED, tolerance=round(1 - limits.min_mapped_share, 6))
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
@@ -237,6 +239,20 @@ def _unreadable_checks(ledger: Sequence[LedgerRow], limits: GateLimits) -> Itera
             table = f"{row.source}_{row.entity}@{row.provider}"
             check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column, tolerance=limits.max_unreadable_share)
             yield Measured(check, given[row.source, row.entity, row.provider, column], row.rows)
+
+
+def _untaken_checks(ledger: Sequence[LedgerRow], released: Sequence[LedgerRow], limits: GateLimits) -> Iterator[Measured]:
+    """Rows of an entity that no rule takes, against their share in the current release.
+
+    An entity that is new, or has fewer than ROWS_TO_JUDGE rows now or then, is not judged.
+    """
+    before = _by_disposition(released, Stage.TAKE, "source", "entity")
+    for key, rows in _by_disposition(ledger, Stage.TAKE, "source", "entity").items():
+        then, silver = before.get(key, {}), rows[Disposition.SILVER]
+        if min(silver, then.get(Disposition.SILVER, 0)) >= ROWS_TO_JUDGE:
+            share = then.get(Disposition.UNTAKEN, 0) / then[Disposition.SILVER]
+            tolerance = min(1.0, round(share + limits.max_untaken_growth, 6))
+            yield Measured(Check(Zone.RUN, "_".join(key), Rule.UNTAKEN, tolerance=tolerance), silver, rows[Disposition.UNTAKEN])
 
 
 def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:

@@ -4,7 +4,7 @@ Counts are kept apart from what is allowed. So a table of measures is made again
 another threshold only judges again.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,15 +54,17 @@ def run_gates(
     cdm: Mapping[str, CdmTable],
     ledger: Iterable[LedgerRow],
     limits: GateLimits,
+    released: Sequence[LedgerRow] = (),
 ) -> GateReport:
-    """Judge what the tables of `gate_tables` and the ledger hold; no engine is asked.
+    """Judge what the tables of `gate_tables` and the ledger hold, also against the ledger of the current release (`released`).
 
-    The report says what failed; its `require_passed` stops the run. Raises QualityGateError where a check was not counted.
+    No engine is asked. The report says what failed; its `require_passed` stops the run. Raises QualityGateError where a check
+    was not counted.
     """
     groups = _groups(checked, contracts, cdm)
     records = [record for group in groups for record in _records(paths, group)]
     checks = [check for group in groups for check in group.checks]
-    return judge([*measured(records, checks), *share_checks(tuple(ledger), limits)])
+    return judge([*measured(records, checks), *share_checks(tuple(ledger), limits, released)])
 
 
 def results_table(report: GateReport, run_id: str) -> Table:

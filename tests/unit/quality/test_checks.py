@@ -267,3 +267,29 @@ def test_unreadable_values_are_shown_by_provider_and_column_without_small_number
 def test_a_stored_result_comes_back_the_same() -> None:
     result = GateResult(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5, 2, passed=False)
     assert GateResult.of(result.record("run")) == result
+
+
+def taken(silver: int, untaken: int, entity: str = "consultation") -> list[LedgerRow]:
+    outcomes = {Disposition.SILVER: silver, Disposition.MAPPED: silver - untaken, Disposition.UNTAKEN: untaken}
+    return [LedgerRow("run", Stage.TAKE, "gp", entity, d, rows, reason="letter") for d, rows in outcomes.items()]
+
+
+@pytest.mark.parametrize(
+    ("released", "now", "failing"),
+    [
+        (taken(200, 20), taken(400, 80), []),  # a tenth, then a fifth: ten in a hundred more
+        (taken(200, 20), taken(400, 81), [(400, 81)]),
+        (taken(200, 0), taken(100, 11), [(100, 11)]),
+        (taken(200, 0), taken(99, 99), []),  # too few rows
+        (taken(99, 0), taken(400, 400), []),
+        ([], taken(400, 400), []),  # nothing to compare with
+        (taken(200, 0, "slot"), taken(400, 400), []),
+        (taken(200, 190), taken(400, 400), []),
+    ],
+)
+def test_rows_that_no_rule_takes_are_judged_by_their_share_in_the_current_release(
+    released: list[LedgerRow], now: list[LedgerRow], failing: list[tuple[int, int]]
+) -> None:
+    failures = judge(share_checks(now, GateLimits(), released)).failures
+    assert [(f.rows, f.violations) for f in failures] == failing
+    assert {(f.check.table, str(f.check.rule)) for f in failures} <= {("gp_consultation", "untaken_share")}
