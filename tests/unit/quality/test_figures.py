@@ -99,7 +99,7 @@ def test_silver_rows_are_shown_once_each_with_small_numbers_hidden() -> None:
     assert silver_outcomes([]) == []
 
 
-def value(source: str, entity: str, reason: str, column: str, text: str, rows: int) -> dict[str, str | int]:
+def value(source: str, entity: str, reason: str, column: str, text: str, rows: int) -> dict[str, object]:
     place = {"source": source, "entity": entity, "disposition": "untaken", "rule": "", "reason": reason}
     return place | {"column": column, "value": text, "rows": rows}
 
