@@ -16,6 +16,7 @@ from pipelines.mapping.outcomes import (
     NumberedEntity,
     NumberedRule,
     Numbering,
+    with_arrays,
 )
 from pipelines.mapping.spec import Target
 
@@ -30,7 +31,7 @@ _LABELS_SCHEMA = "number int, birth string, source string, entity string, rule s
 
 def counts_of(numbering: Numbering, outcomes: DataFrame) -> DataFrame:
     """How many silver rows each rule keeps or leaves out, by reason (COUNTS_SCHEMA), from `outcomes` (OUTCOMES_SCHEMA)."""
-    single = outcomes.where(F.col("place") <= 0).select("birth", "rows", F.explode("numbers").alias("number"))
+    single = with_arrays(outcomes.where(F.col("place") <= 0)).select("birth", "rows", F.explode("numbers").alias("number"))
     known = [label for entity in numbering.entities for rule in entity.rules for label in _labels(entity, rule)]
     labels = outcomes.sparkSession.createDataFrame(known, _LABELS_SCHEMA)
     labelled = single.join(F.broadcast(labels), on=["number", "birth"], how="inner")

@@ -35,14 +35,14 @@ from pipelines.mapping.spec import Lookup, Rule, Target
 OUTCOMES_SCHEMA: Final = {
     "entity": "int",
     "birth": "string",
-    "numbers": "array<int>",
-    "lost": "array<int>",
+    "numbers": "string",
+    "lost": "string",
     "lost_to": "string",
     "place": "int",
     "value": "string",
     "rows": "bigint",
 }
-"""How many silver rows of an entity have the same outcomes: the numbers of `Numbering`.
+"""How many silver rows of an entity have the same outcomes: the numbers of `Numbering`, separated by commas (null: none).
 
 `birth` says whether their people are in the CDM. `lost` are rules that took the rows and lost them later; `lost_to` has the
 first of them, and why. Place 0 counts every row once. The places after it count the rows that no rule takes once more for each
@@ -196,7 +196,9 @@ def outcomes(numbering: Numbering, silver: Silver, persons: DataFrame, unobserve
     found = _lost(numbering, left_out).join(known.select(birth, *_ROW), on="row_key", how="right")
     shown = F.when(_is_taken(numbering), F.array(F.lit(None).cast("string"))).otherwise(F.col("values"))
     keys = [name for name in OUTCOMES_SCHEMA if name not in ("place", "value", "rows")]
-    placed = found.select(*keys, "row_key", F.posexplode(shown).alias("_place", "value"))
+    as_text = {name: F.nullif(F.array_join(F.col(name).cast("array<string>"), ","), F.lit("")) for name in _ARRAYS}
+    columns = [as_text.get(name, F.col(name)).alias(name) for name in keys]
+    placed = found.select(*columns, "row_key", F.posexplode(shown).alias("_place", "value"))
     place = F.when(F.col("row_key").isNull(), F.lit(EVENTS)).otherwise(F.col("_place")).cast("int")
     counted = placed.select(*keys, place.alias("place"), "value").groupBy(*keys, "place", "value")
     return counted.agg(rows_of_group().alias("rows")).select(*OUTCOMES_SCHEMA)
@@ -207,6 +209,14 @@ def left_out_rows(mapped: DataFrame, reason: Column) -> DataFrame:
     names = {name: F.col(f"_{name}") for name in ("row_key", "source", "entity", "rule")}
     names |= {"person_id": F.col("person_id"), "reason": reason}
     return mapped.select(*[names[name].alias(name) for name in LEFT_OUT_ROWS_SCHEMA])
+
+
+_ARRAYS: Final = ("numbers", "lost")
+
+
+def with_arrays(outcomes: DataFrame) -> DataFrame:
+    """Outcomes (OUTCOMES_SCHEMA) with their numbers as arrays."""
+    return outcomes.withColumns({name: F.split(name, ",").cast("array<int>") for name in _ARRAYS})
 
 
 _ROW: Final = ("entity", "row_key", "numbers", "values")
@@ -272,7 +282,7 @@ def _first_taken(numbering: Numbering) -> Column:
 def silver_rows(numbering: Numbering, counted: DataFrame) -> DataFrame:
     """What became of the silver rows (SILVER_ROWS_SCHEMA), from their outcomes (OUTCOMES_SCHEMA)."""
     session = counted.sparkSession
-    marked = counted.where(F.col("place") > EVENTS).withColumn("_is_taken", _is_taken(numbering))
+    marked = with_arrays(counted.where(F.col("place") > EVENTS)).withColumn("_is_taken", _is_taken(numbering))
     parts = union_all([_mapped(numbering, marked.where("_is_taken")), _untaken(numbering, marked.where("not _is_taken"))])
     names = [(entity.number, entity.contract.source, entity.name, entity.reason) for entity in numbering.entities]
     entities = session.createDataFrame(names, "_entity int, source string, entity string, _reason string")
