@@ -112,9 +112,9 @@ class _Read:
         found = {}
         for source in self._sources:
             read = {rule.from_ for rule in source.mapping.rules}
-            looked_up = {lookup.entity for rule in source.mapping.rules for lookup in rule.lookups.values()}
+            found_by_key = {lookup.entity for rule in source.mapping.rules for lookup in rule.lookups.values()}
             for entity in self._entities(source):
                 if entity not in read:
-                    by_default = LOOKED_UP if entity in looked_up else NO_RULE
+                    by_default = LOOKED_UP if entity in found_by_key else NO_RULE
                     found[source.name, entity] = source.mapping.unread.get(entity, by_default)
         return found
