@@ -558,17 +558,20 @@ def judged(run: RunContext, run_id: str, checked: Sequence[TableName], ledger: l
         max_untaken_growth=gates.max_untaken_growth,
     )
     cdm = published_tables(run.settings.cdm_version)
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, _released_ledger(run.settings))
+    report = run_gates(
+        run.store.paths, checked, run.inputs.contracts, cdm, ledger, limits, _released_ledger(run.settings, run.run_date)
+    )
     run.runner.run([results_table(report, run_id)])
     report.require_passed()
     return report
 
 
-def _released_ledger(settings: Settings) -> list[LedgerRow]:
-    """The ledger of the run that made the current release; empty if there is none."""
+def _released_ledger(settings: Settings, run_date: date) -> list[LedgerRow]:
+    """The ledger of the newest release of an earlier day; empty if there is none. So a run made again is judged as before."""
     folder = release_folder(settings)
-    current = folder.current()
-    return ledger_of(settings, folder.read(current).run_id) if current else []
+    releases = (folder.read(release_id) for release_id in reversed(folder.ids()))
+    earlier = next((release for release in releases if release.run_date < run_date), None)
+    return ledger_of(settings, earlier.run_id) if earlier else []
 
 
 def _checked_tables(run: RunContext, register: Sequence[Registered], mapped: Sequence[Table]) -> list[TableName]:
