@@ -1,22 +1,34 @@
 """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
-from pipelines.contracts.ledger import Disposition, LedgerRow
+from pipelines.contracts.ledger import IMPLAUSIBLE, Disposition, LedgerRow
 from pipelines.errors import ReleaseError
-from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entries, orphans, reasons, same_facts, unreadable
+from pipelines.quality.figures import (
+    coding,
+    flow,
+    gate_figures,
+    opt_out_entries,
+    orphans,
+    reasons,
+    same_facts,
+    silver_outcomes,
+    unreadable,
+    untaken_values,
+)
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
-from pipelines.release.published import cdm_of, gates_of, ledger_of, pinned_tables, release_folder, runs_of
+from pipelines.release.published import cdm_of, gates_of, ledger_of, pinned_tables, release_folder, runs_of, silver_rows_of
 from pipelines.release.reading import open_release, run_query
 from pipelines.release.report.data_docs import write_data_docs
 from pipelines.release.report.markdown import Cell, Section, markdown
@@ -53,7 +65,12 @@ def report(
         raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
     gates = gates_of(settings, run)
     release = release_of_run(settings, run)
-    sections = [*sections_of(ledger_of(settings, run), gates), rows_of_two_sources(settings, release), _not_loaded(settings)]
+    silver = silver_rows_of(settings)
+    sections = [
+        *sections_of(ledger_of(settings, run), gates, silver),
+        rows_of_two_sources(settings, release),
+        _not_loaded(settings),
+    ]
     facts = facts_of(run, release)
     show_table("run", [facts])
     for section in sections:
@@ -70,8 +87,9 @@ def report(
         log.info("wrote the Data Docs", extra={"file": str(data_docs / "index.html")})
 
 
-def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Section]:
-    """The tables of the report, safe to show."""
+def sections_of(ledger: list[LedgerRow], gates: list[GateResult], silver: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
+    """The tables of the report, safe to show. `silver` is what became of the silver rows of the last run."""
+    implausible = [row for row in ledger if row.reason.startswith(IMPLAUSIBLE)]
     broken = [
         {
             "rule": str(r.check.rule),
@@ -92,7 +110,9 @@ def sections_of(ledger: list[LedgerRow], gates: list[GateResult]) -> list[Sectio
         Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
         Section("Rows whose other row is missing, by reference", orphans(ledger)),
         Section("Values that could not be read", unreadable(ledger)),
-        Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED)),
+        Section("Silver rows, each once: mapped, or taken by no rule and why", silver_outcomes(ledger)),
+        Section("Rows that no rule took, by values of closed lists", untaken_values(ledger, silver)),
+        Section("Rows set aside because they cannot be right, by reason", reasons(implausible, Disposition.EXCLUDED)),
         Section("Rows published although they cannot be right, by reason", reasons(ledger, Disposition.FLAGGED)),
         Section("Coded rows", coding(ledger)),
         Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),

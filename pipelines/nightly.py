@@ -14,6 +14,8 @@ from pipelines.contracts.ledger import (
     LEDGER_SCHEMA,
     LEDGER_TABLE,
     ORPHAN,
+    SILVER_ROWS_SCHEMA,
+    SILVER_ROWS_TABLE,
     Disposition,
     LedgerRow,
     Stage,
@@ -60,7 +62,7 @@ from pipelines.omop.observability import Coverage
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
-from pipelines.quality.change import Figures, age_checks, change_checks, people_check
+from pipelines.quality.change import Figures, age_checks, change_checks, people_check, untaken_checks
 from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
 from pipelines.quality.failing import failing_rows_table
 from pipelines.quality.gates import GateReport, Measured
@@ -69,7 +71,7 @@ from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
-from pipelines.release.published import release_folder, runs_of
+from pipelines.release.published import ledger_of, release_folder, runs_of
 from pipelines.run_context import RunContext, known_names, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
@@ -373,6 +375,7 @@ def _made(
             *value_ledger(run, run_id),
             *map_ledger(run, run_id),
         ]
+        ledger += take_ledger(run, ledger, run_id)
         runner.run([ledger_table(ledger, run_id)])
     rows = {
         "curate": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
@@ -481,6 +484,15 @@ def readable_of_flagged(paths: Places, contracts: Mapping[str, SourceContract]) 
     return readable_table(contracts, columns) if columns else None
 
 
+def take_ledger(run: RunContext, ledger: Iterable[LedgerRow], run_id: str) -> list[LedgerRow]:
+    """The silver rows that curate passed on, and what became of each: rules took it, or none did."""
+    current = totals_by((row for row in ledger if row.disposition is Disposition.CURRENT), "source", "entity")
+    rows = [LedgerRow(run_id, Stage.TAKE, at[0], at[1], Disposition.SILVER, n) for at, n in current.items()]
+    for row in run.store.paths.records(Zone.LEDGER, SILVER_ROWS_TABLE, tuple(SILVER_ROWS_SCHEMA), where=("column", "")):
+        rows.append(LedgerRow.of({"run_id": run_id, "stage": Stage.TAKE, **row}))
+    return rows
+
+
 def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
     """What each mapping rule was shown, left out and wrote."""
     records = run.store.paths.records(Zone.INTERMEDIATE, "map_ledger", tuple(MAP_LEDGER_SCHEMA))
@@ -574,7 +586,7 @@ def judged(
     cdm, policy = published_tables(run.settings.cdm_version), Policy(run.settings.gates, run.run_date)
     newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
     others = [
-        *change_measures(run),
+        *change_measures(run, ledger),
         *age_checks(newest, run.run_date, policy.given.change),
         *expectations_measured(run.store.paths, run.inputs.expectations, checked),
     ]
@@ -588,15 +600,16 @@ def judged(
     return report
 
 
-def change_measures(run: RunContext) -> list[Measured]:
+def change_measures(run: RunContext, ledger: Sequence[LedgerRow]) -> list[Measured]:
     """What the figures of the tables as they are say of themselves, and against those of the release that readers see."""
     paths, folder = run.store.paths, release_folder(run.settings)
     now = Figures.of(paths.records(*FIGURES, tuple(FIGURE_SCHEMA)))
     measures, current = [people_check(now)], folder.current()
     if current is not None:
-        of_release = ("run_id", folder.read(current).run_id)
-        before = Figures.of(paths.records(*FIGURES_OF_RUNS, tuple(FIGURE_SCHEMA), where=of_release))
+        of_release = folder.read(current).run_id
+        before = Figures.of(paths.records(*FIGURES_OF_RUNS, tuple(FIGURE_SCHEMA), where=("run_id", of_release)))
         measures += change_checks(now, before, run.settings.gates.change)
+        measures += untaken_checks(ledger, ledger_of(run.settings, of_release))
     return measures
 
 
@@ -659,7 +672,8 @@ def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> di
         "withheld": _sum(ledger, Stage.READ, Disposition.WITHHELD),
         "mapped": f"{share:.1%}" if share is not None else "",
         "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
-        "implausible": sum(row.rows for row in ledger if row.reason.startswith(IMPLAUSIBLE)),
+        "implausible": sum(row.rows for row in ledger if row.stage is Stage.MAP and row.reason.startswith(IMPLAUSIBLE)),
+        "taken_by_no_rule": _sum(ledger, Stage.TAKE, Disposition.UNTAKEN),
         "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
         "gates": _gates(report),
     }

@@ -20,6 +20,7 @@ class Stage(StrEnum):
     CURATE = "curate"
     REFER = "refer"
     READ = "read"
+    TAKE = "take"
     MAP = "map"
     CODE = "code"
 
@@ -66,9 +67,12 @@ class Disposition(StrEnum):
     """Read, out: the text was not taken over: it holds an identifier, or does not have the shape of its column."""
 
     SILVER = "silver"
-    """Map, in: rows of the silver entity that the rule read."""
+    """Take, in: the current rows of the entity. Map, in: rows of the silver entity that the rule read."""
     MAPPED = "mapped"
-    """Map: rows that satisfied every condition of the rule."""
+    """Take, out: rows that at least one rule took; `rule` names all of them, in the order of the alphabet.
+    Map: rows that satisfied every condition of the rule."""
+    UNTAKEN = "untaken"
+    """Take, out: rows that no rule took, with the most specific reason, and in `rule` the rule that has it."""
     EXCLUDED = "excluded"
     """Map: rows that did not, with the reason that the rule declares."""
     FLAGGED = "flagged"
@@ -124,6 +128,26 @@ LEDGER_SCHEMA = {
 """Columns of the stored ledger: one row per run, stage, source, entity, rule, disposition, reason and provider."""
 
 
+SILVER_ROWS_TABLE = "silver_rows"
+"""Name of the stored outcomes of the current silver rows in the ledger zone."""
+
+SILVER_ROWS_SCHEMA = {
+    "source": "string",
+    "entity": "string",
+    "disposition": "string",
+    "rule": "string",
+    "reason": "string",
+    "column": "string",
+    "value": "string",
+    "rows": "bigint",
+}
+"""Current silver rows by what became of them. Each is counted once where `column` is empty.
+
+`mapped`: `rule` names the rules that took the rows, in the order of the alphabet. `untaken`: `reason` is the most specific one,
+of the rule `rule`; such rows are counted again for each `column` with a closed list, by `value` (empty: none).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
     """A number of rows (of values, where they are read) with one outcome.
@@ -163,7 +187,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Two sides that must be equal for each source, entity and rule of a stage."""
+    """Two sides that must be equal for each source, entity and rule of a stage; of `take`, for all rules of an entity."""
 
     stage: Stage
     left: tuple[Disposition, ...]
@@ -188,6 +212,7 @@ BALANCES = (
     ),
     Balance(Stage.REFER, (Disposition.REFERRED,), (Disposition.FOUND, Disposition.ORPHAN)),
     Balance(Stage.READ, (Disposition.GIVEN,), (Disposition.READ, Disposition.UNREADABLE, Disposition.WITHHELD)),
+    Balance(Stage.TAKE, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.UNTAKEN)),
     Balance(Stage.MAP, (Disposition.SILVER,), (Disposition.MAPPED, Disposition.EXCLUDED)),
     Balance(Stage.MAP, (Disposition.MAPPED, Disposition.FANNED_OUT), (Disposition.MERGED, Disposition.WRITTEN)),
     Balance(
@@ -208,6 +233,7 @@ _WITH_REASON = (
     Disposition.OPTED_OUT,
     Disposition.ORPHAN,
     Disposition.UNREADABLE,
+    Disposition.UNTAKEN,
     Disposition.EXCLUDED,
     Disposition.FLAGGED,
     Disposition.IDENTITY_CONFLICT,
@@ -247,7 +273,8 @@ def _malformed(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
 def _totals(ledger: Iterable[LedgerRow]) -> dict[_Key, dict[Disposition, int]]:
     totals: dict[_Key, dict[Disposition, int]] = defaultdict(lambda: defaultdict(int))
     for row in ledger:
-        totals[row.stage, row.source, row.entity, row.rule][row.disposition] += row.rows
+        rule = "" if row.stage is Stage.TAKE else row.rule
+        totals[row.stage, row.source, row.entity, rule][row.disposition] += row.rows
     return totals
 
 
@@ -263,14 +290,18 @@ def _unbalanced(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
 
 
 def _not_passed_on(ledger: tuple[LedgerRow, ...]) -> Iterable[str]:
-    """Rules that did not read all the rows which curate passed on, if both stages are in the ledger."""
+    """What did not read all the rows which curate passed on, if both stages are in the ledger: rules, or a whole entity."""
     totals = _totals(ledger)
     passed_on = {key[1:3]: counts.get(Disposition.CURRENT, 0) for key, counts in totals.items() if key[0] is Stage.CURATE}
     for (stage, source, entity, rule), counts in sorted(totals.items()):
-        if stage is Stage.MAP and (source, entity) in passed_on:
+        if stage in (Stage.TAKE, Stage.MAP) and (source, entity) in passed_on:
             shown = counts.get(Disposition.SILVER, 0)
             if shown != passed_on[source, entity]:
                 yield f"{_place(stage, source, entity, rule)}: shown {shown} of {passed_on[source, entity]} silver rows"
+    asked = {key[1:3] for key in totals if key[0] is Stage.TAKE}
+    for place in sorted(passed_on.keys() - asked if asked else ()):
+        if passed_on[place]:
+            yield f"{_place(Stage.TAKE, *place, '')}: shown 0 of {passed_on[place]} silver rows"
 
 
 def totals_by(ledger: Iterable[LedgerRow], *columns: str) -> dict[tuple[str, ...], int]:

@@ -67,6 +67,9 @@ class ColumnType(StrEnum):
 _TEXTS = (ColumnType.TEXT, ColumnType.CODE, ColumnType.RESULT)
 """The types whose silver value is the delivered text itself."""
 
+_CLOSED = (Shape.LISTED, Shape.LIST, Shape.SHORT_CODE)
+"""The shapes of the values of closed lists."""
+
 _SORTED = (ColumnType.INTEGER, ColumnType.CODE, ColumnType.DATE, ColumnType.TIMESTAMP)
 """The types that versions are compared by; of a code its number."""
 
@@ -124,6 +127,11 @@ class Column(Frozen):
     def is_kept_text(self) -> bool:
         """Whether silver keeps the delivered text, and not what was read from it."""
         return self.identifier is None and self.type in _TEXTS
+
+    @property
+    def has_closed_list(self) -> bool:
+        """Whether its values are of a short list, national or of the system: they can be counted, and name nobody."""
+        return self.identifier is None and (self.type is ColumnType.BOOLEAN or self.shape in _CLOSED)
 
     @property
     def pattern(self) -> str | None:

@@ -97,12 +97,14 @@ def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
 class Check:
     """What leaves a row out. Rows for which `fails` is true (false and null keep them) are counted under `reason`.
 
-    `unreadable` is the column whose value could not be read, where that is the reason.
+    `unreadable` is the column whose value could not be read, where that is the reason. A condition `selects` if the rule
+    chooses its rows by it.
     """
 
     reason: str
     fails: Column
     unreadable: str = ""
+    selects: bool = False
 
 
 def kept_rows(
@@ -170,16 +172,17 @@ def with_lookups(
         is_of_person = contract.entities[lookup.entity].subject.is_one_person
         named = {f"{alias}.row_key", *([f"{alias}.person_id"] if is_of_person else [])}
         theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column not in named)
-        renamed = [F.col(column.removeprefix(f"{alias}.")).alias(_flat(column)) for column in theirs]
-        keys = [F.col(name.removeprefix(f"{alias}.")).alias(_flat(name)) for name in sorted(named)]
+        renamed = [F.col(column.removeprefix(f"{alias}.")).alias(flat(column)) for column in theirs]
+        keys = [F.col(name.removeprefix(f"{alias}.")).alias(flat(name)) for name in sorted(named)]
         other = silver[lookup.entity].select(*keys, *renamed)
-        on = F.col(_flat(lookup.on)) == F.col(_flat(f"{alias}.row_key"))
-        on = on & (F.col("person_id") == F.col(_flat(f"{alias}.person_id"))) if is_of_person else on
+        on = F.col(flat(lookup.on)) == F.col(flat(f"{alias}.row_key"))
+        on = on & (F.col("person_id") == F.col(flat(f"{alias}.person_id"))) if is_of_person else on
         frame = frame.join(other, on=on, how="left")
     return frame
 
 
-def _flat(column: str) -> str:
+def flat(column: str) -> str:
+    """The name that `with_lookups` gives to a column; `alias.column` of a lookup is `alias__column`."""
     return column.replace(".", "__")
 
 
@@ -206,7 +209,7 @@ def checks_of(rule: Rule, contract: SourceContract, fields: Mapping[str, Column]
 
     checks = []
     for condition in rule.where:
-        checks += [*readable(condition.columns), Check(condition.reason, ~_holds(condition))]
+        checks += [*readable(condition.columns), Check(condition.reason, ~_holds(condition), selects=condition.selects)]
     if rule.to in PERSON_BOUND:
         checks.append(Check("person_missing", F.col("person_id").isNull()))
     for field in REQUIRED[rule.to]:
@@ -249,7 +252,7 @@ def _flags_of(column: str) -> str:
 def unreadable_in(*columns: str) -> Column:
     """Whether one of some columns of an entity (`alias.column` of a lookup) is unreadable in a silver row; null if none is."""
     names = "|".join(column.rpartition(".")[2] for column in columns)
-    return F.col(_flat(_flags_of(columns[0]))).rlike(f"(^|,)({names})(,|$)")
+    return F.col(flat(_flags_of(columns[0]))).rlike(f"(^|,)({names})(,|$)")
 
 
 def _is_kept(checks: Iterable[Check]) -> Column:
@@ -267,7 +270,7 @@ def _is_kept(checks: Iterable[Check]) -> Column:
 def _holds(condition: Condition) -> Column:
     """Whether a row meets the condition. Lists are compared trimmed and without regard to case; a missing value is in none."""
     if condition.column is not None:
-        value = F.col(_flat(condition.column))
+        value = F.col(flat(condition.column))
     else:
         value = _evaluated(condition)
     if condition.present is not None:
@@ -316,7 +319,7 @@ def _evidence(rule: Rule) -> Column:
         if isinstance(candidate, Evidence):
             grades.append(F.lit(candidate.value))
             continue
-        column, values = F.col(_flat(candidate.column)), candidate.values
+        column, values = F.col(flat(candidate.column)), candidate.values
         for grade in dict.fromkeys(values.values()):
             listed = [value for value, of in values.items() if of is grade]
             grades.append(F.when(is_one_of(F.trim(column.cast("string")), listed), F.lit(grade.value)))
@@ -349,12 +352,12 @@ def _typed(how: FieldRule, kind: str, types: Mapping[str, str]) -> Column:
 
 def _value(how: FieldRule) -> Column:
     if how.copy_ is not None:
-        return F.col(_flat(how.copy_))
+        return F.col(flat(how.copy_))
     return F.lit(how.constant) if how.expression is None else _evaluated(how)
 
 
 def _evaluated(how: FieldRule | Condition) -> Column:
-    arguments = {name: F.col(_flat(column)) for name, column in how.args.items()}
+    arguments = {name: F.col(flat(column)) for name, column in how.args.items()}
     return EXPRESSIONS[str(how.expression)](**arguments, **how.options)
 
 
@@ -398,7 +401,7 @@ def _code_column(field: str, place: int) -> str:
 
 
 def _delivered(code: Code) -> Column:
-    return F.lit(code.code) if code.column is None else F.nullif(F.col(_flat(code.column)).cast("string"), F.lit(""))
+    return F.lit(code.code) if code.column is None else F.nullif(F.col(flat(code.column)).cast("string"), F.lit(""))
 
 
 def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
@@ -409,7 +412,7 @@ def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
 
 def _schemes(vocabulary: VocabularyBy) -> dict[str, Column]:
     """For every vocabulary the condition that the scheme column names it."""
-    scheme = F.upper(F.trim(F.col(_flat(vocabulary.column)).cast("string")))
+    scheme = F.upper(F.trim(F.col(flat(vocabulary.column)).cast("string")))
     names = dict.fromkeys(vocabulary.values.values())
     return {name: scheme.isin(*[value.upper() for value, of in vocabulary.values.items() if of == name]) for name in names}
 

@@ -18,6 +18,7 @@ from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError
 from pipelines.mapping.compile import target_schema
+from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.spec import FIELDS, Target
 
 FILE_NAME = "plausibility.yaml"
@@ -217,13 +218,18 @@ def sound(rows: DataFrame) -> DataFrame:
     return rows.where(F.col("_set_aside").isNull())
 
 
-def implausible_counts(frames: Iterable[DataFrame]) -> DataFrame:
-    """How many mapped rows of some tables break a rule: source, entity, rule, disposition, reason, rows."""
-    names = ("_source", "_entity", "_rule", "_set_aside", "_flagged")
-    broken = F.coalesce("_set_aside", "_flagged")
-    marked = union_all([rows.select(*names) for rows in frames]).where(broken.isNotNull())
-    disposition = F.when(F.col("_set_aside").isNotNull(), F.lit("excluded")).otherwise(F.lit("flagged"))
-    columns = {"source": F.col("_source"), "entity": F.col("_entity"), "rule": F.col("_rule"), "disposition": disposition}
-    columns |= {"reason": F.concat(F.lit(IMPLAUSIBLE), broken)}
-    named = marked.select(*[column.alias(name) for name, column in columns.items()])
+def set_aside_rows(frames: Iterable[DataFrame]) -> DataFrame:
+    """The mapped rows of some tables that a rule sets aside (LEFT_OUT_ROWS_SCHEMA)."""
+    names = ("_source", "_entity", "_rule", "_row_key", "person_id", "_set_aside")
+    rows = union_all([frame.select(*names) for frame in frames]).where(F.col("_set_aside").isNotNull())
+    return left_out_rows(rows, F.concat(F.lit(IMPLAUSIBLE), F.col("_set_aside")))
+
+
+def flagged_counts(frames: Iterable[DataFrame]) -> DataFrame:
+    """How many mapped rows of some tables are published although a rule flags them: source, entity, rule, reason, rows."""
+    names = ("_source", "_entity", "_rule", "_flagged")
+    rows = union_all([sound(frame).select(*names) for frame in frames]).where(F.col("_flagged").isNotNull())
+    columns = {name: F.col(f"_{name}") for name in ("source", "entity", "rule")}
+    columns |= {"reason": F.concat(F.lit(IMPLAUSIBLE), F.col("_flagged"))}
+    named = rows.select(*[column.alias(name) for name, column in columns.items()])
     return named.groupBy(*columns).agg(F.count(F.lit(1)).alias("rows"))

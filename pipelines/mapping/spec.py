@@ -4,6 +4,7 @@ A rule reads rows of one silver entity, may join rows of others, keeps those tha
 every target field whether it is a `copy`, a `constant` (with a note), a `concept` or a registered `expression`.
 """
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -266,6 +267,11 @@ class Condition(Frozen):
         """Every column that this condition reads."""
         return (self.column,) if self.column is not None else tuple(self.args.values())
 
+    @property
+    def selects(self) -> bool:
+        """Whether the rule chooses rows by what is there; otherwise it refuses rows by what is there."""
+        return self.in_ is not None or self.present is True
+
 
 class EvidenceBy(Frozen):
     """A grade of evidence that a column decides: `values` gives it by delivered value, `present` for any other value.
@@ -358,14 +364,19 @@ class Rule(Frozen):
 
 
 class Mapping(Frozen):
-    """All rules of one source."""
+    """All rules of one source. `unread` gives for entities that no rule is meant to read the reason, in one word."""
 
     source: str
+    unread: dict[str, str] = Field(default_factory=dict)
     rules: tuple[Rule, ...]
 
     def faults(self, contract: SourceContract) -> list[str]:
-        """A message for every name in the mapping that the contract does not have."""
-        return [fault for rule in self.rules for fault in _rule_faults(rule, contract)]
+        """A message for every name in the mapping that the contract does not have or that means two things."""
+        faults = [fault for rule in self.rules for fault in _rule_faults(rule, contract)]
+        read = {rule.from_ for rule in self.rules}
+        faults += [f"unread.{name}: no entity {name}" for name in self.unread if name not in contract.entities]
+        faults += [f"unread.{name}: a rule reads it" for name in self.unread if name in read]
+        return [*faults, *_ambiguous_lookups(self.rules)]
 
     @property
     def vocabularies(self) -> frozenset[str]:
@@ -389,6 +400,15 @@ class Mapping(Frozen):
                 alias, _, column = name.rpartition(".")
                 read.setdefault(entities[alias] if alias else rule.from_, set()).add(column)
         return {entity: frozenset(columns) for entity, columns in read.items()}
+
+
+def _ambiguous_lookups(rules: Iterable[Rule]) -> Iterator[str]:
+    """Names by which two rules that read one entity look up different rows; all its rules are asked in one scan."""
+    named: dict[tuple[str, str], Lookup] = {}
+    for rule in rules:
+        for alias, lookup in rule.lookups.items():
+            if named.setdefault((rule.from_, alias), lookup) != lookup:
+                yield f"{rule.name}.with.{alias}: in another rule from {rule.from_} this name is of another lookup"
 
 
 def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.mapping.outcomes import UNOBSERVED_PERSON, left_out_rows
 from pipelines.omop.codes import FIRST_ORDINAL
 from pipelines.omop.conform import conform
 
@@ -37,9 +38,6 @@ whoever recorded it and when."""
 OUTSIDE = "registration_outside_extract"
 """Reason of registrations of which no day can be observed: they end before they begin, before the year of birth or the first
 capture, or begin after the extract or the death."""
-
-UNOBSERVED_PERSON = "person_without_observation_period"
-"""Reason of rows whose person is not in the CDM, because nothing says when the person was observed."""
 
 CONTACTS_SCHEMA = {
     "person_id": "bigint",
@@ -162,10 +160,10 @@ def registrations_outside(
     newest_extracts: DataFrame,
     captured_from: Mapping[str, date],
 ) -> DataFrame:
-    """Registrations that give no period: columns source, entity, rule, reason, rows."""
+    """Registrations that give no period (LEFT_OUT_ROWS_SCHEMA)."""
     limits = limits_of(persons, deaths, DAYS_AFTER_DEATH)
     outside = within_limits(registrations, limits, newest_extracts, captured_from).where(~_is_inside())
-    return _counted(outside, OUTSIDE)
+    return left_out_rows(outside, F.lit(OUTSIDE))
 
 
 def rows_of_unobserved(frames: Iterable[DataFrame], left_out: DataFrame) -> DataFrame:

@@ -9,7 +9,7 @@ from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.ledger import UNREADABLE
 from pipelines.mapping.compile import BIRTH_UNREADABLE
-from pipelines.mapping.counts import UNKNOWN_PERSON, UNREADABLE_BIRTH
+from pipelines.mapping.outcomes import UNKNOWN_PERSON, UNREADABLE_BIRTH
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform, priority
 from pipelines.omop.places import location_index, with_care_site

@@ -11,8 +11,8 @@ from pipelines.contracts.tables import BelongsTo, Inputs, Selection, Table, Tabl
 from pipelines.contracts.touched import TOUCHED, extracts_of
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.compile import PERSON_BOUND, target_schema
-from pipelines.mapping.counts import COUNTS_SCHEMA, SilverSource, counts_of
-from pipelines.mapping.spec import Target
+from pipelines.mapping.outcomes import SilverSource
+from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import (
     CODE_MAP_SCHEMA,
     CODES_SCHEMA,
@@ -72,7 +72,7 @@ _ROW_GRAINS = {
 
 
 def row_tables(inputs: MapInputs) -> list[Table]:
-    """The mapped rows of every target, the stems, the people of the CDM, and the counts of silver rows."""
+    """The mapped rows of every target, the stems, and the people of the CDM."""
     known = Table(
         name=intermediate("known_persons"),
         grain="one row per person with a year of birth in some source",
@@ -85,17 +85,7 @@ def row_tables(inputs: MapInputs) -> list[Table]:
     )
     rows = [_rows_of_target(inputs, target) for target in ROW_TABLES]
     stems = [_stem(inputs, source) for source in inputs.sources if source.rules(Target.EVENT)]
-    counts = _from_silver(
-        inputs,
-        intermediate("map_counts"),
-        grain="one row per mapping rule and reason for which silver rows are kept or left out",
-        schema=COUNTS_SCHEMA,
-        targets=tuple(Target),
-        make=lambda made, sources: counts_of(sources, made.read(*KNOWN)),
-        reads=(KNOWN,),
-        belongs_to=BelongsTo.WHOLE,
-    )
-    return [known, *rows, *stems, counts]
+    return [known, *rows, *stems]
 
 
 def _rows_of_target(inputs: MapInputs, target: Target) -> Table:
@@ -169,18 +159,25 @@ def _from_silver(
         schema=schema,
         belongs_to=belongs_to,
         inputs=(*silver, *reads),
-        make=lambda made: make(made, tuple(_silver_source(made, source, targets, inputs.delivered) for source in used)),
+        make=lambda made: make(
+            made, tuple(silver_source(made, source, source.rules(*targets), inputs.delivered) for source in used)
+        ),
         parameters=canonical(
-            [{source.name: _decides(source, targets) for source in used}, _judges(inputs) if is_judged else None]
+            [
+                {source.name: decides(source, source.rules(*targets)) for source in used},
+                _judges(inputs) if is_judged else None,
+            ]
         ),
         selection=Selection(TOUCHED, of_persons) if is_judged else None,
     )
 
 
-def _silver_source(made: Inputs, source: MappedSource, targets: tuple[Target, ...], delivered: frozenset[str]) -> SilverSource:
-    """A source with the silver tables that its rules read; an entity that was never delivered has an empty one."""
-    rules, tables = source.rules(*targets), {}
-    for entity in entities_in_use(rules):
+def silver_source(
+    made: Inputs, source: MappedSource, rules: tuple[Rule, ...], delivered: frozenset[str], others: Iterable[str] = ()
+) -> SilverSource:
+    """A source with the silver tables that rules read, and `others`; an entity that was never delivered has an empty one."""
+    tables = {}
+    for entity in (*entities_in_use(rules), *others):
         if f"{source.name}_{entity}" in delivered:
             tables[entity] = made.read(Zone.SILVER, f"{source.name}_{entity}")
         else:
@@ -188,9 +185,8 @@ def _silver_source(made: Inputs, source: MappedSource, targets: tuple[Target, ..
     return SilverSource(source.contract, rules, tables)
 
 
-def _decides(source: MappedSource, targets: tuple[Target, ...]) -> dict[str, object]:
+def decides(source: MappedSource, rules: tuple[Rule, ...]) -> dict[str, object]:
     """What of a source decides its mapped rows: the rules without their notes, and the silver columns they may read."""
-    rules = source.rules(*targets)
     columns = {entity: dict(source.contract.entities[entity].silver_columns) for entity in entities_in_use(rules)}
     return {"rules": [rule.model_dump(mode="json", exclude=_NOTES) for rule in rules], "silver": columns}
 

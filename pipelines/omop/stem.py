@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.mapping.compile import PERSON_BOUND, filled_columns, kept_rows, kept_schema, target_schema
-from pipelines.mapping.counts import SilverSource
+from pipelines.mapping.outcomes import SilverSource
 from pipelines.mapping.plausibility import BIRTH_YEARS, Plausibility, judged
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import code_bucket, code_key

@@ -15,12 +15,13 @@ from functools import partial
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import union_all
+from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.contracts.cdm import EVENT_TABLES, cdm_tables
 from pipelines.contracts.tables import BelongsTo, Inputs, Table
 from pipelines.contracts.touched import NEWEST_EXTRACTS
 from pipelines.mapping.compile import PERSON_BOUND
-from pipelines.mapping.plausibility import implausible_counts
+from pipelines.mapping.outcomes import LEFT_OUT_ROWS_SCHEMA
+from pipelines.mapping.plausibility import flagged_counts, set_aside_rows
 from pipelines.mapping.spec import Target
 from pipelines.omop.changes import ROUTE, AffectedScope
 from pipelines.omop.conform import empty_table
@@ -54,6 +55,7 @@ from pipelines.omop.event_tables import (
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.omop.ledger import LEFT_OUT_SCHEMA, MAP_LEDGER_SCHEMA, WRITTEN_SCHEMA, code_ledger, map_ledger, written_rows
 from pipelines.omop.measurement_tables import measurement_tables
+from pipelines.omop.outcome_tables import LEFT_OUT_ROWS, MAP_COUNTS, outcome_tables
 from pipelines.omop.periods import not_fanned_out, registrations_outside, rows_of_unobserved
 from pipelines.omop.person_tables import person_and_visit_tables, place_tables
 from pipelines.omop.persons import without_year_of_birth
@@ -130,7 +132,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     """The ledger of the stage."""
     people, registrations = rows_name(Target.PERSON), rows_name(Target.OBSERVATION_PERIOD)
     details, timings, visit_rows = (rows_name(to) for to in (Target.VISIT_DETAIL, Target.VISIT_TIMING, Target.VISIT))
-    counts, left_out, written = (intermediate(name) for name in ("map_counts", "map_left_out", "map_written"))
+    left_out, written = (intermediate(name) for name in ("map_left_out", "map_written"))
     places = {"provider": rows_name(Target.PROVIDER), "care_site": rows_name(Target.CARE_SITE)}
     others = {"person": PERSONS, "observation_period": PERIODS, **places}
     tables = {name: omop_name(name) for name in EVENT_TABLES if name in BUILT} | others
@@ -139,18 +141,27 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
     # Not registrations: unobserved people have none of which a day can be observed, and those are counted for that reason.
     counted_by_person = [name for name in about_people if name != registrations]
 
-    def make_left_out(made: Inputs) -> DataFrame:
-        born, registered = made.read(*PERSONS), sound_rows(made, registrations)
-        died, unobserved = chosen_deaths(made.read(*DEATHS)), made.read(*UNOBSERVED)
+    def make_left_out_rows(made: Inputs) -> DataFrame:
+        registered, born, died = sound_rows(made, registrations), made.read(*PERSONS), chosen_deaths(made.read(*DEATHS))
         *observed_parts, observed_visits = (observed(made, sound_rows(made, name)) for name in (details, timings, visit_rows))
-        left_out = [
+        return union_all(
+            [
+                set_aside_rows([made.read(*name) for name in about_people]),
+                *[without_visit(parts, observed_visits) for parts in observed_parts],
+                registrations_outside(registered, born, died, made.read(*NEWEST_EXTRACTS), inputs.captured_from),
+            ]
+        )
+
+    def make_left_out(made: Inputs) -> DataFrame:
+        unobserved = made.read(*UNOBSERVED)
+        excluded = [
+            made.read(*LEFT_OUT_ROWS).groupBy("source", "entity", "rule", "reason").agg(rows_of_group().alias("rows")),
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
-            *[without_visit(parts, observed_visits) for parts in observed_parts],
-            registrations_outside(registered, born, died, made.read(*NEWEST_EXTRACTS), inputs.captured_from),
             rows_of_unobserved([sound_rows(made, name) for name in counted_by_person], unobserved),
         ]
-        excluded = union_all(left_out).withColumn("disposition", F.lit("excluded"))
-        parts = [excluded, implausible_counts([made.read(*name) for name in about_people])]
+        flagged = flagged_counts([made.read(*name) for name in about_people])
+        parts = [union_all(excluded).withColumn("disposition", F.lit("excluded"))]
+        parts.append(flagged.withColumn("disposition", F.lit("flagged")))
         if inputs.stems:
             stem = union_all([sound_rows(made, name) for name in inputs.stems])
             parts.append(not_fanned_out(stem, made.read(*ROUTES), unobserved))
@@ -164,26 +175,35 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
 
     def make_ledger(made: Inputs) -> DataFrame:
         ways = made.read(*ROUTES)
-        mapped = map_ledger(made.read(*counts), made.read(*left_out), ways, made.read(*written), events)
+        mapped = map_ledger(made.read(*MAP_COUNTS), made.read(*left_out), ways, made.read(*written), events)
         return mapped.unionByName(code_ledger(ways))
 
     return [
         Table(
-            name=left_out,
-            grain="one row per mapping rule and reason for which mapped rows are left out (excluded) or published all the same",
-            schema=LEFT_OUT_SCHEMA,
-            belongs_to=BelongsTo.WHOLE,
-            inputs=(*about_people, KNOWN, PERSONS, DEATHS, UNOBSERVED, ROUTES, NEWEST_EXTRACTS),
-            make=make_left_out,
+            name=LEFT_OUT_ROWS,
+            grain="one row per mapped row that is left out for a reason of its own and not of its person",
+            schema=LEFT_OUT_ROWS_SCHEMA,
+            belongs_to=BelongsTo.PERSON,
+            inputs=(*about_people, PERSONS, DEATHS, UNOBSERVED, NEWEST_EXTRACTS),
+            make=make_left_out_rows,
             parameters=canonical(inputs.captured_from),
             affected=AffectedScope(
                 columns={
-                    ROUTES: ROUTE,
                     PERSONS: ("person_id", "year_of_birth"),
                     DEATHS: ("person_id", "death_date", "is_chosen"),
                     UNOBSERVED: ("person_id",),
                 }
             ),
+        ),
+        *outcome_tables(inputs),
+        Table(
+            name=left_out,
+            grain="one row per mapping rule and reason for which mapped rows are left out (excluded) or published all the same",
+            schema=LEFT_OUT_SCHEMA,
+            belongs_to=BelongsTo.WHOLE,
+            inputs=(*about_people, KNOWN, UNOBSERVED, ROUTES, LEFT_OUT_ROWS),
+            make=make_left_out,
+            affected=AffectedScope(columns={ROUTES: ROUTE, UNOBSERVED: ("person_id",)}),
         ),
         Table(
             name=written,
@@ -199,7 +219,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per mapping rule, disposition and reason",
             schema=MAP_LEDGER_SCHEMA,
             belongs_to=BelongsTo.WHOLE,
-            inputs=(counts, left_out, written, ROUTES),
+            inputs=(MAP_COUNTS, left_out, written, ROUTES),
             make=make_ledger,
             parameters=canonical(events),
         ),

@@ -8,10 +8,10 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.frames import rows_of_group
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.compile import END_UNREADABLE
+from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.plausibility import Check
 from pipelines.mapping.spec import Rule
 from pipelines.omop.codes import with_concepts
@@ -401,17 +401,9 @@ def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
 
 
 def without_visit(rows: DataFrame, visit_rows: DataFrame) -> DataFrame:
-    """Mapped rows of parts of visits whose visit does not exist: columns source, entity, rule, reason, rows."""
+    """Mapped rows of parts of visits whose visit does not exist (LEFT_OUT_ROWS_SCHEMA)."""
     keys = visit_rows.select(F.col("key").alias("visit_key"), "person_id")
-    lost = rows.join(keys, on=["visit_key", "person_id"], how="left_anti")
-    counted = lost.groupBy("_source", "_entity", "_rule").agg(rows_of_group().alias("rows"))
-    return counted.select(
-        F.col("_source").alias("source"),
-        F.col("_entity").alias("entity"),
-        F.col("_rule").alias("rule"),
-        F.lit("visit_missing").alias("reason"),
-        "rows",
-    )
+    return left_out_rows(rows.join(keys, on=["visit_key", "person_id"], how="left_anti"), F.lit("visit_missing"))
 
 
 def _visit_table(

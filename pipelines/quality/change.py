@@ -7,8 +7,9 @@ from datetime import date
 from typing import Any
 
 from pipelines.contracts.gate_policy import ChangeLimits
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.quality.checks import Check, Rule, Severity, Zone
-from pipelines.quality.gates import Measured
+from pipelines.quality.gates import ROWS_TO_JUDGE, Measured, by_disposition
 from pipelines.quality.release_figures import FigureKind
 
 SHOWN_MONTHS = 5
@@ -86,6 +87,22 @@ def change_checks(now: Figures, before: Figures, limits: ChangeLimits) -> Iterat
     yield from _months(now, before, limits)
     yield from _mapped(now, before, limits)
     yield from _means(now, before, limits)
+
+
+def untaken_checks(now: Iterable[LedgerRow], before: Iterable[LedgerRow]) -> Iterator[Measured]:
+    """Rows of an entity that no rule takes, beyond their share in the ledger before.
+
+    An entity that is new, or has fewer than ROWS_TO_JUDGE rows now or then, is not judged.
+    """
+    former = by_disposition(before, Stage.TAKE, "source", "entity")
+    for key, rows in by_disposition(now, Stage.TAKE, "source", "entity").items():
+        then, silver = former.get(key, {}), rows[Disposition.SILVER]
+        if min(silver, then.get(Disposition.SILVER, 0)) >= ROWS_TO_JUDGE:
+            share, untaken = then.get(Disposition.UNTAKEN, 0) / then[Disposition.SILVER], rows[Disposition.UNTAKEN]
+            detail = f"{share:.1%} before, {untaken / silver:.1%} now"
+            yield Measured(
+                Check(Zone.RUN, "_".join(key), Rule.UNTAKEN), silver, max(0, untaken - round(silver * share)), detail
+            )
 
 
 def _lost(check: Check, before: int, now: int) -> Measured:

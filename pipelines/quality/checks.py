@@ -148,6 +148,8 @@ class Rule(StrEnum):
     """Enough entries of the opt-out lists match somebody who has been delivered."""
     UNREADABLE = "unreadable_share"
     """Not too many values that a provider gave of a column could not be read; the table is the entity's, `@`, the provider."""
+    UNTAKEN = "untaken_share"
+    """Not many more rows of the entity than in the current release are taken by no mapping rule."""
     MAPPED = "mapped_share"
     """Enough coded rows of the source have a standard concept; counted are the rows that have none."""
     EXPECTATION = "expectation"

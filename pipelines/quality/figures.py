@@ -1,9 +1,10 @@
 """The figures of a run that people are shown: from the ledger and the gates, small numbers hidden."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.quality.gates import GateResult, Verdict
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 
@@ -35,6 +36,71 @@ def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figur
             if row.source == source:
                 counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
     return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+
+
+def silver_outcomes(ledger: Iterable[LedgerRow]) -> list[Figure]:
+    """What became of the silver rows, each counted once: one row per source, entity, outcome and reason, then one per source.
+
+    The rows of a source add up to its last one. `omop_rows` is what all rules made of the rows of the entity that are mapped.
+    """
+    counts: dict[str, dict[tuple[str, str, str], int]] = defaultdict(lambda: defaultdict(int))
+    written: dict[tuple[str, str], int] = defaultdict(int)
+    for row in ledger:
+        if row.stage is Stage.TAKE and row.disposition is not Disposition.SILVER:
+            counts[row.source][row.entity, str(row.disposition), row.reason] += row.rows
+        elif row.disposition is Disposition.WRITTEN:
+            written[row.source, row.entity] += row.rows
+    figures: list[Figure] = []
+    for source, outcomes in sorted(counts.items()):
+        places = {" ".join(outcome): outcome for outcome in sorted(outcomes)}
+        for name, cells in suppressed({name: {"rows": outcomes[place]} for name, place in places.items()}).items():
+            entity, outcome, reason = places.get(name, (TOTAL, "", ""))
+            made = _beside(written[source, entity], cells["rows"]) if outcome == Disposition.MAPPED else ""
+            figures.append(
+                {
+                    "source": source,
+                    "entity": entity,
+                    "outcome": outcome,
+                    "reason": reason,
+                    "rows": cells["rows"],
+                    "omop_rows": made,
+                }
+            )
+    return figures
+
+
+def _beside(number: int, shown: int | str) -> int | str:
+    """A number that stands beside another: hidden where that is, or where it is small itself."""
+    return HIDDEN if shown == HIDDEN or 0 < number < SMALLEST_SHOWN else number
+
+
+def untaken_values(ledger: Iterable[LedgerRow], counted: Iterable[Mapping[str, Any]]) -> list[Figure]:
+    """The rows that no rule takes by the values of closed lists: one row per source, entity, reason, column and value.
+
+    `counted` are the stored rows of `ledger.silver_rows`, which are of the last run: nothing is shown of a ledger that they do
+    not fit. A reason whose number of rows is hidden has no values.
+    """
+    rows = [record for record in counted if record["disposition"] == Disposition.UNTAKEN]
+    totals: dict[tuple[str, ...], int] = defaultdict(int)
+    values: dict[tuple[str, ...], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: {"rows": 0}))
+    for record in rows:
+        place = record["source"], record["entity"], record["reason"]
+        if record["column"]:
+            values[(*place, record["column"])][record["value"]]["rows"] += record["rows"]
+        else:
+            totals[place] += record["rows"]
+    ledger = tuple(ledger)
+    if totals != totals_by((row for row in ledger if row.disposition is Disposition.UNTAKEN), "source", "entity", "reason"):
+        return []
+    names = ("source", "entity", "reason")
+    shown = {tuple(row[name] for name in names) for row in silver_outcomes(ledger) if row["rows"] != HIDDEN}
+    return [
+        {**dict(zip((*names, "column"), place, strict=True)), "value": value, "rows": cells["rows"]}
+        for place, by_value in sorted(values.items())
+        if place[:3] in shown
+        for value, cells in suppressed(dict(sorted(by_value.items()))).items()
+        if value != TOTAL
+    ]
 
 
 def opt_out_entries(ledger: Iterable[LedgerRow]) -> list[Figure]:

@@ -265,7 +265,7 @@ def share_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measur
     entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
     """
     for columns in (("source",), ("source", "entity")):
-        for key, rows in _by_disposition(ledger, Stage.CURATE, *columns).items():
+        for key, rows in by_disposition(ledger, Stage.CURATE, *columns).items():
             if len(key) == 1 or rows[Disposition.DELIVERED] >= ROWS_TO_JUDGE:
                 check = Check(Zone.RUN, "_".join(key), Rule.QUARANTINED)
                 yield Measured(check, rows[Disposition.DELIVERED], rows[Disposition.QUARANTINED])
@@ -273,7 +273,7 @@ def share_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measur
     yield from _unknown_checks(ledger)
     yield from _unmatched_checks(ledger, policy)
     yield from _unreadable_checks(ledger)
-    for (source,), rows in _by_disposition(ledger, Stage.CODE, "source").items():
+    for (source,), rows in by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED)
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
 
@@ -331,7 +331,8 @@ def _unreadable_checks(ledger: Sequence[LedgerRow]) -> Iterator[Measured]:
             yield Measured(check, given[row.source, row.entity, row.provider, column], row.rows)
 
 
-def _by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:
+def by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:
+    """The rows of a stage by some columns of the ledger and then by outcome."""
     totals: dict[tuple[str, ...], dict[Disposition, int]] = {}
     for (*key, disposition), rows in totals_by((r for r in ledger if r.stage is stage), *columns, "disposition").items():
         totals.setdefault(tuple(key), defaultdict(int))[Disposition(disposition)] += rows

@@ -1,11 +1,11 @@
 """Finds releases and reads their ledgers and gate results, from the configuration and without an engine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.derived import published_tables
-from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, LedgerRow
+from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, SILVER_ROWS_SCHEMA, SILVER_ROWS_TABLE, LedgerRow
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
@@ -55,6 +55,11 @@ def ledger_of(settings: Settings, run_id: str) -> list[LedgerRow]:
     """The ledger of a run; empty if the run stored none."""
     stored = storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, tuple(LEDGER_SCHEMA), where=("run_id", run_id))
     return [LedgerRow.of(record) for record in stored]
+
+
+def silver_rows_of(settings: Settings) -> list[dict[str, Any]]:
+    """What became of the silver rows when they were last mapped (SILVER_ROWS_SCHEMA)."""
+    return storage_paths(settings).records(Zone.LEDGER, SILVER_ROWS_TABLE, tuple(SILVER_ROWS_SCHEMA))
 
 
 def gates_of(settings: Settings, run_id: str) -> list["GateResult"]:

@@ -8,10 +8,11 @@ from pipelines.contracts.cdm import ROUTED_TABLES
 from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.compile import PERSON_BOUND, groups_events
-from pipelines.mapping.counts import DEDUPLICATED, UNKNOWN_PERSON
+from pipelines.mapping.counts import DEDUPLICATED
+from pipelines.mapping.outcomes import UNKNOWN_PERSON, UNOBSERVED_PERSON
 from pipelines.mapping.spec import EXPECTED_DAYS, MOMENTS, Rule, Target
 from pipelines.omop.declared import DEATHS, KNOWN, UNOBSERVED, VISIT_DETAILS, VISITS, row_table
-from pipelines.omop.periods import OUTSIDE, UNOBSERVED_PERSON
+from pipelines.omop.periods import OUTSIDE
 from pipelines.progress import Field
 from pipelines.tracing.lake import Lake, Record
 from pipelines.tracing.reasons import KEPT, Judged

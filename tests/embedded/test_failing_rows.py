@@ -15,7 +15,7 @@ from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.quality.checks import Check, Rule, Severity
 from pipelines.quality.checks import Zone as Checked
-from pipelines.quality.failing import WITH_ROWS, failing_rows_table, key_columns
+from pipelines.quality.failing import OTHER_RULES, failing_rows_table, has_rows, key_columns
 from pipelines.quality.gates import FAILING_SCHEMA, Measured, judge
 from pipelines.quality.policy import Policy
 from vocab.schemas import ddl_of
@@ -98,6 +98,12 @@ CASES: list[tuple[Check, list[Any]]] = [
     (omop(Rule.PERIOD, "condition_start_date", "condition_end_date"), [2]),
     (omop(Rule.CONTENTS, "condition_source_value,stop_reason"), [5]),
     (omop(Rule.UNIQUE, "condition_occurrence_id"), [6, 6]),
+    (omop(Rule.AFTER, "condition_end_date", "condition_start_date"), [2]),
+    (omop(Rule.FUTURE, "condition_end_date", "2024-01-01"), [1, 3, 4, 5, 6, 6, 7]),
+    (omop(Rule.LOW, "condition_end_date", "2024-01-01"), [2]),
+    (omop(Rule.HIGH, "condition_end_date", "2024-01-01"), [1, 3, 4, 5, 6, 6, 7]),
+    (omop(Rule.CONCEPT_GIVEN, "condition_concept_id"), [6, 6]),
+    (omop(Rule.SOURCE_CONCEPT_GIVEN, "condition_concept_id"), [6, 6]),
     (omop(Rule.FOREIGN_KEY, "visit_occurrence_id", "visit_occurrence.visit_occurrence_id"), [3]),
     (omop(Rule.CONCEPT, "condition_concept_id"), [4]),
     (omop(Rule.DOMAIN, "condition_concept_id", "Condition"), [3, 7]),
@@ -110,7 +116,8 @@ CASES: list[tuple[Check, list[Any]]] = [
 
 
 def test_the_rows_that_break_each_rule_are_named_by_their_keys(sail: SparkSession) -> None:
-    assert {check.rule for check, _ in CASES} == set(WITH_ROWS)
+    assert {check.rule for check, _ in CASES} == {*BROKEN, *OTHER_RULES}
+    assert all(has_rows(check) for check, _ in CASES)
     rows = found(sail, *[check for check, _ in CASES])
     for check, expected in CASES:
         names = ("zone", "table", "column", "rule", "argument")

@@ -8,11 +8,12 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.touched import EXTRACT_SCHEMA
 from pipelines.mapping.compile import kept_rows, kept_schema
-from pipelines.mapping.counts import SilverSource, counts_of
+from pipelines.mapping.outcomes import SilverSource
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.stem import KNOWN_PERSONS_SCHEMA, Judge, rows_of
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from tests.builders.outcomes import counted_rows
 from vocab.schemas import ddl_of
 
 KEY = {"identifier": "record_id"}
@@ -75,9 +76,7 @@ def kept(session: SparkSession, rule: Rule, *columns: str, **tables: list[dict[s
 
 
 def counted(session: SparkSession, rule: Rule, **tables: list[dict[str, Any]]) -> dict[str, int]:
-    everybody = session.createDataFrame([(1,), (2,)], "person_id bigint")
-    counts = counts_of([SilverSource(CONTRACT, (rule,), silver(session, tables))], everybody)
-    return {row.reason: row.rows for row in counts.collect()}
+    return {row.reason: row.rows for row in counted_rows(session, CONTRACT, [rule], silver(session, tables), 1, 2)}
 
 
 def silver(session: SparkSession, tables: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -203,7 +202,7 @@ def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
     persons = sail.createDataFrame([(1, 1950, 1950)], ddl_of(KNOWN_PERSONS_SCHEMA))
     judge = Judge(load_plausibility(PACKAGED_MAPPINGS_DIR), sail.createDataFrame([], ddl_of(EXTRACT_SCHEMA)))
     assert [row._row_key for row in rows_of(Target.EVENT, [source], persons, judge).collect()] == ["a"]
-    found = {row.reason: row.rows for row in counts_of([source], persons).collect()}
+    found = {row.reason: row.rows for row in counted_rows(sail, CONTRACT, [rule], tables, 1)}
     assert found == {"": 1, "person_without_year_of_birth": 1}
 
 
@@ -212,8 +211,7 @@ def test_rules_of_one_entity_are_counted_each_for_itself(sail: SparkSession) -> 
     present = [{"column": "text", "present": True, "reason": "no_text"}]
     second = event([{"column": "code", "vocabulary": "Read"}], name="s", where=present)
     tables = silver(sail, {"entry": [entry("a", code="1", text="x"), entry("b", code="1"), entry("c")]})
-    persons = sail.createDataFrame([(1,)], "person_id bigint")
-    counts = counts_of([SilverSource(CONTRACT, (first, second), tables)], persons).collect()
+    counts = counted_rows(sail, CONTRACT, [first, second], tables, 1)
     assert sorted((row.source, row.entity, row.rule, row.reason, row.rows) for row in counts) == [
         ("gp", "entry", "r", "", 2),
         ("gp", "entry", "r", "code_missing", 1),
@@ -497,9 +495,8 @@ def test_rows_of_people_whose_date_of_birth_is_unreadable_are_told_from_those_wi
             | {"source_value": {"copy": "row_key"}}
         }
     )
-    persons = sail.createDataFrame([(1,)], "person_id bigint")
-    counts = counts_of([SilverSource(BORN, (person, seen), {"patient": table})], persons)
-    assert {(row.rule, row.reason, row.rows) for row in counts.collect()} == {
+    counts = counted_rows(sail, BORN, [person, seen], {"patient": table}, 1)
+    assert {(row.rule, row.reason, row.rows) for row in counts} == {
         ("p", "", 4),
         ("e", "", 2),
         ("e", "person_with_unreadable_birth_date", 1),

@@ -262,6 +262,6 @@ def test_nobody_is_observed_before_the_earliest_capture(sail: SparkSession) -> N
 def test_registrations_of_which_no_day_can_be_observed_are_counted(sail: SparkSession) -> None:
     people, died = people_and_deaths(sail)
     outside = registrations_outside(registrations_of(sail), people, died, newest(sail), {}).collect()
-    assert [(row.rule, row.reason, row.rows) for row in outside] == [("r", "registration_outside_extract", 3)]
+    assert [(row.rule, row.reason) for row in outside] == [("r", "registration_outside_extract")] * 3
     later = registrations_outside(registrations_of(sail), people, died, newest(sail), {"gp": date(2021, 4, 2)}).collect()
-    assert [row.rows for row in later] == [4]
+    assert len(later) == 4

@@ -18,6 +18,10 @@ def value(disposition: Disposition, rows: int, reason: str) -> LedgerRow:
     return LedgerRow("run", Stage.READ, "gp", "patient", disposition, rows, reason=reason, provider="P81001")
 
 
+def taken(disposition: Disposition, rows: int, rule: str = "", reason: str = "", entity: str = "patient") -> LedgerRow:
+    return LedgerRow("run", Stage.TAKE, "gp", entity, disposition, rows, rule=rule, reason=reason)
+
+
 BALANCED = [
     curate(Disposition.DELIVERED, 100),
     curate(Disposition.CURRENT, 60),
@@ -32,6 +36,10 @@ BALANCED = [
     value(Disposition.GIVEN, 7, "date_of_death"),
     value(Disposition.READ, 5, "date_of_death"),
     value(Disposition.UNREADABLE, 2, "unreadable:date_of_death"),
+    taken(Disposition.SILVER, 60),
+    taken(Disposition.MAPPED, 40, "gp_person"),
+    taken(Disposition.MAPPED, 15, "gp_death, gp_person"),
+    taken(Disposition.UNTAKEN, 5, "gp_person", "dummy_patient"),
     mapped(Disposition.SILVER, 60),
     mapped(Disposition.MAPPED, 50),
     mapped(Disposition.EXCLUDED, 10, "not_attended"),
@@ -75,6 +83,29 @@ def test_a_rule_that_was_not_shown_all_silver_rows_is_found() -> None:
     ]
     with pytest.raises(LedgerError, match=r"map gp\.patient rule gp_person: shown 8 of 10 silver rows"):
         check_balance(rows)
+
+
+def test_an_entity_whose_silver_rows_nobody_asked_about_is_found() -> None:
+    rows = [curate(d, 9, entity=entity) for entity in ("drug", "patient") for d in (Disposition.DELIVERED, Disposition.CURRENT)]
+    taken_rows = [taken(Disposition.SILVER, 9), taken(Disposition.MAPPED, 9, "gp_person")]
+    with pytest.raises(LedgerError, match=r"take gp\.drug: shown 0 of 9 silver rows"):
+        check_balance(rows + taken_rows)
+    of_drugs = [taken(d, 9, reason="no_rule" if d is Disposition.UNTAKEN else "", entity="drug") for d in SILVER_AND_UNTAKEN]
+    check_balance(rows + taken_rows + of_drugs)
+
+
+SILVER_AND_UNTAKEN = (Disposition.SILVER, Disposition.UNTAKEN)
+
+
+def test_a_silver_row_that_is_counted_twice_is_found() -> None:
+    rows = [taken(Disposition.SILVER, 9), taken(Disposition.MAPPED, 9, "gp_person"), taken(Disposition.UNTAKEN, 1, "r", "x")]
+    with pytest.raises(LedgerError, match=r"take gp\.patient: 9 in, 10 accounted for"):
+        check_balance(rows)
+
+
+def test_a_row_that_no_rule_took_has_a_reason() -> None:
+    with pytest.raises(LedgerError, match=r"untaken \(1 rows\) lacks a reason"):
+        check_balance([taken(Disposition.SILVER, 1), taken(Disposition.UNTAKEN, 1)])
 
 
 def test_a_row_that_left_without_a_reason_is_refused() -> None:

@@ -176,6 +176,25 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
         assert fault in message
 
 
+def test_an_entity_that_a_rule_reads_or_that_is_not_there_cannot_be_unread(tmp_path: Path) -> None:
+    path = write(tmp_path, rule())
+    path.write_text(
+        path.read_text(encoding="utf-8") + "unread: {entry: reference_data, gone: reference_data}", encoding="utf-8"
+    )
+    with pytest.raises(ContractError) as caught:
+        load_mapping(path, CONTRACT)
+    assert "unread.entry: a rule reads it" in str(caught.value)
+    assert "unread.gone: no entity gone" in str(caught.value)
+
+
+def test_one_name_of_two_lookups_from_an_entity_is_refused(tmp_path: Path) -> None:
+    by_key = {"with": {"other": {"entity": "entry", "on": "row_key"}}}
+    by_code = {"with": {"other": {"entity": "entry", "on": "code"}}}
+    load_mapping(write(tmp_path, rule(**by_key), rule(name="s", **by_key)), CONTRACT)
+    with pytest.raises(ContractError, match=r"s\.with\.other: in another rule from entry this name is of another lookup"):
+        load_mapping(write(tmp_path, rule(**by_key), rule(name="s", **by_code)), CONTRACT)
+
+
 def test_identifiers_cannot_be_mapped(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="no silver column id"):
         load_mapping(write(tmp_path, rule(fields=FILLED | {"source_value": {"copy": "id"}})), CONTRACT)

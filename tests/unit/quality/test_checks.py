@@ -16,6 +16,7 @@ from pipelines.contracts.cdm import (
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
 from pipelines.errors import ConfigError, QualityGateError
+from pipelines.quality.change import untaken_checks
 from pipelines.quality.checks import DQD_NAMES, Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.figures import opt_out_entries, orphans, unreadable
 from pipelines.quality.gates import GateReport, GateResult, Measured, judge, share_checks
@@ -328,3 +329,30 @@ def test_a_check_says_what_it_reads_and_of_which_concepts(
     check: Check, columns: tuple[str, ...], concepts: tuple[tuple[int, ...], ...]
 ) -> None:
     assert (check.columns, check.concepts) == (columns, concepts)
+
+
+def taken(silver: int, untaken: int, entity: str = "consultation") -> list[LedgerRow]:
+    outcomes = {Disposition.SILVER: silver, Disposition.MAPPED: silver - untaken, Disposition.UNTAKEN: untaken}
+    return [LedgerRow("run", Stage.TAKE, "gp", entity, d, rows, reason="letter") for d, rows in outcomes.items()]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "failing"),
+    [
+        (taken(200, 20), taken(400, 80), []),  # a tenth, then a fifth: ten in a hundred more
+        (taken(200, 20), taken(400, 81), [(400, 41)]),
+        (taken(200, 0), taken(100, 11), [(100, 11)]),
+        (taken(200, 0), taken(99, 99), []),  # too few rows
+        (taken(99, 0), taken(400, 400), []),
+        ([], taken(400, 400), []),  # nothing to compare with
+        (taken(200, 0, "slot"), taken(400, 400), []),
+        (taken(200, 190), taken(400, 400), []),
+        (taken(200, 190), taken(400, 0), []),
+    ],
+)
+def test_rows_that_no_rule_takes_are_judged_by_their_share_before(
+    before: list[LedgerRow], now: list[LedgerRow], failing: list[tuple[int, int]]
+) -> None:
+    failures = judge(untaken_checks(now, before), policy()).failures
+    assert [(f.rows, f.violations) for f in failures] == failing
+    assert {(f.check.table, str(f.check.rule)) for f in failures} <= {("gp_consultation", "untaken_share")}

@@ -1,7 +1,7 @@
 """Figures of a run that people are shown."""
 
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
-from pipelines.quality.figures import doubts, same_facts
+from pipelines.quality.figures import doubts, same_facts, silver_outcomes, untaken_values
 
 
 def row(disposition: Disposition, rows: int, reason: str = "", stage: Stage = Stage.MAP, entity: str = "entry") -> LedgerRow:
@@ -61,3 +61,71 @@ def test_facts_of_two_sources_are_shown_by_table_and_confidence_with_small_numbe
     (few, *_) = same_facts([*counts[:3], ("drug_exposure", "medium", 2)])
     assert (few["medium"], few["total"]) == ("*", "*")
     assert same_facts([]) == []
+
+
+def outcome(
+    disposition: Disposition, entity: str, rows: int, rule: str = "", reason: str = "", source: str = "gp"
+) -> LedgerRow:
+    return LedgerRow("r", Stage.TAKE, source, entity, disposition, rows, rule=rule, reason=reason)
+
+
+OUTCOMES = [
+    outcome(Disposition.SILVER, "consultation", 170),
+    outcome(Disposition.MAPPED, "consultation", 60, "gp_consultation"),
+    outcome(Disposition.MAPPED, "consultation", 20, "gp_consultation, gp_other"),
+    outcome(Disposition.UNTAKEN, "consultation", 90, "gp_consultation", "letter"),
+    outcome(Disposition.SILVER, "slot", 41),
+    outcome(Disposition.UNTAKEN, "slot", 41, reason="looked_up"),
+    outcome(Disposition.SILVER, "cld", 16, source="social_care"),
+    outcome(Disposition.MAPPED, "cld", 9, "social_care_person", source="social_care"),
+    outcome(Disposition.UNTAKEN, "cld", 7, "social_care_person", "no_date", source="social_care"),
+    LedgerRow("r", Stage.MAP, "gp", "consultation", Disposition.WRITTEN, 85, rule="gp_consultation", reason="visit_occurrence"),
+    LedgerRow("r", Stage.MAP, "gp", "consultation", Disposition.WRITTEN, 25, rule="gp_other", reason="observation"),
+    LedgerRow("r", Stage.MAP, "social_care", "cld", Disposition.WRITTEN, 9, rule="social_care_person", reason="person"),
+]
+
+
+def test_silver_rows_are_shown_once_each_with_small_numbers_hidden() -> None:
+    columns = ("source", "entity", "outcome", "reason", "rows", "omop_rows")
+    assert [tuple(figure[name] for name in columns) for figure in silver_outcomes(OUTCOMES)] == [
+        ("gp", "consultation", "mapped", "", 80, 110),
+        ("gp", "consultation", "untaken", "letter", 90, ""),
+        ("gp", "slot", "untaken", "looked_up", 41, ""),
+        ("gp", "total", "", "", 211, ""),
+        ("social_care", "cld", "mapped", "", "*", "*"),
+        ("social_care", "cld", "untaken", "no_date", "*", ""),
+        ("social_care", "total", "", "", 16, ""),
+    ]
+    assert silver_outcomes([]) == []
+
+
+def value(source: str, entity: str, reason: str, column: str, text: str, rows: int) -> dict[str, object]:
+    place = {"source": source, "entity": entity, "disposition": "untaken", "rule": "", "reason": reason}
+    return place | {"column": column, "value": text, "rows": rows}
+
+
+VALUES = [
+    value("gp", "consultation", "letter", "", "", 90),
+    value("gp", "consultation", "letter", "kind", "Letter", 60),
+    value("gp", "consultation", "letter", "kind", "Text", 30),
+    value("gp", "consultation", "letter", "done", "true", 87),
+    value("gp", "consultation", "letter", "done", "", 3),
+    value("gp", "slot", "looked_up", "", "", 41),
+    value("social_care", "cld", "no_date", "", "", 7),
+    value("social_care", "cld", "no_date", "kind", "Review", 7),
+]
+
+
+def test_values_of_rows_that_no_rule_took_are_shown_where_the_number_of_rows_is() -> None:
+    columns = ("source", "entity", "reason", "column", "value", "rows")
+    assert [tuple(figure[name] for name in columns) for figure in untaken_values(OUTCOMES, VALUES)] == [
+        ("gp", "consultation", "letter", "done", "", "*"),
+        ("gp", "consultation", "letter", "done", "true", "*"),
+        ("gp", "consultation", "letter", "kind", "Letter", 60),
+        ("gp", "consultation", "letter", "kind", "Text", 30),
+    ]
+
+
+def test_values_of_another_run_are_not_shown() -> None:
+    assert untaken_values(OUTCOMES, [*VALUES, value("gp", "slot", "looked_up", "", "", 1)]) == []
+    assert untaken_values(OUTCOMES, []) == []
