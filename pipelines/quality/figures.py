@@ -1,24 +1,33 @@
-"""The figures of a run that people are shown: from the ledger and the gates, small numbers hidden."""
+"""The figures of a run that people are shown: from the ledger and the gates.
+
+Numbers below `smallest_shown` are hidden, with those that would give them away; 1 hides none.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, Counts, suppressed
 
 Figure = dict[str, str | int | float]
 
 
-def flow(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def flow(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """What became of the delivered rows: one row per source, the last one of all sources together."""
     left = next(balance.right for balance in BALANCES if balance.stage is Stage.CURATE)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, left), 0))
     for row in ledger:
         if row.stage is Stage.CURATE and row.disposition in left:
             counts[row.source][str(row.disposition)] += row.rows
-    shown = [{"source": source, **_renamed(cells)} for source, cells in suppressed(dict(sorted(counts.items()))).items()]
-    return shown if counts else []
+    shown = suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {}
+    return [{"source": source, **_renamed(cells)} for source, cells in shown.items()]
+
+
+def _shown(name: str, counts: Counts, smallest_shown: int) -> list[Figure]:
+    """A row per key of the counts, in order, and one of all together; none if nothing was counted."""
+    cells = suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {}
+    return [{name: key, **row} for key, row in cells.items()]
 
 
 def _renamed(cells: dict[str, int | str]) -> Figure:
@@ -26,7 +35,7 @@ def _renamed(cells: dict[str, int | str]) -> Figure:
     return {str(Disposition.DELIVERED): cells[TOTAL], **{name: n for name, n in cells.items() if name != TOTAL}}
 
 
-def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figure]:
+def reasons(ledger: Iterable[LedgerRow], disposition: Disposition, smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows of a disposition by reason: one row per reason, one column per source."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     chosen = [row for row in ledger if row.disposition is disposition and row.rows]
@@ -34,24 +43,24 @@ def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figur
         for row in chosen:
             if row.source == source:
                 counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
-    return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+    return _shown("reason", counts, smallest_shown)
 
 
-def opt_out_entries(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def opt_out_entries(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """The entries of each opt-out list: how many match somebody, and how many nobody and why."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in ledger:
         if row.disposition in (Disposition.MATCHED, Disposition.UNMATCHED):
             outcome = row.reason or str(row.disposition)
             counts[row.entity][outcome] = counts[row.entity].get(outcome, 0) + row.rows
-    return [{"list": kind, **cells} for kind, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+    return _shown("list", counts, smallest_shown)
 
 
-def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def orphans(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows whose other row is missing: one row per source, entity, provider and reference, the last one of all together."""
     missing = [row for row in ledger if row.disposition is Disposition.ORPHAN and row.rows]
     places = {f"{row.source}.{row.entity}@{row.provider} {row.reason}": row for row in missing}
-    cells = suppressed({name: {"rows": places[name].rows} for name in sorted(places)}) if places else {}
+    cells = suppressed({name: {"rows": places[name].rows} for name in sorted(places)}, smallest_shown) if places else {}
     return [
         {
             "source": places[name].source if name in places else TOTAL,
@@ -64,7 +73,7 @@ def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
     ]
 
 
-def unreadable(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def unreadable(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Values that could not be read: one row per source, provider, entity and column, the last one of all together."""
     counts = {
         (row.source, row.provider, row.entity, row.reason.removeprefix(UNREADABLE)): row.rows
@@ -72,7 +81,7 @@ def unreadable(ledger: Iterable[LedgerRow]) -> list[Figure]:
         if row.disposition is Disposition.UNREADABLE
     }
     places = {" ".join(place): place for place in sorted(counts)}
-    cells = suppressed({name: {"values": counts[place]} for name, place in places.items()}) if counts else {}
+    cells = suppressed({name: {"values": counts[place]} for name, place in places.items()}, smallest_shown) if counts else {}
     names = ("source", "provider", "entity", "column")
     return [
         {**dict(zip(names, places.get(name, (TOTAL, "", "", "")), strict=True)), "values": shown["values"]}
@@ -92,7 +101,7 @@ def doubts(ledger: Iterable[LedgerRow]) -> dict[str, list[Figure]]:
     return {title: shown for title, shown in tables.items() if shown}
 
 
-def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def coding(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """How the coded rows of each source fared, and the share of them that has a standard concept."""
     outcomes = next(balance.right for balance in BALANCES if balance.stage is Stage.CODE)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, outcomes), 0))
@@ -100,23 +109,23 @@ def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
         if row.stage is Stage.CODE and row.disposition in outcomes:
             counts[row.source][str(row.disposition)] += row.rows
     exact = {**counts, TOTAL: {str(o): sum(cells[str(o)] for cells in counts.values()) for o in outcomes}}
-    rows = suppressed(dict(sorted(counts.items()))) if counts else {}
+    rows = suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {}
     return [
-        {"source": source, "coded": cells.pop(TOTAL), **cells, "mapped": _percentage(exact[source], cells)}
+        {"source": source, "coded": cells.pop(TOTAL), **cells, "mapped": _percentage(exact[source], cells, smallest_shown)}
         for source, cells in rows.items()
     ]
 
 
-def _percentage(exact: dict[str, int], shown: dict[str, int | str]) -> str:
+def _percentage(exact: dict[str, int], shown: dict[str, int | str], smallest_shown: int) -> str:
     """The share with a standard concept; to whole per cent where a number of the row is hidden."""
     coded = sum(exact.values())
-    if coded < SMALLEST_SHOWN:
+    if coded < smallest_shown:
         return HIDDEN if coded else ""
     digits = 0 if HIDDEN in shown.values() else 1
     return f"{exact[str(Disposition.STANDARD)] / coded:.{digits}%}"
 
 
-def same_facts(counts: Iterable[tuple[str, str, int]]) -> list[Figure]:
+def same_facts(counts: Iterable[tuple[str, str, int]], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows that say what a row of another source says: one row per table, one column per confidence.
 
     `counts` are tables, confidences and rows.
@@ -124,7 +133,7 @@ def same_facts(counts: Iterable[tuple[str, str, int]]) -> list[Figure]:
     cells: dict[str, dict[str, int]] = defaultdict(dict)
     for table, confidence, rows in counts:
         cells[table][confidence] = rows
-    return [{"table": table, **shown} for table, shown in suppressed(dict(sorted(cells.items()))).items()] if cells else []
+    return _shown("table", cells, smallest_shown)
 
 
 def gate_figures(results: Sequence[GateResult]) -> list[Figure]:

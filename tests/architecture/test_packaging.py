@@ -22,6 +22,7 @@ PACKAGE_OF_MODULE = {
     "omop_cdm": "omop-cdm",
     "great_expectations": "great-expectations",
     "xdist": "pytest-xdist",
+    "axe_playwright_python": "axe-playwright-python",
 }
 
 
