@@ -14,7 +14,16 @@ from jobs.output import show_table
 from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
-from pipelines.quality.figures import coding, flow, gate_figures, opt_out_entries, orphans, reasons, same_facts, unreadable
+from pipelines.quality.figures import (
+    coding,
+    gate_figures,
+    opt_out_entries,
+    orphans,
+    reasons,
+    row_figures,
+    same_facts,
+    unreadable,
+)
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
@@ -103,18 +112,19 @@ def report(
 def sections_of(ledger: list[LedgerRow], gates: list[GateResult], edition: Edition = Edition.SUPPRESSED) -> list[Section]:
     """The tables of the report, safe for those who may see the edition."""
     smallest = edition.smallest_shown
+    rows = row_figures(ledger, smallest)
     return [
         Section(
             "Rows delivered and what became of them",
-            flow(ledger, smallest),
+            rows.flow,
             SMALL_NUMBERS if edition is Edition.SUPPRESSED else "",
         ),
-        Section("Rows opted out, by kind", reasons(ledger, Disposition.OPTED_OUT, smallest), topic=Topic.OPT_OUTS),
+        Section("Rows opted out, by kind", rows.opted_out, topic=Topic.OPT_OUTS),
         Section("Entries of opt-out lists, and why some match nobody", opt_out_entries(ledger, smallest), topic=Topic.OPT_OUTS),
         Section(
             "People with an identity conflict, by provider and kind", reasons(ledger, Disposition.IDENTITY_CONFLICT, smallest)
         ),
-        Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED, smallest)),
+        Section("Rows quarantined, by reason", rows.quarantined),
         Section("Rows whose other row is missing, by reference", orphans(ledger, smallest)),
         Section("Values that could not be read", unreadable(ledger, smallest)),
         Section("Rows that a mapping left out, by reason", reasons(ledger, Disposition.EXCLUDED, smallest)),

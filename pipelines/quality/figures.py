@@ -5,29 +5,66 @@ Numbers below `smallest_shown` are hidden, with those that would give them away;
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage
 from pipelines.quality.gates import GateResult
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, Counts, suppressed
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, Counts, Suppressed, suppressed, suppressed_together
 
 Figure = dict[str, str | int | float]
 
 
-def flow(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
-    """What became of the delivered rows: one row per source, the last one of all sources together."""
+@dataclass(frozen=True, slots=True)
+class RowFigures:
+    """What became of the delivered rows, and why some were kept back or set aside; the numbers agree.
+
+    `flow` has one row per source, `opted_out` and `quarantined` have one per reason, with a column per source; the last row of
+    each is of all together.
+    """
+
+    flow: list[Figure]
+    opted_out: list[Figure]
+    quarantined: list[Figure]
+
+
+def row_figures(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> RowFigures:
+    """The outcomes of the delivered rows, and the reasons of two of them.
+
+    The sums of the reasons are numbers of the flow. So they are hidden together: else a number that one table hides could be
+    taken from another.
+    """
+    rows = tuple(ledger)
+    outcomes = _outcomes(rows)
+    if not outcomes:
+        return RowFigures([], [], [])
+    parts = {part: _by_reason(rows, part) for part in (Disposition.OPTED_OUT, Disposition.QUARANTINED)}
+    tables = {"flow": outcomes, **{str(part): counts for part, counts in parts.items() if counts}}
+    same = [(("flow", source, str(part)), (str(part), TOTAL, source)) for part in parts for source in (*outcomes, TOTAL)]
+    shown = suppressed_together(tables, same, smallest_shown)
+    return RowFigures(
+        flow=[{"source": source, **_renamed(cells)} for source, cells in shown["flow"].items()],
+        opted_out=_named("reason", shown.get(Disposition.OPTED_OUT, {})),
+        quarantined=_named("reason", shown.get(Disposition.QUARANTINED, {})),
+    )
+
+
+def _outcomes(ledger: Iterable[LedgerRow]) -> dict[str, dict[str, int]]:
+    """Delivered rows by source and outcome."""
     left = next(balance.right for balance in BALANCES if balance.stage is Stage.CURATE)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, left), 0))
     for row in ledger:
         if row.stage is Stage.CURATE and row.disposition in left:
             counts[row.source][str(row.disposition)] += row.rows
-    shown = suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {}
-    return [{"source": source, **_renamed(cells)} for source, cells in shown.items()]
+    return dict(sorted(counts.items()))
 
 
 def _shown(name: str, counts: Counts, smallest_shown: int) -> list[Figure]:
     """A row per key of the counts, in order, and one of all together; none if nothing was counted."""
-    cells = suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {}
-    return [{name: key, **row} for key, row in cells.items()]
+    return _named(name, suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {})
+
+
+def _named(name: str, shown: Suppressed) -> list[Figure]:
+    return [{name: key, **cells} for key, cells in shown.items()]
 
 
 def _renamed(cells: dict[str, int | str]) -> Figure:
@@ -37,13 +74,17 @@ def _renamed(cells: dict[str, int | str]) -> Figure:
 
 def reasons(ledger: Iterable[LedgerRow], disposition: Disposition, smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows of a disposition by reason: one row per reason, one column per source."""
+    return _shown("reason", _by_reason(ledger, disposition), smallest_shown)
+
+
+def _by_reason(ledger: Iterable[LedgerRow], disposition: Disposition) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     chosen = [row for row in ledger if row.disposition is disposition and row.rows]
     for source in sorted({row.source for row in chosen}):
         for row in chosen:
             if row.source == source:
                 counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
-    return _shown("reason", counts, smallest_shown)
+    return dict(sorted(counts.items()))
 
 
 def opt_out_entries(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from pipelines.contracts.ledger import Disposition, LedgerRow, mapped_share
+from pipelines.contracts.ledger import Disposition, LedgerRow
 from pipelines.contracts.zones import Zone
-from pipelines.quality.figures import Figure, flow
+from pipelines.quality.figures import Figure, coding, row_figures
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
 from pipelines.release.model import Release
@@ -138,13 +138,12 @@ def _number_of(number: int, thing: str, things: str = "") -> str:
 
 def _figures(material: Material) -> list[KeyFigure]:
     delivered = next((row for row in reversed(_flow(material))), {})
-    share = mapped_share(material.ledger)
     numbers = outcomes(material.gates)
     checks = f"{numbers[PASSED]:,} of {len(material.gates):,}" if material.gates else "none made"
     figures = [
         KeyFigure("Rows delivered", _text(delivered.get(Disposition.DELIVERED, 0)), "in all files that count"),
         KeyFigure("Rows in use", _text(delivered.get(Disposition.CURRENT, 0)), "the newest valid version of each record"),
-        KeyFigure("Mapped", _percentage(share), "of coded rows have a standard concept"),
+        KeyFigure("Mapped", _mapped(material.ledger, material.edition), "of coded rows have a standard concept"),
         KeyFigure("Checks passed", checks, "failed, warned and waived ones are below"),
     ]
     if material.release is not None:
@@ -165,8 +164,10 @@ def _text(number: Cell) -> str:
     return f"{number:,}" if isinstance(number, int) else str(number)
 
 
-def _percentage(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
+def _mapped(ledger: Sequence[LedgerRow], edition: Edition) -> str:
+    """The share of coded rows that have a standard concept, as exactly as the table of coded rows has it."""
+    rows = coding(ledger, edition.smallest_shown)
+    return str(rows[-1]["mapped"]) if rows else ""
 
 
 def _one_number(number: int, edition: Edition) -> int | str:
@@ -212,14 +213,6 @@ def _newest(material: Material) -> list[dict[str, Cell]]:
         days[place] = max(days.get(place, ""), str(row["extract_date"]))
         number[place] += 1
         rows_of[place] += row["rows"] if isinstance(row["rows"], int) else 0
-    # By source, because the rows of a source are shown elsewhere.
-    counts = {
-        source: suppressed(
-            {provider: {"rows": rows} for (of, provider), rows in rows_of.items() if of == source},
-            material.edition.smallest_shown,
-        )
-        for source, _ in rows_of
-    }
     return [
         {
             "source": place[0],
@@ -228,7 +221,8 @@ def _newest(material: Material) -> list[dict[str, Cell]]:
             "age_days": (material.run_date - date.fromisoformat(days[place])).days if days.get(place) else None,
             "since_the_release_before": _arrived(days.get(place, ""), former.get(place, "")) if material.former else "",
             "deliveries": number[place],
-            "rows": counts[place[0]][place[1]]["rows"],
+            # Together they are a number of the flow, which may hide it.
+            **({"rows": rows_of[place]} if material.edition is Edition.FULL else {}),
         }
         for place in sorted(rows_of)
     ]
@@ -248,15 +242,12 @@ def _arrivals(material: Material) -> Part:
         columns += ["reason", "next_step"]
     else:
         note += " The full edition has the reasons and the next steps; they may quote small numbers."
-    newest = _newest(material)
-    if not any(row["since_the_release_before"] for row in newest):
-        newest = [{name: value for name, value in row.items() if name != "since_the_release_before"} for row in newest]
     return Part(
         "arrivals",
         "What arrived, and what did not",
         "Every provider with its newest extract that is loaded. Its age is that on the day of the run.",
         (
-            Section("Newest extract of each provider", newest),
+            Section("Newest extract of each provider", _newest(material)),
             Section(
                 "Deliveries that are not loaded",
                 [{name: row[name] for name in columns} for row in not_loaded],
@@ -281,7 +272,7 @@ _OUTCOMES: Final = {
 
 
 def _flow(material: Material) -> list[Figure]:
-    return flow(material.ledger, material.edition.smallest_shown)
+    return row_figures(material.ledger, material.edition.smallest_shown).flow
 
 
 def _written(material: Material) -> dict[str, int | str]:
@@ -307,7 +298,7 @@ def _rows(material: Material) -> Part:
         "Every delivered row has exactly one outcome. Rows in use are mapped to the tables of OMOP: one row may become several "
         "there, and several may become one.",
         (
-            _flow_figure(figures, written),
+            flow_figure(figures, _taken(material), written),
             Folded(
                 "The numbers of the picture",
                 (
@@ -326,31 +317,56 @@ def _without_flow(sections: Sequence[Section]) -> list[Section]:
     return [section for section in sections if Disposition.DELIVERED not in next(iter(section.rows), {})]
 
 
-def _flow_figure(figures: Sequence[Figure], written: Mapping[str, int | str]) -> FlowFigure:
+def _taken(material: Material) -> dict[str, int | str]:
+    """Rows in use that rules have mapped, and those that no rule took; empty for a ledger that does not count them."""
+    rows: dict[str, int] = defaultdict(int)
+    for row in material.ledger:
+        if str(row.stage) == "take" and str(row.disposition) in _TAKEN:
+            rows[str(row.disposition)] += row.rows
+    return suppressed({"rows": rows}, material.edition.smallest_shown)["rows"] if rows else {}
+
+
+_TAKEN: Final = {"mapped": ("Mapped", "kept"), "untaken": ("Taken by no rule", "left")}
+"""What becomes of rows in use, with the name and the colour of each."""
+
+
+def flow_figure(figures: Sequence[Figure], taken: Mapping[str, int | str], written: Mapping[str, int | str]) -> FlowFigure:
+    """The picture of the rows: from each source to the outcomes, of those in use to mapped or not, and on to OMOP tables."""
     *sources, total = figures
-    middle_names = [name for name in _OUTCOMES if total[name]]
-    kinds = {Disposition.CURRENT: "kept", Disposition.OPTED_OUT: "left", Disposition.QUARANTINED: "left"}
-    left = [
+    outcomes = [name for name in _OUTCOMES if total[name]]
+    first = [
         Node(f"source {row['source']}", heading(str(row["source"])), _rows_in(row, "delivered"), "source") for row in sources
     ]
-    middle = [
-        Node(name, "In use" if name is Disposition.CURRENT else heading(name), _rows_in(total, name), kinds.get(name, "other"))
-        for name in middle_names
-    ]
-    right = [Node(f"table {name}", words(name), rows, "table") for name, rows in written.items()]
-    links = [
-        Link(f"source {row['source']}", name, _rows_in(row, name)) for row in sources for name in middle_names if row[name]
-    ]
-    links += [Link(Disposition.CURRENT, node.name, node.rows) for node in right if Disposition.CURRENT in middle_names]
-    shape = Flow(("Delivered", "Outcome", "OMOP tables"), (tuple(left), tuple(middle), tuple(right)), tuple(links))
-    parts = [f"{heading(name).lower()} {_text(total[name])}" for name in middle_names]
-    description = f"Of {_text(total['delivered'])} delivered rows: {', '.join(parts)}. The numbers are in the tables below."
+    second = [Node(name, _named(name), _rows_in(total, name), _KINDS.get(name, "other")) for name in outcomes]
+    third = [Node(f"taken {name}", *_TAKEN[name][:1], taken[name], _TAKEN[name][1]) for name in _TAKEN if taken.get(name)]
+    last = [Node(f"table {name}", words(name), rows, "table") for name, rows in written.items()]
+    links = [Link(f"source {row['source']}", name, _rows_in(row, name)) for row in sources for name in outcomes if row[name]]
+    links += [Link(Disposition.CURRENT, node.name, node.rows) for node in third]
+    before_tables = "taken mapped" if third else Disposition.CURRENT
+    links += [Link(before_tables, node.name, node.rows) for node in last]
+    steps = [("Delivered", first), ("Outcome", second), ("In use", third), ("OMOP tables", last)]
+    flow = Flow(
+        headings=tuple(title for title, nodes in steps if nodes),
+        columns=tuple(tuple(nodes) for _, nodes in steps if nodes),
+        links=tuple(link for link in links if {link.start, link.end} <= {n.name for _, nodes in steps for n in nodes}),
+    )
+    parts = [f"{_named(name).lower()} {_text(total[name])}" for name in outcomes]
     note = "Heights are numbers of rows."
-    if any(HIDDEN in (str(node.rows) for node in column) for column in shape.columns) or any(
-        isinstance(link.rows, str) for link in links
-    ):
+    if any(isinstance(link.rows, str) for link in flow.links):
         note += " Dashed lines are hidden numbers: their width says nothing."
-    return FlowFigure(description.replace("current", "in use"), note, (flow_picture(shape, WIDE), flow_picture(shape, NARROW)))
+    return FlowFigure(
+        f"Of {_text(total['delivered'])} delivered rows: {', '.join(parts)}. The numbers are in the tables below.",
+        note,
+        (flow_picture(flow, WIDE), flow_picture(flow.part(0, 2), NARROW), flow_picture(flow.part(1), NARROW)),
+    )
+
+
+_KINDS: Final = {Disposition.CURRENT: "kept", Disposition.OPTED_OUT: "left", Disposition.QUARANTINED: "left"}
+"""Outcomes that the picture colours."""
+
+
+def _named(outcome: Disposition) -> str:
+    return "In use" if outcome is Disposition.CURRENT else heading(outcome)
 
 
 def _rows_in(row: Figure, name: str) -> int | str:
@@ -486,8 +502,8 @@ def _change(material: Material) -> list[Part]:
             ("configuration", former.configuration[:12], release.configuration[:12]),
             (
                 "coded rows mapped",
-                _percentage(mapped_share(material.former_ledger)),
-                _percentage(mapped_share(material.ledger)),
+                _mapped(material.former_ledger, material.edition),
+                _mapped(material.ledger, material.edition),
             ),
         )
     ]

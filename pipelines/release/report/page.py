@@ -144,17 +144,17 @@ def shown(value: Cell, column: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: whether it has numbers, or days; and the number that fills a whole bar, None for no bars."""
+    """A column of a table: whether it has numbers, or texts too short to break, and the number that fills a whole bar."""
 
     name: str
     is_numeric: bool
-    is_day: bool
+    is_short: bool
     full: float | None
 
 
 def columns_of(section: Section) -> list[Column]:
-    """The columns of a table, in the order in which its rows name them. All bars of a table have one scale."""
-    names = list(dict.fromkeys(name for row in section.rows for name in row))
+    """The columns of a table that are not empty, in the order in which its rows name them. Its bars have one scale."""
+    names = list(dict.fromkeys(name for row in section.rows for name, cell in row.items() if cell not in ("", None)))
     barred = [row.get(name) for row in section.rows for name in section.bars if TOTAL not in row.values()]
     is_share = any(str(cell).endswith("%") for cell in barred)
     full = 100.0 if is_share else max((amount for amount in map(_amount, barred) if amount), default=None)
@@ -162,12 +162,12 @@ def columns_of(section: Section) -> list[Column]:
 
 
 _NUMBER: Final = re.compile(r"|\*|[-+]?[\d,.]+%?")
-_DAY: Final = re.compile(r"|\d{4}-\d{2}-\d{2}")
+_SHORT: Final = len("mental health")
 
 
 def _column(name: str, cells: Sequence[Cell], full: float | None) -> Column:
     is_numeric = all(_NUMBER.fullmatch(shown(cell)) for cell in cells) and any(cell not in ("", None) for cell in cells)
-    return Column(name, is_numeric, all(_DAY.fullmatch(shown(cell)) for cell in cells), full)
+    return Column(name, is_numeric, all(len(shown(cell)) <= _SHORT for cell in cells), full)
 
 
 def bar_of(row: Mapping[str, Cell], column: Column) -> float | None:

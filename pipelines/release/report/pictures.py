@@ -44,16 +44,32 @@ class Flow:
     columns: tuple[tuple[Node, ...], ...]
     links: tuple[Link, ...]
 
+    def part(self, first: int, last: int | None = None) -> "Flow":
+        """Some neighbouring columns. What ends in the first of them, where columns before it are left out, is left out too."""
+        columns = list(self.columns[first:last])
+        starts = {link.start for link in self.links}
+        if first and columns:
+            columns[0] = tuple(node for node in columns[0] if node.name in starts)
+        names = {node.name for column in columns for node in column}
+        links = tuple(link for link in self.links if {link.start, link.end} <= names)
+        return Flow(self.headings[first:last], tuple(columns), links)
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of a flow picture: the left edge of each column, the height of its longest one, and how labels are written."""
+    """The size of a flow picture: its width, that of the labels of its last column, the height of its longest column, and the
+    lines of a label.
+    """
 
     name: str
     width: float
-    columns: tuple[float, ...]
+    label: float
     tall: float
     lines: int
+
+    def columns(self, number: int) -> tuple[float, ...]:
+        """The left edges of a number of columns."""
+        return tuple(place * (self.width - self.label) / max(1, number - 1) for place in range(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +110,7 @@ class FlowPicture:
 
 @dataclass(frozen=True, slots=True)
 class FlowFigure:
-    """A flow picture in a wide and a narrow size, with what it says to those who do not see it."""
+    """A flow picture, wide, and narrow in two parts, with what it says to those who do not see it."""
 
     form: ClassVar[str] = "flow"
 
@@ -103,8 +119,8 @@ class FlowFigure:
     pictures: tuple[FlowPicture, ...]
 
 
-WIDE: Final = Shape("wide", 960, (0, 350, 690), 330, 1)
-NARROW: Final = Shape("narrow", 372, (0, 112, 232), 300, 2)
+WIDE: Final = Shape("wide", 960, 200, 330, 1)
+NARROW: Final = Shape("narrow", 372, 136, 260, 2)
 
 
 def flow_picture(flow: Flow, shape: Shape) -> FlowPicture:
@@ -114,7 +130,8 @@ def flow_picture(flow: Flow, shape: Shape) -> FlowPicture:
     top, gap = 26.0, 4.0
     bottom = top
     bars: dict[str, Bar] = {}
-    for x, column in zip(shape.columns, flow.columns, strict=False):
+    edges = shape.columns(len(flow.columns))
+    for x, column in zip(edges, flow.columns, strict=True):
         y = top
         for node in column:
             height = max(_THIN, _shown(node.rows) * scale)
@@ -122,7 +139,7 @@ def flow_picture(flow: Flow, shape: Shape) -> FlowPicture:
             bars[node.name] = Bar(node, x, y + (place - height) / 2, height, y + (place - label) / 2 + 12)
             y += place + gap
             bottom = max(bottom, y)
-    headings = tuple(zip(shape.columns, flow.headings, strict=False))
+    headings = tuple(zip(edges, flow.headings, strict=True))
     return FlowPicture(shape, bottom, headings, tuple(bars.values()), _bands(flow, bars, scale))
 
 
@@ -179,14 +196,14 @@ class Column:
 class MonthChart:
     """The rows of one table by month, the sources one upon another.
 
-    `hidden` are the places of months with hidden numbers, `ticks` those of Januaries, `ends` the first and the last month.
+    `hidden` are the tops of months with hidden numbers, `ticks` those of Januaries, `ends` the first and the last month.
     """
 
     title: str
     description: str
     top: int
     columns: tuple[Column, ...]
-    hidden: tuple[float, ...]
+    hidden: tuple[tuple[float, float], ...]
     ticks: tuple[float, ...]
     ends: tuple[str, str]
 
@@ -215,7 +232,7 @@ def month_chart(
                 y -= height
                 columns.append(Column(number, place * step, y, height))
         if any(isinstance(cells.get(source, 0), str) for source in sources):
-            hidden.append((place + COLUMN_SHARE / 2) * step)
+            hidden.append(((place + COLUMN_SHARE / 2) * step, y))
     ticks = tuple(place * step for place, month in enumerate(months) if month.endswith("-01"))
     description = f"Rows of {title} by month and source, {months[0]} to {months[-1]}. The numbers are in the table below."
     return MonthChart(title, description, top, tuple(columns), tuple(hidden), ticks, (months[0], months[-1]))
