@@ -158,12 +158,13 @@ def coding(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) ->
 
 
 def _percentage(exact: dict[str, int], shown: dict[str, int | str], smallest_shown: int) -> str:
-    """The share with a standard concept; to whole per cent where a number of the row is hidden."""
+    """The share with a standard concept; to whole per cent where a number of the row is hidden. Only all are 100 %."""
     coded = sum(exact.values())
     if coded < smallest_shown:
         return HIDDEN if coded else ""
-    digits = 0 if HIDDEN in shown.values() else 1
-    return f"{exact[str(Disposition.STANDARD)] / coded:.{digits}%}"
+    standard = exact[str(Disposition.STANDARD)]
+    share = f"{standard / coded:.{0 if HIDDEN in shown.values() else 1}%}"
+    return f">99{share.removeprefix('100').replace('.0', '.9')}" if share.startswith("100") and standard < coded else share
 
 
 def same_facts(counts: Iterable[tuple[str, str, int]], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:

@@ -139,7 +139,7 @@ def test_the_figures_at_the_top_are_those_of_the_lakehouse(world: DemoWorld, rel
     assert full.page.title().startswith(f"Release {release.release_id}")
     assert number(full.figure("People")) == len(world.rows("omop", "person"))
     assert number(full.figure("Rows delivered")) == delivered
-    assert full.figure("Checks passed") == f"{judged['passed'].sum():,} of {len(judged):,}"
+    assert number(full.figure("Checks passed")) == judged["passed"].sum()
     assert full.figure("Newest extract") == "2026-01-06"
 
 

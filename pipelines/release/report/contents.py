@@ -139,12 +139,11 @@ def _number_of(number: int, thing: str, things: str = "") -> str:
 def _figures(material: Material) -> list[KeyFigure]:
     delivered = next((row for row in reversed(_flow(material))), {})
     numbers = outcomes(material.gates)
-    checks = f"{numbers[PASSED]:,} of {len(material.gates):,}" if material.gates else "none made"
     figures = [
         KeyFigure("Rows delivered", _text(delivered.get(Disposition.DELIVERED, 0)), "in all files that count"),
         KeyFigure("Rows in use", _text(delivered.get(Disposition.CURRENT, 0)), "the newest valid version of each record"),
         KeyFigure("Mapped", _mapped(material.ledger, material.edition), "of coded rows have a standard concept"),
-        KeyFigure("Checks passed", checks, "failed, warned and waived ones are below"),
+        KeyFigure("Checks passed", f"{numbers[PASSED]:,}", f"of {len(material.gates):,} made before the release"),
     ]
     if material.release is not None:
         people, newest = material.release.pin("omop", "person").rows, material.release.extracts
@@ -344,7 +343,7 @@ def flow_figure(figures: Sequence[Figure], taken: Mapping[str, int | str], writt
     links += [Link(Disposition.CURRENT, node.name, node.rows) for node in third]
     before_tables = "taken mapped" if third else Disposition.CURRENT
     links += [Link(before_tables, node.name, node.rows) for node in last]
-    steps = [("Delivered", first), ("Outcome", second), ("In use", third), ("OMOP tables", last)]
+    steps = [("Delivered", first), ("Outcome", second), ("Mapping", third), ("OMOP tables", last)]
     flow = Flow(
         headings=tuple(title for title, nodes in steps if nodes),
         columns=tuple(tuple(nodes) for _, nodes in steps if nodes),

@@ -106,7 +106,7 @@ def _environment() -> Environment:
     return environment
 
 
-_CAPITALS: Final = {"gp": "GP", "cdm": "CDM", "omop": "OMOP", "id": "ID"}
+_CAPITALS: Final = {"gp": "GP", "cdm": "CDM", "omop": "OMOP", "id": "ID", "gib": "GiB"}
 
 _PLAIN: Final = frozenset({"rule", "source", "reason", "list", "disposition", "stage", "state", "outcome", "severity"})
 """Columns whose texts are words of ours, written with `_` between them."""
@@ -161,7 +161,7 @@ def columns_of(section: Section) -> list[Column]:
     return [_column(name, [row.get(name) for row in section.rows], full if name in section.bars else None) for name in names]
 
 
-_NUMBER: Final = re.compile(r"|\*|[-+]?[\d,.]+%?")
+_NUMBER: Final = re.compile(r"|\*|[-+>]?[\d,.]+%?")
 _SHORT: Final = len("mental health")
 
 
@@ -182,6 +182,6 @@ def _amount(cell: Cell) -> float | None:
     if isinstance(cell, bool) or cell is None:
         return None
     if isinstance(cell, str):
-        share = cell.removesuffix("%")
-        return float(share) if share != cell and share.replace(".", "").isdecimal() else None
+        share = re.fullmatch(r">?([\d.]+)%", cell)
+        return float(share[1]) if share else None
     return float(cell)
