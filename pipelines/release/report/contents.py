@@ -288,7 +288,7 @@ def _rows(material: Material) -> Part:
     figures = _flow(material)
     if not figures:
         return Part("rows", "What became of the rows", "The run has no ledger of rows.", ())
-    written = _written(material)
+    written, taken = _written(material), _taken(material)
     tables: list[Mapping[str, Cell]] = [{"table": name, "rows": rows} for name, rows in written.items()]
     means: list[Mapping[str, Cell]] = [{"outcome": str(name), "meaning": text} for name, text in _OUTCOMES.items()]
     return Part(
@@ -297,7 +297,7 @@ def _rows(material: Material) -> Part:
         "Every delivered row has exactly one outcome. Rows in use are mapped to the tables of OMOP: one row may become several "
         "there, and several may become one.",
         (
-            flow_figure(figures, _taken(material), written),
+            flow_figure(figures, taken, written, in_tens=bool(taken) and material.edition is Edition.SUPPRESSED),
             Folded(
                 "The numbers of the picture",
                 (
@@ -322,14 +322,23 @@ def _taken(material: Material) -> dict[str, int | str]:
     for row in material.ledger:
         if str(row.stage) == "take" and str(row.disposition) in _TAKEN:
             rows[str(row.disposition)] += row.rows
-    return suppressed({"rows": rows}, material.edition.smallest_shown)["rows"] if rows else {}
+    return {name: rounded(number, material.edition) for name, number in rows.items()}
+
+
+def rounded(number: int, edition: Edition) -> int | str:
+    """A number that is the sum of others which may be hidden: in tens, so that none of them follows from it."""
+    return (
+        number if edition is Edition.FULL else _one_number(round(number, -1) if number >= SMALLEST_SHOWN else number, edition)
+    )
 
 
 _TAKEN: Final = {"mapped": ("Mapped", "kept"), "untaken": ("Taken by no rule", "left")}
 """What becomes of rows in use, with the name and the colour of each."""
 
 
-def flow_figure(figures: Sequence[Figure], taken: Mapping[str, int | str], written: Mapping[str, int | str]) -> FlowFigure:
+def flow_figure(
+    figures: Sequence[Figure], taken: Mapping[str, int | str], written: Mapping[str, int | str], *, in_tens: bool = False
+) -> FlowFigure:
     """The picture of the rows: from each source to the outcomes, of those in use to mapped or not, and on to OMOP tables."""
     *sources, total = figures
     outcomes = [name for name in _OUTCOMES if total[name]]
@@ -350,7 +359,7 @@ def flow_figure(figures: Sequence[Figure], taken: Mapping[str, int | str], writt
         links=tuple(link for link in links if {link.start, link.end} <= {n.name for _, nodes in steps for n in nodes}),
     )
     parts = [f"{_named(name).lower()} {_text(total[name])}" for name in outcomes]
-    note = "Heights are numbers of rows."
+    note = "Heights are numbers of rows." + (" Mapped rows and those that no rule took are in tens." if in_tens else "")
     if any(isinstance(link.rows, str) for link in flow.links):
         note += " Dashed lines are hidden numbers: their width says nothing."
     return FlowFigure(

@@ -14,7 +14,7 @@ from pipelines.quality.gates import Measured, judge
 from pipelines.quality.suppression import HIDDEN
 from pipelines.release.model import Code, Extract, Gates, Release, TablePin
 from pipelines.release.report.checks import broken_checks
-from pipelines.release.report.contents import Material, OpenCode, flow_figure, page_of
+from pipelines.release.report.contents import Material, OpenCode, flow_figure, page_of, rounded
 from pipelines.release.report.counting import ReleaseCounts, months_until
 from pipelines.release.report.page import Folded, Page, columns_of, heading, html, shown
 from pipelines.release.report.pictures import NARROW, WIDE, Flow, Link, Node, Shape, flow_picture, month_chart
@@ -258,6 +258,22 @@ def test_the_picture_of_rows_tells_what_no_rule_took_where_the_ledger_counts_it(
     assert [text for _, text in with_taken.pictures[0].headings] == ["Delivered", "Outcome", "Mapping", "OMOP tables"]
     labels = {bar.node.label: bar.node.rows for bar in with_taken.pictures[0].bars}
     assert labels == {"GP": 990, "In use": 900, "Mapped": 800, "Taken by no rule": 100, "measurement": 850}
+
+
+@pytest.mark.parametrize(("number", "shown_there"), [(0, 0), (7, "*"), (8, 10), (114, 110), (2876, 2880)])
+def test_sums_of_numbers_that_may_be_hidden_are_in_tens(number: int, shown_there: int | str) -> None:
+    assert rounded(number, Edition.SUPPRESSED) == shown_there
+    assert rounded(number, Edition.FULL) == number
+
+
+def test_bands_fill_the_bars_that_they_join() -> None:
+    """The upper edges of the two bands that meet in C, 350 rows high, at its left: one begins where the other ends."""
+    picture = flow_picture(FLOW, WIDE)
+    end = {bar.node.name: bar for bar in picture.bars}["c"]
+    uppers = [float(band.path.split("L")[0].split()[-1]) for band in picture.bands[:2]]
+    lowers = [float(band.path.split("L")[1].split("C")[0].split()[1]) for band in picture.bands[:2]]
+    assert uppers == pytest.approx([end.y, end.y + end.height * 300 / 350], abs=0.1)
+    assert lowers == pytest.approx([uppers[1], end.y + end.height], abs=0.1)
 
 
 FLOW = Flow(
