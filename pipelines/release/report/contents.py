@@ -290,6 +290,9 @@ def _rows(material: Material) -> Part:
         return Part("rows", "What became of the rows", "The run has no ledger of rows.", ())
     written, taken = _written(material), _taken(material)
     tables: list[Mapping[str, Cell]] = [{"table": name, "rows": rows} for name, rows in written.items()]
+    in_use: list[Mapping[str, Cell]] = [
+        {"rows_in_use": _TAKEN[name][0], "rows": taken[name]} for name in _TAKEN if name in taken
+    ]
     means: list[Mapping[str, Cell]] = [{"outcome": str(name), "meaning": text} for name, text in _OUTCOMES.items()]
     return Part(
         "rows",
@@ -302,11 +305,12 @@ def _rows(material: Material) -> Part:
                 "The numbers of the picture",
                 (
                     Section("Delivered rows by source and outcome", figures),
+                    *((Section("Rows in use, mapped or not", in_use),) if in_use else ()),
                     Section("Rows written by mapping rules, by OMOP table", tables, bars=("rows",)),
                     Section("What the outcomes mean", means),
                 ),
             ),
-            Folded("Rows that were set aside or are doubtful", tuple(_without_flow(material.of_topic(Topic.ROWS)))),
+            Folded("Rows that were left out, set aside or are doubtful", tuple(_without_flow(material.of_topic(Topic.ROWS)))),
         ),
     )
 
