@@ -43,10 +43,9 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=PACKAGES,
-    package_data={"": ["*.yaml", "*.csv", "*.md", "*.txt"]},
+    package_data={"": ["*.yaml", "*.csv", "*.md", "*.txt", "*.html", "*.css"]},
     zip_safe=False,
     install_requires=[
-        "altair>=6,<7",
         "cryptography>=44",
         "deltalake>=1.6,<2",
         "duckdb>=1.4,<3",
@@ -63,7 +62,6 @@ setup(
         "rich>=13",
         "SQLAlchemy>=2,<3",
         "typer>=0.15,<1",
-        "vl-convert-python>=1.9,<2",
     ],
     extras_require={
         "embedded": ["pyspark-client==4.2.0", EMBEDDED_ENGINE],
