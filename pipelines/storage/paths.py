@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
 from pipelines.errors import OmopPipelineError
 
 if TYPE_CHECKING:
     from pyarrow.fs import SubTreeFileSystem
     from pyspark.sql import DataFrame, SparkSession
+
+    from pipelines.contracts.tables import Partitions
 
 LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 7 days"}
 """Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age. Spark
@@ -145,7 +146,7 @@ class StoragePaths:
             )
 
     def replace_partitions(
-        self, frame: "DataFrame", zone: Zone, name: str, part: Partitions, among: str, _comment: str
+        self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, _comment: str
     ) -> None:
         """Replace the rows for which `among`, on the partition column, holds, in one commit."""
         writer = frame.write.format("delta").mode("overwrite").partitionBy(part.column)
@@ -155,7 +156,7 @@ class StoragePaths:
             writer = writer.options(**_PROPERTIES)
         writer.save(self.path(zone, name))
 
-    def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: Partitions, among: str) -> None:
+    def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: "Partitions", among: str) -> None:
         """Remove the rows for which `among`, on the partition column, holds."""
         nothing = self.frame(session, zone, name).limit(0)
         writer = nothing.write.format("delta").mode("overwrite").partitionBy(part.column)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import Zone
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+    from pipelines.contracts.tables import Partitions
 
 
 class Places(Protocol):
@@ -43,11 +44,11 @@ class Places(Protocol):
         """Add the columns of a schema that a table has not; does nothing where there is no table."""
 
     def replace_partitions(
-        self, frame: "DataFrame", zone: Zone, name: str, part: Partitions, among: str, comment: str, /
+        self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, comment: str, /
     ) -> None:
         """Replace the rows for which `among`, on the partition column, holds, in one commit."""
 
-    def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: Partitions, among: str, /) -> None:
+    def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: "Partitions", among: str, /) -> None:
         """Remove the rows for which `among`, on the partition column, holds."""
 
     def drop(self, session: "SparkSession", zone: Zone, name: str, /) -> None:

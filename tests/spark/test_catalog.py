@@ -16,9 +16,12 @@ from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from pipelines.terminology.vocabulary import load, store_of
+from tests.builders.policies import limit
 from tests.conftest import Engines
 from tests.spark.conftest import QUICK_JVM
 from tests.spark.test_nights_on_spark import on_spark
+
+pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
 
 PEOPLE, SEED, NIGHTS = 20, 7, 1
 CATALOG = {"identifiable": "spark_catalog", "deidentified": "spark_catalog", "schema_prefix": "sde_"}
@@ -31,7 +34,7 @@ OF_RUNS = frozenset({"run_id", "_load_id", "load_id"})
 def settings_of(folder: Path, *more: str) -> Settings:
     places = [f"storage.{name}={folder / name}" for name in ("restricted", "deidentified")]
     shared = [f"storage.landing={folder.parent / 'landing'}", f"key.path={folder.parent / 'demo.key'}"]
-    wide = ["run.sources=[ambulance]", "opt_outs.national_share.least=0", "gates.max_orphan_share=1"]
+    wide = ["run.sources=[ambulance]", "opt_outs.national_share.least=0", limit("orphan_share", 1)]
     return load_settings("demo", overrides=[*places, *shared, *wide, *more])
 
 
@@ -52,7 +55,9 @@ def test_a_lake_in_catalogs_is_a_lake_in_folders(
 ) -> None:
     engines.close()
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
-    generate(PEOPLE, SEED, NIGHTS, tmp_path)
+    generate(pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
+
+PEOPLE, SEED, NIGHTS, tmp_path)
     demo_key_file(tmp_path / "demo.key")
     in_folders = settings_of(tmp_path / "folders")
     nights = [FIRST_NIGHT + timedelta(night) for night in range(NIGHTS)]
