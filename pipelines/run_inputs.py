@@ -19,7 +19,7 @@ from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.quality.expectations.suites import Expectation, known_columns, read_expectations, suite_files
 from pipelines.settings import Environment, Settings
 from pipelines.storage.documents import Document, digest_of_files
-from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary, vocabulary_path
+from pipelines.terminology.vocabulary import DEMO_REFUSED, MAPS_FOLDER, LoadedVocabulary, vocabulary_path
 from vocab.errors import VocabularyError
 from vocab.local_maps import LocalMap, read_local_maps
 
@@ -165,6 +165,8 @@ def _vocabulary(settings: Settings) -> LoadedVocabulary:
     loaded = LoadedVocabulary.read(vocabulary_path(settings))
     if loaded is None:
         raise VocabularyError("no vocabulary is loaded; load one with: nhs-omop vocab load [DIR of an Athena download]")
+    if loaded.is_demo and settings.environment is Environment.PRODUCTION:
+        raise VocabularyError(DEMO_REFUSED)
     wanted = settings.vocabulary.version
     if wanted and loaded.release != wanted:
         raise VocabularyError(f"vocabulary {wanted} is configured, {loaded.release} is loaded; load the configured one")
