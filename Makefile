@@ -85,6 +85,7 @@ constraints: venv ## Pin every package with its hashes (conf/requirements); UPGR
 	@$(COMPILE) setup.py --extra spark --extra dev --output-file $(LOCKS)/development.txt
 	@$(COMPILE) setup.py --constraint $(LOCKS)/development.txt --output-file $(LOCKS)/base.txt
 	@$(COMPILE) setup.py --constraint $(LOCKS)/development.txt --extra embedded --output-file $(LOCKS)/embedded.txt
+	@$(COMPILE) setup.py --constraint $(LOCKS)/development.txt --no-generate-hashes --output-file $(LOCKS)/serverless.txt
 
 .PHONY: clean
 clean: ## Remove everything that was made, the environment and downloaded jars excepted

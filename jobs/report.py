@@ -1,10 +1,11 @@
 """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,14 +13,15 @@ from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, n
 from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.contracts.ledger import IMPLAUSIBLE, Disposition, LedgerRow
+from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.quality.figures import (
     coding,
-    flow,
     gate_figures,
     opt_out_entries,
     orphans,
     reasons,
+    row_figures,
     same_facts,
     silver_outcomes,
     unreadable,
@@ -28,11 +30,27 @@ from pipelines.quality.figures import (
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
-from pipelines.release.published import cdm_of, gates_of, ledger_of, pinned_tables, release_folder, runs_of, silver_rows_of
+from pipelines.release.published import (
+    cdm_of,
+    chosen_release,
+    gates_of,
+    ledger_of,
+    pinned_tables,
+    release_folder,
+    runs_of,
+    silver_rows_of,
+)
 from pipelines.release.reading import open_release, run_query
+from pipelines.release.report.checks import broken_checks
 from pipelines.release.report.data_docs import write_data_docs
-from pipelines.release.report.markdown import Cell, Section, markdown
-from pipelines.settings import Settings
+from pipelines.release.report.markdown import markdown
+from pipelines.release.report.sections import Cell, Edition, Section, Topic
+from pipelines.release.report.writing import write_report
+from pipelines.run_log import in_order, last_runs
+from pipelines.settings import Settings, storage_paths
+
+if TYPE_CHECKING:
+    from pipelines.release.report.contents import OpenCode
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +66,11 @@ SAME_FACTS = (
 @app.command()
 def report(
     run_id: Annotated[str | None, typer.Option("--run", help="A run; the last one unless given.")] = None,
+    release_id: Annotated[str | None, typer.Option("--release", help="The run that made this release.")] = None,
+    edition: Annotated[
+        Edition, typer.Option(help="With small numbers hidden, or in full for those with rights to the restricted root.")
+    ] = Edition.SUPPRESSED,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report to this file too, as one HTML page.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the report to this Markdown file too.")] = None,
     data_docs: Annotated[
         Path | None,
@@ -59,27 +82,30 @@ def report(
     json_lines: JsonLines = False,
 ) -> None:
     """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
+    if run_id and release_id:
+        raise typer.BadParameter("give --run or --release, not both")
     settings = settings_of(env, conf_dir, overrides)
-    run = run_id or next(iter(reversed(runs_of(settings))), None)
+    run = chosen_release(settings, release_id).run_id if release_id else run_id or next(reversed(runs_of(settings)), None)
     if run is None:
         raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
-    gates = gates_of(settings, run)
+    ledger, gates = ledger_of(settings, run), gates_of(settings, run)
     release = release_of_run(settings, run)
-    silver = silver_rows_of(settings)
-    sections = [
-        *sections_of(ledger_of(settings, run), gates, silver),
-        rows_of_two_sources(settings, release),
-        _not_loaded(settings),
-    ]
+    sections = [*sections_of(ledger, gates, edition, silver_rows_of(settings)), rows_of_two_sources(settings, release, edition)]
     facts = facts_of(run, release)
+    shown = [*sections, _not_loaded(settings)]
     show_table("run", [facts])
-    for section in sections:
+    for section in shown:
         if section.rows:
             show_table(section.title, section.rows)
-    log.info(SMALL_NUMBERS)
+    if edition is Edition.SUPPRESSED:
+        log.info(SMALL_NUMBERS)
     if out is not None:
-        out.write_text(markdown(f"Run {run}", facts, sections), encoding="utf-8")
+        write_report(out, markdown(f"Run {run}", facts, shown), edition, settings.storage.deidentified)
         log.info("wrote the report", extra={"file": str(out)})
+    if html is not None:
+        page = html_page(settings, run, edition, sections)
+        write_report(html, page, edition, settings.storage.deidentified)
+        log.info("wrote the page", extra={"file": str(html), "edition": edition.value})
     if data_docs is not None:
         if not gates:
             raise ReleaseError(f"run {run} did not come to the gates, so there are no results for Data Docs")
@@ -87,55 +113,108 @@ def report(
         log.info("wrote the Data Docs", extra={"file": str(data_docs / "index.html")})
 
 
-def sections_of(ledger: list[LedgerRow], gates: list[GateResult], silver: Sequence[Mapping[str, Any]] = ()) -> list[Section]:
-    """The tables of the report, safe to show. `silver` is what became of the silver rows of the last run."""
+def sections_of(
+    ledger: list[LedgerRow],
+    gates: list[GateResult],
+    edition: Edition = Edition.SUPPRESSED,
+    silver: Sequence[Mapping[str, Any]] = (),
+) -> list[Section]:
+    """The tables of the report, safe for those who may see the edition. `silver`: what became of the silver rows."""
     implausible = [row for row in ledger if row.reason.startswith(IMPLAUSIBLE)]
-    broken = [
-        {
-            "rule": str(r.check.rule),
-            "table": f"{r.check.zone}.{r.check.table}",
-            "column": r.check.column,
-            "severity": r.check.severity,
-            "verdict": str(r.verdict),
-            **waived(r),
-        }
-        for r in gates
-        if not r.passed
-    ]
+    smallest = edition.smallest_shown
+    rows = row_figures(ledger, smallest)
     return [
-        Section("Rows delivered and what became of them", flow(ledger), SMALL_NUMBERS),
-        Section("Rows opted out, by kind", reasons(ledger, Disposition.OPTED_OUT)),
-        Section("Entries of opt-out lists, and why some match nobody", opt_out_entries(ledger)),
-        Section("People with an identity conflict, by provider and kind", reasons(ledger, Disposition.IDENTITY_CONFLICT)),
-        Section("Rows quarantined, by reason", reasons(ledger, Disposition.QUARANTINED)),
-        Section("Rows whose other row is missing, by reference", orphans(ledger)),
-        Section("Values that could not be read", unreadable(ledger)),
-        Section("Silver rows, each once: mapped, or taken by no rule and why", silver_outcomes(ledger)),
-        Section("Rows that no rule took, by values of closed lists", untaken_values(ledger, silver)),
-        Section("Rows set aside because they cannot be right, by reason", reasons(implausible, Disposition.EXCLUDED)),
-        Section("Rows published although they cannot be right, by reason", reasons(ledger, Disposition.FLAGGED)),
-        Section("Coded rows", coding(ledger)),
-        Section("Gates", gate_figures(gates), empty="The run did not come to the gates."),
-        Section("Broken checks", broken),
+        Section(
+            "Rows delivered and what became of them",
+            rows.flow,
+            SMALL_NUMBERS if edition is Edition.SUPPRESSED else "",
+        ),
+        Section("Rows opted out, by kind", rows.opted_out, topic=Topic.OPT_OUTS),
+        Section("Entries of opt-out lists, and why some match nobody", opt_out_entries(ledger, smallest), topic=Topic.OPT_OUTS),
+        Section(
+            "People with an identity conflict, by provider and kind", reasons(ledger, Disposition.IDENTITY_CONFLICT, smallest)
+        ),
+        Section("Rows quarantined, by reason", rows.quarantined),
+        Section("Rows whose other row is missing, by reference", orphans(ledger, smallest)),
+        Section("Values that could not be read", unreadable(ledger, smallest)),
+        Section("Silver rows, each once: mapped, or taken by no rule and why", silver_outcomes(ledger, smallest)),
+        Section("Rows that no rule took, by values of closed lists", untaken_values(ledger, silver, smallest)),
+        Section("Rows set aside because they cannot be right, by reason", reasons(implausible, Disposition.EXCLUDED, smallest)),
+        Section("Rows published although they cannot be right, by reason", reasons(ledger, Disposition.FLAGGED, smallest)),
+        Section("Coded rows", coding(ledger, smallest), topic=Topic.CODES, bars=("mapped",)),
+        broken_checks(gates, edition),
+        Section("Checks by zone", gate_figures(gates), empty="The run did not come to the checks.", topic=Topic.GATES),
     ]
 
 
-def waived(result: GateResult) -> dict[str, Cell]:
-    """Who accepted the failure of a check, until when and why; empty where nobody did."""
-    waiver = result.waiver
-    names = ("waived_by", "waived_until", "waived_for")
-    values = (waiver.owner, waiver.until.isoformat(), waiver.reason) if waiver else ("", "", "")
-    return dict(zip(names, values, strict=True))
-
-
-def rows_of_two_sources(settings: Settings, release: Release | None) -> Section:
-    """The rows of a release that say what a row of another source says, by confidence."""
+def rows_of_two_sources(settings: Settings, release: Release | None, edition: Edition = Edition.SUPPRESSED) -> Section:
+    """The rows of a release that say what a row of another source says, by confidence; none of tables in catalogs."""
     title, rows = "Rows that another source has too, by confidence", []
-    if release is not None:
+    if release is not None and settings.storage.catalog is None:  # tables in catalogs have no files that could be read here
         pinned = {name: table for name, table in pinned_tables(settings, release).items() if name == "same_fact"}
         with open_release(pinned, cdm_of(release)) as connection:
-            rows = same_facts(run_query(connection, SAME_FACTS)[1])
+            rows = same_facts(run_query(connection, SAME_FACTS)[1], edition.smallest_shown)
     return Section(title, rows)
+
+
+def html_page(settings: Settings, run: str, edition: Edition, sections: list[Section]) -> str:
+    """The report of a run as one HTML page; `sections` are the tables that every form of the report has."""
+    from pipelines.release.report.contents import Material, page_of
+    from pipelines.release.report.counting import count_release
+    from pipelines.release.report.page import html
+
+    today = date.today()
+    release = release_of_run(settings, run)
+    former = _release_before(settings, release)
+    record = next((found.record for found in last_runs(settings.storage.restricted) if found.record.run_id == run), None)
+    material = Material(
+        run=run,
+        edition=edition,
+        record=record,
+        release=release,
+        former=former,
+        former_ledger=ledger_of(settings, former.run_id) if former else [],
+        ledger=ledger_of(settings, run),
+        gates=gates_of(settings, run),
+        sections=sections,
+        deliveries=[shown_delivery(entry) for entry in history_of(settings, today)],
+        counts=count_release(pinned_tables(settings, release), cdm_of(release), release.run_date) if release else None,
+        open_codes=_open_codes(settings, release) if run == runs_of(settings)[-1] else None,
+        run_date=release.run_date if release else record.run_date if record else today,
+        written_on=today,
+        warn_lists_at_days=settings.opt_outs.warn_at_days,
+    )
+    return html(page_of(material))
+
+
+def _release_before(settings: Settings, release: Release | None) -> Release | None:
+    """The newest release that an earlier run has made."""
+    if release is None:
+        return None
+    folder = release_folder(settings)
+    made = {found.run_id: found for found in map(folder.read, folder.ids())}
+    earlier = [run for run in in_order(made) if run != release.run_id and in_order([run, release.run_id])[0] == run]
+    return made[earlier[-1]] if earlier else None
+
+
+def _open_codes(settings: Settings, release: Release | None) -> "list[OpenCode]":
+    """The codes without a standard concept that the last run has found, those with most rows first."""
+    from pipelines.release.report.contents import CODES_SHOWN, OpenCode
+    from pipelines.release.report.counting import names_of_codes
+
+    columns = ("source", "vocabulary", "code", "is_known", "rows")
+    rows: dict[tuple[str, str, str, bool], int] = defaultdict(int)
+    for record in storage_paths(settings).records(Zone.INTERMEDIATE, "unmapped_codes", columns):
+        rows[record["source"], record["vocabulary"], record["code"], record["is_known"]] += record["rows"]
+    order = sorted(rows, key=lambda key: (-rows[key], key))
+    known = [(vocabulary, code) for _, vocabulary, code, is_known in order[:CODES_SHOWN] if is_known]
+    names = names_of_codes(pinned_tables(settings, release)["concept"], known) if release else {}
+    return [
+        OpenCode(
+            source, vocabulary, code, names.get((vocabulary, code), ""), is_known, rows[source, vocabulary, code, is_known]
+        )
+        for source, vocabulary, code, is_known in order
+    ]
 
 
 def _not_loaded(settings: Settings) -> Section:

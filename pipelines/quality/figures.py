@@ -1,25 +1,71 @@
-"""The figures of a run that people are shown: from the ledger and the gates, small numbers hidden."""
+"""The figures of a run that people are shown: from the ledger and the gates.
+
+Numbers below `smallest_shown` are hidden, with those that would give them away; 1 hides none.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.quality.gates import GateResult, Verdict
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, Counts, Suppressed, suppressed, suppressed_together
 
 Figure = dict[str, str | int | float]
 
 
-def flow(ledger: Iterable[LedgerRow]) -> list[Figure]:
-    """What became of the delivered rows: one row per source, the last one of all sources together."""
+@dataclass(frozen=True, slots=True)
+class RowFigures:
+    """What became of the delivered rows, and why some were kept back or set aside; the numbers agree.
+
+    `flow` has one row per source, `opted_out` and `quarantined` have one per reason, with a column per source; the last row of
+    each is of all together.
+    """
+
+    flow: list[Figure]
+    opted_out: list[Figure]
+    quarantined: list[Figure]
+
+
+def row_figures(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> RowFigures:
+    """The outcomes of the delivered rows, and the reasons of two of them.
+
+    The sums of the reasons are numbers of the flow. So they are hidden together: else a number that one table hides could be
+    taken from another.
+    """
+    rows = tuple(ledger)
+    outcomes = _outcomes(rows)
+    if not outcomes:
+        return RowFigures([], [], [])
+    parts = {part: _by_reason(rows, part) for part in (Disposition.OPTED_OUT, Disposition.QUARANTINED)}
+    tables = {"flow": outcomes, **{str(part): counts for part, counts in parts.items() if counts}}
+    same = [(("flow", source, str(part)), (str(part), TOTAL, source)) for part in parts for source in (*outcomes, TOTAL)]
+    shown = suppressed_together(tables, same, smallest_shown)
+    return RowFigures(
+        flow=[{"source": source, **_renamed(cells)} for source, cells in shown["flow"].items()],
+        opted_out=_named("reason", shown.get(Disposition.OPTED_OUT, {})),
+        quarantined=_named("reason", shown.get(Disposition.QUARANTINED, {})),
+    )
+
+
+def _outcomes(ledger: Iterable[LedgerRow]) -> dict[str, dict[str, int]]:
+    """Delivered rows by source and outcome."""
     left = next(balance.right for balance in BALANCES if balance.stage is Stage.CURATE)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, left), 0))
     for row in ledger:
         if row.stage is Stage.CURATE and row.disposition in left:
             counts[row.source][str(row.disposition)] += row.rows
-    shown = [{"source": source, **_renamed(cells)} for source, cells in suppressed(dict(sorted(counts.items()))).items()]
-    return shown if counts else []
+    return dict(sorted(counts.items()))
+
+
+def _shown(name: str, counts: Counts, smallest_shown: int) -> list[Figure]:
+    """A row per key of the counts, in order, and one of all together; none if nothing was counted."""
+    return _named(name, suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {})
+
+
+def _named(name: str, shown: Suppressed) -> list[Figure]:
+    return [{name: key, **cells} for key, cells in shown.items()]
 
 
 def _renamed(cells: dict[str, int | str]) -> Figure:
@@ -27,18 +73,22 @@ def _renamed(cells: dict[str, int | str]) -> Figure:
     return {str(Disposition.DELIVERED): cells[TOTAL], **{name: n for name, n in cells.items() if name != TOTAL}}
 
 
-def reasons(ledger: Iterable[LedgerRow], disposition: Disposition) -> list[Figure]:
+def reasons(ledger: Iterable[LedgerRow], disposition: Disposition, smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows of a disposition by reason: one row per reason, one column per source."""
+    return _shown("reason", _by_reason(ledger, disposition), smallest_shown)
+
+
+def _by_reason(ledger: Iterable[LedgerRow], disposition: Disposition) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     chosen = [row for row in ledger if row.disposition is disposition and row.rows]
     for source in sorted({row.source for row in chosen}):
         for row in chosen:
             if row.source == source:
                 counts[row.reason][source] = counts[row.reason].get(source, 0) + row.rows
-    return [{"reason": reason, **cells} for reason, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+    return dict(sorted(counts.items()))
 
 
-def silver_outcomes(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def silver_outcomes(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """What became of the silver rows, each counted once: one row per source, entity, outcome and reason, then one per source.
 
     The rows of a source add up to its last one. `omop_rows` is what all rules made of the rows of the entity that are mapped.
@@ -53,9 +103,11 @@ def silver_outcomes(ledger: Iterable[LedgerRow]) -> list[Figure]:
     figures: list[Figure] = []
     for source, outcomes in sorted(counts.items()):
         places = {" ".join(outcome): outcome for outcome in sorted(outcomes)}
-        for name, cells in suppressed({name: {"rows": outcomes[place]} for name, place in places.items()}).items():
+        for name, cells in suppressed(
+            {name: {"rows": outcomes[place]} for name, place in places.items()}, smallest_shown
+        ).items():
             entity, outcome, reason = places.get(name, (TOTAL, "", ""))
-            made = _beside(written[source, entity], cells["rows"]) if outcome == Disposition.MAPPED else ""
+            made = _beside(written[source, entity], cells["rows"], smallest_shown) if outcome == Disposition.MAPPED else ""
             figures.append(
                 {
                     "source": source,
@@ -69,12 +121,14 @@ def silver_outcomes(ledger: Iterable[LedgerRow]) -> list[Figure]:
     return figures
 
 
-def _beside(number: int, shown: int | str) -> int | str:
+def _beside(number: int, shown: int | str, smallest_shown: int) -> int | str:
     """A number that stands beside another: hidden where that is, or where it is small itself."""
-    return HIDDEN if shown == HIDDEN or 0 < number < SMALLEST_SHOWN else number
+    return HIDDEN if shown == HIDDEN or 0 < number < smallest_shown else number
 
 
-def untaken_values(ledger: Iterable[LedgerRow], counted: Iterable[Mapping[str, Any]]) -> list[Figure]:
+def untaken_values(
+    ledger: Iterable[LedgerRow], counted: Iterable[Mapping[str, Any]], smallest_shown: int = SMALLEST_SHOWN
+) -> list[Figure]:
     """The rows that no rule takes by the values of closed lists: one row per source, entity, reason, column and value.
 
     `counted` are the stored rows of `ledger.silver_rows`, which are of the last run: nothing is shown of a ledger that they do
@@ -93,31 +147,31 @@ def untaken_values(ledger: Iterable[LedgerRow], counted: Iterable[Mapping[str, A
     if totals != totals_by((row for row in ledger if row.disposition is Disposition.UNTAKEN), "source", "entity", "reason"):
         return []
     names = ("source", "entity", "reason")
-    shown = {tuple(row[name] for name in names) for row in silver_outcomes(ledger) if row["rows"] != HIDDEN}
+    shown = {tuple(row[name] for name in names) for row in silver_outcomes(ledger, smallest_shown) if row["rows"] != HIDDEN}
     return [
         {**dict(zip((*names, "column"), place, strict=True)), "value": value, "rows": cells["rows"]}
         for place, by_value in sorted(values.items())
         if place[:3] in shown
-        for value, cells in suppressed(dict(sorted(by_value.items()))).items()
+        for value, cells in suppressed(dict(sorted(by_value.items())), smallest_shown).items()
         if value != TOTAL
     ]
 
 
-def opt_out_entries(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def opt_out_entries(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """The entries of each opt-out list: how many match somebody, and how many nobody and why."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in ledger:
         if row.disposition in (Disposition.MATCHED, Disposition.UNMATCHED):
             outcome = row.reason or str(row.disposition)
             counts[row.entity][outcome] = counts[row.entity].get(outcome, 0) + row.rows
-    return [{"list": kind, **cells} for kind, cells in suppressed(dict(sorted(counts.items()))).items()] if counts else []
+    return _shown("list", counts, smallest_shown)
 
 
-def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def orphans(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows whose other row is missing: one row per source, entity, provider and reference, the last one of all together."""
     missing = [row for row in ledger if row.disposition is Disposition.ORPHAN and row.rows]
     places = {f"{row.source}.{row.entity}@{row.provider} {row.reason}": row for row in missing}
-    cells = suppressed({name: {"rows": places[name].rows} for name in sorted(places)}) if places else {}
+    cells = suppressed({name: {"rows": places[name].rows} for name in sorted(places)}, smallest_shown) if places else {}
     return [
         {
             "source": places[name].source if name in places else TOTAL,
@@ -130,7 +184,7 @@ def orphans(ledger: Iterable[LedgerRow]) -> list[Figure]:
     ]
 
 
-def unreadable(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def unreadable(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Values that could not be read: one row per source, provider, entity and column, the last one of all together."""
     counts = {
         (row.source, row.provider, row.entity, row.reason.removeprefix(UNREADABLE)): row.rows
@@ -138,7 +192,7 @@ def unreadable(ledger: Iterable[LedgerRow]) -> list[Figure]:
         if row.disposition is Disposition.UNREADABLE
     }
     places = {" ".join(place): place for place in sorted(counts)}
-    cells = suppressed({name: {"values": counts[place]} for name, place in places.items()}) if counts else {}
+    cells = suppressed({name: {"values": counts[place]} for name, place in places.items()}, smallest_shown) if counts else {}
     names = ("source", "provider", "entity", "column")
     return [
         {**dict(zip(names, places.get(name, (TOTAL, "", "", "")), strict=True)), "values": shown["values"]}
@@ -158,7 +212,7 @@ def doubts(ledger: Iterable[LedgerRow]) -> dict[str, list[Figure]]:
     return {title: shown for title, shown in tables.items() if shown}
 
 
-def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
+def coding(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """How the coded rows of each source fared, and the share of them that has a standard concept."""
     outcomes = next(balance.right for balance in BALANCES if balance.stage is Stage.CODE)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(map(str, outcomes), 0))
@@ -166,23 +220,24 @@ def coding(ledger: Iterable[LedgerRow]) -> list[Figure]:
         if row.stage is Stage.CODE and row.disposition in outcomes:
             counts[row.source][str(row.disposition)] += row.rows
     exact = {**counts, TOTAL: {str(o): sum(cells[str(o)] for cells in counts.values()) for o in outcomes}}
-    rows = suppressed(dict(sorted(counts.items()))) if counts else {}
+    rows = suppressed(dict(sorted(counts.items())), smallest_shown) if counts else {}
     return [
-        {"source": source, "coded": cells.pop(TOTAL), **cells, "mapped": _percentage(exact[source], cells)}
+        {"source": source, "coded": cells.pop(TOTAL), **cells, "mapped": _percentage(exact[source], cells, smallest_shown)}
         for source, cells in rows.items()
     ]
 
 
-def _percentage(exact: dict[str, int], shown: dict[str, int | str]) -> str:
-    """The share with a standard concept; to whole per cent where a number of the row is hidden."""
+def _percentage(exact: dict[str, int], shown: dict[str, int | str], smallest_shown: int) -> str:
+    """The share with a standard concept; to whole per cent where a number of the row is hidden. Only all are 100 %."""
     coded = sum(exact.values())
-    if coded < SMALLEST_SHOWN:
+    if coded < smallest_shown:
         return HIDDEN if coded else ""
-    digits = 0 if HIDDEN in shown.values() else 1
-    return f"{exact[str(Disposition.STANDARD)] / coded:.{digits}%}"
+    standard = exact[str(Disposition.STANDARD)]
+    share = f"{standard / coded:.{0 if HIDDEN in shown.values() else 1}%}"
+    return f">99{share.removeprefix('100').replace('.0', '.9')}" if share.startswith("100") and standard < coded else share
 
 
-def same_facts(counts: Iterable[tuple[str, str, int]]) -> list[Figure]:
+def same_facts(counts: Iterable[tuple[str, str, int]], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
     """Rows that say what a row of another source says: one row per table, one column per confidence.
 
     `counts` are tables, confidences and rows.
@@ -190,7 +245,7 @@ def same_facts(counts: Iterable[tuple[str, str, int]]) -> list[Figure]:
     cells: dict[str, dict[str, int]] = defaultdict(dict)
     for table, confidence, rows in counts:
         cells[table][confidence] = rows
-    return [{"table": table, **shown} for table, shown in suppressed(dict(sorted(cells.items()))).items()] if cells else []
+    return _shown("table", cells, smallest_shown)
 
 
 def gate_figures(results: Sequence[GateResult]) -> list[Figure]:

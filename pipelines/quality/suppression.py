@@ -3,7 +3,7 @@
 Applied to every table of counts that may be of few people. A zero is shown as a zero.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, TypeVar
 
 SMALLEST_SHOWN: Final = 8
@@ -17,18 +17,52 @@ _Part = TypeVar("_Part")
 Counts = Mapping[str, Mapping[str, int]]
 
 
-def suppressed(counts: Counts, smallest_shown: int = SMALLEST_SHOWN) -> dict[str, dict[str, int | str]]:
+Place = tuple[str, str, str]
+"""A cell of one of several tables: table, row and column."""
+
+Suppressed = dict[str, dict[str, int | str]]
+
+
+def suppressed(counts: Counts, smallest_shown: int = SMALLEST_SHOWN) -> Suppressed:
     """A table of counts (row, column) with its totals, small numbers hidden.
 
     Others are hidden too, the smallest first, until no hidden number follows from the shown ones and their totals, and
     what is hidden in a row or column does not add up to a small number itself.
     """
-    table = _with_totals(counts)
-    hidden = {(row, column) for row, cells in table.items() for column, n in cells.items() if 0 < n < smallest_shown}
-    while more := next(_exposed(table, hidden, smallest_shown), None):
-        hidden.add(more)
+    return suppressed_together({TOTAL: counts}, (), smallest_shown)[TOTAL]
+
+
+def suppressed_together(
+    tables: Mapping[str, Counts], same: Collection[tuple[Place, Place]], smallest_shown: int = SMALLEST_SHOWN
+) -> dict[str, Suppressed]:
+    """Tables of which some cells are the same number, such as a total that another table breaks down.
+
+    `same` are pairs of such cells, totals included; pairs with a cell that is not there are passed over. What is hidden in one
+    table is hidden in the other, and each table then hides as much more as `suppressed` would.
+    """
+    whole = {name: _with_totals(counts) for name, counts in tables.items()}
+    hidden = {
+        name: {(row, column) for row, cells in table.items() for column, n in cells.items() if 0 < n < smallest_shown}
+        for name, table in whole.items()
+    }
+    pairs = [pair for pair in same if all(column in whole.get(name, {}).get(row, {}) for name, row, column in pair)]
+    is_stable = False
+    while not is_stable:
+        for name, table in whole.items():
+            while more := next(_exposed(table, hidden[name], smallest_shown), None):
+                hidden[name].add(more)
+        before = sum(map(len, hidden.values()))
+        for pair in pairs:
+            if any((row, column) in hidden[name] for name, row, column in pair):
+                for name, row, column in pair:
+                    hidden[name].add((row, column))
+        is_stable = before == sum(map(len, hidden.values()))
     return {
-        row: {column: HIDDEN if (row, column) in hidden else n for column, n in cells.items()} for row, cells in table.items()
+        name: {
+            row: {column: HIDDEN if (row, column) in hidden[name] else n for column, n in cells.items()}
+            for row, cells in table.items()
+        }
+        for name, table in whole.items()
     }
 
 

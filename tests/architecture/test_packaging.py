@@ -23,6 +23,7 @@ PACKAGE_OF_MODULE = {
     "great_expectations": "great-expectations",
     "openlineage": "openlineage-python",
     "xdist": "pytest-xdist",
+    "axe_playwright_python": "axe-playwright-python",
 }
 
 
@@ -110,7 +111,7 @@ def test_every_package_is_pinned_with_hashes(lock: str) -> None:
     assert [line for line in lines if not re.fullmatch(form, line)] == []
 
 
-@pytest.mark.parametrize("lock", ["base", "embedded"])
+@pytest.mark.parametrize("lock", ["base", "embedded", "serverless"])
 def test_what_is_installed_elsewhere_is_what_was_tested(lock: str) -> None:
     tested = versions("development")
     assert {name: version for name, version in versions(lock).items() if tested.get(name) != version} == (

@@ -239,7 +239,7 @@ def test_a_delivery_with_a_fault_is_named_and_stops_nobody_else(linked_copy: Dem
 
 
 def test_the_demo_vocabulary_is_refused_in_production(world: DemoWorld, tmp_path: Path) -> None:
-    """A load of it writes nothing, and a run on a lakehouse that has it all the same, of any version, stops before it writes."""
+    """A load of it writes nothing, and a run on a lakehouse that has it all the same stops before it writes."""
     places = ("landing", "restricted", "deidentified")
     lake = [f"storage.{name}={tmp_path / name}" for name in places]
     key = [f"key={{kind: file, path: {tmp_path / 'key'}}}"]

@@ -18,6 +18,7 @@ from pipelines.quality.checks import Zone as Checked
 from pipelines.quality.failing import OTHER_RULES, failing_rows_table, has_rows, key_columns
 from pipelines.quality.gates import FAILING_SCHEMA, Measured, judge
 from pipelines.quality.policy import Policy
+from pipelines.quality.row_rules import BROKEN
 from vocab.schemas import ddl_of
 
 CDM = published_tables("5.4")

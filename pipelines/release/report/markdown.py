@@ -1,19 +1,8 @@
 """Formats the report of a run as a Markdown page. The figures must already be safe to show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-Cell = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table of the report. `empty` is the text that replaces a table without rows."""
-
-    title: str
-    rows: Sequence[Mapping[str, Cell]]
-    note: str = ""
-    empty: str = "None."
+from pipelines.release.report.sections import Cell, Section
 
 
 def markdown(title: str, facts: Mapping[str, Cell], sections: Sequence[Section]) -> str:

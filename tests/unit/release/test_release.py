@@ -17,7 +17,8 @@ from pipelines.release.model import (
     fingerprint_of,
     release_id_of,
 )
-from pipelines.release.report.markdown import Section, markdown
+from pipelines.release.report.markdown import markdown
+from pipelines.release.report.sections import Section
 from pipelines.release.store import POINTER, Hold, ReleaseFolder
 
 RELEASE = Release(
