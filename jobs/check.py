@@ -9,7 +9,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -42,7 +41,7 @@ def check(
         datetime | None,
         typer.Option("--date", formats=["%Y-%m-%d"], help="The day of the run that would take it. Today unless given."),
     ] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

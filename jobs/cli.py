@@ -41,6 +41,10 @@ COMMANDS = {
         "jobs.deliveries", "List deliveries: loaded, waiting, set aside or withdrawn, with the reason and the next step."
     ),
     "demo": Command("jobs.demo", "Show everything at once: generated extracts of six sources, two nights, to a DuckDB file."),
+    "doctor": Command(
+        "jobs.doctor",
+        "Check that everything a run needs is there and right: versions, folders, rights, key, vocabulary, opt-out lists.",
+    ),
     "gate": Command(
         "jobs.gate",
         "Judge a run or a release again by the limits and waivers of today, without a run; exit code 21 where a gate fails.",
@@ -49,6 +53,7 @@ COMMANDS = {
         "jobs.generate",
         "Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted.",
     ),
+    "init": Command("jobs.init", "Write a new environment: its settings and folders, and what to do next."),
     "key": Command("jobs.key", "Make a pseudonymisation key, or show the fingerprint of the configured one."),
     "manifest": Command("jobs.manifest", "Write the manifest of a delivery or an opt-out list whose sender gives none."),
     "mapping-docs": Command(

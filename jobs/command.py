@@ -13,14 +13,15 @@ from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
 from pipelines.engine_settings import EngineKind
-from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of, shown_message
+from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of, page_of, shown_message
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
-from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, load_settings
+from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, environments, load_settings
 
 log = logging.getLogger(__name__)
 
 TRACEBACK_VARIABLE = "NHS_OMOP_TRACEBACK"
+ENV_VARIABLE = "NHS_OMOP_ENV"
 
 _is_process: ContextVar[bool] = ContextVar("is_process", default=False)
 """Whether the process is that of a command, and not of something that calls commands as functions."""
@@ -32,7 +33,10 @@ def _use_json(value: bool) -> bool:
     return value
 
 
-Env = Annotated[str, typer.Option("--env", envvar="NHS_OMOP_ENV", help="Environment: the file <env>.yaml of the conf folder.")]
+Env = Annotated[
+    str | None,
+    typer.Option("--env", envvar=ENV_VARIABLE, help="Environment: <env>.yaml of the conf folder; must be given."),
+]
 ConfDir = Annotated[Path, typer.Option("--conf-dir", envvar="NHS_OMOP_CONF_DIR", help="Folder of base.yaml and <env>.yaml.")]
 MappingsDir = Annotated[
     Path | None, typer.Option("--mappings-dir", help="Folder of contracts and mappings, in place of the packaged ones.")
@@ -44,15 +48,22 @@ JsonLines = Annotated[
     bool, typer.Option("--json", callback=_use_json, is_eager=True, help="Write messages and results as JSON lines.")
 ]
 
-DEFAULT_ENV = "demo"
 DEFAULT_CONF_DIR = PACKAGED_CONF_DIR
 
 
-def settings_of(env: str, conf_dir: Path, overrides: list[str] | None, mappings_dir: Path | None = None) -> Settings:
-    """The settings that the common options ask for. Raises ConfigError with every fault at once.
+def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, mappings_dir: Path | None = None) -> Settings:
+    """The settings that the common options ask for.
+
+    Raises ConfigError with every fault at once, and where no environment is named: a guess could be another lakehouse than the
+    one that is meant.
 
     In production, where an unexpected error may hold values of real rows, NHS_OMOP_TRACEBACK is refused.
     """
+    if not env:
+        raise ConfigError(
+            f"no environment is named: give --env NAME, or for all commands: export {ENV_VARIABLE}=NAME; "
+            + environments(conf_dir)
+        )
     changes = list(overrides or ())
     if mappings_dir is not None:
         changes.append(f"mappings_dir={mappings_dir}")
@@ -125,6 +136,6 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str |
         if os.environ.get(TRACEBACK_VARIABLE) and not isinstance(error, USER_ERRORS):
             raise
         code = exit_code_of(error)
-        log.error(shown_message(error), extra={"error": type(error).__name__, "exit_code": code})
+        log.error(shown_message(error), extra={"error": type(error).__name__, "exit_code": code, "page": page_of(error)})
         return code
     return 0

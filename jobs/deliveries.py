@@ -8,7 +8,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -43,7 +42,7 @@ def deliveries(
         datetime | None,
         typer.Option("--date", formats=["%Y-%m-%d"], help="The day up to which nothing has to wait. Today unless given."),
     ] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

@@ -72,7 +72,7 @@ def _show(outcome: RunResult, folder: Path, seconds: float) -> None:
     }
     show_table("where things are", [{"what": what, "where": str(where)} for what, where in places.items()])
     log.info("done", extra={"seconds": round(seconds, 1), "peak_memory_gib": round(peak, 2)})
-    log.info('look into it: nhs-omop query "SELECT count(*) FROM person"   nhs-omop report   nhs-omop status')
+    log.info('look into it: export NHS_OMOP_ENV=demo; nhs-omop query "SELECT count(*) FROM person"; nhs-omop report')
 
 
 if __name__ == "__main__":

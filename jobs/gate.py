@@ -10,7 +10,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -62,7 +61,7 @@ def gate(
             "--date", formats=["%Y-%m-%d"], help="Judge as on this day, by the waivers that then hold; today unless given."
         ),
     ] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

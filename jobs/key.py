@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
 from pipelines.governance.keys import fingerprint, new_key_file, resolve_key
 from pipelines.settings import Environment
@@ -35,7 +35,7 @@ def new(
 
 @app.command()
 def check(
-    env: Env = DEFAULT_ENV, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
+    env: Env = None, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
 ) -> None:
     """Resolve the configured key and show its fingerprint."""
     settings = settings_of(env, conf_dir, overrides)

@@ -28,7 +28,7 @@ _STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}
 
 
 class PeopleHandler(logging.Handler):
-    """Writes a message and its fields as a line of text; the fields of an error are for machines only."""
+    """Writes a message and its fields as a line of text; of an error only the page that explains it, in a line of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,9 +36,12 @@ class PeopleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one message."""
-        fields = {} if record.levelno >= logging.ERROR else _fields_of(record)
-        details = "  ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in fields.items())
-        text = f"{record.getMessage()}  {details}".rstrip()
+        fields = _fields_of(record)
+        if record.levelno >= logging.ERROR:
+            text = "\nsee ".join([record.getMessage(), *(shown(fields[name]) for name in ("page",) if name in fields)])
+        else:
+            details = "  ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in fields.items())
+            text = f"{record.getMessage()}  {details}".rstrip()
         self.console.print(Text(text, style=_STYLES.get(record.levelno, "")))
 
 

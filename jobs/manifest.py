@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -46,7 +45,7 @@ def manifest(
         typer.Option("--date", formats=["%Y-%m-%d"], help="Extract date, or day of the list. The folder's unless given."),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write it again if there is one.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

@@ -9,7 +9,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -34,7 +33,7 @@ def plan(
         typer.Option("--date", formats=["%Y-%m-%d"], help="The run date; deliveries of later days wait. Today unless given."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="As for a run that makes every table again.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

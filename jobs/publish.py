@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.contracts.derived import published_tables
@@ -45,7 +45,7 @@ def publish(
     webapi_sql: Annotated[
         Path | None, typer.Option("--webapi-sql", help="Also write SQL that makes the schema known to OHDSI's WebAPI.")
     ] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,

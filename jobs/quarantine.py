@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def quarantine(
         str | None, typer.Option(help="Only lines with a reason (missing:nhs_number), or with any of a rule (missing).")
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="Lines listed at most; all are counted.")] = 20,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.output import show_table
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables
 from pipelines.release.reading import open_release, run_query
@@ -29,7 +29,7 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help='For example "select count(*) from person".')],
     release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write all rows as CSV.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.logs import json_lines as for_machines
 from jobs.output import show_facts, show_table
 from pipelines.errors import ConfigError, RightsError
@@ -46,7 +46,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept with it. Name n
 @app.command("list")
 def list_releases(
     sizes: Annotated[bool, typer.Option("--sizes", help="What each keeps on disk, and what nothing else keeps.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
@@ -77,7 +77,7 @@ def list_releases(
 @app.command()
 def show(
     release_id: Annotated[str | None, typer.Argument(metavar="RELEASE", help="The current one unless given.")] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
@@ -123,7 +123,7 @@ def diff(
     after: Annotated[str | None, typer.Argument(metavar="AFTER", help="A release; the current one unless given.")] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many sources, months and concepts; --json has all.")] = 20,
     exact: Annotated[bool, typer.Option("--exact", help="Small numbers too; for who may read the restricted root.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
@@ -158,7 +158,7 @@ def hold(
         datetime | None, typer.Option("--until", formats=["%Y-%m-%d"], help="The last day; until it is lifted unless given.")
     ] = None,
     lift: Annotated[bool, typer.Option("--lift", help="End the hold of this owner.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
@@ -186,7 +186,7 @@ def hold(
 def expire(
     release_ids: Annotated[list[str], typer.Argument(metavar="RELEASE...", help="The ids of releases.")],
     reason: Reason,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from pipelines.errors import ReleaseError
 from pipelines.release.model import earlier_opt_outs
 from pipelines.release.published import chosen_release, release_folder
@@ -27,7 +27,7 @@ def rollback(
         bool, typer.Option("--accept-older-opt-outs", help="Go back although people have opted out since.")
     ] = False,
     lift: Annotated[bool, typer.Option("--lift", help="End the hold: the next run makes its release current again.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,

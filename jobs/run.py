@@ -12,7 +12,6 @@ if not __package__:  # started as a script
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -47,7 +46,7 @@ def run(
             help="Make a zone (silver) or a table (omop.person) with what it needs, and release nothing; may be repeated."
         ),
     ] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.logs import json_lines as for_machines
 from jobs.output import show_table
 from pipelines.progress import Field
@@ -20,7 +20,7 @@ app = new_app()
 @app.command()
 def runs(
     last: Annotated[int, typer.Option(min=1, help="How many runs, the newest ones.")] = 20,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,

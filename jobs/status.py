@@ -4,7 +4,7 @@ import logging
 from datetime import date
 from typing import TYPE_CHECKING
 
-from jobs.command import DEFAULT_CONF_DIR, DEFAULT_ENV, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
 from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_facts, show_table
 from jobs.runs import ending_of, times_of
@@ -32,7 +32,7 @@ app = new_app()
 
 @app.command()
 def status(
-    env: Env = DEFAULT_ENV, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
+    env: Env = None, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
 ) -> None:
     """Show what is running, waiting, set aside, failed and released, with the next step."""
     settings = settings_of(env, conf_dir, overrides)

@@ -9,7 +9,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -52,7 +51,7 @@ def trace(
     line: Annotated[int | None, typer.Option(min=1, max=LARGEST_ID, help="The line of the file, the header counted.")] = None,
     release_id: Annotated[str | None, typer.Option("--release", help="A release; the current one unless given.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Records shown at most, where a row is of many.")] = 20,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

@@ -8,7 +8,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -40,7 +39,7 @@ def verify(
         typer.Option("--sample", metavar="PERCENT", min=0.0001, max=100, help="The share of people whose rows are compared."),
     ] = 1.0,
     everybody: Annotated[bool, typer.Option("--all", help="Compare every row of every table, not a sample.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

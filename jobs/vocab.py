@@ -8,7 +8,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -21,7 +20,7 @@ from jobs.command import (
 )
 from jobs.output import show_table
 from jobs.stages import stage
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, counted
 from pipelines.progress import Field
 from pipelines.settings import Settings
 
@@ -44,7 +43,7 @@ def load_command(
         Path | None,
         typer.Argument(help="Folder or zip of an Athena download. Unless given, the configured one, else the demonstration."),
     ] = None,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
@@ -74,7 +73,7 @@ def load_command(
 @app.command("check")
 def check_command(
     broader: Annotated[bool, typer.Option("--broader", help="List the maps that lose a part of their text, too.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,
@@ -104,7 +103,9 @@ def check_command(
     if broader:
         _show("maps that are less specific than their text", found.broader_rows(), None)
     if found.faults:
-        raise VocabularyError(f"{found.faults} open faults of meaning; correct them, or have them reviewed in the map file")
+        raise VocabularyError(
+            f"{counted(found.faults, 'open fault')} of meaning; correct them, or have them reviewed in the map file"
+        )
 
 
 @app.command("unmapped")
@@ -119,7 +120,7 @@ def unmapped_command(
     ] = None,
     suggestions: Annotated[int, typer.Option(min=0, max=20, help="Candidates by name for each code.")] = 3,
     top: Annotated[int, typer.Option(min=1, help="How many codes to show, those with most rows first.")] = 50,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,
@@ -167,7 +168,7 @@ def diff_command(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Folder or zip of an Athena download, or the word loaded.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The same, for the vocabulary to compare with.")],
     top: Annotated[int, typer.Option(min=1, help="How many codes to show, losses first.")] = 50,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

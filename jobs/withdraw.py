@@ -8,7 +8,6 @@ import typer
 
 from jobs.command import (
     DEFAULT_CONF_DIR,
-    DEFAULT_ENV,
     ConfDir,
     Env,
     JsonLines,
@@ -37,7 +36,7 @@ def withdraw(
     delivery: Annotated[str, typer.Argument(metavar="SOURCE/PROVIDER/FOLDER", help="As nhs-omop deliveries shows it.")],
     why: Annotated[str, typer.Option("--why", help="The reason; kept with the withdrawal. Name nobody in it.")] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Take the withdrawal back: the next run may load it again.")] = False,
-    env: Env = DEFAULT_ENV,
+    env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     mappings_dir: MappingsDir = None,
     overrides: Overrides = None,

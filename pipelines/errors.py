@@ -10,6 +10,9 @@ from vocab.errors import VocabularyError
 
 UNEXPECTED_EXIT_CODE = 70
 
+EXIT_CODES_PAGE = "docs/exit-codes.md"
+"""Says of every error what happened and what to do. Its anchors are the names of the errors in lower case."""
+
 
 class OmopPipelineError(Exception):
     """Base of the errors shown to users without a traceback."""
@@ -169,6 +172,17 @@ _WITHOUT_VALUES = (ImportError, NameError, AttributeError)
 def exit_code_of(error: Exception) -> int:
     """The exit code that says what kind of error ended a command."""
     return error.exit_code if isinstance(error, USER_ERRORS) else UNEXPECTED_EXIT_CODE
+
+
+def page_of(error: Exception) -> str:
+    """Where the documentation explains an error."""
+    name = type(error).__name__ if isinstance(error, USER_ERRORS) else "unexpected"
+    return f"{EXIT_CODES_PAGE}#{name.lower()}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in a message: `1 fault`, `2 faults`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def shown_message(error: Exception) -> str:

@@ -11,7 +11,7 @@ from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
 from pipelines.errors import OPT_OUT_ERRORS, OptOutChangedError
-from pipelines.governance.keys import check_fingerprint, derive, hmac_pads, resolve_key
+from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads, resolve_key
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
 from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.mapping.plausibility import Plausibility, load_plausibility
@@ -19,7 +19,7 @@ from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.quality.expectations.suites import Expectation, known_columns, read_expectations, suite_files
 from pipelines.settings import Environment, Settings
 from pipelines.storage.documents import Document, digest_of_files
-from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary, vocabulary_path
+from pipelines.terminology.vocabulary import DEMO_REFUSED, MAPS_FOLDER, LoadedVocabulary, vocabulary_path
 from vocab.errors import VocabularyError
 from vocab.local_maps import LocalMap, read_local_maps
 
@@ -81,9 +81,7 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
     expectations = read_expectations(
         settings.expectations_dir, known_columns(contracts, published_tables(settings.cdm_version))
     )
-    state = _state(settings)
-    key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
-    fingerprint = check_fingerprint(state.key_fingerprint, key)
+    key, fingerprint = _key(settings)
     return RunInputs(
         contracts=contracts,
         mappings=mappings,
@@ -94,9 +92,9 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
         local_maps=local_maps,
         pads=Pads({purpose: hmac_pads(derive(key, purpose)) for purpose in PURPOSES}),
         key_fingerprint=fingerprint,
-        opt_outs=_opt_outs(settings, run_date, state),
+        opt_outs=newest_opt_outs(settings, run_date),
         type_one=_type_one(settings, contracts),
-        vocabulary=_vocabulary(settings),
+        vocabulary=loaded_vocabulary(settings),
         expectations=expectations,
         expectations_digest=digest_of_files({path.name: path for path in suite_files(settings.expectations_dir)}),
     )
@@ -128,7 +126,7 @@ def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles)
     Raises OptOutChangedError where one of them is not: releasing would undo the choices of a newer list.
     """
     try:
-        now = _opt_outs(settings, run_date, _state(settings))
+        now = newest_opt_outs(settings, run_date)
     except OPT_OUT_ERRORS as error:
         raise OptOutChangedError(f"{_CHANGED}: {error}") from error
     changed = [facts.kind for facts, before in zip(now.facts, used.facts, strict=True) if facts != before]
@@ -147,8 +145,25 @@ def _digest(folder: Path, pattern: str) -> str:
     return digest_of_files({path.relative_to(folder).as_posix(): path for path in folder.rglob(pattern)})
 
 
-def _opt_outs(settings: Settings, run_date: date, state: RestrictedState) -> OptOutFiles:
-    policy = settings.opt_outs
+def known_key(settings: Settings) -> str:
+    """The first characters of the fingerprint of the configured key, and whether tables here were made with it.
+
+    Raises KeyMissingError where there is no usable key, KeyChangedError where tables were made with another.
+    """
+    _, fingerprint = _key(settings)
+    made_with_it = _state(settings).key_fingerprint is not None
+    return f"{settings.key.kind}, fingerprint {fingerprint[:8]}" + ("" if made_with_it else "; nothing is made with it yet")
+
+
+def _key(settings: Settings) -> tuple[Key, str]:
+    """The key and its fingerprint, which is that of the tables that are there."""
+    key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
+    return key, check_fingerprint(_state(settings).key_fingerprint, key)
+
+
+def newest_opt_outs(settings: Settings, run_date: date) -> OptOutFiles:
+    """The opt-out lists that a run on a day would use. Raises one of OPT_OUT_ERRORS where one may not be used."""
+    policy, state = settings.opt_outs, _state(settings)
     band = policy.national_share
     limits = OptOutPolicy(policy.max_age_days, band.least, band.most, policy.max_shrinkage)
     last_used = {kind: UsedList(as_at, state.left_out.get(kind)) for kind, as_at in state.opt_outs.items()}
@@ -161,10 +176,13 @@ def _type_one(settings: Settings, contracts: dict[str, SourceContract]) -> TypeO
     return load_type_one_codes(settings.mappings_dir / settings.opt_outs.type1_codes, contracts[TYPE_ONE_SOURCE])
 
 
-def _vocabulary(settings: Settings) -> LoadedVocabulary:
+def loaded_vocabulary(settings: Settings) -> LoadedVocabulary:
+    """The vocabulary that a run would use. Raises VocabularyError where there is none, another one, or a demo in production."""
     loaded = LoadedVocabulary.read(vocabulary_path(settings))
     if loaded is None:
         raise VocabularyError("no vocabulary is loaded; load one with: nhs-omop vocab load [DIR of an Athena download]")
+    if loaded.is_demo and settings.environment is Environment.PRODUCTION:
+        raise VocabularyError(DEMO_REFUSED)
     wanted = settings.vocabulary.version
     if wanted and loaded.release != wanted:
         raise VocabularyError(f"vocabulary {wanted} is configured, {loaded.release} is loaded; load the configured one")

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import date
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,9 +17,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.gate_policy import GatePolicy
 from pipelines.contracts.models import Frozen
+from pipelines.contracts.source import sources_in
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
 from pipelines.engine_settings import EngineKind, EngineSettings
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, counted
 from pipelines.secrets import SecretReference
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.places import Places
@@ -317,7 +319,13 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def known_sources(self) -> Self:
-        """Refuse an earliest capture of a source that there is not: it would have no effect."""
+        """Refuse a source without a contract, and an earliest capture of an unknown source: it would have no effect."""
+        there = sources_in(self.mappings_dir)
+        misspelt = [source for source in self.run.sources if there and source not in there]
+        if misspelt:
+            near = {name: get_close_matches(name, there, n=1) for name in misspelt}
+            asked = [f"{name} (did you mean {', '.join(near[name])}?)" if near[name] else name for name in misspelt]
+            raise ValueError(f"run.sources: there is no {', '.join(asked)} in the mappings; sources there: {', '.join(there)}")
         known = {*SOURCES, *self.run.sources}
         unknown = [name for name in self.person.earliest_capture if name.split("/")[0] not in known]
         if unknown:
@@ -391,6 +399,14 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
         raise ConfigError(f"{env}.yaml over base.yaml: {_faults(error)}") from error
 
 
+def environments(conf_dir: Path) -> str:
+    """For messages: the environments of a folder of configuration."""
+    known = sorted(found.stem for found in conf_dir.glob("*.yaml") if found.stem != "base")
+    if not known:
+        return f"there is none in {conf_dir}: make one with nhs-omop init, or give the folder with --conf-dir"
+    return f"environments in {conf_dir}: {', '.join(known)}"
+
+
 def _gate_policy(path: Path) -> dict[str, Any]:
     """The content of a file of limits or waivers. Raises ConfigError with every fault of it."""
     content = _read(path)
@@ -403,16 +419,14 @@ def _gate_policy(path: Path) -> dict[str, Any]:
 
 def _faults(error: ValidationError) -> str:
     lines = [f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
-    return f"{len(lines)} {'fault' if len(lines) == 1 else 'faults'}\n" + "\n".join(lines)
+    return counted(len(lines), "fault") + "\n" + "\n".join(lines)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_yaml(path)
     except OSError as error:
-        known = sorted(found.stem for found in path.parent.glob("*.yaml") if found.stem != "base")
-        hint = f"environments there: {', '.join(known)}" if known else "give the folder with --conf-dir"
-        raise ConfigError(f"{path}: {error.strerror}; {hint}") from error
+        raise ConfigError(f"{path}: {error.strerror}; {environments(path.parent)}") from error
     except InvalidYamlError as error:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(content, dict):

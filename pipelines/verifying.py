@@ -25,7 +25,7 @@ from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import PERSON, READABLE
 from pipelines.engine import open_session
-from pipelines.errors import NotCurrentError, RunUnderWayError
+from pipelines.errors import NotCurrentError, RunUnderWayError, counted
 from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import REGISTER, Registered
 from pipelines.nightly import declared_tables, readable_of_flagged
@@ -201,8 +201,8 @@ def _require_current(runner: Runner, tables: Iterable[Table]) -> None:
     if steps:
         first = steps[0]
         raise NotCurrentError(
-            f"a run would make {len(steps)} tables again, {first.table.name} first ({first.reason}), so a rebuild now would "
-            "differ for that reason. Nothing was compared; run first (with --full where only the code has changed). "
+            f"a run would make {counted(len(steps), 'table')} again, {first.table.name} first ({first.reason}), so a rebuild "
+            "now would differ for that reason. Nothing was compared; run first (with --full where only the code has changed). "
             "nhs-omop plan lists the tables"
         )
 

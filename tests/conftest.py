@@ -23,6 +23,9 @@ from tests.postgresql import Server, postgresql_server
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+os.environ["NHS_OMOP_ENV"] = "demo"
+"""The environment of every command that a test starts without --env; whoever starts them has to name one too."""
+
 
 class Engines:
     """The one open session of the test process."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipelines.errors import LedgerError
+from pipelines.errors import LedgerError, counted
 
 
 class Stage(StrEnum):
@@ -250,7 +250,7 @@ def check_balance(ledger: Iterable[LedgerRow]) -> None:
     faults = [*_malformed(rows), *_unbalanced(rows), *_not_passed_on(rows)]
     if faults:
         lines = "\n".join(f"  {fault}" for fault in faults)
-        raise LedgerError(f"the ledger does not balance in {len(faults)} places; nothing is released\n{lines}")
+        raise LedgerError(f"the ledger does not balance in {counted(len(faults), 'place')}; nothing is released\n{lines}")
 
 
 def _place(stage: str, source: str, entity: str, rule: str) -> str:

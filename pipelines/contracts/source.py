@@ -15,7 +15,7 @@ from pipelines.contracts.delivery_forms import DeliveryForm
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.shapes import Shape, pattern_of
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError
+from pipelines.errors import ContractError, counted
 
 WITHHELD = "_withheld"
 
@@ -410,7 +410,7 @@ def load_contract(path: Path) -> SourceContract:
         if delivered.is_kept_text and delivered.shape is None
     ]
     if shapeless:
-        raise ContractError(f"{path.parent.name}/{path.name}: {len(shapeless)} faults\n" + "\n".join(shapeless))
+        raise ContractError(f"{path.parent.name}/{path.name}: {counted(len(shapeless), 'fault')}\n" + "\n".join(shapeless))
     return contract
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
-
-from pyspark.sql import DataFrame, SparkSession
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipelines.contracts.zones import Zone
+
+if TYPE_CHECKING:  # settings import this module, and a command without an engine starts without pyspark
+    from pyspark.sql import DataFrame, SparkSession
 
 
 class TableName(NamedTuple):
@@ -100,10 +101,10 @@ class Inputs(Protocol):
     """The tables that a declaration names as its inputs, and no others."""
 
     @property
-    def session(self) -> SparkSession:
+    def session(self) -> "SparkSession":
         """The session, for small frames made of parameters."""
 
-    def read(self, zone: Zone, name: str) -> DataFrame:
+    def read(self, zone: Zone, name: str) -> "DataFrame":
         """An input as it is now. Raises UndeclaredInputError for a table that the declaration does not name."""
 
 
@@ -111,20 +112,20 @@ class InputChanges(Protocol):
     """The inputs that are new since a table was last made, when nothing else about the table has changed."""
 
     @property
-    def session(self) -> SparkSession:
+    def session(self) -> "SparkSession":
         """The session, for small frames."""
 
     @property
     def names(self) -> frozenset[TableName]:
         """The inputs with another version than before."""
 
-    def before(self, zone: Zone, name: str) -> DataFrame:
+    def before(self, zone: Zone, name: str) -> "DataFrame":
         """A changed input as it was when the table was last made."""
 
-    def now(self, zone: Zone, name: str) -> DataFrame:
+    def now(self, zone: Zone, name: str) -> "DataFrame":
         """Any input as it is now."""
 
-    def added(self, zone: Zone, name: str) -> DataFrame:
+    def added(self, zone: Zone, name: str) -> "DataFrame":
         """The entries of a log among the inputs that are new."""
 
 
@@ -146,7 +147,7 @@ class Table:
     grain: str
     schema: Mapping[str, str]
     belongs_to: BelongsTo
-    make: Callable[[Inputs], DataFrame]
+    make: "Callable[[Inputs], DataFrame]"
     inputs: tuple[TableName, ...] = ()
     parameters: str = ""
     may_hold_identity: bool = False

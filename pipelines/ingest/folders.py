@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, counted
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.landing import (
     NO_CONTROL_FILE,
@@ -57,7 +57,7 @@ class SetAside(Frozen):
     @property
     def message(self) -> str:
         """What is shown of it: its name, its faults, and what to do."""
-        lines = [f"{self.place} is set aside, {len(self.faults)} {'fault' if len(self.faults) == 1 else 'faults'}:"]
+        lines = [f"{self.place} is set aside, {counted(len(self.faults), 'fault')}:"]
         lines += [f"  {fault}" for fault in self.faults[:_SHOWN_FAULTS]]
         lines += [f"  and {len(self.faults) - _SHOWN_FAULTS} more"] if len(self.faults) > _SHOWN_FAULTS else []
         return "\n".join([*lines, f"  next: {self.next_step}"])

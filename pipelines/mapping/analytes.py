@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError
+from pipelines.errors import ContractError, counted
 
 ANALYTES_FILE = "analytes.yaml"
 CONCEPTS_FILE = "analyte_concepts.csv"
@@ -167,7 +167,7 @@ def load_analytes(mappings_dir: Path) -> Analytes:
     analytes = Analytes(declared.analytes, declared.units, _same_concepts(mappings_dir / CONCEPTS_FILE))
     faults = list(analytes.faults())
     if faults:
-        raise ContractError(f"{ANALYTES_FILE}: {len(faults)} faults\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise ContractError(f"{ANALYTES_FILE}: {counted(len(faults), 'fault')}\n" + "\n".join(f"  {fault}" for fault in faults))
     return analytes
 
 
@@ -185,4 +185,4 @@ def _same_concepts(path: Path) -> tuple[SameConcept, ...]:
 
 def _listed(error: ValidationError) -> str:
     lines = [f"  {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()]
-    return f"{error.error_count()} faults\n" + "\n".join(lines)
+    return f"{counted(error.error_count(), 'fault')}\n" + "\n".join(lines)

@@ -16,7 +16,7 @@ from pipelines.columns.frames import union_all
 from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError
+from pipelines.errors import ContractError, counted
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.spec import FIELDS, Target
@@ -132,7 +132,7 @@ def load_plausibility(mappings_dir: Path) -> Plausibility:
         raise ContractError(f"{FILE_NAME}: {error}") from error
     except ValidationError as error:
         lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ContractError(f"{FILE_NAME}: {error.error_count()} faults\n{lines}") from error
+        raise ContractError(f"{FILE_NAME}: {counted(error.error_count(), 'fault')}\n{lines}") from error
 
 
 def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:

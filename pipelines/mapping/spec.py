@@ -15,7 +15,7 @@ from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError
+from pipelines.errors import ContractError, counted
 from pipelines.mapping.expressions import EXPRESSIONS
 
 
@@ -438,12 +438,12 @@ def load_mapping(path: Path, contract: SourceContract) -> Mapping:
         raise ContractError(f"{where}: {error}") from error
     except ValidationError as error:
         lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ContractError(f"{where}: {error.error_count()} faults\n{lines}") from error
+        raise ContractError(f"{where}: {counted(error.error_count(), 'fault')}\n{lines}") from error
     faults = mapping.faults(contract)
     if mapping.source != contract.source:
         faults.append(f"source: expected {contract.source}")
     if faults:
-        raise ContractError(f"{where}: {len(faults)} faults\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise ContractError(f"{where}: {counted(len(faults), 'fault')}\n" + "\n".join(f"  {fault}" for fault in faults))
     return mapping
 
 

@@ -30,12 +30,20 @@ def private_files() -> Iterator[None]:
 
 
 def make_private(root: Path) -> None:
-    """Make a folder for its owner only, or see that it is.
-
-    Raises RightsError, with the next step, where others have rights on it already: what it holds may have been read.
-    """
+    """Make a folder for its owner only, or see that it is. Raises RightsError as `require_private` does."""
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise RightsError(f"{root}: {error.strerror}; it must belong to the account that runs the load") from error
+    require_private(root)
+
+
+def require_private(root: Path) -> None:
+    """See that a folder is for its owner only.
+
+    Raises RightsError, with the next step, where others have rights on it: what it holds may have been read.
+    """
+    try:
         rights = root.stat().st_mode & OTHERS
         open_to_others = bool(rights) and _keeps_rights(root)
     except OSError as error:

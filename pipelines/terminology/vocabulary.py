@@ -17,11 +17,12 @@ from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import load_mappings
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.run_lock import run_lock
-from pipelines.settings import Settings, storage_paths
+from pipelines.settings import Environment, Settings, storage_paths
 from pipelines.storage.documents import Document, digest_of_files
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.meaning import concepts_of, faults_of_maps, local_constants
 from vocab.athena import TABLES, unpacked
+from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
 from vocab.local_maps import (
     CurrentTarget,
@@ -41,6 +42,14 @@ from vocab.schemas import ddl_of
 
 log = logging.getLogger(__name__)
 
+_DEMO_MARK = "(demo)"
+"""How the release of the packaged demo vocabulary ends."""
+
+DEMO_REFUSED = (
+    "the demo vocabulary knows a few hundred codes and is refused in production: download the vocabularies from "
+    "https://athena.ohdsi.org, then: nhs-omop vocab load DIR"
+)
+
 MAPS_FOLDER = "concepts"
 """The folder of local code maps below the mappings folder."""
 
@@ -57,6 +66,11 @@ class LoadedVocabulary(Document):
     vocabularies: dict[str, str]
     digest: str
     replaced: dict[int, tuple[int, str]] = Field(default_factory=dict)
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether it is the packaged demo vocabulary, of this version of the software or another."""
+        return self.release.endswith(_DEMO_MARK)
 
 
 def vocabulary_path(settings: Settings) -> Path:
@@ -89,10 +103,12 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
     """Load `download`, else the configured download, else the demonstration.
 
     While loading, no vocabulary counts as loaded, so that a run never reads a partial one. Raises VocabularyError if the
-    download cannot be used, RunUnderWayError if another command is writing, ContractError if the mappings, whose vocabularies
-    the download should have, cannot be read.
+    download cannot be used or would be the demonstration in production, RunUnderWayError if another command is writing,
+    ContractError if the mappings, whose vocabularies the download should have, cannot be read.
     """
     chosen = download or settings.vocabulary.athena_dir or DEMO_DIR
+    if settings.environment is Environment.PRODUCTION and chosen.resolve() == DEMO_DIR.resolve():
+        raise VocabularyError(DEMO_REFUSED)
     place = vocabulary_path(settings)
     with run_lock(settings.storage.restricted, "vocab load"), unpacked(chosen) as folder:
         digest = _digest(folder)

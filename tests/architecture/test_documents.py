@@ -7,7 +7,7 @@ import pipelines.errors
 from jobs.cli import COMMANDS
 from jobs.mapping_docs import pages_of
 from jobs.table_docs import pages_of as pages_of_tables
-from pipelines.errors import USER_ERRORS
+from pipelines.errors import USER_ERRORS, page_of
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -17,6 +17,13 @@ def test_every_exit_code_is_documented() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)`", (PROJECT / "docs" / "exit-codes.md").read_text(encoding="utf-8"), re.MULTILINE)
     classes = [kind for kind in vars(pipelines.errors).values() if isinstance(kind, type) and issubclass(kind, USER_ERRORS)]
     assert sorted((int(code), name) for code, name in rows) == sorted((kind.exit_code, kind.__name__) for kind in classes)
+
+
+def test_every_error_has_its_place_on_the_page() -> None:
+    classes = [kind for kind in vars(pipelines.errors).values() if isinstance(kind, type) and issubclass(kind, USER_ERRORS)]
+    for error in [*(kind("message") for kind in classes), ValueError("message")]:
+        page, _, anchor = page_of(error).partition("#")
+        assert (PROJECT / page).read_text(encoding="utf-8").count(f'<a id="{anchor}">') == 1, anchor
 
 
 def test_every_exit_code_has_one_cause() -> None:

@@ -25,7 +25,12 @@ from pipelines.errors import (
     OptOutStaleError,
     RequiredSourceError,
 )
+from pipelines.governance.keys import new_key_file
+from pipelines.nightly import nightly
+from pipelines.run_inputs import read_run_inputs
+from pipelines.settings import Environment, load_settings
 from pipelines.synthetic.generate import FIRST_NIGHT
+from pipelines.terminology.vocabulary import LoadedVocabulary, load, vocabulary_path
 from tests.conftest import PROJECT
 from tests.e2e.identifiers import secrets_in
 from tests.e2e.scanner import Haystack, Needles
@@ -231,3 +236,24 @@ def test_a_delivery_with_a_fault_is_named_and_stops_nobody_else(linked_copy: Dem
     assert f"gp/Y99001/{NEXT:%Y%m%d} is set aside, 1 fault" in ended.stderr
     assert "nothing has changed since the current release" in ended.stderr
     assert unchanged_state_of(linked_copy) == before
+
+
+def test_the_demo_vocabulary_is_refused_in_production(world: DemoWorld, tmp_path: Path) -> None:
+    """A load of it writes nothing, and a run on a lakehouse that has it all the same stops before it writes."""
+    places = ("landing", "restricted", "deidentified")
+    lake = [f"storage.{name}={tmp_path / name}" for name in places]
+    key = [f"key={{kind: file, path: {tmp_path / 'key'}}}"]
+    new_key_file(tmp_path / "key")
+    settings = load_settings("demo", overrides=["environment=production", *lake, *key])
+    with pytest.raises(VocabularyError, match=r"refused in production.* nhs-omop vocab load DIR$"):
+        load(settings)
+    assert not any((tmp_path / name).exists() for name in places)
+
+    known = LoadedVocabulary.read(vocabulary_path(world.settings))
+    assert known is not None
+    known.model_copy(update={"digest": "of another version"}).write(vocabulary_path(settings))
+    shutil.copytree(world.settings.storage.landing, tmp_path / "landing", copy_function=os.link)
+    with pytest.raises(VocabularyError, match="refused in production"):
+        nightly(settings, LAST_NIGHT)
+    assert not (tmp_path / "restricted/state.json").exists()
+    assert read_run_inputs(settings.model_copy(update={"environment": Environment.TEST}), LAST_NIGHT).vocabulary.is_demo

@@ -200,9 +200,38 @@ def test_unknown_command_is_refused() -> None:
     assert "No such command" in done.stderr
 
 
-def test_known_error_is_a_message_and_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_known_error_is_a_message_its_page_and_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     code, shown = exit_code_of(OptOutStaleError("the list is 22 days old"), capsys)
-    assert (code, shown.strip()) == (15, "the list is 22 days old")
+    assert (code, shown) == (15, "the list is 22 days old\nsee docs/exit-codes.md#optoutstaleerror\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["run"], ["key", "check"], ["query", "SELECT 1"], ["vocab", "load"]], ids=" ".join
+)
+def test_no_environment_is_guessed(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("base", "here", "there"):
+        (tmp_path / f"{name}.yaml").write_text("{}")
+    monkeypatch.delenv("NHS_OMOP_ENV")
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*arguments, "--conf-dir", str(tmp_path)])
+    assert caught.value.code == 10
+    assert capsys.readouterr().err == (
+        "no environment is named: give --env NAME, or for all commands: export NHS_OMOP_ENV=NAME; "
+        f"environments in {tmp_path}: here, there\nsee docs/exit-codes.md#configerror\n"
+    )
+
+
+def test_the_variable_names_the_environment_and_the_option_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "base.yaml").write_text("{}")
+    for option, missing in (([], "one.yaml"), (["--env", "two"], "two.yaml")):
+        monkeypatch.setenv("NHS_OMOP_ENV", "one")
+        with pytest.raises(SystemExit):
+            cli.main(["status", "--conf-dir", str(tmp_path), *option])
+        assert f"{tmp_path / missing}: No such file" in capsys.readouterr().err
 
 
 def test_unexpected_error_shows_its_place_and_never_its_message(capsys: pytest.CaptureFixture[str]) -> None:

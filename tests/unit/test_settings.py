@@ -115,6 +115,33 @@ def test_people_who_cannot_be_checked_are_excluded_by_default() -> None:
     assert load_settings("production").opt_outs.unverifiable is Unverifiable.EXCLUDE
 
 
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (
+            "[gpp]",
+            "1 fault\n  settings: Value error, run.sources: there is no gpp (did you mean gp?) in the mappings; sources",
+        ),
+        ("[gp, mental-health]", "there is no mental-health (did you mean mental_health?) in the mappings"),
+        (
+            "[radar]",
+            "no radar in the mappings; sources there: acute, ambulance, community, gp, mental_health, social_care, synthea",
+        ),
+    ],
+)
+def test_source_that_there_is_not_is_refused_with_the_nearest(sources: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [f"run.sources={sources}"])
+    assert said in str(caught.value)
+
+
+def test_source_of_own_mappings_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "mappings/radar").mkdir(parents=True)
+    (tmp_path / "mappings/radar/contract.yaml").touch()
+    overrides = ["run.sources=[radar]", f"mappings_dir={tmp_path / 'mappings'}"]
+    assert load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), overrides).run.sources == ("radar",)
+
+
 def test_source_named_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="each once"):
         load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), ["run.sources=[gp, gp]"])
@@ -144,7 +171,7 @@ def test_required_sources_that_cannot_be_are_refused(required: str, fault: str) 
 
 
 def test_unknown_environment_lists_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="environments there: here"):
+    with pytest.raises(ConfigError, match=r"environments in .*: here$"):
         load_settings("elsewhere", conf_dir(tmp_path, "{}", COMPLETE))
 
 
@@ -179,7 +206,10 @@ def test_fingerprint_follows_what_decides_the_result_only(settings: Settings) ->
 
 
 def test_the_earliest_capture_is_by_source_or_provider(tmp_path: Path) -> None:
-    folder = conf_dir(tmp_path, "run: {sources: [gp, hospice]}\n", COMPLETE)
+    for source in ("gp", "hospice"):
+        (tmp_path / "mappings" / source).mkdir(parents=True)
+        (tmp_path / "mappings" / source / "contract.yaml").touch()
+    folder = conf_dir(tmp_path, f"mappings_dir: {tmp_path / 'mappings'}\nrun: {{sources: [gp, hospice]}}\n", COMPLETE)
     given = ["person.earliest_capture.acute=2010-04-01", "person.earliest_capture.hospice/H1=2015-04-01"]
     person = load_settings("here", folder, given).person
     assert person.earliest_capture == {"acute": date(2010, 4, 1), "hospice/H1": date(2015, 4, 1)}

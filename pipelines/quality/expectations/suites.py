@@ -17,7 +17,7 @@ from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.contracts.zones import Zone
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, counted
 from pipelines.quality.checks import LINE_COLUMNS, OF_SUITE, Check, Rule, Severity
 from pipelines.quality.checks import Zone as CheckedZone
 from pipelines.storage.documents import digest_of
@@ -116,7 +116,9 @@ def read_expectations(folder: Path, columns: Columns) -> tuple[Expectation, ...]
         found += _suite(path, columns, faults)
     faults += _twice(found)
     if faults:
-        raise ConfigError(f"{folder}: {len(faults)} faults in expectation suites\n" + "\n".join(f"  {line}" for line in faults))
+        raise ConfigError(
+            f"{folder}: {counted(len(faults), 'fault')} in expectation suites\n" + "\n".join(f"  {line}" for line in faults)
+        )
     return tuple(found)
 
 

@@ -1,0 +1,179 @@
+"""Looks at everything that a run needs, without a run and without the engine; changes nothing."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipelines import __version__
+from pipelines.contracts.source import load_contracts
+from pipelines.errors import EngineError, OmopPipelineError, counted
+from pipelines.ingest.landing import is_junk
+from pipelines.mapping.spec import load_mappings
+from pipelines.run_inputs import known_key, loaded_vocabulary, newest_opt_outs
+from pipelines.settings import Environment, Settings
+from pipelines.storage.rights import require_private
+from vocab.errors import VocabularyError
+
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
+LEAST_FREE_GIB = 10
+ZONES = ("UTC", "GMT", "BST")
+"""What the clock of a machine in the United Kingdom, or in UTC, calls its zone."""
+
+_GIB = 2**30
+
+
+class State(StrEnum):
+    """What was found: nothing to do, something to know of, or something that stops a run."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a diagnosis. `error` is what a run would end with."""
+
+    what: str
+    state: State
+    found: str
+    next_step: str = ""
+    error: OmopPipelineError | VocabularyError | None = None
+
+
+def findings(settings: Settings, day: date) -> Iterator[Finding]:
+    """What a run on a day would find, each line of it on its own: a fault does not hide the others."""
+    yield _python()
+    yield from _engine(settings)
+    yield _found("mappings", lambda: _mappings(settings))
+    yield _landing(settings.storage.landing)
+    yield _found("restricted", lambda: _restricted(settings.storage.restricted))
+    yield _disk("restricted", settings.storage.restricted)
+    yield _disk("deidentified", settings.storage.deidentified)
+    yield _found("key", lambda: known_key(settings))
+    yield _vocabulary(settings)
+    yield from _opt_outs(settings, day)
+    yield from _providers(settings)
+    yield _clock()
+
+
+def _found(what: str, look: Callable[[], str]) -> Finding:
+    """What a look finds; what a run would end with is a fault, whose message says the next step."""
+    try:
+        return Finding(what, State.OK, look())
+    except (OmopPipelineError, VocabularyError) as error:
+        return Finding(what, State.FAULT, str(error), error=error)
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if OLDEST_PYTHON <= sys.version_info[:2] <= NEWEST_PYTHON:
+        return Finding("python", State.OK, f"{found}, nhs-omop {__version__}")
+    return Finding("python", State.WARNING, found, "tested are Python 3.11 to 3.13")
+
+
+def _engine(settings: Settings) -> Iterator[Finding]:
+    packages = {"sail": ("pysail",), "spark": ("pyspark", "delta-spark"), "remote": ()}[settings.engine.kind]
+    for name in packages:
+        yield _found("engine", partial(_installed, name, settings.engine.kind))
+    if settings.engine.kind == "spark" and settings.engine.master is not None:
+        yield _found("java", _java)
+
+
+def _installed(name: str, kind: str) -> str:
+    try:
+        return f"{kind}: {name} {version(name)}"
+    except PackageNotFoundError as error:
+        extra = "embedded" if kind == "sail" else "spark"
+        raise EngineError(f"{name} is not installed: pip install 'nhs-omop[{extra}]'") from error
+
+
+def _java() -> str:
+    home = os.environ.get("JAVA_HOME")
+    found = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    if found is None or not Path(found).exists():
+        raise EngineError("Spark needs Java 17 or later; install it, or set engine.kind: sail")
+    return found
+
+
+def _mappings(settings: Settings) -> str:
+    contracts = load_contracts(settings.mappings_dir, settings.run.sources)
+    load_mappings(settings.mappings_dir, contracts)
+    return f"{', '.join(contracts)} in {settings.mappings_dir}"
+
+
+def _landing(landing: Path) -> Finding:
+    if not landing.is_dir() or not os.access(landing, os.R_OK | os.X_OK):
+        step = f"make it, readable by the account that runs the load: mkdir -m 700 {landing}"
+        return Finding("landing", State.WARNING, f"{landing} is not there or cannot be read", step)
+    rights = landing.stat().st_mode & 0o007
+    if rights:
+        what = "write to" if rights & 0o002 else "read"
+        step = f"give the rights to the accounts that deliver only: chmod o= {landing}"
+        return Finding("landing", State.WARNING, f"every user of the machine can {what} {landing}", step)
+    return Finding("landing", State.OK, str(landing))
+
+
+def _restricted(root: Path) -> str:
+    if not root.exists():
+        return f"{root} is not there yet; the first run makes it"
+    require_private(root)
+    return f"{root}, for this account only"
+
+
+def _disk(name: str, root: Path) -> Finding:
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(place).free / _GIB
+    state = State.OK if free >= LEAST_FREE_GIB else State.WARNING
+    step = "" if state is State.OK else f"free some, at least {LEAST_FREE_GIB} GiB; nhs-omop upkeep removes what is old"
+    return Finding(f"disk of {name}", state, f"{free:,.0f} GiB free", step)
+
+
+def _vocabulary(settings: Settings) -> Finding:
+    found = _found("vocabulary", lambda: loaded_vocabulary(settings).release)
+    is_practice = settings.environment in (Environment.DEMO, Environment.TEST)
+    if found.state is State.OK and loaded_vocabulary(settings).is_demo and not is_practice:
+        return Finding("vocabulary", State.WARNING, f"{found.found}, for the demonstration", "nhs-omop vocab load DIR")
+    return found
+
+
+def _opt_outs(settings: Settings, day: date) -> Iterator[Finding]:
+    """One line for each list, or one for what is wrong with the first that is wrong."""
+    policy = settings.opt_outs
+    try:
+        lists = newest_opt_outs(settings, day).facts
+    except OmopPipelineError as error:
+        yield Finding("opt-out lists", State.FAULT, str(error), error=error)
+        return
+    for facts in lists:
+        age = (day - facts.as_at).days
+        old = age >= policy.warn_at_days
+        step = f"fetch a new one within {counted(policy.max_age_days - age, 'day')}" if old else ""
+        said = f"of {facts.as_at.isoformat()}, {counted(age, 'day')} old"
+        yield Finding(f"{facts.kind} opt-outs", State.WARNING if old else State.OK, said, step)
+
+
+def _providers(settings: Settings) -> Iterator[Finding]:
+    for source in settings.run.sources:
+        folder = settings.storage.landing / source
+        there = [path for path in folder.iterdir() if not is_junk(path.name)] if folder.is_dir() else []
+        if there:
+            yield Finding(f"deliveries of {source}", State.OK, counted(len(there), "provider"))
+        else:
+            step = f"put deliveries into {folder}/PROVIDER/YYYYMMDD, or leave the source out of run.sources"
+            yield Finding(f"deliveries of {source}", State.WARNING, "no provider", step)
+
+
+def _clock() -> Finding:
+    zone = time.tzname[time.localtime().tm_isdst > 0]
+    if zone in ZONES:
+        return Finding("clock", State.OK, zone)
+    return Finding("clock", State.WARNING, zone, "the day of a run is that of this zone: export TZ=Europe/London")
