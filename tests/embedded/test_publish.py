@@ -194,7 +194,7 @@ def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: C
 
 @pytest.mark.parametrize("text", ["cdm.duckdb", "csv:out", "duckdb:", "parquet:", "postgresql:cdm", "postgresql"])
 def test_publish_to_an_unknown_target_names_what_is_expected(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected duckdb:PATH, parquet:FOLDER, postgresql://.* or catalog:SCHEMA"):
+    with pytest.raises(ConfigError, match=r"expected duckdb:PATH, parquet:FOLDER, postgresql://.* or catalog:SCHEMA"):
         publish.target_of(text)
 
 

@@ -55,9 +55,7 @@ def test_a_lake_in_catalogs_is_a_lake_in_folders(
 ) -> None:
     engines.close()
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
-    generate(pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
-
-PEOPLE, SEED, NIGHTS, tmp_path)
+    generate(PEOPLE, SEED, NIGHTS, tmp_path)
     demo_key_file(tmp_path / "demo.key")
     in_folders = settings_of(tmp_path / "folders")
     nights = [FIRST_NIGHT + timedelta(night) for night in range(NIGHTS)]
