@@ -42,6 +42,9 @@ from tests.e2e.world import DemoWorld
 
 TABLES = sorted(name for name, table in published_tables("5.4").items() if not table.is_vocabulary)
 WITHOUT_RECORDS = {"cdm_source", "metadata"}
+IN_THIS_PROCESS = ("--set", "engine.shared_network=a test that goes on after the command")
+"""A command that takes a network of its own would leave the engines of later tests behind."""
+
 NEVER_FILLED = {"cohort", "cohort_definition", "cost", "note", "note_nlp", "payer_plan_period"}
 OUTCOMES = ("current", "superseded", "duplicate", "deleted_at_source", "quarantined", "opted_out", "test_patient")
 """All but `restricted_code`, which nothing makes yet."""
@@ -276,7 +279,7 @@ def test_an_earlier_release_is_traced_at_its_versions(world: DemoWorld) -> None:
 
 def said(app: typer.Typer, world: DemoWorld, *arguments: str) -> list[dict[str, Any]]:
     with redirect_stdout(io.StringIO()) as output:
-        start(app, ["--json", *options(world.settings), *arguments])
+        start(app, ["--json", *options(world.settings), *IN_THIS_PROCESS, *arguments])
     return [json.loads(line) for line in output.getvalue().splitlines()]
 
 
@@ -387,5 +390,5 @@ WRONG_COMMANDS = {
 @pytest.mark.parametrize("fault", WRONG_COMMANDS)
 def test_wrong_command_lines_are_refused(fault: str, world: DemoWorld, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        start(trace_command.app, [*WRONG_COMMANDS[fault], *options(world.settings)])
+        start(trace_command.app, [*WRONG_COMMANDS[fault], *options(world.settings), *IN_THIS_PROCESS])
     assert ended.value.code == 2
