@@ -37,7 +37,9 @@ from pipelines.contracts.zones import Zone
 from pipelines.quality.gates import GateResult
 from pipelines.quality.suppression import SMALLEST_SHOWN
 
-PRODUCER: Final = f"https://pypi.org/project/nhs-omop/{__version__}"
+PRODUCER: Final = f"urn:nhs-omop:{__version__}"
+"""Who says so: OpenLineage asks for a URI, and a name needs no address."""
+
 RUN_JOB: Final = "nightly"
 GATES_JOB: Final = "gates"
 

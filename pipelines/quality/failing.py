@@ -32,12 +32,13 @@ def failing_rows_table(
     Checks of a table as a whole and of the ledger have no rows. Without any failed check it has no row of the run.
     """
     broken = [result.check for result in (*report.failures, *report.waived)]
-    found = [check for check in broken if has_rows(check) and _place(check, checked) is not None][:MOST_CHECKS]
+    placed = [(check, _place(check, checked)) for check in broken if has_rows(check)]
+    found = [(check, place) for check, place in placed if place is not None][:MOST_CHECKS]
     asked = found if most else []
-    reads = {name for check in asked for name in _reads(check, checked)}
+    reads = {name for check, place in asked for name in _reads(check, place, checked)}
 
     def make(made: Inputs) -> DataFrame:
-        frames = [_keys(made, check, checked, cdm, most, run_id) for check in asked]
+        frames = [_keys(made, check, place, checked, cdm, most, run_id) for check, place in asked]
         return union_all(frames) if frames else made.session.createDataFrame([], ddl_of(FAILING_SCHEMA))
 
     return Table(
@@ -47,7 +48,7 @@ def failing_rows_table(
         belongs_to=BelongsTo.WHOLE,
         make=make,
         inputs=tuple(sorted(reads)),
-        parameters=repr((asked, most)),
+        parameters=repr(([check for check, _ in asked], most)),
         partition_by=("run_id",),
         replaces=Partitions("run_id", (run_id,)),
     )
@@ -64,10 +65,8 @@ def _place(check: Check, checked: Collection[TableName]) -> TableName | None:
     return next((TableName(zone, check.table) for zone in zones if TableName(zone, check.table) in checked), None)
 
 
-def _reads(check: Check, checked: Collection[TableName]) -> Iterator[TableName]:
-    place = _place(check, checked)
-    if place is not None:
-        yield place
+def _reads(check: Check, place: TableName, checked: Collection[TableName]) -> Iterator[TableName]:
+    yield place
     if check.rule in KIND_RULES:
         yield _CONCEPT
     if check.rule is Rule.FOREIGN_KEY:
@@ -81,10 +80,14 @@ def _parent(check: Check, checked: Collection[TableName]) -> TableName | None:
 
 
 def _keys(
-    made: Inputs, check: Check, checked: Collection[TableName], cdm: Mapping[str, CdmTable], most: int, run_id: str
+    made: Inputs,
+    check: Check,
+    place: TableName,
+    checked: Collection[TableName],
+    cdm: Mapping[str, CdmTable],
+    most: int,
+    run_id: str,
 ) -> DataFrame:
-    place = _place(check, checked)
-    assert place is not None  # noqa: S101 - only checks with a table are asked
     frame = made.read(*place)
     broken = _broken(made, check, frame, checked)
     named = [F.concat(F.lit(f"{name}="), F.col(name).cast("string")) for name in key_columns(place, frame.columns, cdm)]

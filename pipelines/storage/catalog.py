@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
+from pipelines.errors import EngineError
+
+Answer = TypeVar("Answer")
 
 PERSON_ID: Final = "person_id"
 """The column by which tables are clustered that have it: a table of one catalog is read by person most of all."""
@@ -44,23 +46,22 @@ class CatalogTables:
 
     def names(self, zone: Zone) -> list[str]:
         """The tables of a zone; none where it has no schema."""
-        try:
-            found = self.session_of().sql(f"SHOW TABLES IN {self.schema(zone)}").collect()
-        except AnalysisException:
+        session = self.session_of()
+        if not self._asked(zone, lambda: session.catalog.databaseExists(self.schema(zone))):
             return []
+        found = session.sql(f"SHOW TABLES IN {self.schema(zone)}").collect()
         return sorted(row["tableName"] for row in found if not row["isTemporary"])
 
     def version(self, zone: Zone, name: str) -> int | None:
         """The newest version of a table; None if there is no such table."""
-        try:
-            newest = self.session_of().sql(f"DESCRIBE HISTORY {self.path(zone, name)} LIMIT 1").collect()
-        except AnalysisException:
+        session = self.session_of()
+        if not self._exists(session, zone, name):
             return None
-        return int(newest[0]["version"])
+        return int(session.sql(f"DESCRIBE HISTORY {self.path(zone, name)} LIMIT 1").collect()[0]["version"])
 
     def row_count(self, zone: Zone, name: str) -> int | None:
-        """What the last write of a table says of how many rows it wrote; None where it says nothing of the whole."""
-        del zone, name  # a catalog would have to read the table
+        """None: a catalog would have to read the table."""
+        del zone, name
         return None
 
     def records(
@@ -71,7 +72,7 @@ class CatalogTables:
         With `where`, a column and a value, only the rows that have the value there.
         """
         session = self.session_of()
-        if not session.catalog.tableExists(self.path(zone, name)):
+        if not self._exists(session, zone, name):
             return []
         rows = self.frame(session, zone, name)
         chosen = rows if where is None else rows.where(F.col(where[0]) == where[1])
@@ -104,7 +105,7 @@ class CatalogTables:
 
     def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, comment: str) -> None:
         """Replace the rows for which `among` holds, in one commit; a table that is not there is created empty first."""
-        if not frame.sparkSession.catalog.tableExists(self.path(zone, name)):
+        if not self._exists(frame.sparkSession, zone, name):
             self._create(frame, zone, name, (part.column,), comment)
         frame.writeTo(self.path(zone, name)).overwrite(F.expr(among))
 
@@ -132,8 +133,20 @@ class CatalogTables:
         return retention | {"delta.dataSkippingNumIndexedCols": "0"}
 
     def _columns(self, session: SparkSession, zone: Zone, name: str) -> list[tuple[str, str]] | None:
-        address = self.path(zone, name)
-        return session.table(address).dtypes if session.catalog.tableExists(address) else None
+        return session.table(self.path(zone, name)).dtypes if self._exists(session, zone, name) else None
+
+    def _exists(self, session: SparkSession, zone: Zone, name: str) -> bool:
+        """Whether a table is there. Raises EngineError where that cannot be said: it must not pass for a missing table."""
+        return self._asked(zone, lambda: session.catalog.tableExists(self.path(zone, name)))
+
+    def _asked(self, zone: Zone, question: Callable[[], Answer]) -> Answer:
+        try:
+            return question()
+        except Exception as error:  # a session of Spark and one of a server raise different classes, all with one meaning
+            raise EngineError(
+                f"storage.catalog: {self.schema(zone)} cannot be asked ({type(error).__name__}); see that the catalog is there "
+                "and that this account may use it"
+            ) from error
 
     def delete_partitions(self, session: SparkSession, zone: Zone, name: str, _part: Partitions, among: str) -> None:
         """Remove the rows for which `among` holds."""
@@ -145,7 +158,7 @@ class CatalogTables:
 
     def partition_values(self, session: SparkSession, zone: Zone, name: str, column: str) -> frozenset[str]:
         """The values of a partition column that a table holds."""
-        if not session.catalog.tableExists(self.path(zone, name)):
+        if not self._exists(session, zone, name):
             return frozenset()
         return frozenset(str(row[0]) for row in session.table(self.path(zone, name)).select(column).distinct().collect())
 

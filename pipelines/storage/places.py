@@ -35,7 +35,10 @@ class Places(Protocol):
         """The rows of a small table of ours; none if there is no table. With `where`, a column and a value, only such rows."""
 
     def frame(self, session: "SparkSession", zone: Zone, name: str, version: int | None = None) -> "DataFrame":
-        """A table as a DataFrame, at a version if one is given. Raises OmopPipelineError if there is no such table."""
+        """A table as a DataFrame, at a version if one is given.
+
+        If there is no such table, a folder raises OmopPipelineError now, and a catalog its own error once the table is read.
+        """
 
     def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], comment: str, /) -> None:
         """Replace the whole table, its schema included, in one commit."""

@@ -75,7 +75,7 @@ def file_named(lake: Lake, name: str) -> Registered:
         *difflib.get_close_matches(wanted, by_path, n=3),
         *[names[near] for near in difflib.get_close_matches(wanted.rpartition("/")[2], names, n=3)],
     ]
-    hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+    hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else "."
     raise NothingToTraceError(
         f"no loaded file has this name{hint} Files are named SOURCE/PROVIDER/FOLDER/FILE; nhs-omop deliveries lists what is "
         "loaded, waits, is set aside or was withdrawn"

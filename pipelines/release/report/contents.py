@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from pipelines.contracts.ledger import Disposition, LedgerRow
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.zones import Zone
 from pipelines.quality.figures import Figure, coding, row_figures
 from pipelines.quality.gates import GateResult, Verdict
@@ -326,8 +326,8 @@ def _taken(material: Material) -> dict[str, int | str]:
     """Rows in use that rules have mapped, and those that no rule took; empty for a ledger that does not count them."""
     rows: dict[str, int] = defaultdict(int)
     for row in material.ledger:
-        if str(row.stage) == "take" and str(row.disposition) in _TAKEN:
-            rows[str(row.disposition)] += row.rows
+        if row.stage is Stage.TAKE and row.disposition in _TAKEN:
+            rows[row.disposition] += row.rows
     return {name: rounded(number, material.edition) for name, number in rows.items()}
 
 
@@ -338,7 +338,7 @@ def rounded(number: int, edition: Edition) -> int | str:
     )
 
 
-_TAKEN: Final = {"mapped": ("Mapped", "kept"), "untaken": ("Taken by no rule", "left")}
+_TAKEN: Final = {Disposition.MAPPED: ("Mapped", "kept"), Disposition.UNTAKEN: ("Taken by no rule", "left")}
 """What becomes of rows in use, with the name and the colour of each."""
 
 

@@ -75,7 +75,7 @@ def check(content: Mapping[str, Any], model: type) -> None:
 def check_facets(container: Mapping[str, Any]) -> int:
     for facet in container.values():
         check(facet, MODELS[facet["_schemaURL"]])
-        assert urlparse(facet["_producer"]).scheme == "https"
+        assert urlparse(facet["_producer"]).scheme == "urn"
     return len(container)
 
 
