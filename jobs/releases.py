@@ -57,10 +57,7 @@ def list_releases(
     if not folder.ids():
         log.info("there is no release yet: nhs-omop run makes one")
         return
-    from pipelines.upkeep.retained import (
-        reasons_to_keep,
-        retained,
-    )  # brings Spark's names, which the other commands do not need
+    from pipelines.upkeep.retained import reasons_to_keep, retained  # brings Spark's names, which other commands do not need
 
     reasons, kept = reasons_to_keep(settings, _today()), retained(settings) if sizes else {}
     rows = []
@@ -97,8 +94,9 @@ def show(
         "key": release.key_id,
         "inputs": release.input_fingerprint,
         "checks": release.gates.checks,
-        **_on_disk(retained(settings)[release.release_id]),
     }
+    if settings.storage.catalog is None:  # a catalog sees to the files of its tables itself
+        facts |= _on_disk(retained(settings)[release.release_id])
     show_facts(f"release {release.release_id}", facts)
     lists = [{"list": kind, "as_at": as_at.isoformat()} for kind, as_at in sorted(release.opt_outs.items())]
     tables = [{"zone": pin.zone, "name": pin.name, "version": pin.version, "rows": pin.rows} for pin in release.tables]

@@ -7,7 +7,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import LINES
 from pipelines.progress import Field
 from pipelines.release.reading import read_delta
-from pipelines.settings import Settings, storage_paths
+from pipelines.settings import Settings, table_folders
 from pipelines.tracing.lake import check_restricted
 from pipelines.tracing.lines import explained
 
@@ -35,7 +35,7 @@ def quarantined(
     from pyarrow.dataset import field
 
     check_restricted(settings)
-    paths = storage_paths(settings)
+    paths = table_folders(settings)
     if paths.version(Zone.QUARANTINE, LINES) is None:
         return Quarantined([], [], 0)
     chosen = compute.scalar(True)

@@ -2,13 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
 from pipelines.quality.gates import GateResult, Verdict
+from pipelines.quality.written import in_order
 from pipelines.release.report.sections import Cell, Edition, Section, Topic
-
-_RANK: Final = (Verdict.FAILED, Verdict.WAIVED, Verdict.WARNED)
-"""What checks came to that did not pass, the worst first."""
 
 
 def outcomes(results: Sequence[GateResult]) -> Counter[Verdict]:
@@ -18,8 +15,7 @@ def outcomes(results: Sequence[GateResult]) -> Counter[Verdict]:
 
 def broken_checks(results: Sequence[GateResult], edition: Edition) -> Section:
     """The checks that did not pass, the failed ones first. Numbers of rows are in the full edition only."""
-    broken = [result for result in results if result.verdict in _RANK]
-    broken.sort(key=lambda result: (_RANK.index(result.verdict), str(result.check)))
+    broken = in_order(sorted((result for result in results if not result.passed), key=lambda result: str(result.check)))
     return Section(
         "Checks that did not pass",
         [_row(result, edition) for result in broken],
