@@ -67,7 +67,7 @@ def publish_to_catalog(
 
     Schemas of releases that are no more are dropped.
     """
-    if session.conf.get("spark.sql.catalogImplementation", "") == "in-memory":
+    if session.conf.get("spark.sql.catalogImplementation", "hive") == "in-memory":
         log.warning("the catalog of this Spark is in memory and ends with the session: set up a metastore for views to stay")
     release = chosen_release(settings, release_id)
     sources = {
