@@ -28,8 +28,7 @@ FIGURE_SCHEMA: Final = {
 }
 """One row per figure, table, source and item; `table`, `source` and `item` are empty where a figure has none.
 
-`part` is how many of `rows` are meant where a figure is a share. `mean` and `spread` (standard deviation) are rounded to six
-places, so that they do not depend on the order in which an engine adds.
+`part` is how many of `rows` are meant where a figure is a share. `mean` and `spread` (standard deviation) have six places.
 """
 
 FIGURES: Final = TableName(Zone.LEDGER, "gate_measures_figures")
@@ -43,6 +42,9 @@ ROUTES: Final = TableName(Zone.INTERMEDIATE, "routes")
 
 MOST_MEANS: Final = 100
 """Of how many concepts and units, the commonest, the mean is kept."""
+
+
+_MILLION: Final = 1e6
 
 
 class FigureKind(StrEnum):
@@ -153,7 +155,14 @@ def _mapped(routes: DataFrame) -> DataFrame:
 
 
 def _mean(name: str) -> tuple[Column, Column]:
-    return F.round(F.avg(name), 6).alias("mean"), F.round(F.stddev_pop(name), 6).alias("spread")
+    """The mean is of whole millionths, which come to the same sum in whatever order an engine adds them.
+
+    A sum of doubles does not, and a mean that lies between two places (250.61 of 160 values) was rounded up or down by chance.
+    A value with more than 22 digits before its point is in no mean.
+    """
+    millionths = F.round(F.col(name) * _MILLION).try_cast("decimal(28,0)")
+    mean = F.round(F.sum(millionths).cast("double") / F.count(millionths)) / _MILLION
+    return mean.alias("mean"), F.round(F.stddev_pop(name), 6).alias("spread")
 
 
 def _figures(counted: DataFrame, kind: FigureKind, table: str, *given: str) -> DataFrame:

@@ -1,8 +1,9 @@
 """The figures of a release, counted on written rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from random import Random
 from typing import Any
 
 import pytest
@@ -52,11 +53,12 @@ class Given:
     """Tables as written above."""
 
     session: SparkSession
+    rows: Mapping[str, list[dict[str, Any]]] = field(default_factory=lambda: ROWS)
 
     def read(self, zone: Zone, name: str) -> DataFrame:
         if zone is Zone.INTERMEDIATE:
             return self._frame(ROUTES_SCHEMA, ROUTES)
-        return self._frame(delta_schema(CDM[name]), ROWS.get(name, []))
+        return self._frame(delta_schema(CDM[name]), self.rows.get(name, []))
 
     def _frame(self, schema: Mapping[str, str], rows: list[dict[str, Any]]) -> DataFrame:
         return self.session.createDataFrame([tuple(row.get(name) for name in schema) for row in rows], ddl_of(schema))
@@ -92,6 +94,30 @@ def test_rows_people_months_mapping_and_means_are_counted(figures: list[tuple[An
         ],
         key=str,
     )
+
+
+MEASUREMENT = TableName(Zone.OMOP, "measurement")
+
+
+def mean_of(session: SparkSession, values: list[float]) -> float:
+    """The figure of one measurement, of values in this order."""
+    table = figures_table([MEASUREMENT], CDM, with_routes=False)
+    given = Given(session, {"measurement": [GP | BP | {"value_as_number": value} for value in values]})
+    (found,) = [row["mean"] for row in table.make(given).toArrow().to_pylist() if row["figure"] == "value"]
+    return float(found)
+
+
+def test_a_mean_is_the_same_in_whatever_order_values_are_added(sail: SparkSession) -> None:
+    """160 values of 250.61 in all: 1.5663125 each, which lies between two places."""
+    values = [1.57, 0.1, 3.03, 2.2] * 20 + [0.7, 0.3, 1.1, 2.01] * 19 + [0.7, 0.3, 1.1, 32.42]
+    assert len(values) == 160
+    for order in range(8):
+        Random(order).shuffle(values)
+        assert mean_of(sail, values) == 1.566313
+
+
+def test_a_number_beyond_all_measure_is_in_no_mean(sail: SparkSession) -> None:
+    assert mean_of(sail, [1.0, 2.0, 1e300]) == 1.5
 
 
 def test_the_day_of_an_event_is_that_on_which_it_begins() -> None:
