@@ -12,7 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from upath import UPath
 
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.gate_policy import GatePolicy
@@ -22,6 +23,7 @@ from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_ya
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, counted
 from pipelines.secrets import SecretReference
+from pipelines.storage.files import AnyPath, is_inside, path_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.places import Places
 
@@ -57,7 +59,17 @@ def _absolute(location: Path) -> Path:
     return location.absolute()
 
 
+def _anywhere(location: Any) -> AnyPath:
+    """An absolute path, or the place in an object store that a URI names."""
+    if not isinstance(location, str | Path | UPath):
+        raise ValueError("expected a path or a URI")
+    path = path_of(str(location))
+    return _absolute(path) if isinstance(path, Path) else path
+
+
 Location = Annotated[Path, AfterValidator(_absolute)]
+AnyLocation = Annotated[AnyPath, PlainValidator(_anywhere), PlainSerializer(str)]
+"""A folder that may be in an object store."""
 
 
 class Environment(StrEnum):
@@ -91,7 +103,7 @@ class StorageSettings(Frozen):
     Tables lie below the roots too, by path, unless `catalog` says by which names they are found. Documents always do.
     """
 
-    landing: Location
+    landing: AnyLocation
     restricted: Location
     deidentified: Location
     catalog: CatalogSettings | None = None
@@ -103,7 +115,7 @@ class StorageSettings(Frozen):
         faults = [
             f"{name} and deidentified may not be inside each other"
             for name, location in identifiable.items()
-            if location.is_relative_to(self.deidentified) or self.deidentified.is_relative_to(location)
+            if is_inside(location, self.deidentified) or is_inside(self.deidentified, location)
         ]
         if faults:
             raise ValueError("; ".join(faults))

@@ -8,7 +8,6 @@ import csv
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -18,6 +17,7 @@ from pipelines.errors import DeliveryError
 from pipelines.ingest.opening import content_of, place_of
 from pipelines.ingest.records import records_of
 from pipelines.ingest.text import lines_of
+from pipelines.storage.files import AnyPath, path_of
 
 DELIMITERS = (",", "|", "\t", ";")
 
@@ -47,7 +47,7 @@ class Layout:
     ending: Ending = ANY_END
 
 
-def read_head(path: Path) -> bytes:
+def read_head(path: AnyPath) -> bytes:
     """The first bytes of a file's content as UTF-8, enough for its header.
 
     Raises DeliveryError, with the place of the file, where it cannot be opened or is no text.
@@ -115,7 +115,7 @@ def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], l
 
 
 def parse_file(
-    path: Path, provider: str, file_id: str, columns: Sequence[str], layout: Layout, sha256: str | None = None
+    path: AnyPath, provider: str, file_id: str, columns: Sequence[str], layout: Layout, sha256: str | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one file as batches of LINE_COLUMNS and then `columns`, all text but `_line`.
 
@@ -199,7 +199,7 @@ def parse_batches(
         for file in batch.to_pylist():
             provider, file_id = file["provider"], file["file_id"]
             try:
-                yield from parse_file(Path(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
+                yield from parse_file(path_of(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
             except DeliveryError as error:
                 row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": f"{REFUSED}{error}", "_raw": ""}
                 yield pa.RecordBatch.from_pylist([row], schema=row_schema(columns))
