@@ -29,6 +29,9 @@ do 1032."""
 LARGEST_CONTENT = 64 << 30
 """The most bytes that the content of a compressed file may have."""
 
+CANNOT_BE_READ = "cannot be read"
+"""What is wrong with a file that the system or its store does not give: another day it may be read."""
+
 _NOT_TEXT = {
     b"PK\x03\x04": "a zip archive or a workbook",
     b"\x1f\x8b": "compressed by gzip",
@@ -65,7 +68,7 @@ def content_of(path: AnyPath, sha256: str | None = None) -> Iterator[bytes]:
     the file was changed before it was read or meanwhile.
 
     Raises DeliveryError where the file cannot be read, is damaged, grows beyond all measure, is no text, or has another
-    SHA-256.
+    SHA-256; StoreError where its store does not answer.
     """
     place = place_of(path)
     try:
@@ -78,7 +81,7 @@ def content_of(path: AnyPath, sha256: str | None = None) -> Iterator[bytes]:
             if sha256 is not None and read.sha256() != sha256:
                 raise DeliveryError(f"{place}: was changed after its checksum was taken; deliver it again, whole")
     except OSError as error:
-        raise DeliveryError(f"{place}: cannot be read: {why(error)}") from error
+        raise DeliveryError(f"{place}: {CANNOT_BE_READ}: {why(error)}") from error
 
 
 def _checked(blocks: Iterator[bytes], place: str, size: int | None) -> Iterator[bytes]:

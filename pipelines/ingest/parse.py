@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
 from pipelines.contracts.source import Entity, normalise_header
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.opening import content_of, place_of
 from pipelines.ingest.records import records_of
 from pipelines.ingest.text import lines_of
@@ -32,6 +32,8 @@ _QUOTED_HEADER = re.compile('"[^"]*"')
 
 REFUSED = "refused:"
 """How the reason begins of the row that stands for a file which could not be read to its end; what is wrong follows."""
+
+_NO_STORE = "store:"
 
 LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 """What every parsed row carries before the columns of its contract: `_reason` and `_raw` only where it is malformed."""
@@ -186,6 +188,19 @@ def row_ddl(columns: Sequence[str]) -> str:
     return ", ".join(f"`{name}` {'bigint' if name == '_line' else 'string'}" for name in (*LINE_COLUMNS, *columns))
 
 
+def refusal_of(error: DeliveryError | StoreError) -> str:
+    """The reason of the row that stands for a file which could not be read to its end."""
+    return f"{REFUSED}{_NO_STORE if isinstance(error, StoreError) else ''}{error}"
+
+
+def fault_of_refusal(reason: str) -> str:
+    """What is wrong with the file. Raises StoreError where it is its store: then nothing is known of the delivery."""
+    fault = reason.removeprefix(REFUSED)
+    if fault.startswith(_NO_STORE):
+        raise StoreError(fault.removeprefix(_NO_STORE))
+    return fault
+
+
 def parse_batches(
     batches: Iterator[pa.RecordBatch], columns: Sequence[str], layouts: Mapping[str, Layout]
 ) -> Iterator[pa.RecordBatch]:
@@ -200,6 +215,6 @@ def parse_batches(
             provider, file_id = file["provider"], file["file_id"]
             try:
                 yield from parse_file(path_of(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
-            except DeliveryError as error:
-                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": f"{REFUSED}{error}", "_raw": ""}
+            except (DeliveryError, StoreError) as error:
+                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": refusal_of(error), "_raw": ""}
                 yield pa.RecordBatch.from_pylist([row], schema=row_schema(columns))

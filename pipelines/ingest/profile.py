@@ -14,10 +14,10 @@ from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.landing import File
-from pipelines.ingest.parse import REFUSED, Layout, parse_file
+from pipelines.ingest.parse import Layout, parse_file, refusal_of
 from pipelines.ingest.register import Count
 from pipelines.runner import run_in_parallel
 from pipelines.storage.files import AnyPath, path_of
@@ -116,8 +116,8 @@ def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layo
             layout, period = layouts[file["file_id"]]
             try:
                 counts = _of_file(path_of(file["path"]), layout, period)
-            except DeliveryError as error:
-                counts = {(_Kind.REFUSED, f"{REFUSED}{error}"): 0}
+            except (DeliveryError, StoreError) as error:
+                counts = {(_Kind.REFUSED, refusal_of(error)): 0}
             rows = [
                 {"file_id": file["file_id"], "kind": kind, "name": name, "records": records}
                 for (kind, name), records in counts.items()

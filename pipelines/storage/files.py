@@ -57,7 +57,8 @@ _NO_RIGHT: Final = ("AccessDenied", "AllAccessDisabled", "AuthorizationPermissio
 class Entry(NamedTuple):
     """What is in a folder: a file, a folder, a link (and then what it leads to), or none of them.
 
-    `size` is in bytes. `mark` changes with the content: the time of change in nanoseconds, or what the store gives for it.
+    `size` is in bytes. `mark` changes with the content: the time of change in nanoseconds, or what the store gives for it,
+    which is empty where it gives nothing.
     """
 
     path: AnyPath
@@ -149,7 +150,7 @@ def _below(info: Mapping[str, object], folder: str) -> bool:
 def _local_entries(folder: Path) -> list[Entry]:
     try:
         with os.scandir(folder) as found:
-            return sorted(entry for each in found if (entry := _local(folder / each.name)))
+            return sorted(entry for name in [there.name for there in found] if (entry := _local(folder / name)))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -175,7 +176,7 @@ def _local(path: Path) -> Entry | None:
 
 def _stored(path: AnyPath, info: Mapping[str, object]) -> Entry:
     is_folder = info["type"] == "directory"
-    mark = str(next((info[name] for name in ("ETag", "etag", "LastModified", "created") if info.get(name)), ""))
+    mark = str(next((info[name] for name in ("ETag", "etag", "LastModified") if info.get(name)), ""))
     return Entry(path, is_file=not is_folder, is_folder=is_folder, size=int(str(info.get("size") or 0)), mark=mark)
 
 

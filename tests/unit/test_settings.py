@@ -91,10 +91,20 @@ def test_relative_places_become_absolute(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_settings("here", folder).storage.landing == tmp_path / "a"
 
 
-@pytest.mark.parametrize("place", ["abfss://extracts@account/landing", "s3:/bucket"])
-def test_uri_is_refused_as_a_place(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [("landing: a", "s3:/bucket"), ("restricted: b", "s3://bucket/b"), ("deidentified: c", "abfss://c@account/c")],
+)
+def test_uri_is_refused_as_a_place_of_tables(setting: str, place: str, tmp_path: Path) -> None:
+    env = COMPLETE.replace(setting, f"{setting.partition(':')[0]}: {place}")
     with pytest.raises(ConfigError, match="not a URI"):
-        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE.replace("landing: a", f"landing: {place}")))
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+@pytest.mark.parametrize("place", ["s3://extracts/landing", "s3a://extracts/landing/"])
+def test_deliveries_may_be_in_an_object_store(place: str, tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE.replace("landing: a", f"landing: {place}"))
+    assert str(load_settings("here", folder).storage.landing) == "s3://extracts/landing"
 
 
 @pytest.mark.parametrize(
