@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.checksums import digest_of_file
 from pipelines.ingest.folders import ASK_AGAIN, SetAside, set_aside
 from pipelines.ingest.landing import MANIFEST, Delivery, File, is_junk, some
 from pipelines.ingest.opening import place_of
 from pipelines.ingest.parse import Layout, layout_of, read_head
-from pipelines.storage.files import AnyPath, entries_in, why
+from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why
 
 ColumnsRead = Mapping[str, Mapping[str, frozenset[str]]]
 """The columns that mapping rules read, by source and entity."""
@@ -71,7 +70,7 @@ def _next_step(delivery: Delivery, faults: Iterable[str]) -> str:
 
 def _layout_and_faults(file: File, entity: Entity, in_use: frozenset[str]) -> tuple[Layout | None, list[str]]:
     try:
-        found = {kind: digest_of_file(file.path, kind) for kind in {stated.kind for stated in file.checksums}}
+        found = {kind: digest_of_file(file.path, kind.value) for kind in {stated.kind for stated in file.checksums}}
         differing = [f"checksum differs from {s.said_by}" for s in file.checksums if found[s.kind] != s.digest]
         if differing:
             return None, differing

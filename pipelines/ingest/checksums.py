@@ -4,7 +4,6 @@ A delivery whose sender states no SHA-256 is known by those that we take. So as 
 night, a run remembers them with the size of each file and the mark of its last change.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +11,7 @@ from typing import NamedTuple
 from pipelines.contracts.delivery_forms import Stated
 from pipelines.contracts.models import Frozen
 from pipelines.storage.documents import Document
-from pipelines.storage.files import AnyPath, Entry, opened
-
-CHUNK = 1 << 20
+from pipelines.storage.files import Entry, digest_of_file
 
 
 class Checksum(NamedTuple):
@@ -23,15 +20,6 @@ class Checksum(NamedTuple):
     kind: Stated
     digest: str
     said_by: str
-
-
-def digest_of_file(path: AnyPath, kind: Stated = Stated.SHA256) -> str:
-    """The checksum of a file's bytes, read in pieces."""
-    digest = hashlib.new(kind.value, usedforsecurity=False)
-    with opened(path) as stream:
-        while piece := stream.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 class KnownChecksum(Frozen):

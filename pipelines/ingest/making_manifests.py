@@ -10,10 +10,9 @@ from pipelines.contracts.delivery_forms import Ending, Mode
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import fault_of
-from pipelines.ingest.checksums import digest_of_file
 from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, control_files_of, entity_of, is_junk
 from pipelines.ingest.parse import layout_of, parse_file, read_head
-from pipelines.storage.files import AnyPath, entries_in, entry_at, why, write_whole
+from pipelines.storage.files import AnyPath, digest_of_file, entries_in, entry_at, why, write_whole
 
 
 @dataclass(frozen=True)

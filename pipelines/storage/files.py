@@ -9,6 +9,7 @@ file is written by one upload, which readers see once it is complete.
 """
 
 import errno
+import hashlib
 import io
 import os
 import re
@@ -22,12 +23,16 @@ from typing import BinaryIO, Final, NamedTuple, cast
 from upath import UPath
 
 from pipelines.errors import StoreError
+from pipelines.scratch import scratch_folder
 
 AnyPath = Path | UPath
 """A path of this machine, or one in an object store."""
 
 BLOCK: Final = 8 << 20
 """Bytes that are fetched from a store at a time: of a file that is being read two of them are in memory at most."""
+
+
+_PIECE: Final = 1 << 20
 
 
 class _Store(NamedTuple):
@@ -201,6 +206,15 @@ def read_whole(path: AnyPath) -> bytes:
         return bytes(path.fs.cat_file(path.path))
 
 
+def digest_of_file(path: AnyPath, kind: str = "sha256") -> str:
+    """The checksum of a file's bytes, read in pieces. Raises OSError or StoreError as `opened` does."""
+    digest = hashlib.new(kind, usedforsecurity=False)
+    with opened(path) as stream:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def write_whole(path: AnyPath, content: bytes, mode: int | None = None) -> None:
     """Write a file, or replace it, as a whole: readers find the old content or the new one, also when the machine stops.
 
@@ -222,6 +236,32 @@ def write_whole(path: AnyPath, content: bytes, mode: int | None = None) -> None:
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def made_whole(target: AnyPath, scratch: Path | None = None, last: str = "") -> Iterator[Path]:
+    """Where to make a file, or a folder of files, that takes its place as a whole when the block has ended without an error.
+
+    On this machine it is made beside its place and renamed: a file replaces the one that is there, a folder needs a free place.
+    For a store it is made below `scratch`, or below the folder of the system, and copied, file by file. `last` is the file by
+    which readers see that the folder is complete.
+    """
+    if isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
+            unfinished = Path(beside) / target.name
+            yield unfinished
+            unfinished.replace(target)
+        return
+    entries_in(target.parent)  # what the store refuses is said before the work
+    with scratch_folder(scratch) as folder:
+        unfinished = folder / target.name
+        yield unfinished
+        made = [unfinished] if unfinished.is_file() else sorted(path for path in unfinished.rglob("*") if path.is_file())
+        for path in sorted(made, key=lambda path: path.name == last):
+            place = target / path.relative_to(unfinished).as_posix() if path != unfinished else target
+            with _errors_of(place):
+                place.fs.put_file(str(path), place.path)
 
 
 def why(error: OSError) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
@@ -13,6 +14,7 @@ from upath import UPath
 from jobs.cli import main
 from pipelines.nightly import nightly
 from pipelines.settings import Settings
+from pipelines.storage.files import entries_in, entry_at
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from pipelines.terminology.vocabulary import load
@@ -127,6 +129,24 @@ def test_deliveries_are_listed_checked_and_announced_where_they_are(loaded: Load
     code, said = command(capsys, "deliveries", *later, *options(loaded))
     assert (code, "no run has looked at it yet" in said) == (0, True), said
     new.fs.rm(new.path, recursive=True)
+
+
+def test_a_release_is_published_into_the_store(loaded: Loaded, capsys: pytest.CaptureFixture[str]) -> None:
+    out = loaded.landing.parent / "out"
+    code, said = command(capsys, "publish", "--to", f"duckdb:{out}/cdm.duckdb", *options(loaded))
+    assert code == 0, said
+    code, said = command(capsys, "publish", "--to", f"parquet:{out}", *options(loaded))
+    assert code == 0, said
+    (loaded.folder / "cdm.duckdb").write_bytes((out / "cdm.duckdb").read_bytes())
+    (release,) = (entry.name for entry in entries_in(out) if entry.is_folder)
+    (loaded.folder / "person.parquet").write_bytes((out / release / "person.parquet").read_bytes())
+    people = len(rows(loaded.tables("from_store")["omop.person"]))
+    with duckdb.connect(str(loaded.folder / "cdm.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM person").fetchall() == [(people,)]
+    assert len(duckdb.read_parquet(str(loaded.folder / "person.parquet")).fetchall()) == people > 0
+    assert entry_at(out / release / "manifest.json") is not None
+    code, said = command(capsys, "publish", "--to", "duckdb:s3://no-such-bucket/cdm.duckdb", *options(loaded))
+    assert (code, "there is no bucket or container of this name" in said) == (32, True), said
 
 
 NO_ACCOUNT = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}

@@ -12,11 +12,11 @@ import pytest
 from upath import UPath
 
 from pipelines.errors import DeliveryError, StoreError
-from pipelines.ingest.checksums import digest_of_file
 from pipelines.ingest.opening import content_of
 from pipelines.storage import files
 from pipelines.storage.files import (
     AnyPath,
+    digest_of_file,
     entries_in,
     entry_at,
     is_folder,
