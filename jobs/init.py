@@ -17,6 +17,7 @@ from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
 from pipelines.progress import Field
 from pipelines.settings import PACKAGED_CONF_DIR, QUALITY, SOURCES, Environment, Settings, load_settings
+from pipelines.storage.files import make_folder
 from pipelines.storage.rights import make_private
 
 log = logging.getLogger(__name__)
@@ -105,8 +106,7 @@ def init(
     settings = _checked(text, env, home / "conf")
     make_private(settings.storage.restricted)
     for place in (settings.storage.landing, settings.storage.deidentified):
-        if isinstance(place, Path):
-            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(place, 0o700)
     if own_mappings:
         copy_mappings(mappings)
         text += f"mappings_dir: {json.dumps(str(mappings))}\n"

@@ -58,7 +58,8 @@ def findings(settings: Settings, day: date) -> Iterator[Finding]:
     yield _landing(settings.storage.landing)
     yield _found("restricted", lambda: _restricted(settings.storage.restricted))
     yield _disk("restricted", settings.storage.restricted)
-    yield _disk("deidentified", settings.storage.deidentified)
+    if isinstance(settings.storage.deidentified, Path):
+        yield _disk("deidentified", settings.storage.deidentified)
     yield _found("key", lambda: known_key(settings))
     yield _vocabulary(settings)
     yield from _opt_outs(settings, day)

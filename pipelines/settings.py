@@ -23,7 +23,7 @@ from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_ya
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, counted
 from pipelines.secrets import SecretReference
-from pipelines.storage.files import AnyPath, is_inside, path_of
+from pipelines.storage.files import AnyPath, in_store, is_inside, path_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.places import Places
 
@@ -55,8 +55,11 @@ _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "per
 def _absolute(location: Path) -> Path:
     """An absolute path. URIs are refused, because driver and executors must open the same mounted path."""
     if ":/" in str(location)[2:]:
-        raise ValueError("expected a path that driver and executors can open, such as /Volumes/...; not a URI")
+        raise ValueError(_NO_URI)
     return location.absolute()
+
+
+_NO_URI = "expected a path that driver and executors can open, such as /Volumes/...; not a URI"
 
 
 def _anywhere(location: Any) -> AnyPath:
@@ -101,12 +104,22 @@ class StorageSettings(Frozen):
     """Where deliveries arrive, and the two roots: `restricted` may contain identifiers, `deidentified` never does.
 
     Tables lie below the roots too, by path, unless `catalog` says by which names they are found. Documents always do.
+
+    Deliveries may be in an object store; so may the documents below `deidentified`, where tables are not there. `restricted`
+    has the lock of the lakehouse, which needs a file system.
     """
 
     landing: AnyLocation
     restricted: Location
-    deidentified: Location
+    deidentified: AnyLocation
     catalog: CatalogSettings | None = None
+
+    @model_validator(mode="after")
+    def tables_have_paths(self) -> Self:
+        """Refuse tables by path in an object store."""
+        if self.catalog is None and in_store(self.deidentified):
+            raise ValueError(f"deidentified: {_NO_URI}, unless storage.catalog says where tables are")
+        return self
 
     @model_validator(mode="after")
     def roots_are_apart(self) -> Self:
@@ -383,12 +396,13 @@ def storage_paths(settings: Settings) -> Places:
 
 def table_folders(settings: Settings) -> StoragePaths:
     """The folders of the tables of an environment. Raises ConfigError where tables have names in catalogs instead."""
-    if settings.storage.catalog is not None:
+    restricted, deidentified = settings.storage.restricted, settings.storage.deidentified
+    if settings.storage.catalog is not None or not isinstance(deidentified, Path):
         raise ConfigError(
             "this command reads the files of tables, and storage.catalog says that tables are in catalogs; use views of the "
             "release there (nhs-omop publish --to catalog:SCHEMA)"
         )
-    return StoragePaths(settings.storage.restricted, settings.storage.deidentified)
+    return StoragePaths(restricted, deidentified)
 
 
 def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Iterable[str] = ()) -> Settings:

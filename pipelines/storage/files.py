@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
@@ -114,6 +114,11 @@ def in_store(path: AnyPath) -> bool:
 def is_inside(path: AnyPath, folder: AnyPath) -> bool:
     """Whether a path is a folder or below it."""
     return f"{path}/".startswith(f"{str(folder).rstrip('/')}/")
+
+
+def leads_into(path: Path, folder: AnyPath) -> bool:
+    """Whether a path of this machine, its links followed, is a folder or below it."""
+    return isinstance(folder, Path) and path.resolve().is_relative_to(folder.resolve())
 
 
 def is_folder(path: AnyPath) -> bool:
@@ -236,6 +241,21 @@ def write_whole(path: AnyPath, content: bytes, mode: int | None = None) -> None:
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
+
+
+def remove(path: AnyPath) -> None:
+    """Remove a file, if it is there."""
+    if isinstance(path, Path):
+        path.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError), _errors_of(path):
+        path.fs.rm_file(path.path)
+
+
+def make_folder(path: AnyPath, mode: int = 0o777) -> None:
+    """Make a folder with those above it; in a store nothing has to be made."""
+    if isinstance(path, Path):
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
 
 
 @contextmanager

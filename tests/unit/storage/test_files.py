@@ -6,14 +6,17 @@ import io
 import random
 import zipfile
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
-from pipelines.errors import DeliveryError, StoreError
+from pipelines.errors import DeliveryError, OmopPipelineError, ReleaseError, StoreError
 from pipelines.ingest.opening import content_of
+from pipelines.release.store import Hold, ReleaseFolder
 from pipelines.storage import files
+from pipelines.storage.documents import Document
 from pipelines.storage.files import (
     AnyPath,
     digest_of_file,
@@ -24,9 +27,11 @@ from pipelines.storage.files import (
     opened,
     path_of,
     read_whole,
+    remove,
     write_whole,
 )
 from tests.builders.object_store import ObjectStore, object_store, variables
+from tests.builders.publications import RELEASE
 
 KINDS = ("local", "memory", "store")
 
@@ -121,6 +126,46 @@ def test_a_file_is_read_in_pieces_and_searched(folder: AnyPath, monkeypatch: pyt
         stream.seek(-4, 2)
         assert stream.read() == TEXT[-4:]
     assert digest_of_file(path) == hashlib.sha256(TEXT).hexdigest()
+
+
+class Note(Document):
+    """A document."""
+
+    text: str
+
+
+def test_a_document_is_read_as_it_was_written(folder: AnyPath) -> None:
+    path = folder / "deep" / "note.json"
+    assert Note.read(path) is None
+    for text in ("Ménière", "another"):
+        Note(text=text).write(path)
+        assert Note.read(path) == Note(text=text)
+    assert [entry.name for entry in entries_in(path.parent)] == ["note.json"]
+    write_whole(path, b"{")
+    with pytest.raises(OmopPipelineError, match=r"note\.json: cannot be read; restore it from a backup"):
+        Note.read(path)
+
+
+def test_the_documents_of_releases_are_found_moved_to_and_removed(folder: AnyPath) -> None:
+    releases = ReleaseFolder(folder / "releases")
+    assert (releases.ids(), releases.current(), releases.holds()) == ([], None, ())
+    for release_id in ("20240105-a", "20240106-b", "20240107-c"):
+        releases.write(RELEASE.model_copy(update={"release_id": release_id}))
+        releases.point_at(release_id, action="release", at="2024-01-07")
+    releases.put_hold(Hold(release_id="20240105-a", owner="study 12", reason="it rests on it", at="2024-01-07"))
+    releases.remove(["20240106-b"], at="2024-01-08", reason="of its age", day=date(2024, 1, 8))
+    assert (releases.ids(), releases.current()) == (["20240105-a", "20240107-c"], "20240107-c")
+    assert [removed.release_id for removed in releases.removed()] == ["20240106-b"]
+    assert list(releases.held(date(2024, 1, 8))) == ["20240105-a"]
+    with pytest.raises(ReleaseError, match=r"20240106-b was removed at 2024-01-08: of its age"):
+        releases.read("20240106-b")
+
+
+def test_what_is_not_there_can_be_removed(folder: AnyPath) -> None:
+    put(folder / "a")
+    remove(folder / "a")
+    remove(folder / "a")
+    assert entries_in(folder) == []
 
 
 def zipped(content: bytes) -> bytes:
