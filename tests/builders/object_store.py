@@ -72,9 +72,16 @@ class ObjectStore:
         finally:
             self._ask_for_rights_after("inf")
 
+    def empty(self) -> None:
+        """Remove what another server of this process has left: they share their memory."""
+        self._post("reset")
+
     def _ask_for_rights_after(self, requests: str) -> None:
+        self._post("reset-auth", requests)
+
+    def _post(self, what: str, content: str = "") -> None:
         plain = {"Content-Type": "text/plain"}
-        asked = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", requests.encode(), plain, method="POST")
+        asked = urllib.request.Request(f"{self.endpoint}/moto-api/{what}", content.encode(), plain, method="POST")
         with urllib.request.urlopen(asked):
             pass
 
@@ -88,7 +95,9 @@ def object_store() -> Iterator[ObjectStore]:
     endpoint = f"http://{host}:{port}"
     try:
         with variables({**ACCOUNT, "AWS_ENDPOINT_URL": endpoint}):
-            yield ObjectStore(endpoint)
+            store = ObjectStore(endpoint)
+            store.empty()
+            yield store
     finally:
         server.stop()
 
