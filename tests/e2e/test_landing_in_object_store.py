@@ -153,6 +153,9 @@ def test_a_release_is_published_into_the_store(loaded: Loaded, capsys: pytest.Ca
         assert connection.execute("SELECT count(*) FROM person").fetchall() == [(people,)]
     assert len(duckdb.read_parquet(str(loaded.folder / "person.parquet")).fetchall()) == people > 0
     assert entry_at(out / release / "manifest.json") is not None
+    with loaded.store.account_that_may("s3:ListBucket"):
+        code, said = command(capsys, "publish", "--to", f"duckdb:{out}/other.duckdb", *options(loaded))
+    assert (code, "other.duckdb: cannot be written: the account has no right to it" in said) == (22, True), said
     code, said = command(capsys, "publish", "--to", "duckdb:s3://no-such-bucket/cdm.duckdb", *options(loaded))
     assert (code, "there is no bucket or container of this name" in said) == (32, True), said
 
