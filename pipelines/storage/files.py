@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from upath import UPath
 
@@ -36,14 +36,15 @@ _PIECE: Final = 1 << 20
 
 
 class _Store(NamedTuple):
-    """How a kind of store is reached: the package that does it, and our extra that installs it."""
+    """How a kind of store is reached: the package that does it, our extra that installs it, and options of the package."""
 
     package: str
     extra: str
+    options: Mapping[str, Any] = {}
 
 
-STORES: Final = {"s3": _Store("s3fs", "s3"), "abfss": _Store("adlfs", "azure")}
-"""The stores that URIs may name, by the scheme."""
+STORES: Final = {"s3": _Store("s3fs", "s3"), "abfss": _Store("adlfs", "azure", {"anon": False})}
+"""The stores that URIs may name, by the scheme. Unless told otherwise, adlfs asks as nobody before it looks for an account."""
 
 _SAME_STORE: Final = {"s3a": "s3", "abfs": "abfss"}
 """Other names of a scheme. What engines call s3a is s3."""
@@ -99,7 +100,7 @@ def path_of(place: str) -> AnyPath:
     if find_spec(store.package) is None:
         raise ValueError(f"{scheme}:// needs {store.package}: pip install 'nhs-omop[{store.extra}]'")
     # Whoever lists a folder twice, as a run does with the opt-out lists, has to see what has changed.
-    return UPath(f"{scheme}://{rest.rstrip('/')}", protocol=scheme, use_listings_cache=False)
+    return UPath(f"{scheme}://{rest.rstrip('/')}", protocol=scheme, use_listings_cache=False, **store.options)
 
 
 def _schemes() -> str:

@@ -249,6 +249,15 @@ def test_a_place_is_the_same_again_from_its_text(place: str, path: str) -> None:
     assert str(path_of(place) / "gp" / "x y.csv") == f"{path.rstrip('/')}/gp/x y.csv"
 
 
+def test_azure_is_asked_by_the_account_of_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is not installed here: this is as far as it can be tried."""
+    monkeypatch.setattr(files, "find_spec", lambda package: package)
+    place = path_of("abfs://extracts@account.dfs.core.windows.net/landing/")
+    assert isinstance(place, UPath)
+    assert place.protocol == "abfss"
+    assert (place.storage_options["anon"], place.storage_options["use_listings_cache"]) == (False, False)
+
+
 @pytest.mark.parametrize(
     ("path", "folder", "inside"),
     [
