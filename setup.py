@@ -13,6 +13,7 @@ CODE = ("pipelines", "vocab", "jobs")
 EMBEDDED_ENGINE = "pysail==0.7.2"
 LINEAGE = "openlineage-python>=1.54,<2"
 POSTGRESQL = "psycopg[binary]>=3.3,<4"
+S3 = "s3fs>=2026.2,<2027"
 
 
 def folders_of(folder: str) -> list[str]:
@@ -60,21 +61,25 @@ setup(
         "rich>=13",
         "SQLAlchemy>=2,<3",
         "typer>=0.15,<1",
+        "universal-pathlib>=0.3.10,<0.4",
     ],
     extras_require={
         "embedded": ["pyspark-client==4.2.0", EMBEDDED_ENGINE],
         "spark": ["pyspark[connect]==4.2.0", "delta-spark==4.4.0"],
-        "azure": ["azure-identity>=1.19,<2", "azure-keyvault-secrets>=4.9,<5"],
+        "azure": ["adlfs>=2025.8", "azure-identity>=1.19,<2", "azure-keyvault-secrets>=4.9,<5"],
         "databricks": ["databricks-sdk>=0.38,<1"],
         "lineage": [LINEAGE],
         "postgresql": [POSTGRESQL],
+        "s3": [S3],
         "dev": [
             LINEAGE,
             POSTGRESQL,
+            S3,
             "axe-playwright-python==0.1.8",
             "databricks-bundles==1.22.1",
             "hypothesis==6.170.15",
             "import-linter==2.16",
+            "moto[server]==5.2.5",
             "mypy==2.4.1",
             EMBEDDED_ENGINE,
             "playwright==1.65.2",

@@ -2,7 +2,6 @@
 
 import logging
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,7 @@ from jobs.command import (
     Overrides,
     enclose,
     new_app,
+    place_of,
     settings_of,
     start,
 )
@@ -35,7 +35,7 @@ app = new_app()
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="<source>/<provider>/<yyyymmdd>, in the landing folder or anywhere else.")
+        str, typer.Argument(metavar="DIR", help="<source>/<provider>/<yyyymmdd>, in the landing folder or anywhere else.")
     ],
     day: Annotated[
         datetime | None,
@@ -54,14 +54,15 @@ def check(
     with exit code 12. Nothing is written.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
-    enclose(settings)
+    whole = place_of(folder)
+    enclose(settings, whole)
     from pipelines.contracts.source import load_contracts
     from pipelines.engine import open_session
     from pipelines.mapping.spec import load_mappings
+    from pipelines.storage.files import is_folder
     from pipelines.trial import first_checks, read_records
 
-    whole = folder.absolute()
-    if not whole.is_dir():
+    if not is_folder(whole):
         raise DeliveryError(f"{folder}: there is no such folder")
     contracts = load_contracts(settings.mappings_dir)
     contract = contracts.get(whole.parent.parent.name)

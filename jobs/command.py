@@ -17,6 +17,7 @@ from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, environments, load_settings
+from pipelines.storage.files import AnyPath, in_store, path_of
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,20 @@ def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, ma
     return settings
 
 
-def enclose(settings: Settings) -> None:
+def place_of(text: str) -> AnyPath:
+    """The path or the place in an object store that a user names. Raises ConfigError where there can be none."""
+    try:
+        return path_of(text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def enclose(settings: Settings, *read: AnyPath) -> None:
     """Give the process of a command a network of its own, so that no other user of the machine reaches the embedded engine.
 
     To be called by every command that opens the engine, before it imports what starts threads. A command that is called as a
-    function leaves its caller where it is. Raises EngineError in production where the system does not allow it.
+    function leaves its caller where it is. `read` is what it reads beside the landing folder: in a network of its own no object
+    store can be reached. Raises EngineError in production where the process has to stay where it is.
     """
     engine = settings.engine
     if not _is_process.get() or engine.kind is not EngineKind.SAIL or engine.shared_network:
@@ -85,6 +95,8 @@ def enclose(settings: Settings) -> None:
     try:
         if isinstance(settings.key, AzureKeyVaultSecret | DatabricksSecret):
             raise OSError("the key is read over the network; give it in a file or an environment variable")
+        if any(map(in_store, (settings.storage.landing, *read))):
+            raise OSError("deliveries are read from an object store")
         take_own_network()
     except OSError as error:
         reason = f"the embedded engine cannot have a network of its own: {error.strerror or error}"

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import JsonLines, new_app, start
+from jobs.command import JsonLines, new_app, place_of, start
 from jobs.copy_mappings import copy_mappings
 from jobs.output import show_table
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
 from pipelines.progress import Field
 from pipelines.settings import PACKAGED_CONF_DIR, QUALITY, SOURCES, Environment, Settings, load_settings
+from pipelines.storage.files import make_folder
 from pipelines.storage.rights import make_private
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,9 @@ def init(
     env: Annotated[str, typer.Option("--env", help="Name of the environment: the file conf/<env>.yaml is made.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of conf and, unless given, of the data.")] = Path(),
     kind: Annotated[Environment, typer.Option(help="What kind of data it has.")] = Environment.PRODUCTION,
-    landing: Annotated[Path | None, typer.Option(help="Where deliveries arrive. DIR/landing unless given.")] = None,
+    landing: Annotated[
+        str | None, typer.Option(help="Where deliveries arrive: a folder or a URI. DIR/landing unless given.")
+    ] = None,
     restricted: Annotated[Path | None, typer.Option(help="Root of identifiable tables. DIR/restricted unless given.")] = None,
     deidentified: Annotated[Path | None, typer.Option(help="Root of the other tables. DIR/deidentified unless given.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="File of the key. <env>.key in that root unless given.")] = None,
@@ -80,16 +83,19 @@ def init(
     """
     home = folder.absolute()
     places = {
-        "landing": landing or home / "landing",
-        "restricted": restricted or home / "restricted",
-        "deidentified": deidentified or home / "deidentified",
+        "landing": place_of(landing) if landing else home / "landing",
+        "restricted": (restricted or home / "restricted").absolute(),
+        "deidentified": (deidentified or home / "deidentified").absolute(),
     }
-    key: dict[str, str] = {"kind": "file", "path": str((key_file or places["restricted"] / f"{env}.key").absolute())}
+    key: dict[str, str] = {
+        "kind": "file",
+        "path": str(key_file.absolute() if key_file else places["restricted"] / f"{env}.key"),
+    }
     if key_variable is not None:
         key = {"kind": "env", "name": key_variable}
     text = SETTINGS.format(
         kind=kind,
-        **{name: json.dumps(str(place.absolute())) for name, place in places.items()},
+        **{name: json.dumps(str(place)) for name, place in places.items()},
         engine=engine,
         key=json.dumps(key),
         athena=json.dumps(str(athena.absolute())) if athena else "null",
@@ -100,7 +106,7 @@ def init(
     settings = _checked(text, env, home / "conf")
     make_private(settings.storage.restricted)
     for place in (settings.storage.landing, settings.storage.deidentified):
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(place, 0o700)
     if own_mappings:
         copy_mappings(mappings)
         text += f"mappings_dir: {json.dumps(str(mappings))}\n"

@@ -3,7 +3,6 @@
 import logging
 import re
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ from jobs.command import (
     MappingsDir,
     Overrides,
     new_app,
+    place_of,
     settings_of,
     start,
 )
@@ -25,6 +25,7 @@ from pipelines.errors import DeliveryError
 
 if TYPE_CHECKING:
     from pipelines.contracts.delivery_forms import Mode
+    from pipelines.storage.files import AnyPath
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,7 @@ app = new_app()
 
 @app.command()
 def manifest(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="<source>/<provider>/<yyyymmdd>, or optouts/<kind>/<yyyymmdd>.")
-    ],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="<source>/<provider>/<yyyymmdd>, or optouts/<kind>/<yyyymmdd>.")],
     mode: Annotated[
         str | None,
         typer.Option(help="Of a delivery: full replaces all that was sent before, delta adds, period replaces its periods."),
@@ -60,9 +59,10 @@ def manifest(
     from pipelines.governance.opt_out_manifests import list_manifest
     from pipelines.ingest.folders import OPT_OUTS
     from pipelines.ingest.making_manifests import delivery_manifest, write_manifest
+    from pipelines.storage.files import is_folder
 
-    whole = folder.absolute()
-    if not whole.is_dir():
+    whole = place_of(folder)
+    if not is_folder(whole):
         raise DeliveryError(f"{folder}: there is no such folder")
     on = day.date() if day else _day_of(whole)
     source = whole.parent.parent.name
@@ -89,7 +89,7 @@ def _mode(text: str | None) -> "Mode":
     raise typer.BadParameter("say what the delivery is: full, delta or period", param_hint="--mode")
 
 
-def _day_of(folder: Path) -> date:
+def _day_of(folder: "AnyPath") -> date:
     written = re.fullmatch(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})", folder.name)
     try:
         if written:

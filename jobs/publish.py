@@ -6,18 +6,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, place_of, settings_of, start
 from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.contracts.derived import published_tables
 from pipelines.engine_settings import EngineKind
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ReleaseError
 from pipelines.progress import OnProgress
 from pipelines.release.publish.duckdb_file import publish_duckdb
 from pipelines.release.publish.parquet_folder import publish_parquet
 from pipelines.release.publish.publication import Publication
 from pipelines.release.published import chosen_release, pinned_tables
 from pipelines.settings import Settings
+from pipelines.storage.files import why
 
 app = new_app()
 
@@ -29,7 +30,7 @@ CdmVersion = Literal["5.4", "5.5"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to publish: `kind` is duckdb, parquet, postgresql or catalog, `place` a path, the whole URL or a schema."""
+    """Where to publish: `kind` is duckdb, parquet, postgresql or catalog; `place` a path or URI, the whole URL, or a schema."""
 
     kind: str
     place: str
@@ -78,12 +79,20 @@ def publish_to(
     publication = publication_of(settings, release_id, version)
     parts = len(publication.tables) * (2 if target.kind == "postgresql" else 1)
     with stage(f"publish {publication.release.release_id}", parts) as on_progress:
-        if target.kind == "duckdb":
-            indexes = settings.publish.duckdb_indexes
-            return publish_duckdb(Path(target.place), publication, indexes=indexes, on_progress=on_progress)
+        if target.kind == "postgresql":
+            return _publish_postgresql(settings, target.place, publication, on_progress)
+        return _publish_files(settings, target, publication, on_progress)
+
+
+def _publish_files(settings: Settings, target: Target, publication: Publication, on_progress: OnProgress) -> dict[str, int]:
+    place, scratch = place_of(target.place), settings.engine.scratch_dir
+    try:
         if target.kind == "parquet":
-            return publish_parquet(Path(target.place), publication, on_progress)
-        return _publish_postgresql(settings, target.place, publication, on_progress)
+            return publish_parquet(place, publication, on_progress, scratch)
+        indexes = settings.publish.duckdb_indexes
+        return publish_duckdb(place, publication, indexes=indexes, scratch=scratch, on_progress=on_progress)
+    except OSError as error:
+        raise ReleaseError(f"{place}: cannot be written: {why(error)}") from error
 
 
 def publication_of(settings: Settings, release_id: str | None = None, version: CdmVersion | None = None) -> Publication:

@@ -19,6 +19,7 @@ from pipelines.ingest.landing import is_junk
 from pipelines.mapping.spec import load_mappings
 from pipelines.run_inputs import known_key, loaded_vocabulary, newest_opt_outs
 from pipelines.settings import Environment, Settings
+from pipelines.storage.files import AnyPath, entries_in
 from pipelines.storage.rights import require_private
 from vocab.errors import VocabularyError
 
@@ -57,7 +58,8 @@ def findings(settings: Settings, day: date) -> Iterator[Finding]:
     yield _landing(settings.storage.landing)
     yield _found("restricted", lambda: _restricted(settings.storage.restricted))
     yield _disk("restricted", settings.storage.restricted)
-    yield _disk("deidentified", settings.storage.deidentified)
+    if isinstance(settings.storage.deidentified, Path):
+        yield _disk("deidentified", settings.storage.deidentified)
     yield _found("key", lambda: known_key(settings))
     yield _vocabulary(settings)
     yield from _opt_outs(settings, day)
@@ -110,7 +112,9 @@ def _mappings(settings: Settings) -> str:
     return f"{', '.join(contracts)} in {settings.mappings_dir}"
 
 
-def _landing(landing: Path) -> Finding:
+def _landing(landing: AnyPath) -> Finding:
+    if not isinstance(landing, Path):
+        return _found("landing", lambda: f"{landing}, {counted(len(entries_in(landing)), 'entry')}")
     if not landing.is_dir() or not os.access(landing, os.R_OK | os.X_OK):
         step = f"make it, readable by the account that runs the load: mkdir -m 700 {landing}"
         return Finding("landing", State.WARNING, f"{landing} is not there or cannot be read", step)
@@ -164,7 +168,7 @@ def _opt_outs(settings: Settings, day: date) -> Iterator[Finding]:
 def _providers(settings: Settings) -> Iterator[Finding]:
     for source in settings.run.sources:
         folder = settings.storage.landing / source
-        there = [path for path in folder.iterdir() if not is_junk(path.name)] if folder.is_dir() else []
+        there = [entry for entry in entries_in(folder) if not is_junk(entry.name)]
         if there:
             yield Finding(f"deliveries of {source}", State.OK, counted(len(there), "provider"))
         else:

@@ -146,6 +146,12 @@ class RightsError(OmopPipelineError):
     exit_code = 31
 
 
+class StoreError(OmopPipelineError):
+    """An object store cannot be reached, has no such bucket, or refuses the account."""
+
+    exit_code = 32
+
+
 class DifferenceError(OmopPipelineError):
     """Tables of the lakehouse are not what a rebuild from what was delivered gives."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from pipelines import __version__
 from pipelines.contracts.derived import published_tables
@@ -80,6 +81,7 @@ from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
 from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable, storage_paths
 from pipelines.storage.documents import digest_of
+from pipelines.storage.files import make_folder
 from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
@@ -206,9 +208,10 @@ def _writing(settings: Settings) -> Iterator[None]:
     """
     with run_lock(settings.storage.restricted, "run"):
         remove_left(rebuilds_folder(settings))
-        settings.storage.deidentified.mkdir(parents=True, exist_ok=True)
-        if others_may_read(settings.storage.landing, settings.storage.restricted):
-            log.warning("other users may read or change the deliveries; run: chmod -R o= %s", settings.storage.landing)
+        make_folder(settings.storage.deidentified)
+        landing = settings.storage.landing
+        if isinstance(landing, Path) and others_may_read(landing, settings.storage.restricted):
+            log.warning("other users may read or change the deliveries; run: chmod -R o= %s", landing)
         with private_files():
             finish_following(settings)
             yield

@@ -12,7 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from upath import UPath
 
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.gate_policy import GatePolicy
@@ -22,6 +23,7 @@ from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_ya
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, counted
 from pipelines.secrets import SecretReference
+from pipelines.storage.files import AnyPath, in_store, is_inside, path_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.places import Places
 
@@ -53,11 +55,24 @@ _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "per
 def _absolute(location: Path) -> Path:
     """An absolute path. URIs are refused, because driver and executors must open the same mounted path."""
     if ":/" in str(location)[2:]:
-        raise ValueError("expected a path that driver and executors can open, such as /Volumes/...; not a URI")
+        raise ValueError(_NO_URI)
     return location.absolute()
 
 
+_NO_URI = "expected a path that driver and executors can open, such as /Volumes/...; not a URI"
+
+
+def _anywhere(location: Any) -> AnyPath:
+    """An absolute path, or the place in an object store that a URI names."""
+    if not isinstance(location, str | Path | UPath):
+        raise ValueError("expected a path or a URI")
+    path = path_of(str(location))
+    return _absolute(path) if isinstance(path, Path) else path
+
+
 Location = Annotated[Path, AfterValidator(_absolute)]
+AnyLocation = Annotated[AnyPath, PlainValidator(_anywhere), PlainSerializer(str)]
+"""A folder that may be in an object store."""
 
 
 class Environment(StrEnum):
@@ -89,12 +104,22 @@ class StorageSettings(Frozen):
     """Where deliveries arrive, and the two roots: `restricted` may contain identifiers, `deidentified` never does.
 
     Tables lie below the roots too, by path, unless `catalog` says by which names they are found. Documents always do.
+
+    Deliveries may be in an object store; so may the documents below `deidentified`, where tables are not there. `restricted`
+    has the lock of the lakehouse, which needs a file system.
     """
 
-    landing: Location
+    landing: AnyLocation
     restricted: Location
-    deidentified: Location
+    deidentified: AnyLocation
     catalog: CatalogSettings | None = None
+
+    @model_validator(mode="after")
+    def tables_have_paths(self) -> Self:
+        """Refuse tables by path in an object store."""
+        if self.catalog is None and in_store(self.deidentified):
+            raise ValueError(f"deidentified: {_NO_URI}, unless storage.catalog says where tables are")
+        return self
 
     @model_validator(mode="after")
     def roots_are_apart(self) -> Self:
@@ -103,7 +128,7 @@ class StorageSettings(Frozen):
         faults = [
             f"{name} and deidentified may not be inside each other"
             for name, location in identifiable.items()
-            if location.is_relative_to(self.deidentified) or self.deidentified.is_relative_to(location)
+            if is_inside(location, self.deidentified) or is_inside(self.deidentified, location)
         ]
         if faults:
             raise ValueError("; ".join(faults))
@@ -371,12 +396,13 @@ def storage_paths(settings: Settings) -> Places:
 
 def table_folders(settings: Settings) -> StoragePaths:
     """The folders of the tables of an environment. Raises ConfigError where tables have names in catalogs instead."""
-    if settings.storage.catalog is not None:
+    restricted, deidentified = settings.storage.restricted, settings.storage.deidentified
+    if settings.storage.catalog is not None or not isinstance(deidentified, Path):
         raise ConfigError(
             "this command reads the files of tables, and storage.catalog says that tables are in catalogs; use views of the "
             "release there (nhs-omop publish --to catalog:SCHEMA)"
         )
-    return StoragePaths(settings.storage.restricted, settings.storage.deidentified)
+    return StoragePaths(restricted, deidentified)
 
 
 def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Iterable[str] = ()) -> Settings:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -27,6 +26,7 @@ from pipelines.ingest.parse import REFUSED
 from pipelines.ingest.profile import profile_files
 from pipelines.ingest.register import Count, Registered
 from pipelines.ingest.rows import bronze_rows
+from pipelines.storage.files import AnyPath
 from pipelines.storage.places import Places
 
 _NO_KEY = Pads({"row": (bytes(64), bytes(64))})
@@ -82,7 +82,7 @@ class Past:
     accepted: Collection[str] = ()
 
 
-def first_checks(folder: Path, contract: SourceContract, columns_read: ColumnsRead, run_date: date) -> tuple[Trial, NewLoad]:
+def first_checks(folder: AnyPath, contract: SourceContract, columns_read: ColumnsRead, run_date: date) -> tuple[Trial, NewLoad]:
     """What names, manifest, checksums and headers show, without reading the records; and the load for `read_records`."""
     contracts = {contract.source: contract}
     found = arrivals(landed_in(folder, contract, run_date), (), contracts, columns_read, run_date)

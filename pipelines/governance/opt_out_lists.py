@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,7 +22,9 @@ from pipelines.contracts.source import normalise_header
 from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.governance.nhs_numbers import nhs_number_in
 from pipelines.ingest.landing import MANIFEST, is_junk
+from pipelines.storage import files
 from pipelines.storage.documents import digest_of
+from pipelines.storage.files import AnyPath, Entry, read_whole
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class _Delivered:
 
 
 def read_opt_outs(
-    landing: Path,
+    landing: AnyPath,
     policy: OptOutPolicy,
     run_date: date,
     last_used: Mapping[str, UsedList] | None = None,
@@ -150,13 +151,13 @@ def read_opt_outs(
     OptOutStaleError or OptOutInvalidError, which name the list, the file and the next step, never an entry.
     """
     place, latest = landing / "optouts", max(run_date, today or run_date)
-    _refuse_others(place, KINDS, "landing/optouts")
+    _refuse_others(_there(place), KINDS, "landing/optouts")
     folders = {kind: _newest(place / kind, kind, run_date, latest) for kind in KINDS}
     lists = {kind: _delivered(folder, kind) for kind, folder in folders.items()}
     before = last_used or {}
     for kind, delivered in lists.items():
         _check_age(delivered, policy, run_date, before.get(kind))
-        _check_days(delivered, folders[kind])
+        _check_days(delivered, folders[kind].path)
     allowed, submitted = _national(lists["national"], policy)
     local = _local_numbers(lists["local"])
     upheld, objections = _objections(lists["objection"])
@@ -179,20 +180,20 @@ def _name(file: ListFile) -> str:
     return file.name
 
 
-def _others(folder: Path, known: Iterable[str]) -> list[str]:
-    """The names in a folder that are not known and no junk."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
-    return sorted(name for name in names - set(known) if not is_junk(name))
+def _there(folder: AnyPath) -> dict[str, Entry]:
+    """What is in a folder and is no junk, by name."""
+    return {entry.name: entry for entry in files.entries_in(folder) if not is_junk(entry.name)}
 
 
-def _refuse_others(folder: Path, known: Iterable[str], where: str) -> None:
-    others = _others(folder, known)
+def _refuse_others(there: Mapping[str, Entry], known: Iterable[str], where: str) -> None:
+    """Refuse names that are not known, and links."""
+    others = [name for name in there if name not in set(known)]
     if others:
         raise OptOutInvalidError(
             f"{where}: {len(others)} names are not understood and could be a list: {_some(others)}; expected "
             f"{', '.join(known)}. Rename them or move them out of the folder"
         )
-    linked = [name for name in known if (folder / name).is_symlink()]
+    linked = [name for name in known if name in there and there[name].is_link]
     if linked:
         raise OptOutInvalidError(f"{where}: {_some(linked)} is a link to another place; deliver the list itself")
 
@@ -201,11 +202,11 @@ def _some(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _newest(folder: Path, kind: str, run_date: date, latest: date) -> Path:
+def _newest(folder: AnyPath, kind: str, run_date: date, latest: date) -> Entry:
     where = f"landing/optouts/{kind}"
-    days: dict[date, str] = {}
-    for name in _others(folder, ()):
-        day = _day_of(name) if (folder / name).is_dir() else None
+    days: dict[date, Entry] = {}
+    for name, entry in _there(folder).items():
+        day = _day_of(name) if entry.is_folder else None
         if day is None:
             raise OptOutInvalidError(
                 f"{where}/{name}: not understood, and could be the newest list; name the folder of a list <yyyymmdd> or "
@@ -214,15 +215,15 @@ def _newest(folder: Path, kind: str, run_date: date, latest: date) -> Path:
         if day > latest:
             raise OptOutInvalidError(f"{where}/{name}: is of a day in the future; correct the name of the folder")
         if day in days:
-            raise OptOutInvalidError(f"{where}: {days[day]} and {name} are of the same day; leave the one that counts")
-        days[day] = name
+            raise OptOutInvalidError(f"{where}: {days[day].name} and {name} are of the same day; leave the one that counts")
+        days[day] = entry
     reached = [day for day in days if day <= run_date]
     if not reached:
         raise OptOutMissingError(
             f"the {kind} opt-out list is missing: expected a folder {where}/<yyyymmdd> up to the run date; "
             "put the list there, then run again"
         )
-    return folder / days[max(reached)]
+    return days[max(reached)]
 
 
 def _day_of(name: str) -> date | None:
@@ -234,18 +235,20 @@ def _day_of(name: str) -> date | None:
         return None
 
 
-def _delivered(folder: Path, kind: str) -> _Delivered:
+def _delivered(folder: Entry, kind: str) -> _Delivered:
     """The list in a folder, its files read and equal to its manifest."""
     where = f"optouts/{kind}/{folder.name}"
-    if folder.is_symlink():
+    if folder.is_link:
         raise OptOutInvalidError(f"{where}: is a link to another place; deliver the list itself")
-    if not (folder / MANIFEST).is_file():
+    there = _there(folder.path)
+    plain = {name: entry.path for name, entry in there.items() if entry.is_file}
+    if MANIFEST not in plain:
         raise OptOutMissingError(f"{where}: {MANIFEST} is missing; deliver the {kind} list again with its manifest")
-    manifest = _manifest(folder / MANIFEST, where)
+    manifest = _manifest(plain[MANIFEST], where)
     if manifest.kind != kind:
         raise OptOutInvalidError(f"{where}/{MANIFEST}: is of another kind of list")
     names = [file.name for file in manifest.files]
-    lacking = [name for name in FILES[kind] if name not in names or not (folder / name).is_file()]
+    lacking = [name for name in FILES[kind] if name not in names or name not in plain]
     if lacking:
         raise OptOutMissingError(
             f"{where}: {_some(lacking)} is missing from the folder or its manifest; deliver the list again"
@@ -255,16 +258,16 @@ def _delivered(folder: Path, kind: str) -> _Delivered:
             f"{where}/{MANIFEST}: announces {len(names)} files, and the {kind} list has {len(FILES[kind])}: "
             f"{', '.join(FILES[kind])}; put all entries into them and deliver the list again"
         )
-    _refuse_others(folder, (*FILES[kind], MANIFEST), where)
-    contents = {file.name: _content(folder / file.name, file.sha256, where) for file in manifest.files}
+    _refuse_others(there, (*FILES[kind], MANIFEST), where)
+    contents = {file.name: _content(plain[file.name], file.sha256, where) for file in manifest.files}
     return _Delivered(where, manifest, contents)
 
 
-def _parsed(path: Path) -> ListManifest:
-    return ListManifest.model_validate_json(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+def _parsed(path: AnyPath) -> ListManifest:
+    return ListManifest.model_validate_json(read_whole(path).removeprefix(b"\xef\xbb\xbf"))
 
 
-def _manifest(path: Path, where: str) -> ListManifest:
+def _manifest(path: AnyPath, where: str) -> ListManifest:
     try:
         manifest = _parsed(path)
     except ValidationError as error:
@@ -276,8 +279,8 @@ def _manifest(path: Path, where: str) -> ListManifest:
     return manifest
 
 
-def _content(path: Path, sha256: str, where: str) -> bytes:
-    content = path.read_bytes()
+def _content(path: AnyPath, sha256: str, where: str) -> bytes:
+    content = read_whole(path)
     if not content:
         raise OptOutEmptyError(
             f"{where}/{path.name}: the file is empty, which would let everyone or no one through; deliver the list again"
@@ -300,18 +303,18 @@ def _check_age(delivered: _Delivered, policy: OptOutPolicy, run_date: date, last
         raise OptOutStaleError(f"{where}: older than the {kind} list that the last run used; fetch the newest one")
 
 
-def _check_days(delivered: _Delivered, folder: Path) -> None:
+def _check_days(delivered: _Delivered, folder: AnyPath) -> None:
     """Refuse a list that only the name of its folder makes the newest, or whose as-at date makes it look newer than it is."""
     where, as_at = delivered.where, delivered.manifest.as_at
     if as_at > (_day_of(folder.name) or as_at):
         raise OptOutInvalidError(f"{where}: as at a day after the day of its folder; correct one of them")
-    for name in _others(folder.parent, (folder.name,)):
-        day, path = _day_of(name), folder.parent / name / MANIFEST
-        if day is None or not path.is_file() or day > (_day_of(folder.name) or day):
+    for name, entry in _there(folder.parent).items():
+        day = _day_of(name)
+        if name == folder.name or day is None or not as_at < day <= (_day_of(folder.name) or day):
             continue
         try:
-            earlier = _parsed(path)
-        except ValidationError:
+            earlier = _parsed(entry.path / MANIFEST)
+        except (ValidationError, FileNotFoundError, IsADirectoryError):
             continue
         if as_at < earlier.as_at <= day:
             raise OptOutInvalidError(f"{where}: is older than the list in {name}, by their as-at dates; correct the folders")

@@ -1,14 +1,14 @@
 """Manifests for opt-out lists whose senders give none."""
 
 from datetime import date
-from pathlib import Path
 
 from pipelines.errors import OPT_OUT_ERRORS, DeliveryError
 from pipelines.governance.opt_out_lists import FILES, KINDS, ListManifest, entries_in
 from pipelines.ingest.making_manifests import Records, announced
+from pipelines.storage.files import AnyPath, read_whole, why
 
 
-def list_manifest(folder: Path, as_at: date) -> tuple[ListManifest, dict[str, Records]]:
+def list_manifest(folder: AnyPath, as_at: date) -> tuple[ListManifest, dict[str, Records]]:
     """The manifest of a list in a folder `optouts/<kind>/<day>`, and the entries of each file.
 
     Raises DeliveryError where the kind or a file is unknown, or a file cannot be read to its end.
@@ -18,15 +18,15 @@ def list_manifest(folder: Path, as_at: date) -> tuple[ListManifest, dict[str, Re
         raise DeliveryError(f"{folder.parent.name}: no kind of opt-out list; there are {', '.join(KINDS)}")
     where = f"optouts/{kind}/{folder.name}"
 
-    def count(path: Path) -> Records:
+    def count(path: AnyPath) -> Records:
         if path.name not in FILES[kind]:
             raise DeliveryError(f"no file of the {kind} list; expected {', '.join(FILES[kind])}")
         try:
-            return Records(entries_in(path.name, path.read_bytes(), where))
+            return Records(entries_in(path.name, read_whole(path), where))
         except OPT_OUT_ERRORS as error:
             raise DeliveryError(str(error).removeprefix(f"{where}/{path.name}: ")) from error
         except OSError as error:
-            raise DeliveryError(f"cannot be read: {error.strerror}") from error
+            raise DeliveryError(f"cannot be read: {why(error)}") from error
 
     files, counts = announced(folder, count)
     missing = [name for name in FILES[kind] if name not in counts]

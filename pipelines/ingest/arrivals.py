@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 from pipelines.contracts.source import SourceContract
 from pipelines.ingest.checking import ColumnsRead, verify
@@ -14,6 +13,7 @@ from pipelines.ingest.parse import Layout
 from pipelines.ingest.register import Count, Registered, load_id_of, registered, repeats
 from pipelines.runner import code_digest
 from pipelines.storage.documents import digest_of
+from pipelines.storage.files import AnyPath
 
 Place = tuple[str, str]
 """A source and one of its entities."""
@@ -154,7 +154,7 @@ def recipe_of(contract: SourceContract) -> str:
 
 
 def nothing_loaded(
-    landing: Path, contracts: Mapping[str, SourceContract], run_date: date, set_aside: Sequence[SetAside]
+    landing: AnyPath, contracts: Mapping[str, SourceContract], run_date: date, set_aside: Sequence[SetAside]
 ) -> str:
     """Why a run has nothing at all to go on with."""
     if set_aside:

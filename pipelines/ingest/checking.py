@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
-from pipelines.ingest.checksums import digest_of_file
 from pipelines.ingest.folders import ASK_AGAIN, SetAside, set_aside
 from pipelines.ingest.landing import MANIFEST, Delivery, File, is_junk, some
 from pipelines.ingest.opening import place_of
 from pipelines.ingest.parse import Layout, layout_of, read_head
+from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why
 
 ColumnsRead = Mapping[str, Mapping[str, frozenset[str]]]
 """The columns that mapping rules read, by source and entity."""
@@ -71,7 +70,7 @@ def _next_step(delivery: Delivery, faults: Iterable[str]) -> str:
 
 def _layout_and_faults(file: File, entity: Entity, in_use: frozenset[str]) -> tuple[Layout | None, list[str]]:
     try:
-        found = {kind: digest_of_file(file.path, kind) for kind in {stated.kind for stated in file.checksums}}
+        found = {kind: digest_of_file(file.path, kind.value) for kind in {stated.kind for stated in file.checksums}}
         differing = [f"checksum differs from {s.said_by}" for s in file.checksums if found[s.kind] != s.digest]
         if differing:
             return None, differing
@@ -79,10 +78,10 @@ def _layout_and_faults(file: File, entity: Entity, in_use: frozenset[str]) -> tu
     except DeliveryError as error:
         return None, [fault_of(file.path, error)]
     except OSError as error:
-        return None, [f"cannot be read: {error.strerror or type(error).__name__}"]
+        return None, [f"cannot be read: {why(error)}"]
 
 
-def fault_of(path: Path, error: DeliveryError) -> str:
+def fault_of(path: AnyPath, error: DeliveryError) -> str:
     """What an error says is wrong with a file, without the place of the file."""
     return str(error).removeprefix(f"{place_of(path)}: ")
 
@@ -90,14 +89,14 @@ def fault_of(path: Path, error: DeliveryError) -> str:
 def _folder_faults(delivery: Delivery) -> tuple[list[str], list[str]]:
     """The faults that a list of the folder shows, and the names in it that are ignored."""
     try:
-        entries = sorted(delivery.folder.iterdir())
-        links = {path.name for path in entries if path.is_symlink()}
-        files = {path.name for path in entries if path.is_file()}
+        entries = entries_in(delivery.folder)
     except OSError as error:
-        return [f"cannot be read: {error.strerror}"], []
+        return [f"cannot be read: {why(error)}"], []
+    links = {entry.name for entry in entries if entry.is_link}
+    files = {entry.name for entry in entries if entry.is_file}
     announced = {file.path.name for file in delivery.files}
-    junk = [path.name for path in entries if is_junk(path.name) and path.name not in announced]
-    other = {path.name for path in entries} - {MANIFEST, *delivery.control_files, *junk}
+    junk = [entry.name for entry in entries if is_junk(entry.name) and entry.name not in announced]
+    other = {entry.name for entry in entries} - {MANIFEST, *delivery.control_files, *junk}
     return [
         f"{len(names)} {fault}: {some(names)}"
         for names, fault in (

@@ -1,20 +1,17 @@
 """Checksums of delivered files, which are not taken again of files that have not been touched.
 
 A delivery whose sender states no SHA-256 is known by those that we take. So as not to read the whole landing folder every
-night, a run remembers them with the size and the time of change of each file.
+night, a run remembers them with the size of each file and the mark of its last change.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from stat import S_ISREG
 from typing import NamedTuple
 
 from pipelines.contracts.delivery_forms import Stated
 from pipelines.contracts.models import Frozen
 from pipelines.storage.documents import Document
-
-CHUNK = 1 << 20
+from pipelines.storage.files import Entry, digest_of_file
 
 
 class Checksum(NamedTuple):
@@ -25,21 +22,12 @@ class Checksum(NamedTuple):
     said_by: str
 
 
-def digest_of_file(path: Path, kind: Stated = Stated.SHA256) -> str:
-    """The checksum of a file's bytes, read in pieces."""
-    digest = hashlib.new(kind.value, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while piece := stream.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 class KnownChecksum(Frozen):
-    """The SHA-256 of a file as it was when it had this size and time of change (in nanoseconds)."""
+    """The SHA-256 of a file as it was when it had this size and mark of change (see `Entry`)."""
 
     path: str
     size: int
-    changed: int
+    changed: int | str
     sha256: str
 
 
@@ -68,20 +56,16 @@ class Checksums:
             entries = tuple(entry for _, entry in sorted(self._seen.items()))
             KnownChecksums(entries=entries).write(_path(restricted))
 
-    def of(self, path: Path) -> str:
+    def of(self, file: Entry | None) -> str:
         """The SHA-256 of a file; empty for what is no plain file. Raises OSError if it cannot be read."""
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
+        if file is None or not file.is_file or file.is_link:
             return ""
-        if not S_ISREG(found.st_mode):
-            return ""
-        entry = self._known.get(str(path))
-        if entry is None or (entry.size, entry.changed) != (found.st_size, found.st_mtime_ns):
-            digest = digest_of_file(path)
-            entry = KnownChecksum(path=str(path), size=found.st_size, changed=found.st_mtime_ns, sha256=digest)
-        self._seen[str(path)] = entry
-        return entry.sha256
+        path = str(file.path)
+        known = self._known.get(path)
+        if known is None or (known.size, known.changed) != (file.size, file.mark) or not file.mark:
+            known = KnownChecksum(path=path, size=file.size, changed=file.mark, sha256=digest_of_file(file.path))
+        self._seen[path] = known
+        return known.sha256
 
 
 def _path(restricted: Path) -> Path:

@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.contracts.delivery_forms import ControlFile, Stated
@@ -27,18 +26,18 @@ class Listed(NamedTuple):
     checksums: tuple[Checksum, ...] = ()
 
 
-def listed_by(paths: Sequence[Path], contents: Sequence[bytes], form: ControlFile) -> tuple[Listed, ...]:
+def listed_by(names: Sequence[str], contents: Sequence[bytes], form: ControlFile) -> tuple[Listed, ...]:
     """What control files say of the files that they list.
 
     Raises DeliveryError, which names the control file and its lines, never what stands there.
     """
     listed: list[Listed] = []
     faults: list[str] = []
-    for path, content in zip(paths, contents, strict=True):
+    for name, content in zip(names, contents, strict=True):
         try:
-            listed += _listed(path.name, content, form)
+            listed += _listed(name, content, form)
         except DeliveryError as error:
-            faults.append(f"{path.name}: {error}")
+            faults.append(f"{name}: {error}")
     if faults:
         raise DeliveryError("; ".join(faults))
     return tuple(listed)

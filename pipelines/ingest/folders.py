@@ -7,7 +7,6 @@ and whatever else is there is named.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
@@ -24,6 +23,7 @@ from pipelines.ingest.landing import (
     shown,
     some,
 )
+from pipelines.storage.files import AnyPath, Entry, entries_in, why
 
 OPT_OUTS = "optouts"
 
@@ -90,7 +90,7 @@ class Landed:
 
 
 def find_deliveries(
-    landing: Path,
+    landing: AnyPath,
     contracts: Mapping[str, SourceContract],
     run_date: date,
     known_sources: Collection[str] = (),
@@ -102,16 +102,16 @@ def find_deliveries(
     taken of files of which nobody states any.
     """
     landed, known = Landed(), checksums or Checksums()
-    for entry in _entries(landing, landed, ()):
+    for entry in _folders(landing, landed, ()):
         if entry.name in contracts:
-            _providers(entry, contracts[entry.name], run_date, known, landed)
+            _providers(entry.path, contracts[entry.name], run_date, known, landed)
         elif entry.name not in (OPT_OUTS, *known_sources):
             landed.set_aside.append(_unknown_source(entry.name, contracts))
     landed.deliveries.sort(key=by_day)
     return landed
 
 
-def landed_in(folder: Path, contract: SourceContract, run_date: date) -> Landed:
+def landed_in(folder: AnyPath, contract: SourceContract, run_date: date) -> Landed:
     """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
     landed = Landed()
     _delivery(folder, contract, run_date, Checksums(), landed)
@@ -123,37 +123,37 @@ def by_day(delivery: Delivery) -> tuple[date, str, str, str]:
     return delivery.extract_date, delivery.folder.name, delivery.source, delivery.provider
 
 
-def _entries(folder: Path, landed: Landed, above: tuple[str, ...]) -> Iterator[Path]:
+def _folders(folder: AnyPath, landed: Landed, above: tuple[str, ...]) -> Iterator[Entry]:
     """The folders in a folder. Whatever else is in it is entered as refused or ignored."""
     try:
-        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        entries = entries_in(folder)
     except OSError as error:
-        fault = f"cannot be read: {error.strerror}"
+        fault = f"cannot be read: {why(error)}"
         landed.set_aside.append(_refused(above or (folder.name,), fault, "check who may read the folder"))
         return
-    for path in paths:
-        place = (*above, path.name)
+    for entry in entries:
+        place = (*above, entry.name)
         where = "/".join(map(shown, place))
-        if is_junk(path.name):
+        if is_junk(entry.name):
             landed.ignored.append(where)
-        elif path.is_symlink():
+        elif entry.is_link:
             fault = "a symbolic link; only what lies in the landing folder itself is read"
             landed.set_aside.append(_refused(place, fault, "replace the link by the folder itself, or remove it"))
-        elif not path.is_dir():
+        elif not entry.is_folder:
             landed.ignored.append(f"{where} (a file outside a delivery)")
-        elif path.name.startswith("."):
+        elif entry.name.startswith("."):
             landed.ignored.append(f"{where} (hidden: an unfinished transfer)")
         else:
-            yield path
+            yield entry
 
 
-def _providers(source: Path, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
-    for provider in _entries(source, landed, (source.name,)):
-        for folder in _entries(provider, landed, (source.name, provider.name)):
-            _delivery(folder, contract, run_date, checksums, landed)
+def _providers(source: AnyPath, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
+    for provider in _folders(source, landed, (source.name,)):
+        for folder in _folders(provider.path, landed, (source.name, provider.name)):
+            _delivery(folder.path, contract, run_date, checksums, landed)
 
 
-def _delivery(folder: Path, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
+def _delivery(folder: AnyPath, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
     place = (contract.source, folder.parent.name, folder.name)
     day = day_of(folder.name)
     if day is None:
@@ -168,7 +168,7 @@ def _delivery(folder: Path, contract: SourceContract, run_date: date, checksums:
             next_step = WRITE_MANIFEST if str(error) in (NO_MANIFEST, NO_CONTROL_FILE) else ASK_AGAIN
             landed.set_aside.append(_refused(place, str(error), next_step))
         except OSError as error:
-            landed.set_aside.append(_refused(place, f"cannot be read: {error.strerror}", "check who may read the folder"))
+            landed.set_aside.append(_refused(place, f"cannot be read: {why(error)}", "check who may read the folder"))
         else:
             landed.deliveries.append(delivery)
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -24,6 +23,7 @@ from pipelines.errors import DeliveryError
 from pipelines.ingest.checksums import Checksum, Checksums
 from pipelines.ingest.control_files import Listed, listed_by
 from pipelines.ingest.parse import LIKE_A_HEADER
+from pipelines.storage.files import AnyPath, Entry, entries_in, read_whole
 
 MANIFEST = "manifest.json"
 SAID_BY_MANIFEST, SAID_BY_CONTROL_FILE = "the manifest", "the control file"
@@ -117,7 +117,7 @@ class File:
     """
 
     entity: str
-    path: Path
+    path: AnyPath
     file_id: str
     rows: int | None
     sha256: str
@@ -136,7 +136,7 @@ class Delivery:
     delivery_id: str
     source: str
     provider: str
-    folder: Path
+    folder: AnyPath
     extract_date: date
     mode: str
     files: tuple[File, ...]
@@ -198,15 +198,14 @@ def entity_of(name: str, contract: SourceContract) -> str | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def control_files_of(folder: Path, form: DeliveryForm | None) -> list[Path]:
-    """The control files in the folder of a delivery, in the order of their names; none where its form has none."""
+def control_files_of(entries: Iterable[Entry], form: DeliveryForm | None) -> list[Entry]:
+    """The control files among what is in the folder of a delivery; none where its form has none."""
     patterns = [pattern.casefold() for pattern in form.control.files] if form and form.control else []
-    return [path for path in _entries(folder) if any(fnmatch.fnmatchcase(path.name.casefold(), p) for p in patterns)]
-
-
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder and is no junk, by name."""
-    return sorted(path for path in folder.iterdir() if not is_junk(path.name)) if folder.is_dir() else []
+    return [
+        entry
+        for entry in entries
+        if not is_junk(entry.name) and any(fnmatch.fnmatchcase(entry.name.casefold(), pattern) for pattern in patterns)
+    ]
 
 
 AManifest = TypeVar("AManifest", bound=BaseModel)
@@ -260,7 +259,7 @@ class _Statement:
     needs: tuple[str, ...] = ()
 
 
-def read_delivery(folder: Path, contract: SourceContract, checksums: Checksums | None = None) -> Delivery:
+def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksums | None = None) -> Delivery:
     """Read what is said of one delivery. `checksums` takes the SHA-256 of files of which nobody states it.
 
     Raises DeliveryError if nothing says what the delivery has to hold, if that is unreadable, contradicts itself, is of
@@ -268,19 +267,21 @@ def read_delivery(folder: Path, contract: SourceContract, checksums: Checksums |
     """
     known, provider = checksums or Checksums(), folder.parent.name
     form = contract.form_of(provider)
-    control = control_files_of(folder, form)
-    statement = _statement(folder, contract, form, control)
+    there = {entry.name: entry for entry in entries_in(folder)}
+    control = control_files_of(there.values(), form)
+    statement = _statement(folder, there, contract, form, control)
     ending = Ending(form.trailer if form else None, statement.signs)
     where = f"mappings/{contract.source}/contract.yaml"
     files, unknown = [], []
     for listed in statement.files:
-        entity, path = entity_of(listed.name, contract), folder / listed.name
+        entity = entity_of(listed.name, contract)
         if entity is None:
             unknown.append(listed.name)
             continue
-        sha256 = next((stated.digest for stated in listed.checksums if stated.kind is Stated.SHA256), None) or known.of(path)
+        stated_sha256 = next((stated.digest for stated in listed.checksums if stated.kind is Stated.SHA256), None)
+        sha256 = stated_sha256 or known.of(there.get(listed.name))
         file_id = _digest(contract.source, provider, folder.name, listed.name, sha256)
-        files.append(File(entity, path, file_id, listed.rows, sha256, listed.checksums, ending))
+        files.append(File(entity, folder / listed.name, file_id, listed.rows, sha256, listed.checksums, ending))
     if statement.mode == "period" and not any(contract.entities[file.entity].period for file in files):
         raise DeliveryError(f"{statement.said_by}: mode period, but no entity of its files has a period in {where}")
     if unknown:
@@ -299,14 +300,20 @@ def read_delivery(folder: Path, contract: SourceContract, checksums: Checksums |
         statement.mode,
         tuple(files),
         statement.said_by,
-        tuple(path.name for path in control),
+        tuple(entry.name for entry in control),
         statement.unknown_keys,
     )
 
 
-def _statement(folder: Path, contract: SourceContract, form: DeliveryForm | None, control: Sequence[Path]) -> _Statement:
+def _statement(
+    folder: AnyPath,
+    there: Mapping[str, Entry],
+    contract: SourceContract,
+    form: DeliveryForm | None,
+    control: Sequence[Entry],
+) -> _Statement:
     """What is said of the files in a folder, by the manifest, by control files, or by the folder itself."""
-    manifest = _by_manifest(folder, contract)
+    manifest = _by_manifest(folder, there.get(MANIFEST), contract)
     if form is None:
         if manifest is None:
             raise DeliveryError(NO_MANIFEST)
@@ -316,20 +323,19 @@ def _statement(folder: Path, contract: SourceContract, form: DeliveryForm | None
         return _agreed(manifest, by_control) if by_control else manifest
     if form.control and not by_control:
         raise DeliveryError(NO_CONTROL_FILE)
-    statement = by_control or _by_folder(folder, form)
-    if not any((folder / file.name).is_file() for file in statement.files):
+    statement = by_control or _by_folder(folder, there, form)
+    if not any(file.name in there and there[file.name].is_file for file in statement.files):
         raise DeliveryError(NO_FILE)
     return statement
 
 
-def _by_manifest(folder: Path, contract: SourceContract) -> _Statement | None:
+def _by_manifest(folder: AnyPath, file: Entry | None, contract: SourceContract) -> _Statement | None:
     """What the manifest says; None where there is none."""
-    path = folder / MANIFEST
-    if path.is_symlink():
+    if file is not None and file.is_link:
         raise DeliveryError(f"{MANIFEST} is a symbolic link; only files that lie in the folder are read")
-    if not path.is_file():
+    if file is None or not file.is_file:
         return None
-    content = path.read_bytes()
+    content = read_whole(file.path)
     try:
         manifest, unknown_keys = manifest_in(content, Manifest)
     except DeliveryError as error:
@@ -346,28 +352,28 @@ def _by_manifest(folder: Path, contract: SourceContract) -> _Statement | None:
     return _Statement(SAID_BY_MANIFEST, files, manifest.extract_date, manifest.mode, mark, unknown_keys)
 
 
-def _by_control_files(folder: Path, paths: Sequence[Path], form: DeliveryForm, control: ControlFile) -> _Statement:
+def _by_control_files(folder: AnyPath, entries: Sequence[Entry], form: DeliveryForm, control: ControlFile) -> _Statement:
     """What the control files of the sender say."""
-    links = [path.name for path in paths if path.is_symlink() or not path.is_file()]
+    links = [entry.name for entry in entries if entry.is_link or not entry.is_file]
     if links:
         raise DeliveryError(f"{some(links)}: no plain file; only files that lie in the folder are read")
-    contents = [path.read_bytes() for path in paths]
-    files = listed_by(paths, contents, control)
+    contents = [read_whole(entry.path) for entry in entries]
+    files = listed_by([entry.name for entry in entries], contents, control)
     _check_names(SAID_BY_CONTROL_FILE, [file.name for file in files])
     mark = _digest(*(hashlib.sha256(content).hexdigest() for content in contents))
     return _by_contract(folder, form, SAID_BY_CONTROL_FILE, files, mark)
 
 
-def _by_folder(folder: Path, form: DeliveryForm) -> _Statement:
+def _by_folder(folder: AnyPath, there: Mapping[str, Entry], form: DeliveryForm) -> _Statement:
     """The files that are in the folder, where nobody says which there should be."""
-    names = [path.name for path in _entries(folder) if path.is_file()]
+    names = [name for name, entry in there.items() if entry.is_file and not is_junk(name)]
     unreadable = _unreadable(names)
     if unreadable:
         raise DeliveryError(unreadable)
     return _by_contract(folder, form, "the folder when it was looked at", tuple(map(Listed, names)), "")
 
 
-def _by_contract(folder: Path, form: DeliveryForm, said_by: str, files: tuple[Listed, ...], mark: str) -> _Statement:
+def _by_contract(folder: AnyPath, form: DeliveryForm, said_by: str, files: tuple[Listed, ...], mark: str) -> _Statement:
     """A statement of which the contract gives the mode, and the name of the folder the day."""
     extract_date = day_of(folder.name)
     if extract_date is None:

@@ -17,7 +17,8 @@ from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
 from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import File
-from pipelines.ingest.parse import REFUSED
+from pipelines.ingest.opening import CANNOT_BE_READ
+from pipelines.ingest.parse import REFUSED, fault_of_refusal
 from pipelines.ingest.profile import Profile, file_columns_table, profile_files
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Count, Registered
 from pipelines.ingest.rows import bronze_rows, bronze_schema
@@ -189,7 +190,8 @@ def differing_from_statements(
 ) -> list[SetAside]:
     """The deliveries of which a file cannot be read to its end or has other records than somebody states.
 
-    A repeated file has the records of the first.
+    A repeated file has the records of the first. What cannot be read today is read again by the next run. Raises StoreError
+    where a store did not answer: then no delivery is at fault.
     """
     faulty = []
     for delivery in load.deliveries:
@@ -197,11 +199,12 @@ def differing_from_statements(
         for file in delivery.files:
             found = counts.get(load.holder_of(file), Count(0))
             if found.refused:
-                faults.append(found.refused.removeprefix(f"{REFUSED}{delivery.name}/"))
+                faults.append(fault_of_refusal(found.refused).removeprefix(f"{delivery.name}/"))
             elif file.rows is not None and found.rows != file.rows:
                 faults.append(f"{file.path.name}: {found.rows} records, {delivery.said_by} says {file.rows}")
         if faults:
-            faulty.append(set_aside(delivery, faults, recipe=recipe_of(contracts[delivery.source])))
+            may_pass = any(f": {CANNOT_BE_READ}: " in fault for fault in faults)
+            faulty.append(set_aside(delivery, faults, recipe="" if may_pass else recipe_of(contracts[delivery.source])))
     return faulty
 
 

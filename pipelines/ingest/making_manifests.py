@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -11,9 +10,9 @@ from pipelines.contracts.delivery_forms import Ending, Mode
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import fault_of
-from pipelines.ingest.checksums import digest_of_file
 from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, control_files_of, entity_of, is_junk
 from pipelines.ingest.parse import layout_of, parse_file, read_head
+from pipelines.storage.files import AnyPath, digest_of_file, entries_in, entry_at, why, write_whole
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Records:
     malformed: int = 0
 
 
-def records_of(path: Path, entity: Entity, ending: Ending) -> Records:
+def records_of(path: AnyPath, entity: Entity, ending: Ending) -> Records:
     """Count the records of a delivered file, as a load counts them. Raises DeliveryError if it cannot be read."""
     layout, faults = layout_of(read_head(path), entity, ending=ending)
     if layout is None:
@@ -38,7 +37,7 @@ def records_of(path: Path, entity: Entity, ending: Ending) -> Records:
 
 
 def announced(
-    folder: Path, count: Callable[[Path], Records], others: Collection[str] = ()
+    folder: AnyPath, count: Callable[[AnyPath], Records], others: Collection[str] = ()
 ) -> tuple[list[ManifestFile], dict[str, Records]]:
     """An entry for every file in a folder, with the counts of each; junk and the names `others` are left out.
 
@@ -47,10 +46,11 @@ def announced(
     files: list[ManifestFile] = []
     counts: dict[str, Records] = {}
     faults: list[str] = []
-    for path in sorted(folder.iterdir()):
+    for entry in entries_in(folder):
+        path = entry.path
         if path.name == MANIFEST or path.name in others or is_junk(path.name):
             continue
-        if path.is_symlink() or not path.is_file():
+        if entry.is_link or not entry.is_file:
             faults.append(f"{path.name}: not a plain file; only plain files are delivered")
             continue
         try:
@@ -68,7 +68,7 @@ def announced(
 
 
 def delivery_manifest(
-    folder: Path, contract: SourceContract, mode: Mode, extract_date: date
+    folder: AnyPath, contract: SourceContract, mode: Mode, extract_date: date
 ) -> tuple[Manifest, dict[str, Records]]:
     """The manifest of a delivery in a folder `<provider>/<yyyymmdd>`, and the counts of each file.
 
@@ -77,30 +77,29 @@ def delivery_manifest(
     form = contract.form_of(folder.parent.name)
     ending = Ending(form.trailer if form else None)
 
-    def count(path: Path) -> Records:
+    def count(path: AnyPath) -> Records:
         entity = entity_of(path.name, contract)
         if entity is None:
             raise DeliveryError(f"matches no entity of mappings/{contract.source}/contract.yaml")
         return records_of(path, contract.entities[entity], ending)
 
-    files, counts = announced(folder, count, {path.name for path in control_files_of(folder, form)})
+    files, counts = announced(folder, count, {entry.name for entry in control_files_of(entries_in(folder), form)})
     manifest = Manifest(
         source=contract.source, provider=folder.parent.name, extract_date=extract_date, mode=mode, files=tuple(files)
     )
     return manifest, counts
 
 
-def write_manifest(folder: Path, manifest: BaseModel, *, replace: bool) -> Path:
+def write_manifest(folder: AnyPath, manifest: BaseModel, *, replace: bool) -> AnyPath:
     """Write a manifest into its folder, whole or not at all.
 
     Raises DeliveryError if there is one and it is not to be replaced, or it cannot be written.
     """
     path = folder / MANIFEST
-    if path.exists() and not replace:
-        raise DeliveryError(f"{path} is there already; --replace writes it again")
-    unfinished = path.with_name(f".{MANIFEST}.part")
     try:
-        unfinished.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        return unfinished.replace(path)
+        if not replace and entry_at(path) is not None:
+            raise DeliveryError(f"{path} is there already; --replace writes it again")
+        write_whole(path, f"{manifest.model_dump_json(indent=1)}\n".encode())
     except OSError as error:
-        raise DeliveryError(f"{path}: cannot be written: {error.strerror}") from error
+        raise DeliveryError(f"{path}: cannot be written: {why(error)}") from error
+    return path

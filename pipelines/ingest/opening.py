@@ -11,10 +11,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.errors import DeliveryError
+from pipelines.storage.files import AnyPath, opened, why
 
 BLOCK = 1 << 20
 """Bytes that are read and passed on at a time."""
@@ -28,6 +28,9 @@ do 1032."""
 
 LARGEST_CONTENT = 64 << 30
 """The most bytes that the content of a compressed file may have."""
+
+CANNOT_BE_READ = "cannot be read"
+"""What is wrong with a file that the system or its store does not give: another day it may be read."""
 
 _NOT_TEXT = {
     b"PK\x03\x04": "a zip archive or a workbook",
@@ -53,31 +56,32 @@ _DAMAGED_ZIP = (
 """What the standard library raises on archives that are damaged, or made in a way that it does not know."""
 
 
-def place_of(path: Path) -> str:
+def place_of(path: AnyPath) -> str:
     """How messages name a delivered file: source, provider, folder and name."""
     return "/".join(path.parts[-4:])
 
 
-def content_of(path: Path, sha256: str | None = None) -> Iterator[bytes]:
+def content_of(path: AnyPath, sha256: str | None = None) -> Iterator[bytes]:
     """The decompressed content of a plain, gzip or zip file, in blocks of at most BLOCK bytes.
 
-    With `sha256` the file is hashed again through the handle it was read from, after its last block: content that is not what
-    the checksum was taken of is an error, whether the file was changed before it was read or meanwhile.
+    With `sha256` the bytes that are read are hashed: content that is not what the checksum was taken of is an error, whether
+    the file was changed before it was read or meanwhile.
 
     Raises DeliveryError where the file cannot be read, is damaged, grows beyond all measure, is no text, or has another
-    SHA-256.
+    SHA-256; StoreError where its store does not answer.
     """
     place = place_of(path)
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             compressed = path.suffix.casefold() in (".gz", ".zip")
             size = stream.seek(0, 2) if compressed else None
             stream.seek(0)
-            yield from _checked(_decompressed(stream, path), place, size)
-            if sha256 is not None and _sha256(stream) != sha256:
+            read = _Hashed(stream)
+            yield from _checked(_decompressed(read, path), place, size)
+            if sha256 is not None and read.sha256() != sha256:
                 raise DeliveryError(f"{place}: was changed after its checksum was taken; deliver it again, whole")
     except OSError as error:
-        raise DeliveryError(f"{place}: cannot be read: {error.strerror or type(error).__name__}") from error
+        raise DeliveryError(f"{place}: {CANNOT_BE_READ}: {why(error)}") from error
 
 
 def _checked(blocks: Iterator[bytes], place: str, size: int | None) -> Iterator[bytes]:
@@ -96,17 +100,17 @@ def _checked(blocks: Iterator[bytes], place: str, size: int | None) -> Iterator[
         yield block
 
 
-def _decompressed(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+def _decompressed(stream: "_Hashed", path: AnyPath) -> Iterator[bytes]:
     match path.suffix.casefold():
         case ".gz":
             return _gunzipped(stream, place_of(path))
         case ".zip":
-            return _unzipped(stream, place_of(path))
+            return _unzipped(stream.searched(), place_of(path))
         case _:
             return iter(lambda: stream.read(BLOCK), b"")
 
 
-def _gunzipped(stream: BinaryIO, place: str) -> Iterator[bytes]:
+def _gunzipped(stream: "_Hashed", place: str) -> Iterator[bytes]:
     """All members of a gzip file, one after the other. Zeros after a member are padding."""
     member = zlib.decompressobj(_GZIP)
     piece = stream.read(BLOCK)
@@ -151,9 +155,29 @@ def _only_member(archive: zipfile.ZipFile, place: str) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _sha256(stream: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    stream.seek(0)
-    while block := stream.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
+class _Hashed:
+    """A file that is hashed as it is read. One that is searched in, as a zip is, is read a second time for that."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self._is_searched = False
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        block = self._stream.read(size)
+        self._digest.update(block)
+        return block
+
+    def searched(self) -> BinaryIO:
+        """The file itself, for who does not read it from its start to its end."""
+        self._is_searched = True
+        return self._stream
+
+    def sha256(self) -> str:
+        """The SHA-256 of the whole file, once it has been read."""
+        if self._is_searched:
+            self._stream.seek(0)
+        while self.read(BLOCK):
+            pass
+        return self._digest.hexdigest()

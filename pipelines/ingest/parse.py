@@ -8,16 +8,16 @@ import csv
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
 from pipelines.contracts.source import Entity, normalise_header
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.opening import content_of, place_of
 from pipelines.ingest.records import records_of
 from pipelines.ingest.text import lines_of
+from pipelines.storage.files import AnyPath, path_of
 
 DELIMITERS = (",", "|", "\t", ";")
 
@@ -33,6 +33,8 @@ _QUOTED_HEADER = re.compile('"[^"]*"')
 REFUSED = "refused:"
 """How the reason begins of the row that stands for a file which could not be read to its end; what is wrong follows."""
 
+_NO_STORE = "store:"
+
 LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 """What every parsed row carries before the columns of its contract: `_reason` and `_raw` only where it is malformed."""
 
@@ -47,7 +49,7 @@ class Layout:
     ending: Ending = ANY_END
 
 
-def read_head(path: Path) -> bytes:
+def read_head(path: AnyPath) -> bytes:
     """The first bytes of a file's content as UTF-8, enough for its header.
 
     Raises DeliveryError, with the place of the file, where it cannot be opened or is no text.
@@ -115,7 +117,7 @@ def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], l
 
 
 def parse_file(
-    path: Path, provider: str, file_id: str, columns: Sequence[str], layout: Layout, sha256: str | None = None
+    path: AnyPath, provider: str, file_id: str, columns: Sequence[str], layout: Layout, sha256: str | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Rows of one file as batches of LINE_COLUMNS and then `columns`, all text but `_line`.
 
@@ -186,6 +188,19 @@ def row_ddl(columns: Sequence[str]) -> str:
     return ", ".join(f"`{name}` {'bigint' if name == '_line' else 'string'}" for name in (*LINE_COLUMNS, *columns))
 
 
+def refusal_of(error: DeliveryError | StoreError) -> str:
+    """The reason of the row that stands for a file which could not be read to its end."""
+    return f"{REFUSED}{_NO_STORE if isinstance(error, StoreError) else ''}{error}"
+
+
+def fault_of_refusal(reason: str) -> str:
+    """What is wrong with the file. Raises StoreError where it is its store: then nothing is known of the delivery."""
+    fault = reason.removeprefix(REFUSED)
+    if fault.startswith(_NO_STORE):
+        raise StoreError(fault.removeprefix(_NO_STORE))
+    return fault
+
+
 def parse_batches(
     batches: Iterator[pa.RecordBatch], columns: Sequence[str], layouts: Mapping[str, Layout]
 ) -> Iterator[pa.RecordBatch]:
@@ -199,7 +214,7 @@ def parse_batches(
         for file in batch.to_pylist():
             provider, file_id = file["provider"], file["file_id"]
             try:
-                yield from parse_file(Path(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
-            except DeliveryError as error:
-                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": f"{REFUSED}{error}", "_raw": ""}
+                yield from parse_file(path_of(file["path"]), provider, file_id, columns, layouts[file_id], file["sha256"])
+            except (DeliveryError, StoreError) as error:
+                row = {"_provider": provider, "_file": file_id, "_line": 0, "_reason": refusal_of(error), "_raw": ""}
                 yield pa.RecordBatch.from_pylist([row], schema=row_schema(columns))

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,12 +14,13 @@ from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.landing import File
-from pipelines.ingest.parse import REFUSED, Layout, parse_file
+from pipelines.ingest.parse import Layout, parse_file, refusal_of
 from pipelines.ingest.register import Count
 from pipelines.runner import run_in_parallel
+from pipelines.storage.files import AnyPath, path_of
 from vocab.schemas import ddl_of
 
 FILE_COLUMNS = "file_columns"
@@ -115,9 +115,9 @@ def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layo
         for file in batch.to_pylist():
             layout, period = layouts[file["file_id"]]
             try:
-                counts = _of_file(Path(file["path"]), layout, period)
-            except DeliveryError as error:
-                counts = {(_Kind.REFUSED, f"{REFUSED}{error}"): 0}
+                counts = _of_file(path_of(file["path"]), layout, period)
+            except (DeliveryError, StoreError) as error:
+                counts = {(_Kind.REFUSED, refusal_of(error)): 0}
             rows = [
                 {"file_id": file["file_id"], "kind": kind, "name": name, "records": records}
                 for (kind, name), records in counts.items()
@@ -125,7 +125,7 @@ def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layo
             yield pa.RecordBatch.from_pylist(rows, schema=_COUNTED)
 
 
-def _of_file(path: Path, layout: Layout, period: str | None) -> dict[tuple[str, str], int]:
+def _of_file(path: AnyPath, layout: Layout, period: str | None) -> dict[tuple[str, str], int]:
     """The records of a file, of each period, and those with a value in each column, by kind and name."""
     columns = [name for name in layout.columns if name]
     counts: dict[tuple[str, str], int] = {(_Kind.ALL, ""): 0, (_Kind.MALFORMED, ""): 0}

@@ -1,6 +1,5 @@
 """Finds releases and reads their ledgers and gate results, from the configuration and without an engine."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.cdm import CdmTable
@@ -23,7 +22,7 @@ RELEASES = "releases"
 
 def release_folder(settings: Settings) -> ReleaseFolder:
     """The release documents of an environment."""
-    return ReleaseFolder(Path(settings.storage.deidentified) / RELEASES)
+    return ReleaseFolder(settings.storage.deidentified / RELEASES)
 
 
 def chosen_release(settings: Settings, release_id: str | None = None) -> Release:

@@ -1,19 +1,19 @@
 """Release documents on disk: one JSON file a release, a pointer to the one that readers see, who holds which, and what is gone.
 
-Works on any POSIX folder, including Databricks volumes under /Volumes: every file is written under a temporary name and then
-renamed, never appended to. So readers find the old pointer or the new one, never a partial file.
+Works on any POSIX folder, including Databricks volumes under /Volumes, and in an object store: every file is replaced as a
+whole, never appended to. So readers find the old pointer or the new one, never a partial file.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from pipelines.contracts.models import Frozen
 from pipelines.errors import OmopPipelineError, ReleaseError
 from pipelines.release.model import Release
 from pipelines.storage.documents import Document
+from pipelines.storage.files import AnyPath, entries_in, remove
 
 Kind = TypeVar("Kind", bound=Document)
 
@@ -96,11 +96,11 @@ class Removed(Document):
 class ReleaseFolder:
     """The folder of release documents below the de-identified root."""
 
-    root: Path
+    root: AnyPath
 
     def ids(self) -> list[str]:
         """Every release, the oldest run date first."""
-        return sorted(path.stem for path in self.root.glob("*.json"))
+        return sorted(entry.path.stem for entry in entries_in(self.root) if entry.path.suffix == ".json")
 
     def read(self, release_id: str) -> Release:
         """A release. Raises ReleaseError if there is none of that id or its document cannot be read."""
@@ -138,7 +138,7 @@ class ReleaseFolder:
             gone = (RemovedRelease(release_id=release_id, at=at, reason=reason) for release_id in wanted)
             Removed(releases=(*self.removed(), *gone)).write(self.root / REMOVED)
         for release_id in wanted:
-            (self.root / f"{release_id}.json").unlink(missing_ok=True)
+            remove(self.root / f"{release_id}.json")
 
     def removed(self) -> tuple[RemovedRelease, ...]:
         """The releases that are no more."""
@@ -220,7 +220,7 @@ class ReleaseFolder:
         Pointer(moves=(*self.moves(), move)).write(self.root / POINTER)
 
 
-def _read(kind: type[Kind], path: Path) -> Kind | None:
+def _read(kind: type[Kind], path: AnyPath) -> Kind | None:
     try:
         return kind.read(path)
     except OmopPipelineError as error:

@@ -4,8 +4,6 @@ Each is a pydantic model with the version of its form. A document of another ver
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
@@ -13,6 +11,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.errors import OmopPipelineError
+from pipelines.storage.files import AnyPath, read_whole, why, write_whole
 
 
 class Document(BaseModel):
@@ -26,14 +25,14 @@ class Document(BaseModel):
     form: int = 1
 
     @classmethod
-    def read(cls, path: Path) -> Self | None:
+    def read(cls, path: AnyPath) -> Self | None:
         """The document; None where there is none. Raises OmopPipelineError if it cannot be read or has another form."""
         try:
-            content = path.read_bytes()
+            content = read_whole(path)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise OmopPipelineError(f"{path}: {error.strerror}; check who may read it") from error
+            raise OmopPipelineError(f"{path}: {why(error)}; check who may read it") from error
         try:
             document = cls.model_validate_json(content)
         except ValidationError as error:
@@ -43,21 +42,12 @@ class Document(BaseModel):
             raise OmopPipelineError(f"{found}; use the version of nhs-omop that wrote it")
         return document
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Replace the stored document as a whole, also when the machine stops in between."""
-        # A private document may be the first thing below the restricted root: then it makes the root private too.
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if self.MODE & 0o044 else 0o700)
-        descriptor, unfinished = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(self.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(unfinished).chmod(self.MODE)
-            Path(unfinished).replace(path)
-        except BaseException:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+        if isinstance(path, Path):
+            # A private document may be the first thing below the restricted root: then it makes the root private too.
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if self.MODE & 0o044 else 0o700)
+        write_whole(path, f"{self.model_dump_json(indent=1)}\n".encode(), self.MODE)
 
 
 def digest_of_files(paths: Mapping[str, Path]) -> str:

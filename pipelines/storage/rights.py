@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.errors import RightsError
+from pipelines.storage.files import AnyPath
 
 OTHERS = 0o077
 """The rights of everybody but the owner."""
@@ -77,11 +78,13 @@ def _keeps_rights(folder: Path) -> bool:
         return True  # whoever is refused here is refused by rights
 
 
-def share(root: Path) -> None:
+def share(root: AnyPath) -> None:
     """Give whoever may enter a folder the right to read everything below it, and take the right from everybody else.
 
-    Only what belongs to the account is changed, and nothing where the file system keeps no rights.
+    Only what belongs to the account is changed, and nothing where the file system keeps no rights. A store has its own grants.
     """
+    if not isinstance(root, Path):
+        return
     granted = root.stat().st_mode & _READ_AND_ENTER
     if not _keeps_rights(root):
         return

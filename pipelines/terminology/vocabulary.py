@@ -19,6 +19,7 @@ from pipelines.progress import OnProgress, ignore_progress
 from pipelines.run_lock import run_lock
 from pipelines.settings import Environment, Settings, storage_paths
 from pipelines.storage.documents import Document, digest_of_files
+from pipelines.storage.files import AnyPath, remove
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.meaning import concepts_of, faults_of_maps, local_constants
 from vocab.athena import TABLES, unpacked
@@ -73,7 +74,7 @@ class LoadedVocabulary(Document):
         return self.release.endswith(_DEMO_MARK)
 
 
-def vocabulary_path(settings: Settings) -> Path:
+def vocabulary_path(settings: Settings) -> AnyPath:
     """The document that says which vocabulary is loaded."""
     return settings.storage.deidentified / "vocabulary" / "loaded.json"
 
@@ -121,7 +122,7 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
             store = store_of(session, settings)
 
             def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
-                place.unlink(missing_ok=True)
+                remove(place)
                 store.overwrite(rows, Zone.VOCABULARY, name, schema)
                 on_progress(name)
 

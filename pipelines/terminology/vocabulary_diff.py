@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts.zones import Zone
+from pipelines.errors import ConfigError
 from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.progress import Field, OnProgress
 from pipelines.quality.suppression import HIDDEN
@@ -142,8 +143,10 @@ def difference(
     targets: list[dict[Code, CodeTargets]] = []
     named: dict[int, str] = {}
     labels = []
-    # The folder is below a root that every engine can open.
-    with scratch_folder(settings.storage.deidentified) as scratch:
+    root = settings.storage.deidentified
+    if not isinstance(root, Path):
+        raise ConfigError(f"{root}: downloads are unpacked below storage.deidentified, which has to be a path for that")
+    with scratch_folder(root) as scratch:  # below a root that every engine can open
         sides = []
         for place, name in enumerate(releases):
             side = _side(store, name, loaded, scratch / str(place))

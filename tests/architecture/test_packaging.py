@@ -23,6 +23,7 @@ PACKAGE_OF_MODULE = {
     "great_expectations": "great-expectations",
     "openlineage": "openlineage-python",
     "xdist": "pytest-xdist",
+    "upath": "universal-pathlib",
     "axe_playwright_python": "axe-playwright-python",
 }
 

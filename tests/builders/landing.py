@@ -6,8 +6,10 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import overload
 
 from pipelines.contracts.source import SourceContract
+from pipelines.storage.files import AnyPath
 
 Row = Mapping[str, str]
 
@@ -27,9 +29,24 @@ def file_name(contract: SourceContract, entity: str) -> str:
     return contract.entities[entity].files[0].replace("*", "x")
 
 
+Rows = Mapping[str, Sequence[Row]]
+Files = Mapping[str, tuple[str | bytes, int]]
+
+
+@overload
+def deliver(landing: Path, contract: SourceContract, provider: str, day: str, tables: Rows, mode: str = "delta") -> Path: ...
+@overload
 def deliver(
-    landing: Path, contract: SourceContract, provider: str, day: str, tables: Mapping[str, Sequence[Row]], mode: str = "delta"
-) -> Path:
+    landing: AnyPath, contract: SourceContract, provider: str, day: str, tables: Rows, mode: str = "delta"
+) -> AnyPath: ...
+def deliver(
+    landing: AnyPath,
+    contract: SourceContract,
+    provider: str,
+    day: str,
+    tables: Mapping[str, Sequence[Row]],
+    mode: str = "delta",
+) -> AnyPath:
     """Write one delivery of rows by entity on a day (yyyymmdd); returns its folder."""
     files = {
         file_name(contract, entity).removesuffix(".csv") + ".csv": (csv_text(contract, entity, rows), len(rows))
@@ -38,9 +55,11 @@ def deliver(
     return deliver_files(landing, contract.source, provider, day, files, mode)
 
 
-def deliver_files(
-    landing: Path, source: str, provider: str, day: str, files: Mapping[str, tuple[str | bytes, int]], mode: str = "delta"
-) -> Path:
+@overload
+def deliver_files(landing: Path, source: str, provider: str, day: str, files: Files, mode: str = "delta") -> Path: ...
+@overload
+def deliver_files(landing: AnyPath, source: str, provider: str, day: str, files: Files, mode: str = "delta") -> AnyPath: ...
+def deliver_files(landing: AnyPath, source: str, provider: str, day: str, files: Files, mode: str = "delta") -> AnyPath:
     """Write one delivery of files (name, content, number of data records); returns its folder."""
     folder = landing / source / provider / day
     folder.mkdir(parents=True)
@@ -55,7 +74,7 @@ def deliver_files(
 
 
 def opt_out_lists(
-    landing: Path,
+    landing: AnyPath,
     day: str,
     allowed: Sequence[str],
     submitted: Sequence[str] = (),
@@ -74,7 +93,7 @@ def opt_out_lists(
     _list(landing, "objection", day, {"objections.csv": entries}, nobody=not objections)
 
 
-def also_allowed(landing: Path, day: str, numbers: Sequence[str]) -> None:
+def also_allowed(landing: AnyPath, day: str, numbers: Sequence[str]) -> None:
     """Add numbers to the existing national lists, as submitted and as allowed."""
     folder = landing / "optouts" / "national" / day
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -86,7 +105,7 @@ def also_allowed(landing: Path, day: str, numbers: Sequence[str]) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def _list(landing: Path, kind: str, day: str, files: Mapping[str, str], *, nobody: bool) -> None:
+def _list(landing: AnyPath, kind: str, day: str, files: Mapping[str, str], *, nobody: bool) -> None:
     folder = landing / "optouts" / kind / day
     folder.mkdir(parents=True)
     announced = []

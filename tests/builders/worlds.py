@@ -42,7 +42,7 @@ def demo_vocabulary(session: SparkSession, folder: Path) -> Path:
         store.overwrite(rows, Zone.VOCABULARY, name, schema)
 
     load_vocabulary(session, DEMO_DIR, write)
-    return settings.storage.deidentified / "vocabulary"
+    return folder / "deidentified" / "vocabulary"
 
 
 def loaded(
@@ -55,7 +55,7 @@ def loaded(
     sources = tuple(sorted({source for source, _ in deliveries}))
     run = run_in(session, folder, DELIVERED_ON, sources, f"run.sources=[{', '.join(sources)}]", *overrides)
     landing = run.settings.storage.landing
-    shutil.copytree(vocabulary, run.settings.storage.deidentified / "vocabulary")
+    shutil.copytree(vocabulary, folder / "deidentified" / "vocabulary")
     for (source, provider), tables in deliveries.items():
         deliver(landing, golden_contracts()[source], provider, DAY, tables)
     opt_out_lists(landing, DAY, NUMBERS)

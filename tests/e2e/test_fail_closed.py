@@ -252,7 +252,7 @@ def test_the_demo_vocabulary_is_refused_in_production(world: DemoWorld, tmp_path
     known = LoadedVocabulary.read(vocabulary_path(world.settings))
     assert known is not None
     known.model_copy(update={"digest": "of another version"}).write(vocabulary_path(settings))
-    shutil.copytree(world.settings.storage.landing, tmp_path / "landing", copy_function=os.link)
+    shutil.copytree(world.folder / "landing", tmp_path / "landing", copy_function=os.link)
     with pytest.raises(VocabularyError, match="refused in production"):
         nightly(settings, LAST_NIGHT)
     assert not (tmp_path / "restricted/state.json").exists()

@@ -130,7 +130,7 @@ def test_it_says_what_differs_from_what_the_provider_sent_before(
     sail: SparkSession, tmp_path: Path, change: dict[str, Any], faults: tuple[str, ...], warnings: tuple[str, ...]
 ) -> None:
     run = run_in(sail, tmp_path / "lakehouse", DAY, ("gp",))
-    extract(run.settings.storage.landing, "20260104", 40, died=40)
+    extract(tmp_path / "lakehouse" / "landing", "20260104", 40, died=40)
     folder = extract(tmp_path, "20260105", **{"patients": 40, "died": 40, **change})
     nothing_yet = tried(sail, folder, past=Past(run.store.paths, run.register(), run.settings.deliveries))
     assert (nothing_yet.set_aside, nothing_yet.warnings) == (None, ())
@@ -142,7 +142,7 @@ def test_it_says_what_differs_from_what_the_provider_sent_before(
 
 def test_the_command_compares_with_what_a_run_would_compare_with_and_writes_nothing(sail: SparkSession, tmp_path: Path) -> None:
     run = run_in(sail, tmp_path / "lakehouse", DAY, ("gp",))
-    extract(run.settings.storage.landing, "20260104", 40)
+    extract(tmp_path / "lakehouse" / "landing", "20260104", 40)
     ingest_deliveries(run)
     folder = extract(tmp_path, "20260105", 10)
     before = everything(tmp_path)

@@ -146,7 +146,7 @@ def build(session: SparkSession, folder: Path, sources: Iterable[str] = ()) -> P
     settings = settings_in(folder, *overrides)
     store = TableStore(session, storage_paths(settings))
     contracts = {source: golden_contracts()[source] for source in sources}
-    golden_landing(settings.storage.landing, sources)
+    golden_landing(folder / "landing", sources)
 
     def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
         store.overwrite(rows, Zone.VOCABULARY, name, schema)

@@ -1,11 +1,13 @@
-"""Tables by name in catalogs: two nights on Apache Spark leave what the embedded engine leaves in folders, table by table."""
+"""Tables by name in catalogs, deliveries and documents in an object store: Apache Spark leaves what Sail leaves in folders."""
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from upath import UPath
 
 from jobs.publish import Target, publish_to
 from pipelines.contracts.tables import TableName
@@ -15,9 +17,11 @@ from pipelines.nightly import nightly
 from pipelines.quality.gates import Verdict
 from pipelines.release.published import chosen_release, gates_of, ledger_of
 from pipelines.settings import Settings, load_settings, storage_paths
+from pipelines.storage.files import entries_in, write_whole
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from pipelines.terminology.vocabulary import load, store_of
+from tests.builders.object_store import object_store
 from tests.builders.policies import limit
 from tests.conftest import Engines
 from tests.spark.conftest import QUICK_JVM
@@ -52,12 +56,21 @@ def rows(settings: Settings, name: TableName) -> pd.DataFrame:
     return frame[columns].astype(str).sort_values(columns, ignore_index=True)
 
 
-def test_a_lake_in_catalogs_is_a_lake_in_folders(
-    java: None, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def bucket() -> Iterator[UPath]:
+    """A bucket for deliveries and documents."""
+    with object_store() as store:
+        yield store.bucket("of-a-lake")
+
+
+def test_a_lake_in_catalogs_with_its_files_in_a_store_is_a_lake_in_folders(
+    java: None, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: UPath
 ) -> None:
     engines.close()
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
     generate(PEOPLE, SEED, NIGHTS, tmp_path)
+    for file in sorted(path for path in (tmp_path / "landing").rglob("*") if path.is_file()):
+        write_whole(bucket / file.relative_to(tmp_path).as_posix(), file.read_bytes())
     demo_key_file(tmp_path / "demo.key")
     in_folders = settings_of(tmp_path / "folders")
     nights = [FIRST_NIGHT + timedelta(night) for night in range(NIGHTS)]
@@ -67,7 +80,8 @@ def test_a_lake_in_catalogs_is_a_lake_in_folders(
     names = tables(in_folders)
     expected = {name: rows(in_folders, name) for name in names}
 
-    in_catalogs = settings_of(tmp_path / "catalogs", f"storage.catalog={json.dumps(CATALOG)}", *on_spark())
+    places = [f"storage.landing={bucket / 'landing'}", f"storage.deidentified={bucket / 'documents'}"]
+    in_catalogs = settings_of(tmp_path / "catalogs", f"storage.catalog={json.dumps(CATALOG)}", *on_spark(), *places)
     with open_session(in_catalogs.engine) as session:
         load(in_catalogs)
         for night in nights:
@@ -80,9 +94,9 @@ def test_a_lake_in_catalogs_is_a_lake_in_folders(
             except AssertionError as error:
                 unlike[str(name)] = str(error).splitlines()[0]
         assert unlike == {}
-        assert not [
-            found for root in ("restricted", "deidentified") for found in (tmp_path / "catalogs" / root).rglob("_delta_log")
-        ]
+        assert not [*(tmp_path / "catalogs").rglob("_delta_log")]
+        assert not (tmp_path / "catalogs" / "deidentified").exists()
+        assert [entry.name for entry in entries_in(bucket / "documents")] == ["releases", "vocabulary"]
         release = chosen_release(in_catalogs)
         assert [gate for gate in gates_of(in_catalogs, release.run_id) if gate.verdict is Verdict.FAILED] == []
         assert len(gates_of(in_catalogs, release.run_id)) > 1000

@@ -34,9 +34,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def landing(settings: Settings) -> Path:
+def landing(settings: Settings, tmp_path: Path) -> Path:
     """The landing folder."""
-    return settings.storage.landing
+    assert settings.storage.landing == tmp_path / "landing"
+    return tmp_path / "landing"
 
 
 def options(settings: Settings) -> list[str]:

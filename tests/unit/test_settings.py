@@ -91,10 +91,37 @@ def test_relative_places_become_absolute(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_settings("here", folder).storage.landing == tmp_path / "a"
 
 
-@pytest.mark.parametrize("place", ["abfss://extracts@account/landing", "s3:/bucket"])
-def test_uri_is_refused_as_a_place(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [("landing: a", "s3:/bucket"), ("restricted: b", "s3://bucket/b"), ("deidentified: c", "s3://bucket/c")],
+)
+def test_uri_is_refused_as_a_place_of_tables(setting: str, place: str, tmp_path: Path) -> None:
+    env = COMPLETE.replace(setting, f"{setting.partition(':')[0]}: {place}")
     with pytest.raises(ConfigError, match="not a URI"):
-        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE.replace("landing: a", f"landing: {place}")))
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+def test_documents_may_be_in_an_object_store_where_tables_have_names(tmp_path: Path) -> None:
+    catalog = "catalog: {identifiable: a, deidentified: b}"
+    env = COMPLETE.replace("deidentified: c", f"deidentified: s3://bucket/c, {catalog}")
+    assert str(load_settings("here", conf_dir(tmp_path, "{}", env)).storage.deidentified) == "s3://bucket/c"
+    with pytest.raises(ConfigError, match="not a URI"):
+        load_settings("here", conf_dir(tmp_path, "{}", env.replace("restricted: b", "restricted: s3://bucket/b")))
+
+
+def test_a_landing_folder_around_the_documents_of_a_bucket_is_refused(tmp_path: Path) -> None:
+    catalog = "catalog: {identifiable: a, deidentified: b}"
+    env = COMPLETE.replace("landing: a", "landing: s3://bucket/c").replace(
+        "deidentified: c", f"deidentified: s3a://bucket/c/d, {catalog}"
+    )
+    with pytest.raises(ConfigError, match="inside each other"):
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+@pytest.mark.parametrize("place", ["s3://extracts/landing", "s3a://extracts/landing/"])
+def test_deliveries_may_be_in_an_object_store(place: str, tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE.replace("landing: a", f"landing: {place}"))
+    assert str(load_settings("here", folder).storage.landing) == "s3://extracts/landing"
 
 
 @pytest.mark.parametrize(

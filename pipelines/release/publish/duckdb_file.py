@@ -1,6 +1,5 @@
 """Publishes a release as a DuckDB file, with keys, indexes and comments."""
 
-import tempfile
 from pathlib import Path
 
 import duckdb
@@ -9,27 +8,30 @@ from pipelines.contracts.cdm import CdmTable
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.publication import Publication, describe_column
 from pipelines.release.reading import create_table, literal, quoted
+from pipelines.storage.files import AnyPath, made_whole
 
 
 def publish_duckdb(
-    target: Path, publication: Publication, *, indexes: bool = True, on_progress: OnProgress = ignore_progress
+    target: AnyPath,
+    publication: Publication,
+    *,
+    indexes: bool = True,
+    scratch: Path | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> dict[str, int]:
     """Write every table of the CDM to a new DuckDB file that replaces the old one. Gives the number of rows by table.
 
     All tables of the CDM version are created; those without a pinned table are empty. Keys and indexes are made after the
     load; without `indexes` there are none, for releases whose indexes do not fit into memory. A failure leaves the old file
-    unchanged.
+    unchanged. DuckDB writes on this machine only: for an object store the file is made below `scratch` and copied.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-        unfinished = Path(folder) / target.name
-        with publication.connected(Path(folder), str(unfinished)) as connection:
+    with made_whole(target, scratch) as unfinished:
+        with publication.connected(unfinished.parent, str(unfinished)) as connection:
             rows = {}
             for name, table in publication.tables.items():
                 rows[name] = _write(connection, publication, table, indexes)
                 on_progress(name)
         unfinished.chmod(0o644)
-        unfinished.replace(target)
     return rows
 
 

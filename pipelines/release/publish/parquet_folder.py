@@ -1,8 +1,6 @@
 """Publishes a release as a folder of Parquet files, one a table, with a manifest."""
 
-import hashlib
 import logging
-import tempfile
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -15,6 +13,7 @@ from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.publication import Publication
 from pipelines.release.reading import create_table, quoted
 from pipelines.storage.documents import Document
+from pipelines.storage.files import AnyPath, digest_of_file, entry_at, in_store, is_folder, made_whole
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +56,23 @@ class ParquetManifest(Document):
     tables: tuple[ManifestTable, ...]
 
 
-def publish_parquet(target: Path, publication: Publication, on_progress: OnProgress = ignore_progress) -> dict[str, int]:
+def publish_parquet(
+    target: AnyPath, publication: Publication, on_progress: OnProgress = ignore_progress, scratch: Path | None = None
+) -> dict[str, int]:
     """Write every table of the CDM to a folder of the release below `target`. Gives the number of rows by table.
 
     The folder has the id of the release, with the version of the CDM where that is another one. It appears when it is complete;
     a failure leaves nothing of it, and the folders of other releases are not touched. One that is there already is checked
     against its manifest and left as it is. Raises ReleaseError where it differs.
+
+    In an object store the manifest comes last: without one the folder is of a publication that was stopped, and is made again.
     """
     folder = target / _folder_name(publication)
-    if folder.exists():
+    if is_folder(folder) and not (in_store(folder) and entry_at(folder / MANIFEST) is None):
         return _published(folder, publication)
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=target) as scratch:
-        unfinished = Path(scratch) / folder.name
+    with made_whole(folder, scratch, last=MANIFEST) as unfinished:
         unfinished.mkdir(mode=0o755)
-        with publication.connected(Path(scratch)) as connection:
+        with publication.connected(unfinished.parent) as connection:
             tables = []
             for table in publication.tables.values():
                 tables.append(_write(connection, publication, table, unfinished))
@@ -83,7 +84,6 @@ def publish_parquet(target: Path, publication: Publication, on_progress: OnProgr
             vocabulary_version=publication.release.vocabulary_version,
             tables=tuple(tables),
         ).write(unfinished / MANIFEST)
-        unfinished.rename(folder)
     return {table.name: table.rows for table in tables}
 
 
@@ -93,7 +93,7 @@ def _folder_name(publication: Publication) -> str:
     return release.release_id if same else f"{release.release_id}-cdm{publication.cdm_version}"
 
 
-def _published(folder: Path, publication: Publication) -> dict[str, int]:
+def _published(folder: AnyPath, publication: Publication) -> dict[str, int]:
     """The rows by table of a folder that is there already. Raises ReleaseError unless it is what its manifest says."""
     try:
         manifest = ParquetManifest.read(folder / MANIFEST)
@@ -106,13 +106,9 @@ def _published(folder: Path, publication: Publication) -> dict[str, int]:
     return {table.name: table.rows for table in manifest.tables}
 
 
-def _differs(path: Path, sha256: str) -> bool:
-    return not path.is_file() or _sha256(path) != sha256
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _differs(path: AnyPath, sha256: str) -> bool:
+    found = entry_at(path)
+    return found is None or not found.is_file or digest_of_file(path) != sha256
 
 
 def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, table: CdmTable, folder: Path) -> ManifestTable:
@@ -130,7 +126,7 @@ def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, tabl
         file=path.name,
         rows=publication.check_rows(table.name, int(written)),
         bytes=path.stat().st_size,
-        sha256=_sha256(path),
+        sha256=digest_of_file(path),
         primary_key=table.primary_key,
         columns=tuple(
             ManifestColumn(

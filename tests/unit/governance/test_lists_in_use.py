@@ -26,27 +26,32 @@ def settings(tmp_path: Path) -> Settings:
     return settings_in(tmp_path)
 
 
+def landing_of(settings: Settings) -> Path:
+    """The landing folder, which is on this machine."""
+    return Path(str(settings.storage.landing))
+
+
 def newer_list(settings: Settings) -> None:
-    opt_out_lists(settings.storage.landing / "newer", "20260126", [ANNA, BEN], [ANNA, BEN, CARL], local=[ANNA, BEN])
-    kinds = settings.storage.landing / "optouts"
-    (settings.storage.landing / "newer/optouts/local/20260126").rename(kinds / "local" / "2026-01-26")
+    opt_out_lists(landing_of(settings) / "newer", "20260126", [ANNA, BEN], [ANNA, BEN, CARL], local=[ANNA, BEN])
+    kinds = landing_of(settings) / "optouts"
+    (landing_of(settings) / "newer/optouts/local/20260126").rename(kinds / "local" / "2026-01-26")
 
 
 def other_content(settings: Settings) -> None:
-    shutil.rmtree(settings.storage.landing / "optouts")
-    opt_out_lists(settings.storage.landing, "20260120", [ANNA], [ANNA, BEN, CARL])
+    shutil.rmtree(landing_of(settings) / "optouts")
+    opt_out_lists(landing_of(settings), "20260120", [ANNA], [ANNA, BEN, CARL])
 
 
 def removed(settings: Settings) -> None:
-    shutil.rmtree(settings.storage.landing / "optouts/objection/20260120")
+    shutil.rmtree(landing_of(settings) / "optouts/objection/20260120")
 
 
 def damaged(settings: Settings) -> None:
-    (settings.storage.landing / "optouts/national/20260120/response.dat").write_text("")
+    (landing_of(settings) / "optouts/national/20260120/response.dat").write_text("")
 
 
 def unknown_folder(settings: Settings) -> None:
-    (settings.storage.landing / "optouts/local/latest").mkdir()
+    (landing_of(settings) / "optouts/local/latest").mkdir()
 
 
 def another_run(settings: Settings) -> None:

@@ -23,6 +23,7 @@ from pipelines.ingest.control_files import Listed, listed_by
 from pipelines.ingest.landing import MANIFEST, Delivery, read_delivery
 from pipelines.ingest.making_manifests import delivery_manifest, write_manifest
 from pipelines.ingest.parse import layout_of, parse_file, read_head
+from pipelines.storage.files import AnyPath, entry_at
 from tests.conftest import PROJECT
 from tests.unit.ingest.test_landing import CONTRACT
 
@@ -66,7 +67,7 @@ def faults(folder: Path, spec: SourceContract) -> str:
 
 def listed(content: bytes, **change: Any) -> list[tuple[Any, ...]]:
     """Name, records and checksums that a control file `patients.csv.ctl` says."""
-    found = listed_by([Path("patients.csv.ctl")], [content], ControlFile.model_validate(COUNTS | change))
+    found = listed_by(["patients.csv.ctl"], [content], ControlFile.model_validate(COUNTS | change))
     return [(file.name, file.rows, *((stated.kind.value, stated.digest) for stated in file.checksums)) for file in found]
 
 
@@ -136,7 +137,7 @@ def test_a_control_file_that_is_none_is_named_with_its_lines(content: bytes, cha
 @given(st.binary(max_size=80), st.sampled_from([{}, SUMS, {"header": False, "columns": {"records": 1}}]))
 def test_any_bytes_are_a_control_file_or_refused(content: bytes, change: dict[str, Any]) -> None:
     try:
-        found = listed_by([Path("x.ctl")], [content], ControlFile.model_validate(COUNTS | change))
+        found = listed_by(["x.ctl"], [content], ControlFile.model_validate(COUNTS | change))
     except DeliveryError as error:
         assert str(error).startswith("x.ctl: ")
     else:
@@ -208,7 +209,7 @@ def test_a_control_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert "x.ctl: no plain file" in faults(folder, by_control(**WITH_MD5))
 
 
-def manifest(folder: Path, spec: SourceContract) -> Path:
+def manifest(folder: Path, spec: SourceContract) -> AnyPath:
     """The manifest that we write for a folder."""
     return write_manifest(
         folder, delivery_manifest(folder, spec, "delta", read_delivery(folder, spec).extract_date)[0], replace=True
@@ -329,18 +330,18 @@ def test_checksums_are_taken_again_only_of_files_that_were_touched(tmp_path: Pat
     path = put(tmp_path, a_patient_csv=TEXT) / "a.patient.csv"
     (tmp_path / "restricted").mkdir()
     taken = Checksums()
-    assert taken.of(path) == SHA256
+    assert taken.of(entry_at(path)) == SHA256
     taken.store(tmp_path / "restricted")
     kept = tmp_path / "restricted" / "checksums.json"
     assert kept.stat().st_mode & 0o077 == 0
     kept.write_text(kept.read_text().replace(SHA256, "known"))
-    assert Checksums.read(tmp_path / "restricted").of(path) == "known"
+    assert Checksums.read(tmp_path / "restricted").of(entry_at(path)) == "known"
     path.write_text(MORE)
     again = Checksums.read(tmp_path / "restricted")
-    assert again.of(path) == hashlib.sha256(MORE.encode()).hexdigest()
+    assert again.of(entry_at(path)) == hashlib.sha256(MORE.encode()).hexdigest()
     path.unlink()
     gone = Checksums.read(tmp_path / "restricted")
-    assert gone.of(path) == ""
+    assert gone.of(entry_at(path)) == ""
     gone.store(tmp_path / "restricted")
     assert json.loads(kept.read_text())["entries"] == []
 

@@ -49,7 +49,7 @@ def settings_in(folder: Path) -> Settings:
 
 def write(settings: Settings, place: str, schema: dict[str, pa.DataType], rows: Sequence[Row], mode: str = "overwrite") -> int:
     """A new version of a table below the de-identified root, in a file of its own; its number."""
-    path = settings.storage.deidentified / place
+    path = Path(str(settings.storage.deidentified), place)
     path.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist([dict(zip(schema, row, strict=True)) for row in rows], schema=pa.schema(schema))
     write_deltalake(path, table, mode=mode, schema_mode="overwrite" if mode == "overwrite" else None)  # type: ignore[call-overload]
@@ -123,7 +123,7 @@ def test_files_that_both_versions_have_are_not_read(settings: Settings) -> None:
     old = write(settings, "omop/condition_occurrence", CONDITION, [condition(1), condition(2)])
     new = write(settings, "omop/condition_occurrence", CONDITION, [condition(3)], mode="append")
     concept = write(settings, "vocabulary/concept", CONCEPT, [(ASTHMA, "Asthma")])
-    for file in DeltaTable(settings.storage.deidentified / "omop/condition_occurrence", version=old).file_uris():
+    for file in DeltaTable(str(settings.storage.deidentified / "omop/condition_occurrence"), version=old).file_uris():
         Path(file.removeprefix("file://")).unlink()
     found = compare(settings, *(release(condition_occurrence=version, concept=concept) for version in (old, new)))
     assert found.tables == (Part("condition_occurrence", "", 1, 0, 0),)

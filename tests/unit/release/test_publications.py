@@ -1,5 +1,7 @@
 """Small tables published to DuckDB and Parquet: what a failure leaves, and what another version of the CDM says."""
 
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -10,11 +12,12 @@ import pytest
 from deltalake import write_deltalake
 
 from pipelines.contracts.cdm import cdm_tables
-from pipelines.errors import ReleaseError
+from pipelines.errors import ReleaseError, StoreError
 from pipelines.release.publish.duckdb_file import publish_duckdb
-from pipelines.release.publish.parquet_folder import publish_parquet
+from pipelines.release.publish.parquet_folder import ParquetManifest, publish_parquet
 from pipelines.release.publish.publication import Publication
 from pipelines.release.reading import PinnedTable
+from tests.builders.object_store import ObjectStore, object_store
 from tests.builders.publications import RELEASE, Row, publication
 
 ROW: Row = (1, "a", 1.5, date(2024, 5, 1), datetime(2024, 5, 1, 12, 30))
@@ -48,6 +51,54 @@ def test_other_rows_than_the_release_has_leave_no_duckdb_file(tmp_path: Path) ->
     with pytest.raises(ReleaseError, match="kept: 1 rows were written of 2"):
         publish_duckdb(tmp_path / "out" / "cdm.duckdb", publication(tmp_path / "kept", [ROW], pinned_rows=2))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ObjectStore]:
+    """A store of this module."""
+    with object_store() as running:
+        yield running
+
+
+def test_a_duckdb_file_in_a_store_is_the_one_of_a_folder_and_replaced_whole(store: ObjectStore, tmp_path: Path) -> None:
+    target = store.bucket("duckdb-file") / "of" / "cdm.duckdb"
+    for rows in ([ROW], [ROW, (2, *ROW[1:])]):
+        publish_duckdb(target, publication(tmp_path / f"kept{len(rows)}", rows), scratch=tmp_path / "scratch")
+        assert store.keys(target.parent) == ["cdm.duckdb"]
+        (tmp_path / "copy.duckdb").write_bytes(target.read_bytes())
+        with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as connection:
+            assert connection.execute("SELECT * FROM kept").fetchall() == rows
+    before = target.read_bytes()
+    with pytest.raises(ReleaseError, match="kept: 1 rows were written of 2"):
+        publish_duckdb(target, publication(tmp_path / "short", [ROW], pinned_rows=2), scratch=tmp_path / "scratch")
+    assert target.read_bytes() == before
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_parquet_files_in_a_store_are_complete_once_their_manifest_is_there(store: ObjectStore, tmp_path: Path) -> None:
+    target = store.bucket("parquet-files") / "out"
+    folder, made = target / RELEASE.release_id, publication(tmp_path / "kept", [ROW])
+    (folder / "kept.parquet").write_bytes(b"of a publication that was stopped")
+    assert publish_parquet(target, made) == {"kept": 1}
+    assert store.keys(target) == [f"{RELEASE.release_id}/kept.parquet", f"{RELEASE.release_id}/manifest.json"]
+    manifest = ParquetManifest.model_validate_json((folder / "manifest.json").read_bytes())
+    (table,) = manifest.tables
+    content = (folder / "kept.parquet").read_bytes()
+    assert (table.sha256, table.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    (tmp_path / "kept.parquet").write_bytes(content)
+    assert duckdb.read_parquet(str(tmp_path / "kept.parquet")).fetchall() == [ROW]
+    assert publish_parquet(target, made) == {"kept": 1}
+    (folder / "kept.parquet").write_bytes(b"")
+    with pytest.raises(ReleaseError, match="move it away"):
+        publish_parquet(target, made)
+
+
+@pytest.mark.parametrize("made", [publish_duckdb, publish_parquet])
+def test_a_publication_into_a_bucket_that_is_not_there_is_refused(
+    store: ObjectStore, tmp_path: Path, made: Callable[..., dict[str, int]]
+) -> None:
+    with pytest.raises(StoreError, match="there is no bucket or container of this name"):
+        made(store.place("no-such-bucket/out"), publication(tmp_path / "kept", [ROW]))
 
 
 @pytest.mark.parametrize(
