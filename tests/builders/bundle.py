@@ -48,7 +48,7 @@ def tasks(job: str, values: Mapping[str, str]) -> Iterator[tuple[str, list[str]]
 
 
 def values_here(volumes: Path, identifiable: str, deidentified: str, day: str, sources: Sequence[str]) -> dict[str, str]:
-    """What a deployed bundle and a started job would put in the place of references; volumes are folders on this machine."""
+    """What a deployed bundle and a started job would put for references; volumes are folders on this machine."""
     return {
         "workspace.file_path": str(PROJECT),
         "var.identifiable_catalog": identifiable,
