@@ -20,7 +20,6 @@ from pipelines.synthetic.generate import FIRST_NIGHT, generate
 from pipelines.terminology.vocabulary import load, store_of
 from tests.builders.policies import limit
 from tests.conftest import Engines
-from tests.spark.conftest import QUICK_JVM
 from tests.spark.test_nights_on_spark import on_spark
 
 pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
@@ -52,11 +51,8 @@ def rows(settings: Settings, name: TableName) -> pd.DataFrame:
     return frame[columns].astype(str).sort_values(columns, ignore_index=True)
 
 
-def test_a_lake_in_catalogs_is_a_lake_in_folders(
-    java: None, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lake_in_catalogs_is_a_lake_in_folders(java: None, engines: Engines, tmp_path: Path) -> None:
     engines.close()
-    monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
     generate(PEOPLE, SEED, NIGHTS, tmp_path)
     demo_key_file(tmp_path / "demo.key")
     in_folders = settings_of(tmp_path / "folders")
@@ -68,7 +64,7 @@ def test_a_lake_in_catalogs_is_a_lake_in_folders(
     expected = {name: rows(in_folders, name) for name in names}
 
     in_catalogs = settings_of(tmp_path / "catalogs", f"storage.catalog={json.dumps(CATALOG)}", *on_spark())
-    with open_session(in_catalogs.engine) as session:
+    with open_session(in_catalogs.engine, little=True) as session:
         load(in_catalogs)
         for night in nights:
             nightly(in_catalogs, night)
