@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,7 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.policy import KnownNames
 from pipelines.run_inputs import RunInputs
 from pipelines.runner import BuildState, Runner, code_digest
-from pipelines.settings import Environment, Settings
+from pipelines.settings import Environment, Settings, table_folders
 from pipelines.storage.places import Places
 from pipelines.storage.tables import TableStore
 
@@ -90,3 +91,26 @@ def tables_not_current(settings: Settings) -> Counter[str]:
 def rebuilds_folder(settings: Settings) -> Path:
     """Where `verify` makes tables again, in a folder of its own that it removes: below the restricted root."""
     return settings.storage.restricted / "verify"
+
+
+LITTLE_BYTES = 256 * 2**20
+"""Up to here a run on a local Spark takes longer for the number of its statements than for their rows."""
+
+
+def reads_little(settings: Settings) -> bool:
+    """Whether an environment has had little delivered and has a small vocabulary; False where that cannot be seen."""
+    if settings.storage.catalog is not None:
+        return False
+    paths = table_folders(settings)
+    folders = [settings.storage.landing, *(Path(paths.path(zone, "")) for zone in (Zone.BRONZE, Zone.VOCABULARY))]
+    return _no_more_than(LITTLE_BYTES, (file for folder in folders for file in folder.rglob("*")))
+
+
+def _no_more_than(most: int, files: Iterable[Path]) -> bool:
+    """Whether files have no more bytes; no file is looked at once they have."""
+    for file in files:
+        with suppress(FileNotFoundError):  # replaced or removed meanwhile
+            most -= file.stat().st_size if file.is_file() else 0
+        if most < 0:
+            return False
+    return True

@@ -24,7 +24,6 @@ from pipelines.terminology.vocabulary import load, store_of
 from tests.builders.object_store import object_store
 from tests.builders.policies import limit
 from tests.conftest import Engines
-from tests.spark.conftest import QUICK_JVM
 from tests.spark.test_nights_on_spark import on_spark
 
 pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
@@ -64,10 +63,9 @@ def bucket() -> Iterator[UPath]:
 
 
 def test_a_lake_in_catalogs_with_its_files_in_a_store_is_a_lake_in_folders(
-    java: None, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bucket: UPath
+    java: None, engines: Engines, tmp_path: Path, bucket: UPath
 ) -> None:
     engines.close()
-    monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
     generate(PEOPLE, SEED, NIGHTS, tmp_path)
     for file in sorted(path for path in (tmp_path / "landing").rglob("*") if path.is_file()):
         write_whole(bucket / file.relative_to(tmp_path).as_posix(), file.read_bytes())
@@ -82,7 +80,7 @@ def test_a_lake_in_catalogs_with_its_files_in_a_store_is_a_lake_in_folders(
 
     places = [f"storage.landing={bucket / 'landing'}", f"storage.deidentified={bucket / 'documents'}"]
     in_catalogs = settings_of(tmp_path / "catalogs", f"storage.catalog={json.dumps(CATALOG)}", *on_spark(), *places)
-    with open_session(in_catalogs.engine) as session:
+    with open_session(in_catalogs.engine, little=True) as session:
         load(in_catalogs)
         for night in nights:
             nightly(in_catalogs, night)
