@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
+from pipelines.engine_settings import EngineKind
 from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.lineage.sending import Lineage
@@ -18,6 +19,7 @@ from pipelines.quality.policy import KnownNames
 from pipelines.run_inputs import RunInputs
 from pipelines.runner import BuildState, Runner, code_digest
 from pipelines.settings import Environment, Settings, table_folders
+from pipelines.storage.files import files_below
 from pipelines.storage.places import Places
 from pipelines.storage.tables import TableStore
 
@@ -98,19 +100,17 @@ LITTLE_BYTES = 256 * 2**20
 
 
 def reads_little(settings: Settings) -> bool:
-    """Whether an environment has had little delivered and has a small vocabulary; False where that cannot be seen."""
-    if settings.storage.catalog is not None:
+    """Whether an environment has had little delivered and has a small vocabulary; False where that cannot be seen.
+
+    It is looked for only where it counts, for a Spark that this project starts.
+    """
+    if settings.storage.catalog is not None or settings.engine.kind is not EngineKind.SPARK:
         return False
     paths = table_folders(settings)
     folders = [settings.storage.landing, *(Path(paths.path(zone, "")) for zone in (Zone.BRONZE, Zone.VOCABULARY))]
-    return _no_more_than(LITTLE_BYTES, (file for folder in folders for file in folder.rglob("*")))
-
-
-def _no_more_than(most: int, files: Iterable[Path]) -> bool:
-    """Whether files have no more bytes; no file is looked at once they have."""
-    for file in files:
-        with suppress(FileNotFoundError):  # replaced or removed meanwhile
-            most -= file.stat().st_size if file.is_file() else 0
-        if most < 0:
+    left = LITTLE_BYTES
+    for file in chain.from_iterable(map(files_below, folders)):
+        left -= file.size
+        if left < 0:  # no other file is looked at
             return False
     return True
