@@ -76,6 +76,7 @@ setup(
             POSTGRESQL,
             S3,
             "axe-playwright-python==0.1.8",
+            "boto3",
             "databricks-bundles==1.22.1",
             "hypothesis==6.170.15",
             "import-linter==2.16",

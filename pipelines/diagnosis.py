@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines import __version__
 from pipelines.contracts.source import load_contracts
-from pipelines.errors import EngineError, OmopPipelineError, counted
+from pipelines.errors import EngineError, OmopPipelineError, StoreError, counted
 from pipelines.ingest.landing import is_junk
 from pipelines.mapping.spec import load_mappings
 from pipelines.run_inputs import known_key, loaded_vocabulary, newest_opt_outs
@@ -114,7 +114,9 @@ def _mappings(settings: Settings) -> str:
 
 def _landing(landing: AnyPath) -> Finding:
     if not isinstance(landing, Path):
-        return _found("landing", lambda: f"{landing}, {counted(len(entries_in(landing)), 'entry')}")
+        return _found(
+            "landing", lambda: f"{landing}, {counted(sum(entry.is_folder for entry in entries_in(landing)), 'folder')}"
+        )
     if not landing.is_dir() or not os.access(landing, os.R_OK | os.X_OK):
         step = f"make it, readable by the account that runs the load: mkdir -m 700 {landing}"
         return Finding("landing", State.WARNING, f"{landing} is not there or cannot be read", step)
@@ -168,7 +170,11 @@ def _opt_outs(settings: Settings, day: date) -> Iterator[Finding]:
 def _providers(settings: Settings) -> Iterator[Finding]:
     for source in settings.run.sources:
         folder = settings.storage.landing / source
-        there = [entry for entry in entries_in(folder) if not is_junk(entry.name)]
+        try:
+            there = [entry for entry in entries_in(folder) if not is_junk(entry.name)]
+        except StoreError as error:
+            yield Finding("deliveries", State.FAULT, str(error), error=error)
+            return
         if there:
             yield Finding(f"deliveries of {source}", State.OK, counted(len(there), "provider"))
         else:

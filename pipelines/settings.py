@@ -12,7 +12,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from upath import UPath
 
 from pipelines.contracts.deliveries import DeliveryLimits
@@ -113,6 +122,17 @@ class StorageSettings(Frozen):
     restricted: Location
     deidentified: AnyLocation
     catalog: CatalogSettings | None = None
+
+    @field_validator("restricted", mode="before")
+    @classmethod
+    def lock_is_a_file(cls, location: Any) -> Any:
+        """Refuse a URI where the lock is."""
+        if isinstance(location, str) and "://" in location:
+            raise ValueError(
+                "expected a path, such as /Volumes/...; not a URI: it has the lock of the lakehouse, which needs a file system. "
+                "A URI may be storage.landing, and with storage.catalog storage.deidentified"
+            )
+        return location
 
     @model_validator(mode="after")
     def tables_have_paths(self) -> Self:

@@ -24,7 +24,7 @@ from pipelines.governance.nhs_numbers import nhs_number_in
 from pipelines.ingest.landing import MANIFEST, is_junk
 from pipelines.storage import files
 from pipelines.storage.documents import digest_of
-from pipelines.storage.files import AnyPath, Entry, read_whole
+from pipelines.storage.files import AnyPath, Entry
 
 log = logging.getLogger(__name__)
 
@@ -263,8 +263,19 @@ def _delivered(folder: Entry, kind: str) -> _Delivered:
     return _Delivered(where, manifest, contents)
 
 
+def _read(path: AnyPath) -> bytes:
+    """The content of a file of a list. Raises OptOutMissingError where it is gone, OptOutInvalidError where withheld."""
+    where = "/".join(path.parts[-4:])
+    try:
+        return files.read_whole(path)
+    except FileNotFoundError as error:
+        raise OptOutMissingError(f"{where}: is not there, or no longer; deliver the list again") from error
+    except OSError as error:
+        raise OptOutInvalidError(f"{where}: cannot be read: {files.why(error)}; check who may read it") from error
+
+
 def _parsed(path: AnyPath) -> ListManifest:
-    return ListManifest.model_validate_json(read_whole(path).removeprefix(b"\xef\xbb\xbf"))
+    return ListManifest.model_validate_json(_read(path).removeprefix(b"\xef\xbb\xbf"))
 
 
 def _manifest(path: AnyPath, where: str) -> ListManifest:
@@ -280,7 +291,7 @@ def _manifest(path: AnyPath, where: str) -> ListManifest:
 
 
 def _content(path: AnyPath, sha256: str, where: str) -> bytes:
-    content = read_whole(path)
+    content = _read(path)
     if not content:
         raise OptOutEmptyError(
             f"{where}/{path.name}: the file is empty, which would let everyone or no one through; deliver the list again"
@@ -314,7 +325,7 @@ def _check_days(delivered: _Delivered, folder: AnyPath) -> None:
             continue
         try:
             earlier = _parsed(entry.path / MANIFEST)
-        except (ValidationError, FileNotFoundError, IsADirectoryError):
+        except (ValidationError, OptOutMissingError):
             continue
         if as_at < earlier.as_at <= day:
             raise OptOutInvalidError(f"{where}: is older than the list in {name}, by their as-at dates; correct the folders")

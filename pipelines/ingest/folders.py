@@ -5,8 +5,10 @@ and whatever else is there is named.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import repeat
 
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
@@ -65,6 +67,9 @@ class SetAside(Frozen):
 
 _SHOWN_FAULTS = 20
 
+_AT_ONCE = 16
+"""Deliveries that are looked at together: in an object store each question takes its time, and none depends on another."""
+
 
 def set_aside(delivery: Delivery, faults: Collection[str], next_step: str = ASK_AGAIN, recipe: str = "") -> SetAside:
     """A delivery with faults that its manifest or its files show."""
@@ -102,11 +107,16 @@ def find_deliveries(
     taken of files of which nobody states any.
     """
     landed, known = Landed(), checksums or Checksums()
+    found: list[tuple[AnyPath, SourceContract]] = []
     for entry in _folders(landing, landed, ()):
         if entry.name in contracts:
-            _providers(entry.path, contracts[entry.name], run_date, known, landed)
+            found += [(folder, contracts[entry.name]) for folder in _deliveries(entry.path, landed)]
         elif entry.name not in (OPT_OUTS, *known_sources):
             landed.set_aside.append(_unknown_source(entry.name, contracts))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        folders, theirs = [folder for folder, _ in found], [contract for _, contract in found]
+        for what in pool.map(_delivery, folders, theirs, repeat(run_date), repeat(known)):
+            _enter(what, landed)
     landed.deliveries.sort(key=by_day)
     return landed
 
@@ -114,7 +124,7 @@ def find_deliveries(
 def landed_in(folder: AnyPath, contract: SourceContract, run_date: date) -> Landed:
     """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
     landed = Landed()
-    _delivery(folder, contract, run_date, Checksums(), landed)
+    _enter(_delivery(folder, contract, run_date, Checksums()), landed)
     return landed
 
 
@@ -147,30 +157,41 @@ def _folders(folder: AnyPath, landed: Landed, above: tuple[str, ...]) -> Iterato
             yield entry
 
 
-def _providers(source: AnyPath, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
+def _deliveries(source: AnyPath, landed: Landed) -> Iterator[AnyPath]:
+    """The folders of deliveries in the folder of a source."""
     for provider in _folders(source, landed, (source.name,)):
         for folder in _folders(provider.path, landed, (source.name, provider.name)):
-            _delivery(folder.path, contract, run_date, checksums, landed)
+            yield folder.path
 
 
-def _delivery(folder: AnyPath, contract: SourceContract, run_date: date, checksums: Checksums, landed: Landed) -> None:
+def _delivery(
+    folder: AnyPath, contract: SourceContract, run_date: date, checksums: Checksums
+) -> Delivery | SetAside | DeliveryName:
+    """The delivery in a folder, or why it is set aside, or its name where its day is to come."""
     place = (contract.source, folder.parent.name, folder.name)
     day = day_of(folder.name)
     if day is None:
         fault = "the name of the folder is not a day written yyyymmdd"
-        landed.set_aside.append(_refused(place, fault, "rename the folder to the day on which it came, such as 20260105"))
-    elif day > run_date:
-        landed.waiting.append(DeliveryName(*place))
-    else:
-        try:
-            delivery = read_delivery(folder, contract, checksums)
-        except DeliveryError as error:
-            next_step = WRITE_MANIFEST if str(error) in (NO_MANIFEST, NO_CONTROL_FILE) else ASK_AGAIN
-            landed.set_aside.append(_refused(place, str(error), next_step))
-        except OSError as error:
-            landed.set_aside.append(_refused(place, f"cannot be read: {why(error)}", "check who may read the folder"))
-        else:
-            landed.deliveries.append(delivery)
+        return _refused(place, fault, "rename the folder to the day on which it came, such as 20260105")
+    if day > run_date:
+        return DeliveryName(*place)
+    try:
+        return read_delivery(folder, contract, checksums)
+    except DeliveryError as error:
+        next_step = WRITE_MANIFEST if str(error) in (NO_MANIFEST, NO_CONTROL_FILE) else ASK_AGAIN
+        return _refused(place, str(error), next_step)
+    except OSError as error:
+        return _refused(place, f"cannot be read: {why(error)}", "check who may read the folder")
+
+
+def _enter(what: Delivery | SetAside | DeliveryName, landed: Landed) -> None:
+    match what:
+        case Delivery():
+            landed.deliveries.append(what)
+        case SetAside():
+            landed.set_aside.append(what)
+        case DeliveryName():
+            landed.waiting.append(what)
 
 
 def _refused(place: tuple[str, ...], fault: str, next_step: str) -> SetAside:

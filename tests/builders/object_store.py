@@ -1,11 +1,14 @@
 """An object store of the tests: moto's server, which speaks S3 over HTTP on this machine."""
 
+import json
 import os
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 from moto.server import ThreadedMotoServer
 from upath import UPath
 
@@ -41,13 +44,39 @@ class ObjectStore:
         return place
 
     def copy(self, folder: Path, target: UPath) -> None:
-        """Put every file of a folder below a place of the store."""
+        """Put every file of a folder below a place of the store, as somebody else does: no client of ours knows of it."""
+        client = boto3.client("s3", endpoint_url=self.endpoint)
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            target.fs.put_file(str(file), f"{target.path}/{file.relative_to(folder).as_posix()}")
+            bucket, _, key = f"{target.path}/{file.relative_to(folder).as_posix()}".partition("/")
+            client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
 
     def keys(self, place: UPath) -> list[str]:
         """What is below a place, by its name there."""
         return sorted(key.removeprefix(f"{place.path}/") for key in place.fs.find(place.path, refresh=True))
+
+    @contextmanager
+    def account_that_may(self, *actions: str) -> Iterator[None]:
+        """Within the block the process has an account with the rights of some actions only, and the server asks for rights."""
+        identities = boto3.client("iam", endpoint_url=self.endpoint)
+        name = f"who-may-{'-'.join(actions)}".replace(":", "-") or "nobody"
+        identities.create_user(UserName=name)
+        key = identities.create_access_key(UserName=name)["AccessKey"]
+        if actions:
+            allowed = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+            policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+            identities.put_user_policy(UserName=name, PolicyName="of-the-test", PolicyDocument=policy)
+        self._ask_for_rights_after("0")
+        try:
+            with variables({"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}):
+                yield
+        finally:
+            self._ask_for_rights_after("inf")
+
+    def _ask_for_rights_after(self, requests: str) -> None:
+        plain = {"Content-Type": "text/plain"}
+        asked = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", requests.encode(), plain, method="POST")
+        with urllib.request.urlopen(asked):
+            pass
 
 
 @contextmanager

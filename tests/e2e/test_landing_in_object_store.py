@@ -131,6 +131,14 @@ def test_deliveries_are_listed_checked_and_announced_where_they_are(loaded: Load
     new.fs.rm(new.path, recursive=True)
 
 
+def test_doctor_looks_at_the_store(loaded: Loaded, capsys: pytest.CaptureFixture[str]) -> None:
+    on = ("--date", f"{FIRST_NIGHT}")
+    code, said = command(capsys, "doctor", *on, *options(loaded))
+    assert (code, f"{loaded.landing}, 7 folders" in said) == (0, True), said
+    code, said = command(capsys, "doctor", *on, *options(loaded, **{"storage.landing": "s3://no-such-bucket/landing"}))
+    assert (code, said.count("there is no bucket or container of this name") > 2) == (32, True), said
+
+
 def test_a_release_is_published_into_the_store(loaded: Loaded, capsys: pytest.CaptureFixture[str]) -> None:
     out = loaded.landing.parent / "out"
     code, said = command(capsys, "publish", "--to", f"duckdb:{out}/cdm.duckdb", *options(loaded))

@@ -175,6 +175,9 @@ def test_an_ordinary_account_gets_one_too_and_stays_who_it_is() -> None:
 VAULT = 'key={kind: azure_key_vault, vault_url: "https://x", name: k}'
 """A key that is read over the network, which the command would cut itself off from."""
 
+STORE = "storage.landing=s3://bucket/landing"
+"""Deliveries that are read over the network."""
+
 
 @pytest.mark.parametrize(
     ("overrides", "code", "said"),
@@ -182,6 +185,9 @@ VAULT = 'key={kind: azure_key_vault, vault_url: "https://x", name: k}'
         (["environment=production", VAULT], 23, "engine.shared_network: the reason"),
         (["environment=development", VAULT], 0, "can reach it while this command runs"),
         (["environment=production", VAULT, "engine.shared_network=no other logins"], 0, ""),
+        (["environment=production", STORE], 23, "deliveries are read from an object store"),
+        (["environment=development", STORE], 0, "can reach it while this command runs"),
+        (["environment=production", STORE, "engine.shared_network=no other logins"], 0, ""),
         (["environment=production", "engine.shared_network=no"], 10, "engine.shared_network"),
     ],
 )

@@ -64,6 +64,14 @@ def test_init_writes_an_environment_that_can_be_loaded(tmp_path: Path, command: 
     ]
 
 
+def test_init_writes_an_environment_whose_deliveries_are_in_a_store(tmp_path: Path, command: Command) -> None:
+    code, _, said = command("init", str(tmp_path), "--env", "here", "--landing", "s3://sde/landing")
+    assert code == 0, said
+    assert str(load_settings("here", tmp_path / "conf").storage.landing) == "s3://sde/landing"
+    code, _, said = command("init", str(tmp_path), "--env", "there", "--landing", "gs://sde/landing")
+    assert (code, "begins with s3:// or abfss://" in said) == (10, True), said
+
+
 def test_init_overwrites_nothing_and_adds_a_second_environment(tmp_path: Path, command: Command) -> None:
     assert command("init", str(tmp_path), "--env", "here")[0] == 0
     (tmp_path / "conf/base.yaml").write_text("cdm_version: '5.5'\n")

@@ -105,7 +105,8 @@ def test_documents_may_be_in_an_object_store_where_tables_have_names(tmp_path: P
     catalog = "catalog: {identifiable: a, deidentified: b}"
     env = COMPLETE.replace("deidentified: c", f"deidentified: s3://bucket/c, {catalog}")
     assert str(load_settings("here", conf_dir(tmp_path, "{}", env)).storage.deidentified) == "s3://bucket/c"
-    with pytest.raises(ConfigError, match="not a URI"):
+    said = r"storage\.restricted: .*not a URI: it has the lock.*with storage\.catalog storage\.deidentified"
+    with pytest.raises(ConfigError, match=said):
         load_settings("here", conf_dir(tmp_path, "{}", env.replace("restricted: b", "restricted: s3://bucket/b")))
 
 

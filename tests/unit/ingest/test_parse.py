@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from pipelines.contracts.source import Entity
-from pipelines.errors import DeliveryError
-from pipelines.ingest.parse import layout_of, parse_batches, parse_file, read_head
+from pipelines.errors import DeliveryError, StoreError
+from pipelines.ingest.parse import fault_of_refusal, layout_of, parse_batches, parse_file, read_head
+from tests.builders.object_store import ACCOUNT, variables
 
 ENTITY = Entity.model_validate(
     {
@@ -177,6 +178,20 @@ def test_a_file_that_cannot_be_opened_is_refused_by_its_name(tmp_path: Path) -> 
     path.write_bytes(zipped(("x.csv", PLAIN), ("y.csv", PLAIN)))
     with pytest.raises(DeliveryError, match=r"^gp/P81001/20260105/x\.zip: a zip must hold exactly one file; found 2"):
         read_head(path)
+
+
+def test_a_store_that_does_not_answer_is_told_to_the_driver_and_is_no_fault_of_a_file() -> None:
+    """Nobody listens on the port, so that no server is needed."""
+    listed = [{"path": "s3://bucket/gp/P/20260105/x.csv", "provider": "P", "file_id": "x", "sha256": "0" * 64}]
+    layout = layout_of(b"a column,b,c\n", ENTITY)[0]
+    assert layout
+    with variables({**ACCOUNT, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}):
+        batches = parse_batches(iter([pa.RecordBatch.from_pylist(listed, schema=LISTING)]), ("a", "b", "c"), {"x": layout})
+        (row,) = pa.Table.from_batches(list(batches)).to_pylist()
+    assert (row["_file"], row["_line"], row["_raw"]) == ("x", 0, "")
+    with pytest.raises(StoreError, match=r"^s3://bucket/gp/P/20260105/x\.csv: the store cannot be reached"):
+        fault_of_refusal(row["_reason"])
+    assert fault_of_refusal("refused:gp/P/20260105/x.csv: cut short") == "gp/P/20260105/x.csv: cut short"
 
 
 LISTING = pa.schema([(name, pa.string()) for name in ("path", "provider", "file_id", "sha256")])

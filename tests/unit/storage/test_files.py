@@ -28,6 +28,7 @@ from pipelines.storage.files import (
     path_of,
     read_whole,
     remove,
+    why,
     write_whole,
 )
 from tests.builders.object_store import ObjectStore, object_store, variables
@@ -273,6 +274,32 @@ def test_the_empty_object_of_a_folder_is_no_file_in_it(store: ObjectStore) -> No
     assert [(entry.name, entry.is_folder) for entry in entries_in(landing)] == [("gp", True)]
     assert [(entry.name, entry.is_folder) for entry in entries_in(landing / "gp")] == [("P81001", True)]
     assert [(entry.name, entry.is_file) for entry in entries_in(landing / "gp" / "P81001")] == [("x.csv", True)]
+
+
+def test_a_file_that_the_account_may_not_read_is_as_on_a_disk(store: ObjectStore) -> None:
+    landing = store.bucket("rights") / "landing"
+    put(landing / "gp" / "a.csv")
+    with store.account_that_may("s3:ListBucket"):
+        (listed,) = entries_in(store.place("rights/landing/gp"))
+        with pytest.raises(PermissionError) as refused:
+            read_whole(listed.path)
+        assert why(refused.value) == "the account has no right to it"
+        with pytest.raises(DeliveryError, match=r"gp/a\.csv: cannot be read: the account has no right to it"):
+            list(content_of(listed.path))
+        with pytest.raises(PermissionError):
+            write_whole(listed.path, b"")
+
+
+def test_an_account_that_may_not_list_or_is_unknown_is_no_fault_of_a_file(store: ObjectStore) -> None:
+    store.bucket("closed")
+    with store.account_that_may():
+        with pytest.raises(StoreError, match="the account has no right to list what is there"):
+            entries_in(store.place("closed/landing"))
+        unknown = {"AWS_ACCESS_KEY_ID": "AKIANOBODY", "AWS_SECRET_ACCESS_KEY": "sEcr3t-too"}
+        for change, code in (({"AWS_SECRET_ACCESS_KEY": "sEcr3t"}, "SignatureDoesNotMatch"), (unknown, "InvalidAccessKeyId")):
+            with variables(change), pytest.raises(StoreError, match=rf"the store refuses the account \({code}\)") as refused:
+                entries_in(store.place("closed/landing"))
+            assert "sEcr3t" not in str(refused.value)
 
 
 NO_ACCOUNT = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}
