@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import SubTreeFileSystem
     from pyspark.sql import DataFrame, SparkSession
 
-    from pipelines.contracts.tables import Partitions
+    from pipelines.contracts.tables import Description, Partitions
 
 LOG_PROPERTIES = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 7 days"}
 """Upkeep alone shortens the log of a table, because it knows which versions are pinned; writers would do it by age. Spark
@@ -118,8 +118,8 @@ class StoragePaths:
             if version < json.loads(hint.read_bytes())["version"]:
                 hint.unlink()
 
-    def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], _comment: str) -> None:
-        """Replace the whole table, its schema included, in one commit. A path has no place for a comment."""
+    def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], _: "Description") -> None:
+        """Replace the whole table, its schema included, in one commit. A path has no place for a description."""
         writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
         if self.version(zone, name) is not None:
             writer = writer.option("overwriteSchema", "true")
@@ -146,7 +146,7 @@ class StoragePaths:
             )
 
     def replace_partitions(
-        self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, _comment: str
+        self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, _: "Description"
     ) -> None:
         """Replace the rows for which `among`, on the partition column, holds, in one commit."""
         writer = frame.write.format("delta").mode("overwrite").partitionBy(part.column)

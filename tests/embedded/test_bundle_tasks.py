@@ -1,4 +1,4 @@
-"""The tasks of the Databricks job, each called as a Python wheel task calls it: in order to a release, and failing.
+"""The tasks of the Databricks jobs, each called as a Python wheel task calls it: in order to a release, and failing.
 
 The command lines are those of `conf/databricks/jobs.yml`, with the variables of the bundle, the parameters of the job and the
 folder of volumes filled in. The settings in `HERE` follow each: they replace what only Databricks has. What publishes writes
@@ -60,7 +60,7 @@ class Job:
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The job in front of delivered files, with its key, and the vocabulary loaded as the page for Databricks says."""
+    """The job in front of delivered files, with its key, and the vocabulary that the other job has loaded."""
     folder = tmp_path_factory.mktemp("bundle")
     values = values_here(folder, "identifiable", "safe", FIRST_NIGHT.isoformat(), SOURCES)
     job = Job(folder, dict(tasks("nightly", values)))
@@ -68,8 +68,8 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     shutil.copytree(folder / "generated/landing", folder / "identifiable/landing/extracts")
     shutil.copytree(DEMO_DIR, folder / "safe/documents/vocabulary")
     new_key_file(folder / "key")
-    common = job.lines["publish"]
-    job.call_line(["vocab", "load", *common[common.index("--conf-dir") :]])
+    ((_, line),) = tasks("vocabulary", values)
+    job.call_line(line)
     return job
 
 

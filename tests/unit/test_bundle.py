@@ -13,6 +13,7 @@ from tests.builders.bundle import ENTRY_POINT, PACKAGE, bundle, references, reso
 
 MODELS = {"jobs": Job, "schemas": Schema, "volumes": Volume, "secret_scopes": SecretScope}
 JOBS = ("nightly", "nightly_on_cluster")
+ON_DEMAND = "vocabulary"
 TASKS = ["check_lists", "ingest", "curate", "map", "gate", "release", "report", "publish"]
 
 
@@ -66,8 +67,14 @@ def test_both_jobs_have_the_same_tasks() -> None:
     assert serverless == cluster
 
 
+def test_the_vocabulary_is_loaded_with_the_settings_of_the_load() -> None:
+    loads, publishes = dict(tasks(ON_DEMAND, {}))["vocabulary"], dict(tasks("nightly", {}))["publish"]
+    assert loads == ["vocab", "load", *publishes[publishes.index("--conf-dir") :]]
+
+
 def test_one_job_runs_by_itself() -> None:
-    paused = {name: job["schedule"]["pause_status"] for name, job in resources()["jobs"].items()}
+    assert "schedule" not in resources()["jobs"][ON_DEMAND]
+    paused = {name: resources()["jobs"][name]["schedule"]["pause_status"] for name in JOBS}
     assert paused == {"nightly": "UNPAUSED", "nightly_on_cluster": "PAUSED"}
 
 
@@ -84,7 +91,7 @@ def test_a_job_runs_once_in_every_night(job: str) -> None:
         assert begun.astimezone(UTC).date() == day  # of which the job takes its date
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [*JOBS, ON_DEMAND])
 def test_every_task_calls_the_wheel_in_the_environment_for_databricks(job: str) -> None:
     called = [task["python_wheel_task"] for task in resources()["jobs"][job]["tasks"]]
     assert {(task["package_name"], task["entry_point"]) for task in called} == {(PACKAGE, ENTRY_POINT)}
