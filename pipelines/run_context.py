@@ -99,10 +99,11 @@ LITTLE_BYTES = 256 * 2**20
 
 def reads_little(settings: Settings) -> bool:
     """Whether an environment has had little delivered and has a small vocabulary; False where that cannot be seen."""
-    if settings.storage.catalog is not None:
+    landing = settings.storage.landing
+    if settings.storage.catalog is not None or not isinstance(landing, Path):
         return False
     paths = table_folders(settings)
-    folders = [settings.storage.landing, *(Path(paths.path(zone, "")) for zone in (Zone.BRONZE, Zone.VOCABULARY))]
+    folders = [landing, *(Path(paths.path(zone, "")) for zone in (Zone.BRONZE, Zone.VOCABULARY))]
     return _no_more_than(LITTLE_BYTES, (file for folder in folders for file in folder.rglob("*")))
 
 
