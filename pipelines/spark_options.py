@@ -43,15 +43,24 @@ STARTED = SESSION_OPTIONS | NO_CALL_SITES | _QUIET | _DELTA
 _TABLES_IN_MEMORY = 50
 """Tables whose log the driver keeps: each takes megabytes, and a load reads hundreds of tables once or twice."""
 
+FILES_ARE_LISTED = "spark.nhs_omop.files_are_listed"
+"""The option of a session that is given tables as the files that they consist of, not as tables of Delta."""
+
 _FOR_LITTLE = {
+    FILES_ARE_LISTED: "true",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
+    "spark.sql.files.minPartitionNum": "1",
+    "spark.sql.files.openCostInBytes": "65536",
+    "spark.sql.leafNodeDefaultParallelism": "1",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000000",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m",
 }
-"""Where little is read, nothing is compiled that runs only once, neither by Spark nor, a second time, by the JVM."""
+"""Where little is read, nothing is compiled that runs only once, neither by Spark nor, a second time, by the JVM. A table is
+read by one task, no job looks for its files, and the Delta library reads its log."""
 
 
 def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dict[str, str]:
