@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines.columns.keyed import Pads
+from pipelines.contracts.column_notes import VOCABULARY_GRAINS
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Table, TableName
@@ -90,28 +91,12 @@ def every_table(
     return [*stored, *checks, readable, ledger_table([], ""), *of_runs]
 
 
-_VOCABULARY_GRAINS = {
-    "concept": "one row per concept of a vocabulary",
-    "concept_ancestor": "one row per standard concept and concept above it, over any number of levels; each is above itself",
-    "concept_class": "one row per class of concepts",
-    "concept_metadata": "one row per concept that Athena says more of",
-    "concept_relationship": "one row per pair of concepts and relationship between them, in one direction",
-    "concept_relationship_metadata": "one row per relationship between concepts that Athena says more of",
-    "concept_synonym": "one row per further name of a concept",
-    "domain": "one row per domain of concepts",
-    "drug_strength": "one row per drug and ingredient, with the amount",
-    "pack_content": "one row per pack and drug in it",
-    "relationship": "one row per kind of relationship",
-    "vocabulary": "one row per vocabulary, with its version",
-}
-
-
 def published_grains(cdm_version: str, plausibility: Plausibility) -> dict[str, str]:
     """What one row is of every published table of a CDM version, by name."""
     described_as = CdmSource("", "", "", "", "", _DAY, _DAY, "", cdm_version, "", {}, {})
     without_sources = MapInputs((), frozenset(), (), (), plausibility, described_as, cdm_version=cdm_version)
     declared = {table.name.name: table.grain for table in map_tables(without_sources)}
-    return {name: declared.get(name) or _VOCABULARY_GRAINS[name] for name in published_tables(cdm_version)}
+    return {name: declared.get(name) or VOCABULARY_GRAINS[name] for name in published_tables(cdm_version)}
 
 
 def _whole_load(contracts: Mapping[str, SourceContract]) -> NewLoad:

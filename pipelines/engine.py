@@ -20,19 +20,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from pipelines.delta_jars import delta_jars
-from pipelines.engine_settings import CORES, EngineKind, EngineSettings
+from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
 from pipelines.scratch import scratch_folder
-
-SESSION_OPTIONS = {
-    "spark.sql.ansi.enabled": "true",
-    "spark.sql.session.timeZone": "UTC",
-}
-"""What every session has, whoever opened it: the transforms rely on it."""
-
-_NO_CALL_SITES = {"spark.python.sql.dataFrameDebugging.enabled": "false"}
-"""PySpark else looks up the calling line for every column expression, which takes a fifth of a small run. Spark takes this
-only when it starts, so a session that was there before keeps what it has."""
+from pipelines.spark_options import NO_CALL_SITES, SESSION_OPTIONS, STARTED, local_options
 
 _CONNECT_MODE = "SPARK_CONNECT_MODE_ENABLED"
 _OUT_OF_MEMORY = "Failed to allocate additional"
@@ -44,13 +35,18 @@ rows does not fit the memory of the demo."""
 
 
 @contextmanager
-def open_session(engine: EngineSettings) -> Iterator[SparkSession]:
+def open_session(engine: EngineSettings, *, little: bool = False) -> Iterator[SparkSession]:
     """The session of the configured engine, closed at the end of the block unless the platform gave it.
 
+    `little` sets a Spark that is started on this machine to read little, at a small cost of each statement.
     Raises EngineError, with what to install or set, where the engine cannot be started or reached.
     """
-    openers = {EngineKind.SAIL: _sail, EngineKind.SPARK: _spark, EngineKind.REMOTE: _remote}
-    with openers[engine.kind](engine) as session:
+    openers = {
+        EngineKind.SAIL: lambda: _sail(engine),
+        EngineKind.SPARK: lambda: _spark(engine, little=little),
+        EngineKind.REMOTE: lambda: _remote(engine),
+    }
+    with openers[engine.kind]() as session:
         _open.append(session)
         try:
             yield session
@@ -86,7 +82,7 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
         server.start(background=True)
         stack.callback(server.stop)
         session = stack.enter_context(_connected(f"sc://127.0.0.1:{server.listening_address[1]}"))
-        for name, value in _NO_CALL_SITES.items():
+        for name, value in NO_CALL_SITES.items():
             session.conf.set(name, value)
         try:
             yield session
@@ -118,7 +114,7 @@ def _sail_environment(engine: EngineSettings, scratch: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _spark(engine: EngineSettings) -> Iterator[SparkSession]:
+def _spark(engine: EngineSettings, *, little: bool) -> Iterator[SparkSession]:
     _use_utc()
     session = SparkSession.getActiveSession()
     if session is None and "DATABRICKS_RUNTIME_VERSION" in os.environ:
@@ -132,15 +128,15 @@ def _spark(engine: EngineSettings) -> Iterator[SparkSession]:
             "pip install 'nhs-omop[spark]'; or set engine.kind: sail"
         )
     elif engine.master is None:
-        with _stopped_at_end(_start(_builder(_STARTED | engine.spark_options))) as session:
+        with _stopped_at_end(_start(_builder(STARTED | engine.spark_options))) as session:
             yield session
     else:
-        with _local_spark(engine, engine.master) as session:
+        with _local_spark(engine, engine.master, little=little) as session:
             yield session
 
 
 @contextmanager
-def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
+def _local_spark(engine: EngineSettings, master: str, *, little: bool) -> Iterator[SparkSession]:
     """A JVM on this machine, with the Delta packages that belong to the installed pyspark.
 
     Under spark-submit the JVM is already there. If it was not given Delta it cannot be added later, so a second JVM is
@@ -158,52 +154,12 @@ def _local_spark(engine: EngineSettings, master: str) -> Iterator[SparkSession]:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with scratch_folder(engine.scratch_dir) as scratch:
-        options = _STARTED | _local_options(engine, scratch)
+        options = STARTED | local_options(engine, scratch, little=little)
         if not submitted:
             options["spark.jars"] = ",".join(map(str, delta_jars(engine.jars_dir)))
         builder = _builder(options | engine.spark_options).master(master)
         with _stopped_at_end(_start(builder)) as session:
             yield session
-
-
-_QUIET = {
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.ui.retainedJobs": "1",
-    "spark.ui.retainedStages": "1",
-    "spark.sql.ui.retainedExecutions": "1",
-    "spark.log.level": "FATAL",
-}
-"""Without a page to show them on, the plans of past statements only fill the driver's memory."""
-
-_DELTA = {
-    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.databricks.delta.snapshotPartitions": "2",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-}
-"""With the timestamps of its default (96 bits, nanoseconds) other readers of Delta cannot read a year such as 0202."""
-
-_STARTED = SESSION_OPTIONS | _NO_CALL_SITES | _QUIET | _DELTA
-"""What a Spark that this module starts has."""
-
-
-_TABLES_IN_MEMORY = 50
-"""Tables whose log the driver keeps: each takes megabytes, and a load reads hundreds of tables once or twice."""
-
-
-def _local_options(engine: EngineSettings, scratch: Path) -> dict[str, str]:
-    cores = engine.parallelism or CORES
-    return {
-        "spark.driver.memory": f"{int(engine.memory_gib * 1024)}m",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.local.dir": str(scratch),
-        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-        "spark.sql.shuffle.partitions": str(2 * cores),
-        "spark.default.parallelism": str(cores),
-        "spark.databricks.delta.delta.log.cacheSize": str(_TABLES_IN_MEMORY),
-    }
 
 
 def _client_only() -> bool:

@@ -172,6 +172,31 @@ USER_ERRORS = (OmopPipelineError, VocabularyError)
 
 
 _HIGHEST_FRAMES = 12
+_SAID_BY_ENGINES = (
+    "Resources exhausted",
+    "Not enough memory",
+    "OutOfMemoryError",
+    "No space left on device",
+    "Too many open files",
+    "No such file or directory",
+    "Permission denied",
+    "Connection refused",
+    "Connection reset",
+    "Deadline Exceeded",
+    "Object Store error",
+    "Object at location",
+    "IO error",
+    "Arrow error",
+    "Parquet error",
+    "Schema error",
+    "Divide by zero",
+    "Arithmetic overflow",
+    "ConcurrentAppendException",
+    "ConcurrentModificationException",
+    "SparkOutOfMemoryError",
+    "FileNotFoundException",
+)
+"""Words of engines that say what kind of fault it is, and nothing of any row."""
 _WITHOUT_VALUES = (ImportError, NameError, AttributeError)
 
 
@@ -195,13 +220,16 @@ def shown_message(error: Exception) -> str:
     """What may be shown and kept of an error.
 
     Of an error that users can meet it is the message. Of any other it is class and place: engines put the values of rows into
-    their messages. Of an error of the operating system its own words and the path are shown too.
+    their messages. Of those only the engine's own words for a kind of fault are shown, and of an error of the operating system
+    its own words and the path.
     """
     if isinstance(error, USER_ERRORS):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)[-_HIGHEST_FRAMES:]
     places = "\n".join(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-    what = "its message may hold values of rows and is left out"
+    kinds = [words for words in _SAID_BY_ENGINES if words.casefold() in str(error).casefold()]
+    but_for = f", but for: {'; '.join(kinds)}" if kinds else ""
+    what = f"its message may hold values of rows and is left out{but_for}"
     if isinstance(error, _WITHOUT_VALUES):
         what = str(error)
     elif isinstance(error, OSError) and error.strerror:

@@ -73,7 +73,7 @@ from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_g
 from pipelines.release.making import inputs_fingerprint, make_release
 from pipelines.release.model import release_id_of
 from pipelines.release.published import ledger_of, release_folder, runs_of
-from pipelines.run_context import RunContext, known_names, rebuilds_folder
+from pipelines.run_context import RunContext, known_names, reads_little, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
@@ -114,7 +114,7 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
         _lineage(settings, logged) as lineage,
     ):
         inputs = _checked_inputs(settings, run_date)
-        with open_session(settings.engine) as session:
+        with open_session(settings.engine, little=reads_little(settings)) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
             result = _load(run, logged, full=full)
             after_run(settings, session, show_stage)
@@ -136,7 +136,7 @@ def run_selected(
         _lineage(settings, logged) as lineage,
     ):
         inputs = _checked_inputs(settings, run_date)
-        with open_session(settings.engine) as session:
+        with open_session(settings.engine, little=reads_little(settings)) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
             before = {(file.load_id, file.file_id) for file in run.register()}
             _ingest(run, logged)
@@ -158,7 +158,7 @@ def run_selected(
 def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[Step]:
     """The tables that a run would make at most, each with its reason. New deliveries count; nothing is written."""
     inputs = read_run_inputs(settings, run_date)
-    with open_session(settings.engine) as session:
+    with open_session(settings.engine, little=reads_little(settings)) as session:
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
         register = without_deliveries(run.register(), withdrawn_ids(run)).register
         found = new_arrivals(run, register, Checksums.read(settings.storage.restricted))

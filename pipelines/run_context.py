@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
+from pipelines.engine_settings import EngineKind
 from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.lineage.sending import Lineage
@@ -16,7 +18,8 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.policy import KnownNames
 from pipelines.run_inputs import RunInputs
 from pipelines.runner import BuildState, Runner, code_digest
-from pipelines.settings import Environment, Settings
+from pipelines.settings import Environment, Settings, table_folders
+from pipelines.storage.files import files_below
 from pipelines.storage.places import Places
 from pipelines.storage.tables import TableStore
 
@@ -90,3 +93,24 @@ def tables_not_current(settings: Settings) -> Counter[str]:
 def rebuilds_folder(settings: Settings) -> Path:
     """Where `verify` makes tables again, in a folder of its own that it removes: below the restricted root."""
     return settings.storage.restricted / "verify"
+
+
+LITTLE_BYTES = 256 * 2**20
+"""Up to here a run on a local Spark takes longer for the number of its statements than for their rows."""
+
+
+def reads_little(settings: Settings) -> bool:
+    """Whether an environment has had little delivered and has a small vocabulary; False where that cannot be seen.
+
+    It is looked for only where it counts, for a Spark that this project starts.
+    """
+    if settings.storage.catalog is not None or settings.engine.kind is not EngineKind.SPARK:
+        return False
+    paths = table_folders(settings)
+    folders = [settings.storage.landing, *(Path(paths.path(zone, "")) for zone in (Zone.BRONZE, Zone.VOCABULARY))]
+    left = LITTLE_BYTES
+    for file in chain.from_iterable(map(files_below, folders)):
+        left -= file.size
+        if left < 0:  # no other file is looked at
+            return False
+    return True

@@ -129,8 +129,8 @@ class StorageSettings(Frozen):
         """Refuse a URI where the lock is."""
         if isinstance(location, str) and "://" in location:
             raise ValueError(
-                "expected a path, such as /Volumes/...; not a URI: it has the lock of the lakehouse, which is that of a "
-                "file. A URI may be storage.landing, and with storage.catalog storage.deidentified"
+                "expected a path, such as /Volumes/...; not a URI: it has the lock of the lakehouse, which needs a file "
+                "system. A URI may be storage.landing, and with storage.catalog storage.deidentified"
             )
         return location
 

@@ -33,7 +33,7 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE
 from pipelines.quality.release_figures import FIGURES_OF_RUNS
 from pipelines.release.published import runs_of
-from pipelines.run_context import RunContext, build_state_path, read_register, rebuilds_folder
+from pipelines.run_context import RunContext, build_state_path, read_register, reads_little, rebuilds_folder
 from pipelines.run_inputs import read_run_inputs
 from pipelines.run_lock import holder_of
 from pipelines.runner import BuildState, Runner, run_in_parallel
@@ -126,7 +126,11 @@ def verify(settings: Settings, sample: Sample | None = None, show_stage: ShowSta
 
     Raises RunUnderWayError while another command writes, NotCurrentError where a run would make tables again.
     """
-    with open_session(settings.engine) as session, private_files(), scratch_folder(rebuilds_folder(settings)) as folder:
+    with (
+        open_session(settings.engine, little=reads_little(settings)) as session,
+        private_files(),
+        scratch_folder(rebuilds_folder(settings)) as folder,
+    ):
         lake = _lake(session, settings, folder, show_stage)
         rebuild = Rebuild(lake, folder, sample)
         return rebuild.compare(rebuild.make(show_stage), show_stage)

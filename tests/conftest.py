@@ -38,7 +38,7 @@ class Engines:
         self.close()
         jars = Path(os.environ.get("NHS_OMOP_JARS", PROJECT / ".jars"))
         settings = EngineSettings(kind=kind, memory_gib=1, parallelism=2, master="local[2]", jars_dir=jars)
-        return self._stack.enter_context(open_session(settings))
+        return self._stack.enter_context(open_session(settings, little=True))
 
     def close(self) -> None:
         """Close the open session, if there is one."""

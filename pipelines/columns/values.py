@@ -43,6 +43,8 @@ _AS_DAY = "$1$4$9$12-$2$5$8$11-$3$6$7$10"
 """The groups of the form that matched; those of the other forms are empty."""
 
 _ZONE = "(?: ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_STATED_OFFSET = "(?i)(?:[T:][0-9.,:]*|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|([+-])([0-9]{2}):?([0-9]{2})?)$"
+_CLOCK_DIGITS = "yyyyMMddHHmmss"
 _CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
 _DIGITS = "([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-9])(?:[.][0-9]+)?)?"
 _NEXT_MIDNIGHT = "24:?00(?::?00(?:[.,]0+)?)?"
@@ -223,10 +225,31 @@ def number_to_sort_by(text: Column) -> Column:
 
 
 def moment_to_sort_by(text: Column) -> Column:
-    """Date and time as a text that sorts by time, to the microsecond; null where there is none that can be read."""
-    fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
-    moment = F.date_format(known(ColumnType.TIMESTAMP, timestamp_in(text)), "yyyyMMddHHmmss")
+    """Date and time as a text that sorts by time, to the microsecond; null where there is none that can be read.
+
+    Without an offset it is the clock on the wall in London, and the first of two hours of one name in October: `2024-10-27
+    01:30+01:00` comes before `2024-10-27 01:10Z`, and `2024-07-01 09:30Z` after `2024-07-01 10:15`.
+    """
     plain = _year_first(text)
     is_plain = plain.rlike(_PLAIN_MOMENT) & ~plain.rlike(_DEFAULT) & plain.try_cast("timestamp").isNotNull()
-    digits = F.rpad(F.translate(plain, "-T :", ""), 20, "0")
-    return F.when(is_plain, digits).otherwise(F.concat(moment, F.rpad(fraction, 6, "0")))
+    written = F.unix_timestamp(known(ColumnType.TIMESTAMP, timestamp_in(text)))
+    is_stated = text.rlike(_STATED_OFFSET)
+    west, hours, minutes = (F.regexp_extract(text, _STATED_OFFSET, group) for group in (1, 2, 3))
+    ahead = _number_or_zero(hours) * 3600 + _number_or_zero(minutes) * 60
+    instant = written - F.when(west == "-", -ahead).otherwise(ahead)
+    is_second = is_stated & (F.substring(_in_london(instant), 1, 10) == F.substring(_in_london(instant - 3600), 1, 10))
+    clock = F.when(is_stated, _in_london(instant)).otherwise(F.date_format(F.timestamp_seconds(written), _CLOCK_DIGITS))
+    fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
+    digits = F.when(is_plain, F.rpad(F.translate(plain, "-T :", ""), 20, "0")).otherwise(
+        F.concat(clock, F.rpad(fraction, 6, "0"))
+    )
+    return F.concat(F.substring(digits, 1, 10), F.when(is_second, "1").otherwise("0"), F.substring(digits, 11, 10))
+
+
+def _in_london(seconds: Column) -> Column:
+    """What clocks in London show at a moment."""
+    return F.date_format(F.from_utc_timestamp(F.timestamp_seconds(seconds), "Europe/London"), _CLOCK_DIGITS)
+
+
+def _number_or_zero(digits: Column) -> Column:
+    return F.coalesce(digits.try_cast("int"), F.lit(0))

@@ -1,7 +1,7 @@
 """What a stored table is. Every table is declared once; runner, documents and checks all read the declaration."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -130,6 +130,19 @@ class InputChanges(Protocol):
 
 
 @dataclass(frozen=True)
+class Description:
+    """What a catalog is told of a table: what one row is, what its columns are, and which of them no row is without."""
+
+    grain: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    never_null: frozenset[str] = frozenset()
+
+
+NOT_DESCRIBED = Description()
+"""Of a table that is written without a declaration."""
+
+
+@dataclass(frozen=True)
 class Table:
     """The declaration of one stored table.
 
@@ -140,7 +153,8 @@ class Table:
     version, so that nothing which reads it is made again; for small tables only. `gathers_partitions`: each partition is
     written by one task, as one file; not where one value may have most of the rows. With `selection` it is made for what has
     changed only; `log` makes it the log that says so, of which `make` gives an empty one. `parts_of` are inputs partitioned as
-    the table is: of them only the partitions are read that are made.
+    the table is: of them only the partitions are read that are made. `notes` says what its own columns are (others:
+    `column_notes.EVERYWHERE`), and `never_null` names those that a row cannot be made without.
     """
 
     name: TableName
@@ -159,6 +173,13 @@ class Table:
     selection: Selection | None = None
     log: Log | None = None
     parts_of: tuple[TableName, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    never_null: frozenset[str] = frozenset()
+
+    @property
+    def description(self) -> Description:
+        """What a catalog is told of it."""
+        return Description(self.grain, self.notes, self.never_null)
 
     def __post_init__(self) -> None:
         """A table is made again after the log that says for what: the log is one of its inputs."""

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import differences, union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.columns.keyed import Pads
+from pipelines.contracts.column_notes import silver_notes
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import (
     CHANGE,
@@ -498,6 +499,8 @@ def _silver(inputs: CurateInputs, entity: EntityOf, level: int) -> Table:
         inputs=(bronze, dispositions),
         parameters=repr((entity.spec.model_dump_json(), inputs.key_id)),
         selection=Selection(_changed_name(entity.source), (bronze, dispositions), LINE),
+        notes=silver_notes(entity.spec),
+        never_null=frozenset({"row_key", *LINE}),
     )
 
 

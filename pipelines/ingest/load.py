@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
+from pipelines.contracts.column_notes import bronze_notes
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
@@ -80,6 +81,8 @@ def _bronze(load: NewLoad, contracts: Mapping[str, SourceContract], place: Place
         may_hold_identity=True,
         partition_by=(LOAD,),
         replaces=Partitions(LOAD, (load.load_id,)),
+        notes=bronze_notes(spec),
+        never_null=frozenset({LOAD, "_file", "_line"}),
     )
 
 

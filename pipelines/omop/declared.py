@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions
 from pipelines.contracts.cdm import CdmTable, delta_schema
+from pipelines.contracts.column_notes import cdm_keys, cdm_notes
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import Affected, BelongsTo, InputChanges, Inputs, Selection, Table, TableName
@@ -163,6 +164,8 @@ def omop_table(
         keeps_equal=keeps_equal,
         partition_by=partition_by,
         selection=Selection(TOUCHED_BY_PLACES, narrows) if narrows else None,
+        notes=cdm_notes(inputs.table(name)),
+        never_null=cdm_keys(inputs.table(name)),
     )
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts.tables import Partitions
+from pipelines.contracts.column_notes import EVERYWHERE
+from pipelines.contracts.tables import Description, Partitions
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
-from pipelines.errors import EngineError
+from pipelines.errors import EngineError, OmopPipelineError
 
 Answer = TypeVar("Answer")
 
@@ -85,14 +86,14 @@ class CatalogTables:
             return session.table(self.path(zone, name))
         return session.sql(f"SELECT * FROM {self.source(zone, name, version)}")  # noqa: S608 - a name of ours
 
-    def overwrite(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
+    def overwrite(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], described: Description) -> None:
         """Replace all rows of a table. One that is not there, or has other columns, is created empty first.
 
         What a table was before can still be read at its former versions.
         """
         if self._columns(frame.sparkSession, zone, name) != frame.dtypes:
-            self._create(frame, zone, name, partition_by, comment)
-        frame.writeTo(self.path(zone, name)).overwrite(F.lit(True))
+            self._create(frame, zone, name, partition_by, described)
+        self._written(frame, zone, name)
 
     def add_columns(self, session: SparkSession, zone: Zone, name: str, schema: Mapping[str, str]) -> None:
         """Add the columns of a schema that a table has not; does nothing where there is no table."""
@@ -103,14 +104,36 @@ class CatalogTables:
             if missing:
                 session.sql(f"ALTER TABLE {self.path(zone, name)} ADD COLUMNS ({missing})")
 
-    def replace_partitions(self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, comment: str) -> None:
+    def replace_partitions(
+        self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, described: Description
+    ) -> None:
         """Replace the rows for which `among` holds, in one commit; a table that is not there is created empty first."""
         if not self._exists(frame.sparkSession, zone, name):
-            self._create(frame, zone, name, (part.column,), comment)
-        frame.writeTo(self.path(zone, name)).overwrite(F.expr(among))
+            self._create(frame, zone, name, (part.column,), described)
+        self._written(frame, zone, name, F.expr(among))
 
-    def _create(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], comment: str) -> None:
-        columns = ", ".join(f"{_quoted(column)} {kind}" for column, kind in frame.dtypes)
+    def _written(self, frame: DataFrame, zone: Zone, name: str, replaced: Column | None = None) -> None:
+        """Replace the rows for which a condition holds, else all, in one commit.
+
+        Delta 4.4 takes the clustering from a table that is overwritten whole, unless it is told that this is by a condition.
+        Raises OmopPipelineError where a column that is never null would be.
+        """
+        writer = frame.writeTo(self.path(zone, name))
+        try:
+            if replaced is None:
+                writer.option("replaceWhere", "true").overwrite(F.lit(True))
+            else:
+                writer.overwrite(replaced)
+        except Exception as error:  # a session of Spark and one of a server raise different classes, executors others
+            if _REFUSED_NULL not in str(error):
+                raise
+            raise OmopPipelineError(
+                f"{zone}.{name}: a row has no value in a column that is never null; nothing was written. Report it: this is a "
+                "fault of the software"
+            ) from error
+
+    def _create(self, frame: DataFrame, zone: Zone, name: str, partition_by: Sequence[str], described: Description) -> None:
+        columns = ", ".join(_declared(column, kind, described) for column, kind in frame.dtypes)
         properties = ", ".join(f"'{key}' = '{value}'" for key, value in self._properties(frame.columns).items())
         laid_out = ""
         if partition_by:
@@ -121,7 +144,7 @@ class CatalogTables:
         session.sql(f"CREATE SCHEMA IF NOT EXISTS {self.schema(zone)}")
         session.sql(
             f"CREATE OR REPLACE TABLE {self.path(zone, name)} ({columns}) USING DELTA {laid_out}"
-            f" COMMENT {_literal(comment)} TBLPROPERTIES ({properties})"
+            f" COMMENT {_literal(described.grain)} TBLPROPERTIES ({properties})"
         )
 
     def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
@@ -161,6 +184,16 @@ class CatalogTables:
         if not self._exists(session, zone, name):
             return frozenset()
         return frozenset(str(row[0]) for row in session.table(self.path(zone, name)).select(column).distinct().collect())
+
+
+_REFUSED_NULL: Final = "DELTA_NOT_NULL_CONSTRAINT_VIOLATED"
+
+
+def _declared(column: str, kind: str, described: Description) -> str:
+    """A column in the statement that creates a table, with what is said of it and whether it may be null."""
+    note = described.columns.get(column) or EVERYWHERE.get(column)
+    constraint = " NOT NULL" if column in described.never_null else ""
+    return f"{_quoted(column)} {kind}{constraint}" + (f" COMMENT {_literal(note)}" if note else "")
 
 
 def _literal(text: str) -> str:

@@ -166,6 +166,17 @@ def _local_entries(folder: Path) -> list[Entry]:
         return []
 
 
+def files_below(folder: AnyPath) -> Iterator[Entry]:
+    """Every file below a folder, by folders; links are not followed. Raises OSError or StoreError as `entries_in` does."""
+    for entry in entries_in(folder):
+        if entry.is_link:
+            continue
+        if entry.is_folder:
+            yield from files_below(entry.path)
+        elif entry.is_file:
+            yield entry
+
+
 def entry_at(path: AnyPath) -> Entry | None:
     """What is at a path; None where there is nothing. Raises OSError or StoreError as `entries_in` does."""
     if isinstance(path, Path):

@@ -8,7 +8,7 @@ from pipelines.contracts.zones import Zone
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from pipelines.contracts.tables import Partitions
+    from pipelines.contracts.tables import Description, Partitions
 
 
 class Places(Protocol):
@@ -40,14 +40,16 @@ class Places(Protocol):
         If there is no such table, a folder raises OmopPipelineError now, and a catalog its own error once the table is read.
         """
 
-    def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], comment: str, /) -> None:
+    def overwrite(
+        self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], described: "Description", /
+    ) -> None:
         """Replace the whole table, its schema included, in one commit."""
 
     def add_columns(self, session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str], /) -> None:
         """Add the columns of a schema that a table has not; does nothing where there is no table."""
 
     def replace_partitions(
-        self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, comment: str, /
+        self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, described: "Description", /
     ) -> None:
         """Replace the rows for which `among`, on the partition column, holds, in one commit."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.contracts.tables import Partitions, Table
+from pipelines.contracts.tables import NOT_DESCRIBED, Description, Partitions, Table
 from pipelines.contracts.zones import Zone
 from pipelines.errors import OmopPipelineError
 from pipelines.storage.paths import StoragePaths as StoragePaths
@@ -52,9 +52,9 @@ class TableStore:
         place = table.name.zone, table.name.name
         if part is None:
             gathered = frame.repartition(*table.partition_by) if table.partition_by and table.gathers_partitions else frame
-            self.overwrite(gathered, *place, table.schema, table.partition_by, table.grain)
+            self.overwrite(gathered, *place, table.schema, table.partition_by, table.description)
         else:
-            self.replace_partitions(frame, *place, table.schema, part, table.grain)
+            self.replace_partitions(frame, *place, table.schema, part, table.description)
         return self._written(table)
 
     def replace_rows(self, frame: DataFrame, table: Table, keys: DataFrame, on: Sequence[str]) -> int:
@@ -78,13 +78,19 @@ class TableStore:
         name: str,
         schema: Mapping[str, str],
         partition_by: tuple[str, ...] = (),
-        comment: str = "",
+        described: Description = NOT_DESCRIBED,
     ) -> None:
-        """Replace the whole table, its schema included, in one commit. `comment` says what one row is."""
-        self.paths.overwrite(typed(frame, schema), zone, name, partition_by, comment)
+        """Replace the whole table, its schema included, in one commit."""
+        self.paths.overwrite(typed(frame, schema), zone, name, partition_by, described)
 
     def replace_partitions(
-        self, frame: DataFrame, zone: Zone, name: str, schema: Mapping[str, str], part: Partitions, comment: str = ""
+        self,
+        frame: DataFrame,
+        zone: Zone,
+        name: str,
+        schema: Mapping[str, str],
+        part: Partitions,
+        described: Description = NOT_DESCRIBED,
     ) -> None:
         """Replace the rows whose partition column has one of some values, in one commit; repeating it changes nothing.
 
@@ -93,7 +99,7 @@ class TableStore:
         """
         among = _among(part)
         self.paths.add_columns(self.session, zone, name, schema)
-        self.paths.replace_partitions(typed(frame, schema).where(among), zone, name, part, among, comment)
+        self.paths.replace_partitions(typed(frame, schema).where(among), zone, name, part, among, described)
 
     def delete_partitions(self, zone: Zone, name: str, part: Partitions) -> None:
         """Remove the rows whose partition column has one of some values; does nothing where there are none."""

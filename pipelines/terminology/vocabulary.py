@@ -10,6 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines.contracts.column_notes import vocabulary_description
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
@@ -123,7 +124,7 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
 
             def write(rows: DataFrame, name: str, schema: dict[str, str]) -> None:
                 remove(place)
-                store.overwrite(rows, Zone.VOCABULARY, name, schema)
+                store.overwrite(rows, Zone.VOCABULARY, name, schema, described=vocabulary_description(name))
                 on_progress(name)
 
             summary = load_vocabulary(session, folder, write, used, local_constants(mappings.values()))
@@ -202,7 +203,9 @@ def store_local_vocabularies(store: TableStore, settings: Settings, maps: Sequen
     if sorted(known, key=itemgetter("vocabulary_id")) != sorted(wanted, key=itemgetter("vocabulary_id")):
         rows = [tuple(row[name] for name in TABLES["VOCABULARY"]) for row in wanted]
         frame = store.session.createDataFrame(rows, ddl_of(TABLES["VOCABULARY"]))
-        store.overwrite(frame, Zone.VOCABULARY, "vocabulary", TABLES["VOCABULARY"])
+        store.overwrite(
+            frame, Zone.VOCABULARY, "vocabulary", TABLES["VOCABULARY"], described=vocabulary_description("vocabulary")
+        )
 
 
 def _digest(folder: Path) -> str:

@@ -22,8 +22,8 @@ PREFIX = 8
 
 TEXT_SUFFIXES = {".json", "", ".csv", ".md", ".log", ".txt", ".yaml"}
 _WORD = re.compile(r"\w+")
-_OF_FILES = re.compile(rb'"(size|modificationTime)":[0-9]+')
-"""The bytes of a data file and when it was written: numbers of the engine, which are now and then those of a code."""
+_OF_FILES = re.compile(rb'"(size|num\w+|\w*[tT]ime\w*)":[0-9]+')
+"""What the engine counts of files (bytes, rows, moments), of one or of all: numbers which are now and then those of a code."""
 _GAP = re.compile(rb"(?<=[0-9])[ -](?=[0-9])")
 
 

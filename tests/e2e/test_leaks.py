@@ -139,12 +139,20 @@ def test_the_scan_finds_a_planted_value(place: str, tmp_path: Path) -> None:
     assert {finding.partition(" in ")[0] for finding in findings(PLANTED, tmp_path)} == {kind}
 
 
-def test_the_size_of_a_data_file_is_no_identifier(tmp_path: Path) -> None:
+SAID_OF_FILES = (
+    '{"add":{"path":"a.parquet","size":123456,"modificationTime":123456}}',
+    '{"remove":{"path":"a.parquet","size":123456,"deletionTimestamp":123456}}',
+    '{"commitInfo":{"timestamp":123456,"operationMetrics":{"numAddedBytes":123456,"scanTimeMs":123456,"numOutputRows":123456}}}',
+)
+
+
+@pytest.mark.parametrize("said", SAID_OF_FILES)
+def test_what_the_engine_counts_of_files_is_no_identifier(tmp_path: Path, said: str) -> None:
     log = tmp_path / "_delta_log"
     log.mkdir()
     code = needles_of({"code": {"123456"}})
     entry = log / f"{0:020}.json"
-    entry.write_text('{"add":{"path":"a.parquet","size":123456,"modificationTime":123456}}')
+    entry.write_text(said)
     assert findings(code, tmp_path) == []
     entry.write_text('{"add":{"path":"a.parquet","size":7,"stats":"{\\"maxValues\\":{\\"code\\":123456}}"}}')
     assert findings(code, tmp_path) == [f"code in _delta_log/{entry.name}"]

@@ -282,6 +282,28 @@ def test_versions_in_other_spellings_sort_alike_and_what_is_no_number_has_no_pla
     assert evaluated(sail, ["03/25/2024", "9999-12-31", None], moment_to_sort_by(F.col("t"))) == [None] * 3
 
 
+IN_ORDER = (
+    ("2024-10-27 00:20Z", "2024-10-27T01:30:00+01:00", "2024-10-27T01:10:00+00:00", "2024-10-27 01:30Z", "2024-10-27 02:00"),
+    ("2024-10-27 01:30", "2024-10-27T01:40:00.5+0100", "20241027011000Z", "27/10/2024 01:10:00.25 +00", "27-OCT-2024 02:10"),
+    ("2024-07-01 10:15", "2024-07-01T09:30:00Z", "2024-07-01 11:00+01:00", "2024-07-01 10:30:00.1Z", "2024-07-02"),
+    ("2024-03-31T00:59:59Z", "2024-03-31T01:00:00Z", "2024-03-31 02:00:01", "2024-03-31T02:00+00:00"),
+    ("2024-01-31T10:00:00+05:30", "2024-01-31T10:00+02", "2024-01-31 10:00", "2024-01-31T10:00:00-05:00"),
+    ("2024-03-04", "2024-03-04 00:00:00.1", "2024-12-31", "31-12-2025"),
+)
+"""Moments with and without an offset, each after the one before it."""
+
+
+@pytest.mark.parametrize("texts", IN_ORDER)
+def test_a_stated_offset_counts_when_moments_are_put_in_order(sail: SparkSession, texts: tuple[str, ...]) -> None:
+    keys = evaluated(sail, list(texts), moment_to_sort_by(F.col("t")))
+    assert keys == sorted(set(map(str, keys)))
+
+
+def test_one_moment_in_other_spellings_has_one_place(sail: SparkSession) -> None:
+    texts = ["2024-07-01T09:30:00Z", "2024-07-01T10:30:00+01:00", "1/7/2024 10:30", "20240701 103000", "2024-07-01T05:00-04:30"]
+    assert len(set(evaluated(sail, texts, moment_to_sort_by(F.col("t"))))) == 1
+
+
 @few
 @given(st.lists(st.text(max_size=30), min_size=50, max_size=100))
 def test_any_text_at_all_is_read_or_not_and_stops_nothing(sail: SparkSession, texts: list[str]) -> None:

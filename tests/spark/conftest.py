@@ -1,6 +1,5 @@
 """One landing folder loaded by both engines, as a user would run them."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,17 +15,6 @@ from tests.builders.landing import also_allowed
 from tests.builders.policies import limit
 from tests.conftest import PROJECT, Engines
 from tests.golden.lakehouse import golden_deliveries
-
-QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
-"""A JVM that lives for minutes over little data: most of its time would go into compiling."""
-
-QUICK_SPARK = {
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.shuffle.partitions": "1",
-    "spark.databricks.delta.snapshotPartitions": "1",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
 
 PEOPLE = 60
 SEED = 5
@@ -48,7 +36,7 @@ def _environment() -> dict[str, str]:
     """The variables of this process without what an open Spark leaves there; programs of this environment come first."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return kept | {"PATH": path, "JAVA_TOOL_OPTIONS": QUICK_JVM}
+    return kept | {"PATH": path}
 
 
 def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
@@ -80,7 +68,6 @@ def lakes(java: None, engines: Engines, tmp_path_factory: pytest.TempPathFactory
     _load([*python, "jobs.vocab", "load", "--env", "demo"], folder / "landing", made.sail, key)
     _load([*python, "jobs.run", "--env", "demo", *day], folder / "landing", made.sail, key)
     shutil.copytree(made.sail / "deidentified" / "vocabulary", made.spark / "deidentified" / "vocabulary")
-    quick = ["--set", f"engine.spark_options={json.dumps(QUICK_SPARK)}", "--set", "engine.memory_gib=4"]
     submit = ["spark-submit", "jobs/submit.py", "run", "--conf-dir", "conf", "--env", "spark"]
-    _load([*submit, *day, *quick], folder / "landing", made.spark, key)
+    _load([*submit, *day, "--set", "engine.memory_gib=4"], folder / "landing", made.spark, key)
     return made

@@ -18,7 +18,7 @@ from pipelines.terminology.vocabulary import load
 from tests.builders.nights import Lake, Morning
 from tests.conftest import PROJECT, Engines
 from tests.e2e.test_canary_nights import APPROVED, STORY
-from tests.spark.conftest import QUICK_JVM, QUICK_SPARK, Lakes
+from tests.spark.conftest import Lakes
 from tests.spark.test_engine_parity import rows
 
 FIVE = replace(STORY, nights=tuple(STORY.nights[place] for place in (0, 1, 3, 4, 5)))
@@ -28,12 +28,11 @@ pytestmark = [pytest.mark.deep, pytest.mark.timeout(3 * 3600)]
 
 
 def on_spark() -> tuple[str, ...]:
-    """The settings that run a load on local Spark, quick for little data."""
+    """The settings that run a load on local Spark."""
     engine = {
         "kind": "spark",
         "master": "local[2]",
         "memory_gib": 3,
-        "spark_options": QUICK_SPARK,
         "jars_dir": os.environ.get("NHS_OMOP_JARS", str(PROJECT / ".jars")),
     }
     return tuple(f"engine.{name}={json.dumps(value)}" for name, value in engine.items())
@@ -61,13 +60,12 @@ def unlike(lakes: Lakes) -> dict[str, str]:
     return found
 
 
-def test_five_nights_on_spark(java: None, engines: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_nights_on_spark(java: None, engines: Engines, tmp_path: Path) -> None:
     engines.close()
     embedded = []
     for morning in mornings(Lake(tmp_path / "sail", FIVE, APPROVED)):
         shutil.copytree(tmp_path / "sail", tmp_path / f"{morning.night.day}")
         embedded.append(morning)
-    monkeypatch.setenv("JAVA_TOOL_OPTIONS", QUICK_JVM)
     spark = mornings(Lake(tmp_path / "spark", FIVE, (*APPROVED, *on_spark())))
     for of_sail, of_spark in zip(embedded, spark, strict=True):
         for morning in (of_sail, of_spark):

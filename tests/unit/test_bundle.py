@@ -1,7 +1,7 @@
 """The Databricks bundle is valid without a workspace: by the models of Databricks' own package, and in itself."""
 
-import sys
-from importlib.metadata import entry_points
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from databricks.bundles.jobs import Job
@@ -9,10 +9,11 @@ from databricks.bundles.schemas import Schema
 from databricks.bundles.secret_scopes import SecretScope
 from databricks.bundles.volumes import Volume
 
-from tests.builders.bundle import bundle, references, resources, tasks
+from tests.builders.bundle import ENTRY_POINT, PACKAGE, bundle, references, resources, tasks
 
 MODELS = {"jobs": Job, "schemas": Schema, "volumes": Volume, "secret_scopes": SecretScope}
 JOBS = ("nightly", "nightly_on_cluster")
+ON_DEMAND = "vocabulary"
 TASKS = ["check_lists", "ingest", "curate", "map", "gate", "release", "report", "publish"]
 
 
@@ -66,15 +67,34 @@ def test_both_jobs_have_the_same_tasks() -> None:
     assert serverless == cluster
 
 
+def test_the_vocabulary_is_loaded_with_the_settings_of_the_load() -> None:
+    loads, publishes = dict(tasks(ON_DEMAND, {}))["vocabulary"], dict(tasks("nightly", {}))["publish"]
+    assert loads == ["vocab", "load", *publishes[publishes.index("--conf-dir") :]]
+
+
 def test_one_job_runs_by_itself() -> None:
-    paused = {name: job["schedule"]["pause_status"] for name, job in resources()["jobs"].items()}
+    assert "schedule" not in resources()["jobs"][ON_DEMAND]
+    paused = {name: resources()["jobs"][name]["schedule"]["pause_status"] for name in JOBS}
     assert paused == {"nightly": "UNPAUSED", "nightly_on_cluster": "PAUSED"}
 
 
-def test_a_failing_task_is_seen_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a Python wheel task calls it: the entry point, as a function, with the parameters in `sys.argv`."""
-    monkeypatch.setattr(sys, "argv", ["nhs-omop", "run", "--env", "there_is_none"])
-    entry = next(entry for entry in entry_points(group="console_scripts") if entry.name == "nhs-omop")
-    with pytest.raises(SystemExit) as stopped:
-        entry.load()()
-    assert stopped.value.code not in (0, None)
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_runs_once_in_every_night(job: str) -> None:
+    """The hour from 01:00 is left out when summer begins and comes twice when it ends: no load that night, or two."""
+    schedule = resources()["jobs"][job]["schedule"]
+    second, minute, hour, *days = schedule["quartz_cron_expression"].split()
+    assert (second, days) == ("0", ["*", "*", "?"])
+    for day in (date(2026, 3, 29), date(2026, 10, 25), date(2026, 7, 1)):
+        begun = datetime(day.year, day.month, day.day, int(hour), int(minute), tzinfo=ZoneInfo(schedule["timezone_id"]))
+        assert begun.astimezone(UTC).astimezone(begun.tzinfo) == begun
+        assert begun.replace(fold=1).utcoffset() == begun.utcoffset()
+        assert begun.astimezone(UTC).date() == day  # of which the job takes its date
+
+
+@pytest.mark.parametrize("job", [*JOBS, ON_DEMAND])
+def test_every_task_calls_the_wheel_in_the_environment_for_databricks(job: str) -> None:
+    called = [task["python_wheel_task"] for task in resources()["jobs"][job]["tasks"]]
+    assert {(task["package_name"], task["entry_point"]) for task in called} == {(PACKAGE, ENTRY_POINT)}
+    for _, words in tasks(job, {}):
+        assert words[words.index("--env") + 1] == "databricks"
+        assert words[words.index("--conf-dir") + 1] == "${workspace.file_path}/conf"

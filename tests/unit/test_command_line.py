@@ -243,6 +243,27 @@ def test_unexpected_error_shows_its_place_and_never_its_message(capsys: pytest.C
 
 
 @pytest.mark.parametrize(
+    ("message", "kinds"),
+    [
+        ("Object Store error: Object at location /lake/a.parquet not found", "Object Store error; Object at location"),
+        (
+            "resources exhausted: failed for 'Zoe Smith' (no space left on device)",
+            "Resources exhausted; No space left on device",
+        ),
+        ("cast error: 'Zoe Smith'", ""),
+    ],
+)
+def test_of_the_message_of_an_engine_its_own_words_are_shown(
+    message: str, kinds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, shown = exit_code_of(RuntimeError(message), capsys)
+    but_for = f", but for: {kinds}" if kinds else ""
+    assert f"unexpected RuntimeError: its message may hold values of rows and is left out{but_for}\n" in shown
+    assert "Smith" not in shown
+    assert "lake" not in shown
+
+
+@pytest.mark.parametrize(
     ("error", "words"),
     [
         (

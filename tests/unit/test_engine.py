@@ -12,6 +12,7 @@ from pipelines.engine import open_session
 from pipelines.engine_settings import EngineSettings
 from pipelines.errors import EngineError
 from pipelines.secrets import EnvironmentSecret
+from pipelines.spark_options import local_options
 
 URL = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_URL")
 
@@ -100,3 +101,14 @@ def test_embedded_engine_is_bounded_quiet_and_spills_to_the_scratch_folder() -> 
     assert environment["SAIL_OPTIMIZER__PREFER_HASH_JOIN"] == "true"
     assert environment["SAIL_EXECUTION__DEFAULT_PARALLELISM"] == "3"
     assert environment["RUST_LOG"] == "off"
+
+
+def test_spark_for_little_compiles_nothing_and_for_much_as_it_does_itself() -> None:
+    compiles = ("spark.sql.codegen.wholeStage", "spark.sql.codegen.factoryMode", "spark.driver.extraJavaOptions")
+    settings = EngineSettings(kind="spark", memory_gib=2, parallelism=3)
+    little = local_options(settings, Path("/scratch"), little=True)
+    much = local_options(settings, Path("/scratch"), little=False)
+    assert [little.get(name) for name in compiles[:2]] == ["false", "NO_CODEGEN"]
+    assert [much.get(name) for name in compiles] == [None, None, None]
+    assert (little["spark.sql.shuffle.partitions"], much["spark.sql.shuffle.partitions"]) == ("1", "6")
+    assert little["spark.driver.memory"] == much["spark.driver.memory"] == "2048m"

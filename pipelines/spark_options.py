@@ -1,0 +1,82 @@
+"""The options of a Spark that this project starts.
+
+A Spark on this machine that reads little spends its time on what each statement costs whatever its size: planning, code that is
+generated and compiled to run once, tasks without rows, and what the JVM compiles of all that. It is set to do less of it; a
+large load and a cluster are not.
+"""
+
+from pathlib import Path
+
+from pipelines.engine_settings import CORES, EngineSettings
+
+SESSION_OPTIONS = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+}
+"""What every session has, whoever opened it: the transforms rely on it."""
+
+NO_CALL_SITES = {"spark.python.sql.dataFrameDebugging.enabled": "false"}
+"""PySpark else looks up the calling line for every column expression, which takes a fifth of a small run. Spark takes this
+only when it starts, so a session that was there before keeps what it has."""
+
+_QUIET = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.ui.retainedJobs": "1",
+    "spark.ui.retainedStages": "1",
+    "spark.sql.ui.retainedExecutions": "1",
+    "spark.log.level": "FATAL",
+}
+"""Without a page to show them on, the plans of past statements only fill the driver's memory."""
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+}
+"""With the timestamps of its default (96 bits, nanoseconds) other readers of Delta cannot read a year such as 0202."""
+
+STARTED = SESSION_OPTIONS | NO_CALL_SITES | _QUIET | _DELTA
+"""What a Spark that this project starts has."""
+
+_TABLES_IN_MEMORY = 50
+"""Tables whose log the driver keeps: each takes megabytes, and a load reads hundreds of tables once or twice."""
+
+FILES_ARE_LISTED = "spark.nhs_omop.files_are_listed"
+"""The option of a session that is given tables as the files that they consist of, not as tables of Delta."""
+
+_FOR_LITTLE = {
+    FILES_ARE_LISTED: "true",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.files.minPartitionNum": "1",
+    "spark.sql.files.openCostInBytes": "65536",
+    "spark.sql.leafNodeDefaultParallelism": "1",
+    "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000000",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m",
+}
+"""Where little is read, nothing is compiled that runs only once, neither by Spark nor, a second time, by the JVM. A table is
+read by one task, no job looks for its files, and the Delta library reads its log."""
+
+
+def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dict[str, str]:
+    """The options of a Spark on this machine, whose files that do not fit in memory go to a scratch folder.
+
+    `little` says that what it reads is small enough for the cost of a statement to be more than that of its rows.
+    """
+    cores = engine.parallelism or CORES
+    options = {
+        "spark.driver.memory": f"{int(engine.memory_gib * 1024)}m",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.local.dir": str(scratch),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.sql.shuffle.partitions": str(2 * cores),
+        "spark.default.parallelism": str(cores),
+        "spark.databricks.delta.delta.log.cacheSize": str(_TABLES_IN_MEMORY),
+    }
+    return options | (_FOR_LITTLE if little else {})
