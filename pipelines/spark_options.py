@@ -56,11 +56,14 @@ _FOR_LITTLE = {
     "spark.sql.files.openCostInBytes": "65536",
     "spark.sql.leafNodeDefaultParallelism": "1",
     "spark.sql.sources.parallelPartitionDiscovery.threshold": "1000000",
+    "spark.sql.ui.explainMode": "simple",
     "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m",
 }
 """Where little is read, nothing is compiled that runs only once, neither by Spark nor, a second time, by the JVM. A table is
-read by one task, no job looks for its files, and the Delta library reads its log."""
+read by one task, no job looks for its files, and the Delta library reads its log: so nobody needs the summary of a version
+that Spark would write beside each commit."""
 
 
 def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dict[str, str]:
