@@ -172,7 +172,7 @@ def _cdm_column(column: Column[Any]) -> CdmColumn:
     target = next((key.target_fullname.split(".") for key in column.foreign_keys), None)
     references = (target[-2], target[-1]) if target else None
     return CdmColumn(
-        name=column.name,
+        name=str(column.name),
         type=_spark_type(column),
         nullable=bool(column.nullable),
         length=getattr(column.type, "length", None),
@@ -182,11 +182,12 @@ def _cdm_column(column: Column[Any]) -> CdmColumn:
 
 
 def _cdm_table(table: Table) -> CdmTable:
-    keys = [column.name for column in table.primary_key]
-    is_real = keys == [f"{table.name}_id"] or table.name == "death"
+    # Names of SQLAlchemy are texts of a class of its own, which no JVM reads.
+    name, keys = str(table.name), [str(column.name) for column in table.primary_key]
+    is_real = keys == [f"{name}_id"] or name == "death"
     return CdmTable(
-        name=table.name,
-        is_vocabulary=table.schema == VOCAB_SCHEMA or table.name == "source_to_concept_map",
+        name=name,
+        is_vocabulary=table.schema == VOCAB_SCHEMA or name == "source_to_concept_map",
         columns=tuple(_cdm_column(column) for column in table.columns),
         primary_key=keys[0] if is_real else None,
     )
@@ -199,7 +200,8 @@ def cdm_tables(version: str) -> dict[str, CdmTable]:
         raise ConfigError(f"cdm_version: expected one of {', '.join(CDM_VERSIONS)}")
     versioned = importlib.import_module(CDM_VERSIONS[version]).Base.metadata
     models = [*versioned.tables.values(), *_CohortBase.metadata.tables.values()]
-    return {model.name: _cdm_table(model) for model in sorted(models, key=lambda model: model.name)}
+    tables = [_cdm_table(model) for model in sorted(models, key=lambda model: model.name)]
+    return {table.name: table for table in tables}
 
 
 def version_code_pattern(version: str) -> str:
