@@ -65,7 +65,7 @@ setup(
     ],
     extras_require={
         "embedded": ["pyspark-client==4.2.0", EMBEDDED_ENGINE],
-        "spark": ["pyspark[connect]==4.2.0", "delta-spark==4.4.0"],
+        "spark": ["pyspark[connect]>=4.0.5,<=4.2.0", "delta-spark==4.4.0"],
         "azure": ["adlfs>=2025.8", "azure-identity>=1.19,<2", "azure-keyvault-secrets>=4.9,<5"],
         "databricks": ["databricks-sdk>=0.38,<1"],
         "lineage": [LINEAGE],

@@ -92,10 +92,12 @@ def test_the_two_packages_of_pyspark_are_never_installed_together(metadata: dict
     assert not {"pyspark", "pyspark-client"} & packages([*metadata["install_requires"], *extras["dev"]])
 
 
-def test_engines_are_of_the_same_version_in_all_extras(metadata: dict[str, Any]) -> None:
+def test_the_newest_spark_is_the_one_that_the_embedded_engine_speaks(metadata: dict[str, Any]) -> None:
     extras = metadata["extras_require"]
-    pinned = {re.sub(r"-client|\[connect\]", "", name) for extra in ("embedded", "spark", "dev") for name in extras[extra]}
-    assert len([name for name in pinned if name.startswith(("pyspark", "pysail"))]) == 2
+    (client,) = [name.removeprefix("pyspark-client==") for name in extras["embedded"] if name.startswith("pyspark-client")]
+    assert f"pyspark[connect]>=4.0.5,<={client}" in extras["spark"]
+    engines = {name for extra in ("embedded", "dev") for name in extras[extra] if name.startswith("pysail")}
+    assert len(engines) == 1
 
 
 @pytest.mark.parametrize(("lock", "extras"), [("base", []), ("embedded", ["embedded"]), ("development", ["spark", "dev"])])
