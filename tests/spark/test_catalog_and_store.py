@@ -5,25 +5,23 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from upath import UPath
 
 from jobs.publish import Target, publish_to
-from pipelines.contracts.tables import TableName
-from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
 from pipelines.nightly import nightly
 from pipelines.quality.gates import Verdict
 from pipelines.release.published import chosen_release, gates_of, ledger_of
-from pipelines.settings import Settings, load_settings, storage_paths
+from pipelines.settings import Settings, load_settings
 from pipelines.storage.files import entries_in, write_whole
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
-from pipelines.terminology.vocabulary import load, store_of
+from pipelines.terminology.vocabulary import load
 from tests.builders.object_store import object_store
 from tests.builders.policies import limit
 from tests.conftest import Engines
+from tests.spark.test_catalog import all_rows, tables, unlike
 from tests.spark.test_nights_on_spark import on_spark
 
 pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
@@ -32,27 +30,12 @@ PEOPLE, SEED, NIGHTS = 20, 7, 1
 CATALOG = {"identifiable": "spark_catalog", "deidentified": "spark_catalog", "schema_prefix": "sde_"}
 """Apache Spark has one catalog that knows Delta tables, so that both kinds of zones are in it here."""
 
-OF_RUNS = frozenset({"run_id", "_load_id", "load_id"})
-"""Columns that name runs and loads by their moment."""
-
 
 def settings_of(folder: Path, *more: str) -> Settings:
     places = [f"storage.{name}={folder / name}" for name in ("restricted", "deidentified")]
     shared = [f"storage.landing={folder.parent / 'landing'}", f"key.path={folder.parent / 'demo.key'}"]
     wide = ["run.sources=[ambulance]", "opt_outs.national_share.least=0", limit("orphan_share", 1)]
     return load_settings("demo", overrides=[*places, *shared, *wide, *more])
-
-
-def tables(settings: Settings) -> set[TableName]:
-    return {TableName(zone, name) for zone in Zone for name in storage_paths(settings).names(zone)}
-
-
-def rows(settings: Settings, name: TableName) -> pd.DataFrame:
-    with open_session(settings.engine) as session:
-        stored = store_of(session, settings).read(*name)
-        frame: pd.DataFrame = stored.drop(*OF_RUNS).toPandas()
-    columns = sorted(frame.columns)  # of a folder the columns that partition it come last
-    return frame[columns].astype(str).sort_values(columns, ignore_index=True)
 
 
 @pytest.fixture
@@ -75,8 +58,8 @@ def test_a_lake_in_catalogs_with_its_files_in_a_store_is_a_lake_in_folders(
     load(in_folders)
     for night in nights:
         nightly(in_folders, night)
-    names = tables(in_folders)
-    expected = {name: rows(in_folders, name) for name in names}
+    with open_session(in_folders.engine) as session:
+        expected = dict(all_rows(session, in_folders, tables(in_folders)))
 
     places = [f"storage.landing={bucket / 'landing'}", f"storage.deidentified={bucket / 'documents'}"]
     in_catalogs = settings_of(tmp_path / "catalogs", f"storage.catalog={json.dumps(CATALOG)}", *on_spark(), *places)
@@ -84,14 +67,7 @@ def test_a_lake_in_catalogs_with_its_files_in_a_store_is_a_lake_in_folders(
         load(in_catalogs)
         for night in nights:
             nightly(in_catalogs, night)
-        assert tables(in_catalogs) == names
-        unlike = {}
-        for name in sorted(names):
-            try:
-                pd.testing.assert_frame_equal(rows(in_catalogs, name), expected[name], check_dtype=False)
-            except AssertionError as error:
-                unlike[str(name)] = str(error).splitlines()[0]
-        assert unlike == {}
+        assert unlike(all_rows(session, in_catalogs, tables(in_catalogs)), expected) == {}
         assert not [*(tmp_path / "catalogs").rglob("_delta_log")]
         assert not (tmp_path / "catalogs" / "deidentified").exists()
         assert [entry.name for entry in entries_in(bucket / "documents")] == ["releases", "vocabulary"]

@@ -52,3 +52,9 @@ def test_what_is_in_catalogs_is_not_taken_for_little(tmp_path: Path) -> None:
 
 def test_it_is_not_looked_for_where_it_does_not_count(settings: Settings) -> None:
     assert not reads_little(settings)
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_little(local: Settings) -> None:
+    assert reads_little(local)
+    storage = local.storage.model_copy(update={"landing": local.storage.landing.parent / ("x" * 300)})
+    assert not reads_little(local.model_copy(update={"storage": storage}))
