@@ -6,9 +6,9 @@ Every typed column of every entity plans its reader, and planning is most of wha
 alternative of a regular expression and not a branch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.directions import directions_in
@@ -224,26 +224,56 @@ def number_to_sort_by(text: Column) -> Column:
     return F.when(plain.rlike("^[0-9]+$"), F.lpad(plain, VERSION_DIGITS, "0"))
 
 
-def moment_to_sort_by(text: Column) -> Column:
-    """Date and time as a text that sorts by time, to the microsecond; null where there is none that can be read.
+def with_moments_to_sort_by(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
+    """`frame` with date and time of text columns as texts that sort by time, to the microsecond, for `moment_to_sort_by`.
 
-    Without an offset it is the clock on the wall in London, and the first of two hours of one name in October: `2024-10-27
-    01:30+01:00` comes before `2024-10-27 01:10Z`, and `2024-07-01 09:30Z` after `2024-07-01 10:15`.
+    Null where there is none that can be read. Without an offset it is the clock on the wall in London, and the first of two
+    hours of one name in October: `2024-10-27 01:30+01:00` comes before `2024-10-27 01:10Z`, and `2024-07-01 09:30Z` after
+    `2024-07-01 10:15`. In steps, because an engine plans what is used several times as often as it is used.
     """
-    plain = _year_first(text)
-    is_plain = plain.rlike(_PLAIN_MOMENT) & ~plain.rlike(_DEFAULT) & plain.try_cast("timestamp").isNotNull()
-    written = F.unix_timestamp(known(ColumnType.TIMESTAMP, timestamp_in(text)))
-    is_stated = text.rlike(_STATED_OFFSET)
+    columns = tuple(columns)
+    for step in (_moments_read, _moments_as_instants, _moments_as_digits):
+        frame = frame.select("*", *[made.alias(f"{name}{column}") for column in columns for name, made in step(column).items()])
+    return frame
+
+
+def moment_to_sort_by(column: str) -> Column:
+    """What `with_moments_to_sort_by` made of a column."""
+    return F.col(f"{_SORTS}{column}")
+
+
+_PLAIN, _WRITTEN, _INSTANT, _COMMON, _SORTS = "_plain_", "_written_", "_instant_", "_common_", "_sorts_"
+"""What stands before the name of a column for each step."""
+
+
+def _moments_read(column: str) -> dict[str, Column]:
+    """The text with its year first, and what its clock says in seconds."""
+    text = F.col(column)
+    return {_PLAIN: _year_first(text), _WRITTEN: F.unix_timestamp(known(ColumnType.TIMESTAMP, timestamp_in(text)))}
+
+
+def _moments_as_instants(column: str) -> dict[str, Column]:
+    """The seconds at which a moment with an offset was; null without one. Then the text itself where it is in a common form."""
+    text, plain = F.col(column), F.col(f"{_PLAIN}{column}")
     west, hours, minutes = (F.regexp_extract(text, _STATED_OFFSET, group) for group in (1, 2, 3))
     ahead = _number_or_zero(hours) * 3600 + _number_or_zero(minutes) * 60
-    instant = written - F.when(west == "-", -ahead).otherwise(ahead)
-    is_second = is_stated & (F.substring(_in_london(instant), 1, 10) == F.substring(_in_london(instant - 3600), 1, 10))
-    clock = F.when(is_stated, _in_london(instant)).otherwise(F.date_format(F.timestamp_seconds(written), _CLOCK_DIGITS))
+    instant = F.col(f"{_WRITTEN}{column}") - F.when(west == "-", -ahead).otherwise(ahead)
+    is_plain = plain.rlike(_PLAIN_MOMENT) & ~plain.rlike(_DEFAULT) & plain.try_cast("timestamp").isNotNull()
+    return {_INSTANT: F.when(text.rlike(_STATED_OFFSET), instant), _COMMON: F.when(is_plain, plain)}
+
+
+def _moments_as_digits(column: str) -> dict[str, Column]:
+    """Hour, which of two hours of one name, and the rest of the clock."""
+    text, common = F.col(column), F.col(f"{_COMMON}{column}")
+    written, instant = F.timestamp_seconds(f"{_WRITTEN}{column}"), F.col(f"{_INSTANT}{column}")
+    in_london, an_hour_before = _in_london(instant), _in_london(instant - 3600)
+    is_second = F.substring(in_london, 1, 10) == F.substring(an_hour_before, 1, 10)
+    clock = F.coalesce(in_london, F.date_format(written, _CLOCK_DIGITS))
     fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
-    digits = F.when(is_plain, F.rpad(F.translate(plain, "-T :", ""), 20, "0")).otherwise(
-        F.concat(clock, F.rpad(fraction, 6, "0"))
-    )
-    return F.concat(F.substring(digits, 1, 10), F.when(is_second, "1").otherwise("0"), F.substring(digits, 11, 10))
+    of_common = F.rpad(F.translate(common, "-T :", ""), 20, "0")
+    digits = F.coalesce(of_common, F.concat(clock, F.rpad(fraction, 6, "0")))
+    second = F.when(is_second, "1").otherwise("0")
+    return {_SORTS: F.concat(F.substring(digits, 1, 10), second, F.substring(digits, 11, 10))}
 
 
 def _in_london(seconds: Column) -> Column:

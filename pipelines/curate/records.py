@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.text import is_one_of, trimmed
-from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read
+from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read, with_moments_to_sort_by
 from pipelines.contracts.ledger import UNREADABLE
 from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier
 from pipelines.contracts.source import Column as DeliveredColumn
@@ -98,12 +98,14 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], p
     shared = _columns_of_shared_keys(entities)
     parts = sorted({part for entity in entities for part in _version_parts(entity.spec)})
     stated = union_all([_stated(bronze[entity.name], entity, shared.get(entity.name, ()), parts) for entity in entities])
+    moments = [_version_column(part) for part in parts if _is_moment(part)]
+    sortable = with_moments_to_sort_by(stated, moments)
     values = {
         "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
         "parent_key": F.when(F.col("parent_message").isNotNull(), row_key(F.col("parent_message"))),
         "declared_version": _declared_version(parts),
     }
-    return pads.joined_to(stated).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
+    return pads.joined_to(sortable).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
 
 
 def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
@@ -197,6 +199,10 @@ def _version_parts(spec: Entity) -> dict[_Part, str]:
     return {(place, spec.columns[column].type in moments): column for place, column in enumerate(spec.version)}
 
 
+def _is_moment(part: _Part) -> bool:
+    return part[1]
+
+
 def _version_column(part: _Part) -> str:
     place, is_moment = part
     return f"version_{place}_{'moment' if is_moment else 'number'}"
@@ -212,8 +218,9 @@ def _declared_version(parts: Iterable[_Part]) -> Column:
 
 def _sortable(part: _Part) -> Column:
     """A part of a version as a text that sorts as its type does, after UNKNOWN_VERSION."""
-    text = F.col(_version_column(part))
-    value = moment_to_sort_by(text) if part[1] else number_to_sort_by(text)
+    name = _version_column(part)
+    text = F.col(name)
+    value = moment_to_sort_by(name) if _is_moment(part) else number_to_sort_by(text)
     known_part = F.coalesce(F.concat(F.lit(_KNOWN_VERSION), value), F.lit(UNKNOWN_VERSION))
     return F.when(text == _NOT_DECLARED, F.lit("")).otherwise(known_part)
 

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Sequence
 
 import pytest
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, row_key
@@ -16,7 +16,17 @@ from pipelines.governance.keys import Key, hmac_pads
 
 def evaluated(session: SparkSession, texts: Sequence[str | None], expression: Column) -> list[object]:
     """The expression over a column `t` of texts, in their order."""
-    rows = session.createDataFrame(list(enumerate(texts)), "i int, t string").select("i", expression.alias("value"))
+    return in_order(numbered(session, texts), expression)
+
+
+def numbered(session: SparkSession, texts: Sequence[str | None]) -> DataFrame:
+    """Texts as a column `t`, with their places as `i`."""
+    return session.createDataFrame(list(enumerate(texts)), "i int, t string")
+
+
+def in_order(numbered_texts: DataFrame, expression: Column) -> list[object]:
+    """The expression over numbered texts, in their order."""
+    rows = numbered_texts.select("i", expression.alias("value"))
     return [row["value"] for row in sorted(rows.toArrow().to_pylist(), key=lambda row: row["i"])]
 
 
