@@ -22,10 +22,12 @@ from pyspark.sql import SparkSession
 from pipelines.delta_jars import delta_jars
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
+from pipelines.own_connect import connect_server
 from pipelines.scratch import scratch_folder
 from pipelines.spark_options import NO_CALL_SITES, SESSION_OPTIONS, STARTED, local_options
 
 _CONNECT_MODE = "SPARK_CONNECT_MODE_ENABLED"
+_MASTER = "MASTER"
 _OUT_OF_MEMORY = "Failed to allocate additional"
 _SESSION_IDLE_SECONDS = 24 * 3600
 
@@ -158,7 +160,7 @@ def _local_spark(engine: EngineSettings, master: str, *, little: bool) -> Iterat
         if not submitted:
             options["spark.jars"] = ",".join(map(str, delta_jars(engine.jars_dir)))
         builder = _builder(options | engine.spark_options).master(master)
-        with _stopped_at_end(_start(builder)) as session:
+        with _stopped_at_end(_start(builder)) as started, connect_server(started) as url, _connected(url) as session:
             yield session
 
 
@@ -205,9 +207,9 @@ def _connected(url: str) -> Iterator[SparkSession]:
     """A new session of a Spark Connect server, stopped before the server can be.
 
     pyspark notes in the environment that functions build Connect columns; the note is taken back, so that a classic session
-    may follow in the same process.
+    may follow in the same process. It refuses a URL where spark-submit has set a master, so that is out of its sight.
     """
-    before = os.environ.get(_CONNECT_MODE)
+    before, master = os.environ.get(_CONNECT_MODE), os.environ.pop(_MASTER, None)
     try:
         session = SparkSession.builder.remote(url).create()
         with _stopped_at_end(session), _session_options(session):
@@ -217,6 +219,8 @@ def _connected(url: str) -> Iterator[SparkSession]:
     finally:
         if before is None:
             os.environ.pop(_CONNECT_MODE, None)
+        if master is not None:
+            os.environ[_MASTER] = master
 
 
 def _builder(options: Mapping[str, str]) -> SparkSession.Builder:

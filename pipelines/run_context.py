@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
-from pipelines.engine_settings import EngineKind
+from pipelines.engine_settings import STATEMENTS_AT_ONCE, EngineKind
 from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.lineage.sending import Lineage
@@ -40,6 +41,11 @@ class RunContext:
     def production(self) -> bool:
         """Whether the data is real."""
         return self.settings.environment is Environment.PRODUCTION
+
+    @cached_property
+    def statements_at_once(self) -> int:
+        """How many tables are made at the same time: one more on a Spark that reads little, whose statements often wait."""
+        return STATEMENTS_AT_ONCE + reads_little(self.settings)
 
     @property
     def runner(self) -> Runner:

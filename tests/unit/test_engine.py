@@ -111,4 +111,5 @@ def test_spark_for_little_compiles_nothing_and_for_much_as_it_does_itself() -> N
     assert [little.get(name) for name in compiles[:2]] == ["false", "NO_CODEGEN"]
     assert [much.get(name) for name in compiles] == [None, None, None]
     assert (little["spark.sql.shuffle.partitions"], much["spark.sql.shuffle.partitions"]) == ("1", "6")
+    assert (little["spark.buffer.pageSize"], much.get("spark.buffer.pageSize")) == ("1m", None)
     assert little["spark.driver.memory"] == much["spark.driver.memory"] == "2048m"
