@@ -11,6 +11,9 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+_IDLE = "24h"
+"""How long a session may do nothing before the server forgets it: reading deliveries asks nothing of Spark."""
+
 
 @contextmanager
 def connect_server(session: SparkSession) -> Iterator[str]:
@@ -23,6 +26,7 @@ def connect_server(session: SparkSession) -> Iterator[str]:
     python: Any = session.sparkContext
     context, jvm = python._jsc.sc(), python._jvm
     settings = {"grpc.binding.address": "127.0.0.1", "grpc.binding.port": "0", "authenticate.token": token}
+    settings |= {"session.manager.defaultSessionTimeout": _IDLE}
     for name, value in settings.items():
         context.conf().set(f"spark.connect.{name}", value)
     service = _only_one(jvm.org.apache.spark.sql.connect.service, "SparkConnectService")
