@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from pipelines.delta_jars import delta_jars
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, EngineError
-from pipelines.own_connect import connect_server
+from pipelines.own_connect import own_server
 from pipelines.scratch import scratch_folder
 from pipelines.spark_options import NO_CALL_SITES, SESSION_OPTIONS, STARTED, local_options
 
@@ -159,9 +159,12 @@ def _local_spark(engine: EngineSettings, master: str, *, little: bool) -> Iterat
         options = STARTED | local_options(engine, scratch, little=little)
         if not submitted:
             options["spark.jars"] = ",".join(map(str, delta_jars(engine.jars_dir)))
-        builder = _builder(options | engine.spark_options).master(master)
-        with _stopped_at_end(_start(builder)) as started, connect_server(started) as url, _connected(url) as session:
-            yield session
+        with own_server(options | engine.spark_options, idle_seconds=_SESSION_IDLE_SECONDS, has_jvm=submitted) as server:
+            started = _start(_builder(server.options).master(master))
+        with _stopped_at_end(started):
+            server.require_closed()
+            with _connected(server.url) as session:
+                yield session
 
 
 def _client_only() -> bool:

@@ -244,7 +244,7 @@ class Rebuild:
         """Make every table; gives them, with the one that is declared once the others are there: of readable values."""
         restricted = _paths(self.folder).restricted
         restricted.mkdir(mode=0o700)
-        runner = Runner(self.store, restricted / "build_state.json")
+        runner = Runner(self.store, restricted / "build_state.json", workers=self.lake.run.statements_at_once)
         with show_stage("make again", len(self.made)) as on_progress:
             runner.run(self.made, on_progress)
         readable = readable_of_flagged(self.store.paths, self.lake.run.inputs.contracts) if self.sample is None else None

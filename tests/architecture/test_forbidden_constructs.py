@@ -143,7 +143,6 @@ RULES = (
         "absent from Spark Connect",
         attributes("rdd", "_jvm", "_jdf", "_jsc", "_sc", "sparkContext", "newSession"),
         ("frame.rdd.map(f)", "session.sparkContext.setLogLevel('OFF')"),
-        allowed={"pipelines/own_connect.py": "starts Spark Connect, in a JVM of this process"},
     ),
     Rule(
         "serverless-refuses",

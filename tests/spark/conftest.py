@@ -32,7 +32,7 @@ class Lakes:
         return {str(log.parent.relative_to(lake)) for log in lake.glob("*/*/*/_delta_log")}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The variables of this process without what an open Spark leaves there; programs of this environment come first."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -49,7 +49,7 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
     settings += [limit("orphan_share", 1)]
     options = [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
-        [*command, *options], cwd=PROJECT, env=_environment(), capture_output=True, text=True, timeout=1500, check=False
+        [*command, *options], cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 

@@ -1,13 +1,26 @@
 """A local Spark is spoken to over Spark Connect, by this process alone."""
 
+import subprocess
+import sys
+
 import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client import ChannelBuilder, DefaultChannelBuilder
 
-from pipelines.spark_options import FILES_ARE_LISTED
+from tests.conftest import PROJECT
+from tests.spark.conftest import environment
 
 pytestmark = pytest.mark.spark
+
+WITH_A_JVM_OF_OTHERS = """
+from pyspark.sql import SparkSession
+SparkSession.builder.master("local[1]").getOrCreate().stop()
+from pipelines.engine import open_session
+from pipelines.engine_settings import EngineSettings
+with open_session(EngineSettings(kind="spark", memory_gib=1)) as session:
+    print("served", session.range(3).count())
+"""
 
 
 def channel_of(session: SparkSession) -> DefaultChannelBuilder:
@@ -22,7 +35,6 @@ def test_a_plan_is_sent_whole_and_options_hold(spark: SparkSession) -> None:
     assert spark.range(3).count() == 3
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
     assert spark.conf.get("spark.sql.ansi.enabled") == "true"
-    assert spark.conf.get(FILES_ARE_LISTED, None) in (None, "true")
 
 
 @pytest.mark.parametrize("token", ["", ";token=guessed"])
@@ -32,3 +44,12 @@ def test_nobody_is_served_without_the_token(spark: SparkSession, token: str) -> 
     with pytest.raises(PySparkException, match="oken"):
         SparkSession.builder.remote(f"sc://{own.endpoint}/{token}").create().range(1).count()
     assert spark.range(3).count() == 3
+
+
+def test_a_jvm_that_others_have_left_is_not_used(java: None) -> None:
+    """It does not know the token, so its server would be open to every user of the machine."""
+    command = [sys.executable, "-c", WITH_A_JVM_OF_OTHERS]
+    done = subprocess.run(command, cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "served" not in done.stdout
+    assert "EngineError: this process has a JVM" in done.stderr
