@@ -1,4 +1,8 @@
-"""Tables by name in catalogs, deliveries and documents in an object store: Apache Spark leaves what Sail leaves in folders."""
+"""Tables by name in catalogs, deliveries and documents in an object store: Apache Spark leaves what Sail leaves in folders.
+
+By its name the first test of its folder that starts a JVM: programs that Spark starts have the variables with which its JVM
+began, and these name the store.
+"""
 
 import json
 from collections.abc import Iterator
