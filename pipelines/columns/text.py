@@ -6,7 +6,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
-"""What providers write for a missing value, compared in upper case after trimming."""
+"""What providers write for a missing value, in any case, after trimming."""
+
+_IS_NULL_TEXT = f"(?i)^(?:{'|'.join(NULL_TEXTS)})$"
 
 BLANKS = " \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(
     chr(mark) for mark in range(0x2000, 0x2010)
@@ -24,7 +26,7 @@ the signs of results (at most, at least, plus or minus).
 def trimmed(value: Column) -> Column:
     """The value without outer BLANKS; null if it is one of NULL_TEXTS."""
     bare = F.btrim(value, F.lit(BLANKS))
-    return F.when(~F.upper(bare).isin(*NULL_TEXTS), bare)
+    return F.when(~bare.rlike(_IS_NULL_TEXT), bare)
 
 
 def is_code(value: Column) -> Column:

@@ -64,6 +64,11 @@ _IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
 
 _PLAIN_DAY = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _PLAIN_MOMENT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?)?$"
+_PLAIN_AND_MORE = (
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.,][0-9]+)?"
+    f"{_ZONE.replace('Z', '[Zz]')}$"
+)
+_PLAIN_TIME = "^(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?$"
 _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
@@ -128,7 +133,8 @@ def time_in(text: Column) -> Column:
     first zero (`930` is 09:30:00).
     """
     clock = F.regexp_replace(F.regexp_replace(text, _TIME, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
-    return F.when(text.rlike(_TIME), F.rpad(clock, 8, "0"))
+    plain = F.substring(F.concat(text, F.lit(":00")), 1, 8)
+    return F.when(text.rlike(_PLAIN_TIME), plain).when(text.rlike(_TIME), F.rpad(clock, 8, "0"))
 
 
 def timestamp_in(text: Column) -> Column:
@@ -137,7 +143,8 @@ def timestamp_in(text: Column) -> Column:
     clock = F.regexp_replace(F.regexp_replace(text, _MOMENT, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
     written = F.concat(F.date_add(date_in(text), days).cast("string"), F.lit(" "), clock)
     plain = _year_first(text)
-    return F.when(plain.rlike(_PLAIN_MOMENT), plain).otherwise(written).try_cast("timestamp")
+    to_the_second = F.when(plain.rlike(_PLAIN_MOMENT), plain).when(plain.rlike(_PLAIN_AND_MORE), F.substring(plain, 1, 19))
+    return to_the_second.otherwise(written).try_cast("timestamp")
 
 
 def _year_first(text: Column) -> Column:
@@ -229,10 +236,11 @@ def with_moments_to_sort_by(frame: DataFrame, columns: Iterable[str]) -> DataFra
 
     Null where there is none that can be read. Without an offset it is the clock on the wall in London, and the first of two
     hours of one name in October: `2024-10-27 01:30+01:00` comes before `2024-10-27 01:10Z`, and `2024-07-01 09:30Z` after
-    `2024-07-01 10:15`. In steps, because an engine plans what is used several times as often as it is used.
+    `2024-07-01 10:15`. In steps, because an engine plans what is used several times as often as it is used; and what only
+    uncommon forms need is computed for their rows only.
     """
     columns = tuple(columns)
-    for step in (_moments_read, _moments_as_instants, _moments_as_digits):
+    for step in (_moments_year_first, _moments_by_form, _moments_read, _moments_as_instants, _moments_as_digits):
         frame = frame.select("*", *[made.alias(f"{name}{column}") for column in columns for name, made in step(column).items()])
     return frame
 
@@ -242,36 +250,47 @@ def moment_to_sort_by(column: str) -> Column:
     return F.col(f"{_SORTS}{column}")
 
 
-_PLAIN, _WRITTEN, _INSTANT, _COMMON, _SORTS = "_plain_", "_written_", "_instant_", "_common_", "_sorts_"
+_PLAIN, _COMMON, _REST, _WRITTEN, _INSTANT, _SORTS = "_plain_", "_common_", "_rest_", "_written_", "_instant_", "_sorts_"
 """What stands before the name of a column for each step."""
 
 
+def _moments_year_first(column: str) -> dict[str, Column]:
+    """The text with its year first."""
+    return {_PLAIN: _year_first(F.col(column))}
+
+
+def _moments_by_form(column: str) -> dict[str, Column]:
+    """The text with its year first where it is in a common form, else the text as it is; nothing of an empty text."""
+    text, plain = F.col(column), F.col(f"{_PLAIN}{column}")
+    is_plain = plain.rlike(_PLAIN_MOMENT) & ~plain.rlike(_DEFAULT) & plain.try_cast("timestamp").isNotNull()
+    return {_COMMON: F.when(is_plain, plain), _REST: F.when(~is_plain & (text != ""), text)}
+
+
 def _moments_read(column: str) -> dict[str, Column]:
-    """The text with its year first, and what its clock says in seconds."""
-    text = F.col(column)
-    return {_PLAIN: _year_first(text), _WRITTEN: F.unix_timestamp(known(ColumnType.TIMESTAMP, timestamp_in(text)))}
+    """What the clock of an uncommon form says, in seconds."""
+    rest = F.col(f"{_REST}{column}")
+    return {_WRITTEN: F.when(rest.isNotNull(), F.unix_timestamp(known(ColumnType.TIMESTAMP, timestamp_in(rest))))}
 
 
 def _moments_as_instants(column: str) -> dict[str, Column]:
-    """The seconds at which a moment with an offset was; null without one. Then the text itself where it is in a common form."""
-    text, plain = F.col(column), F.col(f"{_PLAIN}{column}")
-    west, hours, minutes = (F.regexp_extract(text, _STATED_OFFSET, group) for group in (1, 2, 3))
+    """The seconds at which a moment with an offset was; null without one."""
+    rest = F.col(f"{_REST}{column}")
+    west, hours, minutes = (F.regexp_extract(rest, _STATED_OFFSET, group) for group in (1, 2, 3))
     ahead = _number_or_zero(hours) * 3600 + _number_or_zero(minutes) * 60
     instant = F.col(f"{_WRITTEN}{column}") - F.when(west == "-", -ahead).otherwise(ahead)
-    is_plain = plain.rlike(_PLAIN_MOMENT) & ~plain.rlike(_DEFAULT) & plain.try_cast("timestamp").isNotNull()
-    return {_INSTANT: F.when(text.rlike(_STATED_OFFSET), instant), _COMMON: F.when(is_plain, plain)}
+    return {_INSTANT: F.when(rest.rlike(_STATED_OFFSET), instant)}
 
 
 def _moments_as_digits(column: str) -> dict[str, Column]:
     """Hour, which of two hours of one name, and the rest of the clock."""
-    text, common = F.col(column), F.col(f"{_COMMON}{column}")
+    common, rest = F.col(f"{_COMMON}{column}"), F.col(f"{_REST}{column}")
     written, instant = F.timestamp_seconds(f"{_WRITTEN}{column}"), F.col(f"{_INSTANT}{column}")
     in_london, an_hour_before = _in_london(instant), _in_london(instant - 3600)
-    is_second = F.substring(in_london, 1, 10) == F.substring(an_hour_before, 1, 10)
-    clock = F.coalesce(in_london, F.date_format(written, _CLOCK_DIGITS))
-    fraction = F.regexp_extract(text, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
+    is_second = instant.isNotNull() & (F.substring(in_london, 1, 10) == F.substring(an_hour_before, 1, 10))
+    clock = F.when(instant.isNotNull(), in_london).otherwise(F.date_format(written, _CLOCK_DIGITS))
+    fraction = F.regexp_extract(rest, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
     of_common = F.rpad(F.translate(common, "-T :", ""), 20, "0")
-    digits = F.coalesce(of_common, F.concat(clock, F.rpad(fraction, 6, "0")))
+    digits = F.when(rest.isNull(), of_common).otherwise(F.concat(clock, F.rpad(fraction, 6, "0")))
     second = F.when(is_second, "1").otherwise("0")
     return {_SORTS: F.concat(F.substring(digits, 1, 10), second, F.substring(digits, 11, 10))}
 
