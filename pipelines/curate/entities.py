@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.columns.keyed import message_of, row_key
+from pipelines.columns.keyed import message_of, message_of_known
 from pipelines.contracts.source import Entity, SourceContract
 
 
@@ -41,22 +40,14 @@ class EntityOf:
 
     def own_message(self) -> Column:
         """The name of a row of trimmed values as the text that is hashed; parts of its key may be missing."""
-        return self._message(self.name, self.spec.key)
+        return message_of(self._parts(self.name, self.spec.key))
 
     def message_of(self, entity: str, columns: tuple[str, ...]) -> Column:
         """The name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing."""
-        return F.when(_all_present(columns), self._message(entity, columns))
+        return message_of_known(self._parts(entity, columns))
 
-    def key_of(self, entity: str, columns: tuple[str, ...]) -> Column:
-        """The row key of the row of `entity` that our trimmed `columns` point to; null where one of them is missing."""
-        return F.when(_all_present(columns), row_key(self._message(entity, columns)))
-
-    def _message(self, entity: str, columns: tuple[str, ...]) -> Column:
-        return message_of([F.lit(self.source), F.lit(entity), F.col("_provider"), *[F.col(name) for name in columns]])
-
-
-def _all_present(columns: Iterable[str]) -> Column:
-    return reduce(lambda left, right: left & right, [F.col(name).isNotNull() for name in columns])
+    def _parts(self, entity: str, columns: tuple[str, ...]) -> list[Column]:
+        return [F.lit(self.source), F.lit(entity), F.col("_provider"), *[F.col(name) for name in columns]]
 
 
 def levels(contract: SourceContract, delivered: Iterable[str]) -> Iterator[list[EntityOf]]:

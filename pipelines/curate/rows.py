@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.keyed import Pads
+from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.shapes import without_identifiers
 from pipelines.columns.text import postcode_area
 from pipelines.columns.values import known
 from pipelines.contracts.source import ColumnType, Identifier
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.records import is_raised, trimmed_values, value_of, with_values_read
+
+_MESSAGE = "_message_"
+"""Stands before the name of a reference for the text that its key is the hash of."""
 
 
 def _subject_parts(entity: EntityOf) -> dict[str, Column]:
@@ -53,9 +56,11 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     current = dispositions.where(F.col("disposition") == "current").select("_file", "_line", "row_key", "person_id")
     valid = pads.joined_to(trimmed_values(bronze.join(current, on=["_file", "_line"], how="inner"), entity.spec.columns))
     read_of = _read_columns(entity)
-    values = with_values_read(valid, entity.spec, read_of)
+    references = entity.spec.references
+    messages = [entity.message_of(link.entity, link.columns).alias(f"{_MESSAGE}{name}") for name, link in references.items()]
+    values = with_values_read(valid, entity.spec, read_of).select("*", *messages)
     columns = {"row_key": F.col("row_key"), "person_id": F.col("person_id"), "provider_code": F.col("_provider")}
-    columns |= {name: entity.key_of(link.entity, link.columns) for name, link in entity.spec.references.items()}
+    columns |= {name: row_key(F.col(f"{_MESSAGE}{name}")) for name in references}
     columns |= _subject_parts(entity)
     columns |= {name: _shown(name, entity) for name, column in entity.spec.columns.items() if column.identifier is None}
     columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
