@@ -52,12 +52,7 @@ def same_fact(tables: Mapping[str, DataFrame], table: CdmTable) -> DataFrame:
     stands for the fact (`other_event_id`), and those of the other sources point to it. A source may have a fact several times
     (two equal readings of a day): the first of one source is compared with the first of another, the second with the second.
     """
-    rows = union_all([_facts(frame, name) for name, frame in tables.items()])
-    # Few facts are of two sources; what is compared is the days on which two sources have a concept, what is ranked only those.
-    of_day = ("event_table", "person_id", "concept_id", "event_date")
-    by_day = rows.groupBy(*of_day).agg(F.min("_source").alias("_least"), F.max("_source").alias("_greatest"))
-    days = by_day.where(F.col("_least") != F.col("_greatest")).select(*of_day)
-    rows = rows.join(days, on=list(of_day), how="left_semi")
+    rows = union_all([_on_shared_days(_facts(frame, name)) for name, frame in tables.items()])
     of_fact = Window.partitionBy(*_FACT)
     sources = rows.withColumns({"_least": F.min("_source").over(of_fact), "_greatest": F.max("_source").over(of_fact)})
     shared = sources.where(F.col("_least") != F.col("_greatest")).drop("_least", "_greatest")
@@ -122,6 +117,13 @@ def _facts(frame: DataFrame, name: str) -> DataFrame:
         "_evidence",
         "_source",
     )
+
+
+def _on_shared_days(facts: DataFrame) -> DataFrame:
+    """The rows of a table on days on which two sources have a concept of a person: the few that need to be compared."""
+    of_day = ["person_id", "concept_id", "event_date"]
+    by_day = facts.groupBy(*of_day).agg(F.min("_source").alias("_least"), F.max("_source").alias("_greatest"))
+    return facts.join(by_day.where(F.col("_least") != F.col("_greatest")).select(*of_day), on=of_day, how="left_semi")
 
 
 def _first() -> tuple[Column, ...]:
