@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, row_key
+from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, message_of_known, row_key
 from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
 from pipelines.columns.text import is_one_of, postcode_area, trimmed
 from pipelines.governance.keys import Key, hmac_pads
@@ -31,8 +31,10 @@ def in_order(numbered_texts: DataFrame, expression: Column) -> list[object]:
 
 
 def test_texts_for_a_missing_value_are_null(sail: SparkSession) -> None:
-    texts = ["", "  ", "NULL", "null", "n/a", "\u00a0x\t", " y ", None]
-    assert evaluated(sail, texts, trimmed(F.col("t"))) == [None, None, None, None, None, "x", "y", None]
+    missing = ["", "  ", "NULL", "null", "n/a", "N/A", "#N/A", " #n/a ", "None", "NONE\r\n", None]
+    there = {"\u00a0x\t": "x", " y ": "y", "nulls": "nulls", "a none": "a none", "n a": "n a", "##N/A": "##N/A", "0": "0"}
+    assert evaluated(sail, missing, trimmed(F.col("t"))) == [None] * len(missing)
+    assert evaluated(sail, list(there), trimmed(F.col("t"))) == list(there.values())
 
 
 def test_flags_compare_without_case_and_a_missing_value_raises_none(sail: SparkSession) -> None:
@@ -115,6 +117,8 @@ def test_parts_of_a_name_cannot_be_mistaken_for_one_another(sail: SparkSession) 
     frame = sail.createDataFrame(rows, "x string, y string, z string")
     names = frame.select(message_of([F.col(name) for name in "xyz"]).alias("m")).toArrow()["m"].to_pylist()
     assert names == ["1:a-:1:b", "1:a1:b-:", "1:a0:1:b", "2:ab-:0:", "4:a1:b-:-:"]
+    named = frame.select(message_of_known([F.col(name) for name in "xyz"]).alias("m")).toArrow()["m"].to_pylist()
+    assert named == [None, None, "1:a0:1:b", None, None]
 
 
 def test_row_keys_differ_by_source_entity_provider_and_key_and_ids_stay_below_2_to_the_52(sail: SparkSession) -> None:
