@@ -108,7 +108,8 @@ def read_records(
     (delivery,) = load.deliveries
     files = []
     for file in delivery.files:
-        reasons = counts.get(load.holder_of(file), {})
+        of_file = counts.get(load.holder_of(file), {})
+        reasons = {reason: rows for reason, rows in of_file.items() if not reason.startswith(REFUSED)}
         layout, spec = load.layouts[file.file_id], contract.entities[file.entity]
         missing = tuple(column.header or name for name, column in spec.columns.items() if name not in layout.columns)
         quarantined = {reason: rows for reason, rows in sorted(reasons.items()) if reason}

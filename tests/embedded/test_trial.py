@@ -76,6 +76,9 @@ def test_a_file_that_is_damaged_further_on_is_named(sail: SparkSession, tmp_path
     trial = tried(sail, folder)
     assert trial.set_aside
     assert trial.set_aside.faults == (f"{name}: the gzip file is cut short; deliver it again",)
+    (file,) = trial.files
+    assert file.quarantined == {}
+    assert 0 < file.records == file.taken < 40_000
 
 
 def test_a_repeated_file_counts_as_its_first(sail: SparkSession, tmp_path: Path) -> None:
