@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import normalise_header
-from pipelines.errors import OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
+from pipelines.errors import DeliveryError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.governance.nhs_numbers import nhs_number_in
-from pipelines.ingest.landing import MANIFEST, is_junk
+from pipelines.ingest.landing import MANIFEST, by_name, is_junk, manifest_in
 from pipelines.storage import files
 from pipelines.storage.documents import digest_of
 from pipelines.storage.files import AnyPath, Entry
@@ -44,13 +45,7 @@ _SMALL_LIST = 200
 """With fewer submitted numbers than this the share is not meaningful and is not checked."""
 
 
-class _Written(BaseModel):
-    """A part of a manifest. Keys that it does not know are allowed, and named in a warning."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
-
-
-class ListFile(_Written):
+class ListFile(Frozen):
     """One file of a list: its name, its number of entries without the header line, and its SHA-256."""
 
     name: str
@@ -58,7 +53,7 @@ class ListFile(_Written):
     sha256: str = Field(pattern="^[0-9A-Fa-f]{64}$")
 
 
-class ListManifest(_Written):
+class ListManifest(Frozen):
     """The manifest of a list: its kind, its as-at date, and its files.
 
     `none_stated_by` names who says that truly nobody is on the list; an empty list is refused without it.
@@ -182,7 +177,7 @@ def _name(file: ListFile) -> str:
 
 def _there(folder: AnyPath) -> dict[str, Entry]:
     """What is in a folder and is no junk, by name."""
-    return {entry.name: entry for entry in files.entries_in(folder) if not is_junk(entry.name)}
+    return by_name(entry for entry in files.entries_in(folder) if not is_junk(entry.name))
 
 
 def _refuse_others(there: Mapping[str, Entry], known: Iterable[str], where: str) -> None:
@@ -274,17 +269,11 @@ def _read(path: AnyPath) -> bytes:
         raise OptOutInvalidError(f"{where}: cannot be read: {files.why(error)}; check who may read it") from error
 
 
-def _parsed(path: AnyPath) -> ListManifest:
-    return ListManifest.model_validate_json(_read(path).removeprefix(b"\xef\xbb\xbf"))
-
-
 def _manifest(path: AnyPath, where: str) -> ListManifest:
     try:
-        manifest = _parsed(path)
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, fault["loc"])) or "file" for fault in error.errors())
-        raise OptOutInvalidError(f"{where}/{MANIFEST}: cannot be read; wrong or missing: {fields}") from error
-    unknown = sorted({key for part in (manifest, *manifest.files) for key in part.model_extra or ()})
+        manifest, unknown = manifest_in(_read(path), ListManifest)
+    except DeliveryError as error:
+        raise OptOutInvalidError(f"{where}/{MANIFEST}: {error}") from error
     if unknown:
         log.warning("%s/%s: keys that mean nothing here: %s", where, MANIFEST, _some(unknown))
     return manifest
@@ -323,9 +312,12 @@ def _check_days(delivered: _Delivered, folder: AnyPath) -> None:
         day = _day_of(name)
         if name == folder.name or day is None or not as_at < day <= (_day_of(folder.name) or day):
             continue
+        written = _there(entry.path).get(MANIFEST)
+        if written is None:
+            continue
         try:
-            earlier = _parsed(entry.path / MANIFEST)
-        except (ValidationError, OptOutMissingError):
+            earlier, _ = manifest_in(_read(written.path), ListManifest)
+        except (DeliveryError, OptOutMissingError):
             continue
         if as_at < earlier.as_at <= day:
             raise OptOutInvalidError(f"{where}: is older than the list in {name}, by their as-at dates; correct the folders")

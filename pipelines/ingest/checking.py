@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.folders import ASK_AGAIN, SetAside, set_aside
-from pipelines.ingest.landing import MANIFEST, Delivery, File, is_junk, some
+from pipelines.ingest.landing import MANIFEST, Delivery, File, by_name, is_junk, some
 from pipelines.ingest.opening import place_of
 from pipelines.ingest.parse import Layout, layout_of, read_head
 from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why
@@ -89,14 +89,14 @@ def fault_of(path: AnyPath, error: DeliveryError) -> str:
 def _folder_faults(delivery: Delivery) -> tuple[list[str], list[str]]:
     """The faults that a list of the folder shows, and the names in it that are ignored."""
     try:
-        entries = entries_in(delivery.folder)
+        there = by_name(entries_in(delivery.folder))
     except OSError as error:
         return [f"cannot be read: {why(error)}"], []
-    links = {entry.name for entry in entries if entry.is_link}
-    files = {entry.name for entry in entries if entry.is_file}
+    links = {name for name, entry in there.items() if entry.is_link}
+    files = {name for name, entry in there.items() if entry.is_file}
     announced = {file.path.name for file in delivery.files}
-    junk = [entry.name for entry in entries if is_junk(entry.name) and entry.name not in announced]
-    other = {entry.name for entry in entries} - {MANIFEST, *delivery.control_files, *junk}
+    junk = [name for name in there if is_junk(name) and name not in announced]
+    other = {*there} - {MANIFEST, *delivery.control_files, *junk}
     return [
         f"{len(names)} {fault}: {some(names)}"
         for names, fault in (

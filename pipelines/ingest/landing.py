@@ -64,6 +64,15 @@ _BYTE_ORDER_MARKS = (
 )
 
 
+def by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """What is in a folder by name. The manifest has its usual name, in whatever case a system that knows no case wrote it."""
+    there = {entry.name: entry for entry in entries}
+    written = [name for name in there if name.casefold() == MANIFEST]
+    if len(written) == 1:
+        there[MANIFEST] = there.pop(written[0])
+    return there
+
+
 def is_junk(name: str) -> bool:
     """Whether an entry is what a desktop, a file server or an office program left behind."""
     return any(fnmatch.fnmatchcase(name.casefold(), pattern) for pattern in JUNK)
@@ -267,7 +276,7 @@ def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksum
     """
     known, provider = checksums or Checksums(), folder.parent.name
     form = contract.form_of(provider)
-    there = {entry.name: entry for entry in entries_in(folder)}
+    there = by_name(entries_in(folder))
     control = control_files_of(there.values(), form)
     statement = _statement(folder, there, contract, form, control)
     ending = Ending(form.trailer if form else None, statement.signs)

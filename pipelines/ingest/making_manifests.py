@@ -10,9 +10,9 @@ from pipelines.contracts.delivery_forms import Ending, Mode
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import fault_of
-from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, control_files_of, entity_of, is_junk
+from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, by_name, control_files_of, entity_of, is_junk
 from pipelines.ingest.parse import layout_of, parse_file, read_head
-from pipelines.storage.files import AnyPath, digest_of_file, entries_in, entry_at, why, write_whole
+from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why, write_whole
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def announced(
     files: list[ManifestFile] = []
     counts: dict[str, Records] = {}
     faults: list[str] = []
-    for entry in entries_in(folder):
+    for name, entry in by_name(entries_in(folder)).items():
         path = entry.path
-        if path.name == MANIFEST or path.name in others or is_junk(path.name):
+        if name == MANIFEST or name in others or is_junk(name):
             continue
         if entry.is_link or not entry.is_file:
             faults.append(f"{path.name}: not a plain file; only plain files are delivered")
@@ -97,7 +97,9 @@ def write_manifest(folder: AnyPath, manifest: BaseModel, *, replace: bool) -> An
     """
     path = folder / MANIFEST
     try:
-        if not replace and entry_at(path) is not None:
+        there = by_name(entries_in(folder)).get(MANIFEST)
+        path = there.path if there else path
+        if there and not replace:
             raise DeliveryError(f"{path} is there already; --replace writes it again")
         write_whole(path, f"{manifest.model_dump_json(indent=1)}\n".encode())
     except OSError as error:

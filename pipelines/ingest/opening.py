@@ -7,6 +7,7 @@ what is wrong with it.
 import errno
 import hashlib
 import lzma
+import re
 import struct
 import zipfile
 import zlib
@@ -35,10 +36,21 @@ CANNOT_BE_READ = "cannot be read"
 _NOT_TEXT = {
     b"PK\x03\x04": "a zip archive or a workbook",
     b"\x1f\x8b": "compressed by gzip",
+    b"BZh[1-9]1AY&SY": "compressed by bzip2",
+    b"\xfd7zXZ\x00": "compressed by xz",
+    rb"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\x04\x22\x4d\x18": "compressed by lz4",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+    b"-----BEGIN PGP ": "encrypted or signed by PGP",
+    b"PAR1": "a Parquet file",
     b"\xd0\xcf\x11\xe0": "a document of an office program",
     b"%PDF": "a PDF document",
+    rb"{\\rtf": "a document in rich text",
+    b"(?:\xef\xbb\xbf)?\\s*(?i:<!doctype html|<html)": "a web page, perhaps the message of a server",
+    b"(?:\xef\xbb\xbf)?\\s*<\\?xml": "an XML document",
 }
-"""How content begins that is no table of text."""
+"""How content begins that is no table of text, as regular expressions."""
 
 _FOR_MACS = "__MACOSX/"
 _GZIP = 31
@@ -89,7 +101,7 @@ def _checked(blocks: Iterator[bytes], place: str, size: int | None) -> Iterator[
     taken = 0
     for block in blocks:
         if not taken:
-            found = next((what for start, what in _NOT_TEXT.items() if block.startswith(start)), None)
+            found = next((what for start, what in _NOT_TEXT.items() if re.match(start, block)), None)
             if found:
                 raise DeliveryError(f"{place}: the content is {found}, not text with a header; deliver it as CSV")
         taken += len(block)

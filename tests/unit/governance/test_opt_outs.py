@@ -409,15 +409,30 @@ def test_every_file_of_a_list_decides_its_digest(tmp_path: Path, name: str) -> N
     assert read(tmp_path).facts[0].sha256 != before
 
 
-def test_a_manifest_as_windows_writes_it_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["manifest.json", "Manifest.json", "MANIFEST.JSON"])
+def test_a_manifest_as_windows_writes_it_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, encoding: str
+) -> None:
     opt_out_lists(tmp_path, FOLDER, [ANNA])
     path = folder_of(tmp_path, "local") / "manifest.json"
-    manifest = json.loads(path.read_text()) | {"made_by": "an export"}
+    manifest = json.loads(path.read_text()) | {"made_by": "an export", ANNA: "x"}
     manifest["files"][0]["sha256"] = manifest["files"][0]["sha256"].upper()
-    path.write_text(json.dumps(manifest, indent=2).replace("\n", "\r\n"), encoding="utf-8-sig")
+    path.rename(path.with_name("written"))
+    path.with_name("written").rename(path.with_name(name))
+    path.with_name(name).write_text(json.dumps(manifest, indent=2).replace("\n", "\r\n"), encoding=encoding)
     before = read(tmp_path).facts[1]
     assert (before.entries, before.left_out) == (1, 1)
-    assert "keys that mean nothing here: made_by" in caplog.text
+    assert "keys that mean nothing here: made_by, an unusual key" in caplog.text
+    assert ANNA not in caplog.text
+
+
+def test_two_manifests_of_one_list_stop(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    path = folder_of(tmp_path, "local") / "manifest.json"
+    path.with_name("MANIFEST.JSON").write_bytes(path.read_bytes())
+    with pytest.raises(OptOutInvalidError, match=r"1 names are not understood and could be a list: MANIFEST\.JSON"):
+        read(tmp_path)
 
 
 @given(st.sampled_from(NUMBERS), st.lists(st.sampled_from(" \u00a0\u2009\u202f\u200b\u2060-\u2011'"), min_size=11, max_size=11))

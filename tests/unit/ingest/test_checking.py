@@ -40,6 +40,21 @@ def test_changed_missing_and_surplus_files_set_their_deliveries_aside_and_no_oth
     assert all("99900000" not in entry.message for entry in found.set_aside)
 
 
+@pytest.mark.parametrize("name", ["Manifest.json", "MANIFEST.JSON", "manifest.JSON"])
+def test_a_manifest_has_its_name_in_any_case(tmp_path: Path, name: str) -> None:
+    folder = deliver(tmp_path, CONTRACT, "A", "20260105", ROWS)
+    expected = read_delivery(folder, CONTRACT)
+    (folder / "manifest.json").rename(folder / name)
+    assert read_delivery(folder, CONTRACT) == expected
+    assert faults(folder) == {}
+
+
+def test_of_two_manifests_the_one_with_the_usual_name_counts(tmp_path: Path) -> None:
+    folder = deliver(tmp_path, CONTRACT, "A", "20260105", ROWS)
+    (folder / "MANIFEST.JSON").write_text("{}")
+    assert faults(folder) == {"gp/A/20260105": ["1 files are not in the manifest: MANIFEST.JSON"]}
+
+
 def test_links_and_folders_inside_a_delivery_are_refused(tmp_path: Path) -> None:
     linked = deliver(tmp_path, CONTRACT, "A", "20260105", ROWS)
     (linked / "xpatientx.csv").rename(tmp_path / "elsewhere.csv")

@@ -238,6 +238,9 @@ def test_a_manifest_counts_where_there_is_one_and_the_control_file_may_not_say_o
         assert fault in faults(folder, spec)
     (folder / "x.ctl").unlink()
     assert faults(folder, spec) == ""
+    path.rename(folder / "Manifest.json")
+    assert manifest(folder, spec) == folder / "Manifest.json"
+    assert sorted(there.name for there in folder.iterdir()) == ["Manifest.json", "a.patient.csv"]
     path.write_text("{")
     assert faults(folder, spec) == "manifest.json: not a manifest: it is no JSON"
 

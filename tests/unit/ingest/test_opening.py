@@ -1,8 +1,10 @@
 """Delivered files are opened whole, or refused by name."""
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import random
 import re
 import zipfile
@@ -90,6 +92,19 @@ REFUSED = {
     "zip without a file": ("x.zip", zipped(), "must hold exactly one file; found 0"),
     "gzip named as text": ("x.csv", GZIP, "the content is compressed by gzip"),
     "workbook named as text": ("x.csv", ZIP, "the content is a zip archive or a workbook"),
+    "bzip2": ("x.csv.bz2", bz2.compress(PLAIN), "the content is compressed by bzip2"),
+    "fast bzip2": ("x.csv", bz2.compress(PLAIN, 1), "the content is compressed by bzip2"),
+    "xz in gzip": ("x.csv.gz", gzip.compress(lzma.compress(PLAIN)), "the content is compressed by xz"),
+    "zstd": ("x.csv.zst", b"\x28\xb5\x2f\xfd\x24" + bytes(50), "the content is compressed by zstd"),
+    "lz4": ("x.csv", b"\x04\x22\x4d\x18" + bytes(50), "the content is compressed by lz4"),
+    "7z": ("x.csv", b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(50), "the content is a 7z archive"),
+    "rar": ("x.csv", b"Rar!\x1a\x07\x01\x00" + bytes(50), "the content is a rar archive"),
+    "PGP": ("x.csv", b"-----BEGIN PGP MESSAGE-----\n\nhQ", "the content is encrypted or signed by PGP"),
+    "Parquet": ("x.csv", b"PAR1\x15\x04" + bytes(50), "the content is a Parquet file"),
+    "rich text": ("x.csv", b"{\\rtf1\\ansi a,b}", "the content is a document in rich text"),
+    "a web page": ("x.csv", b"\xef\xbb\xbf\r\n<!DOCTYPE html>\n<p>Sign in</p>", "the content is a web page"),
+    "a plain web page": ("x.csv", b"<HTML><body>503</body></HTML>", "the content is a web page"),
+    "XML": ("x.csv", b'<?xml version="1.0"?><rows/>', "the content is an XML document"),
     "old workbook": ("x.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "a document of an office program"),
 }
 
