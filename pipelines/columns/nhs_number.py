@@ -5,7 +5,7 @@ from functools import reduce
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.columns.text import BLANKS
+from pipelines.contracts.number_spellings import LOST_ZERO, NO_PART_OF_NUMBER, POWER_OR_DECIMALS
 
 LINKED_STATUSES = ("01", "02", "03", "06", "07", "08")
 """NHS NUMBER STATUS INDICATOR CODE of numbers that may be linked by.
@@ -15,18 +15,15 @@ Not 04 (no match or several when traced), 05 (needs resolving), or anything that
 
 TEST_RANGE_PREFIX = "999"
 
-_NO_PART_OF_IT = f"[{BLANKS}\u2010-\u2015\u2212'\u2018\u2019`-]"
-_POWER_OR_DECIMALS = "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|[.]0*$"
-
 
 def digits_of(value: Column) -> Column:
     """The number without blanks, dashes and marks, with the leading zero that a numeric column loses.
 
     Spreadsheets put an apostrophe before it, decimals behind it, or write it as a power of ten; with all its digits it is read.
     """
-    bare = F.regexp_replace(value, _NO_PART_OF_IT, "")
-    bare = F.regexp_replace(bare, _POWER_OR_DECIMALS, "$1$2$3$4")
-    return F.when(bare.rlike("^[0-9]{9}$"), F.concat(F.lit("0"), bare)).otherwise(bare)
+    bare = F.regexp_replace(value, NO_PART_OF_NUMBER, "")
+    bare = F.regexp_replace(bare, POWER_OR_DECIMALS, "$1$2$3$4")
+    return F.when(bare.rlike(LOST_ZERO), F.concat(F.lit("0"), bare)).otherwise(bare)
 
 
 def is_valid(digits: Column) -> Column:

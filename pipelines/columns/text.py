@@ -5,15 +5,12 @@ from collections.abc import Iterable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from pipelines.contracts.number_spellings import BLANKS
+
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
 """What providers write for a missing value, in any case, after trimming."""
 
 _IS_NULL_TEXT = f"(?i)^(?:{'|'.join(NULL_TEXTS)})$"
-
-BLANKS = " \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(
-    chr(mark) for mark in range(0x2000, 0x2010)
-)
-"""Blanks of any width, marks without one, ends of lines, and the sign that ends a file on old systems."""
 
 CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\u2264\u2265\u00b1\\-)]{1,200}$"
 """What a code, unit or list value may look like; anything else (an at sign, a line break, accented text) is not a code.

@@ -2,8 +2,7 @@
 
 import re
 
-_FILLING = re.compile("[\\s\u200b-\u200d\u2060\ufeff'\u2019\u2010-\u2015\u2212-]")
-"""Blanks of any kind, marks without width, apostrophes and dashes."""
+from pipelines.contracts.number_spellings import LOST_ZERO, NO_PART_OF_NUMBER, POWER_OR_DECIMALS
 
 _LENGTH = 10
 _REPEATED = re.compile(r"([0-9])\1{9}")
@@ -14,11 +13,11 @@ _FRAMED = re.compile(r"([0-9])0{8}\1")
 def nhs_number_in(text: str) -> str | None:
     """The ten digits of an NHS number; None where the text is none.
 
-    A number passes Modulus 11 and is no placeholder. As in deliveries, nine digits have lost their leading zero, and a number
-    may end with `.0`.
+    A number passes Modulus 11 and is no placeholder. It has every spelling that it may have in deliveries (`digits_of`).
     """
-    digits = re.sub(r"\.0$", "", _FILLING.sub("", text))
-    if re.fullmatch("[0-9]{9}", digits):
+    bare = re.sub(NO_PART_OF_NUMBER, "", text)
+    digits = re.sub(POWER_OR_DECIMALS, lambda found: "".join(part or "" for part in found.groups()), bare)
+    if re.fullmatch(LOST_ZERO, digits):
         digits = f"0{digits}"
     if not re.fullmatch("[0-9]{10}", digits) or _REPEATED.fullmatch(digits) or _FRAMED.fullmatch(digits):
         return None

@@ -5,6 +5,8 @@ import hmac
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -12,6 +14,7 @@ from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, message_o
 from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
 from pipelines.columns.text import is_one_of, postcode_area, trimmed
 from pipelines.governance.keys import Key, hmac_pads
+from pipelines.governance.nhs_numbers import nhs_number_in
 
 
 def evaluated(session: SparkSession, texts: Sequence[str | None], expression: Column) -> list[object]:
@@ -84,6 +87,34 @@ def test_nhs_numbers_are_checked_by_modulus_11_and_placeholders_are_none(sail: S
     assert evaluated(sail, [*expected, None], is_valid(digits)) == [*expected.values(), False]
     assert evaluated(sail, ["401023213", "9990000018", "4505577104"], digits) == ["0401023213", "9990000018", "4505577104"]
     assert evaluated(sail, ["9990000018", "4505577104"], is_in_test_range(digits)) == [True, False]
+
+
+SPELLINGS = (
+    *("9990000018", " 999 000 0018 ", "999-000-0018", "999\u2011000\u20130018", "'9990000018", "\u20189990000018\u2019"),
+    *('="9990000018"', "=9990000018", '"9990000018"', "9990000018.0", "9990000018.000", "9990000018.", "9.990000018E9"),
+    *("9.990000018E+09", "9990000018\u200e", "\ufeff9990000018", "999\u00a0000\u20090018", "9990000018\u00ad", "9990000018\r"),
+)
+NO_SPELLINGS = (
+    *("99900000180", "999000001", "9.99E+09", "9.99000002E+09", "NHS9990000018", "9990000018/1", "999.000.0018", "0000000000"),
+    *("9990000019", "\uff19\uff19\uff19\uff10\uff10\uff10\uff10\uff10\uff11\uff18", "(9990000018)", "+9990000018", ""),
+    *("-", '=""'),
+)
+
+
+def test_a_number_has_one_reading_in_deliveries_and_on_opt_out_lists(sail: SparkSession) -> None:
+    texts = [*SPELLINGS, *NO_SPELLINGS]
+    digits = digits_of(F.col("t"))
+    delivered = evaluated(sail, texts, F.when(is_valid(digits), digits))
+    assert delivered == [nhs_number_in(text) for text in texts]
+    assert delivered == ["9990000018"] * len(SPELLINGS) + [None] * len(NO_SPELLINGS)
+
+
+@given(st.lists(st.text("0159.eE+'\"= -\u200e\u2011\u00a0x", max_size=16), min_size=50, max_size=200))
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_the_same_number_or_none_in_both(sail: SparkSession, texts: list[str]) -> None:
+    written = [*texts, *[f"99900{text}00018" for text in texts]]
+    digits = digits_of(F.col("t"))
+    assert evaluated(sail, written, F.when(is_valid(digits), digits)) == [nhs_number_in(text) for text in written]
 
 
 JEFE = b"Jefe".ljust(64, b"\0")
