@@ -43,7 +43,7 @@ _NOT_TEXT = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a rar archive",
     b"-----BEGIN PGP ": "encrypted or signed by PGP",
-    b"PAR1": "a Parquet file",
+    rb"PAR1[\x00-\x08\x0e-\x1f]": "a Parquet file",
     b"\xd0\xcf\x11\xe0": "a document of an office program",
     b"%PDF": "a PDF document",
     rb"{\\rtf": "a document in rich text",

@@ -69,6 +69,12 @@ def test_the_content_is_what_was_packed(tmp_path: Path, name: str, content: byte
     assert b"".join(content_of(path, hashlib.sha256(content).hexdigest())) == PLAIN
 
 
+@pytest.mark.parametrize("header", ["PAR1,PAR2", "BZh,b", "7z,Rar!", "<5,>5", "{a},b", "PK,b"])
+def test_a_header_that_only_looks_like_another_format_is_read(tmp_path: Path, header: str) -> None:
+    content = f"{header}\n1,2\n".encode()
+    assert b"".join(content_of(delivered(tmp_path, "x.csv", content))) == content
+
+
 REFUSED = {
     "gzip cut short": ("x.csv.gz", GZIP[:-200], "the gzip file is cut short"),
     "gzip without its check sum": ("x.csv.gz", GZIP[:-8], "the gzip file is cut short"),
