@@ -67,11 +67,14 @@ def own_server(options: Mapping[str, str], *, idle_seconds: int, has_jvm: bool) 
         "spark.connect.session.manager.defaultSessionTimeout": f"{idle_seconds}s",
     }
     own |= {"spark.connect.authenticate.token": token} if has_jvm else {}
+    before = os.environ.get(_TOKEN)
     os.environ[_TOKEN] = token
     try:
         yield OwnServer({**options, **own}, f"sc://localhost:{port}", token)
     finally:
         del os.environ[_TOKEN]
+        if before is not None:
+            os.environ[_TOKEN] = before
 
 
 @cache

@@ -102,7 +102,7 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], p
     sortable = with_moments_to_sort_by(stated, moments)
     values = {
         "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
-        "parent_key": F.when(F.col("parent_message").isNotNull(), row_key(F.col("parent_message"))),
+        "parent_key": row_key(F.col("parent_message")),
         "declared_version": _declared_version(parts),
     }
     return pads.joined_to(sortable).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])

@@ -1,5 +1,6 @@
 """A local Spark is spoken to over Spark Connect, by this process alone."""
 
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.connect.client import ChannelBuilder, DefaultChannelBuilder
 
+from pipelines.own_connect import own_server
 from tests.conftest import PROJECT
 from tests.spark.conftest import environment
 
@@ -44,6 +46,17 @@ def test_nobody_is_served_without_the_token(spark: SparkSession, token: str) -> 
     with pytest.raises(PySparkException, match="oken"):
         SparkSession.builder.remote(f"sc://{own.endpoint}/{token}").create().range(1).count()
     assert spark.range(3).count() == 3
+
+
+@pytest.mark.parametrize("before", [None, "of a server elsewhere"])
+def test_the_environment_has_the_token_only_while_spark_starts(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    name = "SPARK_CONNECT_AUTHENTICATE_TOKEN"
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with own_server({}, idle_seconds=60, has_jvm=False) as server:
+        assert os.environ[name] == server.token != before
+    assert os.environ.get(name) == before
 
 
 def test_a_jvm_that_others_have_left_is_not_used(java: None) -> None:
