@@ -5,7 +5,8 @@
 Extracts are generated with a small share of rows that come late, are corrected or deleted each night, beside what happens to
 the people from day to day. No provider delivers everything every night, no file is sent again, and providers that submit by
 month or quarter do so on the first night only. Times are those of `nhs-omop run` as a process. Writes one line a night:
-seconds, processor seconds, share of the full load, people touched, bytes of all tables.
+seconds, processor seconds, share of the full load, people touched, the most memory of a process so far, bytes of all tables.
+Last comes what `verify --all` says; it raises if a table differs.
 """
 
 import argparse
@@ -100,10 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "cpu": round(used, 1),
             "of_full": round(seconds / full, 3),
             "touched": int(touched[1]) if touched else None,
+            "peak_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10,
             "mib": round(size_of(out) / 2**20),
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+    sys.stdout.write(command(out, "verify", "--all")[1])
 
 
 if __name__ == "__main__":

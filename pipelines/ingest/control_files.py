@@ -16,6 +16,7 @@ LARGEST = 16 << 20
 """Bytes; a control file has a line for each delivered file."""
 
 _MOST_FAULTS = 5
+_COUNT = re.compile("[0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3}")
 
 
 class Listed(NamedTuple):
@@ -107,9 +108,9 @@ def _entry(control: str, fields: Sequence[str], positions: Mapping[Stated, int],
         if stated is Stated.NAME:
             name = text.removeprefix("*" if form.delimiter == "blanks" else "").removeprefix("./")
         elif stated is Stated.RECORDS:
-            if not re.fullmatch("[0-9]{1,12}", text) or int(text) < form.besides:
+            if not _COUNT.fullmatch(text) or (count := int(text.replace(",", ""))) < form.besides:
                 return "number of records"
-            rows = int(text) - form.besides
+            rows = count - form.besides
         elif not re.fullmatch(f"[0-9a-fA-F]{{{stated.digits}}}", text):
             return f"checksum {stated.value}"
         else:

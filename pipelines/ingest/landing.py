@@ -9,6 +9,8 @@ import fnmatch
 import hashlib
 import json
 import re
+import unicodedata
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -322,12 +324,12 @@ def _statement(
     control: Sequence[Entry],
 ) -> _Statement:
     """What is said of the files in a folder, by the manifest, by control files, or by the folder itself."""
-    manifest = _by_manifest(folder, there.get(MANIFEST), contract)
+    manifest = _by_manifest(folder, there, contract)
     if form is None:
         if manifest is None:
             raise DeliveryError(NO_MANIFEST)
         return manifest
-    by_control = _by_control_files(folder, control, form, form.control) if form.control and control else None
+    by_control = _by_control_files(folder, there, control, form, form.control) if form.control and control else None
     if manifest:
         return _agreed(manifest, by_control) if by_control else manifest
     if form.control and not by_control:
@@ -338,8 +340,9 @@ def _statement(
     return statement
 
 
-def _by_manifest(folder: AnyPath, file: Entry | None, contract: SourceContract) -> _Statement | None:
+def _by_manifest(folder: AnyPath, there: Mapping[str, Entry], contract: SourceContract) -> _Statement | None:
     """What the manifest says; None where there is none."""
+    file = there.get(MANIFEST)
     if file is not None and file.is_link:
         raise DeliveryError(f"{MANIFEST} is a symbolic link; only files that lie in the folder are read")
     if file is None or not file.is_file:
@@ -358,10 +361,12 @@ def _by_manifest(folder: AnyPath, file: Entry | None, contract: SourceContract) 
         Listed(file.name, file.rows, (Checksum(Stated.SHA256, file.sha256, SAID_BY_MANIFEST),)) for file in manifest.files
     )
     mark = hashlib.sha256(content).hexdigest()
-    return _Statement(SAID_BY_MANIFEST, files, manifest.extract_date, manifest.mode, mark, unknown_keys)
+    return _Statement(SAID_BY_MANIFEST, _called_as_in(there, files), manifest.extract_date, manifest.mode, mark, unknown_keys)
 
 
-def _by_control_files(folder: AnyPath, entries: Sequence[Entry], form: DeliveryForm, control: ControlFile) -> _Statement:
+def _by_control_files(
+    folder: AnyPath, there: Mapping[str, Entry], entries: Sequence[Entry], form: DeliveryForm, control: ControlFile
+) -> _Statement:
     """What the control files of the sender say."""
     links = [entry.name for entry in entries if entry.is_link or not entry.is_file]
     if links:
@@ -370,7 +375,7 @@ def _by_control_files(folder: AnyPath, entries: Sequence[Entry], form: DeliveryF
     files = listed_by([entry.name for entry in entries], contents, control)
     _check_names(SAID_BY_CONTROL_FILE, [file.name for file in files])
     mark = _digest(*(hashlib.sha256(content).hexdigest() for content in contents))
-    return _by_contract(folder, form, SAID_BY_CONTROL_FILE, files, mark)
+    return _by_contract(folder, form, SAID_BY_CONTROL_FILE, _called_as_in(there, files), mark)
 
 
 def _by_folder(folder: AnyPath, there: Mapping[str, Entry], form: DeliveryForm) -> _Statement:
@@ -410,6 +415,22 @@ def _agreed(manifest: _Statement, control: _Statement) -> _Statement:
     return replace(manifest, files=tuple(files))
 
 
+def _called_as_in(there: Mapping[str, Entry], files: Iterable[Listed]) -> tuple[Listed, ...]:
+    """Listed files under the names that they have in the folder, if these differ in case or in how accents are written.
+
+    Windows and macOS do not tell such names apart, so that what lists the files may call them otherwise than what copied them.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in there:
+        alike[_plain(name)].append(name)
+    found = {file.name: alike[_plain(file.name)] for file in files if file.name not in there}
+    return tuple(file._replace(name=found[file.name][0]) if len(found.get(file.name, ())) == 1 else file for file in files)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _check_names(said_by: str, names: list[str]) -> None:
     """Refuse names that lead out of the folder or into another one, and files that are announced twice."""
     faults = []
@@ -418,8 +439,8 @@ def _check_names(said_by: str, names: list[str]) -> None:
         faults.append(f"{len(paths)} names are paths, where only the name of a file in this folder is allowed: {some(paths)}")
     unreadable = _unreadable(names)
     faults += [unreadable] if unreadable else []
-    folded = [name.casefold() for name in names]
-    twice = {name for name in names if folded.count(name.casefold()) > 1}
+    plain = [_plain(name) for name in names]
+    twice = {name for name in names if plain.count(_plain(name)) > 1}
     if twice:
         faults.append(f"{len(twice)} files are announced more than once: {some(twice)}")
     if faults:

@@ -79,6 +79,7 @@ def listed(content: bytes, **change: Any) -> list[tuple[Any, ...]]:
         ('"FileName","Record Count"\n"a, b.csv","002"\n', {}, [("a, b.csv", 2)]),
         ("FileName , Record Count\n a.csv , 2 \n\n\n\x1a", {}, [("a.csv", 2)]),
         ("FileName|Record Count\na.csv|3", {"delimiter": "|", "besides": 1}, [("a.csv", 2)]),
+        ('FileName,Record Count\na.csv,"1,234,567"\nb.csv,"1,000"\n', {}, [("a.csv", 1234567), ("b.csv", 1000)]),
         ("a.csv\t2\t2026-01-05\n", {"delimiter": "\t", "header": False, "columns": {"name": 1, "records": 2}}, [("a.csv", 2)]),
         (f"{SHA256}  a b.csv\n", SUMS, [("a b.csv", None, ("sha256", SHA256))]),
         (f"{SHA256.upper()} *./a.csv\n", SUMS, [("a.csv", None, ("sha256", SHA256))]),
@@ -94,6 +95,31 @@ def test_control_files_are_read_in_the_form_that_the_contract_says(
     content: str, change: dict[str, Any], expected: list[tuple[Any, ...]], form: str
 ) -> None:
     assert listed(content.encode(form), **change) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [("A.Patient.CSV", "a.patient.csv"), ("a.patient.csv", "A.PATIENT.csv"), ("Zoe\u0308.patient.csv", "zo\u00eb.patient.csv")],
+)
+def test_control_file_and_manifest_may_write_a_name_otherwise_than_the_folder(tmp_path: Path, said: str, there: str) -> None:
+    folder = put(tmp_path, x_ctl=f"FileName,Record Count\n{said},2\n")
+    (folder / there).write_text(TEXT)
+    assert faults(folder, by_control()) == ""
+    assert [file.path.name for file in read_delivery(folder, by_control()).files] == [there]
+    listed_file = {"name": said.swapcase(), "rows": 2, "sha256": SHA256}
+    manifest = {"source": "gp", "provider": "A", "extract_date": "2026-01-05", "mode": "full", "files": [listed_file]}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert faults(folder, by_control()) == ""
+    assert [file.path.name for file in read_delivery(folder, by_control()).files] == [there]
+
+
+def test_of_two_names_that_differ_in_case_the_one_that_is_said_counts(tmp_path: Path) -> None:
+    folder = put(tmp_path, x_ctl="FileName,Record Count\nb.patient.csv,2\n")
+    for name in ("B.patient.csv", "B.PATIENT.csv"):
+        (folder / name).write_text(TEXT)
+    assert faults(folder, by_control()) == "there is no file in it"
+    (folder / "b.patient.csv").write_text(TEXT)
+    assert faults(folder, by_control()) == "2 files are not in the control file: B.PATIENT.csv, B.patient.csv"
 
 
 def test_a_name_in_another_encoding_stays_a_name() -> None:
@@ -116,6 +142,7 @@ def test_a_name_in_another_encoding_stays_a_name() -> None:
             "line 2 has no number of records, line 3 has no number of records",
         ),
         (b"FileName,Record Count\na.csv,1.0\n", {}, "line 2 has no number of records"),
+        (b'FileName,Record Count\na.csv,"1,00"\nb.csv,"12,34,567"\n', {}, "line 2 has no number of records, line 3 has no"),
         (b"FileName,Record Count\na.csv,0\n", {"besides": 1}, "line 2 has no number of records"),
         (b"FileName,Record Count\n,2\n", {}, "line 2 has no name of a file"),
         (b'FileName,Record Count\n"a.csv,2\n', {}, "line 2 is not CSV"),
