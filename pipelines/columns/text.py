@@ -12,12 +12,18 @@ NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
 
 _IS_NULL_TEXT = f"(?i)^(?:{'|'.join(NULL_TEXTS)})$"
 
-CODE_PATTERN = "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\u2264\u2265\u00b1\\-)]{1,200}$"
+CODE_PATTERN = (
+    "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00b2\u00b3\u2013\u2020\u2021\u2264\u2265\u00b1\\-)]{1,200}$"
+)
 """What a code, unit or list value may look like; anything else (an at sign, a line break, accented text) is not a code.
 
-The characters outside ASCII are those of units (micro in both of its forms, degree, square, cube), the dash of list values, and
-the signs of results (at most, at least, plus or minus).
+The characters outside ASCII are those of units (micro in both of its forms, degree, square, cube), the dash of list values, the
+daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
 """
+
+
+_JOINTS = " _-\u00a0\u2010\u2011\u2013"
+"""Blanks and dashes between the words of a list value."""
 
 
 def trimmed(value: Column) -> Column:
@@ -32,11 +38,15 @@ def is_code(value: Column) -> Column:
 
 
 def is_one_of(value: Column, values: Iterable[str]) -> Column:
-    """Whether a trimmed value is one of `values`, ignoring case; false if it is missing."""
-    return F.coalesce(F.upper(value).isin(*[text.upper() for text in values]), F.lit(False))
+    """Whether a trimmed value is one of `values`, ignoring case and how its words are joined (`entered-in-error`).
+
+    A missing value is the empty one of `values`, so that it is in no list that does not have it.
+    """
+    plain = F.translate(F.upper(F.coalesce(value, F.lit(""))), _JOINTS, "")
+    return plain.isin(*[text.upper().translate(dict.fromkeys(map(ord, _JOINTS))) for text in values])
 
 
 def postcode_area(value: Column) -> Column:
     """The first letters of a trimmed postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and other texts."""
-    area = F.regexp_extract(F.upper(value), "^([A-Z]{1,2})[0-9][0-9A-Z]? ?[0-9][A-Z]{2}$", 1)
+    area = F.regexp_extract(F.upper(value), "^([A-Z]{1,2})[0-9][0-9A-Z]?[ \u00a0]*[0-9][A-Z]{2}$", 1)
     return F.when((area != "") & (area != "ZZ"), area)

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.directions import directions_in
 from pipelines.columns.shapes import has_shape
 from pipelines.columns.text import is_code
+from pipelines.contracts.shapes import Shape
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
 
@@ -44,6 +45,8 @@ _AS_DAY = "$1$4$9$12-$2$5$8$11-$3$6$7$10"
 
 _ZONE = "(?: ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 _STATED_OFFSET = "(?i)(?:[T:][0-9.,:]*|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|([+-])([0-9]{2}):?([0-9]{2})?)$"
+_STATED_UTC = " ?(?:[Zz]|[+-]00(?::?00)?)$"
+_LONDON = "Europe/London"
 _CLOCK_DIGITS = "yyyyMMddHHmmss"
 _CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
 _DIGITS = "([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-9])(?:[.][0-9]+)?)?"
@@ -68,6 +71,7 @@ _PLAIN_DAY = f"^{_ISO_DAY}$"
 _PLAIN_TIME = f"^{_HOUR_AND_MINUTE}(?::[0-5][0-9])?$"
 _PLAIN_MOMENT = f"^{_ISO_DAY}(?:[T ]{_HOUR_AND_MINUTE}(?::[0-5][0-9])?)?$"
 _PLAIN_AND_MORE = f"^{_ISO_DAY}[T ]{_HOUR_AND_MINUTE}:[0-5][0-9](?:[.,][0-9]+)?{_ZONE.replace('Z', '[Zz]')}$"
+_LAST_HOUR_IN_UTC = f"^{_ISO_DAY}[Tt ]23:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?{_STATED_UTC}"
 _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
@@ -93,6 +97,9 @@ _POWERS = "|".join(
 )
 _INTEGER = f"^'?[+\u2212-]?(?:(?:[0-9]{{1,{_MOST_DIGITS}}}|[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,4}})(?:[.]0*)?|{_POWERS})$"
 
+_ID_AND_MORE = "^'?([0-9]{6,18})(?:[.]0+)?(?: ?[|][^|]*[|]?)?$"
+"""An id of SNOMED CT with its term, or with what a spreadsheet adds. The id alone is compared, and kept."""
+
 _SERIAL = "^[1-9][0-9]{3,4}(?:[.]0*)?$"
 _SERIAL_DAY_ZERO = "1899-12-30"
 
@@ -104,12 +111,21 @@ def date_in(text: Column, *, of_birth: bool = False) -> Column:
     """The date of a trimmed text, default dates included.
 
     Year, month and day, or day, month and year, padded or not, with `-`, `/`, `.` or a space between them; `yyyyMMdd`; the
-    month as a name in any case, then also with a year of two digits. A time may follow. The American order is not read.
+    month as a name in any case, then also with a year of two digits. A time may follow. Where that is stated in UTC, the day
+    is that in London: one exported at its midnight in summer is `2024-06-11T23:00:00Z`. The American order is not read.
     """
+    plain = _year_first(text)
+    last_hour = F.from_utc_timestamp(F.concat(F.substring(plain, 1, 10), F.lit(" 23:00:00")).try_cast("timestamp"), _LONDON)
+    in_london = F.when(plain.rlike(_LAST_HOUR_IN_UTC), last_hour.cast("date"))
+    return F.coalesce(in_london, _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES))
+
+
+def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTURIES) -> Column:
+    """The day in a text that may go on with a time."""
     plain = _year_first(text)
     day = F.when(plain.rlike(_PLAIN_DAY), plain).otherwise(F.regexp_replace(text, _DATE, _AS_DAY))
     named = day
-    for digits, year in _CENTURY_OF_BIRTH if of_birth else _CENTURIES:
+    for digits, year in centuries:
         named = F.regexp_replace(named, digits, year)
     return F.coalesce(day.try_cast("date"), F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date"))
 
@@ -137,10 +153,20 @@ def time_in(text: Column) -> Column:
 
 
 def timestamp_in(text: Column) -> Column:
-    """Date and time of a trimmed text; midnight where it holds a date alone, that of the next day for 24:00."""
+    """Date and time of a trimmed text, by the clocks in London; midnight where it holds a date alone.
+
+    A time that is stated in UTC is that of another clock in summer: `2024-06-12T23:30:00Z` is half past midnight on the 13th.
+    Any other offset says which clock is meant, and is dropped.
+    """
+    zone = F.when(text.rlike(f"[0-9]{_STATED_UTC}"), F.lit(_LONDON)).otherwise(F.lit("UTC"))
+    return F.from_utc_timestamp(_as_written(text), zone)
+
+
+def _as_written(text: Column) -> Column:
+    """Date and time of a trimmed text without its offset; midnight where it holds a date alone, of the next day for 24:00."""
     days = text.rlike(_IS_NEXT_MIDNIGHT).cast("int")
     clock = F.regexp_replace(F.regexp_replace(text, _MOMENT, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
-    written = F.concat(F.date_add(date_in(text), days).cast("string"), F.lit(" "), clock)
+    written = F.concat(F.date_add(_day_as_written(text), days).cast("string"), F.lit(" "), clock)
     plain = _year_first(text)
     to_the_second = F.when(plain.rlike(_PLAIN_MOMENT), plain).when(plain.rlike(_PLAIN_AND_MORE), F.substring(plain, 1, 19))
     return to_the_second.otherwise(written).try_cast("timestamp")
@@ -204,7 +230,8 @@ def read(column: Delivered, text: Column) -> Column:
         return birth_date_in(text)
     if column.excel_serial:
         return serial_date_in(text)
-    value = F.when(has_shape(text, column), text) if column.shape else READERS[column.type](text)
+    code = F.regexp_replace(text, _ID_AND_MORE, "$1") if column.shape in (Shape.SNOMED, Shape.CLINICAL_CODE) else text
+    value = F.when(has_shape(code, column), code) if column.shape else READERS[column.type](text)
     return value if column.width is None else padded(value, column.width)
 
 
@@ -268,7 +295,7 @@ def _moments_by_form(column: str) -> dict[str, Column]:
 def _moments_read(column: str) -> dict[str, Column]:
     """What the clock of an uncommon form says, in seconds."""
     rest = F.col(f"{_REST}{column}")
-    return {_WRITTEN: F.when(rest.isNotNull(), F.unix_timestamp(known(ColumnType.TIMESTAMP, timestamp_in(rest))))}
+    return {_WRITTEN: F.when(rest.isNotNull(), F.unix_timestamp(known(ColumnType.TIMESTAMP, _as_written(rest))))}
 
 
 def _moments_as_instants(column: str) -> dict[str, Column]:
@@ -296,7 +323,7 @@ def _moments_as_digits(column: str) -> dict[str, Column]:
 
 def _in_london(seconds: Column) -> Column:
     """What clocks in London show at a moment."""
-    return F.date_format(F.from_utc_timestamp(F.timestamp_seconds(seconds), "Europe/London"), _CLOCK_DIGITS)
+    return F.date_format(F.from_utc_timestamp(F.timestamp_seconds(seconds), _LONDON), _CLOCK_DIGITS)
 
 
 def _number_or_zero(digits: Column) -> Column:

@@ -268,7 +268,7 @@ def _is_kept(checks: Iterable[Check]) -> Column:
 
 
 def _holds(condition: Condition) -> Column:
-    """Whether a row meets the condition. Lists are compared trimmed and without regard to case; a missing value is in none."""
+    """Whether a row meets the condition. Lists are compared as `is_one_of` does."""
     if condition.column is not None:
         value = F.col(flat(condition.column))
     else:

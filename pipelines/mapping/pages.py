@@ -167,7 +167,7 @@ def _evidence(rule: Rule) -> list[str]:
 
 
 def _alternatives(values: Sequence[str]) -> str:
-    return " or ".join(f"`{value}`" for value in values)
+    return " or ".join(f"`{value}`" if value else "empty" for value in values)
 
 
 def _how(how: FieldRule, lists: MappingOf[str, CodeList]) -> str:

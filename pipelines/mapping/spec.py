@@ -237,8 +237,8 @@ class Condition(Frozen):
     """A row is kept if the condition is true; otherwise it is counted under `reason`.
 
     The value tested is a column or a registered expression, with `args` and `options` as in a field.
-    `in`: the value is in the list (an empty value is not). `not_in`: the value is not in the list (an empty value passes).
-    Values are compared as text, trimmed and ignoring case; dates as `2026-01-31`, booleans as `true`.
+    `in`: the value is in the list. `not_in`: the value is not in the list. An empty value is in a list that has `""`, no other.
+    Values are compared as text, trimmed, ignoring case, blanks and dashes; dates as `2026-01-31`, booleans as `true`.
     `present`: there is a value (true) or there is none (false).
     """
 

@@ -50,9 +50,31 @@ def test_flags_compare_without_case_and_a_missing_value_raises_none(sail: SparkS
     ]
 
 
+def test_values_of_lists_compare_without_regard_to_how_their_words_are_joined(sail: SparkSession) -> None:
+    texts = ["entered-in-error", "Entered in error", "ENTERED_IN_ERROR", "entered  in\u00a0error", "Entered\u2013in\u2013Error"]
+    others = ["entered", "in error", "error entered in", "no", "", None]
+    listed = is_one_of(trimmed(F.col("t")), ("entered-in-error", "void"))
+    assert evaluated(sail, [*texts, *others], listed) == [True] * len(texts) + [False] * len(others)
+    assert evaluated(sail, ["", None, "final", "void"], is_one_of(trimmed(F.col("t")), ("", "Final"))) == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 def test_a_postcode_gives_its_area_only(sail: SparkSession) -> None:
-    texts = ["PR1 2AB", "pr12ab", "EC1A 1BB", "M1 1AA", "ZZ99 3VZ", "PR1", "nowhere", None]
-    assert evaluated(sail, texts, postcode_area(F.col("t"))) == ["PR", "PR", "EC", "M", None, None, None, None]
+    areas = {
+        "PR1 2AB": "PR",
+        "pr12ab": "PR",
+        "EC1A 1BB": "EC",
+        "M1 1AA": "M",
+        "PR1  2AB": "PR",
+        "M1   1AA": "M",
+        "M1\u00a01AA": "M",
+    }
+    none = ["ZZ99 3VZ", "PR1", "nowhere", None]
+    assert evaluated(sail, [*areas, *none], postcode_area(F.col("t"))) == [*areas.values(), None, None, None, None]
 
 
 def test_nhs_numbers_are_checked_by_modulus_11_and_placeholders_are_none(sail: SparkSession) -> None:

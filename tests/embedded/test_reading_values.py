@@ -23,11 +23,14 @@ from pipelines.columns.values import (
     moment_to_sort_by,
     number_to_sort_by,
     padded,
+    read,
     serial_date_in,
     time_in,
     timestamp_in,
     with_moments_to_sort_by,
 )
+from pipelines.contracts.shapes import Shape
+from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType
 from tests.embedded.test_columns import evaluated, in_order, numbered
 
@@ -56,6 +59,23 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
         MARCH,
         ("4/3/2024", "04/3/2024", "4/03/2024", "4-3-2024", "4.3.2024", "4 3 2024", "2024-3-4", "4-mar-2024", "4 MARCH 24"),
     ),
+    (
+        date_in,
+        date(2024, 6, 12),
+        (
+            "2024-06-11T23:00:00Z",
+            "2024-06-11T23:00:00.000Z",
+            "2024-06-11 23:59+00:00",
+            "11/06/2024 23:30z",
+            "2024-06-11T23:00-00:00",
+        ),
+    ),
+    (
+        date_in,
+        date(2024, 6, 12),
+        ("2024-06-12T00:00:00Z", "2024-06-12T22:59:59Z", "2024-06-12T23:30:00+01:00", "2024-06-12 23:30"),
+    ),
+    (date_in, DAY, ("2024-01-31T23:30:00Z", "2024-01-31T23:30:00+00:00", "2024-01-31T23:30Z", "2024-01-31T00:00:00Z")),
     (date_in, date(2024, 9, 4), ("4-SEP-24", "4 Sept 2024", "4 september 2024")),
     (date_in, date(1951, 6, 7), ("07-JUN-51", "7/6/1951")),
     (date_in, date(2049, 6, 7), ("07-JUN-49",)),
@@ -96,6 +116,25 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
         MIDNIGHT,
         ("2024-01-31 24:00", "31/1/2024 24:00:00", "20240131240000", "2024-01-31T24:00:00Z", "2024-01-31 2400"),
     ),
+    (
+        timestamp_in,
+        datetime(2024, 6, 13, 0, 30),
+        ("2024-06-12T23:30:00Z", "2024-06-12T23:30:00+00:00", "2024-06-12 23:30z", "20240612233000Z", "12/6/2024 23:30 +0000"),
+    ),
+    (
+        timestamp_in,
+        datetime(2024, 6, 12, 23, 30),
+        (
+            "2024-06-12T23:30:00+01:00",
+            "2024-06-12T22:30:00.5Z",
+            "2024-06-12T22:30:00-00:00",
+            "2024-06-12 23:30:00",
+            "20240612 2330",
+        ),
+    ),
+    (timestamp_in, datetime(2024, 3, 31, 2), ("2024-03-31T01:00:00Z", "31-Mar-2024 01:00Z", "2024-03-31T01:00+00")),
+    (timestamp_in, datetime(2024, 10, 27, 1), ("2024-10-27T01:00:00Z", "2024-10-27T00:00:00Z", "2024-10-27T01:00:00+01:00")),
+    (timestamp_in, datetime(1970, 1, 15, 11), ("1970-01-15T10:00:00Z",)),
     (timestamp_in, datetime(2024, 1, 1), ("31-DEC-2023 24:00:00.000", "2023-12-31 24:00")),
     (timestamp_in, datetime(2024, 1, 31, 10, 24), ("2024-01-31 10:24:00", "31/1/2024 10:24")),
     (
@@ -152,6 +191,47 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
     ],
     (code_in, None, ("a@b.org", "two\nlines", "Zo\u00eb")),
 ]
+
+
+IDS: list[tuple[Shape, dict[str, str | None]]] = [
+    (
+        Shape.SNOMED,
+        {
+            "75004002": "75004002",
+            "75004002 |Died in department|": "75004002",
+            "75004002|Died in department": "75004002",
+            "75004002.0": "75004002",
+            "'75004002": "75004002",
+            "322236009.00": "322236009",
+            "71388002 |Procedure| : 363589002 = 308335008": "71388002 |Procedure| : 363589002 = 308335008",
+            "2A": "2A",
+            "75004002.5": None,
+            "7.5004002E+07": None,
+            "75004002 died": None,
+        },
+    ),
+    (
+        Shape.CLINICAL_CODE,
+        {
+            "271649006.0": "271649006",
+            "75367002 |Blood pressure|": "75367002",
+            "E10.3\u2020": "E10.3\u2020",
+            "H36.0 A": "H36.0 A",
+            "I10 X": "I10 X",
+            "G20..00": "G20..00",
+            "44054006": "44054006",
+        },
+    ),
+]
+"""Codes as they are delivered, with what is kept of each."""
+
+
+@pytest.mark.parametrize(("shape", "kept"), IDS)
+def test_an_id_of_snomed_ct_is_kept_without_its_term_and_what_a_spreadsheet_adds(
+    sail: SparkSession, shape: Shape, kept: dict[str, str | None]
+) -> None:
+    column = Delivered(header="CODE", type=ColumnType.CODE, shape=shape, item="a code")
+    assert dict(zip(kept, evaluated(sail, list(kept), read(column, trimmed(F.col("t")))), strict=True)) == kept
 
 
 @pytest.mark.parametrize("reader", list(dict.fromkeys(reader for reader, _, _ in READ)))
