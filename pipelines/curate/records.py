@@ -41,7 +41,7 @@ RECORD_SCHEMA = {
 }
 """One row per delivered row of a source, by what it says itself.
 
-`row_key` names its record (null where it cannot be used), `parent_key` the record that it belongs to; `shared_key` is the key
+`row_key` names its record (also where the row cannot be used), `parent_key` the record that it belongs to; `shared_key` is the key
 of shared records. `declared_version` is what the row says of its version as a text that sorts (parts that are missing or
 unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its content. `unusable` is the reason of
 quarantine.
@@ -101,7 +101,7 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], p
     moments = [_version_column(part) for part in parts if _is_moment(part)]
     sortable = with_moments_to_sort_by(stated, moments)
     values = {
-        "row_key": F.when(F.col("unusable").isNull(), row_key(F.col("message"))),
+        "row_key": row_key(F.col("message")),
         "parent_key": row_key(F.col("parent_message")),
         "declared_version": _declared_version(parts),
     }

@@ -3,8 +3,9 @@
 A record is what has one business key at one provider. Of its rows the newest well-formed one wins; the others are
 superseded, or duplicates where their content is the winner's. The reason of a superseded row says where its own version did
 not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION, where a part that others have is missing or
-unreadable, or all of it. A winner marked as deleted, or missing from the newest full
-delivery of its provider, is deleted at source.
+unreadable, or all of it. A full delivery replaces what came before it, so that rows of earlier ones are older than all of its
+own. A winner marked as deleted, or missing from the newest full delivery of its provider, is deleted at source; a record of
+which that delivery has a row that cannot be used is not missing.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -61,15 +62,18 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
     placed = join_small(records, files, "_file")
     period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
     known = placed.withColumn("_is_replaced", F.coalesce(F.col("_replaced").contains(period), F.lit(False)))
-    usable = known.where(F.col("unusable").isNull()).select("row_key", *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
-    repeated = usable.groupBy("_hash").agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1).select("_hash")
-    compared = usable.join(F.broadcast(repeated), on="_hash", how="left_semi")
-    newest = compared.groupBy("row_key").agg(F.max(_version()).alias("_newest"))
+    known = known.withColumn("_is_held", F.col("_is_current") & ~F.col("_is_replaced"))
+    is_usable = F.col("unusable").isNull()
+    rows = known.select("row_key", is_usable.alias("_is_usable"), *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
+    repeated = rows.groupBy("_hash").agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1).select("_hash")
+    compared = rows.join(F.broadcast(repeated), on="_hash", how="left_semi")
+    newest = compared.groupBy("row_key").agg(
+        F.max(F.when(F.col("_is_usable"), _version())).alias("_newest"), F.max("_is_held").alias("_some_held")
+    )
     judged = known.join(newest, on="row_key", how="left").withColumn(
         "version", F.when(F.col("_newest").isNotNull(), _version())
     )
-    is_held = F.col("_is_current") & ~F.col("_is_replaced")
-    is_usable = F.col("unusable").isNull()
+    is_held = F.coalesce(F.col("_some_held"), F.col("_is_held"))
     is_newest = F.col("_newest").isNull() | (F.col("version") == F.col("_newest"))
     is_winner = is_usable & is_newest
     content = F.substring_index("version", SEPARATOR, -1)
@@ -91,16 +95,17 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in VERSION_SCHEMA])
 
 
-_VERSIONED = ("declared_version", "_is_replaced", "_effective", "_file", "_line", "content")
+_VERSIONED = ("declared_version", "_is_held", "_effective", "_file", "_line", "content")
 
 
 def _version() -> Column:
     """What sorts the rows of a record from oldest to newest, and ends in the hash of their content.
 
-    First whether its period was not submitted again: a row whose period was is older than every other, and an earlier period
-    may still have its record. Then what the row says of its version; after AFTER_DECLARED the day of delivery, file and line.
+    First whether it is held: not replaced by a later full delivery, nor by one of its period. A row that was is older than
+    every other, and an earlier period may still have its record. Then what the row says of its version; after AFTER_DECLARED
+    the day of delivery, file and line.
     """
-    age = F.when(F.col("_is_replaced"), F.lit("0")).otherwise(F.lit("1"))
+    age = F.when(F.col("_is_held"), F.lit("1")).otherwise(F.lit("0"))
     line, content = F.lpad(F.col("_line").cast("string"), 12, "0"), F.col("content").cast("string")
     delivered = F.concat_ws(SEPARATOR, "_effective", "_file", line, content)
     return F.concat(age, "declared_version", F.lit(AFTER_DECLARED), delivered)
@@ -114,7 +119,7 @@ def _reason_of_superseded() -> Column:
     is_known, is_declared = parts.contains("1"), parts.rlike("[01]")
     is_unknown = (parts != parts_of_newest) | (is_declared & ~is_known)
     reason = F.when(is_unknown, F.lit(UNKNOWN_VERSION)).when(is_declared & (own == newest), F.lit(SAME_VERSION))
-    return F.when(first == newest_first, reason)  # else its period was submitted again, whatever its version
+    return F.when(first == newest_first, reason)  # else it was replaced, whatever its version
 
 
 def valid_rows(versions: DataFrame, *entities: str) -> DataFrame:

@@ -126,9 +126,11 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "visit_timing",
             "one row per visit and milestone: when it happened, or is expected",
-            (rows_name(Target.VISIT_TIMING), VISITS),
+            (rows_name(Target.VISIT_TIMING), VISITS, UNOBSERVED),
             lambda made: visit_timing(
-                sound_rows(made, rows_name(Target.VISIT_TIMING)), made.read(*VISITS), inputs.table("visit_timing")
+                sound_rows(made, rows_name(Target.VISIT_TIMING)),
+                observed(made, made.read(*VISITS)),
+                inputs.table("visit_timing"),
             ),
             narrows=(rows_name(Target.VISIT_TIMING), VISITS),
         ),
@@ -182,16 +184,18 @@ def _continuous_spells(inputs: MapInputs) -> tuple[Table, Table]:
             inputs,
             link,
             "one row per hospital provider spell, with the continuous spell that it is part of",
-            (VISITS,),
-            lambda made: continuous_spell_visits(made.read(*VISITS), inputs.table(link)),
+            (VISITS, UNOBSERVED),
+            lambda made: continuous_spell_visits(observed(made, made.read(*VISITS)), inputs.table(link)),
             narrows=(VISITS,),
         ),
         omop_table(
             inputs,
             spell,
             "one row per stay in hospital from admission to discharge, over transfers",
-            (omop_name(link), VISITS),
-            lambda made: continuous_spells(made.read(*omop_name(link)), made.read(*VISITS), inputs.table(spell)),
+            (omop_name(link), VISITS, UNOBSERVED),
+            lambda made: continuous_spells(
+                made.read(*omop_name(link)), observed(made, made.read(*VISITS)), inputs.table(spell)
+            ),
             narrows=(omop_name(link), VISITS),
         ),
     )

@@ -160,8 +160,8 @@ def _decision(lake: Lake, file: Registered, line: int) -> Record | None:
 
 
 def _kept_line(lake: Lake, file: Registered, version: Record) -> dict[str, Field]:
-    """The line that counts in place of a superseded or repeated one."""
-    if version["is_winner"] or version["row_key"] is None:
+    """The line that counts in place of one that is superseded, repeated or cannot be used."""
+    if version["is_winner"]:
         return {}
     where = {"entity": file.entity, "row_key": version["row_key"], "is_winner": True}
     winner = next(iter(lake.rows(Zone.CURATION, f"versions_{file.source}", where, _PLACE)), None)

@@ -258,6 +258,34 @@ def test_a_full_delivery_deletes_what_it_no_longer_holds_and_children_follow(run
     }
 
 
+def test_what_a_full_delivery_holds_counts_whatever_earlier_ones_said_of_its_version(run: RunContext, landing: Path) -> None:
+    """C1 was newer before, C2 has lost its version, C3 has none in between, C4 cannot be used now; C5 is there no more."""
+    first = [
+        consultation("C1", "A", processing_id="9"),
+        *[consultation(f"C{place}", "A", processing_id="2") for place in range(2, 6)],
+    ]
+    between = [consultation("C1", "A", processing_id="10"), consultation("C3", "A", processing_id="")]
+    newest = [
+        consultation("C1", "A", processing_id="1", effective_date="2025-06-01"),
+        consultation("C2", "A", processing_id="", effective_date="2025-06-02"),
+        consultation("C3", "A", processing_id="2", effective_date="2025-06-03"),
+        consultation("C4", "A", processing_id="3", deleted="perhaps"),
+    ]
+    deliver(landing, GP, "P81001", "20260103", {"patient": [patient("A", ANNA)], "consultation": first}, "full")
+    deliver(landing, GP, "P81001", "20260104", {"consultation": between})
+    deliver(landing, GP, "P81001", "20260105", {"consultation": newest}, "full")
+    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
+    assert load(run) == {
+        ("patient", "current", ""): 1,
+        ("consultation", "current", ""): 4,
+        ("consultation", "superseded", ""): 5,
+        ("consultation", "quarantined", "unreadable:deleted"): 1,
+        ("consultation", "deleted_at_source", "absent_from_full"): 1,
+    }
+    days = {row["effective_date"] for row in silver(run, "consultation")}
+    assert days == {date(2025, 6, 1), date(2025, 6, 2), date(2025, 6, 3), date(2025, 3, 4)}
+
+
 def test_the_same_file_again_adds_nothing_and_still_stands(run: RunContext, landing: Path) -> None:
     deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)]}, "full")
     deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)]}, "full")

@@ -36,7 +36,7 @@ delivery = st.tuples(st.sampled_from(PROVIDERS), st.sampled_from(["full", "delta
 
 def accounted(deliveries: list[tuple[str, str, list[Sent]]], opted_out: str) -> Counter[tuple[str, str]]:
     """Disposition and reason of every consultation, by a plain account of the deliveries in their order."""
-    history: dict[tuple[str, str], list[tuple[tuple[int, int, int], Sent, bool]]] = {}
+    history: dict[tuple[str, str], list[tuple[tuple[bool, int, int, int], Sent, bool]]] = {}
     newest_full = dict.fromkeys(PROVIDERS, -1)
     for day, (provider, mode, _) in enumerate(deliveries):
         if mode == "full":
@@ -44,12 +44,12 @@ def accounted(deliveries: list[tuple[str, str, list[Sent]]], opted_out: str) -> 
     for day, (provider, _, rows) in enumerate(deliveries):
         for line, row in enumerate(rows):
             is_current = day >= newest_full[provider]
-            history.setdefault((provider, row.key), []).append(((row.version, day, line), row, is_current))
+            history.setdefault((provider, row.key), []).append(((is_current, row.version, day, line), row, is_current))
     counts: Counter[tuple[str, str]] = Counter()
     for versions in history.values():
-        *others, ((_, last_day, _), winner, is_current) = sorted(versions, key=lambda version: version[0])
-        for (_, day, _), row, _ in others:
-            same_version = "same_version" if row.version == winner.version else ""
+        *others, ((_, _, last_day, _), winner, is_current) = sorted(versions, key=lambda version: version[0])
+        for (_, _, day, _), row, was_current in others:
+            same_version = "same_version" if row.version == winner.version and was_current == is_current else ""
             counts[("duplicate", "") if (day, row) == (last_day, winner) else ("superseded", same_version)] += 1
         if winner.deleted:
             counts["deleted_at_source", "deleted_flag"] += 1

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group
+from pipelines.contracts.derived import published_tables
 from pipelines.contracts.zones import Zone
 from tests.builders.worlds import NUMBERS, Rows, demo_vocabulary, loaded
 from tests.golden.cases import golden_cases
@@ -97,6 +98,31 @@ def test_who_is_in_no_period_is_in_the_cdm_only_by_configuration(
     assert not report.failures
     found = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence", "observation_period")}
     assert found == {"person": people, "condition_occurrence": people, "observation_period": 0}
+
+
+def test_a_wrong_date_of_death_leaves_its_person_out_and_stops_nobody(
+    sail: SparkSession, tmp_path: Path, vocabulary: Path
+) -> None:
+    """Nobody is observed ten years after a death: no table has rows of the first person, and the second is released."""
+    deliveries: dict[tuple[str, str], dict[str, list[Mapping[str, str]]]] = {}
+    acute = [case for case in golden_cases() if case.sources == {"acute"}]
+    stays, visits = ([case for case in acute if name in case.expect] for name in ("continuous_inpatient_spell", "visit_timing"))
+    died = {NUMBERS[0]: "2014-03-20", NUMBERS[1]: "2024-04-20"}
+    for case, number in zip((*stays[:2], *visits[:2]), (*died, *died), strict=True):
+        for row in case.rows:
+            values = {name: value.replace(case.nhs_number, number) for name, value in row.values.items()}
+            values |= {"pds_date_of_death": died[number]} if row.entity == "apc_episode" else {}
+            deliveries.setdefault((row.source, row.provider), {}).setdefault(row.entity, []).append(values)
+    run, report = loaded(sail, tmp_path, vocabulary, deliveries)
+    assert not report.failures
+    people = {row.person_id for row in run.store.read(Zone.OMOP, "person").collect()}
+    assert len(people) == 1
+    tables = [name for name, table in published_tables("5.4").items() if "person_id" in table.schema]
+    with_rows = {
+        name: {row.person_id for row in run.store.read(Zone.OMOP, name).select("person_id").collect()} for name in tables
+    }
+    assert {name: found for name, found in with_rows.items() if found - people} == {}
+    assert {"continuous_inpatient_spell", "visit_occurrence", "visit_timing"} <= {name for name in tables if with_rows[name]}
 
 
 def test_one_person_of_each_other_source_is_loaded(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
