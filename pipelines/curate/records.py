@@ -41,8 +41,8 @@ RECORD_SCHEMA = {
 }
 """One row per delivered row of a source, by what it says itself.
 
-`row_key` names its record (also where the row cannot be used), `parent_key` the record that it belongs to; `shared_key` is the key
-of shared records. `declared_version` is what the row says of its version as a text that sorts (parts that are missing or
+`row_key` names its record, also where the row cannot be used, `parent_key` the record that it belongs to; `shared_key` is the
+key of shared records. `declared_version` is what the row says of its version as a text that sorts (parts that are missing or
 unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its content. `unusable` is the reason of
 quarantine.
 """

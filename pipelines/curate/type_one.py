@@ -4,11 +4,14 @@ A dissent code stands until a later withdrawal. It counts at every practice the 
 a dissent without any date stands, a withdrawal dated after the run does not count yet, deleted entries count for nothing. A
 date that cannot be read is none, whatever date of entry stands beside it.
 
-An entry whose code the practice's code table does not explain may be a dissent. Its person is left out as well, with a reason
-of its own, unless a later withdrawal would have ended the dissent.
+An entry whose code the practice's code table does not explain may be a dissent. So may a dissent in a row that cannot be used
+while the record has no row that can. Their people are left out as well, with a reason of its own, unless a later withdrawal
+would have ended the dissent.
 """
 
 from datetime import date
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -29,23 +32,41 @@ LINE = ("_file", "_line")
 """What finds a delivered row again: the file and the physical line."""
 
 
+_QUOTED = "[=\"', ]"
+"""What spreadsheets put around a code, and between its digits."""
+
+_CODE_IN = {"SNOMED": "^([0-9]{6,18})(?:$|[^0-9eE])", "Read": "^([0-9A-Za-z]{1,5})", "CTV3": "^([0-9A-Za-z]{1,5})"}
+"""What is compared of a code: the id of SNOMED CT without its term, Read codes without their padding dots and term code."""
+
+_NO_CODE = "^(?:0+|[^0-9A-Za-z]*)$"
+"""What stands where there is no code."""
+
+
 def _as_compared(value: Column, vocabulary: str) -> Column:
-    """Read codes are compared with their padding dots and without the term code, in their own case."""
-    text = trimmed(value)
-    return F.rpad(F.substring(text, 1, 5), 5, ".") if vocabulary in ("Read", "CTV3") else text
+    """A code in the form that is compared, Read codes in their own case; empty where the value is none, or is damaged.
+
+    A spreadsheet keeps no more than the first digits of an id: `8.27241E+14` may be any of a thousand.
+    """
+    return F.coalesce(F.regexp_extract(_bare(value), _CODE_IN.get(vocabulary, "^(.+)$"), 1), F.lit(""))
+
+
+def _bare(value: Column) -> Column:
+    text = F.regexp_replace(trimmed(value), _QUOTED, "")
+    return F.when(~text.rlike(_NO_CODE), text)
 
 
 def type_one_codes(dictionary: DataFrame, codes: TypeOneCodes) -> DataFrame:
     """What the entries of the practices' code tables mean: dissent, withdrawn or other.
 
-    Columns: `_provider`, `_code_id`, `_meaning`. Entries without any code explain nothing and are left out.
+    Columns: `_provider`, `_code_id`, `_meaning`. Entries without a code that can be read explain nothing and are left out.
     """
-    any_code = F.coalesce(*[trimmed(F.col(name)) for name in (*codes.dictionary.columns.values(), *codes.dictionary.others)])
-    meaning: Column = F.when(any_code.isNotNull(), F.lit("other"))
-    for vocabulary, column in codes.dictionary.columns.items():
-        value = _as_compared(F.col(column), vocabulary)
+    compared = {vocabulary: _as_compared(F.col(column), vocabulary) for vocabulary, column in codes.dictionary.columns.items()}
+    has_code = [code != "" for code in compared.values()]
+    has_code += [_bare(F.col(name)).isNotNull() for name in codes.dictionary.others]
+    meaning: Column = F.when(reduce(or_, has_code), F.lit("other"))
+    for vocabulary, value in compared.items():
         for kind in ("withdrawn", "dissent"):
-            listed = [code.code for code in codes.codes if code.vocabulary == vocabulary and code.meaning == kind]
+            listed = [code.code.rstrip(".") for code in codes.codes if code.vocabulary == vocabulary and code.meaning == kind]
             if listed:
                 meaning = F.when(value.isin(*listed), F.lit(kind)).otherwise(meaning)
     named = dictionary.select("_provider", trimmed(F.col(codes.dictionary.code)).alias("_code_id"), meaning.alias("_meaning"))
@@ -70,11 +91,17 @@ def people_with_type_one(
     explained = with_code.where(F.col("_code_id").isNotNull()).join(coded, on=list(_ON_RECORD), how="left")
     hits = explained.where(F.col("_meaning").isNull() | (F.col("_meaning") != "other"))
     said = hits.select(*LINE, "_meaning", _moment(record.dates).alias("_moment"))
-    valid = valid_rows(versions, record.entity).select(*LINE, "parent_key")
-    stated = valid.join(F.broadcast(said), on=list(LINE), how="inner").join(
+    rows = versions.where(F.col("entity") == record.entity)
+    usable = rows.where(F.col("is_winner")).select("row_key")
+    unusable = rows.where(F.col("disposition") == "quarantined").join(usable, on="row_key", how="left_anti")
+    valid = valid_rows(versions, record.entity).select(*LINE, "parent_key", F.lit(True).alias("_is_usable"))
+    considered = valid.unionByName(unusable.select(*LINE, "parent_key", F.lit(False).alias("_is_usable")))
+    stated = considered.join(F.broadcast(said), on=list(LINE), how="inner").join(
         patients.withColumnRenamed("row_key", "parent_key"), on="parent_key", how="inner"
     )
-    meaning, moment = F.coalesce("_meaning", F.lit("unknown")), F.col("_moment")
+    may_be_dissent = F.col("_meaning").isNull() | ((F.col("_meaning") == "dissent") & ~F.col("_is_usable"))
+    meaning = F.when(may_be_dissent, F.lit("unknown")).when(F.col("_is_usable"), F.col("_meaning"))
+    moment = F.col("_moment")
     withdrawn = (meaning == "withdrawn") & (moment <= F.lit(run_date))
     by_person = stated.groupBy("person_id").agg(
         F.max(F.when(withdrawn, moment)).alias("_withdrawal"),

@@ -15,6 +15,7 @@ from pipelines.errors import DeliveryError, OptOutReferenceError
 from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import csv_text, deliver, deliver_files, opt_out_lists
 from tests.builders.runs import ingested_and_curated, run_in
 
@@ -67,6 +68,12 @@ def silver(run: RunContext, entity: str) -> list[dict[str, Any]]:
     """The rows of a silver table."""
     rows: list[dict[str, Any]] = run.store.read(Zone.SILVER, f"gp_{entity}").toArrow().to_pylist()
     return rows
+
+
+def reasons_by_local_id(run: RunContext) -> dict[str, str]:
+    """Why people are left out of the GP record, by their local ids."""
+    left_out, links = (run.store.read(Zone.CURATION, name) for name in ("type_one", "link"))
+    return {row.local_id: row.reason for row in left_out.join(links, on="person_id", how="inner").collect()}
 
 
 @pytest.fixture
@@ -174,6 +181,86 @@ def test_an_entry_that_no_dictionary_explains_may_be_a_dissent(
     disposition = ("opted_out", reason) if reason else ("current", "")
     assert counts["observation", *disposition] == len(entries)
     assert counts["patient", "current", ""] == (1 if reason else 3)
+
+
+SPELLINGS: dict[str, list[tuple[str, str]]] = {
+    "type_one": [
+        ("read_term_id", "9Nu0."),
+        ("read_term_id", "9Nu0"),
+        ("read_term_id", "9Nu0-1"),
+        ("read_term_id", "9Nu0.00"),
+        ("read_term_id", "9Nu0.11"),
+        ("read_term_id", "'XaZ89"),
+        ("snomed_ct_concept_id", "827241000000103 |Dissent from secondary use|"),
+        ("snomed_ct_concept_id", "827241000000103|Dissent|"),
+        ("snomed_ct_concept_id", "827241000000103.0"),
+        ("snomed_ct_concept_id", "'827241000000103"),
+        ("snomed_ct_concept_id", '="827241000000103"'),
+        ("snomed_ct_concept_id", "827,241,000,000,103"),
+    ],
+    "type_one_unknown": [
+        ("snomed_ct_concept_id", "8.27241E+14"),
+        ("snomed_ct_concept_id", "8.27241000000103E+14"),
+        ("snomed_ct_concept_id", "0"),
+        ("read_term_id", "-"),
+        ("read_term_id", "....."),
+    ],
+    "": [
+        ("read_term_id", "9nu0."),
+        ("read_term_id", "9Nu2.-1"),
+        ("snomed_ct_concept_id", "8272410000001035"),
+        ("snomed_ct_concept_id", "271649006.0"),
+        ("snomed_ct_concept_id", "827261000000102 |Withdrawn|"),
+    ],
+}
+"""How a code table may write the code of an entry, by why its person is left out."""
+
+
+def test_a_dissent_counts_however_its_code_is_written(run: RunContext, landing: Path) -> None:
+    written = [(reason, column, code) for reason, codes in SPELLINGS.items() for column, code in codes]
+    numbers = [str(number) for number in valid_numbers()[100 : 100 + len(written)]]
+    rows = {
+        "patient": [patient(f"P{place}", number) for place, number in enumerate(numbers)],
+        "observation": [observation(f"O{place}", f"P{place}", f"C{place}", "2024-01-01") for place in range(len(written))],
+        "clinical_code": [
+            {"code_id": f"C{place}", "term": "x", column: code, "processing_id": "1"}
+            for place, (_, column, code) in enumerate(written)
+        ],
+    }
+    deliver(landing, GP, "P81001", "20260105", rows)
+    opt_out_lists(landing, "20260105", numbers, local=[BEN])
+    load(run)
+    found = reasons_by_local_id(run)
+    assert [(found.get(f"P{place}", ""), column, code) for place, (_, column, code) in enumerate(written)] == written
+
+
+UNUSABLE: list[tuple[str, list[dict[str, str]]]] = [
+    ("type_one_unknown", [{"deleted": "perhaps"}]),
+    ("type_one_unknown", [{"observation_guid": ""}]),
+    ("", [{"deleted": "perhaps"}, {"processing_id": "2", "deleted": "TRUE"}]),
+    ("type_one", [{"deleted": "perhaps"}, {"processing_id": "2"}]),
+    ("type_one", [{"deleted": "perhaps", "code_id": "2"}, {"observation_guid": "other"}]),
+    ("", [{"deleted": "perhaps"}, {"observation_guid": "other", "code_id": "2", "effective_date": "2024-02-01"}]),
+    ("", [{"deleted": "perhaps", "code_id": "3"}]),
+]
+"""Why a person is left out, and the entries by which: a dissent (code 1) unless they say otherwise."""
+
+
+def test_a_dissent_in_a_row_that_cannot_be_used_may_be_one(run: RunContext, landing: Path) -> None:
+    numbers = [str(number) for number in valid_numbers()[100 : 100 + len(UNUSABLE)]]
+    entries = [
+        observation(f"O{place}", f"P{place}", "1", "2024-01-01")
+        | entry
+        | ({"observation_guid": f"other{place}"} if entry.get("observation_guid") else {})
+        for place, (_, entries) in enumerate(UNUSABLE)
+        for entry in entries
+    ]
+    people = [patient(f"P{place}", number) for place, number in enumerate(numbers)]
+    deliver(landing, GP, "P81001", "20260105", {"patient": people, "observation": entries, "clinical_code": CODES})
+    opt_out_lists(landing, "20260105", numbers, local=[BEN])
+    load(run)
+    found = reasons_by_local_id(run)
+    assert [(found.get(f"P{place}", ""), entries) for place, (_, entries) in enumerate(UNUSABLE)] == UNUSABLE
 
 
 DISSENT = [observation("O1", "A", "1", "2024-01-01")]
