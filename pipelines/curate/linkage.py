@@ -31,6 +31,10 @@ STATED_IDENTITY_SCHEMA = dict.fromkeys(IDENTITY, "string") | {
 }
 """One row per identity, with the least and the greatest birth date and sex that its rows state (null: none)."""
 
+OTHER_NUMBER_SCHEMA = dict.fromkeys(IDENTITY, "string")
+"""One row per local identifier and NHS number that its rows state, or stated before they were corrected, and that it is not
+linked by: the number was replaced, or has a status that says that it may be somebody else's."""
+
 UNKNOWN_BIRTH_DATES = ("1800-01-01", "1900-01-01")
 """Days that systems write where the day of birth is not known. They contradict nothing."""
 
@@ -75,8 +79,13 @@ def with_number(frame: DataFrame, production: bool) -> DataFrame:
 
 def _usable_number() -> Column:
     """The NHS number to link by, as ten digits; empty where the row of `with_number` has none that may be used."""
-    trusted = F.coalesce(F.col("nhs_number_status").isin(*LINKED_STATUSES), F.lit(True))
-    return F.when(F.col("_is_valid") & F.col("_is_in_range") & trusted, F.col("_digits")).otherwise(F.lit(""))
+    is_usable = F.col("_is_valid") & F.col("_is_in_range") & _is_trusted()
+    return F.when(is_usable, F.col("_digits")).otherwise(F.lit(""))
+
+
+def _is_trusted() -> Column:
+    """Whether the status of a number, if it has one, says that it was found to be that of the person."""
+    return F.coalesce(F.col("nhs_number_status").isin(*LINKED_STATUSES), F.lit(True))
 
 
 def is_out_of_range() -> Column:
@@ -93,6 +102,23 @@ def identities_in(versions: DataFrame, entities: Iterable[str], source: str) -> 
     """What the valid rows of some entities of a source say of their persons, each statement once (STATED_SCHEMA)."""
     rows = valid_rows(versions, *entities).withColumn("_source", F.lit(source))
     return rows.select(*STATED_SCHEMA).distinct()
+
+
+def other_numbers_in(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
+    """The numbers of rows of some entities of a source that name nobody by them (STATED_SCHEMA): replaced, or not trusted."""
+    rows = versions.where(F.col("entity").isin(*entities) & F.col("nhs_number").isNotNull() & F.col("local_id").isNotNull())
+    unused = rows.where(F.col("disposition").isNotNull() | ~_is_trusted()).withColumn("_source", F.lit(source))
+    return unused.select(*STATED_SCHEMA).distinct()
+
+
+def other_numbers(stated: Iterable[DataFrame], links: DataFrame) -> DataFrame:
+    """The numbers that people had or may have besides the one they are linked by (OTHER_NUMBER_SCHEMA).
+
+    `stated` is what `other_numbers_in` gives for each source. Too little to link by, enough to leave out by.
+    """
+    digits = digits_of(F.col("nhs_number"))
+    valid = union_all(stated).withColumn("nhs_number", digits).where(is_valid(F.col("nhs_number")))
+    return valid.select(*IDENTITY).distinct().join(links.select(*IDENTITY), on=list(IDENTITY), how="left_anti")
 
 
 def identity_columns(source: Column) -> list[Column]:

@@ -2,7 +2,8 @@
 
 The national list is an allow-list: a number is kept only if it came back. A local opt-out and an upheld objection remove
 the whole person; Type 1 removes what comes from the GP record. Who has no usable number cannot be checked against the
-national list and follows the declared policy.
+national list and follows the declared policy. An entry finds its person by any number that rows state of them, also by one
+that was corrected since or is not trusted to link by.
 
 People write provider codes and local ids by hand: `rxn` for `RXN`, `12345` for `0012345`. An objection is compared in the form
 that the contract of the source declares, so it may reach two people of one provider whose ids differ in leading zeros only;
@@ -92,25 +93,30 @@ def _provider_form(provider: str) -> str:
 
 
 def opt_outs_by_person(
-    links: DataFrame, lists: OptOutLists, people_with_type_one: DataFrame, exclude_unverifiable: bool
+    links: DataFrame, others: DataFrame, lists: OptOutLists, people_with_type_one: DataFrame, exclude_unverifiable: bool
 ) -> DataFrame:
-    """The opt-out of every linked person (PERSON_SCHEMA). `links`: LINK_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA."""
+    """The opt-out of every linked person (PERSON_SCHEMA).
+
+    `links`: LINK_SCHEMA; `others`: OTHER_NUMBER_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA.
+    """
     people = links.select("person_id", "linked_number").distinct()
     allowed = _marked(lists.numbers_allowed.select(F.col("nhs_number").alias("linked_number")), "_allowed")
+    numbers = _numbers(links, others)
     is_local = F.col("list") == "local"
-    local = _marked(lists.entries.where(is_local).select(F.col("nhs_number").alias("linked_number")), "_local")
-    objecting = _marked(_objecting(links, lists.entries.where(~is_local), lists.local_ids), "_objects")
+    local = _marked(_with_number(numbers, lists.entries.where(is_local)), "_local")
+    objections = lists.entries.where(~is_local)
+    objecting = _marked(_with_number(numbers, objections).union(_at_place(links, objections, lists.local_ids)), "_objects")
     type_one = people_with_type_one.select("person_id", F.col("reason").alias("type_one"))
     checked = (
         people.join(allowed, on="linked_number", how="left")
-        .join(local, on="linked_number", how="left")
+        .join(local, on="person_id", how="left")
         .join(objecting, on="person_id", how="left")
         .join(type_one, on="person_id", how="left")
     )
     has_number = F.col("linked_number") != ""
     opt_out = (
         F.when(F.col("_objects").isNotNull(), F.lit("objection"))
-        .when(has_number & F.col("_local").isNotNull(), F.lit("local"))
+        .when(F.col("_local").isNotNull(), F.lit("local"))
         .when(has_number & F.col("_allowed").isNull(), F.lit("national"))
         .when(~has_number & F.lit(exclude_unverifiable), F.lit("unverifiable"))
     )
@@ -121,12 +127,23 @@ def _marked(keys: DataFrame, mark: str) -> DataFrame:
     return keys.distinct().withColumn(mark, F.lit(True))
 
 
-def _objecting(links: DataFrame, objections: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
-    numbered = objections.where(F.col("nhs_number") != "").select(F.col("nhs_number").alias("linked_number")).distinct()
+def _numbers(links: DataFrame, others: DataFrame) -> DataFrame:
+    """Each `person_id` with every `nhs_number` that is known of them."""
+    linked = links.where(F.col("linked_number") != "").select("person_id", F.col("linked_number").alias("nhs_number"))
+    place = ["_source", "_provider", "local_id"]
+    also = links.select("person_id", *place).join(others, on=place, how="inner").select("person_id", "nhs_number")
+    return linked.union(also).distinct()
+
+
+def _with_number(numbers: DataFrame, entries: DataFrame) -> DataFrame:
+    """The people whom entries name by a number; entries without one have an empty one, which nobody has."""
+    return numbers.join(entries.select("nhs_number").distinct(), on="nhs_number", how="left_semi").select("person_id")
+
+
+def _at_place(links: DataFrame, objections: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
+    """The people whom objections name by provider and local id."""
     placed = _places(objections, local_ids).select(*_PLACE).distinct()
-    by_number = links.join(numbered, on="linked_number", how="left_semi").select("person_id")
-    by_place = _places(_stated(links), local_ids).join(placed, on=list(_PLACE), how="left_semi").select("person_id")
-    return by_number.union(by_place)
+    return _places(_stated(links), local_ids).join(placed, on=list(_PLACE), how="left_semi").select("person_id")
 
 
 _PLACE = ("source", "provider", "_local_id")
@@ -165,9 +182,12 @@ def _without(value: Column, ignored: tuple[Ignored, ...]) -> Column:
     return F.regexp_replace(value, "^0+", "") if Ignored.LEADING_ZEROS in ignored else value
 
 
-def matched_entries(links: DataFrame, lists: OptOutLists) -> DataFrame:
-    """How many entries of each list match a person, and how many nobody and why (ENTRY_SCHEMA). `links`: LINK_SCHEMA."""
-    known = links.where(F.col("linked_number") != "").select(F.col("linked_number").alias("nhs_number")).distinct()
+def matched_entries(links: DataFrame, others: DataFrame, lists: OptOutLists) -> DataFrame:
+    """How many entries of each list match a person, and how many nobody and why (ENTRY_SCHEMA).
+
+    `links`: LINK_SCHEMA; `others`: OTHER_NUMBER_SCHEMA.
+    """
+    known = _numbers(links, others).select("nhs_number").distinct()
     places = _places(_stated(links), lists.local_ids).select(*_PLACE).distinct()
     with_form = lists.entries.withColumn("_local_id", compared_local_id(lists.local_ids))
     found = with_form.join(known.withColumn("_known", F.lit(1)), on="nhs_number", how="left").join(

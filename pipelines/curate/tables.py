@@ -45,11 +45,14 @@ from pipelines.curate.entities import EntityOf, levels
 from pipelines.curate.linkage import (
     CONFLICT_SCHEMA,
     LINK_SCHEMA,
+    OTHER_NUMBER_SCHEMA,
     STATED_IDENTITY_SCHEMA,
     STATED_SCHEMA,
     identities_in,
     identity_conflicts,
     linked_identities,
+    other_numbers,
+    other_numbers_in,
     stated_identities,
 )
 from pipelines.curate.opt_outs import (
@@ -88,6 +91,7 @@ from vocab.schemas import ddl_of
 
 STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
 PERSON_COLLISIONS = "person_collisions"
+OTHER_NUMBERS = "other_numbers"
 CONFLICTS = "identity_conflicts"
 OUTCOMES = "row_outcomes"
 OPT_OUT_ENTRIES = "opt_out_entries"
@@ -163,7 +167,14 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
     """
     _check_type_one(inputs)
     tables = [table for source in inputs.sources for table in (_records(inputs, source), _versions(inputs, source))]
-    tables += [_stated_identities(inputs), _identity(inputs), _person_collisions(), _link(), _conflicts()]
+    tables += [
+        _stated_identities(inputs),
+        _identity(inputs),
+        _person_collisions(),
+        _link(),
+        _conflicts(),
+        _other_numbers(inputs),
+    ]
     tables += [_type_one(inputs), _person(inputs)]
     for source in inputs.sources:
         for level, entities in enumerate(inputs.levels(source)):
@@ -246,15 +257,23 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
     )
 
 
+def _naming(inputs: CurateInputs) -> dict[str, list[str]]:
+    """By source the delivered entities whose rows name their person."""
+    return {source: names for source in inputs.sources if (names := inputs.naming_people(source))}
+
+
+def _nobody(tables: Inputs) -> DataFrame:
+    return tables.session.createDataFrame([], ddl_of(dict.fromkeys(STATED_SCHEMA, "string")))
+
+
 def _stated_identities(inputs: CurateInputs) -> Table:
-    naming = {source: names for source in inputs.sources if (names := inputs.naming_people(source))}
+    naming = _naming(inputs)
 
     def make(tables: Inputs) -> DataFrame:
         stated = [
             identities_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source) for source, names in naming.items()
         ]
-        nobody = tables.session.createDataFrame([], ddl_of(dict.fromkeys(STATED_SCHEMA, "string")))
-        return stated_identities(stated or [nobody], inputs.production)
+        return stated_identities(stated or [_nobody(tables)], inputs.production)
 
     return Table(
         name=_curation(STATED),
@@ -322,6 +341,29 @@ def _conflicts() -> Table:
         belongs_to=BelongsTo.PERSON,
         make=lambda tables: identity_conflicts(tables.read(Zone.CURATION, LINK)),
         inputs=(_curation(LINK),),
+    )
+
+
+def _other_numbers(inputs: CurateInputs) -> Table:
+    naming = _naming(inputs)
+
+    def make(tables: Inputs) -> DataFrame:
+        stated = [
+            other_numbers_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source)
+            for source, names in naming.items()
+        ]
+        return other_numbers(stated or [_nobody(tables)], tables.read(Zone.CURATION, LINK))
+
+    return Table(
+        name=_curation(OTHER_NUMBERS),
+        grain="one row per local identifier and NHS number that its rows state, or stated before, and that it is not linked by",
+        schema=OTHER_NUMBER_SCHEMA,
+        belongs_to=BelongsTo.PERSON,
+        make=make,
+        inputs=(*[_curation(f"versions_{source}") for source in naming], _curation(LINK)),
+        parameters=repr(naming),
+        may_hold_identity=True,
+        keeps_equal=True,
     )
 
 
@@ -395,9 +437,9 @@ def _type_one(inputs: CurateInputs) -> Table:
 
 def _person(inputs: CurateInputs) -> Table:
     def make(tables: Inputs) -> DataFrame:
-        links, type_one = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, TYPE_ONE)
+        links, others, type_one = (tables.read(Zone.CURATION, name) for name in (LINK, OTHER_NUMBERS, TYPE_ONE))
         lists = opt_out_frames(tables.session, inputs)
-        return opt_outs_by_person(links, lists, type_one, inputs.excludes_unverifiable)
+        return opt_outs_by_person(links, others, lists, type_one, inputs.excludes_unverifiable)
 
     return Table(
         name=_curation(PERSON),
@@ -405,19 +447,23 @@ def _person(inputs: CurateInputs) -> Table:
         schema=PERSON_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         make=make,
-        inputs=(_curation(LINK), _curation(TYPE_ONE)),
+        inputs=(_curation(LINK), _curation(OTHER_NUMBERS), _curation(TYPE_ONE)),
         parameters=repr((_lists_used(inputs), inputs.excludes_unverifiable)),
     )
 
 
 def _opt_out_entries(inputs: CurateInputs) -> Table:
+    def make(tables: Inputs) -> DataFrame:
+        links, others = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, OTHER_NUMBERS)
+        return matched_entries(links, others, opt_out_frames(tables.session, inputs))
+
     return Table(
         name=TableName(Zone.LEDGER, OPT_OUT_ENTRIES),
         grain="one row per opt-out list and reason why entries match nobody (empty: they match) with its number of entries",
         schema=ENTRY_SCHEMA,
         belongs_to=BelongsTo.WHOLE,
-        make=lambda tables: matched_entries(tables.read(Zone.CURATION, LINK), opt_out_frames(tables.session, inputs)),
-        inputs=(_curation(LINK),),
+        make=make,
+        inputs=(_curation(LINK), _curation(OTHER_NUMBERS)),
         parameters=repr(_lists_used(inputs)),
     )
 

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ from pipelines.governance.opt_out_lists import read_opt_outs
 from pipelines.nightly import curate_inputs, ingest_deliveries, opt_out_ledger
 from pipelines.runner import selected
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import POLICY, RUN_ID, run_in
 
@@ -48,22 +49,32 @@ def curated(
 
     RXN delivers a result for each local id and number, RXP the same ids without numbers, a practice one patient.
     """
+    results = [result(f"R{at}", local_id, number) for at, (local_id, number) in enumerate(ids)]
+    unnumbered = [row | {"nhs_number": ""} for row in results]
+    return left_out_of(session, folder, {"RXN": results, "RXP": unnumbered}, objections, local)
+
+
+def result(result_id: str, local_id: str, number: str, **values: str) -> dict[str, str]:
+    """A result of the laboratory."""
+    keys = {"result_id": result_id, "local_patient_identifier": local_id, "nhs_number": number}
+    return keys | {"collected_datetime": "2025-03-04T10:00:00"} | values
+
+
+def left_out_of(
+    session: SparkSession,
+    folder: Path,
+    results: Mapping[str, Sequence[dict[str, str]]],
+    objections: Sequence[Objection],
+    local: Sequence[str],
+) -> tuple[set[str], dict[tuple[str, str, str], int]]:
+    """What `curated` gives, of the results of some trusts and one patient of a practice."""
     run = run_in(session, folder, DAY, SOURCES, "opt_outs.unverifiable=include_with_approval", "opt_outs.approval=test")
-    landing, acute = run.settings.storage.landing, CONTRACTS["acute"]
-    numbers = [number for _, number in ids]
-    results = [
-        {
-            "result_id": f"R{at}",
-            "collected_datetime": "2025-03-04T10:00:00",
-            "local_patient_identifier": local_id,
-            "nhs_number": number,
-        }
-        for at, (local_id, number) in enumerate(ids)
-    ]
-    deliver(landing, acute, "RXN", "20260105", {"pathology_result": results})
-    deliver(landing, acute, "RXP", "20260105", {"pathology_result": [result | {"nhs_number": ""} for result in results]})
+    landing = run.settings.storage.landing
+    for trust, rows in results.items():
+        deliver(landing, CONTRACTS["acute"], trust, "20260105", {"pathology_result": rows})
     deliver(landing, CONTRACTS["gp"], "P81001", "20260105", {"patient": [patient(DORA)]})
-    opt_out_lists(landing, "20260105", [*numbers, DORA], local=local, objections=objections)
+    numbers = {number for rows in results.values() for row in rows if (number := row["nhs_number"])}
+    opt_out_lists(landing, "20260105", [*sorted(numbers | {DORA})], local=local, objections=objections)
     ingest_deliveries(run)
     lists = read_opt_outs(landing, POLICY, DAY)
     ready = replace(run, inputs=replace(run.inputs, opt_outs=lists))
@@ -173,3 +184,28 @@ def test_entries_are_compared_as_a_plain_account_says(
     matched = sum(re.sub(r"\s", "", local_id).upper().lstrip("0") in there for _, _, local_id, _ in objections)
     assert counts.get(("objection", "matched", ""), 0) == matched
     assert counts.get(("objection", "unmatched", "local_id_unknown"), 0) == len(objections) - matched
+
+
+def test_an_entry_reaches_its_person_by_a_number_that_was_corrected_or_is_not_trusted(
+    sail: SparkSession, tmp_path: Path
+) -> None:
+    """L1 and L2 had other numbers before, those of L3 and L4 were not traced (04) or are to be resolved (05)."""
+    old, new = {"record_last_updated": "2025-03-05 10:00:00"}, {"record_last_updated": "2025-03-06 10:00:00"}
+    first, second, third, fourth = (str(number) for number in valid_numbers()[100:104])
+    results = [
+        result("R1", "L1", first, **old),
+        result("R1", "L1", ANNA, **new),
+        result("R2", "L2", second, **old),
+        result("R2", "L2", BEN, **new),
+        result("R3", "L3", third, nhs_number_status="04"),
+        result("R4", "L4", fourth, nhs_number_status="05"),
+        result("R5", "L5", CARL, **new),
+    ]
+    objections = [(second, "", "", "upheld"), (fourth, "", "", "upheld")]
+    left_out, counts = left_out_of(sail, tmp_path, {"RXN": results}, objections, [first, third, STRANGER])
+    assert left_out == {"RXN L1", "RXN L2", "RXN L3", "RXN L4"}
+    assert counts == {
+        ("local", "matched", ""): 2,
+        ("local", "unmatched", "number_unknown"): 1,
+        ("objection", "matched", ""): 2,
+    }
