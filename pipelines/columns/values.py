@@ -31,6 +31,8 @@ DEFAULT_DATES = (
 """Dates that systems write for a missing date."""
 
 _DEFAULT = f"^({'|'.join(DEFAULT_DATES)})"
+_DEFAULT_MOMENT = f"{_DEFAULT}|^1970-01-01 0[01]:00:00$"
+"""Counting seconds began then, in London at one o'clock. As a day alone it may be that of the year 1970, or a birth."""
 
 _GAP = "[-/. ]"
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?"
@@ -47,6 +49,8 @@ _ZONE = "(?: ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 _STATED_OFFSET = "(?i)(?:[T:][0-9.,:]*|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|([+-])([0-9]{2}):?([0-9]{2})?)$"
 _STATED_UTC = " ?(?:[Zz]|[+-]00(?::?00)?)$"
 _LONDON = "Europe/London"
+_IN_LONDON = f"(?:19|20)[0-9]{{2}}.*[0-9]{_STATED_UTC}"
+"""A moment stated in UTC, of a time in which London's clocks kept the minutes of Greenwich."""
 _CLOCK_DIGITS = "yyyyMMddHHmmss"
 _CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
 _DIGITS = "([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-9])(?:[.][0-9]+)?)?"
@@ -71,7 +75,7 @@ _PLAIN_DAY = f"^{_ISO_DAY}$"
 _PLAIN_TIME = f"^{_HOUR_AND_MINUTE}(?::[0-5][0-9])?$"
 _PLAIN_MOMENT = f"^{_ISO_DAY}(?:[T ]{_HOUR_AND_MINUTE}(?::[0-5][0-9])?)?$"
 _PLAIN_AND_MORE = f"^{_ISO_DAY}[T ]{_HOUR_AND_MINUTE}:[0-5][0-9](?:[.,][0-9]+)?{_ZONE.replace('Z', '[Zz]')}$"
-_LAST_HOUR_IN_UTC = f"^{_ISO_DAY}[Tt ]23:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?{_STATED_UTC}"
+_LAST_HOUR_IN_UTC = f"^(?:19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]23:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?{_STATED_UTC}"
 _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
@@ -158,7 +162,7 @@ def timestamp_in(text: Column) -> Column:
     A time that is stated in UTC is that of another clock in summer: `2024-06-12T23:30:00Z` is half past midnight on the 13th.
     Any other offset says which clock is meant, and is dropped.
     """
-    zone = F.when(text.rlike(f"[0-9]{_STATED_UTC}"), F.lit(_LONDON)).otherwise(F.lit("UTC"))
+    zone = F.when(text.rlike(_IN_LONDON), F.lit(_LONDON)).otherwise(F.lit("UTC"))
     return F.from_utc_timestamp(_as_written(text), zone)
 
 
@@ -237,9 +241,8 @@ def read(column: Delivered, text: Column) -> Column:
 
 def known(kind: ColumnType, value: Column) -> Column:
     """The value that was read, or null where it is a date that stands for a missing one."""
-    if kind not in (ColumnType.DATE, ColumnType.TIMESTAMP):
-        return value
-    return F.when(~value.cast("string").rlike(_DEFAULT), value)
+    patterns = {ColumnType.DATE: _DEFAULT, ColumnType.TIMESTAMP: _DEFAULT_MOMENT}
+    return F.when(~value.cast("string").rlike(patterns[kind]), value) if kind in patterns else value
 
 
 def padded(code: Column, width: int) -> Column:

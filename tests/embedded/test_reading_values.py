@@ -135,6 +135,12 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
     (timestamp_in, datetime(2024, 3, 31, 2), ("2024-03-31T01:00:00Z", "31-Mar-2024 01:00Z", "2024-03-31T01:00+00")),
     (timestamp_in, datetime(2024, 10, 27, 1), ("2024-10-27T01:00:00Z", "2024-10-27T00:00:00Z", "2024-10-27T01:00:00+01:00")),
     (timestamp_in, datetime(1970, 1, 15, 11), ("1970-01-15T10:00:00Z",)),
+    (date_in, date(1950, 6, 12), ("1950-06-11T23:00:00Z", "1950-06-12T00:00:00Z", "1950-06-12")),
+    *[
+        (reader, read_as, (f"{day}T00:00:00Z", f"{day} 00:00:00+00:00"))
+        for day in DEFAULT_DATES
+        for reader, read_as in ((date_in, date.fromisoformat(day)), (timestamp_in, datetime.fromisoformat(day)))
+    ],
     (timestamp_in, datetime(2024, 1, 1), ("31-DEC-2023 24:00:00.000", "2023-12-31 24:00")),
     (timestamp_in, datetime(2024, 1, 31, 10, 24), ("2024-01-31 10:24:00", "31/1/2024 10:24")),
     (
@@ -246,9 +252,13 @@ def test_dates_that_stand_for_a_missing_one_are_empty_and_not_unreadable(sail: S
     texts = [*DEFAULT_DATES, "1/1/1900", "01-JAN-1900", "31/12/9999", "1900-01-02"]
     assert None not in evaluated(sail, texts, date_in(F.col("t")))
     assert evaluated(sail, texts, known(ColumnType.DATE, date_in(F.col("t")))) == [*[None] * (len(texts) - 1), date(1900, 1, 2)]
-    moments = ["1899-12-30 10:20:00", "9999-12-31", "1900-01-01T00:00:00"]
+    moments = ["1899-12-30 10:20:00", "9999-12-31", "1900-01-01T00:00:00", "1800-01-01T00:00:00Z"]
+    moments += ["01/01/1970 00:00:00", "1970-01-01", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000+00:00"]
     assert None not in evaluated(sail, moments, timestamp_in(F.col("t")))
-    assert evaluated(sail, moments, known(ColumnType.TIMESTAMP, timestamp_in(F.col("t")))) == [None] * 3
+    assert evaluated(sail, moments, known(ColumnType.TIMESTAMP, timestamp_in(F.col("t")))) == [None] * len(moments)
+    real = ["1970-01-01 10:30:00", "1970-01-02 00:00:00", "1969-12-31 23:59:59"]
+    assert None not in evaluated(sail, real, known(ColumnType.TIMESTAMP, timestamp_in(F.col("t"))))
+    assert evaluated(sail, ["1970-01-01"], known(ColumnType.DATE, date_in(F.col("t")))) == [date(1970, 1, 1)]
 
 
 def test_codes_are_compared_in_the_width_that_the_contract_declares(sail: SparkSession) -> None:
