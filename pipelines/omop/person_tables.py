@@ -8,7 +8,7 @@ from pipelines.contracts.touched import NEWEST_EXTRACTS, TOUCHED_BY_CODES
 from pipelines.mapping.spec import Target
 from pipelines.omop.changes import AffectedScope
 from pipelines.omop.continuous_spells import continuous_spell_visits, continuous_spells
-from pipelines.omop.deaths import DEATHS_SCHEMA, death, death_record, deaths
+from pipelines.omop.deaths import DEATHS_SCHEMA, chosen_deaths, death, death_record, deaths
 from pipelines.omop.declared import (
     CONCEPT_MAP,
     DEATHS,
@@ -160,18 +160,22 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
         grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",
         schema=VISITS_SCHEMA,
         belongs_to=BelongsTo.PERSON,
-        inputs=(rows, CONCEPT_MAP, collisions, NEWEST_EXTRACTS),
+        inputs=(rows, CONCEPT_MAP, collisions, NEWEST_EXTRACTS, DEATHS),
         make=lambda made: visits(
             sound_rows(made, rows),
             rules,
             made.read(*CONCEPT_MAP),
             made.read(*collisions),
             made.read(*NEWEST_EXTRACTS),
+            chosen_deaths(made.read(*DEATHS)),
             kind,
         ),
         parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "hospital": hospital_rules(rules)}),
-        affected=AffectedScope(coded={rows: ("concept", "admitted_from", "discharged_to")}),
-        selection=Selection(TOUCHED_BY_CODES, (rows,)),
+        affected=AffectedScope(
+            columns={DEATHS: ("person_id", "death_date", "is_chosen")},
+            coded={rows: ("concept", "admitted_from", "discharged_to")},
+        ),
+        selection=Selection(TOUCHED_BY_CODES, (rows, DEATHS)),
     )
     return collisions_table(collisions, (rows,), lambda made: visit_ids(sound_rows(made, rows), kind), VISIT_KEY), whole
 

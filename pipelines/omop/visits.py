@@ -76,9 +76,9 @@ VISITS_SCHEMA = {
 }
 """One row per visit (or visit detail) with its id.
 
-`end_rule`: delivered, unreadable, open, same_day, before_start or after_extract. `came_by`: the admission method of a stay or
-the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only, 9 where it is not
-known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
+`end_rule`: delivered, unreadable, open, died, same_day, before_start or after_extract. `came_by`: the admission method of a
+stay or the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only, 9 where it
+is not known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
 """
 
 _OF_ONE_TARGET = ("visit_key", "episode_key", "came_by", "patient_classification", "conveyed", "destination_code")
@@ -160,12 +160,13 @@ def visits(
     concept_map: DataFrame,
     collisions: DataFrame,
     newest_extracts: DataFrame,
+    deaths: DataFrame,
     kind: str,
 ) -> DataFrame:
     """One row per visit (VISITS_SCHEMA), the parts of a spell as one, ends decided, with ids.
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for. `newest_extracts`
-    (NEWEST_SCHEMA) says until when an open stay is known to last.
+    (NEWEST_SCHEMA) says until when an open stay is known to last, `deaths` has `person_id` and `death_date`, one row a person.
     """
     rules = tuple(rules)
     grouped = [rule.name for rule in rules if rule.group]
@@ -175,7 +176,9 @@ def visits(
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
     whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
-    ended = with_end(coded.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left"))
+    died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
+    known = coded.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
+    ended = with_end(known.join(died, on="person_id", how="left"))
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
@@ -248,7 +251,8 @@ def spells(rows: DataFrame) -> DataFrame:
 
 
 def with_end(frame: DataFrame) -> DataFrame:
-    """Every visit with an end: the delivered one; else for stays the newest extract of the provider; else the day it began.
+    """Every visit with an end: the delivered one; else for stays the newest extract of the provider, or an earlier death of
+    the person; else the day it began.
 
     An end before the start or after the extract is not believed, and one that cannot be read is not known: the visit ends when
     it starts, and `end_rule` says so.
@@ -262,13 +266,19 @@ def with_end(frame: DataFrame) -> DataFrame:
         .when(is_backwards, F.lit("before_start"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
         .when(F.col(END_UNREADABLE), F.lit("unreadable"))
+        .when(is_stay & F.col("_died").between(F.col("start_date"), F.col("_known_until")), F.lit("died"))
         .when(is_stay, F.lit("open"))
         .otherwise(F.lit("same_day"))
     )
     ruled = frame.withColumn("end_rule", rule)
     has_end = F.col("end_rule").isin("delivered", "after_extract")
     still_there = F.greatest(F.col("start_date"), F.col("_known_until"))
-    end_date = F.when(has_end, F.col("end_date")).when(F.col("end_rule") == "open", still_there).otherwise(F.col("start_date"))
+    end_date = (
+        F.when(has_end, F.col("end_date"))
+        .when(F.col("end_rule") == "open", still_there)
+        .when(F.col("end_rule") == "died", F.col("_died"))
+        .otherwise(F.col("start_date"))
+    )
     end_datetime = F.when(has_end, F.col("end_datetime")).when(F.col("end_rule") == "before_start", F.col("start_datetime"))
     return ruled.withColumn("end_datetime", end_datetime).withColumn("end_date", end_date)
 
@@ -390,7 +400,7 @@ def _ended_with_visit(details: DataFrame, visits: DataFrame) -> DataFrame:
     ends = visits.select(F.col("key").alias("visit_key"), "person_id", F.col("end_date").alias("_visit_end"))
     joined = details.join(ends, on=["visit_key", "person_id"], how="left")
     last_day = F.greatest(F.col("start_date"), F.least(F.col("end_date"), F.col("_visit_end")))
-    end_date = F.when(F.col("end_rule") == "open", last_day).otherwise(F.col("end_date"))
+    end_date = F.when(F.col("end_rule").isin("open", "died"), last_day).otherwise(F.col("end_date"))
     return joined.withColumn("end_date", end_date).drop("_visit_end")
 
 

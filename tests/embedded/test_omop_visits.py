@@ -82,7 +82,11 @@ def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: S
     known = {"end_unreadable": False, "_source": "acute", "_extracted_on": date(2024, 3, 1)}
     spelled = spells(frame_of(sail, target_schema(Target.VISIT), [known | row for row in rows]))
     inpatient = spelled.withColumns(
-        {"concept_target": F.lit(INPATIENT).cast("bigint"), "_known_until": F.lit(date(2024, 3, 1))}
+        {
+            "concept_target": F.lit(INPATIENT).cast("bigint"),
+            "_known_until": F.lit(date(2024, 3, 1)),
+            "_died": F.lit(None).cast("date"),
+        }
     )
     found = with_end(inpatient).select("key", "end_date", "end_rule").collect()
     assert sorted(map(tuple, found)) == [
@@ -90,6 +94,40 @@ def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: S
         ("t", date(2024, 1, 5), "delivered"),
         ("u", date(2024, 3, 1), "open"),
     ]
+
+
+def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_person(sail: SparkSession) -> None:
+    known: dict[str, Any] = {
+        "concept_target": INPATIENT,
+        "_known_until": date(2024, 3, 1),
+        "end_unreadable": False,
+        "_flagged": None,
+    }
+    stays: dict[str, dict[str, Any]] = {
+        "alive": {"_died": None},
+        "died": {"_died": date(2024, 2, 10)},
+        "died on the first day": {"_died": date(2024, 1, 1)},
+        "died on the day of the extract": {"_died": date(2024, 3, 1)},
+        "died before": {"_died": date(2023, 12, 31)},
+        "died later": {"_died": date(2024, 3, 2)},
+        "discharged after": {"_died": date(2024, 2, 10), "end_date": date(2024, 2, 20)},
+        "died at home": {"_died": date(2024, 2, 10), "concept_target": 9202},
+    }
+    starts: dict[str, Any] = {"start_date": date(2024, 1, 1), "start_datetime": None, "end_date": None, "end_datetime": None}
+    schema = {"key": "string", "concept_target": "bigint", "end_unreadable": "boolean", "_flagged": "string"}
+    schema |= dict.fromkeys(("start_date", "end_date", "_known_until", "_died"), "date")
+    schema |= dict.fromkeys(("start_datetime", "end_datetime"), "timestamp")
+    found = with_end(frame_of(sail, schema, [{"key": key} | known | starts | values for key, values in stays.items()]))
+    assert {row.key: (row.end_date, row.end_rule) for row in found.collect()} == {
+        "alive": (date(2024, 3, 1), "open"),
+        "died": (date(2024, 2, 10), "died"),
+        "died on the first day": (date(2024, 1, 1), "died"),
+        "died on the day of the extract": (date(2024, 3, 1), "died"),
+        "died before": (date(2024, 3, 1), "open"),
+        "died later": (date(2024, 3, 1), "open"),
+        "discharged after": (date(2024, 2, 20), "delivered"),
+        "died at home": (date(2024, 1, 1), "same_day"),
+    }
 
 
 def visit(
