@@ -31,7 +31,7 @@ from pipelines.quality.written import as_json, as_junit, as_text, in_order, show
 from pipelines.release.published import chosen_release, gates_of, ledger_of, runs_of
 from pipelines.run_context import known_names, read_register
 from pipelines.settings import Settings, storage_paths
-from pipelines.storage.files import leads_into
+from pipelines.storage.files import is_inside
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def gate(
     --full is given.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
-    if full and out is not None and leads_into(out, settings.storage.deidentified):
+    if full and out is not None and is_inside(out, settings.storage.deidentified):
         raise ConfigError("--full shows small numbers, which may not be below the de-identified root: choose another --out")
     run = _chosen(settings, release_id, run_id)
     if rows is not None:

@@ -31,7 +31,7 @@ from pipelines.contracts.source import sources_in
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
 from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import ConfigError, counted
-from pipelines.secrets import SecretReference
+from pipelines.secrets import FileSecret, SecretReference
 from pipelines.storage.files import AnyPath, in_store, is_inside, path_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.places import Places
@@ -386,6 +386,17 @@ class Settings(Frozen):
                 "lineage.transport: the embedded engine has no network but its own; write a file, and send it afterwards, "
                 "or set engine.shared_network"
             )
+        return self
+
+    @model_validator(mode="after")
+    def identity_is_apart(self) -> Self:
+        """Refuse the key and identifiable rows below the de-identified root, where who may enter it may read everything."""
+        places = {"engine.scratch_dir": self.engine.scratch_dir}
+        if isinstance(self.key, FileSecret):
+            places["key.path"] = self.key.path
+        inside = [name for name, place in places.items() if place and is_inside(place, self.storage.deidentified)]
+        if inside:
+            raise ValueError(f"{', '.join(inside)}: may not be inside storage.deidentified, which others may read")
         return self
 
     @property

@@ -75,7 +75,7 @@ def make_release(
     )
     folder = release_folder(settings)
     folder.write(made)
-    share(settings.storage.deidentified)
+    share(settings.storage.deidentified, settings.storage.restricted)
     held = folder.held_rollback()
     if held is None:
         folder.point_at(made.release_id, action="release", at=run_date.isoformat())

@@ -113,13 +113,12 @@ def in_store(path: AnyPath) -> bool:
 
 
 def is_inside(path: AnyPath, folder: AnyPath) -> bool:
-    """Whether a path is a folder or below it."""
-    return f"{path}/".startswith(f"{str(folder).rstrip('/')}/")
+    """Whether a path is a folder or below it. On this machine `..` and links are followed."""
+    return f"{_real(path)}/".startswith(f"{_real(folder).rstrip('/')}/")
 
 
-def leads_into(path: Path, folder: AnyPath) -> bool:
-    """Whether a path of this machine, its links followed, is a folder or below it."""
-    return isinstance(folder, Path) and path.resolve().is_relative_to(folder.resolve())
+def _real(path: AnyPath) -> str:
+    return os.path.realpath(path) if isinstance(path, Path) else str(path)
 
 
 def is_folder(path: AnyPath) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.errors import RightsError
-from pipelines.storage.files import AnyPath
+from pipelines.storage.files import AnyPath, is_inside
 
 OTHERS = 0o077
 """The rights of everybody but the owner."""
@@ -78,13 +78,16 @@ def _keeps_rights(folder: Path) -> bool:
         return True  # whoever is refused here is refused by rights
 
 
-def share(root: AnyPath) -> None:
+def share(root: AnyPath, private: Path) -> None:
     """Give whoever may enter a folder the right to read everything below it, and take the right from everybody else.
 
     Only what belongs to the account is changed, and nothing where the file system keeps no rights. A store has its own grants.
+    No link is followed. Raises RightsError where `private`, the restricted root, has come to lie in it or around it.
     """
     if not isinstance(root, Path):
         return
+    if is_inside(private, root) or is_inside(root, private):
+        raise RightsError(f"{private} holds identity and leads into or around {root}, which others may read; move one of them")
     granted = root.stat().st_mode & _READ_AND_ENTER
     if not _keeps_rights(root):
         return

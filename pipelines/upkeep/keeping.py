@@ -92,7 +92,7 @@ def keep_up(
                 upkept[str(name)] = _trimmed(executor, lake, name, needed.get(name, ()))
             on_progress(str(name))
     UpkeepState(tables=upkept).write(upkeep_state_path(settings))
-    share(settings.storage.deidentified)
+    share(settings.storage.deidentified, settings.storage.restricted)
     if failed:
         raise UpkeepError(_failure(failed))
     return UpkeepReport(

@@ -80,6 +80,51 @@ def test_roots_inside_each_other_are_refused(storage: str, tmp_path: Path) -> No
         load_settings("here", conf_dir(tmp_path, "{}", env))
 
 
+@pytest.mark.parametrize(
+    ("landing", "restricted", "deidentified"),
+    [
+        ("l", "x/../d/r", "d"),  # `x` is not there: no system call would find this way
+        ("l", "link/r", "d"),
+        ("l", "link", "d"),
+        ("link/l", "r", "d"),
+        ("l", "d", "link"),
+        ("l", "d/r", "link"),
+    ],
+)
+def test_roots_that_lead_into_each_other_are_refused(landing: str, restricted: str, deidentified: str, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "d")
+    places = {"landing": landing, "restricted": restricted, "deidentified": deidentified}
+    storage = ", ".join(f"{name}: {tmp_path}/{place}" for name, place in places.items())
+    env = COMPLETE.replace("landing: a, restricted: b, deidentified: c", storage)
+    with pytest.raises(ConfigError, match="inside each other"):
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+@pytest.mark.parametrize("place", ["c/x", "b/../c/x", "c"])
+def test_scratch_and_key_below_the_deidentified_root_are_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = COMPLETE.replace("kind: env, name: SOME_KEY", f"kind: file, path: {place}")
+    with pytest.raises(ConfigError, match=r"engine\.scratch_dir, key\.path: may not be inside storage\.deidentified"):
+        load_settings("here", conf_dir(tmp_path, "{}", f"{env}engine: {{scratch_dir: {tmp_path}/{place}}}"))
+
+
+def test_roots_and_key_may_be_links_that_lead_apart(tmp_path: Path) -> None:
+    for folder in ("disk1", "disk2"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "r").symlink_to(tmp_path / "disk1")
+    (tmp_path / "d").symlink_to(tmp_path / "disk2")
+    env = f"""
+environment: test
+storage: {{landing: {tmp_path}/l, restricted: {tmp_path}/r, deidentified: {tmp_path}/d}}
+engine: {{scratch_dir: {tmp_path}/r/scratch}}
+key: {{kind: file, path: {tmp_path}/r/here.key}}
+"""
+    assert load_settings("here", conf_dir(tmp_path, "{}", env)).storage.restricted == tmp_path / "r"
+
+
 def test_neighbours_with_one_prefix_are_apart(tmp_path: Path) -> None:
     env = COMPLETE.replace("restricted: b, deidentified: c", "restricted: /s/data, deidentified: /s/data-open")
     assert load_settings("here", conf_dir(tmp_path, "{}", env)).storage.deidentified == Path("/s/data-open")

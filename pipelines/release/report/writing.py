@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipelines.errors import RightsError
 from pipelines.release.report.sections import Edition
-from pipelines.storage.files import AnyPath, leads_into, write_whole
+from pipelines.storage.files import AnyPath, is_inside, write_whole
 
 _FOR_THE_OWNER, _FOR_ALL = 0o600, 0o644
 
@@ -14,7 +14,7 @@ def write_report(path: Path, text: str, edition: Edition, deidentified: AnyPath)
 
     Raises RightsError for a full edition below the de-identified root: who reads there need not have rights to small numbers.
     """
-    if edition is Edition.FULL and leads_into(path, deidentified):
+    if edition is Edition.FULL and is_inside(path, deidentified):
         raise RightsError(
             f"{path} is below the de-identified root, and the full edition has small numbers; nothing was written. "
             "Write it below the restricted root, or give --edition suppressed"

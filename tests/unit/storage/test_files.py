@@ -264,6 +264,8 @@ def test_azure_is_asked_by_the_account_of_the_platform(monkeypatch: pytest.Monke
         ("/a/b", "/a", True),
         ("/a", "/a", True),
         ("/ab", "/a", False),
+        ("/c/../a/b", "/a", True),
+        ("/a/../c", "/a", False),
         ("/a", "/", True),
         ("s3://a/b/c", "s3://a/b", True),
         ("s3://a/bc", "s3://a/b", False),

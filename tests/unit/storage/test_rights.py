@@ -87,11 +87,24 @@ def test_who_may_enter_the_root_may_read_what_is_in_it(tmp_path: Path, root: int
     (shared / "link").symlink_to(outside)
     (shared / "lost").symlink_to(tmp_path / "nowhere")
     shared.chmod(root)
-    share(shared)
+    share(shared, tmp_path / "restricted")
     assert rights(shared / "omop" / "person" / "_delta_log") == folder
     assert rights(shared / "omop" / "person" / "_delta_log" / "0.json") == file
     assert rights(shared / "omop" / "open") == file | 0o022
     assert rights(outside) == 0o600
+
+
+@pytest.mark.parametrize("place", ["deidentified/restricted", "link/restricted", "x/../deidentified/restricted", "."])
+def test_what_holds_identity_is_never_shared(tmp_path: Path, place: str) -> None:
+    """Whatever the configuration said: a link may have been changed since."""
+    shared = tmp_path / "deidentified"
+    (shared / "restricted" / "bronze").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(shared)
+    (shared / "restricted").chmod(0o700)
+    shared.chmod(0o755)
+    with pytest.raises(RightsError, match="which others may read"):
+        share(shared, tmp_path / place)
+    assert rights(shared / "restricted") == 0o700
 
 
 @pytest.mark.parametrize(
