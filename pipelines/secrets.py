@@ -50,20 +50,25 @@ def _overwrite(name: str) -> None:
 
 
 class FileSecret(_Reference):
-    """A secret in a file that only its owner can read."""
+    """A secret in a file that belongs to the account and that only its owner can read."""
 
     kind: Literal["file"]
     path: Path
 
     def resolve(self) -> bytes:
-        """The content of the file. Raises ConfigError where it cannot be read or others may read it."""
+        """The content of the file. Raises ConfigError where it cannot be read, is another account's or others may read it."""
         try:
-            open_to_others = os.name == "posix" and self.path.stat().st_mode & 0o077
+            found = self.path.stat()
             content = self.path.read_bytes()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ConfigError(f"secret file {self.path}: {reason}; create it or change the reference") from error
-        if open_to_others:
+        if found.st_uid != os.geteuid():
+            raise ConfigError(
+                f"secret file {self.path} belongs to another account, which can read and change it; "
+                f"run this command as that account, or as root: chown {os.geteuid()} {self.path}"
+            )
+        if found.st_mode & 0o077:
             raise ConfigError(f"secret file {self.path} can be read by other users; run: chmod 600 {self.path}")
         return content
 

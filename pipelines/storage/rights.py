@@ -40,18 +40,21 @@ def make_private(root: Path) -> None:
 
 
 def require_private(root: Path) -> None:
-    """See that a folder is for its owner only.
+    """See that a folder is for the account only.
 
-    Raises RightsError, with the next step, where others have rights on it: what it holds may have been read.
+    Raises RightsError, with the next step, where it belongs to another account, which root may enter all the same, or where
+    others have rights on it: what it holds may have been read.
     """
     try:
-        rights = root.stat().st_mode & OTHERS
-        open_to_others = bool(rights) and _keeps_rights(root)
+        found = root.stat()
+        rights = found.st_mode & OTHERS
+        is_own = found.st_uid == os.geteuid()
+        keeps_rights = (bool(rights) or not is_own) and _keeps_rights(root)
     except OSError as error:
         raise RightsError(f"{root}: {error.strerror}; it must belong to the account that runs the load") from error
-    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK) or (not is_own and keeps_rights):
         raise RightsError(f"{root} belongs to another account; run this command as the account that runs the load")
-    if open_to_others:
+    if rights and keeps_rights:
         raise RightsError(
             f"{root} holds identity and other users have rights on it ({rights:03o}); nothing was done. "
             f"Find out who has read it, then: chmod -R go= {root}"
@@ -70,10 +73,11 @@ def others_may_read(folder: Path, private: Path) -> bool:
 
 
 def _keeps_rights(folder: Path) -> bool:
-    """Whether the file system keeps rights at all: on a mounted volume the platform decides, and shows a fixed mode."""
+    """Whether the file system keeps rights: on a mounted volume the platform decides, and shows a fixed mode or owner."""
     try:
         with tempfile.TemporaryDirectory(prefix=".", dir=folder) as made:
-            return not Path(made).stat().st_mode & OTHERS
+            found = Path(made).stat()
+            return not found.st_mode & OTHERS and found.st_uid == os.geteuid()
     except PermissionError:
         return True  # whoever is refused here is refused by rights
 

@@ -1,5 +1,6 @@
 """`init` writes an environment that `doctor` understands; every fault of it is a line with its next step."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pipelines.settings import Environment, load_settings
 CONF = ("base.yaml", "here.yaml", "quality/limits.yaml", "quality/waivers.yaml")
 
 Command = Callable[..., tuple[int | str | None, str, str]]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can give files away")
 
 
 @pytest.fixture
@@ -117,6 +120,8 @@ def test_init_takes_no_restricted_root_that_others_can_read(tmp_path: Path, comm
         ("none", "key", 17, "3 faults; the first: no pseudonymisation key"),
         ("key", "vocabulary", 18, "2 faults; the first: no vocabulary is loaded"),
         ("open root", "restricted", 31, "other users have rights on it"),
+        pytest.param("given root", "restricted", 31, "belongs to another account", marks=needs_root),
+        pytest.param("given key", "key", 17, "belongs to another account", marks=needs_root),
     ],
 )
 def test_doctor_names_each_fault_and_ends_as_a_run_would(
@@ -126,6 +131,11 @@ def test_doctor_names_each_fault_and_ends_as_a_run_would(
     assert command("init", str(tmp_path), "--env", "here")[0] == 0
     if damage == "key":
         new_key_file(tmp_path / "restricted/here.key")
+    if damage == "given root":
+        os.chown(tmp_path / "restricted", 65534, 65534)
+    if damage == "given key":
+        new_key_file(tmp_path / "restricted/here.key")
+        os.chown(tmp_path / "restricted/here.key", 65534, 65534)
     if damage == "open root":
         (tmp_path / "restricted").chmod(0o750)
     ended, shown, messages = command("doctor", "--env", "here", "--conf-dir", str(tmp_path / "conf"))

@@ -111,6 +111,14 @@ def test_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         resolve_key(reference, production=False)
 
 
+@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can give files away")
+def test_file_of_another_account_is_refused_to_root_too(tmp_path: Path) -> None:
+    reference = file_of(tmp_path / "k", MATERIAL.hex().encode())
+    os.chown(reference.path, 65534, 65534)
+    with pytest.raises(KeyMissingError, match="belongs to another account, which can read and change it"):
+        resolve_key(reference, production=False)
+
+
 def test_demo_key_is_refused_in_production_only(tmp_path: Path) -> None:
     demo_key_file(tmp_path / "demo.key")
     reference = FileSecret(kind="file", path=tmp_path / "demo.key")

@@ -14,6 +14,8 @@ from pipelines.storage.rights import make_private, others_may_read, private_file
 
 NOBODY = 65534
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can become another user")
+
 
 def rights(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
@@ -45,6 +47,22 @@ def test_a_root_on_which_others_have_any_right_is_refused(tmp_path: Path, mode: 
 @pytest.mark.parametrize("mode", [0o700, 0o1700])
 def test_a_private_root_is_taken(tmp_path: Path, mode: int) -> None:
     tmp_path.chmod(mode)
+    make_private(tmp_path)
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_root_of_another_account_is_refused_to_root_too(tmp_path: Path, mode: int) -> None:
+    """Root may enter everything, and would read and leave files in what is another account's."""
+    tmp_path.chmod(mode)
+    os.chown(tmp_path, NOBODY, NOBODY)
+    with pytest.raises(RightsError, match="belongs to another account"):
+        make_private(tmp_path)
+
+
+def test_a_root_is_taken_where_the_platform_shows_a_fixed_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is made there belongs to that owner too: a mounted volume, on which the platform decides."""
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     make_private(tmp_path)
 
 
@@ -127,7 +145,7 @@ class Note(Document):
     text: str
 
 
-@pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root can become another user")
+@needs_root
 def test_another_user_reads_and_lists_nothing(tmp_path: Path) -> None:
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(0o755)
