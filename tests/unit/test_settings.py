@@ -50,6 +50,14 @@ def test_secret_reference_of_another_kind_replaces_the_whole_reference(tmp_path:
     assert load_settings("here", folder).key.model_dump() == {"kind": "env", "name": "SOME_KEY"}
 
 
+def test_a_section_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    env = COMPLETE + "opt_outs: {max_age_days: 7}\nopt_outs: {warn_at_days: 5}\n"
+    with pytest.raises(
+        ConfigError, match=r"here\.yaml: not valid YAML at line 6: the key opt_outs stands twice, first at line 5"
+    ):
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
 def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     env = "environment: prod\nstorage: {landing: a, restricted: b}\nengine: {kind: flink}\nspeed: high\nkey: {kind: paper}\n"
     with pytest.raises(ConfigError) as caught:

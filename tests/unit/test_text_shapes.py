@@ -345,6 +345,16 @@ def test_a_contract_with_a_kept_text_without_a_shape_is_refused(tmp_path: Path) 
         assert f"entities.e.columns.{name}: no shape; a kept text has one of short_code, code, " in str(refused.value)
 
 
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    """Else the second would be read alone, and the column would no longer be an identifier."""
+    path = tmp_path / "s" / "contract.yaml"
+    path.parent.mkdir()
+    columns = "{k: {identifier: local_id}, k: {shape: code}}"
+    path.write_text(f"{{source: s, title: S, entities: {{e: {{grain: g, files: [x], key: [k], columns: {columns}}}}}}}")
+    with pytest.raises(ContractError, match=r"s/contract\.yaml: not valid YAML at line 1: the key k stands twice"):
+        load_contract(path)
+
+
 @pytest.mark.parametrize(
     ("column", "fault"),
     [
