@@ -18,6 +18,7 @@ from jobs.command import (
     start,
 )
 from jobs.output import show_table
+from pipelines.contracts.delivered_names import shown
 from pipelines.errors import DeliveryError
 from pipelines.progress import Field
 from pipelines.settings import Settings
@@ -97,9 +98,7 @@ def not_loaded(facts: "list[DeliveryFacts]") -> "list[DeliveryFacts]":
 def shown_delivery(entry: "DeliveryFacts") -> dict[str, Field]:
     """A delivery as a row of a result."""
     return {
-        "source": entry.place.source,
-        "provider": entry.place.provider,
-        "folder": entry.place.folder,
+        **{part: shown(name) for part, name in entry.place._asdict().items()},
         "state": entry.state.value,
         "rows": entry.rows,
         "extract_date": entry.extract_date.isoformat() if entry.extract_date else "",

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from pipelines.progress import Field
+from pipelines.progress import Field, printable
 
 PROJECT_LOGGERS = ("jobs", "pipelines", "vocab", "__main__")
 """`__main__` is a command that was started by `python -m`."""
@@ -42,7 +42,7 @@ class PeopleHandler(logging.Handler):
         else:
             details = "  ".join(f"{name.replace('_', ' ')} {shown(value)}" for name, value in fields.items())
             text = f"{record.getMessage()}  {details}".rstrip()
-        self.console.print(Text(text, style=_STYLES.get(record.levelno, "")))
+        self.console.print(Text(printable(text), style=_STYLES.get(record.levelno, "")))
 
 
 class JsonLinesHandler(logging.Handler):
@@ -96,7 +96,7 @@ def shown(value: Field, grouped: bool = True) -> str:
     if isinstance(value, bool) or value is None:
         return "" if value is None else str(value).lower()
     if isinstance(value, str):
-        return value
+        return printable(value)
     return f"{value:,}" if grouped else str(value)
 
 

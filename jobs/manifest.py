@@ -21,6 +21,7 @@ from jobs.command import (
     start,
 )
 from jobs.output import show_table
+from pipelines.contracts.delivered_names import shown
 from pipelines.errors import DeliveryError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def manifest(
         made, counts = delivery_manifest(whole, contract, _mode(mode), on)
     path = write_manifest(whole, made, replace=replace)
     show_table(
-        "manifest", [{"file": name, "records": found.records, "malformed": found.malformed} for name, found in counts.items()]
+        "manifest",
+        [{"file": shown(name), "records": found.records, "malformed": found.malformed} for name, found in counts.items()],
     )
     log.info("wrote the manifest", extra={"file": str(path)})
 

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from pipelines import __version__
+from pipelines.contracts.delivered_names import some
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import (
     IMPLAUSIBLE,
@@ -50,7 +51,7 @@ from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
 from pipelines.ingest.folders import SetAside, find_deliveries
-from pipelines.ingest.landing import DeliveryName, some
+from pipelines.ingest.landing import DeliveryName
 from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
 from pipelines.ingest.register import Registered, delivered_by_provider
 from pipelines.ingest.required import require_sources

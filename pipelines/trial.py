@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
+from pipelines.contracts.delivered_names import shown
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.curate.entities import levels
@@ -113,7 +114,9 @@ def read_records(
         layout, spec = load.layouts[file.file_id], contract.entities[file.entity]
         missing = tuple(column.header or name for name, column in spec.columns.items() if name not in layout.columns)
         quarantined = {reason: rows for reason, rows in sorted(reasons.items()) if reason}
-        files.append(FileTrial(file.path.name, file.entity, sum(reasons.values()), quarantined, missing, layout.undeclared))
+        files.append(
+            FileTrial(shown(file.path.name), file.entity, sum(reasons.values()), quarantined, missing, layout.undeclared)
+        )
     faulty = next(iter(differing), None)
     warnings: tuple[str, ...] = ()
     if past and not faulty:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.contracts.number_spellings import NUMBER_IN_TEXT
 from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY
 from pipelines.contracts.source import WITHHELD, ColumnType
 from pipelines.contracts.source import Column as Delivered
@@ -36,21 +37,6 @@ _POSTCODE = (
 )
 """Postcodes of the United Kingdom with and without a space. Five characters without one are a Read code unless in capitals."""
 
-_BETWEEN, _BETWEEN_TWO = "[^0-9A-Za-z:]{1,3}", "[^0-9A-Za-z:.]{1,3}"
-_NUMBER = (
-    "(?:^|[^0-9.]|[^0-9][.])("
-    "[0-9](?: ?[0-9]){9}"
-    f"|[0-9]{{3}}{_BETWEEN}[0-9]{{3}}{_BETWEEN}[0-9]{{4}}"
-    f"|[0-9]{{4}}{_BETWEEN}[0-9]{{3}}{_BETWEEN}[0-9]{{3}}"
-    "|(?:[0-9]{2}-){4}[0-9]{2}"
-    f"|(?:[0-9]{_BETWEEN}){{9}}[0-9]"
-    f"|[0-9]{{3}}{_BETWEEN_TWO}[0-9]{{7}}"
-    f"|[0-9]{{5}}{_BETWEEN_TWO}[0-9]{{5}}"
-    f"|[0-9]{{6}}{_BETWEEN_TWO}[0-9]{{4}}"
-    ")(?:$|[^0-9])"
-)
-"""Ten digits, together or in groups. A lone first digit and a dash is none: so the Care Quality Commission writes its ids."""
-
 _SNOMED_ID = "^[1235][0-9]{6}0[012][0-9]$"
 """Ten digits that are an id of SNOMED CT (partition 00, 01 or 02), in a range of which England issues no NHS numbers."""
 
@@ -60,10 +46,10 @@ def identifies(text: Column) -> Column:
 
     Null for null. One pattern decides about nearly every value; numbers are computed only for those that have ten digits.
     """
-    has_number = F.exists(F.regexp_extract_all(text, F.lit(_NUMBER), F.lit(1)), _passes_modulus_11)
+    has_number = F.exists(F.regexp_extract_all(text, F.lit(NUMBER_IN_TEXT), F.lit(1)), _passes_modulus_11)
     return (
         F.when(text.rlike(f"{_MAIL}|{_PHONE}|{_POSTCODE}"), F.lit(True))
-        .when(text.rlike(_NUMBER) & ~text.rlike(_SNOMED_ID), has_number)
+        .when(text.rlike(NUMBER_IN_TEXT) & ~text.rlike(_SNOMED_ID), has_number)
         .when(text.isNotNull(), F.lit(False))
     )
 

@@ -3,6 +3,7 @@
 Regular expressions in the syntax that both engines and Python share.
 """
 
+import re
 from typing import Final
 
 BLANKS: Final = " \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(
@@ -18,3 +19,34 @@ POWER_OR_DECIMALS: Final = "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9
 
 LOST_ZERO: Final = "^[0-9]{9}$"
 """A number that has lost its leading zero in a column of numbers."""
+
+_BETWEEN: Final = "[^0-9A-Za-z:]{1,3}"
+_BETWEEN_TWO: Final = "[^0-9A-Za-z:.]{1,3}"
+NUMBER_IN_TEXT: Final = (
+    "(?:^|[^0-9.]|[^0-9][.])("
+    "[0-9](?: ?[0-9]){9}"
+    f"|[0-9]{{3}}{_BETWEEN}[0-9]{{3}}{_BETWEEN}[0-9]{{4}}"
+    f"|[0-9]{{4}}{_BETWEEN}[0-9]{{3}}{_BETWEEN}[0-9]{{3}}"
+    "|(?:[0-9]{2}-){4}[0-9]{2}"
+    f"|(?:[0-9]{_BETWEEN}){{9}}[0-9]"
+    f"|[0-9]{{3}}{_BETWEEN_TWO}[0-9]{{7}}"
+    f"|[0-9]{{5}}{_BETWEEN_TWO}[0-9]{{5}}"
+    f"|[0-9]{{6}}{_BETWEEN_TWO}[0-9]{{4}}"
+    ")(?:$|[^0-9])"
+)
+"""What may be a number within a text: ten digits, together or in groups. A lone first digit and a dash is none: so the Care
+Quality Commission writes its ids."""
+
+_TIME: Final = "20(?:1[3-9]|[2-9][0-9])(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])"
+"""The hour of a day, as names of files have it. No NHS or CHI number of the United Kingdom begins so."""
+
+
+def passes_modulus_11(digits: str) -> bool:
+    """Whether the last of ten digits is the check digit of the others."""
+    return sum(int(digit) * (10 - place) for place, digit in enumerate(digits)) % 11 == 0
+
+
+def holds_nhs_number(text: str) -> bool:
+    """Whether a valid NHS number is anywhere in a text."""
+    found = (re.sub("[^0-9]", "", spelled) for spelled in re.findall(f"(?={NUMBER_IN_TEXT})", text))
+    return any(passes_modulus_11(digits) for digits in found if not re.fullmatch(_TIME, digits))

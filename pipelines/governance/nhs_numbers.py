@@ -2,9 +2,8 @@
 
 import re
 
-from pipelines.contracts.number_spellings import LOST_ZERO, NO_PART_OF_NUMBER, POWER_OR_DECIMALS
+from pipelines.contracts.number_spellings import LOST_ZERO, NO_PART_OF_NUMBER, POWER_OR_DECIMALS, passes_modulus_11
 
-_LENGTH = 10
 _REPEATED = re.compile(r"([0-9])\1{9}")
 _FRAMED = re.compile(r"([0-9])0{8}\1")
 """Placeholders that pass the check: a repeated digit, or a digit on both sides of zeros."""
@@ -21,5 +20,4 @@ def nhs_number_in(text: str) -> str | None:
         digits = f"0{digits}"
     if not re.fullmatch("[0-9]{10}", digits) or _REPEATED.fullmatch(digits) or _FRAMED.fullmatch(digits):
         return None
-    total = sum(int(digit) * (_LENGTH - place) for place, digit in enumerate(digits[:-1]))
-    return digits if (11 - total % 11) % 11 == int(digits[-1]) else None
+    return digits if passes_modulus_11(digits) else None

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import DeliveryError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
@@ -185,16 +186,12 @@ def _refuse_others(there: Mapping[str, Entry], known: Iterable[str], where: str)
     others = [name for name in there if name not in set(known)]
     if others:
         raise OptOutInvalidError(
-            f"{where}: {len(others)} names are not understood and could be a list: {_some(others)}; expected "
+            f"{where}: {len(others)} names are not understood and could be a list: {some(others)}; expected "
             f"{', '.join(known)}. Rename them or move them out of the folder"
         )
     linked = [name for name in known if name in there and there[name].is_link]
     if linked:
-        raise OptOutInvalidError(f"{where}: {_some(linked)} is a link to another place; deliver the list itself")
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+        raise OptOutInvalidError(f"{where}: {some(linked)} is a link to another place; deliver the list itself")
 
 
 def _newest(folder: AnyPath, kind: str, run_date: date, latest: date) -> Entry:
@@ -204,7 +201,7 @@ def _newest(folder: AnyPath, kind: str, run_date: date, latest: date) -> Entry:
         day = _day_of(name) if entry.is_folder else None
         if day is None:
             raise OptOutInvalidError(
-                f"{where}/{name}: not understood, and could be the newest list; name the folder of a list <yyyymmdd> or "
+                f"{where}/{shown(name)}: not understood, and could be the newest list; name the folder of a list <yyyymmdd> or "
                 "<yyyy-mm-dd>, or move it out of the landing folder"
             )
         if day > latest:
@@ -245,9 +242,7 @@ def _delivered(folder: Entry, kind: str) -> _Delivered:
     names = [file.name for file in manifest.files]
     lacking = [name for name in FILES[kind] if name not in names or name not in plain]
     if lacking:
-        raise OptOutMissingError(
-            f"{where}: {_some(lacking)} is missing from the folder or its manifest; deliver the list again"
-        )
+        raise OptOutMissingError(f"{where}: {some(lacking)} is missing from the folder or its manifest; deliver the list again")
     if len(names) != len(FILES[kind]):
         raise OptOutInvalidError(
             f"{where}/{MANIFEST}: announces {len(names)} files, and the {kind} list has {len(FILES[kind])}: "
@@ -275,7 +270,7 @@ def _manifest(path: AnyPath, where: str) -> ListManifest:
     except DeliveryError as error:
         raise OptOutInvalidError(f"{where}/{MANIFEST}: {error}") from error
     if unknown:
-        log.warning("%s/%s: keys that mean nothing here: %s", where, MANIFEST, _some(unknown))
+        log.warning("%s/%s: keys that mean nothing here: %s", where, MANIFEST, some(unknown))
     return manifest
 
 

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+from pipelines.contracts.delivered_names import some
 from pipelines.contracts.source import SourceContract
 from pipelines.ingest.checking import ColumnsRead, verify
 from pipelines.ingest.folders import Landed, SetAside, set_aside
-from pipelines.ingest.landing import MANIFEST, NOTHING_DELIVERED, Delivery, DeliveryName, File, some
+from pipelines.ingest.landing import MANIFEST, NOTHING_DELIVERED, Delivery, DeliveryName, File
 from pipelines.ingest.parse import Layout
 from pipelines.ingest.register import Count, Registered, load_id_of, registered, repeats
 from pipelines.runner import code_digest

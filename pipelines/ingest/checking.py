@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.folders import ASK_AGAIN, SetAside, set_aside
-from pipelines.ingest.landing import MANIFEST, Delivery, File, by_name, is_junk, some
+from pipelines.ingest.landing import MANIFEST, Delivery, File, by_name, is_junk
 from pipelines.ingest.opening import place_of
 from pipelines.ingest.parse import Layout, layout_of, read_head
 from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why
@@ -42,7 +43,7 @@ def verify(
     with ThreadPoolExecutor() as pool:
         for delivery in deliveries:
             faults, junk = _folder_faults(delivery)
-            ignored += [f"{delivery.name}/{name}" for name in junk]
+            ignored += [f"{delivery.name}/{shown(name)}" for name in junk]
             found: dict[str, Layout] = {}
             if not faults:
                 in_use = read.get(delivery.source, {})
@@ -50,7 +51,7 @@ def verify(
                 columns = [in_use.get(file.entity, frozenset()) for file in delivery.files]
                 checks = pool.map(_layout_and_faults, delivery.files, entities, columns)
                 for file, (layout, wrong) in zip(delivery.files, checks, strict=True):
-                    faults += [f"{file.path.name}: {fault}" for fault in wrong]
+                    faults += [f"{shown(file.path.name)}: {fault}" for fault in wrong]
                     if layout:
                         found[file.file_id] = layout
             if faults:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from pipelines.contracts.delivered_names import shown
 from pipelines.contracts.delivery_forms import ControlFile, Stated
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import DeliveryError
@@ -38,7 +39,7 @@ def listed_by(names: Sequence[str], contents: Sequence[bytes], form: ControlFile
         try:
             listed += _listed(name, content, form)
         except DeliveryError as error:
-            faults.append(f"{name}: {error}")
+            faults.append(f"{shown(name)}: {error}")
     if faults:
         raise DeliveryError("; ".join(faults))
     return tuple(listed)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from itertools import repeat
 
+from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError, counted
@@ -22,8 +23,6 @@ from pipelines.ingest.landing import (
     day_of,
     is_junk,
     read_delivery,
-    shown,
-    some,
 )
 from pipelines.storage.files import AnyPath, Entry, entries_in, why
 
@@ -169,6 +168,11 @@ def _delivery(
 ) -> Delivery | SetAside | DeliveryName:
     """The delivery in a folder, or why it is set aside, or its name where its day is to come."""
     place = (contract.source, folder.parent.name, folder.name)
+    if shown(folder.parent.name) != folder.parent.name:
+        fault = (
+            "the name of its provider cannot be shown in reports: it has an NHS number or control characters, or is too long"
+        )
+        return _refused(place, fault, "rename the folder above it to the code of the organisation, such as P81001")
     day = day_of(folder.name)
     if day is None:
         fault = "the name of the folder is not a day written yyyymmdd"

@@ -18,13 +18,14 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.delivery_forms import ANY_END, ControlFile, DeliveryForm, Ending, Mode, Stated, Whole
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checksums import Checksum, Checksums
 from pipelines.ingest.control_files import Listed, listed_by
-from pipelines.ingest.parse import LIKE_A_HEADER
+from pipelines.ingest.parse import is_like_a_header
 from pipelines.storage.files import AnyPath, Entry, entries_in, read_whole
 
 MANIFEST = "manifest.json"
@@ -186,18 +187,6 @@ def day_of(folder: str) -> date | None:
         return None
 
 
-def shown(name: str, most: int = 100) -> str:
-    """A name from a landing folder or a manifest as messages show it: in one line and not too long."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return plain if len(plain) <= most else f"{plain[:most]}..."
-
-
-def some(names: Iterable[str], most: int = 5) -> str:
-    """The first of some names, and how many more there are."""
-    listed = sorted(map(shown, names))
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
 def entity_of(name: str, contract: SourceContract) -> str | None:
     """The entity whose file patterns match a file name; None when none or several do."""
     lowered = name.casefold()
@@ -245,7 +234,7 @@ def manifest_in(content: bytes, kind: type[AManifest]) -> tuple[AManifest, tuple
     except ValidationError as error:
         fields = ", ".join(dict.fromkeys(".".join(map(str, fault["loc"])) or "file" for fault in error.errors()))
         raise DeliveryError(f"not a manifest; wrong or missing: {fields}") from error
-    return manifest, tuple(dict.fromkeys(name if LIKE_A_HEADER.fullmatch(name) else "an unusual key" for name in unknown))
+    return manifest, tuple(dict.fromkeys(name if is_like_a_header(name) else "an unusual key" for name in unknown))
 
 
 def _known(stated: Mapping[str, Any], fields: Collection[str]) -> tuple[dict[str, Any], list[str]]:

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.contracts.column_notes import bronze_notes
+from pipelines.contracts.delivered_names import shown
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
@@ -204,7 +205,7 @@ def differing_from_statements(
             if found.refused:
                 faults.append(fault_of_refusal(found.refused).removeprefix(f"{delivery.name}/"))
             elif file.rows is not None and found.rows != file.rows:
-                faults.append(f"{file.path.name}: {found.rows} records, {delivery.said_by} says {file.rows}")
+                faults.append(f"{shown(file.path.name)}: {found.rows} records, {delivery.said_by} says {file.rows}")
         if faults:
             may_pass = any(f": {CANNOT_BE_READ}: " in fault for fault in faults)
             faulty.append(set_aside(delivery, faults, recipe="" if may_pass else recipe_of(contracts[delivery.source])))

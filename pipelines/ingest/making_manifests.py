@@ -6,6 +6,7 @@ from datetime import date
 
 from pydantic import BaseModel
 
+from pipelines.contracts.delivered_names import shown
 from pipelines.contracts.delivery_forms import Ending, Mode
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
@@ -51,19 +52,21 @@ def announced(
         if name == MANIFEST or name in others or is_junk(name):
             continue
         if entry.is_link or not entry.is_file:
-            faults.append(f"{path.name}: not a plain file; only plain files are delivered")
+            faults.append(f"{shown(path.name)}: not a plain file; only plain files are delivered")
             continue
         try:
             counts[path.name] = count(path)
         except DeliveryError as error:
-            faults.append(f"{path.name}: {fault_of(path, error)}")
+            faults.append(f"{shown(path.name)}: {fault_of(path, error)}")
             continue
         files.append(ManifestFile(name=path.name, rows=counts[path.name].records, sha256=digest_of_file(path)))
     if not files and not faults:
         faults.append("there is no file in it")
     if faults:
         lines = "\n".join(f"  {fault}" for fault in faults)
-        raise DeliveryError(f"{folder.name}: no manifest was written\n{lines}\nremove or correct what is named, then try again")
+        raise DeliveryError(
+            f"{shown(folder.name)}: no manifest was written\n{lines}\nremove or correct what is named, then try again"
+        )
     return files, counts
 
 

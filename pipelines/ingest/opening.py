@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from pipelines.contracts.delivered_names import shown
 from pipelines.errors import DeliveryError
 from pipelines.storage.files import AnyPath, opened, why
 
@@ -70,7 +71,7 @@ _DAMAGED_ZIP = (
 
 def place_of(path: AnyPath) -> str:
     """How messages name a delivered file: source, provider, folder and name."""
-    return "/".join(path.parts[-4:])
+    return "/".join(map(shown, path.parts[-4:]))
 
 
 def content_of(path: AnyPath, sha256: str | None = None) -> Iterator[bytes]:

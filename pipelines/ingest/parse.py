@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
+from pipelines.contracts.number_spellings import holds_nhs_number
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.opening import content_of, place_of
@@ -23,8 +24,7 @@ DELIMITERS = (",", "|", "\t", ";")
 
 HEAD_BYTES = 65_536
 
-LIKE_A_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,59}")
-"""What a header of a file may look like to be shown in a message."""
+_LIKE_A_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,59}")
 
 HEADERS_SHOWN = 10
 
@@ -93,9 +93,14 @@ def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
     count = f"; the contract does not know {len(unknown)} of its headers"
     if 2 * len(unknown) > len(headers):
         return count
-    shown = [header for header in unknown if LIKE_A_HEADER.fullmatch(header)][:HEADERS_SHOWN]
+    shown = [header for header in unknown if is_like_a_header(header)][:HEADERS_SHOWN]
     more = [f"{len(unknown) - len(shown)} more"] if len(shown) < len(unknown) else []
     return f"{count}: {', '.join(shown + more)}"
+
+
+def is_like_a_header(text: str) -> bool:
+    """Whether a text that somebody delivered as the name of a column or key may be shown in a message."""
+    return bool(_LIKE_A_HEADER.fullmatch(text)) and not holds_nhs_number(text)
 
 
 def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], list[str]]:

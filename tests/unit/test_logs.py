@@ -28,6 +28,20 @@ def test_people_read_message_and_fields(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "wrote [gp]  left out 1,234\nstopped\n"
 
 
+def test_what_a_terminal_would_do_is_not_sent_to_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """In every cell, message and field: names are given by those who deliver."""
+    name = "\x1b[31mRED\x07"
+    with logging_to_stderr():
+        logging.getLogger("jobs.run").warning("%s is late", name, extra={"folder": name})
+        logging.getLogger("jobs.run").error("%s\nis set aside", name)
+        show_table("files", [{"file": name, "records": 1}])
+        show_facts("file", {"name": name})
+    shown = capsys.readouterr()
+    assert shown.err == "?[31mRED? is late  folder ?[31mRED?\n?[31mRED?\nis set aside\n"
+    assert shown.out.count("?[31mRED?") == 2
+    assert not {"\x1b", "\x07"} & {*shown.out}
+
+
 def test_machines_read_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with logging_to_stderr():
         use_json_lines()

@@ -1,7 +1,9 @@
 """Formats the report of a run as a Markdown page. The figures must already be safe to show."""
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
+from pipelines.progress import printable
 from pipelines.release.report.sections import Cell, Section
 
 
@@ -38,4 +40,4 @@ def _shown(value: Cell) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"{value:,}"
-    return value.replace("|", "\\|").replace("\n", " ") if value != "*" else "\\*"
+    return escape(printable(value), quote=False).replace("|", "\\|").replace("\n", " ") if value != "*" else "\\*"

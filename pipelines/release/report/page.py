@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipelines.progress import printable
 from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL
 from pipelines.release.report.pictures import FlowFigure, MonthChart
 from pipelines.release.report.sections import Cell, Edition, Section
@@ -139,7 +140,7 @@ def shown(value: Cell, column: str = "") -> str:
             return f"{value:,}"
     if value == TOTAL:
         return "Total"
-    return words(value) if column in _PLAIN else value
+    return printable(words(value) if column in _PLAIN else value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.contracts.delivered_names import WITHHELD_NAME
 from pipelines.contracts.source import SourceContract
 from pipelines.ingest.checking import Checked, verify
 from pipelines.ingest.landing import read_delivery
@@ -38,6 +39,23 @@ def test_changed_missing_and_surplus_files_set_their_deliveries_aside_and_no_oth
         "C": ("1 files are not in the manifest: more_patient.csv",),
     }
     assert all("99900000" not in entry.message for entry in found.set_aside)
+
+
+def test_no_fault_names_a_file_by_an_nhs_number(tmp_path: Path) -> None:
+    """Whatever is wrong: the file, its header, its place in the folder."""
+    name, content = "patient SMITH John 9990000018 DOB 1950-01-02.csv", "guid,nhs_number\n"
+    changed, headless, surplus = (
+        deliver_files(tmp_path, "gp", provider, "20260105", {name if provider != "C" else "patient.csv": (text, 0)})
+        for provider, text in (("A", content), ("B", ""), ("C", content))
+    )
+    (changed / name).write_text("changed")
+    for other in (name, "._9990000018.csv"):
+        (surplus / other).write_text("x")
+    found = checked(changed, headless, surplus)
+    messages = [*(entry.message for entry in found.set_aside), *found.ignored]
+    assert len(messages) == 4
+    assert all(WITHHELD_NAME in message for message in messages)
+    assert "9990000018" not in "".join(messages)
 
 
 @pytest.mark.parametrize("name", ["Manifest.json", "MANIFEST.JSON", "manifest.JSON"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.contracts.delivered_names import WITHHELD_NAME
 from pipelines.ingest.folders import Landed, find_deliveries
 from pipelines.ingest.landing import is_junk
 from tests.builders.landing import deliver
@@ -56,6 +57,25 @@ def test_a_folder_that_is_no_day_is_refused_by_name(tmp_path: Path, name: str) -
     assert landed.deliveries == []
     assert refused(tmp_path) == {f"gp/A/{name}": "the name of the folder is not a day written yyyymmdd"}
     assert "rename the folder" in landed.set_aside[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("9990000018 <script>", WITHHELD_NAME),
+        ("999 000 0018", WITHHELD_NAME),
+        ("\x1b[31mRED\x07", "?[31mRED?"),
+        ("x" * 101, "x" * 100 + "..."),
+    ],
+)
+def test_a_provider_that_reports_cannot_name_is_refused(tmp_path: Path, name: str, named: str) -> None:
+    """Its name would stand in every table of its rows, and in what is published of them."""
+    deliver(tmp_path, CONTRACT, name, "20260105", ROWS)
+    landed = found(tmp_path)
+    assert landed.deliveries == []
+    assert list(refused(tmp_path)) == [f"gp/{named}/20260105"]
+    assert "cannot be shown in reports" in landed.set_aside[0].message
+    assert name not in landed.set_aside[0].message
 
 
 @pytest.mark.parametrize(

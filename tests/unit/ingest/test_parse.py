@@ -142,9 +142,13 @@ def test_a_header_that_does_not_fit_is_refused(header: bytes, fault: str) -> Non
             b"a column,b,See,1 Elm Rd\n",
             ["columns in use are missing: c; the contract does not know 2 of its headers: See, 1 more"],
         ),
+        (
+            b"a column,b,See,Smith John 9990000018\n",
+            ["columns in use are missing: c; the contract does not know 2 of its headers: See, 1 more"],
+        ),
         (b"a column,c,Extra\n", []),
     ],
-    ids=["not_delivered", "blank_header", "renamed", "not_in_use"],
+    ids=["not_delivered", "blank_header", "renamed", "identifying", "not_in_use"],
 )
 def test_a_column_in_use_may_be_absent_but_not_under_another_name(header: bytes, faults: list[str]) -> None:
     assert layout_of(header, ENTITY, in_use={"c"})[1] == faults

@@ -169,13 +169,13 @@ def test_the_report_is_one_page_of_markdown() -> None:
         "Run r1",
         {"release": "20240105-a", "people": 1000},
         [
-            Section("Rows", [{"source": "gp", "rows": 1200}, {"source": "a|b", "rows": "*"}], note="A note."),
+            Section("Rows", [{"source": "gp", "rows": 1200}, {"source": "a|b<i>&\x1b[1m", "rows": "*"}], note="A note."),
             Section("Faults", []),
         ],
     )
     assert page == (
         "# Run r1\n\n- release: 20240105-a\n- people: 1,000\n\n## Rows\n\nA note.\n\n"
-        "| source | rows |\n| --- | ---: |\n| gp | 1,200 |\n| a\\|b | \\* |\n\n## Faults\n\nNone.\n"
+        "| source | rows |\n| --- | ---: |\n| gp | 1,200 |\n| a\\|b&lt;i&gt;&amp;?[1m | \\* |\n\n## Faults\n\nNone.\n"
     )
 
 

@@ -331,6 +331,7 @@ def test_names_are_written_as_people_write_them() -> None:
     assert (heading("gp"), heading("mental_health"), heading("most_memory_gib")) == ("GP", "Mental health", "Most memory GiB")
     assert (shown(12345), shown(None), shown(True), shown("type_one", "reason")) == ("12,345", "", "yes", "type one")
     assert shown("visit_occurrence", "table") == "visit_occurrence"
+    assert shown("\x1b[31mRED\x07") == "?[31mRED?"
 
 
 def test_columns_of_one_table_share_the_scale_of_their_bars() -> None:
