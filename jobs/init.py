@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
@@ -145,17 +146,24 @@ def _write(conf: Path, env: str, text: str) -> None:
 
 def _next_steps(settings: Settings, env: str, conf: Path) -> list[dict[str, Field]]:
     key, landing, athena = settings.key, settings.storage.landing, settings.vocabulary.athena_dir
-    make_key = f"nhs-omop key new --out {key.path}" if key.kind == "file" else f"set {key.name}" if key.kind == "env" else ""
+    make_key = (
+        f"nhs-omop key new --out {_quoted(key.path)}" if key.kind == "file" else f"set {key.name}" if key.kind == "env" else ""
+    )
     commands = {
-        "name the environment": f"export NHS_OMOP_CONF_DIR={conf} NHS_OMOP_ENV={env}",
+        "name the environment": f"export NHS_OMOP_CONF_DIR={_quoted(conf)} NHS_OMOP_ENV={env}",
         "make the key, and keep a sealed copy": make_key,
-        "load the vocabulary (docs/vocabulary.md)": f"nhs-omop vocab load {athena or 'DIR'}",
-        "put the opt-out lists there (docs/opt-outs-and-key.md)": f"{landing}/optouts/KIND/YYYYMMDD",
-        "put the first delivery there and try it": f"nhs-omop check {landing}/SOURCE/PROVIDER/YYYYMMDD",
+        "load the vocabulary (docs/vocabulary.md)": f"nhs-omop vocab load {_quoted(athena or 'DIR')}",
+        "put the opt-out lists there (docs/opt-outs-and-key.md)": _quoted(f"{landing}/optouts/KIND/YYYYMMDD"),
+        "put the first delivery there and try it": f"nhs-omop check {_quoted(f'{landing}/SOURCE/PROVIDER/YYYYMMDD')}",
         "see that everything is right": "nhs-omop doctor",
         "load": "nhs-omop run",
     }
     return [{"step": at, "what": what, "command": command} for at, (what, command) in enumerate(commands.items(), 1)]
+
+
+def _quoted(place: object) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(place))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Models are immutable and refuse unknown keys. Secrets are references, never valu
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from difflib import get_close_matches
@@ -59,6 +60,15 @@ QUALITY = "quality"
 """The folder of limits and waivers below a folder of configuration."""
 
 _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
+
+
+_CHANGED_BY_SAIL = re.compile(r"[^A-Za-z0-9/_.!$+&':;,=@()-]")
+"""What Sail 0.7.2 writes otherwise in the path of a table (`%20`, and its log `%2520`) or takes for a pattern, as a path or as
+a URI, so that the files of a table lie outside its root or are not found."""
+
+
+def _named(character: str) -> str:
+    return "a space" if character == " " else repr(character)
 
 
 def _absolute(location: Path) -> Path:
@@ -375,6 +385,21 @@ class Settings(Frozen):
         unknown = [name for name in self.person.earliest_capture if name.split("/")[0] not in known]
         if unknown:
             raise ValueError(f"person.earliest_capture: {', '.join(unknown)}: name a source, or source/provider")
+        return self
+
+    @model_validator(mode="after")
+    def engine_keeps_paths(self) -> Self:
+        """Refuse roots of tables by a path that the embedded engine takes for another one."""
+        if self.engine.kind is not EngineKind.SAIL or self.storage.catalog is not None:
+            return self
+        roots = {"restricted": self.storage.restricted, "deidentified": self.storage.deidentified}
+        changed = {name: sorted(set(_CHANGED_BY_SAIL.findall(str(root)))) for name, root in roots.items()}
+        faults = [f"storage.{name}: {', '.join(map(_named, found))}" for name, found in changed.items() if found]
+        if faults:
+            raise ValueError(
+                f"{'; '.join(faults)}: the embedded engine would write tables to another folder than the one that is named; use "
+                "letters without accents, digits and - _ . only"
+            )
         return self
 
     @model_validator(mode="after")

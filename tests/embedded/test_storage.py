@@ -65,6 +65,15 @@ def test_partitions_are_replaced_and_the_others_stay(store: TableStore) -> None:
     assert dict(store.read(Zone.LEDGER, "rows").dtypes) == SCHEMA
 
 
+def test_tables_stay_below_a_root_of_every_character_that_settings_take(sail: SparkSession, tmp_path: Path) -> None:
+    root = tmp_path / "root" / "aZ9-_.!$+&':;,=@()"
+    store = TableStore(sail, StoragePaths(root / "restricted", root / "deidentified"))
+    store.overwrite(frame(store, [("r1", "a", 1), ("r2", "b", 2)]), Zone.LEDGER, "rows", SCHEMA, ("run",))
+    store.replace_partitions(frame(store, [("r1", "c", 3)]), Zone.LEDGER, "rows", SCHEMA, runs("r1"))
+    assert stored(store, Zone.LEDGER, "rows") == [("r1", "c", 3), ("r2", "b", 2)]
+    assert [path.name for path in root.parent.iterdir()] == [root.name]
+
+
 def test_replacing_partitions_again_changes_no_row(store: TableStore) -> None:
     for _ in range(2):
         store.replace_partitions(frame(store, [("r1", "a", 1)]), Zone.LEDGER, "rows", SCHEMA, runs("r1"))

@@ -75,6 +75,21 @@ def test_init_writes_an_environment_whose_deliveries_are_in_a_store(tmp_path: Pa
     assert (code, "begins with s3:// or abfss://" in said) == (10, True), said
 
 
+def test_init_shows_paths_as_a_shell_takes_them(tmp_path: Path, command: Command) -> None:
+    places = ("--landing", "/srv/new data", "--key-file", "/srv/the key", "--athena", "/srv/athena $1")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("jobs.init.make_folder", lambda *_: None)
+        code, out, _ = command("init", str(tmp_path), "--env", "here", *places)
+    assert code == 0
+    for shown in (
+        "--out '/srv/the key'",
+        "load '/srv/athena $1'",
+        "'/srv/new data/optouts/KIND",
+        "check '/srv/new data/SOURCE",
+    ):
+        assert shown in out
+
+
 def test_init_overwrites_nothing_and_adds_a_second_environment(tmp_path: Path, command: Command) -> None:
     assert command("init", str(tmp_path), "--env", "here")[0] == 0
     (tmp_path / "conf/base.yaml").write_text("cdm_version: '5.5'\n")

@@ -138,6 +138,34 @@ def test_neighbours_with_one_prefix_are_apart(tmp_path: Path) -> None:
     assert load_settings("here", conf_dir(tmp_path, "{}", env)).storage.deidentified == Path("/s/data-open")
 
 
+@pytest.mark.parametrize(
+    ("storage", "said"),
+    [
+        ("restricted: 'r s', deidentified: d", "storage.restricted: a space: "),
+        ("restricted: r, deidentified: 'd/50%/x#y'", "storage.deidentified: '#', '%': "),
+        ("restricted: 'r?', deidentified: 'd*'", "storage.restricted: '?'; storage.deidentified: '*': "),
+        ("restricted: 'r[1]', deidentified: 'd{1}'", "storage.restricted: '[', ']'; storage.deidentified: '{', '}': "),
+        ("restricted: 'r\"', deidentified: 'd`'", "storage.restricted: '\"'; storage.deidentified: '`': "),
+        ("restricted: r~, deidentified: 'd\\'", "storage.restricted: '~'; storage.deidentified: '\\\\': "),
+        ("restricted: 'r|<>^', deidentified: d", "storage.restricted: '<', '>', '^', '|': "),
+        ("restricted: café, deidentified: 日", "storage.restricted: 'é'; storage.deidentified: '日': "),
+    ],
+)
+def test_a_path_that_the_embedded_engine_writes_otherwise_is_refused(storage: str, said: str, tmp_path: Path) -> None:
+    env = COMPLETE.replace("restricted: b, deidentified: c", storage)
+    with pytest.raises(ConfigError) as caught:
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+    assert f"{said}the embedded engine would write tables to another folder" in str(caught.value)
+    load_settings("here", tmp_path, ["engine.kind=spark"])
+    load_settings("here", tmp_path, ["storage.catalog={identifiable: a, deidentified: b}"])
+
+
+def test_a_path_that_the_embedded_engine_keeps_is_taken(tmp_path: Path) -> None:
+    env = COMPLETE.replace("landing: a, restricted: b", 'landing: "a b", restricted: "/r/-_.!$+&\':;,=@()"')
+    storage = load_settings("here", conf_dir(tmp_path, "{}", env)).storage
+    assert (storage.landing.name, storage.restricted) == ("a b", Path("/r/-_.!$+&':;,=@()"))
+
+
 def test_relative_places_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = conf_dir(tmp_path, "{}", COMPLETE)
     monkeypatch.chdir(tmp_path)
