@@ -8,6 +8,7 @@ import atexit
 import ctypes
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import current_thread, main_thread
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -34,6 +36,11 @@ _SESSION_IDLE_SECONDS = 24 * 3600
 _BATCH_ROWS = 16_384
 """Rows that Sail passes on at a time: with its default of 8,192 writes take up to a third longer, with 32,768 a sort of wide
 rows does not fit the memory of the demo."""
+
+
+_ATTEMPTS = 4
+"""How often a server in this process is asked again, in four seconds: if it does not answer it has ended. The ten minutes of
+pyspark are for servers elsewhere."""
 
 
 @contextmanager
@@ -78,6 +85,7 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
         os.environ.update(_sail_environment(engine, scratch))
         try:
             server_class = import_module("pysail.spark").SparkConnectServer
+            from pyspark.sql.connect.client.core import DefaultPolicy  # brings gRPC, which a classic Spark may do without
         except ImportError as error:
             raise EngineError("the embedded engine is not installed: pip install 'nhs-omop[embedded]'") from error
         server = server_class("127.0.0.1", 0)
@@ -86,6 +94,8 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
         session = stack.enter_context(_connected(f"sc://127.0.0.1:{server.listening_address[1]}"))
         for name, value in NO_CALL_SITES.items():
             session.conf.set(name, value)
+        _keep_interrupts()
+        session.client.set_retry_policies([DefaultPolicy(max_retries=_ATTEMPTS)])
         try:
             yield session
         except PySparkException as error:
@@ -95,6 +105,13 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
                     message + (" or set engine.prefer_hash_join: false" if engine.prefer_hash_join else "")
                 ) from error
             raise
+
+
+def _keep_interrupts() -> None:
+    """Let an interrupt end this process as Python does it. Sail 0.7.2 stops its server first, and closing a session hangs."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is not None and current_thread() is main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _sail_environment(engine: EngineSettings, scratch: Path) -> dict[str, str]:

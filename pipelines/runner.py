@@ -519,9 +519,17 @@ def selected(tables: Sequence[Table], wanted: Iterable[str]) -> list[Table]:
 
 
 def run_in_parallel(items: Iterable[Item], work: Callable[[Item], None]) -> None:
-    """Do the work for every item, some at a time; once all have ended the first error is raised, if there was one."""
+    """Do the work for every item, some at a time; once all have ended the first error is raised, if there was one.
+
+    An interrupt ends it once what is under way has ended.
+    """
     with ThreadPoolExecutor(STATEMENTS_AT_ONCE) as pool:
         done = [pool.submit(work, item) for item in items]
+        try:
+            wait(done)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
     for future in done:
         future.result()
 

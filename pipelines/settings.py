@@ -397,8 +397,8 @@ class Settings(Frozen):
         faults = [f"storage.{name}: {', '.join(map(_named, found))}" for name, found in changed.items() if found]
         if faults:
             raise ValueError(
-                f"{'; '.join(faults)}: the embedded engine would write tables to another folder than the one that is named; use "
-                "letters without accents, digits and - _ . only"
+                f"{'; '.join(faults)}: the embedded engine would write tables to another folder than the one that is named; "
+                "use letters without accents, digits and - _ . only"
             )
         return self
 

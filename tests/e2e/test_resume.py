@@ -6,6 +6,8 @@ one makes again.
 """
 
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +21,11 @@ from deltalake import DeltaTable
 from pipelines.nightly import plan_run
 from pipelines.release.published import chosen_release
 from pipelines.run_context import build_state_path
+from pipelines.run_lock import run_lock
+from pipelines.run_log import RunState, last_runs
 from pipelines.runner import BuildState, BuiltTable
 from pipelines.synthetic.generate import FIRST_NIGHT
+from tests.conftest import PROJECT
 from tests.e2e.killing import AFTER, BEFORE, DURING, Nights
 from tests.e2e.test_rerun import content_of, multiset
 from tests.e2e.world import LAST_NIGHT, NIGHTS, DemoWorld, night_of
@@ -156,6 +161,46 @@ def test_what_was_finished_is_not_made_again(lake: Killed) -> None:
 
 def test_it_ends_as_if_nothing_had_happened(lake: Killed, world: DemoWorld) -> None:
     assert_ended_as(lake, world)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from time import sleep
+from jobs.cli import main
+from jobs.demo import demo_settings
+from pipelines.runner import Runner
+from pipelines.terminology.vocabulary import load
+
+make = Runner._make
+
+
+def make_and_be_interrupted(runner, table, *arguments):
+    if str(table.name) == "bronze.gp_patient":
+        os.kill(os.getpid(), signal.SIGINT)
+        sleep(0.5)
+    return make(runner, table, *arguments)
+
+
+Runner._make = make_and_be_interrupted
+folder = Path(sys.argv[1])
+load(demo_settings(folder))
+places = [f"storage.{name}={folder / name}" for name in ("landing", "restricted", "deidentified")]
+options = [f"--set={one}" for one in (*places, f"key.path={folder / 'restricted/demo.key'}")]
+main(["run", "--env", "demo", "--date", sys.argv[2], *options])
+"""
+
+
+def test_an_interrupt_ends_a_run_and_frees_the_lock(world: DemoWorld, tmp_path: Path) -> None:
+    lake = not_yet_loaded(world, tmp_path / "demo")
+    command = [sys.executable, "-c", INTERRUPTED, str(lake.folder), night_of(0).isoformat()]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    (run,) = last_runs(lake.settings.storage.restricted)
+    assert run.state is RunState.STOPPED
+    with run_lock(lake.settings.storage.restricted, "run"):
+        assert DeltaTable(str(lake.table_path("bronze", "gp_patient"))).version() == 0
 
 
 @pytest.mark.deep
