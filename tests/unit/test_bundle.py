@@ -1,5 +1,6 @@
 """The Databricks bundle is valid without a workspace: by the models of Databricks' own package, and in itself."""
 
+import re
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -40,6 +41,19 @@ def test_each_target_says_which_catalogs_it_uses() -> None:
     catalogs = [(target["variables"]["identifiable_catalog"], target["variables"]["catalog"]) for target in targets.values()]
     assert len({name for pair in catalogs for name in pair}) == 6
     assert targets["prod"]["run_as"]["service_principal_name"] == "${var.load_principal}"
+
+
+def test_no_target_renames_schemas_that_tasks_name_in_their_paths() -> None:
+    """Mode development or a prefix renames schemas when they are deployed; `/Volumes/CATALOG/landing` is then not there."""
+    targets = bundle()["targets"]
+    assert {name: target.get("mode") for name, target in targets.items()} == {"dev": None, "test": None, "prod": "production"}
+    assert not [name for name, target in targets.items() if "name_prefix" in target.get("presets", {})]
+    assert targets["dev"]["presets"]["trigger_pause_status"] == "PAUSED"
+    words = {word for _, line in tasks("nightly", {}) for word in line}
+    volumes = {f"{schema}/{name}" for schema, name in re.findall(r"/Volumes/[^/]+/([^/]+)/(\w+)", " ".join(sorted(words)))}
+    schemas = {schema["name"] for schema in resources()["schemas"].values()}
+    assert volumes == {"landing/extracts", "landing/restricted", "documents/deidentified", "documents/vocabulary"}
+    assert {volume.partition("/")[0] for volume in volumes} | {"cdm"} == schemas
 
 
 @pytest.mark.parametrize("job", JOBS)
