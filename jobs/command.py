@@ -17,7 +17,7 @@ from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, environments, load_settings
-from pipelines.storage.files import AnyPath, in_store, path_of
+from pipelines.storage.files import AnyPath, in_store, is_inside, leads_into, path_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,18 @@ def place_of(text: str) -> AnyPath:
         return path_of(text)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def refuse_inside_roots(settings: Settings, place: AnyPath, option: str) -> None:
+    """Raises ConfigError for a place below a root: what lies there is of deliveries or of the lakehouse."""
+    storage = settings.storage
+    for name, root in (
+        ("landing", storage.landing),
+        ("restricted", storage.restricted),
+        ("deidentified", storage.deidentified),
+    ):
+        if is_inside(place, root) or (isinstance(place, Path) and leads_into(place, root)):
+            raise ConfigError(f"{option}: {place} is inside storage.{name}; nothing was written. Choose another place")
 
 
 def enclose(settings: Settings, *read: AnyPath) -> None:

@@ -16,6 +16,7 @@ from jobs.command import (
     MappingsDir,
     Overrides,
     new_app,
+    refuse_inside_roots,
     settings_of,
     start,
 )
@@ -31,7 +32,6 @@ from pipelines.quality.written import as_json, as_junit, as_text, in_order, show
 from pipelines.release.published import chosen_release, gates_of, ledger_of, runs_of
 from pipelines.run_context import known_names, read_register
 from pipelines.settings import Settings, storage_paths
-from pipelines.storage.files import is_inside
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,8 @@ def gate(
     --full is given.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
-    if full and out is not None and is_inside(out, settings.storage.deidentified):
-        raise ConfigError("--full shows small numbers, which may not be below the de-identified root: choose another --out")
+    if out is not None:
+        refuse_inside_roots(settings, out.absolute(), "--out")
     run = _chosen(settings, release_id, run_id)
     if rows is not None:
         _show_rows(settings, run, rows)

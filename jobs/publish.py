@@ -6,14 +6,25 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, place_of, settings_of, start
+from jobs.command import (
+    DEFAULT_CONF_DIR,
+    ConfDir,
+    Env,
+    JsonLines,
+    Overrides,
+    new_app,
+    place_of,
+    refuse_inside_roots,
+    settings_of,
+    start,
+)
 from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.contracts.derived import published_tables
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError, ReleaseError
 from pipelines.progress import OnProgress
-from pipelines.release.publish.duckdb_file import publish_duckdb
+from pipelines.release.publish.duckdb_file import publish_duckdb, require_replaceable
 from pipelines.release.publish.parquet_folder import publish_parquet
 from pipelines.release.publish.publication import Publication
 from pipelines.release.published import chosen_release, pinned_tables
@@ -76,6 +87,8 @@ def publish_to(
     """Write a release, the current one unless another is named, in its version of the CDM or another; rows by table."""
     if target.kind == "catalog":
         return _publish_catalog(settings, target.place, release_id, version)
+    if target.kind != "postgresql":
+        refuse_inside_roots(settings, place_of(target.place), "--to")
     publication = publication_of(settings, release_id, version)
     parts = len(publication.tables) * (2 if target.kind == "postgresql" else 1)
     with stage(f"publish {publication.release.release_id}", parts) as on_progress:
@@ -89,6 +102,7 @@ def _publish_files(settings: Settings, target: Target, publication: Publication,
     try:
         if target.kind == "parquet":
             return publish_parquet(place, publication, on_progress, scratch)
+        require_replaceable(place)
         indexes = settings.publish.duckdb_indexes
         return publish_duckdb(place, publication, indexes=indexes, scratch=scratch, on_progress=on_progress)
     except OSError as error:

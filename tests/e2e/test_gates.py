@@ -71,6 +71,7 @@ def test_a_release_is_judged_again_and_written_for_other_programs(world: DemoWor
     assert judged(world, "--release", "20000101-00000000") == 22
     assert judged(world, "--run", "20000101-00001") == 22
     assert judged(world, "--full", "--out", str(world.folder / "deidentified" / "gates.txt")) == 10
+    assert judged(world, "--out", str(world.folder / "restricted" / "demo.key")) == 10
     assert judged(world, "--set", "gates.limits=[{check: mapped_share on run.gpp, allowed: 0}]") == 10
 
 

@@ -192,6 +192,35 @@ def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: C
     assert [path.name for path in tmp_path.glob(".cdm*")] == []
 
 
+def test_a_publication_replaces_nothing_but_a_publication(run: Callable[..., Result], tmp_path: Path) -> None:
+    target = tmp_path / "out" / "cdm.duckdb"
+    target.parent.mkdir()
+    for content in (b"", b"a key", b"12345678DUCK" + bytes(4096)):
+        target.write_bytes(content)
+        done = run(publish, "--to", f"duckdb:{target}")
+        assert isinstance(done.exception, ReleaseError)
+        assert "is no publication" in str(done.exception)
+        assert target.read_bytes() == content
+    target.unlink()
+    with duckdb.connect(str(target)) as connection:
+        connection.execute("CREATE TABLE cdm_source (of_somebody int)")
+    assert isinstance(run(publish, "--to", f"duckdb:{target}").exception, ReleaseError)
+    target.unlink()
+    assert [run(publish, "--to", f"duckdb:{target}", "--release", name).exit_code for name in (FIRST, SECOND)] == [0, 0]
+    assert [path.name for path in target.parent.iterdir()] == ["cdm.duckdb"]
+
+
+@pytest.mark.parametrize(
+    "to", ["duckdb:landing/x", "duckdb:restricted/x", "parquet:deidentified", "parquet:deidentified/x", "duckdb:link/x"]
+)
+def test_a_publication_stays_out_of_the_roots(to: str, run: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "deidentified")
+    kind, _, place = to.partition(":")
+    done = run(publish, "--to", f"{kind}:{tmp_path / place}")
+    assert isinstance(done.exception, ConfigError)
+    assert "is inside storage." in str(done.exception)
+
+
 @pytest.mark.parametrize("text", ["cdm.duckdb", "csv:out", "duckdb:", "parquet:", "postgresql:cdm", "postgresql"])
 def test_publish_to_an_unknown_target_names_what_is_expected(text: str) -> None:
     with pytest.raises(ConfigError, match=r"expected duckdb:PATH, parquet:FOLDER, postgresql://.* or catalog:SCHEMA"):

@@ -5,10 +5,14 @@ from pathlib import Path
 import duckdb
 
 from pipelines.contracts.cdm import CdmTable
+from pipelines.errors import ReleaseError
 from pipelines.progress import OnProgress, ignore_progress
-from pipelines.release.publish.publication import Publication, describe_column
+from pipelines.release.publish.publication import TITLE, Publication, describe_column
 from pipelines.release.reading import create_table, literal, quoted
-from pipelines.storage.files import AnyPath, made_whole
+from pipelines.storage.files import AnyPath, entry_at, made_whole, opened
+
+_MAGIC_AT, _MAGIC = 8, b"DUCK"
+"""What a file of DuckDB has, and where."""
 
 
 def publish_duckdb(
@@ -33,6 +37,36 @@ def publish_duckdb(
                 on_progress(name)
         unfinished.chmod(0o644)
     return rows
+
+
+def require_replaceable(target: AnyPath) -> None:
+    """Raises ReleaseError where there is anything but a publication: nobody's file is replaced.
+
+    One on this machine is known by the comment of its cdm_source. Of one in a store only the kind of file is looked at.
+    """
+    found = entry_at(target)
+    if found is None:
+        return
+    is_ours = found.is_file
+    if is_ours:
+        with opened(target) as file:
+            is_ours = file.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
+    if is_ours and isinstance(target, Path):
+        is_ours = _names_a_release(target)
+    if not is_ours:
+        raise ReleaseError(
+            f"{target} is there and is no publication, or is open for writing; nothing was written. Choose another path, or "
+            "move it away"
+        )
+
+
+def _names_a_release(path: Path) -> bool:
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            found = connection.execute("SELECT comment FROM duckdb_tables() WHERE table_name = 'cdm_source'").fetchall()
+    except duckdb.Error:
+        return False
+    return any(str(comment).startswith(TITLE) for (comment,) in found)
 
 
 def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, table: CdmTable, indexes: bool) -> int:

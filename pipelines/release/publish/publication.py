@@ -12,6 +12,9 @@ from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
 from pipelines.release.reading import PinnedTable, literal, released
 
+TITLE = "nhs-omop release"
+"""What the name that a publication gives itself begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:
@@ -31,7 +34,7 @@ class Publication:
     @property
     def title(self) -> str:
         """The release and the version of the CDM, as a publication names itself."""
-        return f"nhs-omop release {self.release.release_id}, OMOP CDM {self.cdm_version}"
+        return f"{TITLE} {self.release.release_id}, OMOP CDM {self.cdm_version}"
 
     @contextmanager
     def connected(self, scratch: Path, database: str = ":memory:") -> Iterator[duckdb.DuckDBPyConnection]:
