@@ -154,7 +154,7 @@ def person_and_visit_tables(inputs: MapInputs) -> list[Table]:
 def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tuple[Table, Table]:
     """The visits, or details, of all sources, and the collisions of their ids."""
     rows, rules = rows_name(target), inputs.rules_for(target)
-    collisions = intermediate(f"{kind}collisions_table")
+    collisions = intermediate(f"{kind}_collisions")
     whole = Table(
         name=name,
         grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",

@@ -59,12 +59,23 @@ def test_keys_are_never_null_and_other_required_fields_are_for_the_gates() -> No
     assert cdm_keys(tables["provider"]) == {"provider_id"}
 
 
-def test_what_is_said_is_of_columns_that_are_there() -> None:
+def test_what_is_said_is_of_columns_that_are_there_and_names_are_alike() -> None:
     mappings, plausibility = load_mappings(PACKAGED_MAPPINGS_DIR, CONTRACTS), load_plausibility(PACKAGED_MAPPINGS_DIR)
     type_one = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs/type1.yaml", CONTRACTS["gp"])
-    for table in every_table(CONTRACTS, mappings, type_one, plausibility):
+    tables = every_table(CONTRACTS, mappings, type_one, plausibility)
+    for table in tables:
         assert table.never_null <= set(table.schema)
         assert set(table.notes) <= set(table.schema)
+    assert sorted(table.name.name for table in tables if "collisions" in table.name.name) == [
+        "episode_collisions",
+        "era_collisions",
+        "event_collisions",
+        "period_collisions",
+        "person_collisions",
+        "place_collisions",
+        "visit_detail_collisions",
+        "visit_occurrence_collisions",
+    ]
 
 
 def test_every_table_of_the_vocabulary_has_a_grain() -> None:
