@@ -43,7 +43,8 @@ def run(
     select: Annotated[
         list[str] | None,
         typer.Option(
-            help="Make a zone (silver) or a table (omop.person) with what it needs, and release nothing; may be repeated."
+            help="Make a zone (silver), a stage (ingest, curate, map, gates) or a table (omop.person) with what it needs, and "
+            "release nothing; may be repeated."
         ),
     ] = None,
     env: Env = None,

@@ -27,7 +27,7 @@ from pipelines.contracts.ledger import (
 )
 from pipelines.contracts.source import SourceContract, load_contracts, sources_in
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
-from pipelines.contracts.zones import Zone
+from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
 from pipelines.curate.opt_outs import ENTRY_SCHEMA
 from pipelines.curate.references import REFERENCE_SCHEMA
 from pipelines.curate.tables import (
@@ -130,7 +130,7 @@ def run_selected(
     New deliveries are taken first, as in a whole run; the selector `bronze` asks for nothing else. Raises SelectionError where
     a selector names no table.
     """
-    wanted = [selector for selector in selectors if selector != Zone.BRONZE]
+    wanted = [selector for selector in selectors if ZONE_OF_STAGE.get(selector, selector) != Zone.BRONZE]
     with (
         _writing(settings),
         _logged(settings, run_date, full=full, selectors=selectors) as logged,

@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import differences
 from pipelines.contracts.tables import CHANGE, Affected, Extent, Log, Partitions, Selected, Table, TableName
-from pipelines.contracts.zones import Zone
+from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
 from pipelines.progress import OnProgress, ignore_progress
@@ -497,16 +497,20 @@ def _types(frame: DataFrame) -> list[tuple[str, str]]:
 def selected(tables: Sequence[Table], wanted: Iterable[str]) -> list[Table]:
     """The tables that some selectors name, with everything they need.
 
-    A selector is a zone (`silver`), a table (`omop.person`) or a name in any zone (`person`). Raises SelectionError for
-    one that names nothing.
+    A selector is a zone (`silver`), a stage (`curate`), a table (`omop.person`) or a name in any zone (`person`). Raises
+    SelectionError for one that names nothing.
     """
     graph = _graph(tables)
     chosen: set[TableName] = set()
     for selector in wanted:
-        found = {name for name in graph if selector in (name.zone.value, str(name), name.name)}
+        sought = ZONE_OF_STAGE.get(selector, selector)
+        found = {name for name in graph if sought in (name.zone.value, str(name), name.name)}
         if not found:
-            zones = ", ".join(sorted({name.zone.value for name in graph}))
-            raise SelectionError(f"--select {selector}: no table has this name; give a table (omop.person) or a zone ({zones})")
+            zones = ", ".join(sorted({Zone.BRONZE.value, *(name.zone.value for name in graph)}))
+            raise SelectionError(
+                f"--select {selector}: no table has this name; give a table (omop.person), a zone ({zones}) or a stage "
+                f"({', '.join(ZONE_OF_STAGE)})"
+            )
         chosen |= found
     needed = set[TableName]()
     waiting = list(chosen)

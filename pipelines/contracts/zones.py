@@ -16,5 +16,8 @@ class Zone(StrEnum):
     OMOP = "omop"
 
 
+ZONE_OF_STAGE = {"ingest": Zone.BRONZE, "curate": Zone.SILVER, "map": Zone.OMOP, "gates": Zone.LEDGER}
+"""The zone that a stage of a run makes last."""
+
 RESTRICTED_ZONES = frozenset({Zone.BRONZE, Zone.CURATION, Zone.QUARANTINE, Zone.LEDGER})
 """Zones whose tables are identifiable or sensitive."""

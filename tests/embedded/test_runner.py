@@ -577,6 +577,7 @@ def test_progress_hears_of_every_table_once(lake: Lake) -> None:
         (["intermediate.b"], {"intermediate.a", "intermediate.b"}),
         (["c"], {"intermediate.a", "intermediate.b", "intermediate.c"}),
         (["a", "silver"], {"intermediate.a", "silver.d"}),
+        (["curate"], {"silver.d"}),
         (["d"], {"silver.d", "omop.d", "intermediate.a"}),
         ([], set()),
     ],
@@ -590,7 +591,9 @@ def test_zones_tables_and_bare_names_are_selected_with_what_they_need(
 
 
 def test_a_selector_that_names_nothing_is_refused(lake: Lake) -> None:
-    says = r"^--select person: no table has this name; give a table \(omop\.person\) or a zone \(intermediate, silver\)$"
+    says = (
+        r"^--select person: no table has this name; give a table \(omop\.person\), a zone \(bronze, intermediate, silver\) or "
+    )
     with pytest.raises(SelectionError, match=says):
         selected(chain(lake), ["a", "person"])
 
