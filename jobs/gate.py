@@ -29,7 +29,7 @@ from pipelines.errors import ConfigError, QualityGateError, ReleaseError
 from pipelines.quality.gates import FAILING_ROWS, FAILING_SCHEMA, SHOWN_FAILURES, GateReport, judged_again
 from pipelines.quality.policy import Policy
 from pipelines.quality.written import as_json, as_junit, as_text, in_order, shown
-from pipelines.release.published import chosen_release, gates_of, ledger_of, runs_of
+from pipelines.release.published import chosen_release, chosen_run, gates_of, ledger_of
 from pipelines.run_context import known_names, read_register
 from pipelines.settings import Settings, storage_paths
 
@@ -104,12 +104,10 @@ def _chosen(settings: Settings, release_id: str | None, run_id: str | None) -> s
         raise ConfigError("give --release or --run, not both")
     if release_id is not None:
         return chosen_release(settings, release_id).run_id
-    known = runs_of(settings)
-    if run_id is None and known:
-        return known[-1]
-    if run_id not in known:
-        raise ReleaseError(f"there is no such run; the last ones: {', '.join(known[-5:]) or 'none'}")
-    return run_id
+    run = chosen_run(settings, run_id)
+    if run is None:
+        raise ReleaseError("there is no run yet: nhs-omop run makes one")
+    return run
 
 
 def _judged(settings: Settings, run: str, day: date) -> GateReport:

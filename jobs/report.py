@@ -33,6 +33,7 @@ from pipelines.release.model import Release
 from pipelines.release.published import (
     cdm_of,
     chosen_release,
+    chosen_run,
     gates_of,
     ledger_of,
     pinned_tables,
@@ -85,7 +86,8 @@ def report(
     if run_id and release_id:
         raise typer.BadParameter("give --run or --release, not both")
     settings = settings_of(env, conf_dir, overrides)
-    run = chosen_release(settings, release_id).run_id if release_id else run_id or next(reversed(runs_of(settings)), None)
+    begun = [found.record.run_id for found in last_runs(settings.storage.restricted)]
+    run = chosen_release(settings, release_id).run_id if release_id else chosen_run(settings, run_id, *begun)
     if run is None:
         raise ReleaseError("there is no run to report on yet: nhs-omop run makes one")
     ledger, gates = ledger_of(settings, run), gates_of(settings, run)

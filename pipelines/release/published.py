@@ -70,6 +70,19 @@ def gates_of(settings: Settings, run_id: str) -> list["GateResult"]:
     return [GateResult.of(record) for record in stored]
 
 
+def chosen_run(settings: Settings, run_id: str | None, *more: str) -> str | None:
+    """The run with an id, or the last; None where there is none yet. Raises ReleaseError where no run has the id.
+
+    `more` are runs without a ledger, which are taken where they are named.
+    """
+    known = runs_of(settings)
+    if run_id is None:
+        return known[-1] if known else None
+    if run_id not in (*known, *more):
+        raise ReleaseError(f"there is no such run; the last ones: {', '.join(known[-5:]) or 'none'}")
+    return run_id
+
+
 def runs_of(settings: Settings) -> list[str]:
     """Every run that has a ledger, in the order in which they were begun."""
     return in_order({record["run_id"] for record in storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, ("run_id",))})

@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from typer.testing import CliRunner, Result
 
-from jobs import publish, query, releases, report, rollback, status
+from jobs import gate, publish, query, releases, report, rollback, status
 from jobs.logs import logging_to_stderr
 from pipelines.contracts.cdm import delta_schema
 from pipelines.contracts.derived import published_tables
@@ -425,6 +425,16 @@ def test_report_hides_small_numbers_on_the_screen_and_in_the_file(run: Callable[
     assert "| objection | \\* | \\* |" in text
     assert "| gp | 100 | 90 | 0 | 0 | 10 | 90.0% |" in text
     assert f"release: {SECOND}" in text
+
+
+@pytest.mark.parametrize("command", [report, gate])
+def test_a_run_that_never_was_is_refused_with_those_there_are(
+    command: object, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    refused = run(command, "--run", "nope", "--out", str(tmp_path / "out"))
+    assert isinstance(refused.exception, ReleaseError)
+    assert str(refused.exception) == "there is no such run; the last ones: r2"
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_a_release_the_commands_tell_how_to_make_a_release(tmp_path: Path) -> None:
