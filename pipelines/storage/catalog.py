@@ -70,15 +70,17 @@ class CatalogTables:
     ) -> list[dict[str, Any]]:
         """The rows of a small table of ours (ledger, gate results); none if there is no table.
 
-        With `where`, a column and a value, only the rows that have the value there.
+        With `where`, a column and a value, only the rows that have the value there. A column that a table of an earlier version
+        has not is null.
         """
         session = self.session_of()
         if not self._exists(session, zone, name):
             return []
         rows = self.frame(session, zone, name)
         chosen = rows if where is None else rows.where(F.col(where[0]) == where[1])
-        records: list[dict[str, Any]] = chosen.select(*columns).toArrow().to_pylist()
-        return records
+        there = [name for name in columns if name in rows.columns]
+        records: list[dict[str, Any]] = chosen.select(*there).toArrow().to_pylist()
+        return records if len(there) == len(columns) else [{name: record.get(name) for name in columns} for record in records]
 
     def frame(self, session: SparkSession, zone: Zone, name: str, version: int | None = None) -> DataFrame:
         """A table as a DataFrame, at a version if one is given."""
@@ -95,14 +97,19 @@ class CatalogTables:
             self._create(frame, zone, name, partition_by, described)
         self._written(frame, zone, name)
 
-    def add_columns(self, session: SparkSession, zone: Zone, name: str, schema: Mapping[str, str]) -> None:
-        """Add the columns of a schema that a table has not; does nothing where there is no table."""
+    def add_columns(self, session: SparkSession, zone: Zone, name: str, schema: Mapping[str, str]) -> Mapping[str, str]:
+        """Add the columns of a schema that a table has not; gives those that it has besides, with their types.
+
+        Does nothing where there is no table.
+        """
         there = self._columns(session, zone, name)
-        if there is not None:
-            known = {column for column, _ in there}
-            missing = ", ".join(f"{_quoted(column)} {kind}" for column, kind in schema.items() if column not in known)
-            if missing:
-                session.sql(f"ALTER TABLE {self.path(zone, name)} ADD COLUMNS ({missing})")
+        if there is None:
+            return {}
+        known = dict(there)
+        missing = ", ".join(f"{_quoted(column)} {kind}" for column, kind in schema.items() if column not in known)
+        if missing:
+            session.sql(f"ALTER TABLE {self.path(zone, name)} ADD COLUMNS ({missing})")
+        return {column: kind for column, kind in known.items() if column not in schema}
 
     def replace_partitions(
         self, frame: DataFrame, zone: Zone, name: str, part: Partitions, among: str, described: Description

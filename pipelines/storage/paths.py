@@ -33,6 +33,8 @@ _PROPERTIES = {"delta.dataSkippingNumIndexedCols": "0", "delta.enableDeletionVec
 _DELTA_TYPES = {"bigint": "long", "int": "integer"}
 """What Delta calls the types that Spark names otherwise."""
 
+_SPARK_TYPES = {delta: spark for spark, delta in _DELTA_TYPES.items()}
+
 _OF_PATTERNS = frozenset("{}[]*?\\")
 """Characters by which Spark takes the path of a file for a pattern, and may read a file twice."""
 
@@ -136,8 +138,8 @@ class StoragePaths:
             writer = writer.options(**_PROPERTIES)
         writer.save(self.path(zone, name))
 
-    def add_columns(self, _session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str]) -> None:
-        """Add the columns of a schema that a table has not; does nothing where there is no table.
+    def add_columns(self, _session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str]) -> Mapping[str, str]:
+        """Add the columns of a schema that a table has not; gives those that it has besides, with their types.
 
         Sail 0.7.2 cannot change the schema of a table in a write that replaces partitions.
         """
@@ -145,14 +147,16 @@ class StoragePaths:
         from deltalake.schema import PrimitiveType
 
         if self.version(zone, name) is None:
-            return
+            return {}
         table = DeltaTable(self.path(zone, name))
-        there = {field.name for field in table.schema().fields}
+        there = {field.name: field.type for field in table.schema().fields}
         missing = {column: kind for column, kind in schema.items() if column not in there}
         if missing:
             table.alter.add_columns(
                 [Field(column, PrimitiveType(_DELTA_TYPES.get(kind, kind))) for column, kind in missing.items()]
             )
+        besides = {column: json.loads(kind.to_json()) for column, kind in there.items() if column not in schema}
+        return {column: _SPARK_TYPES.get(kind, kind) for column, kind in besides.items()}
 
     def replace_partitions(
         self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, _: "Description"

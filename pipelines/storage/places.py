@@ -45,8 +45,11 @@ class Places(Protocol):
     ) -> None:
         """Replace the whole table, its schema included, in one commit."""
 
-    def add_columns(self, session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str], /) -> None:
-        """Add the columns of a schema that a table has not; does nothing where there is no table."""
+    def add_columns(self, session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str], /) -> Mapping[str, str]:
+        """Add the columns of a schema that a table has not; gives those that it has besides, with their types.
+
+        Does nothing where there is no table.
+        """
 
     def replace_partitions(
         self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, described: "Description", /

@@ -95,11 +95,14 @@ class TableStore:
         """Replace the rows whose partition column has one of some values, in one commit; repeating it changes nothing.
 
         Rows of `frame` with other values are left out, so none can land in a partition that is not replaced. Columns that a
-        table of an earlier version has not are added first; its rows have no value there.
+        table of an earlier version has not are added first; its rows have no value there. Columns that only the table has stay,
+        and the new rows have no value there.
         """
         among = _among(part)
-        self.paths.add_columns(self.session, zone, name, schema)
-        self.paths.replace_partitions(typed(frame, schema).where(among), zone, name, part, among, described)
+        besides = self.paths.add_columns(self.session, zone, name, schema)
+        absent = {column: F.lit(None).cast(kind) for column, kind in besides.items()}
+        rows = typed(frame, schema).where(among).withColumns(absent) if absent else typed(frame, schema).where(among)
+        self.paths.replace_partitions(rows, zone, name, part, among, described)
 
     def delete_partitions(self, zone: Zone, name: str, part: Partitions) -> None:
         """Remove the rows whose partition column has one of some values; does nothing where there are none."""

@@ -136,6 +136,23 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_it_lacks(store: Tab
     assert store.paths.records(Zone.LEDGER, "rows", ("total",), where=("run", "r1")) == [{"total": None}]
 
 
+def test_a_table_keeps_the_columns_that_are_declared_no_longer(store: TableStore) -> None:
+    wider = {**SCHEMA, "until": "date"}
+    columns = ", ".join(f"{n} {kind}" for n, kind in wider.items())
+    old = frame(store, [("r1", "a", 1, date(2026, 1, 5)), ("r2", "b", 2, date(2026, 1, 6))], columns)
+    store.replace_partitions(old, Zone.LEDGER, "rows", wider, runs("r1", "r2"))
+    narrow = {"run": "string", "name": "string", "share": "double"}
+    new = frame(store, [("r2", "c", 0.5), ("r3", "d", 0.7)], "run string, name string, share double")
+    for _ in range(2):
+        store.replace_partitions(new, Zone.LEDGER, "rows", narrow, runs("r2", "r3"))
+    assert dict(store.read(Zone.LEDGER, "rows").dtypes) == {**wider, "share": "double"}
+    assert stored(store, Zone.LEDGER, "rows", ("run", "name", "rows", "until", "share")) == [
+        ("r1", "a", 1, date(2026, 1, 5), None),
+        ("r2", "c", None, None, 0.5),
+        ("r3", "d", None, None, 0.7),
+    ]
+
+
 def test_the_whole_table_is_replaced_with_its_columns_and_earlier_versions_stay(store: TableStore) -> None:
     store.overwrite(frame(store, [("r1", "a", 1)]), Zone.SILVER, "t", SCHEMA)
     first = store.version(Zone.SILVER, "t")
