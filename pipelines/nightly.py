@@ -52,10 +52,10 @@ from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName
-from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest
-from pipelines.ingest.register import Registered, delivered_by_provider
+from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest, keep_bronze
+from pipelines.ingest.register import Registered, delivered_by_provider, in_contracts
 from pipelines.ingest.required import require_sources
-from pipelines.ingest.taking_back import take_back, without_deliveries
+from pipelines.ingest.taking_back import left_without_contract, take_back, without_deliveries
 from pipelines.lineage.sending import Lineage
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
@@ -146,7 +146,7 @@ def run_selected(
                 logged.ends(RunState.MADE)
                 return sorted({TableName(Zone.BRONZE, f"{file.source}_{file.entity}") for file in new})
             logged.enter("declare")
-            tables = selected(declared_tables(run, run.register()).tables, wanted)
+            tables = selected(declared_tables(run, in_contracts(run.register(), inputs.contracts)).tables, wanted)
             store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
             with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
                 runner = run.runner
@@ -163,9 +163,10 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
         register = without_deliveries(run.register(), withdrawn_ids(run)).register
         found = new_arrivals(run, register, Checksums.read(settings.storage.restricted))
-        _require_any(run, register or found.deliveries, found.set_aside)
+        used = in_contracts(register, inputs.contracts)
+        _require_any(run, used or found.deliveries, found.set_aside)
         load = found.load(run_date, register)
-        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*register, *load.entries({}, {}))).tables]
+        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*used, *load.entries({}, {}))).tables]
         return run.runner.plan(tables, full=full)
 
 
@@ -256,7 +257,7 @@ def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
 
 def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
     taken = _ingest(run, logged)
-    register = run.register()
+    register = in_contracts(run.register(), run.inputs.contracts)
     require_sources(run.settings.run.required, register, taken.set_aside, run.run_date)
     current = release_folder(run.settings).current()
     fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
@@ -264,7 +265,7 @@ def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
         store_lists_used(run.settings, run.inputs.opt_outs)
         logged.ends(RunState.UNCHANGED, current)
         return RunResult(current, None)
-    require_known_names(run, register)
+    require_known_names(run, run.register())
     store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
     logged.enter("declare")
     declared = declared_tables(run, register)
@@ -305,7 +306,8 @@ def ingest_deliveries(run: RunContext) -> Ingested:
     allowed = Allowed(run.settings.deliveries, accepted)
     taken = ingest(run.runner, found, run.inputs.contracts, register, allowed, run.run_date, run.show_stage)
     store_set_aside(run.settings.storage.restricted, taken.set_aside, run.run_date)
-    _require_any(run, register or range(taken.deliveries), taken.set_aside)
+    keep_bronze(run.runner, run.register(), run.inputs.contracts)
+    _require_any(run, in_contracts(register, run.inputs.contracts) or range(taken.deliveries), taken.set_aside)
     for warning in taken.warnings[:_MOST_SHOWN]:
         log.warning(warning)
     _show_what_is_not_loaded(taken.set_aside, found.waiting, found.ignored)
@@ -370,6 +372,7 @@ def _made(
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
         runner.drop(left_of_expectations({table.name for table in declared.measures}, runner.known_tables()))
+        runner.drop(left_without_contract(runner.known_tables(), run.register(), run.inputs.contracts))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [

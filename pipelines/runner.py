@@ -218,6 +218,18 @@ class Runner:
             self.store.drop(*name)
             self._forget(name, state)
 
+    def follow(self, names: Iterable[TableName]) -> None:
+        """Record the newest version of tables that may have been written past the runner: what read them is made again."""
+        state, versions = self._state(), dict[TableName, int | None]()
+        run_in_parallel(names, lambda name: versions.update({name: self.store.version(*name)}))
+        moved = {
+            str(name): built.model_copy(update={"version": version, "whole_since": version})
+            for name, version in versions.items()
+            if version is not None and (built := state.tables.get(str(name))) and built.version != version
+        }
+        if moved:
+            BuildState(tables=state.tables | moved).write(self.state_path)
+
     def known_tables(self) -> list[TableName]:
         """Every table that any run has made."""
         return [TableName(Zone(zone), table) for zone, _, table in (name.partition(".") for name in self._state().tables)]

@@ -27,7 +27,7 @@ from pipelines.curate.tables import PERSON, READABLE
 from pipelines.engine import open_session
 from pipelines.errors import NotCurrentError, RunUnderWayError, counted
 from pipelines.ingest.profile import FILE_COLUMNS
-from pipelines.ingest.register import REGISTER, Registered
+from pipelines.ingest.register import REGISTER, Registered, in_contracts
 from pipelines.nightly import declared_tables, readable_of_flagged
 from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE
@@ -162,9 +162,10 @@ def _lake(session: SparkSession, settings: Settings, folder: Path, show_stage: S
         run_date = datetime.strptime(run_id.partition("-")[0], "%Y%m%d").date()
         register = read_register(lake.paths)
         inputs = read_run_inputs(settings, run_date)
+        used = in_contracts(register, inputs.contracts)
         versions = _versions(lake, state, register, settings)
     store = StoreBeside(session, _paths(folder), lake, versions)
-    declared = declared_tables(RunContext(run_date, settings, inputs, store, show_stage), register).tables
+    declared = declared_tables(RunContext(run_date, settings, inputs, store, show_stage), used).tables
     recorded = {TableName.of(name): built.version for name, built in state.tables.items()}
     as_recorded = StoreBeside(session, _paths(folder), lake, {**versions, **recorded})
     _require_current(Runner(as_recorded, path), declared)

@@ -21,11 +21,11 @@ from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import File
 from pipelines.ingest.opening import CANNOT_BE_READ
 from pipelines.ingest.parse import REFUSED, fault_of_refusal
-from pipelines.ingest.profile import Profile, file_columns_table, profile_files
-from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Count, Registered
+from pipelines.ingest.profile import FILE_COLUMNS, Profile, file_columns_table, profile_files
+from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Count, Registered, in_contracts
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
-from pipelines.runner import Runner
+from pipelines.runner import Runner, run_in_parallel
 from pipelines.storage.documents import Document
 from pipelines.storage.tables import TableStore
 from vocab.schemas import ddl_of
@@ -85,6 +85,23 @@ def _bronze(load: NewLoad, contracts: Mapping[str, SourceContract], place: Place
         notes=bronze_notes(spec),
         never_null=frozenset({LOAD, "_file", "_line"}),
     )
+
+
+def keep_bronze(runner: Runner, register: Sequence[Registered], contracts: Mapping[str, SourceContract]) -> None:
+    """Give bronze the columns that its contracts have since it was written, and record what was written past the runner.
+
+    No row has a value in a new column until one is delivered. Columns that a contract has no longer stay.
+    """
+    used = {(file.source, file.entity) for file in in_contracts(register, contracts)}
+
+    def widen(place: Place) -> None:
+        source, entity = place
+        schema = bronze_schema(contracts[source].entities[entity])
+        runner.store.paths.add_columns(runner.store.session, Zone.BRONZE, f"{source}_{entity}", schema)
+
+    run_in_parallel(sorted(used), widen)
+    held = {TableName(Zone.BRONZE, f"{file.source}_{file.entity}") for file in register}
+    runner.follow([*sorted(held), TableName(Zone.CURATION, FILE_COLUMNS)])
 
 
 def ingest(

@@ -4,12 +4,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from pipelines.columns.text import NULL_TEXTS
+from pipelines.contracts.number_spellings import BLANKS
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
@@ -134,14 +137,24 @@ def _of_file(path: AnyPath, layout: Layout, period: str | None) -> dict[tuple[st
         counts[_Kind.ALL, ""] += batch.num_rows
         counts[_Kind.MALFORMED, ""] += batch.num_rows - batch.column("_reason").null_count
         for name in columns:
-            counts[_Kind.COLUMN, name] += pc.sum(pc.not_equal(batch.column(name), "")).as_py() or 0
+            counts[_Kind.COLUMN, name] += _with_value(batch.column(name))
         if period in columns:
-            values = pc.value_counts(pc.utf8_trim_whitespace(batch.column(period)))
-            for value in values.to_pylist():
-                if value["values"]:
+            for value in pc.value_counts(pc.utf8_trim(batch.column(period), characters=BLANKS)).to_pylist():
+                if value["values"] and value["values"].upper() not in NULL_TEXTS:
                     key = (_Kind.PERIOD, value["values"])
                     counts[key] = counts.get(key, 0) + value["counts"]
     return counts
+
+
+_NULLS = {"".join(letters) for text in NULL_TEXTS for letters in product(*({c.lower(), c.upper()} for c in text))}
+_NULL_VALUES, _LONGEST_NULL = pa.array(sorted(_NULLS)), max(map(len, _NULLS))
+
+
+def _with_value(texts: pa.Array) -> int:
+    """How many texts are values: the same that `trimmed` of pipelines.columns.text takes for one."""
+    bare = pc.utf8_trim(texts, characters=BLANKS)
+    short = bare.filter(pc.less_equal(pc.binary_length(bare), _LONGEST_NULL))  # few have to be looked up
+    return len(bare) - bare.null_count - (pc.sum(pc.is_in(short, value_set=_NULL_VALUES)).as_py() or 0)
 
 
 def file_columns_table(filled: Filled, load_id: str) -> Table:

@@ -5,11 +5,12 @@ A file is in the lakehouse once it is in the register, not before: rows of a loa
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
+from pipelines.contracts.source import SourceContract
 from pipelines.ingest.landing import Delivery, File
 
 REGISTER = "register"
@@ -189,6 +190,11 @@ def _newest_periods(register: Sequence[Registered]) -> dict[tuple[str, str, str]
             known = newest[_place(file)]
             known[period] = max(known.get(period, ""), file.effective_from)
     return newest
+
+
+def in_contracts(register: Iterable[Registered], contracts: Mapping[str, SourceContract]) -> tuple[Registered, ...]:
+    """The files of entities that some contracts have: not those of a source that is no longer loaded."""
+    return tuple(file for file in register if file.source in contracts and file.entity in contracts[file.source].entities)
 
 
 class DeliveredByProvider(NamedTuple):

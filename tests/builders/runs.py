@@ -13,6 +13,7 @@ from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.curate.tables import curate_tables
 from pipelines.governance.keys import derive, hmac_pads
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, read_opt_outs
+from pipelines.ingest.register import in_contracts
 from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.nightly import curate_inputs, curate_ledger, ingest_deliveries
@@ -63,7 +64,8 @@ def ingested_and_curated(run: RunContext) -> list[LedgerRow]:
     gp = run.inputs.contracts.get("gp")
     codes = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs" / "type1.yaml", gp) if gp else None
     ready = replace(run, inputs=replace(run.inputs, opt_outs=lists, type_one=codes))
-    ready.runner.run(curate_tables(curate_inputs(ready, ready.register())))
-    ledger = curate_ledger(ready, RUN_ID, ready.register())
+    register = in_contracts(ready.register(), ready.inputs.contracts)
+    ready.runner.run(curate_tables(curate_inputs(ready, register)))
+    ledger = curate_ledger(ready, RUN_ID, register)
     check_balance(ledger)
     return ledger

@@ -4,7 +4,7 @@ import gzip
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -15,16 +15,20 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from pipelines.contracts.source import load_contracts
+from pipelines.contracts.source import SourceContract, load_contracts
+from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError, RequiredSourceError
 from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
+from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.required import require_sources
+from pipelines.ingest.taking_back import left_without_contract
 from pipelines.nightly import ingest_deliveries
 from pipelines.progress import OnProgress
 from pipelines.run_context import RunContext
+from pipelines.runner import BuildState
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import csv_text, deliver, deliver_files, file_name, opt_out_lists
 from tests.builders.runs import ingested_and_curated, run_in
@@ -228,6 +232,7 @@ def test_rows_of_a_load_that_was_stopped_are_removed_unless_it_is_in_the_registe
     LoadUnderWay(load_id="20260105-stopped", tables=("gp_patient",)).write(under_way)
     ingest_deliveries(run)
     assert (run.store.read(Zone.BRONZE, "gp_patient").count(), under_way.exists()) == (1, False)
+    assert recorded_versions_of(run) == versions_of(run)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +276,18 @@ def withdraw(run: RunContext, folder: str) -> None:
     """Take a loaded delivery of the practice back."""
     files = [file for file in run.register() if file.folder == folder]
     store_withdrawal(run.settings.storage.restricted, Withdrawn.of_loaded(files, "sent by mistake", NEXT))
+
+
+def versions_of(run: RunContext) -> dict[str, int | None]:
+    """The newest version of every table of bronze, and of the filled columns."""
+    names = [TableName(Zone.BRONZE, name) for name in run.store.paths.names(Zone.BRONZE)]
+    return {str(name): run.store.version(*name) for name in [*names, TableName(Zone.CURATION, FILE_COLUMNS)]}
+
+
+def recorded_versions_of(run: RunContext) -> dict[str, int | None]:
+    """The same, as the build state has them."""
+    state = BuildState.read(run.runner.state_path)
+    return {name: state.tables[name].version for name in versions_of(run)} if state else {}
 
 
 CONTENT_ZONES = (Zone.BRONZE, Zone.CURATION, Zone.SILVER, Zone.QUARANTINE)
@@ -328,6 +345,7 @@ def test_after_a_withdrawal_all_is_as_if_it_had_never_come(sail: SparkSession, t
     assert before != content_of(lakes["without"])
     withdraw(lakes["with"], "20260103")
     ingested_and_curated(replace(lakes["with"], run_date=NEXT))
+    assert recorded_versions_of(lakes["with"]) == versions_of(lakes["with"])
     ingested_and_curated(replace(lakes["without"], run_date=NEXT))
     assert content_of(lakes["with"]) == content_of(lakes["without"])
 
@@ -369,13 +387,20 @@ PATIENT_COLUMNS = tuple("OrganisationGuid PatientGuid NhsNumber DateOfBirth Date
 
 
 def extract(
-    landing: Path, day: str, patients: int, *, mode: str = "full", without: Collection[str] = (), died: int = 3
+    landing: Path,
+    day: str,
+    patients: int,
+    *,
+    mode: str = "full",
+    without: Collection[str] = (),
+    died: int = 3,
+    alive: Sequence[str] = ("",),
 ) -> Path:
-    """A delivery of patients, of whom some have died, without some of the columns."""
+    """A delivery of patients, of whom some have died, without some of the columns; `alive` is written in turn for no day."""
     columns = [name for name in PATIENT_COLUMNS if name not in without]
     lines = [",".join(columns)]
     for n in range(patients):
-        death = "2024-03-04" if n < died else ""
+        death = "2024-03-04" if n < died else alive[n % len(alive)]
         values = dict(zip(PATIENT_COLUMNS, ("ORG", f"P{n}", "", "1950-01-01", death, "", "F", day), strict=True))
         lines.append(",".join(values[name] for name in columns))
     text = "\n".join(lines) + "\n"
@@ -440,6 +465,18 @@ def test_values_that_are_gone_are_seen_also_behind_a_repeated_file(run: RunConte
     assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
 
 
+def test_what_stands_for_no_value_is_none(run: RunContext, landing: Path) -> None:
+    """Whatever curate takes for no value; anything else is one, also if it cannot be read."""
+    extract(landing, "20260104", 40, died=40)
+    ingest_deliveries(run)
+    nothing = ("", "   ", "NULL", "null", " Null\u00a0", "N/A", "n/a ", "#n/a", "none", "\u00a0", "\u200b\t", " " * 60)
+    extract(landing, "20260105", 40, died=0, alive=nothing)
+    fault = "patient: 100% of the records have no DateOfDeath, usual are 0%; at most 50% more are allowed"
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
+    extract(landing, "20260106", 40, died=0, alive=("soon", "0", ".", "nulls", "NULL NULL"))
+    assert refused(ingest_deliveries(replace(run, run_date=NEXT))) == {"gp/P81001/20260105": (fault,)}
+
+
 def test_an_accepted_delivery_is_loaded_and_becomes_the_past(run: RunContext, landing: Path) -> None:
     extract(landing, "20260104", 40)
     ingest_deliveries(run)
@@ -477,3 +514,67 @@ def test_a_late_extract_is_compared_with_what_came_before_its_day(run: RunContex
     ingest_deliveries(run)
     extract(landing, "20260104", 10)
     assert ingest_deliveries(run).set_aside == ()
+
+
+def organisation(guid: str) -> dict[str, str]:
+    """A practice that has closed."""
+    return {"organisation_guid": guid, "ods_code": "Y99001", "close_date": "2020-01-01", "processing_id": "1"}
+
+
+def without(entity: str, *columns: str) -> SourceContract:
+    """The contract of the GP source without some columns of an entity, or without the entity."""
+    spec = GP.entities[entity]
+    kept = {name: column for name, column in spec.columns.items() if name not in columns}
+    entities = {**GP.entities, entity: spec.model_copy(update={"columns": kept})}
+    if not columns:
+        del entities[entity]
+    return GP.model_copy(update={"entities": entities})
+
+
+def by(run: RunContext, **contracts: SourceContract) -> RunContext:
+    """The same run with other contracts."""
+    return replace(run, inputs=replace(run.inputs, contracts=contracts))
+
+
+def closed(run: RunContext) -> list[date | None]:
+    """When practices closed, as silver has it, those that are open last."""
+    rows = run.store.read(Zone.SILVER, "gp_organisation").toArrow().to_pylist()
+    return sorted((row["close_date"] for row in rows), key=str)
+
+
+def test_columns_come_to_a_contract_and_leave_it_between_deliveries(run: RunContext, landing: Path) -> None:
+    """A column that a contract has since is null until it is delivered; bronze keeps one that a contract has no longer."""
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=["9990000034"])
+    narrow, day = by(run, gp=without("organisation", "close_date")), date(2020, 1, 1)
+    deliver(landing, GP, "P81001", "20260101", {"patient": [patient("A")], "organisation": [organisation("1")]})
+    ingested_and_curated(narrow)
+    ingested_and_curated(run)
+    assert closed(run) == [None]
+    deliver(landing, GP, "P81001", "20260102", {"organisation": [organisation("2")]})
+    ingested_and_curated(run)
+    assert closed(run) == [day, None]
+    deliver(landing, GP, "P81001", "20260103", {"organisation": [organisation("3")]})
+    ingested_and_curated(narrow)
+    assert "close_date" not in run.store.read(Zone.SILVER, "gp_organisation").columns
+    ingested_and_curated(run)
+    assert closed(run) == [day, None, None]
+    assert recorded_versions_of(run) == versions_of(run)
+
+
+def test_sources_and_entities_that_a_run_has_no_longer_are_left_out(sail: SparkSession, tmp_path: Path) -> None:
+    """What was delivered of them stays in bronze, so that they may come back; what was made of them goes."""
+    contracts = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp", "ambulance"))
+    run, landing = run_in(sail, tmp_path, DAY, ("gp", "ambulance")), tmp_path / "landing"
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=["9990000034"])
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")], "issue_record": []})
+    deliver(landing, contracts["ambulance"], "RX9", "20260105", {next(iter(contracts["ambulance"].entities)): []})
+    whole = ingested_and_curated(run)
+    left: dict[str, set[str]] = {}
+    for name, less in {"source": by(run, gp=GP), "entity": by(run, **contracts | {"gp": without("issue_record")})}.items():
+        ledger = ingested_and_curated(less)
+        assert {(row.source, row.entity) for row in whole} > {(row.source, row.entity) for row in ledger}
+        left[name] = {*map(str, left_without_contract(run.runner.known_tables(), run.register(), less.inputs.contracts))}
+    assert {"curation.records_ambulance", "curation.versions_ambulance"} <= left["source"]
+    assert not {name for name in left["source"] if name.startswith("bronze") or "gp" in name}
+    assert left["entity"] == {"silver.gp_issue_record"}
+    assert ingested_and_curated(run) == whole
