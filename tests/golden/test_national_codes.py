@@ -88,6 +88,22 @@ def test_an_unknown_attendance_counts_apart_from_a_missed_one(rule: str, publish
     assert excluded["not_attended"] >= 1
 
 
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ("social_care_visual_impairment", "impairment_unknown"),
+        ("social_care_hearing_impairment", "impairment_unknown"),
+        ("social_care_dementia", "dementia_unknown"),
+        ("social_care_autism", "autism_unknown"),
+        ("social_care_has_unpaid_carer", "carer_unknown"),
+    ],
+)
+def test_an_answer_that_no_list_has_counts_apart_from_a_no(rule: str, reason: str, published: Published) -> None:
+    """One golden patient of each answers QQ, several answer no."""
+    excluded = {row["reason"]: row["rows"] for row in published.ledger if row["rule"] == rule}
+    assert excluded[reason] == 1
+
+
 def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Published) -> None:
     """For every rule of events; the golden patients have codes of every kind, unlike generated extracts."""
     rows: dict[str, Counter[str]] = defaultdict(Counter)
