@@ -38,7 +38,7 @@ linked by: the number was replaced, or has a status that says that it may be som
 UNKNOWN_BIRTH_DATES = ("1800-01-01", "1900-01-01")
 """Days that systems write where the day of birth is not known. They contradict nothing."""
 
-SEXES = {"male": ("M", "MALE", "1", "01"), "female": ("F", "FEMALE", "2", "02")}
+SEXES = {"male": ("M", "MALE", "1", "01", "1.0"), "female": ("F", "FEMALE", "2", "02", "2.0")}
 """How sources write the two sexes, in upper case. Any other value is not known and contradicts nothing."""
 
 NUMBERS_OF_LOCAL_ID = "numbers_of_local_id"
