@@ -112,6 +112,8 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
     details += [_condition(condition) for condition in rule.where]
     if rule.group:
         details.append("rows with one key become one")
+    if rule.value_of is not None:
+        details.append(f"a concept that is neither a condition nor an observation is the value of `{rule.value_of}`")
     details += _evidence(rule)
     if details:
         parts.append("\n".join(f"- {detail}" for detail in details))

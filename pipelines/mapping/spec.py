@@ -309,6 +309,9 @@ class Rule(Frozen):
     `discharged_to` from the last. Of events with the same `key` and person (a specimen from its results) the first by start
     and row key is kept; the id is made from the `key`, so it does not depend on which row is first.
 
+    `value_of` is for rules whose codes are findings or else what the finding is about (an allergy, or a medicine): a code whose
+    concept is neither a condition nor an observation is the value of this concept, which is of `domain`.
+
     `evidence` says how the events are known: one grade, or candidates of which the first that applies decides and the last is
     a grade.
     """
@@ -319,6 +322,7 @@ class Rule(Frozen):
     where: tuple[Condition, ...] = ()
     to: Target
     domain: str | None = None
+    value_of: int | None = None
     evidence: Evidence | tuple[EvidenceBy | Evidence, ...] | None = None
     group: bool = False
     note: str = ""
@@ -340,6 +344,8 @@ class Rule(Frozen):
                 faults.append(f"{field}: only the concept of an event has a source concept of its own")
         if self.to is Target.EVENT and self.domain not in EVENT_DOMAINS:
             faults.append(f"domain: expected one of {', '.join(EVENT_DOMAINS)}")
+        if self.to is not Target.EVENT and self.value_of is not None:
+            faults.append("value_of: only events have values")
         if self.to is Target.EVENT and self.group != ("key" in self.fields):
             faults.append("key: events have a key if, and only if, the rule groups them")
         if (self.to is Target.EVENT) != bool(self.grades):

@@ -84,6 +84,9 @@ FIRST_OWN_CONCEPT_ID = 2_000_000_000
 FIRST_ORDINAL = 0
 """Ordinal of the first target of a code, and of an event without one: its id stays when its code becomes mapped."""
 
+FINDING_DOMAINS = ("Condition", "Observation")
+"""Domains of what a person has; concepts of others are what it is about where a rule has a `value_of`."""
+
 LOCAL_ORIGIN = "local"
 """Origin of what an approved local map says."""
 
@@ -215,29 +218,32 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     The domain of the standard concept names the table. Without a standard concept the event keeps concept 0 and goes to
     the domain its rule declares; so does one whose rule gives the concept itself: its code, if it has any, gives the source
     concept. A concept of this project that a rule gives stands for a data item, for which nobody else has a code: it is its
-    own source concept.
+    own source concept. Where a rule has a `value_of`, what is no finding
+    is the value of that.
     """
-    domains = [(rule.name, rule.domain) for rule in rules if rule.to is Target.EVENT]
+    domains = [(rule.name, rule.domain, rule.value_of) for rule in rules if rule.to is Target.EVENT]
     events = _with_code_key(codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept")))
     if not domains:
         return empty_rows(codes, ROUTES_SCHEMA)
-    declared = codes.sparkSession.createDataFrame(domains, "rule string, declared string")
+    declared = codes.sparkSession.createDataFrame(domains, "rule string, declared string, value_of bigint")
     on = (F.col("vocabulary") == F.col("source_vocabulary_id")) & (F.col("code") == F.col("source_code"))
     mapped = events.join(F.broadcast(declared), on="rule", how="inner").join(F.broadcast(code_map), on=on, how="left")
     is_given = F.col("concept_id").isNotNull()
     joined = mapped.where(~is_given | (F.coalesce("ordinal", F.lit(FIRST_ORDINAL)) == FIRST_ORDINAL))
     zero = F.lit(0).cast("bigint")
-    target = F.coalesce(F.col("concept_id"), F.col("target_concept_id"), zero)
-    own = F.when(F.col("concept_id") >= FIRST_OWN_CONCEPT_ID, F.col("concept_id"))
     by_code = F.col("concept_id").isNull() & (F.col("target_concept_id") > 0)
-    domain = F.when(by_code, F.col("target_domain_id")).otherwise(F.col("declared"))
+    value_of = F.when(by_code & ~F.col("target_domain_id").isin(*FINDING_DOMAINS), F.col("value_of"))
+    target = F.coalesce(value_of, F.col("concept_id"), F.col("target_concept_id"), zero)
+    value = F.coalesce(F.when(value_of.isNotNull(), F.col("target_concept_id")), F.col("value_as_concept_id"))
+    own = F.when(F.col("concept_id") >= FIRST_OWN_CONCEPT_ID, F.col("concept_id"))
+    domain = F.when(by_code & value_of.isNull(), F.col("target_domain_id")).otherwise(F.col("declared"))
     table = F.coalesce(*[F.when(domain == name, F.lit(to)) for name, to in DOMAIN_TABLES.items()], F.lit("observation"))
     columns = {
         "ordinal": F.coalesce(F.col("ordinal"), F.lit(FIRST_ORDINAL)).cast("int"),
         "table": table,
         "target_concept_id": target,
         "source_concept_id": F.coalesce(F.nullif(F.col("source_concept_id"), zero), own, zero),
-        "value_as_concept_id": F.when(~is_given, F.col("value_as_concept_id")),
+        "value_as_concept_id": F.when(~is_given, value),
         "map_origin": F.when(~is_given, F.col("map_origin")),
     }
     return joined.select(*[columns[name].alias(name) if name in columns else F.col(name) for name in ROUTES_SCHEMA])

@@ -26,18 +26,39 @@ RULE = Rule.model_validate(
 )
 
 
-def routed(sail: SparkSession, code: str | None, concept_id: int | None) -> list[tuple[Any, ...]]:
+ALLERGY = Rule.model_validate(
+    {
+        "name": "allergy",
+        "from": "entry",
+        "to": "event",
+        "domain": "Observation",
+        "value_of": 43530807,
+        "evidence": "coded",
+        "fields": {
+            "concept": {"concept": [{"column": "code", "vocabulary": "SNOMED"}]},
+            "start_date": {"copy": "day"},
+            "type_concept_id": {"constant": 32817, "note": "EHR"},
+        },
+    }
+)
+
+
+def routed(sail: SparkSession, code: str | None, concept_id: int | None, rule: Rule = RULE) -> list[tuple[Any, ...]]:
     """The routes of one event: ordinal, table, target, source concept, value concept and origin."""
     vocabulary = "SNOMED" if code else None
-    codes = [("event", "gp", "entry", "pressure", "concept", vocabulary, code, concept_id, 7, DAY, DAY)]
+    codes = [("event", "gp", "entry", rule.name, "concept", vocabulary, code, concept_id, 7, DAY, DAY)]
     code_map = [
         ("SNOMED", "two", 0, 11, 21, "Condition", 31, "athena"),
         ("SNOMED", "two", 1, 11, 22, "Procedure", 32, "athena"),
         ("SNOMED", "one", 0, 12, 23, "Observation", None, "athena"),
+        ("SNOMED", "drug", 0, 13, 24, "Drug", 34, "athena"),
+        ("SNOMED", "unmapped drug", 0, 14, 0, None, None, "none"),
         ("SNOMED", "unknown", 0, 0, 0, None, None, "none"),
     ]
     found = routes(
-        sail.createDataFrame(codes, ddl_of(CODES_SCHEMA)), sail.createDataFrame(code_map, ddl_of(CODE_MAP_SCHEMA)), [RULE]
+        sail.createDataFrame(codes, ddl_of(CODES_SCHEMA)),
+        sail.createDataFrame(code_map, ddl_of(CODE_MAP_SCHEMA)),
+        [RULE, ALLERGY],
     ).collect()
     columns = ("ordinal", "table", "target_concept_id", "source_concept_id", "value_as_concept_id", "map_origin")
     return sorted(tuple(row[name] for name in columns) for row in found)
@@ -63,3 +84,15 @@ def test_a_stated_concept_without_a_known_code_has_no_source_concept(sail: Spark
 def test_a_stated_concept_of_this_project_is_its_own_source_concept(sail: SparkSession) -> None:
     assert routed(sail, None, 2000000321) == [(0, "measurement", 2000000321, 2000000321, None, None)]
     assert routed(sail, "one", 2000000321) == [(0, "measurement", 2000000321, 12, None, None)]
+
+
+def test_what_is_no_finding_is_the_value_of_the_concept_that_the_rule_has_for_it(sail: SparkSession) -> None:
+    found = {code: routed(sail, code, None, ALLERGY) for code in ("one", "two", "drug", "unmapped drug", "unknown")}
+    assert found == {
+        "one": [(0, "observation", 23, 12, None, "athena")],
+        "two": [(0, "condition_occurrence", 21, 11, 31, "athena"), (1, "observation", 43530807, 11, 22, "athena")],
+        "drug": [(0, "observation", 43530807, 13, 24, "athena")],
+        "unmapped drug": [(0, "observation", 0, 14, None, "none")],
+        "unknown": [(0, "observation", 0, 0, None, "none")],
+    }
+    assert routed(sail, "drug", None) == [(0, "drug_exposure", 24, 13, 34, "athena")]

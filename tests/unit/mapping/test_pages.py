@@ -42,6 +42,7 @@ MAPPING = Mapping.model_validate(
                 "from": "patient",
                 "to": "event",
                 "domain": "Condition",
+                "value_of": 43530807,
                 "evidence": [
                     {"column": "scheme", "values": {"9": "suspected", "8": "suspected", "7": "history"}, "present": "coded"},
                     {"column": "place.closed_on", "present": "problem_list"},
@@ -100,6 +101,10 @@ def test_page_describes_a_column_of_another_row() -> None:
     page = page_of(CONTRACT, MAPPING)
     assert "| [first_of](README.md#expressions)(`place.closed_on`, `seen_on`) | `condition_end_date` | day of closing |" in page
     assert "- `place` is the row of [`ward`](#ward) at `ward_key`" in page
+
+
+def test_page_says_of_what_a_concept_of_another_kind_is_the_value() -> None:
+    assert "- a concept that is neither a condition nor an observation is the value of `43530807`" in page_of(CONTRACT, MAPPING)
 
 
 def test_page_marks_a_field_that_other_tables_have() -> None:

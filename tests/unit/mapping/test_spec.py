@@ -70,6 +70,12 @@ def test_only_the_concept_of_an_event_is_of_a_code() -> None:
     assert "unit: only the concept" in faults_of(rule(fields=FILLED | {"unit": stated}))
 
 
+def test_only_an_event_is_the_value_of_a_concept() -> None:
+    assert Rule.model_validate(rule(value_of=43530807)).value_of == 43530807
+    person = {"name": "gp_person", "from": "patient", "to": "person", "fields": {}, "value_of": 43530807}
+    assert "value_of: only events have values" in faults_of(person)
+
+
 def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
     keyed = FILLED | {"key": {"copy": "code"}}
     assert Rule.model_validate(rule(fields=keyed, group=True)).group
