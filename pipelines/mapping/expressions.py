@@ -13,12 +13,15 @@ Expression = Callable[..., Column]
 _BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
 _OPERATOR = f"(?:[<>\u2264\u2265=]{_BLANK}=?|=[<>])"
 NUMBER_PATTERN = (
-    f"^{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)"
+    f"^'?{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)"
     "(?:[eE][+-]?[0-9]{1,2})?)$"
 )
-"""A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`."""
+"""A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`.
 
-PAIR_PATTERN = "^([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
+By an apostrophe before it a spreadsheet keeps it a text: `'142`.
+"""
+
+PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
 
 
@@ -56,7 +59,7 @@ def operator_in(text: Column) -> Column:
 
     < 4171756, <= 4171754, = 4172703, > 4172704, >= 4171755.
     """
-    number = F.when(F.trim(text).rlike(NUMBER_PATTERN), F.trim(text))
+    number = F.when(F.trim(text).rlike(NUMBER_PATTERN), F.translate(F.trim(text), "'", ""))
     return (
         F.when(number.rlike(f"^(?:\u2264|<{_BLANK}=|=<)"), F.lit(4171754))
         .when(number.rlike(f"^(?:\u2265|>{_BLANK}=|=>)"), F.lit(4171755))

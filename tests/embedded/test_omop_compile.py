@@ -183,6 +183,7 @@ def test_a_condition_may_test_what_an_expression_gives(sail: SparkSession) -> No
     paired = event(code, where=[pair | {"present": True, "reason": "no_pair"}], fields=fields)
     single = event(code, where=[pair | {"present": False, "reason": "pair"}])
     texts = ["142/88", " 101 / 64 mmHg ", "120/80mm[Hg]", "90/90", "64/101", "142", "6/9", "142/88/70", "x/y", "1420/880", None]
+    texts.append("'132/78")
     rows = [entry(f"{place:02}", code=" BP ", text=text) for place, text in enumerate(texts)]
     rows += [entry("other code", code="VA", text="60/18"), entry("no code", text="142/88")]
     assert kept(sail, paired, "_row_key", "value_as_number", "range_low", entry=rows) == [
@@ -190,9 +191,10 @@ def test_a_condition_may_test_what_an_expression_gives(sail: SparkSession) -> No
         ("01", 101.0, 64.0),
         ("02", 120.0, 80.0),
         ("03", 90.0, 90.0),
+        ("11", 132.0, 78.0),
     ]
-    assert counted(sail, paired, entry=rows) == {"": 4, "no_pair": 9}
-    assert counted(sail, single, entry=rows) == {"": 8, "pair": 4, "code_missing": 1}
+    assert counted(sail, paired, entry=rows) == {"": 5, "no_pair": 9}
+    assert counted(sail, single, entry=rows) == {"": 8, "pair": 5, "code_missing": 1}
 
 
 def test_only_the_people_of_the_cdm_are_kept(sail: SparkSession) -> None:
