@@ -19,6 +19,7 @@ from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.evidence import PRELIMINARY_DIAGNOSIS
 from pipelines.omop.conform import conform
+from pipelines.omop.events import MAX_DAYS_SUPPLY
 
 PERSISTENCE_DAYS = 30
 """Days without a record that an era outlasts."""
@@ -128,6 +129,8 @@ def ingredient_spans(drugs: DataFrame, vocabulary: DrugVocabulary) -> DataFrame:
 def dose_spans(taken: DataFrame, strengths: DataFrame) -> DataFrame:
     """The rows of `ingredient_spans` whose daily dose is known: strength times quantity over days supplied.
 
+    Days beyond MAX_DAYS_SUPPLY are no length of a course here either.
+
     The quantity counts the pieces of a drug with a fixed amount, and the denominator's unit (millilitre, actuation) of one
     with a concentration. Of a concentration in a package of known size the quantity may count packages or contents, and of
     one per hour neither: there the dose is not known.
@@ -143,7 +146,7 @@ def dose_spans(taken: DataFrame, strengths: DataFrame) -> DataFrame:
     ).where(F.col("_strength").isNotNull() & F.col("_unit").isNotNull())
     in_use = taken.select("drug_concept_id").distinct()
     known = per_piece.join(F.broadcast(in_use), on="drug_concept_id", how="left_semi")
-    dosed = taken.where((F.col("quantity") > 0) & (F.col("days_supply") > 0)).join(
+    dosed = taken.where((F.col("quantity") > 0) & F.col("days_supply").between(1, MAX_DAYS_SUPPLY)).join(
         F.broadcast(known), on=["drug_concept_id", "concept_id"], how="inner"
     )
     daily = dosed.withColumn("_daily", F.col("_strength") * F.col("quantity") / F.col("days_supply"))

@@ -179,12 +179,17 @@ def test_dose_eras_part_where_the_dose_changes_and_need_strength_quantity_and_da
             (1, ASPIRIN_PATCH, d("2024-06-01"), d("2024-06-30"), 10.0, 30),
             (1, ASPIRIN_TABLET, d("2024-07-01"), d("2024-07-28")),
             (1, ASPIRIN_TABLET, d("2024-07-01"), d("2024-07-28"), 28.0, 0),
+            (1, ASPIRIN_TABLET, d("2024-09-01"), d("2024-09-07"), 56.0, 9999),
+            (1, ASPIRIN_TABLET, d("2024-09-01"), d("2024-09-07"), 56.0, 3651),
+            (1, ASPIRIN_TABLET, d("2024-09-01"), d("2024-09-07"), 56.0, -1),
+            (2, ASPIRIN_TABLET, d("2004-01-01"), d("2013-12-28"), 3650.0, 3650),
         ],
     )
     stored = eras(conditions_of(sail, []), drugs, vocabulary)
     table = era_table(stored, frame_of(sail, COLLISIONS_SCHEMA, []), cdm_tables("5.4")["dose_era"])
     columns = ("drug_concept_id", "unit_concept_id", "dose_value", "dose_era_start_date", "dose_era_end_date")
     assert found(table, *columns) == [
+        (ASPIRIN, MILLIGRAM, 75.0, d("2004-01-01"), d("2013-12-28")),
         (ASPIRIN, MILLIGRAM, 75.0, d("2024-01-01"), d("2024-02-25")),
         (ASPIRIN, MILLIGRAM, 150.0, d("2024-02-26"), d("2024-03-24")),
         (INSULIN, UNIT, 33.333333, d("2024-01-01"), d("2024-01-30")),
