@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import empty_rows, rows_of_group, union_all
 from pipelines.contracts.cdm import DOMAIN_TABLES
+from pipelines.contracts.evidence import HISTORY_CONCEPTS
 from pipelines.mapping.spec import FIELDS, Rule, Target
 
 CODES_SCHEMA = {
@@ -183,13 +184,16 @@ def first_concepts(code_map: DataFrame) -> DataFrame:
 def with_concepts(frame: DataFrame, fields: Iterable[str], concept_map: DataFrame) -> DataFrame:
     """`frame` with `f_target` and `f_source_concept` for each concept field `f`.
 
-    `f_target` is the concept that the rule states, else that of the code, else 0 where something was delivered, else null.
+    `f_target` is the concept that the rule states, else that of the code, else 0 where something was delivered, else null. Of a
+    code that says of its value that it is past ("H/O: asthma") it is the value: "History of event" alone would say nothing.
     """
+    is_past = F.col("target_concept_id").isin(*HISTORY_CONCEPTS)
+    single = F.coalesce(F.when(is_past, F.col("value_as_concept_id")), F.col("target_concept_id"))
     for field in fields:
         concepts = concept_map.select(
             F.col("source_vocabulary_id").alias("_vocabulary"),
             F.col("source_code").alias("_code"),
-            F.col("target_concept_id").alias("_target"),
+            single.alias("_target"),
             F.col("source_concept_id").alias(f"{field}_source_concept"),
         )
         on = (F.col(f"{field}_vocabulary") == F.col("_vocabulary")) & (F.col(f"{field}_code") == F.col("_code"))
