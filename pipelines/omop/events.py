@@ -21,8 +21,10 @@ from pipelines.omop.drugs import with_course
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
 """What tells an event row from all others: the silver row, the rule and the place among the target concepts of its code."""
 
+CONDITION_OCCURRENCE = "condition_occurrence"
+
 CONCEPT_FIELDS = {
-    "condition_occurrence": ("status",),
+    CONDITION_OCCURRENCE: ("status",),
     "drug_exposure": ("route",),
     "procedure_occurrence": ("modifier",),
     "measurement": ("operator", "value", "unit"),
@@ -88,8 +90,9 @@ def numbered_events(stem: DataFrame, routes: DataFrame, collisions: DataFrame) -
 def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
     """One event table: the rows that its routes send to it, with every concept, visit and provider they name."""
     numbered = numbered_events(inputs.stem, inputs.routes.where(F.col("table") == table.name), inputs.collisions)
+    own = numbered if table.name == CONDITION_OCCURRENCE else without_end_of_problem(numbered)
     fields = CONCEPT_FIELDS[table.name]
-    coded = with_concepts(numbered, [field for field in fields if field in inputs.coded], inputs.concept_map)
+    coded = with_concepts(own, [field for field in fields if field in inputs.coded], inputs.concept_map)
     with_all = with_rule_concepts(coded, [field for field in fields if field not in inputs.coded])
     in_units = with_all if inputs.by_unit is None else with_concept_of_unit(with_all, inputs.by_unit)
     linked = with_links(
@@ -100,6 +103,13 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
     )
     whole = linked if inputs.strengths is None else with_course(linked, inputs.strengths, inputs.stem)
     return conform(whole, _common(table.name) | _SPECIFIC[table.name](), table)
+
+
+def without_end_of_problem(events: DataFrame) -> DataFrame:
+    """`events` without the ends of problems: only a condition lasts as long as its problem."""
+    is_other = ~is_known_by(Evidence.PROBLEM_LIST)
+    ends = ("end_date", "end_datetime", "end_date_precision")
+    return events.withColumns({name: F.when(is_other, F.col(name)) for name in ends})
 
 
 def with_links(frame: DataFrame, **links: tuple[DataFrame, str]) -> DataFrame:
