@@ -25,6 +25,15 @@ PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
 
 
+def code_without_fillers(code: Column) -> Column:
+    """A code in capitals without blanks, dots and what fills its places: `R69` of `r69.x`, `R69X9` and `R69-`.
+
+    Null where nothing is left: hospitals send `&` and `-` for no code.
+    """
+    bare = F.translate(F.upper(code), " \u00a0.&-", "")
+    return F.nullif(F.regexp_replace(bare, "^([A-Z][0-9]{2})X[0-9]?$", "$1"), F.lit(""))
+
+
 def date_and_time(date: Column, time: Column) -> Column:
     """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing, that of the next day for 24:00:00."""
     clock = F.coalesce(time, F.lit("00:00:00"))
@@ -165,6 +174,7 @@ def days_of_prescription(setting: Column, settings: list[str], days: int) -> Col
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
+        code_without_fillers,
         date_and_time,
         minutes_after,
         date_of,
