@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
-from pipelines.omop.visits import ADMISSIONS, BY_TRANSFER, trust_of
+from pipelines.omop.visits import BY_TRANSFER, trust_of
 
 DAYS_APART = 2
 
@@ -19,6 +19,9 @@ SENT_TO_HOSPITAL = ("49", "50", "51", "52", "53", "84")
 
 FROM_HOSPITAL = ("49", "50", "51", "52", "53", "87")
 """Admission sources that are a ward of another hospital."""
+
+WITHOUT_A_NIGHT = ("2", "3")
+"""Patient classifications of day cases and regular day attenders, who go home on the day they come."""
 
 REGULAR_ATTENDERS = ("3", "4")
 """Patient classifications of which every spell stands alone: regular day and night attenders."""
@@ -96,8 +99,9 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
     """One row per continuous inpatient spell from its visits (`continuous_spell_visits`).
 
     It is open while its last visit is. A visit without an end before the last one has ended, unless the last one was discharged
-    to a hospital: the patient is back there.
+    to a hospital: the patient is back there. It is of a day only if each of its visits is WITHOUT_A_NIGHT and ends on its first day.
     """
+    without_a_night = F.col("patient_classification").isin(*WITHOUT_A_NIGHT) & (F.col("end_date") <= F.col("start_date"))
     stays = visits.select(
         F.col("id").alias("visit_occurrence_id"),
         "start_date",
@@ -105,7 +109,7 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
         "end_date",
         "end_datetime",
         (F.col("end_rule") == "open").alias("_open"),
-        F.col("concept_id").isin(*ADMISSIONS).alias("_overnight"),
+        F.coalesce(without_a_night, F.lit(False)).alias("_day_only"),
         F.col("came_by"),
         trust_of(F.col("care_site_code")).alias("_trust"),
         _code("discharged_to_source_value").isin(*SENT_TO_HOSPITAL).alias("_sent_on"),
@@ -121,7 +125,7 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
         F.max(F.when(closed, F.col("end_date"))).alias("_closed_date"),
         F.max(F.when(closed, F.col("end_datetime"))).alias("_closed_datetime"),
         F.max("_open").alias("_any_open"),
-        F.max("_overnight").alias("_any_overnight"),
+        F.min("_day_only").alias("_all_day_only"),
         F.min(F.when(F.col("visit_number") == 1, F.col("came_by"))).alias("_came_by"),
     )
     is_last = F.col("visit_number") == F.col("_visits")
@@ -142,7 +146,7 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
         "number_of_visits": F.col("_visits"),
         "number_of_trusts": F.col("_trusts"),
         "is_open": _yes_no(F.col("_is_open")),
-        "is_day_only": _yes_no(~F.col("_any_overnight")),
+        "is_day_only": _yes_no(F.col("_all_day_only")),
         "admission_method_source_value": F.col("_came_by"),
     }
     return conform(ended, values, table)

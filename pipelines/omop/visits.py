@@ -85,6 +85,13 @@ _OF_ONE_TARGET = ("visit_key", "episode_key", "came_by", "patient_classification
 """What only visits or only their details have: a detail names its visit, a visit its episode and how it came about."""
 
 CLASSIFICATION_NOT_KNOWN = "9"
+ORDINARY_ADMISSION = "1"
+
+_CLASS = (
+    *("concept_concept_id", "concept_vocabulary", "concept_code", "concept_source_value"),
+    *("patient_classification", "source_value"),
+)
+"""What says of which class a spell is."""
 
 
 DEPARTMENTS = (EMERGENCY_ROOM_VISIT_CONCEPT_ID, URGENT_CARE_CONCEPT_ID)
@@ -204,8 +211,8 @@ def _classification(rules: list[str]) -> Column:
 def spells(rows: DataFrame) -> DataFrame:
     """One row per `key` and person from their parts.
 
-    It has the least start, the greatest end, and where it was discharged to from the last part. All else comes from the first
-    part by `order`, then start, then those without an end, then row key. When the last part has no end, neither has the spell:
+    It has the least start, the greatest end, and where it was discharged to from the last part. It is an ordinary admission if
+    one of its parts is. All else comes from the first part by `order`, then start, then those without an end, then row key. When the last part has no end, neither has the spell:
     the person is still there, unless the end of a part could not be read.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
@@ -219,11 +226,13 @@ def spells(rows: DataFrame) -> DataFrame:
         F.col("_row_key"),
     )
     placed = rows.withColumn("_position", position)
+    is_admission = F.col("patient_classification") == ORDINARY_ADMISSION
     bounds = placed.groupBy(F.col("key").alias("_spell"), F.col("person_id").alias("_of")).agg(
         F.min("_position").alias(_FIRST),
         F.max("_position").alias(_LAST),
         *[F.min(name).alias(f"_least_{name}") for name in ("start_date", "start_datetime")],
         *[F.max(name).alias(f"_greatest_{name}") for name in ("end_date", "end_datetime", END_UNREADABLE)],
+        *[F.max(F.when(is_admission, F.col(name))).alias(f"_admission_{name}") for name in _CLASS],
     )
     last_parts = (
         "end_date",
@@ -247,6 +256,7 @@ def spells(rows: DataFrame) -> DataFrame:
     values |= {name: F.when(is_over, F.col(f"_greatest_{name}")) for name in ("end_date", "end_datetime")}
     values |= {name: F.col(f"_last_{name}") for name in last_parts if name != "end_date"}
     values[END_UNREADABLE] = F.col(f"_greatest_{END_UNREADABLE}")
+    values |= {name: F.coalesce(F.col(f"_admission_{name}"), F.col(name)) for name in _CLASS}
     return first.select(*[values.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 

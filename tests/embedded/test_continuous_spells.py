@@ -131,6 +131,27 @@ def test_a_continuous_spell_says_when_it_was_and_how_many_took_part(sail: SparkS
     assert (rows[3].spell_start_datetime, rows[3].is_day_only, rows[3].number_of_trusts) == (None, "Y", 1)
 
 
+@pytest.mark.parametrize(
+    ("stays", "is_day_only"),
+    [
+        ([stay(1, 1, 1, patient_classification="2")], "Y"),
+        ([stay(1, 1, 1, patient_classification="2"), stay(2, 2, 2, patient_classification="2", **TRANSFERRED)], "Y"),
+        ([stay(1, 1, 1, patient_classification="3")], "Y"),
+        ([stay(1, 1, 2, patient_classification="2", concept_id=OUTPATIENT_VISIT_CONCEPT_ID)], "N"),
+        ([stay(1, 1, 2, patient_classification="3", concept_id=OUTPATIENT_VISIT_CONCEPT_ID)], "N"),
+        ([stay(1, 1, 1, patient_classification="2"), stay(2, 2, 3, **TRANSFERRED)], "N"),
+        ([stay(1, 1, 1)], "N"),
+        ([stay(1, 1, 1, patient_classification="8", concept_id=0)], "N"),
+        ([stay(1, 1, 4, patient_classification="9", concept_id=0)], "N"),
+    ],
+)
+def test_a_spell_is_of_a_day_only_if_every_visit_is_known_to_be(
+    sail: SparkSession, stays: list[dict[str, Any]], is_day_only: str
+) -> None:
+    _, spells = frames(sail, *stays)
+    assert [row.is_day_only for row in spells.collect()] == [is_day_only]
+
+
 OPEN = {"end_rule": "open", "end_datetime": None}
 
 

@@ -75,6 +75,23 @@ def test_parts_without_an_order_are_placed_by_start_and_ten_comes_after_nine(sai
     assert (found["a"][0], found["b"][0], found["b"][2]) == ("r2", "r9", None)
 
 
+def test_a_spell_is_an_admission_if_one_of_its_parts_is_and_else_what_the_first_part_is(sail: SparkSession) -> None:
+    def classed(key: str, *classes: str | None) -> list[dict[str, Any]]:
+        codes = [{"patient_classification": code, "concept_code": code, "source_value": code} for code in classes]
+        return [part(key, f"{key}{place}", place, "2024-01-01", "2024-01-03", **code) for place, code in enumerate(codes)]
+
+    rows = classed("a", "2", "1") + classed("b", None, "1", "2") + classed("c", "2", "3") + classed("d", None, "8")
+    found = spells(frame_of(sail, target_schema(Target.VISIT), rows)).select(
+        "key", "_row_key", "patient_classification", "concept_code", "source_value"
+    )
+    assert sorted(map(tuple, found.collect())) == [
+        ("a", "a0", "1", "1", "1"),
+        ("b", "b0", "1", "1", "1"),
+        ("c", "c0", "2", "2", "2"),
+        ("d", "d0", None, None, None),
+    ]
+
+
 def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: SparkSession) -> None:
     rows = [part("s", "r1", 1, "2024-01-01", None), part("s", "r2", 2, "2024-01-03", None, end_unreadable=True)]
     rows += [part("t", "r3", 1, "2024-01-01", None, end_unreadable=True), part("t", "r4", 2, "2024-01-03", "2024-01-05")]
