@@ -200,10 +200,16 @@ def _is_broken(check: Check, rule: DateRule, target: Target) -> Column:
 
 
 def _last(side: str, target: Target) -> Column:
-    """The later of the day and the day of the moment at which a row starts or ends: either would be published."""
+    """The later of the day and the day of the moment at which a row starts or ends: either would be published.
+
+    The midnight at which a day ends is of that day: hospitals write it as 24:00.
+    """
     day = _DAY_FIELDS[target] if side == "start" else "end_date"
     moment = day.replace("date", "datetime")
-    return F.greatest(F.col(day), F.col(moment).cast("date")) if moment in FIELDS[target] else F.col(day)
+    if moment not in FIELDS[target]:
+        return F.col(day)
+    second_before = F.timestamp_seconds(F.unix_timestamp(F.col(moment)) - 1)
+    return F.greatest(F.col(day), second_before.cast("date"))
 
 
 def _is_outside(rule: UnitRule) -> Column:

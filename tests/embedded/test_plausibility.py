@@ -71,12 +71,18 @@ def test_what_starts_after_its_extract_or_long_before_birth_is_set_aside(sail: S
 
 
 def test_a_moment_after_the_extract_counts_like_a_day(sail: SparkSession) -> None:
-    start = {"start_date": day("2026-01-05")}
-    rows = [
-        start | {"start_datetime": datetime(2026, 1, 5, 23, 59)},
-        start | {"start_datetime": datetime(2026, 1, 6, 0, 0)},
+    """The midnight at which the day of the extract ends is of that day: it was delivered as 24:00."""
+    judgements = [
+        (datetime(2026, 1, 5, 0, 0), None),
+        (datetime(2026, 1, 5, 23, 59), None),
+        (datetime(2026, 1, 6, 0, 0), None),
+        (datetime(2026, 1, 6, 0, 1), "start_after_extract"),
+        (datetime(2026, 1, 7, 0, 0), "start_after_extract"),
     ]
-    assert found(sail, Target.EVENT, rows) == [(None, None), ("start_after_extract", None)]
+    rows = [{"start_date": day("2026-01-05"), "start_datetime": moment} for moment, _ in judgements]
+    assert found(sail, Target.EVENT, rows) == [(rule, None) for _, rule in judgements]
+    next_day = {"start_date": day("2026-01-06"), "start_datetime": datetime(2026, 1, 6, 0, 0)}
+    assert found(sail, Target.EVENT, [next_day]) == [("start_after_extract", None)]
 
 
 def test_a_file_of_an_unknown_day_is_judged_by_birth_alone(sail: SparkSession) -> None:
