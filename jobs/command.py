@@ -17,7 +17,7 @@ from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, environments, load_settings
-from pipelines.storage.files import AnyPath, in_store, is_inside, leads_into, path_of
+from pipelines.storage.files import AnyPath, in_store, is_inside, path_of
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def refuse_inside_roots(settings: Settings, place: AnyPath, option: str) -> None
         ("restricted", storage.restricted),
         ("deidentified", storage.deidentified),
     ):
-        if is_inside(place, root) or (isinstance(place, Path) and leads_into(place, root)):
+        if is_inside(place, root):
             raise ConfigError(f"{option}: {place} is inside storage.{name}; nothing was written. Choose another place")
 
 

@@ -85,7 +85,7 @@ def _sail(engine: EngineSettings) -> Iterator[SparkSession]:
         os.environ.update(_sail_environment(engine, scratch))
         try:
             server_class = import_module("pysail.spark").SparkConnectServer
-            from pyspark.sql.connect.client.core import DefaultPolicy  # brings gRPC, which a classic Spark may do without
+            from pyspark.sql.connect.client.retries import DefaultPolicy  # brings gRPC, which a classic Spark may do without
         except ImportError as error:
             raise EngineError("the embedded engine is not installed: pip install 'nhs-omop[embedded]'") from error
         server = server_class("127.0.0.1", 0)

@@ -154,7 +154,8 @@ def _with_value(texts: pa.Array) -> int:
     """How many texts are values: the same that `trimmed` of pipelines.columns.text takes for one."""
     bare = pc.utf8_trim(texts, characters=BLANKS)
     short = bare.filter(pc.less_equal(pc.binary_length(bare), _LONGEST_NULL))  # few have to be looked up
-    return len(bare) - bare.null_count - (pc.sum(pc.is_in(short, value_set=_NULL_VALUES)).as_py() or 0)
+    nulls: int = pc.sum(pc.is_in(short, value_set=_NULL_VALUES)).as_py() or 0
+    return len(bare) - int(bare.null_count) - nulls
 
 
 def file_columns_table(filled: Filled, load_id: str) -> Table:

@@ -99,7 +99,7 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
     """One row per continuous inpatient spell from its visits (`continuous_spell_visits`).
 
     It is open while its last visit is. A visit without an end before the last one has ended, unless the last one was discharged
-    to a hospital: the patient is back there. It is of a day only if each of its visits is WITHOUT_A_NIGHT and ends on its first day.
+    to a hospital: the patient is back there. It is of a day only if all its visits are WITHOUT_A_NIGHT and end as they begin.
     """
     without_a_night = F.col("patient_classification").isin(*WITHOUT_A_NIGHT) & (F.col("end_date") <= F.col("start_date"))
     stays = visits.select(

@@ -212,8 +212,8 @@ def spells(rows: DataFrame) -> DataFrame:
     """One row per `key` and person from their parts.
 
     It has the least start, the greatest end, and where it was discharged to from the last part. It is an ordinary admission if
-    one of its parts is. All else comes from the first part by `order`, then start, then those without an end, then row key. When the last part has no end, neither has the spell:
-    the person is still there, unless the end of a part could not be read.
+    one of its parts is. All else comes from the first part by `order`, then start, then those without an end, then row key.
+    When the last part has no end, neither has the spell: the person is still there, unless the end of a part could not be read.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
     position = F.concat_ws(

@@ -78,7 +78,12 @@ CASES: dict[str, tuple[list[Said], list[str | None]]] = {
     ),
     "one local identifier at two providers": ([("RXN", "1", ANNA, BORN, "F"), ("RJZ", "1", BEN, OTHER, "M")], [None, None]),
     "the same said twice, in other words": (
-        [("P1", "A", ANNA, BORN, "F"), ("RXN", "1", ANNA, BORN, "2"), ("L1", "x", ANNA, BORN, "female"), ("R", "2", ANNA, BORN, "2.0")],
+        [
+            ("P1", "A", ANNA, BORN, "F"),
+            ("RXN", "1", ANNA, BORN, "2"),
+            ("L1", "x", ANNA, BORN, "female"),
+            ("R", "2", ANNA, BORN, "2.0"),
+        ],
         [None] * 4,
     ),
     "two sexes as a spreadsheet writes them": (
