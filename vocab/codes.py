@@ -6,7 +6,7 @@ that replace a code which is not in its vocabulary:
 
 - ICD-10: five to four to three characters, external causes to three.
 - Read: a synonym to its preferred term.
-- NHS Ethnic Category: a local code to its national letter.
+- NHS Ethnic Category, NHS Ethnic Group: a local code to its national letter.
 - AMPDS: a dispatch code to its card.
 
 Normalising twice changes nothing. The codes of every vocabulary that is not named here are local list values; they are
@@ -35,6 +35,8 @@ _ICD10_EXTERNAL_CAUSE = "^([WX][0-9]{2}|Y[0-2][0-9]|Y3[0-4])[.]"
 _OPCS4 = "^([A-Z][0-9]{2})([0-9]?)[&-]*$"
 _READ_SYNONYM = "-[0-9]+$"
 _READ_SHORT = "^[0-9A-Za-z]{1,5}[.]*$"
+OWN_ETHNIC_CATEGORY = "^[A-Za-z](?:[A-Za-z]|[0-9]{1,2})$"
+"""A letter of the national list of ethnic categories (NHS Data Dictionary: ETHNIC CATEGORY) with what a trust appends to it."""
 _SCTID = "^[=<( ]*([0-9]{6,18})([^0-9].*)?$"
 
 
@@ -111,8 +113,8 @@ def _upper(code: Column) -> Column:
 
 
 def _ethnic_category_broader(normal: Column) -> list[Column]:
-    # Trusts append letters of their own to the national letter (A1, AB); the first is the national code.
-    return [F.when((F.length(normal) > 1) & normal.rlike("^[A-Z]"), F.substring(normal, 1, 1))]
+    # Trusts append a character of their own to the national letter (A1, AB). A word (Not stated) begins with no code.
+    return [F.when(normal.rlike(OWN_ETHNIC_CATEGORY), F.substring(normal, 1, 1))]
 
 
 def _list_value(code: Column) -> Column:
@@ -140,6 +142,7 @@ _FORMS = {
     "dm+d": _Form(_sctid),
     "LOINC": _Form(_upper),
     "NHS Ethnic Category": _Form(_upper, _ethnic_category_broader),
+    "NHS Ethnic Group": _Form(_list_value, _ethnic_category_broader),
     "AMPDS": _Form(_list_value, _ampds_broader),
 } | dict.fromkeys(_WRITTEN_AS_IS, _Form(_bare))
 

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
 from pipelines.contracts.evidence import DatePrecision
+from vocab.codes import OWN_ETHNIC_CATEGORY
 
 Expression = Callable[..., Column]
 
@@ -23,6 +24,12 @@ By an apostrophe before it a spreadsheet keeps it a text: `'142`.
 
 PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
+
+
+def national_ethnic_category(category: Column) -> Column:
+    """The national letter of an ethnic category to which a trust appended its own character (`D1`, `ga`); else as it is."""
+    bare = F.trim(category)
+    return F.when(bare.rlike(OWN_ETHNIC_CATEGORY), F.substring(bare, 1, 1)).otherwise(bare)
 
 
 def code_without_fillers(code: Column) -> Column:
@@ -174,6 +181,7 @@ def days_of_prescription(setting: Column, settings: list[str], days: int) -> Col
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
+        national_ethnic_category,
         code_without_fillers,
         date_and_time,
         minutes_after,
