@@ -1,4 +1,5 @@
-"""What identifies a person inside kept texts: NHS numbers, postcodes, telephone numbers and e-mail addresses.
+"""What identifies a person inside kept texts: NHS and National Insurance numbers, postcodes, telephone numbers, e-mail
+addresses, and dates that look like codes.
 
 A value that holds one is taken out as a whole, whatever column it came in; so is one without the shape of its column. All kept
 texts of a row are looked at as one array: an engine then plans the search once a table, and not once a column.
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.contracts.number_spellings import NUMBER_IN_TEXT
+from pipelines.contracts.number_spellings import DIGIT, NUMBER_IN_TEXT
 from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY
 from pipelines.contracts.source import WITHHELD, ColumnType
 from pipelines.contracts.source import Column as Delivered
@@ -37,18 +38,37 @@ _POSTCODE = (
 )
 """Postcodes of the United Kingdom with and without a space. Five characters without one are a Read code unless in capitals."""
 
+_INSURANCE = f"{_FROM}[A-Za-z]{{2}}(?:[ -]?[0-9]{{2}}){{3}}[ -]?[A-Da-d]{_TO}"
+"""National Insurance numbers: two letters, six digits, a letter from A to D."""
+
+_MONTH = (
+    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?)"
+)
+_YEAR, _APART, _APART_OR_NOT = "(?:19|20)[0-9]{2}", "[-./]", "[-./_ ,]{0,2}"
+_DATE = (
+    "^(?:[A-Za-z][A-Za-z.]{0,4}[-.:_ ]{0,2})?(?:"
+    f"[0-9]{{1,2}}(?:st|nd|rd|th)?{_APART_OR_NOT}{_MONTH}{_APART_OR_NOT}(?:{_YEAR}|[0-9]{{2}})"
+    f"|{_YEAR}{_APART_OR_NOT}{_MONTH}{_APART_OR_NOT}[0-9]{{1,2}})$"
+    "|^[A-Za-z][A-Za-z.]{0,4}[-.:_ ]{0,2}(?:"
+    f"{_YEAR}{_APART}[0-9]{{1,2}}{_APART}[0-9]{{1,2}}|[0-9]{{1,2}}{_APART}[0-9]{{1,2}}{_APART}{_YEAR})$"
+    f"|{_FROM}(?i:d[.]?o[.]?b)[^0-9A-Za-z]{{0,3}}(?:[0-9][-./ ]?){{4}}"
+)
+"""Dates that codes look like: of a month by its name, or behind letters; and what is said to be a date of birth."""
+
 _SNOMED_ID = "^[1235][0-9]{6}0[012][0-9]$"
 """Ten digits that are an id of SNOMED CT (partition 00, 01 or 02), in a range of which England issues no NHS numbers."""
 
 
 def identifies(text: Column) -> Column:
-    """Whether a text holds a valid NHS number in any grouping, a postcode, a telephone number or an e-mail address.
+    """Whether a text holds a valid NHS number in any spelling, a National Insurance number, a postcode, a telephone number, an
+    e-mail address or a date of birth, or is a date that looks like a code.
 
     Null for null. One pattern decides about nearly every value; numbers are computed only for those that have ten digits.
     """
     has_number = F.exists(F.regexp_extract_all(text, F.lit(NUMBER_IN_TEXT), F.lit(1)), _passes_modulus_11)
     return (
-        F.when(text.rlike(f"{_MAIL}|{_PHONE}|{_POSTCODE}"), F.lit(True))
+        F.when(text.rlike(f"{_MAIL}|{_PHONE}|{_POSTCODE}|{_INSURANCE}|{_DATE}"), F.lit(True))
         .when(text.rlike(NUMBER_IN_TEXT) & ~text.rlike(_SNOMED_ID), has_number)
         .when(text.isNotNull(), F.lit(False))
     )
@@ -56,7 +76,7 @@ def identifies(text: Column) -> Column:
 
 def _passes_modulus_11(number: Column) -> Column:
     """Whether the ten digits in a text are a number with its check digit; short, because every table plans it."""
-    digits = F.regexp_extract_all(number, F.lit("[0-9]"), F.lit(0))
+    digits = F.regexp_extract_all(number, F.lit(DIGIT), F.lit(1))
     weighted = F.transform(digits, lambda digit, place: digit.cast("int") * (F.lit(10) - place))
     return F.aggregate(weighted, F.lit(0), lambda total, part: total + part) % 11 == 0
 

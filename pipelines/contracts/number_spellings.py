@@ -32,10 +32,15 @@ NUMBER_IN_TEXT: Final = (
     f"|[0-9]{{3}}{_BETWEEN_TWO}[0-9]{{7}}"
     f"|[0-9]{{5}}{_BETWEEN_TWO}[0-9]{{5}}"
     f"|[0-9]{{6}}{_BETWEEN_TWO}[0-9]{{4}}"
+    "|[0-9](?:,[0-9]{3}){3}"
+    "|[0-9][.][0-9]{9}[eE][+]?0?9"
     ")(?:$|[^0-9])"
 )
-"""What may be a number within a text: ten digits, together or in groups. A lone first digit and a dash is none: so the Care
-Quality Commission writes its ids."""
+"""What may be a number within a text: ten digits, together, in groups, or as a spreadsheet writes a large number. A lone first
+digit and a dash is none: so the Care Quality Commission writes its ids."""
+
+DIGIT: Final = "([0-9])(?:[eE].*)?"
+"""A digit of such a number, which is the group; no power of ten is among them."""
 
 _TIME: Final = "20(?:1[3-9]|[2-9][0-9])(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])"
 """The hour of a day, as names of files have it. No NHS or CHI number of the United Kingdom begins so."""
@@ -48,5 +53,5 @@ def passes_modulus_11(digits: str) -> bool:
 
 def holds_nhs_number(text: str) -> bool:
     """Whether a valid NHS number is anywhere in a text."""
-    found = (re.sub("[^0-9]", "", spelled) for spelled in re.findall(f"(?={NUMBER_IN_TEXT})", text))
+    found = ("".join(re.findall(DIGIT, spelled)) for spelled in re.findall(f"(?={NUMBER_IN_TEXT})", text))
     return any(passes_modulus_11(digits) for digits in found if not re.fullmatch(_TIME, digits))
