@@ -3,21 +3,31 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
 from pipelines.engine_settings import EngineKind
-from pipelines.errors import USER_ERRORS, ConfigError, EngineError, exit_code_of, page_of, shown_message
+from pipelines.errors import (
+    USER_ERRORS,
+    ConfigError,
+    EngineError,
+    ReleaseError,
+    exit_code_of,
+    is_out_of_space,
+    page_of,
+    shown_message,
+)
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, environments, load_settings
-from pipelines.storage.files import AnyPath, in_store, is_inside, path_of
+from pipelines.storage.files import AnyPath, in_store, is_inside, path_of, why
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +92,17 @@ def place_of(text: str) -> AnyPath:
         raise ConfigError(str(error)) from error
 
 
+@contextmanager
+def writing(place: AnyPath) -> Iterator[None]:
+    """Raises ReleaseError where what the block writes to a place cannot be written, unless a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if is_out_of_space(error):
+            raise
+        raise ReleaseError(f"{place}: cannot be written: {why(error)}") from error
+
+
 def refuse_inside_roots(settings: Settings, place: AnyPath, option: str) -> None:
     """Raises ConfigError for a place below a root: what lies there is of deliveries or of the lakehouse."""
     storage = settings.storage
@@ -138,6 +159,7 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
     shows the error of a task would else show its message too.
     """
     token = _is_process.set(True)
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         with logging_to_stderr():
             code = _exit_code(app, arguments, program)
@@ -145,6 +167,11 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
         _is_process.reset(token)
     if code:
         sys.exit(code)
+
+
+def _nowhere() -> TextIO:
+    """What is written to in place of a stream that the shell has closed (`>&-`)."""
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str | None) -> int | str | None:

@@ -19,6 +19,7 @@ from jobs.command import (
     refuse_inside_roots,
     settings_of,
     start,
+    writing,
 )
 from jobs.logs import json_lines as for_machines
 from jobs.output import show_table
@@ -94,7 +95,8 @@ def gate(
             Format.JSON: lambda: as_json(facts, report, full=full),
             Format.JUNIT: lambda: as_junit(title, report, full=full),
         }[form]()
-        out.write_text(text, encoding="utf-8")
+        with writing(out):
+            out.write_text(text, encoding="utf-8")
         log.info("wrote the results", extra={"file": str(out)})
     _require_passed(report)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import JsonLines, MappingsDir, new_app, start
+from jobs.command import JsonLines, MappingsDir, new_app, start, writing
 from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
@@ -20,7 +20,7 @@ FIRST_NIGHT = datetime.combine(synthetic.FIRST_NIGHT, datetime.min.time())
 @app.command()
 def generate(
     out: Annotated[Path, typer.Option("--out", help="Folder for landing/ and truth/.")],
-    people: Annotated[int, typer.Option(min=1, help="How many people.")] = 1000,
+    people: Annotated[int, typer.Option(min=1, help="How many people: 20 at least.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files, byte for byte.")] = 1,
     nights: Annotated[int, typer.Option(min=1, help="How many nightly deliveries.")] = 2,
     first_night: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the first delivery.")] = FIRST_NIGHT,
@@ -29,7 +29,7 @@ def generate(
     json_lines: JsonLines = False,
 ) -> None:
     """Write synthetic extracts of six sources, with opt-out lists and the truth about what was planted."""
-    with stage("generate", total=len(synthetic.SOURCES) + 2) as on_progress:
+    with writing(out), stage("generate", total=len(synthetic.SOURCES) + 2) as on_progress:
         made = synthetic.generate(
             people,
             seed,

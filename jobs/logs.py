@@ -5,12 +5,15 @@ Only the project's own loggers are shown. Engines put the values of rows into th
 not shown, and neither is the traceback of an error.
 """
 
+import errno
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -27,14 +30,52 @@ _RECORD_ATTRIBUTES = vars(logging.makeLogRecord({})).keys() | {"message", "ascti
 _STYLES = {logging.WARNING: "yellow", logging.ERROR: "bold red"}
 
 
-class PeopleHandler(logging.Handler):
+class PipedConsole(Console):
+    """A console that raises BrokenPipeError where its reader has gone; rich would end the process, in the middle of a load."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where nobody reads any more."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Go on after the block, and write no more results, where whoever reads them has seen enough (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        _silence(sys.stdout)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is still written to a stream go nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Handler(logging.Handler):
+    """Writes to stderr. A message that cannot be written ends no load: those after it go nowhere."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        try:
+            self.write(record)
+        except OSError:
+            _silence(sys.stderr)
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write one message, or raise OSError."""
+        raise NotImplementedError
+
+
+class PeopleHandler(_Handler):
     """Writes a message and its fields as a line of text; of an error only the page that explains it, in a line of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = PipedConsole(stderr=True, highlight=False, soft_wrap=True)
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def write(self, record: logging.LogRecord) -> None:
         """Show one message."""
         fields = _fields_of(record)
         if record.levelno >= logging.ERROR:
@@ -45,10 +86,10 @@ class PeopleHandler(logging.Handler):
         self.console.print(Text(printable(text), style=_STYLES.get(record.levelno, "")))
 
 
-class JsonLinesHandler(logging.Handler):
+class JsonLinesHandler(_Handler):
     """Writes a message and its fields as one JSON object."""
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def write(self, record: logging.LogRecord) -> None:
         """Write one message."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         content = {"at": at, "level": record.levelname.lower(), "message": record.getMessage(), **_fields_of(record)}

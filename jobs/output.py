@@ -5,17 +5,17 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.logs import json_lines, shown
+from jobs.logs import PipedConsole, json_lines, reader_may_leave, shown
 from pipelines.progress import Field
 
 _UNCUT = 1_000_000
 """The width where nobody looks at a terminal: a table takes as much of it as its texts are long, and none is cut."""
 
 
+@reader_may_leave()
 def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, as_stored: bool = False) -> None:
     """Show a result: a table for people, one JSON object a row for machines.
 
@@ -31,7 +31,7 @@ def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, as_stored: bo
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[shown(row.get(name), not (as_stored or name.endswith("_id"))) for name in names] for row in rows]
     headers = [name if as_stored else name.replace("_", " ") for name in names]
-    console = Console(width=None if sys.stdout.isatty() else _UNCUT)
+    console = PipedConsole(width=None if sys.stdout.isatty() else _UNCUT)
     console.print(escape(title), style="italic", highlight=False, soft_wrap=True)
     widths = [max(_longest_word(text) for text in column) for column in zip(headers, *cells, strict=True)]
     if sum(widths) + _BORDER * len(widths) >= console.width:
@@ -54,7 +54,7 @@ def _longest_word(text: str) -> int:
     return max((cell_len(word) for word in text.split()), default=0)
 
 
-def _show_as_blocks(console: Console, headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+def _show_as_blocks(console: PipedConsole, headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     """A line for each value, where the terminal is too narrow for the longest words of all columns: no id is ever cut."""
     longest = max(map(len, headers))
     for row in cells:

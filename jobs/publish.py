@@ -17,19 +17,19 @@ from jobs.command import (
     refuse_inside_roots,
     settings_of,
     start,
+    writing,
 )
 from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.contracts.derived import published_tables
 from pipelines.engine_settings import EngineKind
-from pipelines.errors import ConfigError, ReleaseError
+from pipelines.errors import ConfigError
 from pipelines.progress import OnProgress
 from pipelines.release.publish.duckdb_file import publish_duckdb, require_replaceable
 from pipelines.release.publish.parquet_folder import publish_parquet
 from pipelines.release.publish.publication import Publication
 from pipelines.release.published import chosen_release, pinned_tables
 from pipelines.settings import Settings
-from pipelines.storage.files import why
 
 app = new_app()
 
@@ -72,7 +72,8 @@ def publish(
         raise ConfigError("--webapi-sql: WebAPI reads PostgreSQL; give --to postgresql://...")
     rows = publish_to(settings, target, release_id, version)
     if webapi_sql:
-        webapi_sql.write_text(sql_for_webapi(settings, target.place), encoding="utf-8")
+        with writing(webapi_sql):
+            webapi_sql.write_text(sql_for_webapi(settings, target.place), encoding="utf-8")
     show_table(f"{target.kind}: {target.place}", [{"table": name, "rows": n} for name, n in rows.items() if n])
 
 
@@ -99,14 +100,12 @@ def publish_to(
 
 def _publish_files(settings: Settings, target: Target, publication: Publication, on_progress: OnProgress) -> dict[str, int]:
     place, scratch = place_of(target.place), settings.engine.scratch_dir
-    try:
+    with writing(place):
         if target.kind == "parquet":
             return publish_parquet(place, publication, on_progress, scratch)
         require_replaceable(place)
         indexes = settings.publish.duckdb_indexes
         return publish_duckdb(place, publication, indexes=indexes, scratch=scratch, on_progress=on_progress)
-    except OSError as error:
-        raise ReleaseError(f"{place}: cannot be written: {why(error)}") from error
 
 
 def publication_of(settings: Settings, release_id: str | None = None, version: CdmVersion | None = None) -> Publication:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.logs import reader_may_leave
 from jobs.output import show_table
 from pipelines.release.published import cdm_of, chosen_release, pinned_tables
 from pipelines.release.reading import open_release, run_query
@@ -41,7 +42,7 @@ def query(
     """
     settings = settings_of(env, conf_dir, overrides)
     release = chosen_release(settings, release_id)
-    with open_release(pinned_tables(settings, release), cdm_of(release)) as connection:
+    with open_release(pinned_tables(settings, release), cdm_of(release)) as connection, reader_may_leave():
         columns, rows = run_query(connection, sql)
         columns = _distinct(columns)
         if json_lines:
@@ -53,6 +54,7 @@ def query(
             writer.writerows(rows)
         else:
             _show(release.release_id, columns, rows)
+        sys.stdout.flush()
 
 
 def _show(release_id: str, columns: list[str], rows: Iterator[tuple[Any, ...]]) -> None:

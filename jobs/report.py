@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start, writing
 from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_table
 from pipelines.contracts.ledger import IMPLAUSIBLE, Disposition, LedgerRow
@@ -102,16 +102,20 @@ def report(
     if edition is Edition.SUPPRESSED:
         log.info(SMALL_NUMBERS)
     if out is not None:
-        write_report(out, markdown(f"Run {run}", facts, shown), edition, settings.storage.deidentified)
+        with writing(out):
+            write_report(out, markdown(f"Run {run}", facts, shown), edition, settings.storage.deidentified)
         log.info("wrote the report", extra={"file": str(out)})
     if html is not None:
         page = html_page(settings, run, edition, sections)
-        write_report(html, page, edition, settings.storage.deidentified)
+        with writing(html):
+            write_report(html, page, edition, settings.storage.deidentified)
         log.info("wrote the page", extra={"file": str(html), "edition": edition.value})
     if data_docs is not None:
         if not gates:
             raise ReleaseError(f"run {run} did not come to the gates, so there are no results for Data Docs")
-        write_data_docs(run, gates, data_docs)
+        with writing(data_docs):
+            data_docs.mkdir(parents=True, exist_ok=True)
+            write_data_docs(run, gates, data_docs)
         log.info("wrote the Data Docs", extra={"file": str(data_docs / "index.html")})
 
 

@@ -4,6 +4,7 @@ A message names file, table, column, rule and count, what was expected and the n
 value, an NHS number or key material. What of any other error may be shown is here too: its class and place.
 """
 
+import errno
 import traceback
 
 from vocab.errors import VocabularyError
@@ -172,11 +173,12 @@ USER_ERRORS = (OmopPipelineError, VocabularyError)
 
 
 _HIGHEST_FRAMES = 12
+_NO_SPACE = "No space left on device"
 _SAID_BY_ENGINES = (
     "Resources exhausted",
     "Not enough memory",
     "OutOfMemoryError",
-    "No space left on device",
+    _NO_SPACE,
     "Too many open files",
     "No such file or directory",
     "Permission denied",
@@ -216,6 +218,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether an error says that a disk, or what an account may have of it, is full."""
+    of_system = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return of_system or _NO_SPACE.casefold() in str(error).casefold()
+
+
 def shown_message(error: Exception) -> str:
     """What may be shown and kept of an error.
 
@@ -234,7 +242,11 @@ def shown_message(error: Exception) -> str:
         what = str(error)
     elif isinstance(error, OSError) and error.strerror:
         what = ": ".join([error.strerror, *(str(name) for name in (error.filename, error.filename2) if name)])
-    return f"unexpected {type(error).__name__}: {what}\n{places}"
+    said = f"unexpected {type(error).__name__}: {what}\n{places}"
+    return f"a disk is full; {_MAKE_ROOM}, then run the command again\n{said}" if is_out_of_space(error) else said
+
+
+_MAKE_ROOM = "make room below the storage roots and engine.scratch_dir"
 
 
 def next_step_after(error: Exception) -> str:
@@ -246,5 +258,7 @@ def next_step_after(error: Exception) -> str:
             return "nhs-omop gate shows what failed; correct mapping or data, or write a waiver, then nhs-omop run"
         case OmopPipelineError() | VocabularyError():
             return "do what the message says, then nhs-omop run"
+        case _ if is_out_of_space(error):
+            return f"{_MAKE_ROOM}, then nhs-omop run: it goes on where it stopped"
         case _:
             return "report class and place, then nhs-omop run: it goes on where it stopped"

@@ -437,6 +437,19 @@ def test_a_run_that_never_was_is_refused_with_those_there_are(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "place"), [("--html", "folder"), ("--out", "folder"), ("--data-docs", "file"), ("--out", "none/report.md")]
+)
+def test_a_report_that_cannot_be_written_is_no_unexpected_error(
+    option: str, place: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    refused = run(report, option, str(tmp_path / place))
+    assert isinstance(refused.exception, ReleaseError)
+    assert f"{tmp_path / place}: cannot be written: " in str(refused.exception)
+
+
 def test_without_a_release_the_commands_tell_how_to_make_a_release(tmp_path: Path) -> None:
     places = ("landing", "restricted", "deidentified")
     empty = load_settings("test", overrides=[f"storage.{name}={tmp_path / name}" for name in places])

@@ -258,6 +258,7 @@ def test_of_the_message_of_an_engine_its_own_words_are_shown(
 ) -> None:
     _, shown = exit_code_of(RuntimeError(message), capsys)
     but_for = f", but for: {kinds}" if kinds else ""
+    assert shown.startswith("a disk is full; make room") == ("space" in kinds)
     assert f"unexpected RuntimeError: its message may hold values of rows and is left out{but_for}\n" in shown
     assert "Smith" not in shown
     assert "lake" not in shown
@@ -281,7 +282,49 @@ def test_an_error_of_the_system_shows_its_words_and_the_path(
     code, shown = exit_code_of(error, capsys)
     assert code == UNEXPECTED_EXIT_CODE
     assert f"unexpected {words}" in shown
+    assert shown.startswith("a disk is full; make room") == (error.errno == 28)
     assert "Smith" not in shown
+
+
+TELLS = """
+import logging, sys
+from jobs.command import new_app, start
+from jobs.output import show_table
+app = new_app()
+
+@app.command()
+def command():
+    for place in range(3_000):
+        logging.getLogger("jobs.run").info("a message that is longer than nothing")
+        show_table("table", [{"row": place}]) if place < 50 else None
+    with open(sys.argv[1], "w") as file:
+        file.write("came to its end")
+
+start(app, [])
+"""
+
+
+@pytest.mark.parametrize("streams", ["2> /dev/full", "2>&1 | head -1", "| head -1", ">&-", "2>&-", ">&- 2>&-"])
+def test_a_reader_that_leaves_stops_no_command(streams: str, tmp_path: Path) -> None:
+    script, ended = tmp_path / "tells.py", tmp_path / "ended"
+    script.write_text(TELLS, encoding="utf-8")
+    line = f"set -o pipefail; {sys.executable} {script} {ended} {streams}"
+    variables = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(["bash", "-c", line], cwd=PROJECT, capture_output=True, timeout=60, check=False, env=variables)
+    assert (done.returncode, ended.read_text(encoding="utf-8")) == (0, "came to its end"), done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--out", "{}/file"), ("--out", "/proc/x")])
+def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = nhs_omop("generate", *(text.format(tmp_path) for text in arguments))
+    assert done.returncode == 22, done.stderr
+    assert ": cannot be written: " in done.stderr
+
+
+def test_lines_in_quarantine_of_no_lakehouse_are_no_matter_of_rights(tmp_path: Path) -> None:
+    done = nhs_omop("quarantine", "--set", f"storage.restricted={tmp_path}/none")
+    assert (done.returncode, "there is no such folder yet" in done.stderr) == (1, True), done.stderr
 
 
 def test_interrupt_has_the_customary_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
