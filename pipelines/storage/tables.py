@@ -2,8 +2,8 @@
 
 Every write selects and casts to the declared schema first, because an engine may otherwise store a wrong type as null
 without an error. No table carries column statistics of delivered values in its transaction log, which outlives the rows that
-they are of. Tables are found by path or by catalog name; whether one exists, its version and its partitions are asked of the
-Delta library or the catalog, never read out of a log.
+they are of. Tables are found by path or by catalog name; its version and its partitions are asked of the Delta library or the
+catalog. Of a log itself no more is read than whether there is a commit (`StoragePaths.frame`).
 """
 
 from collections.abc import Mapping, Sequence
