@@ -1,7 +1,9 @@
 """Check one delivery against its contract: what a run would take, quarantine and miss, without loading it."""
 
 import logging
+import os
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,6 +57,8 @@ def check(
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     whole = place_of(folder)
+    if isinstance(whole, Path):
+        whole = Path(os.path.normpath(whole))
     enclose(settings, whole)
     from pipelines.contracts.source import load_contracts
     from pipelines.engine import open_session

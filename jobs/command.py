@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
+from pipelines.contracts.source import sources_in
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import (
     USER_ERRORS,
@@ -26,7 +27,7 @@ from pipelines.errors import (
 )
 from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
-from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, environments, load_settings
+from pipelines.settings import PACKAGED_CONF_DIR, SOURCES, Environment, Settings, environments, load_settings
 from pipelines.storage.files import AnyPath, in_store, is_inside, path_of, why
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,13 @@ def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, ma
     if settings.environment is Environment.PRODUCTION and os.environ.get(TRACEBACK_VARIABLE):
         raise ConfigError(f"{TRACEBACK_VARIABLE} shows values of rows and is refused in production; unset it")
     return settings
+
+
+def require_source(settings: Settings, source: str | None) -> None:
+    """Raises ConfigError for a source that there is not: a list without any row would say that it has none."""
+    there = sorted({*SOURCES, *sources_in(settings.mappings_dir)})
+    if source is not None and source not in there:
+        raise ConfigError(f"--source: there is no {source}; sources: {', '.join(there)}")
 
 
 def place_of(text: str) -> AnyPath:

@@ -14,6 +14,7 @@ from jobs.command import (
     MappingsDir,
     Overrides,
     new_app,
+    require_source,
     settings_of,
     start,
 )
@@ -57,6 +58,7 @@ def deliveries(
     if not wanted <= set(STATES):
         raise typer.BadParameter(f"give one of {', '.join(STATES)}", param_hint="--state")
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    require_source(settings, source)
     facts = [
         entry
         for entry in history_of(settings, day.date() if day else date.today())

@@ -28,7 +28,7 @@ from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError, QualityGateError, ReleaseError
 from pipelines.quality.gates import FAILING_ROWS, FAILING_SCHEMA, SHOWN_FAILURES, GateReport, judged_again
-from pipelines.quality.policy import Policy
+from pipelines.quality.policy import Policy, name_of
 from pipelines.quality.written import as_json, as_junit, as_text, in_order, shown
 from pipelines.release.published import chosen_release, chosen_run, gates_of, ledger_of
 from pipelines.run_context import known_names, read_register
@@ -139,6 +139,8 @@ def _require_passed(report: GateReport) -> None:
 def _show_rows(settings: Settings, run: str, check: str) -> None:
     """The keys of the rows that break the checks that a pattern names."""
     pattern = OfChecks(check=check).name
+    if not any(pattern.fits(name_of(result.check)) for result in gates_of(settings, run)):
+        raise ConfigError(f"--rows {check}: run {run} has no such check; nhs-omop gate --out FILE writes all that it has")
     found = storage_paths(settings).records(Zone.LEDGER, FAILING_ROWS, tuple(FAILING_SCHEMA), where=("run_id", run))
     shown_rows = []
     for row in found:

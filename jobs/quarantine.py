@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, require_source, settings_of, start
 from jobs.output import show_table
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def quarantine(
     As the newest run left them: a line that a later delivery makes good is not there any more. No value of a line is shown.
     """
     settings = settings_of(env, conf_dir, overrides)
+    require_source(settings, source)
     from pipelines.tracing.quarantined import quarantined  # brings pyarrow, which neither --help nor a wrong setting needs
 
     found = quarantined(settings, limit, source, provider, reason)

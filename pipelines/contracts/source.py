@@ -428,5 +428,5 @@ def load_contracts(mappings_dir: Path, sources: tuple[str, ...] = ()) -> dict[st
     contracts = {path.parent.name: load_contract(path) for path in paths if not sources or path.parent.name in sources}
     missing = [source for source in sources if source not in contracts]
     if missing:
-        raise ContractError(f"no contract for {', '.join(missing)}: expected <source>/contract.yaml in the mappings folder")
+        raise ContractError(f"no contract for {', '.join(missing)}: expected <source>/contract.yaml in {mappings_dir}")
     return contracts

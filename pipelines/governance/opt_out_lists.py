@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import Field
@@ -146,6 +147,8 @@ def read_opt_outs(
     `today` (unless given: the run date) as well, they are refused. Raises OptOutMissingError, OptOutEmptyError,
     OptOutStaleError or OptOutInvalidError, which name the list, the file and the next step, never an entry.
     """
+    if isinstance(landing, Path) and not landing.is_dir():
+        raise OptOutMissingError(f"storage.landing: there is no folder {landing}; correct the setting, or make the folder")
     place, latest = landing / "optouts", max(run_date, today or run_date)
     _refuse_others(_there(place), KINDS, "landing/optouts")
     folders = {kind: _newest(place / kind, kind, run_date, latest) for kind in KINDS}

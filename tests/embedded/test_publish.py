@@ -450,6 +450,11 @@ def test_a_report_that_cannot_be_written_is_no_unexpected_error(
     assert f"{tmp_path / place}: cannot be written: " in str(refused.exception)
 
 
+def test_rows_of_a_check_that_never_was_are_refused(run: Callable[..., Result]) -> None:
+    assert isinstance(run(gate, "--rows", "nope").exception, ConfigError)
+    assert run(gate, "--rows", "unique on omop.person").exit_code == 0
+
+
 def test_without_a_release_the_commands_tell_how_to_make_a_release(tmp_path: Path) -> None:
     places = ("landing", "restricted", "deidentified")
     empty = load_settings("test", overrides=[f"storage.{name}={tmp_path / name}" for name in places])

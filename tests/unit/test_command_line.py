@@ -322,6 +322,28 @@ def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple
     assert ": cannot be written: " in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["deliveries", "--source", "nope"], 10, "--source: there is no nope; sources: acute, "),
+        (["quarantine", "--source", "nope"], 10, "--source: there is no nope; sources: acute, "),
+        (["deliveries", "--mappings-dir", "/nope"], 11, "expected <source>/contract.yaml in /nope"),
+        (["check", "{}/gp/A/../../gp/A/20260105"], 12, "gp/A/20260105 is set aside, 1 fault"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_what_there_is_not_is_refused_by_its_name(
+    arguments: list[str], code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gp/A/20260105").mkdir(parents=True)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*(text.format(tmp_path) for text in arguments), "--set", "engine.shared_network=a process of a test"])
+    shown = capsys.readouterr().err
+    assert caught.value.code == code, shown
+    assert said.format(tmp_path) in shown
+    assert "expected <source>/<provider>" not in shown
+
+
 def test_lines_in_quarantine_of_no_lakehouse_are_no_matter_of_rights(tmp_path: Path) -> None:
     done = nhs_omop("quarantine", "--set", f"storage.restricted={tmp_path}/none")
     assert (done.returncode, "there is no such folder yet" in done.stderr) == (1, True), done.stderr

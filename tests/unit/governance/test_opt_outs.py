@@ -459,3 +459,8 @@ def test_the_numbers_read_are_those_that_generated_extracts_draw() -> None:
 def test_every_cause_has_an_exit_code_of_its_own() -> None:
     codes = [error.exit_code for error in OmopPipelineError.__subclasses__()]
     assert len(set(codes)) == len(codes)
+
+
+def test_a_landing_folder_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(OptOutMissingError, match=rf"^storage\.landing: there is no folder {tmp_path}/none;"):
+        read_opt_outs(tmp_path / "none", POLICY, DAY)
