@@ -5,7 +5,6 @@ Tables of a release are read at its versions. Every other table is read as the n
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.errors import OmopPipelineError, RightsError
+from pipelines.errors import RightsError
 from pipelines.ingest.register import Registered
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, load_mappings
@@ -43,10 +42,7 @@ def is_readable(restricted: Path) -> bool:
 
 
 def check_restricted(settings: Settings) -> None:
-    """Raise RightsError unless this account may read the restricted root; OmopPipelineError where there is none yet."""
-    with suppress(PermissionError):
-        if not settings.storage.restricted.exists():
-            raise OmopPipelineError(f"{settings.storage.restricted}: there is no such folder yet: nhs-omop run makes it")
+    """Raise RightsError unless this account may read the restricted root."""
     if not is_readable(settings.storage.restricted):
         raise RightsError(
             f"{settings.storage.restricted} cannot be read by this account, and files and lines are known there only; ask for "
