@@ -17,9 +17,10 @@ from jobs.command import (
     settings_of,
     start,
 )
-from jobs.deliveries import place_named
+from jobs.deliveries import landed_named, place_named
 from pipelines.errors import DeliveryError
 from pipelines.run_lock import run_lock
+from pipelines.settings import storage_paths
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +42,22 @@ def accept(
     The next run loads it, and later deliveries are compared with it. Another fault still sets it aside: only the limits in
     `deliveries` are lifted, for this delivery as it is now.
     """
-    from pipelines.contracts.source import load_contracts
-    from pipelines.ingest.delivery_log import store_acceptance
-    from pipelines.ingest.landing import read_delivery
+    from pipelines.ingest.delivery_log import read_withdrawn, store_acceptance
+    from pipelines.ingest.taking_back import without_deliveries
+    from pipelines.run_context import read_register
 
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     place = place_named(delivery)
     if not why.strip():
         raise DeliveryError("to accept a delivery needs a reason: --why TEXT")
-    contract = load_contracts(settings.mappings_dir, settings.run.sources).get(place.source)
     try:
-        if contract is None:
-            raise DeliveryError("no such source is loaded")
-        found = read_delivery(settings.storage.landing.joinpath(*place), contract)
+        withdrawn = {entry.delivery_id for entry in read_withdrawn(settings.storage.restricted)}
+        register = without_deliveries(read_register(storage_paths(settings)), withdrawn).register
+        if any((file.source, file.provider, file.folder) == place for file in register):
+            raise DeliveryError("a delivery was loaded from this folder already")
+        found = landed_named(settings, place)
+        if found.delivery_id in withdrawn:
+            raise DeliveryError(f"it is withdrawn; nhs-omop withdraw {place} --undo takes that back")
     except DeliveryError as error:
         raise DeliveryError(f"{place} cannot be accepted: {error}") from error
     with run_lock(settings.storage.restricted, "accept"):

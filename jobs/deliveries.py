@@ -26,7 +26,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.ingest.history import DeliveryFacts
-    from pipelines.ingest.landing import DeliveryName
+    from pipelines.ingest.landing import Delivery, DeliveryName
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,24 @@ def history_of(settings: Settings, day: date) -> "list[DeliveryFacts]":
         read_set_aside(restricted),
         read_withdrawn(restricted),
     )
+
+
+def landed_named(settings: Settings, place: "DeliveryName") -> "Delivery":
+    """A delivery in the landing folder by its name. Raises DeliveryError if there is none, or it cannot be read."""
+    from pipelines.contracts.source import load_contracts
+    from pipelines.ingest.delivery_log import read_withdrawn
+    from pipelines.ingest.landing import read_delivery
+    from pipelines.storage.files import entries_in
+
+    contract = load_contracts(settings.mappings_dir, settings.run.sources).get(place.source)
+    if contract is None:
+        raise DeliveryError("no such source is loaded")
+    folder = settings.storage.landing.joinpath(*place)
+    if not entries_in(folder):
+        if any(entry.place == place for entry in read_withdrawn(settings.storage.restricted)):
+            raise DeliveryError("it is withdrawn and no longer in the landing folder")
+        raise DeliveryError("there is no such delivery in the landing folder; nhs-omop deliveries lists all")
+    return read_delivery(folder, contract)
 
 
 def not_loaded(facts: "list[DeliveryFacts]") -> "list[DeliveryFacts]":

@@ -17,7 +17,7 @@ from jobs.command import (
     settings_of,
     start,
 )
-from jobs.deliveries import place_named
+from jobs.deliveries import landed_named, place_named
 from pipelines.errors import DeliveryError
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings, storage_paths
@@ -66,19 +66,14 @@ def withdraw(
 
 def _withdrawal(settings: Settings, place: "DeliveryName", why: str) -> "Withdrawn":
     """The withdrawal of a delivery that was loaded or is in the landing folder. Raises DeliveryError if there is none."""
-    from pipelines.contracts.source import load_contracts
     from pipelines.ingest.delivery_log import Withdrawn
-    from pipelines.ingest.landing import read_delivery
     from pipelines.run_context import read_register
 
     files = [file for file in read_register(storage_paths(settings)) if (file.source, file.provider, file.folder) == place]
     if files:
         return Withdrawn.of_loaded(files, why, date.today())
-    contract = load_contracts(settings.mappings_dir, settings.run.sources).get(place.source)
     try:
-        if contract is None:
-            raise DeliveryError("no such source is loaded")
-        return Withdrawn.of_landed(read_delivery(settings.storage.landing.joinpath(*place), contract), why, date.today())
+        return Withdrawn.of_landed(landed_named(settings, place), why, date.today())
     except DeliveryError as error:
         raise DeliveryError(f"{place} has not been loaded and cannot be withdrawn: {error}") from error
 

@@ -1,7 +1,9 @@
 """The commands about deliveries, on a landing folder and documents alone."""
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -134,7 +136,8 @@ def test_a_delivery_that_waits_can_be_withdrawn_and_the_withdrawal_undone(settin
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["gp/P81001/20260109", "--why", "x"], "has not been loaded and cannot be withdrawn: no manifest.json"),
+        (["gp/P81001/20260109", "--why", "x"], "has not been loaded and cannot be withdrawn: there is no such delivery in the"),
+        (["gp/p81001/20260104", "--why", "x"], "has not been loaded and cannot be withdrawn: there is no such delivery in the"),
         (["GP/P81001/20260104", "--why", "x"], "cannot be withdrawn: no such source is loaded"),
         (["gp/P81001", "--why", "x"], "name a delivery as SOURCE/PROVIDER/FOLDER"),
         (["gp/P81001/20260104/x", "--why", "x"], "name a delivery as SOURCE/PROVIDER/FOLDER"),
@@ -164,12 +167,38 @@ def test_a_delivery_is_accepted_once_and_by_name(settings: Settings, landing: Pa
     name = "gp/P81001/20260104"
     for arguments, message in (
         ([name], "needs a reason"),
-        (["gp/P81001/20260105", "--why", "x"], "cannot be accepted: no manifest.json"),
+        (["gp/P81001/20260105", "--why", "x"], "cannot be accepted: there is no such delivery in the landing folder"),
+        (["gp/p81001/20260104", "--why", "x"], "cannot be accepted: there is no such delivery in the landing folder"),
         (["gpp/P81001/20260104", "--why", "x"], "cannot be accepted: no such source is loaded"),
     ):
         assert ended(accept_command.app, settings, arguments) == 12
-        assert message in capsys.readouterr().err
+        assert message in " ".join(capsys.readouterr().err.split())
     assert ended(accept_command.app, settings, [name, "--why", "they moved"]) == 0
     (entry,) = read_accepted(settings.storage.restricted)
     assert (entry.folder, entry.why) == ("20260104", "they moved")
     assert ended(accept_command.app, settings, [name, "--why", "they moved"]) == 12
+
+
+def test_what_is_loaded_or_withdrawn_is_not_accepted(
+    settings: Settings, landing: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it withdrawn twice, whether it is still in the landing folder or not."""
+    folder, name = deliver(landing, GP, "P81001", "20260104", PATIENTS), "gp/P81001/20260104"
+    entry = replace(file(0, "full", "a"), provider="P81001", folder="20260104")
+
+    def refusal(command: object) -> str:
+        assert ended(command, settings, [name, "--why", "x"]) == 12
+        return " ".join(capsys.readouterr().err.split())
+
+    monkeypatch.setattr("pipelines.run_context.read_register", lambda _paths: (entry,))
+    assert "cannot be accepted: a delivery was loaded from this folder already" in refusal(accept_command.app)
+    monkeypatch.undo()
+    assert ended(withdraw_command.app, settings, [name, "--why", "x"]) == 0
+    undo = f"nhs-omop withdraw {name} --undo takes that back"
+    assert f"cannot be accepted: it is withdrawn; {undo}" in refusal(accept_command.app)
+    assert f"is withdrawn already; {undo}" in refusal(withdraw_command.app)
+    shutil.rmtree(folder)
+    gone = "it is withdrawn and no longer in the landing folder"
+    assert f"cannot be accepted: {gone}" in refusal(accept_command.app)
+    assert f"cannot be withdrawn: {gone}" in refusal(withdraw_command.app)
+    assert read_accepted(settings.storage.restricted) == ()
