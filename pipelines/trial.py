@@ -22,7 +22,7 @@ from pipelines.ingest.arrivals import NewLoad, arrivals
 from pipelines.ingest.checking import ColumnsRead
 from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, landed_in
-from pipelines.ingest.load import differing_from_statements
+from pipelines.ingest.load import differing_from_statements, without_period
 from pipelines.ingest.parse import REFUSED
 from pipelines.ingest.profile import profile_files
 from pipelines.ingest.register import Count, Registered
@@ -105,7 +105,9 @@ def read_records(
     contracts = {contract.source: contract}
     counts = _counts(session, load, contract)
     found = {file_id: _in_all(reasons) for file_id, reasons in counts.items()}
+    profile = profile_files(session, load, contracts)
     differing = differing_from_statements(load, found, contracts)
+    differing = differing or without_period(load, profile.periods, contracts)
     (delivery,) = load.deliveries
     files = []
     for file in delivery.files:
@@ -120,7 +122,6 @@ def read_records(
     faulty = next(iter(differing), None)
     warnings: tuple[str, ...] = ()
     if past and not faulty:
-        profile = profile_files(session, load, contracts)
         compared = compare_deliveries(past.paths, load, profile, past.register, contracts, past.limits, past.accepted)
         faulty, warnings = next(iter(compared.set_aside), None), tuple(compared.warnings)
     return Trial(faulty, tuple(files), first.absent, first.ignored, warnings)

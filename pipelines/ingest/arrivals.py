@@ -1,7 +1,7 @@
 """What has arrived and is not loaded yet: what a run can load, and what it cannot, each with its reason."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -43,7 +43,7 @@ class NewLoad:
         """The id of the file that has the records of a file: its own, unless its content is repeated."""
         return self.repeated.get(file.file_id, file.file_id)
 
-    def entries(self, counts: Mapping[str, Count], periods: Mapping[str, Iterable[str]]) -> list[Registered]:
+    def entries(self, counts: Mapping[str, Count], periods: Mapping[str, Mapping[str, int | None]]) -> list[Registered]:
         """The entries of the register, with the records and the reporting periods of each file.
 
         A file that has not been counted is entered with the records that are announced of it, or else with one.
@@ -56,7 +56,7 @@ class NewLoad:
                 counts.get(self.holder_of(file), Count(1 if file.rows is None else file.rows)),
                 self.repeated.get(file.file_id),
                 self.layouts[file.file_id].undeclared,
-                periods.get(self.holder_of(file), ()),
+                periods.get(self.holder_of(file), {}),
             )
             for delivery in self.deliveries
             for file in delivery.files
@@ -133,7 +133,7 @@ def arrivals(
         deliveries=tuple(delivery for delivery in checked.deliveries if delivery.delivery_id not in known),
         layouts=checked.layouts,
         set_aside=(*faulty, *checked.set_aside, *known.values()),
-        waiting=tuple(landed.waiting),
+        waiting=tuple(place for place in landed.waiting if place not in used),
         ignored=(*landed.ignored, *checked.ignored, *unknown),
     )
 

@@ -1,8 +1,9 @@
 """New deliveries of a load against the past of their providers."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
@@ -17,6 +18,12 @@ from pipelines.storage.places import Places
 
 _Place = tuple[str, str, str]
 """A source, a provider and an entity."""
+
+_Submission = tuple[str, str, Mapping[str, int | None]]
+"""When something was delivered, in which mode, and the records of each reporting period in it."""
+
+_Full = tuple[str, str, str, date]
+"""Source, provider, folder and day of a full extract."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,16 @@ def compare_deliveries(
         ]
         for place, entries in past.items()
     }
+    submissions = _submissions(register, places)
+    periods, fulls = periods_of(load, profile, register), _fulls(register, load)
     for delivery in load.deliveries:
-        new = _contents_of(delivery, load, known, records)
-        stops: list[str] = []
+        new = _contents_of(delivery, load, known, records, periods)
+        stops = _misdated(delivery, fulls)
         for entity, content in new.items():
             place = (delivery.source, delivery.provider, entity)
             before = [earlier for day, earlier in contents.get(place, []) if day < _effective_from(delivery)]
-            drift = compare(entity, contracts[delivery.source].entities[entity], content, before, limits)
+            submitted = _submitted(submissions.get(place, ()), _effective_from(delivery))
+            drift = compare(entity, contracts[delivery.source].entities[entity], content, before, limits, submitted)
             stops += drift.stops
             compared.warnings += [f"{delivery.name}: {warning}" for warning in drift.warnings]
         if stops and delivery.delivery_id not in accepted:
@@ -80,20 +90,93 @@ def compare_deliveries(
             continue
         compared.warnings += [f"{delivery.name} (accepted): {stop}" for stop in stops]
         for entity, content in new.items():
-            contents.setdefault((delivery.source, delivery.provider, entity), []).append((_effective_from(delivery), content))
+            place = (delivery.source, delivery.provider, entity)
+            contents.setdefault(place, []).append((_effective_from(delivery), content))
+            submissions[place].append((_effective_from(delivery), delivery.mode, content.periods))
     return compared
+
+
+def periods_of(load: NewLoad, profile: Profile, register: Sequence[Registered]) -> dict[str, Mapping[str, int | None]]:
+    """The reporting periods, each with its records, of the files that hold the rows of a load."""
+    held = set(load.repeated.values())
+    return {file.file_id: file.by_period for file in register if file.file_id in held} | dict(profile.periods)
+
+
+def _submissions(register: Iterable[Registered], places: Collection[_Place]) -> dict[_Place, list[_Submission]]:
+    """What providers have submitted of each period, for some of their entities."""
+    files: dict[tuple[str, str], list[Registered]] = defaultdict(list)
+    for file in register:
+        files[file.delivery_id, file.mode].append(file)
+    found: dict[_Place, list[_Submission]] = defaultdict(list)
+    for (_, mode), delivered in files.items():
+        by_entity: dict[_Place, list[Mapping[str, int | None]]] = defaultdict(list)
+        for file in delivered:
+            by_entity[file.source, file.provider, file.entity].append(file.by_period)
+        replaced = {period for file in delivered for period in file.periods} if mode == "period" else ()
+        for place in by_entity.keys() & places:
+            found[place].append((delivered[0].effective_from, mode, _summed(by_entity[place], replaced)))
+    return found
+
+
+def _summed(counts: Iterable[Mapping[str, int | None]], periods: Iterable[str]) -> dict[str, int | None]:
+    """The records of each period in all of some files; 0 for those of `periods` that none of the files has."""
+    summed: dict[str, int | None] = dict.fromkeys(periods, 0)
+    for of_file in counts:
+        for period, rows in of_file.items():
+            before = summed.get(period, 0)
+            summed[period] = None if rows is None or before is None else before + rows
+    return summed
+
+
+def _submitted(submissions: Iterable[_Submission], until: str) -> dict[str, int | None]:
+    """The records of each period when it was last submitted before a moment. A full extract has every period that is left."""
+    submitted: dict[str, int | None] = {}
+    for moment, mode, periods in sorted(submissions, key=lambda submission: submission[0]):
+        if moment < until and mode != "delta":
+            submitted = {**({} if mode == "full" else submitted), **periods}
+    return submitted
+
+
+def _fulls(register: Iterable[Registered], load: NewLoad) -> set[_Full]:
+    """Every full extract that has been loaded or is new."""
+    loaded = {(file.source, file.provider, file.folder, file.extract_date) for file in register if file.mode == "full"}
+    return loaded | {(*delivery.place, delivery.extract_date) for delivery in load.deliveries if delivery.mode == "full"}
+
+
+def _misdated(delivery: Delivery, fulls: Iterable[_Full]) -> list[str]:
+    """The fault of a delivery that is dated before a full extract in an earlier folder: what it has would count for nothing."""
+    source, provider, folder = delivery.place
+    after = [(day, earlier) for *of, earlier, day in fulls if of == [source, provider] and earlier < folder]
+    day, earlier = max(after, default=(delivery.extract_date, ""))
+    if day <= delivery.extract_date:
+        return []
+    full = f"that of the full extract in the earlier folder {earlier} ({day})"
+    return [f"its extract date is {delivery.extract_date}, before {full}: it would count for nothing"]
 
 
 def _effective_from(delivery: Delivery) -> str:
     return f"{delivery.extract_date:%Y%m%d}.{delivery.folder.name}"
 
 
-def _contents_of(delivery: Delivery, load: NewLoad, known: Filled, records: Mapping[str, int]) -> dict[str, Content]:
+def _contents_of(
+    delivery: Delivery,
+    load: NewLoad,
+    known: Filled,
+    records: Mapping[str, int],
+    periods: Mapping[str, Mapping[str, int | None]],
+) -> dict[str, Content]:
     listed: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for file in delivery.files:
         holder = load.holder_of(file)
         listed[file.entity].append((holder, records[holder]))
-    return {entity: _content(delivery.mode, files, known) for entity, files in listed.items()}
+    of_files = {holder: periods.get(holder, {}) for files in listed.values() for holder, _ in files}
+    replaced = {period for of_file in of_files.values() for period in of_file} if delivery.mode == "period" else ()
+    return {
+        entity: replace(
+            _content(delivery.mode, files, known), periods=_summed([of_files[holder] for holder, _ in files], replaced)
+        )
+        for entity, files in listed.items()
+    }
 
 
 def _content(mode: str, files: Sequence[tuple[str, int]], known: Filled) -> Content:
@@ -127,6 +210,8 @@ def _past(register: Sequence[Registered], places: Collection[_Place]) -> dict[_P
 def _last(entries: Sequence[_PastDelivery]) -> list[_PastDelivery]:
     wanted = [entry for mode in ("full", "delta", "period") for entry in [e for e in entries if e.mode == mode][-COMPARED:]]
     wanted += [entry for entry in entries if entry.rows][-1:]
+    if not any(entry.mode == "full" for entry in entries):
+        wanted.append(max(entries, key=lambda entry: entry.rows))
     return [entry for entry in entries if entry in wanted]
 
 

@@ -1,11 +1,13 @@
 """A delivery against what its provider sent before: lost columns, lost records, lost values.
 
-Like is compared with like: full extracts with full extracts, changes with changes. Only a column that is missing is looked
-for in whatever came last.
+Like is compared with like: full extracts with full extracts, a period with its last submission, changes with changes. A first
+full extract cannot have fewer records than the largest delivery before it, and a column that is missing is looked for in
+whatever came last.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pipelines.contracts.deliveries import DeliveryLimits, WhenExceeded
 from pipelines.contracts.source import Entity
@@ -16,11 +18,15 @@ COMPARED = 5
 
 @dataclass(frozen=True)
 class Content:
-    """What a delivery held of one entity: its records, and how many of them had a value in each column that was there."""
+    """What a delivery held of one entity: its records, and how many of them had a value in each column that was there.
+
+    `periods` are the records of each reporting period that it replaces; None where they are not known.
+    """
 
     mode: str
     rows: int
     filled: Mapping[str, int]
+    periods: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -38,15 +44,31 @@ class Drift:
             self.warnings.append(fault)
 
 
-def compare(name: str, spec: Entity, new: Content, past: Sequence[Content], limits: DeliveryLimits) -> Drift:
-    """What is unusual about the content of an entity, after past deliveries of its provider (the oldest first)."""
+def compare(
+    name: str,
+    spec: Entity,
+    new: Content,
+    past: Sequence[Content],
+    limits: DeliveryLimits,
+    submitted: Mapping[str, int | None] = MappingProxyType({}),
+) -> Drift:
+    """What is unusual about the content of an entity, after past deliveries of its provider (the oldest first).
+
+    `submitted` are the records that each reporting period had when it was last submitted, where they are known.
+    """
     drift = Drift()
     lost = _lost_columns(spec, new, past)
     if lost:
         drift.add(f"{name}: columns that had values in earlier deliveries are missing: {', '.join(lost)}", limits.lost_column)
     alike = [content for content in past if content.mode == new.mode]
-    if new.mode == "full" and alike:
-        _compare_rows(name, new, alike[-1], limits, drift)
+    most = alike[-1].rows if alike else max((content.rows for content in past), default=0)
+    if new.mode == "full" and most:
+        said = "the last full extract" if alike else "the largest earlier delivery"
+        _compare_rows(name, new.rows, most, said, limits, drift, with_growth=bool(alike))
+    elif new.mode == "period":
+        for period, rows in sorted(new.periods.items()):
+            if rows is not None and (past_rows := submitted.get(period) or 0) >= limits.fewest_records:
+                _compare_rows(f"{name} of period {period}", rows, past_rows, "its last submission", limits, drift)
     _compare_values(name, spec, new, alike[-COMPARED:], limits, drift)
     return drift
 
@@ -60,14 +82,16 @@ def _lost_columns(spec: Entity, new: Content, past: Sequence[Content]) -> list[s
     return [column.header or name for name, column in spec.columns.items() if name in used and name not in new.filled]
 
 
-def _compare_rows(name: str, new: Content, last: Content, limits: DeliveryLimits, drift: Drift) -> None:
-    """A full extract against the last one: it deletes what it does not have."""
-    counts = f"{new.rows} records, the last full extract had {last.rows}"
-    if last.rows and not new.rows:
-        drift.add(f"{name}: no record, the last full extract had {last.rows}", limits.empty_full)
-    elif last.rows >= limits.fewest_records and new.rows < last.rows * (1 - limits.max_shrinkage):
+def _compare_rows(
+    name: str, new: int, last: int, said: str, limits: DeliveryLimits, drift: Drift, *, with_growth: bool = True
+) -> None:
+    """The records of a full extract or of a period against those that it replaces: it deletes what it does not have."""
+    counts = f"{new} records, {said} had {last}"
+    if not new:
+        drift.add(f"{name}: no record, {said} had {last}", limits.empty_full)
+    elif last >= limits.fewest_records and new < last * (1 - limits.max_shrinkage):
         drift.add(f"{name}: {counts}; at most {limits.max_shrinkage:.0%} may be gone", WhenExceeded.STOP)
-    elif new.rows >= limits.fewest_records and last.rows and new.rows > last.rows * (1 + limits.max_growth):
+    elif with_growth and new >= limits.fewest_records and new > last * (1 + limits.max_growth):
         drift.add(f"{name}: {counts}; at most {limits.max_growth:.0%} more are usual", WhenExceeded.WARN)
 
 

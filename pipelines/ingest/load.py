@@ -16,12 +16,12 @@ from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
-from pipelines.ingest.comparing import compare_deliveries
+from pipelines.ingest.comparing import compare_deliveries, periods_of
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import File
 from pipelines.ingest.opening import CANNOT_BE_READ
 from pipelines.ingest.parse import REFUSED, fault_of_refusal
-from pipelines.ingest.profile import FILE_COLUMNS, Profile, file_columns_table, profile_files
+from pipelines.ingest.profile import FILE_COLUMNS, file_columns_table, profile_files
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Count, Registered, in_contracts
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
@@ -127,7 +127,9 @@ def ingest(
         if not load.deliveries:
             return Ingested(0, 0, found.set_aside)
         profile = profile_files(runner.store.session, load, contracts)
+        periods = periods_of(load, profile, register)
         faulty = differing_from_statements(load, {**_held(register), **profile.counts}, contracts)
+        faulty = faulty or without_period(load, periods, contracts)
         if faulty:
             found = found.without(faulty)
             continue
@@ -138,7 +140,7 @@ def ingest(
         LoadUnderWay(load_id=load.load_id, tables=tuple(map("_".join, load.files))).write(under_way)
         counts, faulty = _written(runner, load, register, contracts, show_stage)
         if not faulty:
-            entries = load.entries(counts, _periods(load, profile, register))
+            entries = load.entries(counts, periods)
             runner.run([file_columns_table(profile.filled, load.load_id)])
             runner.run([register_table(entries, [load.load_id])])
             under_way.unlink()
@@ -147,10 +149,19 @@ def ingest(
         found = found.without(faulty)
 
 
-def _periods(load: NewLoad, profile: Profile, register: Sequence[Registered]) -> dict[str, tuple[str, ...]]:
-    """The reporting periods of the files that hold the rows of the load."""
-    held = set(load.repeated.values())
-    return {file.file_id: file.periods for file in register if file.file_id in held} | dict(profile.periods)
+def without_period(
+    load: NewLoad, periods: Mapping[str, Mapping[str, int | None]], contracts: Mapping[str, SourceContract]
+) -> list[SetAside]:
+    """The deliveries by period of which no record says its period: they would replace nothing."""
+    faulty = []
+    for delivery in load.deliveries:
+        if delivery.mode == "period" and not any(periods.get(load.holder_of(file)) for file in delivery.files):
+            contract = contracts[delivery.source]
+            specs = [contract.entities[file.entity] for file in delivery.files]
+            columns = {spec.columns[spec.period].header or spec.period for spec in specs if spec.period}
+            fault = f"mode period, but no record has a value in {', '.join(sorted(columns))}, which says of which period it is"
+            faulty.append(set_aside(delivery, [fault], recipe=recipe_of(contract)))
+    return faulty
 
 
 def _written(

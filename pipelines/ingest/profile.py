@@ -60,13 +60,13 @@ Filled = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class Profile:
-    """What some files hold, by file id: values by column, the reporting periods of their rows, and their records.
+    """What some files hold, by file id: values by column, the reporting periods with their records, and all records.
 
     A file that cannot be read to its end has its reason with the count, and nothing else.
     """
 
     filled: Filled
-    periods: Mapping[str, tuple[str, ...]]
+    periods: Mapping[str, Mapping[str, int]]
     counts: Mapping[str, Count]
 
 
@@ -79,7 +79,7 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
     parts = [places[n::STATEMENTS_AT_ONCE] for n in range(STATEMENTS_AT_ONCE)]
     run_in_parallel([part for part in parts if part], lambda part: counted.extend(_profiled(session, load, part)))
     filled: Filled = defaultdict(dict)
-    periods: dict[str, list[str]] = defaultdict(list)
+    periods: dict[str, dict[str, int]] = defaultdict(dict)
     records: dict[str, dict[str, int]] = defaultdict(dict)
     refused: dict[str, str] = {}
     for row in counted:
@@ -88,14 +88,14 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
             case _Kind.COLUMN:
                 filled[file_id][name] = row["records"]
             case _Kind.PERIOD:
-                periods[file_id].append(name)
+                periods[file_id][name] = row["records"]
             case _Kind.REFUSED:
                 refused[file_id] = name
             case _:
                 records[file_id][kind] = row["records"]
     counts = {file_id: Count(found[_Kind.ALL], found[_Kind.MALFORMED]) for file_id, found in records.items()}
     counts |= {file_id: Count(0, refused=reason) for file_id, reason in refused.items()}
-    return Profile(dict(filled), {file_id: tuple(found) for file_id, found in periods.items()}, counts)
+    return Profile(dict(filled), dict(periods), counts)
 
 
 def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File, str | None]]) -> list[dict[str, Any]]:
@@ -154,8 +154,8 @@ def _with_value(texts: pa.Array) -> int:
     """How many texts are values: the same that `trimmed` of pipelines.columns.text takes for one."""
     bare = pc.utf8_trim(texts, characters=BLANKS)
     short = bare.filter(pc.less_equal(pc.binary_length(bare), _LONGEST_NULL))  # few have to be looked up
-    nulls: int = pc.sum(pc.is_in(short, value_set=_NULL_VALUES)).as_py() or 0
-    return len(bare) - int(bare.null_count) - nulls
+    nothing = pc.sum(pc.is_in(short, value_set=_NULL_VALUES)).as_py() or 0
+    return len(bare) - int(bare.null_count + nothing)
 
 
 def file_columns_table(filled: Filled, load_id: str) -> Table:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pipelines.contracts.source import SourceContract
@@ -33,9 +34,11 @@ REGISTER_SCHEMA = {
     "undeclared_columns": "bigint",
     "sha256": "string",
     "periods": "string",
+    "period_rows": "string",
 }
 """One row per delivered file. `same_as` is the file that has its rows: itself, unless the same content came before. `periods`
-are the reporting periods of its rows with a `|` between them, where its contract says which column has them."""
+are the reporting periods of its rows with a `|` between them, where its contract says which column has them, `period_rows` the
+records of each; none where earlier code has loaded it."""
 
 _BETWEEN = "|"
 
@@ -68,16 +71,25 @@ class Registered:
     undeclared_columns: int
     sha256: str
     periods: tuple[str, ...] = ()
+    period_rows: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Registered":
         """From a stored record with the columns of REGISTER_SCHEMA."""
         values = {name: record[name] for name in REGISTER_SCHEMA}
-        return cls(**values | {"periods": tuple(values["periods"].split(_BETWEEN)) if values["periods"] else ()})
+        periods, rows = (tuple(text.split(_BETWEEN)) if text else () for text in (values["periods"], values["period_rows"]))
+        return cls(**values | {"periods": periods, "period_rows": tuple(map(int, rows))})
 
     def record(self) -> tuple[Any, ...]:
         """The stored record: the values of REGISTER_SCHEMA in order."""
-        return tuple(_BETWEEN.join(self.periods) if name == "periods" else getattr(self, name) for name in REGISTER_SCHEMA)
+        values = (getattr(self, name) for name in REGISTER_SCHEMA)
+        return tuple(_BETWEEN.join(map(str, value)) if isinstance(value, tuple) else value for value in values)
+
+    @property
+    def by_period(self) -> dict[str, int | None]:
+        """The records of each reporting period; None where they are not known."""
+        known = len(self.period_rows) == len(self.periods)
+        return dict(zip(self.periods, self.period_rows, strict=True)) if known else dict.fromkeys(self.periods)
 
     @property
     def effective_from(self) -> str:
@@ -124,7 +136,7 @@ def registered(
     count: Count,
     same_as: str | None,
     undeclared: int,
-    periods: Iterable[str] = (),
+    periods: Mapping[str, int | None] = MappingProxyType({}),
 ) -> Registered:
     """The register's entry for a file that was taken. Malformed records are those of the file that has the rows."""
     return Registered(
@@ -144,6 +156,7 @@ def registered(
         undeclared_columns=undeclared,
         sha256=file.sha256,
         periods=tuple(sorted(periods)),
+        period_rows=tuple(rows for _, rows in sorted(periods.items()) if rows is not None),
     )
 
 

@@ -95,11 +95,52 @@ def test_a_month_whose_contacts_are_all_gone_is_replaced_by_an_empty_file(run: R
     assert current(run, "care_contact") == []
 
 
+def taken(run: RunContext, day: str, mode: str, tables: dict[str, list[Row]]) -> tuple[str, ...]:
+    """Deliver and ingest; the faults of the delivery, none where it is loaded."""
+    deliver(run.settings.storage.landing, MH, "RXN", day, tables, mode=mode)
+    found = {entry.folder: entry.faults for entry in ingest_deliveries(run).set_aside}
+    return found.get(day, ())
+
+
+def test_a_submission_that_lost_records_of_a_month_is_set_aside(run: RunContext) -> None:
+    """Each month against the delivery that submitted it last, by whatever mode but changes."""
+    many, few = [f"K{n}" for n in range(40)], [f"K{n}" for n in range(19)]
+    march, april = submission("1001", MARCH, ["R1"], many), submission("1001", APRIL, ["R1"], many)
+    assert taken(run, "20260410", "period", march) == ()
+    assert taken(run, "20260510", "full", {name: march[name] + april[name] for name in march}) == ()
+    april["care_contact"][7]["uniq_month_id"] = MARCH[0]
+    lost = "at most 50% may be gone"
+    assert taken(run, "20260511", "period", april) == (
+        f"care_contact of period 1512: 1 records, its last submission had 40; {lost}",
+    )
+    assert taken(run, "20260512", "period", submission("1002", APRIL, ["R1"], few)) == (
+        f"care_contact of period 1513: 19 records, its last submission had 40; {lost}",
+    )
+    assert taken(run, "20260513", "period", submission("1003", APRIL, ["R1"], [])) == (
+        "care_contact of period 1513: no record, its last submission had 40",
+    )
+    assert taken(run, "20260514", "delta", submission("1004", APRIL, ["R1"], few)) == ()
+    assert taken(run, "20260515", "period", submission("1005", APRIL, ["R1"], many[:20])) == ()
+    assert taken(run, "20260516", "period", submission("1006", APRIL, ["R1"], many[:10])) == ()
+    assert taken(run, "20260517", "period", submission("1007", APRIL, ["R1"], [])) == ()
+
+
+def test_a_submission_that_does_not_say_its_month_is_set_aside(run: RunContext) -> None:
+    fault = "mode period, but no record has a value in UniqMonthID, which says of which period it is"
+    assert taken(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"])) == ()
+    for day, written in (("20260510", ""), ("20260511", " "), ("20260512", "NULL"), ("20260513", "n/a")):
+        assert taken(run, day, "period", submission("1001", (written, "2026-04-30"), ["R1"], ["K1"])) == (fault,)
+    assert taken(run, "20260514", "period", {"mpi": [], "referral": []}) == (fault,)
+    mixed = submission("1001", APRIL, ["R1"], ["K1"])
+    mixed["care_contact"][0]["uniq_month_id"] = ""
+    assert taken(run, "20260515", "period", mixed) == ()
+
+
 def test_the_register_has_the_months_of_each_file(run: RunContext) -> None:
     deliver(run.settings.storage.landing, MH, "RXN", "20260510", submission("1001", APRIL, ["R1"], []), mode="period")
     ingest_deliveries(run)
-    assert {file.entity: file.periods for file in run.register()} == {
-        "mpi": ("1513",),
-        "referral": ("1513",),
-        "care_contact": (),
+    assert {file.entity: (file.periods, file.by_period) for file in run.register()} == {
+        "mpi": (("1513",), {"1513": 1}),
+        "referral": (("1513",), {"1513": 1}),
+        "care_contact": ((), {}),
     }

@@ -92,6 +92,53 @@ def test_what_is_lost_stops_the_delivery(new: Content, past: list[Content], stop
     assert drift(new, *past) == ([stop], [])
 
 
+@pytest.mark.parametrize(
+    ("rows", "past", "stops"),
+    [
+        (1, [content("delta", 100)], ["patient: 1 records, the largest earlier delivery had 100; at most 50% may be gone"]),
+        (0, [content("delta", 3)], ["patient: no record, the largest earlier delivery had 3"]),
+        (49, [content("delta", 100), content("delta", 2)],
+         ["patient: 49 records, the largest earlier delivery had 100; at most 50% may be gone"]),
+        (50, [content("period", 100)], []),
+        (900, [content("delta", 100)], []),
+        (1, [content("delta", 19)], []),
+        (1, [content("delta", 0)], []),
+        (60, [content("delta", 300), content("full", 100), content("delta", 300)], []),
+    ],
+)  # fmt: skip
+def test_a_first_full_extract_has_what_was_sent_before(rows: int, past: list[Content], stops: list[str]) -> None:
+    """As changes or by period: at least as much as there was in one of these deliveries."""
+    assert drift(content("full", rows), *past) == (stops, [])
+
+
+@pytest.mark.parametrize(
+    ("periods", "submitted", "stops", "warnings"),
+    [
+        ({"1512": 100}, {"1512": 100}, [], []),
+        ({"1512": 50}, {"1512": 100}, [], []),
+        ({"1512": 49}, {"1512": 100},
+         ["patient of period 1512: 49 records, its last submission had 100; at most 50% may be gone"], []),
+        ({"1512": 100, "1511": 1}, {"1511": 100, "1512": 100},
+         ["patient of period 1511: 1 records, its last submission had 100; at most 50% may be gone"], []),
+        ({"1512": 0}, {"1512": 20}, ["patient of period 1512: no record, its last submission had 20"], []),
+        ({"1512": 301}, {"1512": 100}, [],
+         ["patient of period 1512: 301 records, its last submission had 100; at most 200% more are usual"]),
+        ({"1512": 0}, {"1512": 19}, [], []),
+        ({"1512": 1}, {"1511": 100}, [], []),
+        ({"1512": 1}, {"1512": None}, [], []),
+        ({"1512": None}, {"1512": 100}, [], []),
+    ],
+)  # fmt: skip
+def test_a_period_is_compared_with_its_last_submission(
+    periods: dict[str, int | None], submitted: dict[str, int | None], stops: list[str], warnings: list[str]
+) -> None:
+    """By the limits of full extracts; periods of few records may lose all."""
+    new = Content("period", 100, {"a": 100}, periods)
+    found = compare("patient", SPEC, new, [content("period", 100)], LIMITS, submitted)
+    assert (found.stops, found.warnings) == (stops, warnings)
+    assert compare("patient", SPEC, Content("delta", 100, {"a": 100}, periods), [], LIMITS, submitted).stops == []
+
+
 def test_a_jump_in_records_is_a_warning() -> None:
     stop = "patient: 301 records, the last full extract had 100; at most 200% more are usual"
     assert drift(content("full", 301, died=30), FULL) == ([], [stop])
