@@ -117,6 +117,7 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine, little=reads_little(settings)) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
+            require_day(run)
             result = _load(run, logged, full=full)
             after_run(settings, session, show_stage)
             return result
@@ -139,6 +140,7 @@ def run_selected(
         inputs = _checked_inputs(settings, run_date)
         with open_session(settings.engine, little=reads_little(settings)) as session:
             run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
+            require_day(run)
             before = {(file.load_id, file.file_id) for file in run.register()}
             _ingest(run, logged)
             if not wanted:
@@ -162,6 +164,7 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
     with open_session(settings.engine, little=reads_little(settings)) as session:
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
         register = without_deliveries(run.register(), withdrawn_ids(run)).register
+        require_day(run)
         found = new_arrivals(run, register, Checksums.read(settings.storage.restricted))
         used = in_contracts(register, inputs.contracts)
         _require_any(run, used or found.deliveries, found.set_aside)
@@ -253,6 +256,17 @@ def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
             left = settings.opt_outs.max_age_days - age
             log.warning("the %s opt-out list is %d days old; fetch a new one within %d days", facts.kind, age, left)
     return inputs
+
+
+def require_day(run: RunContext) -> None:
+    """Raise DeliveryError where extracts of days after the run date are loaded: a run cannot go back to before they came."""
+    loaded = without_deliveries(run.register(), withdrawn_ids(run)).register
+    newest = max((file.extract_date for file in loaded), default=run.run_date)
+    if newest > run.run_date:
+        raise DeliveryError(
+            f"extracts are loaded up to {newest}, so that a run cannot be of {run.run_date}; give that day or a later one with "
+            "--date, or first withdraw what came later (nhs-omop withdraw)"
+        )
 
 
 def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:

@@ -3,12 +3,18 @@
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.command import start
 from jobs.withdraw import app
-from pipelines.nightly import nightly
+from pipelines.nightly import nightly, plan_run
+from pipelines.run_context import read_register
+from pipelines.settings import storage_paths
+from pipelines.storage.rights import private_files
 from pipelines.synthetic.generate import FIRST_NIGHT
+from pipelines.upkeep.keeping import executor_of, keep_up
+from pipelines.verifying import verify
 from tests.e2e.test_rerun import content_of
 from tests.e2e.world import LAST_NIGHT, DemoWorld
 
@@ -22,6 +28,12 @@ def deliver_as_another_practice(world: DemoWorld) -> None:
     shutil.copytree(world.folder / "landing/gp/Y99001" / f"{FIRST_NIGHT:%Y%m%d}", folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"provider": "Y99099"}))
+
+
+def providers_in_files(world: DemoWorld) -> set[str]:
+    """The practices that any file of the patients in bronze has a row of, whichever versions it is of."""
+    folder = world.table_path("bronze", "gp_patient")
+    return {row for path in folder.glob("_load_id=*/*.parquet") for row in pq.read_table(path)["_provider"].to_pylist()}
 
 
 def test_after_a_withdrawal_every_table_is_as_before(
@@ -43,3 +55,12 @@ def test_after_a_withdrawal_every_table_is_as_before(
     after = content_of(copy, *ZONES)
     assert after.keys() == before.keys()
     assert [name for name, rows in before.items() if after[name] != rows] == []
+    verified = verify(copy.settings)
+    assert (verified.different, len(verified.compared) > 100) == ((), True)
+    assert "Y99099" in providers_in_files(copy)
+    kept = copy.settings.upkeep.model_copy(update={"keep_releases": 1, "keep_days": 0})
+    settings = copy.settings.model_copy(update={"upkeep": kept})
+    with private_files(), executor_of(settings.engine) as executor:
+        keep_up(settings, executor, thorough=True)
+    assert providers_in_files(copy) == {file.provider for file in read_register(storage_paths(settings)) if file.source == "gp"}
+    assert plan_run(copy.settings, LAST_NIGHT) == []

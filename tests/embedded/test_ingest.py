@@ -19,13 +19,14 @@ from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError, RequiredSourceError
+from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import left_without_contract
-from pipelines.nightly import ingest_deliveries
+from pipelines.nightly import ingest_deliveries, new_arrivals, require_day
 from pipelines.progress import OnProgress
 from pipelines.run_context import RunContext
 from pipelines.runner import BuildState
@@ -383,6 +384,20 @@ def test_the_last_delivery_withdrawn_leaves_nothing(run: RunContext, landing: Pa
     assert (run.register(), run.store.exists(Zone.BRONZE, "gp_patient")) == ((), False)
 
 
+def test_a_run_cannot_be_of_a_day_before_what_is_loaded(run: RunContext, landing: Path) -> None:
+    """Unless that was withdrawn. What is loaded does not wait."""
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    deliver(landing, GP, "P81002", "20260106", {"patient": [patient("B")]})
+    later = replace(run, run_date=NEXT)
+    ingest_deliveries(later)
+    require_day(later)
+    with pytest.raises(DeliveryError, match="extracts are loaded up to 2026-01-06, so that a run cannot be of 2026-01-05"):
+        require_day(run)
+    assert new_arrivals(run, run.register(), Checksums.read(run.settings.storage.restricted)).waiting == ()
+    withdraw(run, "20260106")
+    require_day(run)
+
+
 PATIENT_COLUMNS = tuple("OrganisationGuid PatientGuid NhsNumber DateOfBirth DateOfDeath Postcode Sex ProcessingId".split())
 
 
@@ -514,6 +529,25 @@ def test_a_late_extract_is_compared_with_what_came_before_its_day(run: RunContex
     ingest_deliveries(run)
     extract(landing, "20260104", 10)
     assert ingest_deliveries(run).set_aside == ()
+
+
+def test_an_extract_dated_before_a_full_extract_in_an_earlier_folder_is_set_aside(run: RunContext, landing: Path) -> None:
+    """It would count for nothing. One that only comes late, or is of another practice, is taken."""
+    extract(landing, "20260104", 40)
+    wrong = extract(landing, "20260105", 41)
+    announce(wrong, extract_date="2025-01-05")
+    fault = (
+        "its extract date is 2025-01-05, before that of the full extract in the earlier folder 20260104 (2026-01-04): "
+        "it would count for nothing"
+    )
+    outcome = ingest_deliveries(run)
+    assert refused(outcome) == {"gp/P81001/20260105": (fault,)}
+    assert taken(run) == {"P81001/20260104": 40}
+    extract(landing, "20260102", 42)
+    announce(deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]}), extract_date="2025-01-05")
+    store_acceptance(run.settings.storage.restricted, read_delivery(wrong, GP), "an extract of last year", NEXT)
+    outcome = ingest_deliveries(run)
+    assert (outcome.set_aside, outcome.warnings) == ((), (f"gp/P81001/20260105 (accepted): {fault}",))
 
 
 def organisation(guid: str) -> dict[str, str]:
