@@ -46,6 +46,9 @@ END_UNREADABLE = "end_unreadable"
 BIRTH_UNREADABLE = "birth_unreadable"
 """The name of the column whose date of birth was given of a person and could not be read."""
 
+UNKNOWN_SCHEME = "unknown scheme "
+"""What the vocabulary of a code begins with whose coding scheme no list has; the scheme follows, as delivered."""
+
 EVIDENCE = "evidence"
 """The column of events with the grade of evidence (`Evidence`)."""
 
@@ -364,14 +367,16 @@ def _evaluated(how: FieldRule | Condition) -> Column:
 def _concept(field: str, how: FieldRule) -> dict[str, Column]:
     """The parts of a concept field. The first candidate with a usable code of a known vocabulary wins.
 
-    The delivered value is kept even where no candidate is usable. The codes are those of `_normalised_codes`.
+    After them comes a code of an unknown coding scheme. The delivered value is kept even where no candidate is usable. The codes
+    are those of `_normalised_codes`.
     """
     stated = {f"{field}_concept_id": _value(how).try_cast("bigint")} if how.concept is None else {}
     if not how.codes:
         return stated
-    codes = [F.col(_code_column(field, place)) for place in range(len(how.codes))]
-    vocabularies = [_vocabulary(code.vocabulary) for code in how.codes]
-    delivered = [_delivered(code) for code in how.codes]
+    unlisted = _of_schemes(how)
+    codes = [F.col(_code_column(field, place)) for place in range(len(how.codes) + len(unlisted))]
+    vocabularies = [_vocabulary(code.vocabulary) for code in how.codes] + [_unlisted(by) for _, by in unlisted]
+    delivered = [_delivered(code) for code in (*how.codes, *[code for code, _ in unlisted])]
     usable = [code.isNotNull() for code in codes]
     if len(codes) == 1:
         only = {"vocabulary": F.when(usable[0], vocabularies[0]), "code": codes[0], "source_value": delivered[0]}
@@ -389,11 +394,17 @@ def _normalised_codes(rule: Rule) -> list[Column]:
     They are columns of a step of their own because each is used several times: inside one expression an engine would
     plan the long expressions of `normalise` once for every use.
     """
-    return [
-        _normalised(code).alias(_code_column(field, place))
-        for field, how in rule.fields.items()
-        for place, code in enumerate(how.codes)
-    ]
+    columns = []
+    for field, how in rule.fields.items():
+        codes = [_normalised(code) for code in how.codes]
+        codes += [F.when(_unlisted(by).isNotNull(), F.trim(_delivered(code))) for code, by in _of_schemes(how)]
+        columns += [code.alias(_code_column(field, place)) for place, code in enumerate(codes)]
+    return columns
+
+
+def _of_schemes(how: FieldRule) -> list[tuple[Code, VocabularyBy]]:
+    """The candidates of a concept field whose vocabulary depends on a coding scheme."""
+    return [(code, code.vocabulary) for code in how.codes if isinstance(code.vocabulary, VocabularyBy)]
 
 
 def _code_column(field: str, place: int) -> str:
@@ -411,10 +422,20 @@ def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
 
 
 def _schemes(vocabulary: VocabularyBy) -> dict[str, Column]:
-    """For every vocabulary the condition that the scheme column names it."""
-    scheme = F.upper(F.trim(F.col(flat(vocabulary.column)).cast("string")))
+    """For every vocabulary the condition that the scheme column names it, compared as lists are."""
     names = dict.fromkeys(vocabulary.values.values())
-    return {name: scheme.isin(*[value.upper() for value, of in vocabulary.values.items() if of == name]) for name in names}
+    values = {name: [value for value, of in vocabulary.values.items() if of == name] for name in names}
+    return {name: is_one_of(_scheme(vocabulary), listed) for name, listed in values.items()}
+
+
+def _scheme(vocabulary: VocabularyBy) -> Column:
+    return F.trim(F.col(flat(vocabulary.column)).cast("string"))
+
+
+def _unlisted(vocabulary: VocabularyBy) -> Column:
+    """What stands for the vocabulary of a scheme that `values` lacks: its codes are work to do. Null for any other row."""
+    named = F.concat(F.lit(UNKNOWN_SCHEME), F.upper(_scheme(vocabulary)))
+    return F.when(~reduce(or_, _schemes(vocabulary).values()), named)
 
 
 def _normalised(code: Code) -> Column:

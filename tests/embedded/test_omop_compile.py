@@ -119,17 +119,34 @@ def test_the_first_candidate_with_a_code_wins(sail: SparkSession) -> None:
     assert counted(sail, rule, entry=entries, code=codes) == {"": 3, "code_missing": 2}
 
 
-def test_a_coding_scheme_picks_the_vocabulary_and_an_unknown_scheme_keeps_the_delivered_code(sail: SparkSession) -> None:
-    rule = event([{"column": "code", "vocabulary": {"column": "scheme", "values": {"02": "ICD10", "06": "SNOMED"}}}])
+def test_a_coding_scheme_picks_the_vocabulary_and_a_code_of_an_unknown_scheme_is_work_to_do(sail: SparkSession) -> None:
+    schemes = {"02": "ICD10", "ICD10": "ICD10", "06": "SNOMED", "SNOMED CT": "SNOMED"}
+    candidates = [{"column": "code", "vocabulary": {"column": "scheme", "values": schemes}}]
     entries = [
         entry("a", scheme="02", code="J459"),
         entry("b", scheme=" 06 ", code="123456"),
-        entry("c", scheme="99", code="Z"),
+        entry("c", scheme="icd-10", code="J459"),
+        entry("d", scheme="SNOMED_CT", code="123456"),
+        entry("e", scheme="x9", code=" Z "),
+        entry("f", scheme="x9", code=None, text="8H"),
+        entry("g", scheme=None, code="Z"),
     ]
-    assert kept(sail, rule, *CODE_PARTS, entry=entries) == [
+    listed = [
         ("a", "ICD10", "J45.9", "J459"),
         ("b", "SNOMED", "123456", "123456"),
-        ("c", None, None, "Z"),
+        ("c", "ICD10", "J45.9", "J459"),
+        ("d", "SNOMED", "123456", "123456"),
+        ("e", "unknown scheme X9", "Z", " Z "),
+    ]
+    last = ("g", None, None, "Z")
+    assert kept(sail, event(candidates), *CODE_PARTS, entry=entries) == [*listed, last]
+    by_name = event([*candidates, {"column": "text", "vocabulary": "Read"}])
+    named = [entry("h", scheme="x9", code="Z", text="8H")]
+    assert kept(sail, by_name, *CODE_PARTS, entry=entries + named) == [
+        *listed,
+        ("f", "Read", "8H...00", "8H"),
+        last,
+        ("h", "Read", "8H...00", "8H"),
     ]
 
 

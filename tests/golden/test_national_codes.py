@@ -104,6 +104,13 @@ def test_an_answer_that_no_list_has_counts_apart_from_a_no(rule: str, reason: st
     assert excluded[reason] == 1
 
 
+def test_a_code_of_an_unknown_scheme_is_in_the_work_list(published: Published) -> None:
+    listed = [row for row in published.unmapped if row["vocabulary"] == "unknown scheme CTV3"]
+    assert [(row["code"], row["rule"], row["field"], row["rows"], row["people"]) for row in listed] == [
+        ("77", "ambulance_impression", "concept", 1, 1)
+    ]
+
+
 def test_the_work_list_adds_up_to_what_the_ledger_calls_open(published: Published) -> None:
     """For every rule of events; the golden patients have codes of every kind, unlike generated extracts."""
     rows: dict[str, Counter[str]] = defaultdict(Counter)
