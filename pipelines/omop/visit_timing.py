@@ -9,12 +9,17 @@ from pipelines.omop.conform import conform
 
 SECONDS_PER_MINUTE = 60
 
+DAYS_BEFORE, DAYS_AFTER = 1, 7
+"""How far from the day that a visit starts a moment of it may be: a call before midnight, the longest waits in a department. What is
+further away has the year, or the date, of something else."""
+
 
 def visit_timing(rows: DataFrame, visits: DataFrame, table: CdmTable) -> DataFrame:
     """One row per visit and milestone that is known.
 
     `rows` are the mapped rows of Target.VISIT_TIMING, `visits` the stored visits. Of several records of one visit the
-    earliest moment counts. What is after the day of its extract has not happened and is left out, but for what is expected.
+    earliest moment counts. What is after the day of its extract has not happened, and what is further than DAYS_BEFORE and
+    DAYS_AFTER from the start is none of it: both are left out, but for what is expected.
     """
     happened = [
         F.struct(
@@ -34,15 +39,17 @@ def visit_timing(rows: DataFrame, visits: DataFrame, table: CdmTable) -> DataFra
         )
         for name in EXPECTED_DAYS
     ]
-    kept = ("visit_key", "person_id", "priority", "_extracted_on")
-    milestones = rows.select(*kept, F.explode(F.array(*happened, *expected)).alias("_of"))
+    starts = visits.select(F.col("key").alias("visit_key"), "id", "person_id", "start_date", "start_datetime")
+    placed = rows.join(starts, on=["visit_key", "person_id"], how="inner")
+    visit = ("id", "person_id", "start_date", "start_datetime")
+    kept = (*visit, "priority", "_extracted_on")
+    milestones = placed.select(*kept, F.explode(F.array(*happened, *expected)).alias("_of"))
     named = milestones.select(*kept, "_of.milestone", "_of.day", "_of.moment", "_of.is_expected")
-    is_known = F.col("day").isNotNull() & ((F.col("is_expected") == "Y") | (F.col("day") <= F.col("_extracted_on")))
-    keys = ("visit_key", "person_id", "milestone", "is_expected")
+    is_near = F.col("day").between(F.date_sub("start_date", DAYS_BEFORE), F.date_add("start_date", DAYS_AFTER))
+    is_known = (F.col("is_expected") == "Y") | (is_near & (F.col("day") <= F.col("_extracted_on")))
     least = [F.min(name).alias(name) for name in ("day", "moment", "priority")]
-    once = named.where(is_known).groupBy(*keys).agg(*least)
-    starts = visits.select(F.col("key").alias("visit_key"), "id", "person_id", "start_datetime")
-    placed = once.join(starts, on=["visit_key", "person_id"], how="inner")
+    known = named.where(F.col("day").isNotNull() & is_known)
+    once = known.groupBy(*visit, "milestone", "is_expected").agg(*least)
     seconds = F.unix_timestamp("moment") - F.unix_timestamp("start_datetime")
     values = {
         "visit_occurrence_id": F.col("id"),
@@ -54,4 +61,4 @@ def visit_timing(rows: DataFrame, visits: DataFrame, table: CdmTable) -> DataFra
         "is_expected": F.col("is_expected"),
         "priority_source_value": F.col("priority"),
     }
-    return conform(placed, values, table)
+    return conform(once, values, table)
