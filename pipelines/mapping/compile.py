@@ -367,8 +367,8 @@ def _evaluated(how: FieldRule | Condition) -> Column:
 def _concept(field: str, how: FieldRule) -> dict[str, Column]:
     """The parts of a concept field. The first candidate with a usable code of a known vocabulary wins.
 
-    After them comes a code of an unknown coding scheme. The delivered value is kept even where no candidate is usable. The codes
-    are those of `_normalised_codes`.
+    After them comes a code of an unknown coding scheme. The delivered value is kept even where no candidate is usable. The
+    codes are those of `_normalised_codes`.
     """
     stated = {f"{field}_concept_id": _value(how).try_cast("bigint")} if how.concept is None else {}
     if not how.codes:
