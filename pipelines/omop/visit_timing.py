@@ -10,8 +10,8 @@ from pipelines.omop.conform import conform
 SECONDS_PER_MINUTE = 60
 
 DAYS_BEFORE, DAYS_AFTER = 1, 7
-"""How far from the day that a visit starts a moment of it may be: a call before midnight, the longest waits in a department. What is
-further away has the year, or the date, of something else."""
+"""How far from the day that a visit starts a moment of it may be: a call before midnight, the longest waits in a department.
+What is further away has the year, or the date, of something else."""
 
 
 def visit_timing(rows: DataFrame, visits: DataFrame, table: CdmTable) -> DataFrame:

@@ -42,6 +42,22 @@ ADMISSIONS = (
 STAYS = (*ADMISSIONS, INPATIENT_CRITICAL_CARE_CONCEPT_ID, INTENSIVE_CARE_CONCEPT_ID, LONG_TERM_CARE_VISIT_CONCEPT_ID)
 """Visits of which a missing end means that the person is still there; any other visit without an end is over that day."""
 
+TELEHEALTH_CONCEPT_IDS = (722455, 5083)
+HOME_VISIT_CONCEPT_ID = 581476
+
+CONTACTS = (
+    AMBULANCE_VISIT_CONCEPT_ID,
+    EMERGENCY_ROOM_VISIT_CONCEPT_ID,
+    URGENT_CARE_CONCEPT_ID,
+    OUTPATIENT_VISIT_CONCEPT_ID,
+    HOME_VISIT_CONCEPT_ID,
+    *TELEHEALTH_CONCEPT_IDS,
+)
+"""Visits of minutes or hours."""
+
+LONGEST_CONTACT_DAYS = 7
+"""After so many days a contact is over: a duration of 99999 minutes or an end of another year is no end of it."""
+
 VISITS_SCHEMA = {
     "key": "string",
     "id": "bigint",
@@ -76,9 +92,9 @@ VISITS_SCHEMA = {
 }
 """One row per visit (or visit detail) with its id.
 
-`end_rule`: delivered, unreadable, open, died, same_day, before_start or after_extract. `came_by`: the admission method of a
-stay or the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only, 9 where it
-is not known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
+`end_rule`: delivered, unreadable, open, died, same_day, before_start, after_extract or too_late. `came_by`: the admission method
+of a stay or the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only, 9
+where it is not known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
 """
 
 _OF_ONE_TARGET = ("visit_key", "episode_key", "came_by", "patient_classification", "conveyed", "destination_code")
@@ -264,16 +280,18 @@ def with_end(frame: DataFrame) -> DataFrame:
     """Every visit with an end: the delivered one; else for stays the newest extract of the provider, or an earlier death of
     the person; else the day it began.
 
-    An end before the start or after the extract is not believed, and one that cannot be read is not known: the visit ends when
-    it starts, and `end_rule` says so.
+    An end before the start or after the extract is not believed, nor one of CONTACTS after LONGEST_CONTACT_DAYS, and one that
+    cannot be read is not known: the visit ends when it starts, and `end_rule` says so.
     """
     is_backwards = F.coalesce(
         (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
     )
+    is_too_late = F.col("concept_target").isin(*CONTACTS) & (F.col("end_date") > F.date_add("start_date", LONGEST_CONTACT_DAYS))
     is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False))
     rule = (
         F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
         .when(is_backwards, F.lit("before_start"))
+        .when(is_too_late, F.lit("too_late"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
         .when(F.col(END_UNREADABLE), F.lit("unreadable"))
         .when(is_stay & F.col("_died").between(F.col("start_date"), F.col("_known_until")), F.lit("died"))

@@ -147,6 +147,31 @@ def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_perso
     }
 
 
+ENDS = [
+    (OUTPATIENT_VISIT_CONCEPT_ID, "2024-01-08", "2024-01-08", "delivered"),  # seven days
+    (OUTPATIENT_VISIT_CONCEPT_ID, "2024-01-09", "2024-01-01", "too_late"),
+    (AMBULANCE, "2025-01-01", "2024-01-01", "too_late"),
+    (EMERGENCY, "2024-01-03", "2024-01-03", "delivered"),
+    (INPATIENT, "2024-03-10", "2024-03-10", "delivered"),
+    (0, "2024-03-10", "2024-03-10", "delivered"),
+]
+
+
+def test_a_contact_does_not_last_for_weeks(sail: SparkSession) -> None:
+    rows = [
+        part(str(place), f"r{place}", None, "2024-01-01", end, end_unreadable=False)
+        | {"end_datetime": datetime.fromisoformat(f"{end} 10:00:00"), "order": concept}
+        for place, (concept, end, _, _) in enumerate(ENDS)
+    ]
+    frame = frame_of(sail, target_schema(Target.VISIT), rows).withColumn("concept_target", F.col("order"))
+    dated = frame.withColumns({"_known_until": F.lit(date(2026, 1, 1)), "_died": F.lit(None).cast("date")})
+    found = with_end(dated).select("key", "end_date", "end_datetime", "end_rule")
+    assert [(str(row.end_date), row.end_rule) for row in sorted(found.collect(), key=lambda row: row.key)] == [
+        (end, rule) for _, _, end, rule in ENDS
+    ]
+    assert {row.end_datetime for row in found.collect() if row.end_rule == "too_late"} == {None}
+
+
 def visit(
     key: str, concept: int, start: str, end: str, person: int = 1, preceding_key: str | None = None, **values: Any
 ) -> dict[str, Any]:

@@ -58,8 +58,10 @@ MOMENTS = {
     "left_scene": (datetime(2024, 6, 18, 0, 0), 10080.0),  # seven days later
     "handed_over": (datetime(2024, 6, 19, 0, 0), None),
 }
-"""The moments of a visit that starts on 11 June at midnight, and how many minutes from its start they are; None where they are no
-moments of it."""
+"""The moments of a visit that starts on 11 June at midnight, and how many minutes from its start they are.
+
+None where they are no moments of it.
+"""
 
 
 def test_a_moment_far_from_the_start_of_its_visit_is_none_of_it(sail: SparkSession) -> None:
