@@ -21,8 +21,12 @@ PLACES_SCHEMA = {"_kind": "string", "key": "string", "id": "bigint"}
 PLACE_KEY = ("_kind", "key")
 
 
-NO_ORGANISATION = ("", "V81997", "V81998", "V81999")
-"""The codes of no practice: not registered, not applicable and not known, by the NHS Data Dictionary."""
+NO_ORGANISATION = ("", "V81997", "V81998", "V81999", "89997", "89999", "R9998")
+"""The default codes of the NHS Data Dictionary, which name no organisation.
+
+No practice: not registered, not applicable and not known. A provider outside the United Kingdom (89997) or the NHS (89999) to
+which no code was issued, and no hospital site (R9998): each would be one place for thousands of them.
+"""
 
 
 def care_site_code(column: str = "care_site_code") -> Column:
