@@ -322,6 +322,7 @@ def test_codes_of_local_maps_have_the_shape_of_their_columns() -> None:
         "nhs_unit": Shape.MEASURE,
         "nhs_route": Shape.MEASURE,
         "nhs_specimen_type": Shape.SAMPLE,
+        "nhs_result_value": Shape.RESULT,
         "nhs_local_pathology": Shape.LOCAL_CODE,
     }
     shapes |= {path.stem: Shape.LIST for path in (PACKAGED_MAPPINGS_DIR / "concepts").glob("nhs_cld_*.csv")}
