@@ -20,9 +20,9 @@ class DeliveryLimits(Frozen):
 
     `lost_column`: a column that had values in earlier deliveries is missing. `empty_full`: a full extract without a record,
     where the last had some. `max_shrinkage` and `max_growth`: the greatest loss and gain of records of a full extract or of a
-    period, as shares of the last one; a loss beyond it stops the delivery, a gain is a warning. `max_more_empty`: by how much the share
-    of records without a value may grow, for each column; beyond it the delivery stops. Shares are looked at only where both
-    sides have `fewest_records`.
+    period, as shares of the last one; a loss beyond it stops the delivery, a gain is a warning. `max_more_empty`: by how much
+    the share of records without a value may grow, for each column; beyond it the delivery stops. Shares are looked at only
+    where both sides have `fewest_records`.
     """
 
     lost_column: WhenExceeded = WhenExceeded.STOP

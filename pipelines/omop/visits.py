@@ -93,8 +93,8 @@ VISITS_SCHEMA = {
 """One row per visit (or visit detail) with its id.
 
 `end_rule`: delivered, unreadable, open, died, same_day, before_start, after_extract or too_late. `came_by`: the admission
-method of a stay or the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only, 9
-where it is not known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
+method of a stay or the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only,
+9 where it is not known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
 """
 
 _OF_ONE_TARGET = ("visit_key", "episode_key", "came_by", "patient_classification", "conveyed", "destination_code")
