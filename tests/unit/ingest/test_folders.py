@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_day_is_refused_by_name(tmp_path: Path, name: str) -
     ],
 )
 def test_a_provider_that_reports_cannot_name_is_refused(tmp_path: Path, name: str, named: str) -> None:
-    """Its name would stand in every table of its rows, and in what is published of them."""
+    """Every table of its rows would have its name, and what is published of them."""
     deliver(tmp_path, CONTRACT, name, "20260105", ROWS)
     landed = found(tmp_path)
     assert landed.deliveries == []
