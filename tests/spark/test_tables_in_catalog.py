@@ -85,3 +85,19 @@ def test_another_column_gives_the_table_anew(store: TableStore) -> None:
     version = store.write(visits(store, (2, 8, "b")).withColumn("more", F.lit("c")), wider)
     assert columns_of(store, wider)["more"] == (True, "what is new")
     assert store.read(*VISITS.name, version - 2).columns == list(SCHEMA)
+
+
+def test_a_table_written_in_parts_gets_new_columns_and_keeps_those_declared_no_longer(store: TableStore) -> None:
+    first = visits(store, (1, 7, "a")).withColumn("_load_id", F.lit("one"))
+    store.write(first, LOADED, Partitions("_load_id", ("one",)))
+    schema = {name: kind for name, kind in LOADED.schema.items() if name != "said"} | {"more": "string"}
+    second = store.session.createDataFrame(
+        [(2, 8, "two", "b")], "visit_id bigint, person_id bigint, _load_id string, more string"
+    )
+    store.write(second, replace(LOADED, schema=schema, notes={}), Partitions("_load_id", ("two",)))
+    columns = ("visit_id", "said", "more", "_load_id")
+    assert sorted(tuple(row) for row in store.read(*LOADED.name).select(*columns).collect()) == [
+        (1, "a", None, "one"),
+        (2, None, "b", "two"),
+    ]
+    assert store.paths.records(*LOADED.name, ("more", "later"), where=("_load_id", "two")) == [{"more": "b", "later": None}]
