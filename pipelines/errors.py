@@ -243,10 +243,10 @@ def shown_message(error: Exception) -> str:
     elif isinstance(error, OSError) and error.strerror:
         what = ": ".join([error.strerror, *(str(name) for name in (error.filename, error.filename2) if name)])
     said = f"unexpected {type(error).__name__}: {what}\n{places}"
-    return f"a disk is full; {_MAKE_ROOM}, then run the command again\n{said}" if is_out_of_space(error) else said
+    return f"a disk is full; {_FREE_SPACE}, then run the command again\n{said}" if is_out_of_space(error) else said
 
 
-_MAKE_ROOM = "make room below the storage roots and engine.scratch_dir"
+_FREE_SPACE = "free space below the storage roots and engine.scratch_dir"
 
 
 def next_step_after(error: Exception) -> str:
@@ -259,6 +259,6 @@ def next_step_after(error: Exception) -> str:
         case OmopPipelineError() | VocabularyError():
             return "do what the message says, then nhs-omop run"
         case _ if is_out_of_space(error):
-            return f"{_MAKE_ROOM}, then nhs-omop run: it goes on where it stopped"
+            return f"{_FREE_SPACE}, then nhs-omop run: it goes on where it stopped"
         case _:
             return "report class and place, then nhs-omop run: it goes on where it stopped"

@@ -258,7 +258,7 @@ def test_of_the_message_of_an_engine_its_own_words_are_shown(
 ) -> None:
     _, shown = exit_code_of(RuntimeError(message), capsys)
     but_for = f", but for: {kinds}" if kinds else ""
-    assert shown.startswith("a disk is full; make room") == ("space" in kinds)
+    assert shown.startswith("a disk is full; free space") == ("space" in kinds)
     assert f"unexpected RuntimeError: its message may hold values of rows and is left out{but_for}\n" in shown
     assert "Smith" not in shown
     assert "lake" not in shown
@@ -282,7 +282,7 @@ def test_an_error_of_the_system_shows_its_words_and_the_path(
     code, shown = exit_code_of(error, capsys)
     assert code == UNEXPECTED_EXIT_CODE
     assert f"unexpected {words}" in shown
-    assert shown.startswith("a disk is full; make room") == (error.errno == 28)
+    assert shown.startswith("a disk is full; free space") == (error.errno == 28)
     assert "Smith" not in shown
 
 
