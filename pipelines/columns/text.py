@@ -42,8 +42,13 @@ def is_one_of(value: Column, values: Iterable[str]) -> Column:
 
     A missing value is the empty one of `values`, so that it is in no list that does not have it.
     """
-    plain = F.translate(F.upper(F.coalesce(value, F.lit(""))), _JOINTS, "")
-    return plain.isin(*[text.upper().translate(dict.fromkeys(map(ord, _JOINTS))) for text in values])
+    listed = [text.upper().translate(dict.fromkeys(map(ord, _JOINTS))) for text in values]
+    return joined(F.coalesce(value, F.lit(""))).isin(*listed)
+
+
+def joined(value: Column) -> Column:
+    """A value of a list in upper case, without what joins or separates its words."""
+    return F.translate(F.upper(value), _JOINTS, "")
 
 
 def postcode_area(value: Column) -> Column:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.directions import directions_in
 from pipelines.columns.shapes import has_shape
-from pipelines.columns.text import is_code
+from pipelines.columns.text import is_code, joined
 from pipelines.contracts.shapes import Shape
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
@@ -101,6 +101,7 @@ _POWERS = "|".join(
 )
 _INTEGER = f"^'?[+\u2212-]?(?:(?:[0-9]{{1,{_MOST_DIGITS}}}|[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,4}})(?:[.]0*)?|{_POWERS})$"
 
+_WHOLE = "^'?[+]?0*([0-9]+)(?:[.]0*)?$"
 _ID_AND_MORE = "^'?([0-9]{6,18})(?:[.]0+)?(?: ?[|][^|]*[|]?)?$"
 """An id of SNOMED CT with its term, or with what a spreadsheet adds. The id alone is compared, and kept."""
 
@@ -237,6 +238,24 @@ def read(column: Delivered, text: Column) -> Column:
     code = F.regexp_replace(text, _ID_AND_MORE, "$1") if column.shape in (Shape.SNOMED, Shape.CLINICAL_CODE) else text
     value = F.when(has_shape(code, column), code) if column.shape else READERS[column.type](text)
     return value if column.width is None else padded(value, column.width)
+
+
+def key_part(column: Delivered, text: Column) -> Column:
+    """The trimmed text of a column in the form in which it is part of a key: the same however the value is written.
+
+    A date that cannot be read, and any text that is no date, number, code or list value, is its own form.
+    """
+    if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
+        return F.coalesce(READERS[column.type](text).cast("string"), text)
+    if column.type is ColumnType.INTEGER or column.shape is Shape.NUMBER:
+        return F.regexp_replace(text, _WHOLE, "$1")
+    if column.width is not None:
+        return padded(text, column.width)
+    if column.shape in (Shape.LIST, Shape.LISTED, Shape.SAMPLE):
+        return joined(text)
+    if column.shape in (Shape.SNOMED, Shape.CLINICAL_CODE):
+        return F.regexp_replace(text, _ID_AND_MORE, "$1")
+    return F.upper(text) if column.shape is Shape.ORGANISATION_CODE else text
 
 
 def known(kind: ColumnType, value: Column) -> Column:

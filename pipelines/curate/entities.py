@@ -7,6 +7,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import message_of, message_of_known
+from pipelines.columns.values import key_part
 from pipelines.contracts.source import Entity, SourceContract
 
 
@@ -47,7 +48,8 @@ class EntityOf:
         return message_of_known(self._parts(entity, columns))
 
     def _parts(self, entity: str, columns: tuple[str, ...]) -> list[Column]:
-        return [F.lit(self.source), F.lit(entity), F.col("_provider"), *[F.col(name) for name in columns]]
+        values = [key_part(self.spec.columns[name], F.col(name)) for name in columns]
+        return [F.lit(self.source), F.lit(entity), F.col("_provider"), *values]
 
 
 def levels(contract: SourceContract, delivered: Iterable[str]) -> Iterator[list[EntityOf]]:

@@ -222,8 +222,7 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     The domain of the standard concept names the table. Without a standard concept the event keeps concept 0 and goes to
     the domain its rule declares; so does one whose rule gives the concept itself: its code, if it has any, gives the source
     concept. A concept of this project that a rule gives stands for a data item, for which nobody else has a code: it is its
-    own source concept. Where a rule has a `value_of`, what is no finding
-    is the value of that.
+    own source concept. Where a rule has a `value_of`, what is no finding is the value of that.
     """
     domains = [(rule.name, rule.domain, rule.value_of) for rule in rules if rule.to is Target.EVENT]
     events = _with_code_key(codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept")))

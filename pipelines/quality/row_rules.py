@@ -21,8 +21,8 @@ def _is_unmapped(check: Check) -> Column:
 
 
 def _compared(check: Check) -> tuple[Column, Column]:
-    """The value and its limit: as days where the limit is a day, else as numbers."""
-    kind = "date" if "-" in check.argument[1:] else "double"
+    """The value and its limit: as moments where the limit is one, as days where it is a day, else as numbers."""
+    kind = "timestamp" if ":" in check.argument else "date" if "-" in check.argument[1:] else "double"
     return F.col(check.column).cast(kind), F.lit(check.argument).cast(kind)
 
 

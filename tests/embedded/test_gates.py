@@ -224,7 +224,7 @@ PLANTED: list[tuple[str, str, Plant, str]] = [
     (
         "omop",
         "measurement",
-        value("measurement_datetime", "2025-01-02 00:00:00"),
+        value("measurement_datetime", "2025-01-02 00:00:01"),
         "not_in_future on omop.measurement.measurement_datetime: 1 of 1",
     ),
     ("omop", "condition_occurrence", value("_rule", None), "required on omop.condition_occurrence._rule: 1 of 1"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,6 +20,7 @@ from pipelines.columns.values import (
     date_in,
     decimal_in,
     integer_in,
+    key_part,
     known,
     moment_to_sort_by,
     number_to_sort_by,
@@ -238,6 +240,38 @@ def test_an_id_of_snomed_ct_is_kept_without_its_term_and_what_a_spreadsheet_adds
 ) -> None:
     column = Delivered(header="CODE", type=ColumnType.CODE, shape=shape, item="a code")
     assert dict(zip(kept, evaluated(sail, list(kept), read(column, trimmed(F.col("t")))), strict=True)) == kept
+
+
+KEY_PARTS: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
+    ({"type": "date"}, "2025-04-01", ("01/04/2025", "2025-04-01", "1-Apr-2025", "20250401", "2025-04-01T00:00:00")),
+    ({"type": "date"}, "soon", ("soon",)),
+    ({"type": "timestamp"}, "2024-06-13 00:30:00", ("2024-06-12T23:30:00Z", "2024-06-13 00:30", "13/06/2024 00:30:00")),
+    ({"type": "integer"}, "1", ("1", "01", "1.0", "'1", "+1", "001.")),
+    ({"type": "integer"}, "10", ("10", "010", "10.0")),
+    ({"type": "code", "shape": "number"}, "7", ("7", "07", "7.0")),
+    ({"type": "code", "shape": "list", "width": 2}, "02", ("2", "02", "2.0", "002")),
+    ({"type": "code", "shape": "list"}, "ASSESSMENT", ("Assessment", "ASSESSMENT", "assessment")),
+    (
+        {"type": "code", "shape": "list"},
+        "LONGTERMSUPPORT:NURSING",
+        ("Long Term Support: Nursing", "long-term  support:nursing"),
+    ),
+    ({"type": "code", "shape": "sample"}, "SERUM", ("serum", "Serum")),
+    ({"type": "code", "shape": "snomed"}, "75004002", ("75004002", "75004002 |Died in department|", "75004002.0")),
+    ({"type": "code", "shape": "clinical_code"}, "Eu00.", ("Eu00.",)),
+    ({"type": "code", "shape": "organisation_code"}, "RXN01", ("RXN01", "rxn01")),
+    ({"type": "text", "identifier": "record_id"}, "0a1", ("0a1",)),
+    ({"type": "text", "identifier": "local_id"}, "0012", ("0012",)),
+]
+"""Columns of keys, what is compared of them, and how it is written."""
+
+
+@pytest.mark.parametrize(("column", "part", "texts"), KEY_PARTS)
+def test_a_key_is_the_same_however_its_parts_are_written(
+    sail: SparkSession, column: dict[str, Any], part: str, texts: tuple[str, ...]
+) -> None:
+    declared = Delivered.model_validate({"header": "X", "item": "x"} | column)
+    assert evaluated(sail, texts, key_part(declared, F.col("t"))) == [part] * len(texts)
 
 
 @pytest.mark.parametrize("reader", list(dict.fromkeys(reader for reader, _, _ in READ)))
