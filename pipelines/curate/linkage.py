@@ -114,11 +114,11 @@ def other_numbers_in(versions: DataFrame, entities: Iterable[str], source: str) 
 def other_numbers(stated: Iterable[DataFrame], links: DataFrame) -> DataFrame:
     """The numbers that people had or may have besides the one they are linked by (OTHER_NUMBER_SCHEMA).
 
-    `stated` is what `other_numbers_in` gives for each source. Too little to link by, enough to leave out by.
+    `stated` is what `other_numbers_in` gives for each source. Too little to link by, enough to leave out by. The check digit is
+    not looked at: no list has a number that fails it.
     """
-    digits = digits_of(F.col("nhs_number"))
-    valid = union_all(stated).withColumn("nhs_number", digits).where(is_valid(F.col("nhs_number")))
-    return valid.select(*IDENTITY).distinct().join(links.select(*IDENTITY), on=list(IDENTITY), how="left_anti")
+    named = union_all(stated).select(*IDENTITY[:-1], digits_of(F.col("nhs_number")).alias("nhs_number")).distinct()
+    return named.join(links.select(*IDENTITY), on=list(IDENTITY), how="left_anti")
 
 
 def identity_columns(source: Column) -> list[Column]:

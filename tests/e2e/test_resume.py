@@ -172,6 +172,7 @@ from jobs.demo import demo_settings
 from pipelines.runner import Runner
 from pipelines.terminology.vocabulary import load
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored by what it starts behind itself
 make = Runner._make
 
 

@@ -19,7 +19,8 @@ from tests.unit.test_deliveries import GP
 NOBODY = 65534
 
 HOLD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 from jobs.command import enclose, new_app, settings_of, start
 from pathlib import Path
 from typing import Annotated
