@@ -32,8 +32,8 @@ demo: venv ## Six generated sources, two nights, 1,000 people, to demo/cdm.duckd
 	@$(BIN)/nhs-omop demo
 
 .PHONY: test
-test: venv ## All tests, in two processes (Spark tests need Java 17 or later)
-	@$(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder
+test: venv ## All tests, those that `check` has run just before left out (Spark tests need Java 17 or later)
+	@$(PYTEST) --numprocesses 2 --dist loadscope --no-loadscope-reorder $(if $(filter check,$(MAKECMDGOALS)),--ignore=tests/architecture)
 
 .PHONY: test-embedded
 test-embedded: venv ## The quick loop: everything but whole runs and Spark
@@ -57,7 +57,7 @@ check: venv ## Style, types, imports between packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(PYTEST) -q tests/architecture
+	@$(PYTEST) -q --numprocesses 2 tests/architecture
 
 .PHONY: format
 format: venv ## Put the code into the house style

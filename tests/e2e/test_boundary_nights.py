@@ -22,6 +22,8 @@ from tests.e2e.test_vocabulary_change import MAP, change
 from tests.e2e.world import DemoWorld
 from vocab.load import DEMO_DIR
 
+pytestmark = pytest.mark.deep
+
 STORY = read_story(Path(__file__).with_name("boundaries.yaml"))
 
 HYPERTENSION_IN_ICD10, ESSENTIAL_HYPERTENSION, HYPERTENSIVE_DISORDER = "45591453", "320128", "316866"

@@ -90,6 +90,7 @@ def emptied(world: DemoWorld) -> None:
         (folder / "manifest.json").write_text(json.dumps(manifest | {"extract_date": NEXT_NIGHT.isoformat()}))
 
 
+@pytest.mark.deep
 def test_a_full_extract_without_records_is_not_released_whatever_deliveries_let_in(
     world: DemoWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_the_tables_name_the_release_that_they_are_of(world: DemoWorld) -> None:
     assert metadata["extract of gp"] == LAST_NIGHT.isoformat()
 
 
+@pytest.mark.deep
 def test_a_full_run_gives_the_same_rows(copy: DemoWorld) -> None:
     loaded = ("bronze", "silver", "curation", "intermediate", "omop")
     versions = copy.versions()

@@ -21,6 +21,8 @@ from pipelines.upkeep.keeping import executor_of, keep_up
 from tests.e2e.reading import ASKED, Reader, read, reading
 from tests.e2e.world import SEED
 
+pytestmark = pytest.mark.deep
+
 PEOPLE, NIGHTS = 40, 4
 
 POLICY = ["upkeep.keep_releases=2", "upkeep.keep_days=0", "upkeep.keep_runs=2", "upkeep.small_files=1"]

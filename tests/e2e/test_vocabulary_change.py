@@ -15,6 +15,8 @@ from tests.builders.policies import limit, packaged
 from tests.e2e.world import LAST_NIGHT, DemoWorld
 from vocab.errors import VocabularyError
 
+pytestmark = pytest.mark.deep
+
 MAP = "concepts/nhs_local_pathology.csv"
 
 

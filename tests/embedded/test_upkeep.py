@@ -193,6 +193,7 @@ def lake(sail: SparkSession, settings: Settings) -> Lake:
     return Lake(settings.model_copy(update={"upkeep": policy}), sail)
 
 
+@pytest.mark.deep
 def test_a_lake_stays_small_over_sixty_nights(lake: Lake) -> None:
     names = (BRONZE, REGISTER, ROWS, SILVER, PERSON, LOCATION)
     found: dict[int, dict[TableName, OnDisk]] = {}
