@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ def _silence(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class _Handler(logging.Handler):
+class _Handler(logging.Handler, ABC):
     """Writes to stderr. A message that cannot be written ends no load: those after it go nowhere."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -63,9 +64,9 @@ class _Handler(logging.Handler):
         except OSError:
             _silence(sys.stderr)
 
+    @abstractmethod
     def write(self, record: logging.LogRecord) -> None:
         """Write one message, or raise OSError."""
-        raise NotImplementedError
 
 
 class PeopleHandler(_Handler):

@@ -105,10 +105,11 @@ def read_records(
     contracts = {contract.source: contract}
     counts = _counts(session, load, contract)
     found = {file_id: _in_all(reasons) for file_id, reasons in counts.items()}
-    profile = profile_files(session, load, contracts)
-    differing = differing_from_statements(load, found, contracts)
-    differing = differing or without_period(load, profile.periods, contracts)
     (delivery,) = load.deliveries
+    profile = profile_files(session, load, contracts) if past or delivery.mode == "period" else None
+    differing = differing_from_statements(load, found, contracts)
+    if profile and not differing:
+        differing = without_period(load, profile.periods, contracts)
     files = []
     for file in delivery.files:
         of_file = counts.get(load.holder_of(file), {})
@@ -121,7 +122,7 @@ def read_records(
         )
     faulty = next(iter(differing), None)
     warnings: tuple[str, ...] = ()
-    if past and not faulty:
+    if past and profile and not faulty:
         compared = compare_deliveries(past.paths, load, profile, past.register, contracts, past.limits, past.accepted)
         faulty, warnings = next(iter(compared.set_aside), None), tuple(compared.warnings)
     return Trial(faulty, tuple(files), first.absent, first.ignored, warnings)

@@ -3,7 +3,7 @@
 records → versions → identities and persons → dispositions → silver. Only silver leaves the restricted root.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -262,18 +262,19 @@ def _naming(inputs: CurateInputs) -> dict[str, list[str]]:
     return {source: names for source in inputs.sources if (names := inputs.naming_people(source))}
 
 
-def _nobody(tables: Inputs) -> DataFrame:
-    return tables.session.createDataFrame([], ddl_of(dict.fromkeys(STATED_SCHEMA, "string")))
+def _stated(
+    tables: Inputs, naming: Mapping[str, list[str]], stated_in: Callable[[DataFrame, list[str], str], DataFrame]
+) -> list[DataFrame]:
+    """What the rows of each source say of their persons (STATED_SCHEMA)."""
+    found = [stated_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source) for source, names in naming.items()]
+    return found or [tables.session.createDataFrame([], ddl_of(dict.fromkeys(STATED_SCHEMA, "string")))]
 
 
 def _stated_identities(inputs: CurateInputs) -> Table:
     naming = _naming(inputs)
 
     def make(tables: Inputs) -> DataFrame:
-        stated = [
-            identities_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source) for source, names in naming.items()
-        ]
-        return stated_identities(stated or [_nobody(tables)], inputs.production)
+        return stated_identities(_stated(tables, naming, identities_in), inputs.production)
 
     return Table(
         name=_curation(STATED),
@@ -348,11 +349,7 @@ def _other_numbers(inputs: CurateInputs) -> Table:
     naming = _naming(inputs)
 
     def make(tables: Inputs) -> DataFrame:
-        stated = [
-            other_numbers_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source)
-            for source, names in naming.items()
-        ]
-        return other_numbers(stated or [_nobody(tables)], tables.read(Zone.CURATION, LINK))
+        return other_numbers(_stated(tables, naming, other_numbers_in), tables.read(Zone.CURATION, LINK))
 
     return Table(
         name=_curation(OTHER_NUMBERS),
