@@ -67,6 +67,7 @@ def every_table(
             run_date=_DAY,
             production=False,
             excludes_unverifiable=True,
+            excludes_confidential=True,
             sets_conflicts_aside=True,
         )
     )

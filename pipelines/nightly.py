@@ -80,7 +80,7 @@ from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
 from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
-from pipelines.settings import OnConflict, Settings, Unobserved, Unverifiable, storage_paths
+from pipelines.settings import LeftOut, OnConflict, Settings, Unobserved, storage_paths
 from pipelines.storage.documents import digest_of
 from pipelines.storage.files import make_folder
 from pipelines.storage.places import Places
@@ -373,7 +373,8 @@ def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInpu
         type_one=run.inputs.type_one,
         run_date=run.run_date,
         production=run.production,
-        excludes_unverifiable=run.settings.opt_outs.unverifiable is Unverifiable.EXCLUDE,
+        excludes_unverifiable=run.settings.opt_outs.unverifiable is LeftOut.EXCLUDE,
+        excludes_confidential=run.settings.opt_outs.confidential is LeftOut.EXCLUDE,
         sets_conflicts_aside=run.settings.person.on_conflict is OnConflict.SET_ASIDE,
         most_touched=run.settings.run.most_touched,
     )

@@ -189,8 +189,8 @@ class Share(Frozen):
         return self
 
 
-class Unverifiable(StrEnum):
-    """What to do with people without a valid NHS number, whom the national check cannot cover."""
+class LeftOut(StrEnum):
+    """What to do with people who are left out unless somebody has approved that they are not."""
 
     EXCLUDE = "exclude"
     INCLUDE_WITH_APPROVAL = "include_with_approval"
@@ -201,14 +201,17 @@ class OptOutSettings(Frozen):
 
     A national response older than `max_age_days` stops the run; 21 days is the most the policy allows.
     `national_share` is the plausible share of the submitted numbers that the response leaves out. A list may lose at most
-    `max_shrinkage` of its people against the one last used. `type1_codes` names the code list below the mappings folder.
+    `max_shrinkage` of its people against the one last used. `unverifiable` are people without a valid NHS number, whom the
+    national check cannot cover, `confidential` people and rows that their source marks as such. `type1_codes` names
+    the code list below the mappings folder.
     """
 
     max_age_days: int = Field(default=21, ge=1, le=21)
     warn_at_days: int = Field(default=14, ge=1)
     national_share: Share = Share(least=0.005, most=0.25)
     max_shrinkage: float = Field(default=0.2, ge=0, le=1)
-    unverifiable: Unverifiable = Unverifiable.EXCLUDE
+    unverifiable: LeftOut = LeftOut.EXCLUDE
+    confidential: LeftOut = LeftOut.EXCLUDE
     approval: str | None = None
     type1_codes: str = "opt_outs/type1.yaml"
 
@@ -218,8 +221,12 @@ class OptOutSettings(Frozen):
         faults = []
         if self.warn_at_days > self.max_age_days:
             faults.append("warn_at_days is greater than max_age_days")
-        if self.unverifiable is Unverifiable.INCLUDE_WITH_APPROVAL and not self.approval:
-            faults.append("unverifiable: include_with_approval needs the reference of the approval in approval")
+        kept = {"unverifiable": self.unverifiable, "confidential": self.confidential}
+        faults += [
+            f"{name}: include_with_approval needs the reference of the approval in approval"
+            for name, policy in kept.items()
+            if policy is LeftOut.INCLUDE_WITH_APPROVAL and not self.approval
+        ]
         if faults:
             raise ValueError("; ".join(faults))
         return self

@@ -5,7 +5,7 @@ A value that holds one is taken out as a whole, whatever column it came in; so i
 texts of a row are looked at as one array: an engine then plans the search once a table, and not once a column.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -88,21 +88,30 @@ def has_shape(text: Column, column: Delivered) -> Column:
     return fits & ~seen.rlike(TELLS_OF_SOMEBODY) if column.shape in LABELS else fits
 
 
-def without_identifiers(rows: DataFrame, columns: Mapping[str, Delivered]) -> DataFrame:
-    """`rows` without the kept texts that identify somebody or do not have their shape; `_withheld` names their columns.
+def _large(number: str) -> Column:
+    """A number that may be an NHS number, as a text; null for all smaller ones, which nearly all are."""
+    size = F.abs(number)
+    return F.when(size.between(10**9, 10**10 - 1), size.cast("bigint").cast("string"))
+
+
+def without_identifiers(rows: DataFrame, columns: Mapping[str, Delivered], numbers: Sequence[str] = ()) -> DataFrame:
+    """`rows` without the kept texts and the values of `numbers` that identify somebody, and without the texts that do not have
+    their shape; `_withheld` names their columns.
 
     Codes and results without their shape are unreadable: of them only identifiers are looked for here.
     """
-    if not columns:
+    if not columns and not numbers:
         return rows.withColumn(WITHHELD, F.lit(None).cast("string"))
     texts = [name for name, column in columns.items() if column.type is ColumnType.TEXT and column.shape]
-    asked = {"_identifies": F.transform(F.array(*columns), identifies)}
+    asked = {"_identifies": F.transform(F.array(*columns, *map(_large, numbers)), identifies)}
     asked |= {"_misshapen": F.array(*[~has_shape(F.col(name), columns[name]) for name in texts])} if texts else {}
     out = {name: F.get("_identifies", F.lit(place)) for place, name in enumerate(columns)}
     out |= {name: out[name] | F.get("_misshapen", F.lit(place)) for place, name in enumerate(texts)}
+    found = {name: F.get("_identifies", F.lit(place)) for place, name in enumerate(numbers, len(columns))}
+    out |= {name: F.coalesce(is_found, F.lit(False)) for name, is_found in found.items()}
     judged = rows.withColumns(asked).withColumn("_out", F.array(*out.values()))
-    names = F.array(*[F.lit(name) for name in columns])
+    names = F.array(*[F.lit(name) for name in out])
     named = F.transform("_out", lambda is_out, place: F.when(is_out, F.get(names, place)))
-    values = {name: F.when(~F.get("_out", F.lit(place)), F.col(name)) for place, name in enumerate(columns)}
+    values = {name: F.when(~F.get("_out", F.lit(place)), F.col(name)) for place, name in enumerate(out)}
     withheld = F.nullif(F.concat_ws(",", named), F.lit(""))
     return judged.withColumns(values | {WITHHELD: withheld}).drop("_out", *asked)

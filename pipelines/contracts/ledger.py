@@ -102,6 +102,9 @@ ORPHAN = "orphan:"
 TYPE_ONE_UNKNOWN = "type_one_unknown"
 """The reason of rows that are left out because their person may have a Type 1 opt-out: a code could not be looked up."""
 
+CONFIDENTIAL = "confidential"
+"""The reason of rows that are left out because their source marks the person, or the row, as sensitive or confidential."""
+
 IMPLAUSIBLE = "implausible:"
 """What stands before the name of a plausibility rule in the reason of an excluded or flagged row."""
 

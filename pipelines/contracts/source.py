@@ -228,7 +228,9 @@ class Entity(Frozen):
     `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
     with the mode `period` replaces the rows of the periods that it has. A period is `period_months` long. Parts of a key may be
     empty if their column is not `required`. `withhold` lists columns that identify a person in some rows only (the answer to a
-    question about the address): curate drops the value where the flag is set.
+    question about the address): curate drops the value where the flag is set. `confidential` lists flags of what the source
+    marks as confidential or sensitive: the person of a row that names one, otherwise the row. They are left out, unless
+    settings say otherwise.
     """
 
     grain: str
@@ -239,6 +241,7 @@ class Entity(Frozen):
     period_months: int = Field(default=1, ge=1)
     deleted: Flag | None = None
     test: Flag | None = None
+    confidential: tuple[Flag, ...] = ()
     withhold: dict[str, Flag] = Field(default_factory=dict)
     subject: Subject = Subject()
     references: dict[str, Reference] = Field(default_factory=dict)
@@ -258,6 +261,11 @@ class Entity(Frozen):
         return columns | {"_flags": "string", WITHHELD: "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
 
     @property
+    def flags(self) -> tuple[Flag, ...]:
+        """What decides about a whole row."""
+        return tuple(flag for flag in (self.deleted, self.test, *self.confidential) if flag)
+
+    @property
     def kept_texts(self) -> tuple[str, ...]:
         """The delivered columns that silver keeps as text."""
         return tuple(name for name, column in self.columns.items() if column.is_kept_text)
@@ -271,7 +279,7 @@ class Entity(Frozen):
             *((self.period,) if self.period else ()),
             *(name for name, column in self.columns.items() if column.required),
         }
-        used |= {flag.column for flag in (self.deleted, self.test) if flag}
+        used |= {flag.column for flag in self.flags}
         used |= {name for withheld, flag in self.withhold.items() for name in (withheld, flag.column)}
         used |= {name for reference in self.references.values() for name in reference.columns}
         direct, via, shared = self.subject.direct, self.subject.via, self.subject.shared
@@ -344,6 +352,7 @@ class SourceContract(Frozen):
         used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]
         used += [("period", (entity.period,))] if entity.period else []
         used += [(part, (flag.column,)) for part, flag in (("deleted", entity.deleted), ("test", entity.test)) if flag]
+        used += [("confidential", (flag.column,)) for flag in entity.confidential]
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         kinds = {column: entity.columns[column].type for _, columns in used for column in columns if column in entity.columns}
         subject = entity.subject
@@ -363,8 +372,8 @@ class SourceContract(Frozen):
             for column in entity.version
             if kinds.get(column, ColumnType.DATE) not in _SORTED
         ]
-        for flag in (entity.deleted, entity.test, *entity.withhold.values()):
-            if flag and flag.column in kinds and (kinds[flag.column] is ColumnType.BOOLEAN) == bool(flag.values):
+        for flag in (*entity.flags, *entity.withhold.values()):
+            if flag.column in kinds and (kinds[flag.column] is ColumnType.BOOLEAN) == bool(flag.values):
                 faults.append(f"{name}: flag {flag.column}: list values, unless the column is of truth values")
         for part, link in links.items():
             parent = self.entities.get(link.entity)
@@ -372,6 +381,8 @@ class SourceContract(Frozen):
                 faults.append(f"{name}.{part}: no entity {link.entity}")
             elif len(parent.key) != len(link.columns):
                 faults.append(f"{name}.{part}: {link.entity} has a key of {len(parent.key)} columns")
+        if entity.confidential and not (subject.direct or subject.via):
+            faults.append(f"{name}.confidential: its rows do not belong to one person")
         if subject.shared:
             shared_entity = self.entities.get(subject.shared.entity)
             missing = [c for c in subject.shared.theirs if shared_entity is None or c not in shared_entity.columns]

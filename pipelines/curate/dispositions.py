@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
+from pipelines.contracts.ledger import CONFIDENTIAL
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.linkage import IDENTITY, identity_columns, is_out_of_range, out_of_range, with_number
 
@@ -38,12 +39,14 @@ def disposition_rows(
     type_one_source: str,
     production: bool,
     sets_conflicts_aside: bool,
+    excludes_confidential: bool,
 ) -> DataFrame:
     """The rows of entities of one source whose owners are decided (DISPOSITION_SCHEMA).
 
     `versions` are those of the source (VERSION_SCHEMA), `owners` the dispositions of the entities that own rows, by entity;
     an owner that was never delivered is not there. `links` is LINK_SCHEMA, `people` PERSON_SCHEMA. With `sets_conflicts_aside`
-    the rows of an identity with a conflict are quarantined.
+    the rows of an identity with a conflict are quarantined; with `excludes_confidential` rows marked as confidential are left
+    out.
     """
     frames = []
     for entities_of_kind, build in _by_kind(tuple(entities), owners):
@@ -58,7 +61,7 @@ def disposition_rows(
                 frames.append(orphan_dispositions(rows, str(entities_of_kind[0].owner)))
             case "via":
                 owner = str(entities_of_kind[0].owner)
-                frames.append(child_dispositions(rows, owners[owner], owner))
+                frames.append(child_dispositions(rows, owners[owner], owner, excludes_confidential))
             case _:
                 owner = str(entities_of_kind[0].owner)
                 frames.append(shared_dispositions(rows, owners[owner], owner))
@@ -135,8 +138,14 @@ def direct_dispositions(
     return _dispositions(judged, F.col("person_id"), disposition, reason)
 
 
-def child_dispositions(versions: DataFrame, parent_dispositions: DataFrame, parent: str) -> DataFrame:
-    """Dispositions of rows that belong to a parent row: they have that of the parent, and without one they are orphans."""
+def child_dispositions(
+    versions: DataFrame, parent_dispositions: DataFrame, parent: str, excludes_confidential: bool
+) -> DataFrame:
+    """Dispositions of rows that belong to a parent row.
+
+    They have that of the parent, and without one they are orphans. With `excludes_confidential` a row that is marked as
+    confidential is left out although its parent is not.
+    """
     parents = parent_dispositions.where(F.col("is_winner")).select(
         F.col("row_key").alias("parent_key"),
         F.col("person_id").alias("_parent_person"),
@@ -145,8 +154,9 @@ def child_dispositions(versions: DataFrame, parent_dispositions: DataFrame, pare
     )
     joined = versions.join(parents, on="parent_key", how="left")
     orphaned = F.col("_parent_disposition").isNull()
-    disposition = F.coalesce(F.col("_parent_disposition"), F.lit("quarantined"))
-    reason = F.when(orphaned, F.lit(f"orphan:{parent}")).otherwise(F.col("_parent_reason"))
+    is_marked = F.col("is_confidential") & (F.col("_parent_disposition") == "current") & F.lit(excludes_confidential)
+    disposition = F.when(is_marked, F.lit("opted_out")).otherwise(F.coalesce("_parent_disposition", F.lit("quarantined")))
+    reason = F.when(orphaned, F.lit(f"orphan:{parent}")).when(is_marked, F.lit(CONFIDENTIAL)).otherwise(F.col("_parent_reason"))
     return _dispositions(joined, F.col("_parent_person"), disposition, reason)
 
 

@@ -1,5 +1,8 @@
 """Who is left out, and by which choice.
 
+Besides the choices of people there are the marks of their records: whom a source marks as sensitive or confidential is left out
+of all sources, because the mark protects the person, wherever one meets them.
+
 The national list is an allow-list: a number is kept only if it came back. A local opt-out and an upheld objection remove
 the whole person; Type 1 removes what comes from the GP record. Who has no usable number cannot be checked against the
 national list and follows the declared policy. An entry finds its person by any number that rows state of them, also by one
@@ -20,6 +23,9 @@ from typing import NamedTuple
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import union_all
+from pipelines.columns.nhs_number import digits_of
+from pipelines.contracts.ledger import CONFIDENTIAL
 from pipelines.contracts.source import Ignored, LocalIds
 
 BLANK_CHARACTERS = "[ \\t\\u00a0\\u2000-\\u200d\\u202f\\u2060\\u3000\\ufeff]"
@@ -93,11 +99,17 @@ def _provider_form(provider: str) -> str:
 
 
 def opt_outs_by_person(
-    links: DataFrame, others: DataFrame, lists: OptOutLists, people_with_type_one: DataFrame, exclude_unverifiable: bool
+    links: DataFrame,
+    others: DataFrame,
+    lists: OptOutLists,
+    people_with_type_one: DataFrame,
+    confidential: Iterable[DataFrame],
+    exclude_unverifiable: bool,
 ) -> DataFrame:
     """The opt-out of every linked person (PERSON_SCHEMA).
 
-    `links`: LINK_SCHEMA; `others`: OTHER_NUMBER_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA.
+    `links`: LINK_SCHEMA; `others`: OTHER_NUMBER_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA; `confidential`: what
+    `marked_confidential` gives for each source of which marks are followed.
     """
     people = links.select("person_id", "linked_number").distinct()
     allowed = _marked(lists.numbers_allowed.select(F.col("nhs_number").alias("linked_number")), "_allowed")
@@ -106,6 +118,9 @@ def opt_outs_by_person(
     local = _marked(_with_number(numbers, lists.entries.where(is_local)), "_local")
     objections = lists.entries.where(~is_local)
     objecting = _marked(_with_number(numbers, objections).union(_at_place(links, objections, lists.local_ids)), "_objects")
+    marked = [
+        found for marks in confidential for found in (_with_number(numbers, marks), _at_place(links, marks, lists.local_ids))
+    ]
     type_one = people_with_type_one.select("person_id", F.col("reason").alias("type_one"))
     checked = (
         people.join(allowed, on="linked_number", how="left")
@@ -113,14 +128,36 @@ def opt_outs_by_person(
         .join(objecting, on="person_id", how="left")
         .join(type_one, on="person_id", how="left")
     )
+    if marked:
+        checked = checked.join(_marked(union_all(marked), "_confidential"), on="person_id", how="left")
     has_number = F.col("linked_number") != ""
     opt_out = (
         F.when(F.col("_objects").isNotNull(), F.lit("objection"))
         .when(F.col("_local").isNotNull(), F.lit("local"))
+        .when(F.col("_confidential").isNotNull() if marked else F.lit(False), F.lit(CONFIDENTIAL))
         .when(has_number & F.col("_allowed").isNull(), F.lit("national"))
         .when(~has_number & F.lit(exclude_unverifiable), F.lit("unverifiable"))
     )
     return checked.select("person_id", opt_out.alias("opt_out"), "type_one")
+
+
+def marked_confidential(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
+    """Whom the rows of some entities of a source mark as confidential: `source`, `provider`, `local_id`, `nhs_number`.
+
+    The newest row of a record counts, also where the source has deleted it since, because the mark may still hold elsewhere;
+    of a record without a usable row every row counts.
+    """
+    rows = versions.where(F.col("entity").isin(*entities))
+    newest = rows.where(F.col("is_winner"))
+    unusable = rows.where(F.col("disposition") == "quarantined").join(newest.select("row_key"), on="row_key", how="left_anti")
+    values = {
+        "source": F.lit(source),
+        "provider": F.col("_provider"),
+        "local_id": F.coalesce("local_id", F.lit("")),
+        "nhs_number": F.coalesce(digits_of(F.col("nhs_number")), F.lit("")),
+    }
+    marked = newest.unionByName(unusable.select(*newest.columns)).where(F.col("is_confidential"))
+    return marked.select(*[value.alias(name) for name, value in values.items()])
 
 
 def _marked(keys: DataFrame, mark: str) -> DataFrame:

@@ -5,6 +5,7 @@ Bronze is read once for all decisions about rows. What follows reads these narro
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -36,6 +37,7 @@ RECORD_SCHEMA = {
     "content": "bigint",
     "is_deleted": "boolean",
     "is_test": "boolean",
+    "is_confidential": "boolean",
     "unusable": "string",
     LOAD: "string",
 }
@@ -74,6 +76,7 @@ _STATEMENT_SCHEMA = {
     "content": "bigint",
     "is_deleted": "boolean",
     "is_test": "boolean",
+    "is_confidential": "boolean",
     "unusable": "string",
 }
 """One row per delivered row before files, keys and versions are known: everything that differs from entity to entity.
@@ -120,6 +123,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         "content": F.col("_row_hash"),
         "is_deleted": is_raised(spec.deleted, spec),
         "is_test": is_raised(spec.test, spec),
+        "is_confidential": reduce(or_, [_may_be_raised(flag, spec) for flag in spec.confidential], F.lit(False)),
         "unusable": _unusable(spec),
     }
     if spec.period:
@@ -169,7 +173,7 @@ def _values_judged(spec: Entity) -> list[str]:
 
 def _columns_read(spec: Entity) -> list[str]:
     """The delivered columns that decide about a row."""
-    subject, flags = spec.subject, [flag.column for flag in (spec.deleted, spec.test) if flag]
+    subject, flags = spec.subject, [flag.column for flag in spec.flags]
     direct = (*subject.direct.columns, spec.identified_by(Identifier.BIRTH_DATE)) if subject.direct else ()
     required = [name for name, column in spec.columns.items() if column.required]
     period = [spec.period] if spec.period else []
@@ -228,14 +232,14 @@ def _sortable(part: _Part) -> Column:
 def _unusable(spec: Entity) -> Column:
     """Why a row cannot be the row of its record.
 
-    It is malformed or has no key, a required value is missing or unreadable, or it cannot be read whether the row is deleted.
+    It is malformed or has no key, a required value is missing or unreadable, or one of its flags cannot be read.
     """
     without_key = reduce(lambda left, right: left & right, [F.col(name).isNull() for name in spec.key])
     reasons = [F.col("_reason"), F.when(without_key, F.lit("missing_key"))]
     for name, column in spec.columns.items():
         if column.required:
             reasons += _required(name, column)
-    return F.coalesce(*reasons, *[_unreadable_flag(flag, spec) for flag in (spec.deleted, spec.test) if flag])
+    return F.coalesce(*reasons, *[_unreadable_flag(flag, spec) for flag in spec.flags])
 
 
 def _required(name: str, column: DeliveredColumn) -> list[Column]:
@@ -258,6 +262,11 @@ def is_raised(flag: Flag | None, spec: Entity) -> Column:
     if column.type is ColumnType.BOOLEAN:
         return F.coalesce(read(column, text), F.lit(False))
     return is_one_of(_in_normal_form(column, text), flag.values)
+
+
+def _may_be_raised(flag: Flag, spec: Entity) -> Column:
+    """Whether a flag is raised, or nobody can say whether it is."""
+    return is_raised(flag, spec) | _unreadable_flag(flag, spec).isNotNull()
 
 
 def _unreadable_flag(flag: Flag, spec: Entity) -> Column:

@@ -44,6 +44,13 @@ def _read_columns(entity: EntityOf) -> list[str]:
     ]
 
 
+def _numbers(entity: EntityOf) -> list[str]:
+    """The columns whose numbers somebody may have mistaken for an identifier; what sorts versions is no number of a person."""
+    kinds, spec = (ColumnType.INTEGER, ColumnType.DECIMAL), entity.spec
+    named = [name for name, column in spec.columns.items() if column.type in kinds and column.identifier is None]
+    return [name for name in named if name not in spec.version]
+
+
 def _flags(entity: EntityOf, columns: Iterable[str]) -> Column:
     """Names of the columns whose value is there and unreadable. Directions in no closed form are not: they are free text."""
     columns = [name for name in columns if entity.spec.columns[name].type is not ColumnType.DIRECTIONS]
@@ -66,4 +73,4 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
     rows = values.select(*[column.alias(name) for name, column in columns.items()])
     texts = {name: entity.spec.columns[name] for name in entity.spec.kept_texts}
-    return without_identifiers(rows, texts).select(*entity.spec.silver_columns)
+    return without_identifiers(rows, texts, _numbers(entity)).select(*entity.spec.silver_columns)

@@ -61,6 +61,7 @@ from pipelines.curate.opt_outs import (
     ListEntry,
     OptOutLists,
     list_entries,
+    marked_confidential,
     matched_entries,
     opt_outs_by_person,
 )
@@ -116,6 +117,7 @@ class CurateInputs:
 
     `key_id` is a one-way mark of the key behind `pads`. `type_one` is None where the source of the Type 1 codes is not loaded.
     `excludes_unverifiable`: people without a usable number cannot be checked against the national list and are left out.
+    `excludes_confidential`: people and rows that their source marks as confidential are left out.
     `sets_conflicts_aside`: the rows of identities that contradict each other are quarantined. Where more than the share
     `most_touched` of rows or people has changed, everything is made again.
     """
@@ -129,6 +131,7 @@ class CurateInputs:
     run_date: date
     production: bool
     excludes_unverifiable: bool
+    excludes_confidential: bool
     sets_conflicts_aside: bool
     most_touched: float = 0.3
 
@@ -158,6 +161,12 @@ class CurateInputs:
     def naming_people(self, source: str) -> list[str]:
         """The delivered entities of a source whose rows name their person."""
         return [entity.name for entity in self.entities(source) if entity.spec.subject.direct]
+
+    def marking_people(self, source: str) -> list[str]:
+        """The delivered entities of a source whose rows may mark their person as confidential, unless that is not followed."""
+        if not self.excludes_confidential:
+            return []
+        return [entity.name for entity in self.entities(source) if entity.spec.subject.direct and entity.spec.confidential]
 
 
 def curate_tables(inputs: CurateInputs) -> list[Table]:
@@ -433,10 +442,14 @@ def _type_one(inputs: CurateInputs) -> Table:
 
 
 def _person(inputs: CurateInputs) -> Table:
+    marking = {source: names for source in inputs.sources if (names := inputs.marking_people(source))}
+
     def make(tables: Inputs) -> DataFrame:
         links, others, type_one = (tables.read(Zone.CURATION, name) for name in (LINK, OTHER_NUMBERS, TYPE_ONE))
         lists = opt_out_frames(tables.session, inputs)
-        return opt_outs_by_person(links, others, lists, type_one, inputs.excludes_unverifiable)
+        versions = {source: tables.read(Zone.CURATION, f"versions_{source}") for source in marking}
+        confidential = [marked_confidential(versions[source], names, source) for source, names in marking.items()]
+        return opt_outs_by_person(links, others, lists, type_one, confidential, inputs.excludes_unverifiable)
 
     return Table(
         name=_curation(PERSON),
@@ -444,8 +457,13 @@ def _person(inputs: CurateInputs) -> Table:
         schema=PERSON_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         make=make,
-        inputs=(_curation(LINK), _curation(OTHER_NUMBERS), _curation(TYPE_ONE)),
-        parameters=repr((_lists_used(inputs), inputs.excludes_unverifiable)),
+        inputs=(
+            _curation(LINK),
+            _curation(OTHER_NUMBERS),
+            _curation(TYPE_ONE),
+            *[_curation(f"versions_{source}") for source in marking],
+        ),
+        parameters=repr((_lists_used(inputs), inputs.excludes_unverifiable, marking)),
     )
 
 
@@ -498,7 +516,7 @@ def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[
     versions = _curation(f"versions_{source}")
     level_of = {entity.name: place for place, members in enumerate(inputs.levels(source)) for entity in members}
     owners = {entity.owner: level_of[entity.owner] for entity in entities if entity.owner in level_of}
-    policy = inputs.production, inputs.sets_conflicts_aside
+    policy = inputs.production, inputs.sets_conflicts_aside, inputs.excludes_confidential
     people = (_curation(LINK), _curation(PERSON)) if any(entity.spec.subject.direct for entity in entities) else ()
 
     def make(tables: Inputs) -> DataFrame:

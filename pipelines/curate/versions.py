@@ -41,6 +41,7 @@ VERSION_SCHEMA = {
     "local_id": "string",
     "birth_date": "string",
     "sex": "string",
+    "is_confidential": "boolean",
     "is_winner": "boolean",
     "disposition": "string",
     "reason": "string",

@@ -21,6 +21,7 @@ from tests.builders.runs import ingested_and_curated, run_in
 
 GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
 ANNA, BEN, CARL, DORA = "9990000018", "9990000026", "9990000034", "9990000042"
+EVE, FAY, GUS, HAL = "9990000050", "9990000069", "9990000077", "9990000085"
 DAY = date(2026, 1, 5)
 
 
@@ -114,6 +115,49 @@ def test_every_opt_out_removes_what_it_covers(run: RunContext, landing: Path) ->
         for disposition, reasons in expected.items()
         for reason, count in reasons.items()
     }
+
+
+def test_people_and_rows_that_their_source_marks_are_left_out(run: RunContext, landing: Path) -> None:
+    first = [
+        patient("A", ANNA, spine_sensitive="true"),
+        patient("B", BEN, spine_sensitive="false", is_confidential="1"),
+        patient("C", CARL, spine_sensitive="0", is_confidential="No"),
+        patient("D", DORA, spine_sensitive="S"),
+        patient("E", EVE, spine_sensitive="true", deleted="true"),
+        patient("F", FAY, spine_sensitive="true", processing_id="1"),
+        patient("F", FAY, spine_sensitive="", processing_id="2"),
+        patient("", GUS, spine_sensitive="Y"),
+    ]
+    contacts = [
+        consultation("C1", "A"),
+        consultation("C2", "C", is_confidential="Y"),
+        consultation("C3", "C", is_confidential="false"),
+        consultation("C4", "C", is_confidential="perhaps"),
+    ]
+    elsewhere = [patient(guid, number) for guid, number in zip("ABDEFG", (ANNA, BEN, DORA, EVE, FAY, GUS), strict=True)]
+    deliver(landing, GP, "P81001", "20260105", {"patient": first, "consultation": contacts})
+    deliver(landing, GP, "P81002", "20260105", {"patient": elsewhere})
+    opt_out_lists(landing, "20260105", [ANNA, BEN, CARL, DORA, EVE, FAY, GUS], local=[HAL])
+    assert load(run) == {
+        ("patient", "opted_out", "confidential"): 2 + 5,
+        ("patient", "current", ""): 1 + 2,
+        ("patient", "deleted_at_source", "deleted_flag"): 1,
+        ("patient", "quarantined", "unreadable:spine_sensitive"): 1,
+        ("patient", "quarantined", "missing:patient_guid"): 1,
+        ("patient", "superseded", ""): 1,
+        ("consultation", "opted_out", "confidential"): 2,
+        ("consultation", "current", ""): 1,
+        ("consultation", "quarantined", "unreadable:is_confidential"): 1,
+    }
+
+
+def test_marked_people_and_rows_stay_by_approval(sail: SparkSession, tmp_path: Path, landing: Path) -> None:
+    run = run_in(sail, tmp_path, DAY, ("gp",), "opt_outs.confidential=include_with_approval", "opt_outs.approval=a test")
+    people = [patient("A", ANNA, spine_sensitive="true")]
+    contacts = [consultation("C1", "A", is_confidential="true")]
+    deliver(landing, GP, "P81001", "20260105", {"patient": people, "consultation": contacts})
+    opt_out_lists(landing, "20260105", [ANNA], local=[HAL])
+    assert load(run) == {("patient", "current", ""): 1, ("consultation", "current", ""): 1}
 
 
 def test_an_objection_by_local_id_removes_the_person_everywhere(run: RunContext, landing: Path) -> None:

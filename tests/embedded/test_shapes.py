@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.shapes import identifies
-from pipelines.contracts.source import Entity, load_contracts
+from pipelines.contracts.source import ColumnType, Entity, load_contracts
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.rows import silver_rows
 from pipelines.quality.checks import Rule
@@ -23,6 +24,7 @@ from tests.e2e.scanner import findings
 from tests.golden.cases import golden_cases
 
 CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR)
+NUMBERS_KEPT = (ColumnType.INTEGER, ColumnType.DECIMAL)
 
 IDENTIFYING = [
     "9990000018",
@@ -262,26 +264,42 @@ def entities() -> Iterator[EntityOf]:
     return (EntityOf(contract, name) for contract in CONTRACTS.values() for name in contract.entities)
 
 
+def silver_of(session: SparkSession, entity: EntityOf, values: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """The silver rows of delivered rows that hold some values and nothing else, all of one person, in their order."""
+    own = "_provider string, _file string, _load_id string, _reason string, _line bigint, _row_hash bigint"
+    bronze = [
+        (*[row.get(name) for name in entity.spec.columns], "P1", "f", "L", None, line, line) for line, row in enumerate(values)
+    ]
+    decided = [("current", "f", line, f"k{line}", 1) for line in range(len(values))]
+    dispositions = session.createDataFrame(
+        decided, "disposition string, _file string, _line bigint, row_key string, person_id bigint"
+    )
+    frame = session.createDataFrame(bronze, ", ".join([*(f"`{name}` string" for name in entity.spec.columns), own]))
+    rows: list[dict[str, Any]] = silver_rows(frame, dispositions, entity, PADS).orderBy("_line").toArrow().to_pylist()
+    return rows
+
+
 @pytest.mark.parametrize("entity", list(entities()), ids=lambda entity: entity.table)
 def test_no_kept_column_takes_anything_about_somebody_over(sail: SparkSession, entity: EntityOf) -> None:
     """Every kept column of every entity of every source; each value lost is named."""
-    texts = entity.spec.kept_texts
-    own = ["_provider", "_file", "_load_id", "_reason"]
-    ddl = ", ".join([*(f"`{name}` string" for name in (*entity.spec.columns, *own)), "_line bigint", "_row_hash bigint"])
-    rows = [
-        (*(text if name in texts else None for name in entity.spec.columns), "P1", "f", "L", None, line, line)
-        for line, text in enumerate(CANARIES)
-    ]
-    decided = [("current", "f", line, f"k{line}", 1) for line in range(len(CANARIES))]
-    dispositions = sail.createDataFrame(
-        decided, "disposition string, _file string, _line bigint, row_key string, person_id bigint"
-    )
-    made = silver_rows(sail.createDataFrame(rows, ddl), dispositions, entity, PADS).toArrow().to_pylist()
+    numbers = [name for name, column in entity.spec.columns.items() if not column.identifier and column.type in NUMBERS_KEPT]
+    kept = [*entity.spec.kept_texts, *(name for name in numbers if name not in entity.spec.version)]
+    made = silver_of(sail, entity, [dict.fromkeys(kept, canary) for canary in CANARIES])
     assert len(made) == len(CANARIES)
     for row in made:
-        assert [(CANARIES[row["_line"]], name) for name in texts if row[name] is not None] == []
+        assert [(CANARIES[row["_line"]], name) for name in kept if row[name] is not None] == []
         lost = {name for how in ("_flags", "_withheld") for name in (row[how] or "").split(",") if name}
-        assert lost >= set(texts)
+        assert lost >= set(kept)
+
+
+def test_a_number_of_somebody_is_withheld_from_columns_of_numbers(sail: SparkSession) -> None:
+    theirs = ["9990000018", "9,990,000,018", "9.990000018E9", "-9990000018", "9990000018.0"]
+    others = {"9990000019": 9990000019.0, "140000000000": 140000000000.0, "7.5": 7.5}
+    delivered = [{"numeric_range_low": text, "numeric_range_high": "9.5"} for text in (*theirs, *others)]
+    made = silver_of(sail, EntityOf(CONTRACTS["gp"], "observation"), delivered)
+    assert [row["numeric_range_low"] for row in made] == [None] * 5 + list(others.values())
+    assert [row["_withheld"] for row in made] == ["numeric_range_low"] * 5 + [None] * 3
+    assert {row["numeric_range_high"] for row in made} == {9.5}
 
 
 def open_columns(spec: Entity) -> list[str]:

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
-from pipelines.settings import PACKAGED_CONF_DIR, Environment, Settings, Unverifiable, load_settings
+from pipelines.settings import PACKAGED_CONF_DIR, Environment, LeftOut, Settings, load_settings
 
 ENVIRONMENTS = sorted(path.stem for path in PACKAGED_CONF_DIR.glob("*.yaml") if path.stem != "base")
 
@@ -211,7 +211,8 @@ def test_deliveries_may_be_in_an_object_store(place: str, tmp_path: Path) -> Non
     [
         ("{max_age_days: 22}", "max_age_days"),
         ("{max_age_days: 10}", "warn_at_days is greater"),
-        ("{unverifiable: include_with_approval}", "reference of the approval"),
+        ("{unverifiable: include_with_approval}", "unverifiable: .*reference of the approval"),
+        ("{confidential: include_with_approval}", "confidential: .*reference of the approval"),
         ("{national_share: {least: 0.3, most: 0.2}}", "least is greater"),
     ],
 )
@@ -221,7 +222,8 @@ def test_loose_opt_out_policy_is_refused(policy: str, reason: str, tmp_path: Pat
 
 
 def test_people_who_cannot_be_checked_are_excluded_by_default() -> None:
-    assert load_settings("production").opt_outs.unverifiable is Unverifiable.EXCLUDE
+    assert load_settings("production").opt_outs.unverifiable is LeftOut.EXCLUDE
+    assert load_settings("production").opt_outs.confidential is LeftOut.EXCLUDE
 
 
 @pytest.mark.parametrize(
