@@ -121,6 +121,14 @@ def end_changes(world: World, random: Random, day: date) -> None:
     _next_version(row, random, day)
 
 
+def mark_changes(world: World, random: Random, day: date) -> None:
+    """A person or a row is marked as confidential, or is no longer; now and then nobody can say."""
+    row = _any(random, [row for row in world.rows if row.is_held and row.owner and row.spec.confidential])
+    if row:
+        row.values[random.choice(row.spec.confidential).column] = random.choice(("true", "true", "false", "", "unreadable"))
+        _next_version(row, random, day)
+
+
 def person_gets_the_number_of_another(world: World, random: Random, day: date) -> None:
     """A merge: rows of a local id name the NHS number of somebody else."""
     _number_changes(world, random, day, random.choice(world.numbers))
@@ -312,6 +320,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     ),
     "person.earliest_capture": ("{}", "{gp: 2024-01-01, acute: 2024-03-05, mental_health: 2024-04-15, community: 2024-06-01}"),
     "opt_outs.unverifiable": ("exclude", "include_with_approval"),
+    "opt_outs.confidential": ("exclude", "include_with_approval"),
 }
 """Settings that concern persons: the value with which a history begins, and others."""
 
@@ -414,6 +423,7 @@ KINDS: Mapping[str, Happens] = {
         row_is_deleted,
         row_comes_back,
         end_changes,
+        mark_changes,
         person_gets_the_number_of_another,
         person_loses_the_number,
         birth_date_changes,
@@ -442,6 +452,7 @@ WEIGHTS: Mapping[str, int] = {
     "row_is_deleted": 3,
     "row_comes_back": 2,
     "end_changes": 3,
+    "mark_changes": 2,
     "person_gets_the_number_of_another": 3,
     "person_loses_the_number": 2,
     "birth_date_changes": 2,
