@@ -314,12 +314,16 @@ class LocalIds(Frozen):
 
 
 class SourceContract(Frozen):
-    """The contract of one source: all its entities by name, and how those deliver who send no manifest."""
+    """The contract of one source: all its entities by name, and how those deliver who send no manifest.
+
+    `passed_over` are patterns of the names of files that come with deliveries and of which nothing is loaded.
+    """
 
     source: str
     title: str
     local_ids: LocalIds = LocalIds()
     deliveries: tuple[DeliveryForm, ...] = ()
+    passed_over: tuple[str, ...] = ()
     entities: dict[str, Entity]
 
     @model_validator(mode="after")

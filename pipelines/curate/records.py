@@ -15,6 +15,7 @@ from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.text import is_one_of, trimmed
 from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read, with_moments_to_sort_by
 from pipelines.contracts.ledger import UNREADABLE
+from pipelines.contracts.period_forms import FORMS, replacement
 from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier
 from pipelines.contracts.source import Column as DeliveredColumn
 from pipelines.curate.entities import EntityOf
@@ -107,8 +108,16 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], p
         "row_key": row_key(F.col("message")),
         "parent_key": row_key(F.col("parent_message")),
         "declared_version": _declared_version(parts),
+        "period": _period_form(F.col("period")),
     }
     return pads.joined_to(sortable).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
+
+
+def _period_form(period: Column) -> Column:
+    """A reporting period in the form in which it is compared: FORMS of pipelines.contracts.period_forms."""
+    for pattern, parts in FORMS:
+        period = F.regexp_replace(period, pattern, replacement(parts, "$"))
+    return period
 
 
 def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
@@ -232,13 +241,16 @@ def _sortable(part: _Part) -> Column:
 def _unusable(spec: Entity) -> Column:
     """Why a row cannot be the row of its record.
 
-    It is malformed or has no key, a required value is missing or unreadable, or one of its flags cannot be read.
+    It is malformed or has no key, a required value is missing or unreadable, or one of its flags cannot be read. A row that is
+    deleted may have nothing but its key.
     """
     without_key = reduce(lambda left, right: left & right, [F.col(name).isNull() for name in spec.key])
     reasons = [F.col("_reason"), F.when(without_key, F.lit("missing_key"))]
-    for name, column in spec.columns.items():
-        if column.required:
-            reasons += _required(name, column)
+    needed = {name: _required(name, column) for name, column in spec.columns.items() if column.required}
+    reasons += [reason for name in needed if name in spec.key for reason in needed[name]]
+    others = [reason for name in needed if name not in spec.key for reason in needed[name]]
+    if others:
+        reasons.append(F.when(~is_raised(spec.deleted, spec), F.coalesce(*others)) if spec.deleted else F.coalesce(*others))
     return F.coalesce(*reasons, *[_unreadable_flag(flag, spec) for flag in spec.flags])
 
 

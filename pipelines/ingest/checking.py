@@ -96,7 +96,8 @@ def _folder_faults(delivery: Delivery) -> tuple[list[str], list[str]]:
     links = {name for name, entry in there.items() if entry.is_link}
     files = {name for name, entry in there.items() if entry.is_file}
     announced = {file.path.name for file in delivery.files}
-    junk = [name for name in there if is_junk(name) and name not in announced]
+    passed_over = {*delivery.passed_over} & files
+    junk = [name for name in there if (is_junk(name) and name not in announced) or name in passed_over]
     other = {*there} - {MANIFEST, *delivery.control_files, *junk}
     return [
         f"{len(names)} {fault}: {some(names)}"

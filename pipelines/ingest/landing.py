@@ -142,7 +142,7 @@ class Delivery:
     """One delivery folder and what is said of it.
 
     `said_by` is how messages name where the files are listed, `control_files` are the names of control files in the folder,
-    `unknown_keys` keys of a manifest that mean nothing to us.
+    `unknown_keys` keys of a manifest that mean nothing to us, `passed_over` the names of files of which nothing is loaded.
     """
 
     delivery_id: str
@@ -155,6 +155,7 @@ class Delivery:
     said_by: str
     control_files: tuple[str, ...] = ()
     unknown_keys: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def place(self) -> DeliveryName:
@@ -189,13 +190,18 @@ def day_of(folder: str) -> date | None:
 
 def entity_of(name: str, contract: SourceContract) -> str | None:
     """The entity whose file patterns match a file name; None when none or several do."""
-    lowered = name.casefold()
-    matches = [
-        entity
-        for entity, spec in contract.entities.items()
-        if any(fnmatch.fnmatchcase(lowered, pattern.casefold()) for pattern in spec.files)
-    ]
+    matches = [entity for entity, spec in contract.entities.items() if _matches(name, spec.files)]
     return matches[0] if len(matches) == 1 else None
+
+
+def is_passed_over(name: str, contract: SourceContract) -> bool:
+    """Whether the contract says that nothing is loaded of a file, by its name."""
+    return entity_of(name, contract) is None and _matches(name, contract.passed_over)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    lowered = name.casefold()
+    return any(fnmatch.fnmatchcase(lowered, pattern.casefold()) for pattern in patterns)
 
 
 def control_files_of(entries: Iterable[Entry], form: DeliveryForm | None) -> list[Entry]:
@@ -273,7 +279,10 @@ def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksum
     ending = Ending(form.trailer if form else None, statement.signs)
     where = f"mappings/{contract.source}/contract.yaml"
     files, unknown = [], []
+    passed_over = tuple(name for name in there if is_passed_over(name, contract))
     for listed in statement.files:
+        if is_passed_over(listed.name, contract):
+            continue
         entity = entity_of(listed.name, contract)
         if entity is None:
             unknown.append(listed.name)
@@ -285,7 +294,7 @@ def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksum
     if statement.mode == "period" and not any(contract.entities[file.entity].period for file in files):
         raise DeliveryError(f"{statement.said_by}: mode period, but no entity of its files has a period in {where}")
     if unknown:
-        raise DeliveryError(f"{len(unknown)} files match no entity of {where}: {some(unknown)}")
+        raise DeliveryError(f"{len(unknown)} files match no entity of {where}, nor its passed_over: {some(unknown)}")
     lacking = {*statement.needs} - {file.entity for file in files}
     if lacking:
         raise DeliveryError(f"no file of {some(lacking)}, which every delivery needs by {where}; perhaps more is to come")
@@ -302,6 +311,7 @@ def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksum
         statement.said_by,
         tuple(entry.name for entry in control),
         statement.unknown_keys,
+        passed_over,
     )
 
 

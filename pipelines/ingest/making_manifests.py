@@ -11,7 +11,16 @@ from pipelines.contracts.delivery_forms import Ending, Mode
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import fault_of
-from pipelines.ingest.landing import MANIFEST, Manifest, ManifestFile, by_name, control_files_of, entity_of, is_junk
+from pipelines.ingest.landing import (
+    MANIFEST,
+    Manifest,
+    ManifestFile,
+    by_name,
+    control_files_of,
+    entity_of,
+    is_junk,
+    is_passed_over,
+)
 from pipelines.ingest.parse import layout_of, parse_file, read_head
 from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why, write_whole
 
@@ -86,7 +95,10 @@ def delivery_manifest(
             raise DeliveryError(f"matches no entity of mappings/{contract.source}/contract.yaml")
         return records_of(path, contract.entities[entity], ending)
 
-    files, counts = announced(folder, count, {entry.name for entry in control_files_of(entries_in(folder), form)})
+    entries = entries_in(folder)
+    left_out = {entry.name for entry in control_files_of(entries, form)}
+    left_out |= {entry.name for entry in entries if is_passed_over(entry.name, contract)}
+    files, counts = announced(folder, count, left_out)
     manifest = Manifest(
         source=contract.source, provider=folder.parent.name, extract_date=extract_date, mode=mode, files=tuple(files)
     )

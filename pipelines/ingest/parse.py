@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
 from pipelines.contracts.number_spellings import holds_nhs_number
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError, StoreError
+from pipelines.ingest.empty_values import is_empty
 from pipelines.ingest.opening import content_of, place_of
 from pipelines.ingest.records import records_of
 from pipelines.ingest.text import lines_of
@@ -41,12 +43,16 @@ LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 
 @dataclass(frozen=True)
 class Layout:
-    """How one file is laid out: its delimiter, for each position the contract column it fills (None: not declared), its end."""
+    """How one file is laid out: its delimiter, for each position the contract column it fills (None: not declared), its end.
+
+    `others` are columns with the position of a further header of theirs, which fills them where the first has no value.
+    """
 
     delimiter: str
     columns: tuple[str | None, ...]
     undeclared: int
     ending: Ending = ANY_END
+    others: tuple[tuple[str, int], ...] = ()
 
 
 def read_head(path: AnyPath) -> bytes:
@@ -70,16 +76,17 @@ def layout_of(
         return None, ["the file has no header"]
     delimiter = max(DELIMITERS, key=_QUOTED_HEADER.sub("", line).count)
     headers = next(csv.reader([line], delimiter=delimiter))
-    names, faults = _placed([normalise_header(header) for header in headers], entity)
+    names, others, faults = _placed([normalise_header(header) for header in headers], entity)
     needed = [name for name, column in entity.columns.items() if column.required or name in entity.key]
     missing = [entity.columns[name].header or name for name in needed if name not in names]
     renamed = [column.header or name for name, column in entity.columns.items() if name in in_use and name not in names]
-    undeclared = _undeclared(headers, names)
+    further = {position: name for name, position in others}
+    undeclared = _undeclared(headers, [name or further.get(position) for position, name in enumerate(names)])
     if missing:
         faults.append(f"required columns are missing: {', '.join(missing)}{undeclared}")
     elif renamed and undeclared:
         faults.append(f"columns in use are missing: {', '.join(renamed)}{undeclared}")
-    return Layout(delimiter, tuple(names), names.count(None), ending), faults
+    return Layout(delimiter, tuple(names), names.count(None) - len(others), ending, others), faults
 
 
 def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
@@ -103,22 +110,23 @@ def is_like_a_header(text: str) -> bool:
     return bool(_LIKE_A_HEADER.fullmatch(text)) and not holds_nhs_number(text)
 
 
-def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], list[str]]:
-    """The column that each header fills, and the faults.
+def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], tuple[tuple[str, int], ...], list[str]]:
+    """The column that each header fills, the columns that further headers fill where these have no value, and the faults.
 
-    An extract may carry the old and the new name of an item side by side: the header comes before its aliases, these in
-    their order before the canonical name, and what is not chosen counts as undeclared.
+    An extract may carry the old and the new name of an item side by side, one filled in older rows and one in newer: the
+    header comes before its aliases, these in their order before the canonical name.
     """
     names: list[str | None] = [None] * len(headers)
+    further: list[tuple[str, int]] = []
     faults = []
     for name, column in entity.columns.items():
         accepted = dict.fromkeys(normalise_header(header) for header in (column.header or name, *column.aliases, name))
-        chosen = next((header for header in accepted if header in headers), None)
-        if chosen is not None:
-            names[headers.index(chosen)] = name
-            if headers.count(chosen) > 1:
-                faults.append(f"column {name} appears {headers.count(chosen)} times")
-    return names, faults
+        there = [header for header in accepted if header in headers]
+        faults += [f"column {name} appears {headers.count(header)} times" for header in there if headers.count(header) > 1]
+        if there:
+            names[headers.index(there[0])] = name
+            further += [(name, headers.index(header)) for header in there[1:]]
+    return names, tuple((name, position) for name, position in further if names[position] is None), faults
 
 
 def parse_file(
@@ -139,9 +147,12 @@ def parse_file(
         rows = len(records.lines)
         taken, malformed = taken + rows, malformed + rows - records.reasons.null_count
         nulls = pa.nulls(rows, pa.string())
-        values = [records.fields[position_of[name]] if name in position_of else nulls for name in columns]
+        values = {name: records.fields[position] for name, position in position_of.items()}
+        for name, position in layout.others:
+            values[name] = pc.if_else(is_empty(values[name]), records.fields[position], values[name])
         line_columns = [pa.repeat(provider, rows), pa.repeat(file_id, rows), records.lines, records.reasons, records.texts]
-        yield from pa.table([*line_columns, *values], schema=schema).combine_chunks().to_batches()
+        given = [values.get(name, nulls) for name in columns]
+        yield from pa.table([*line_columns, *given], schema=schema).combine_chunks().to_batches()
     if Whole.ALL_FIELDS in ending.complete and malformed:
         raise DeliveryError(f"{place}: {malformed} of {taken} records are malformed: it may be cut short; deliver it again")
     if counted and taken != counted.records:

@@ -4,21 +4,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import product
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from pipelines.columns.text import NULL_TEXTS
 from pipelines.contracts.number_spellings import BLANKS
-from pipelines.contracts.source import SourceContract
+from pipelines.contracts.period_forms import FORMS, replacement
+from pipelines.contracts.source import Entity, SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.arrivals import NewLoad
+from pipelines.ingest.empty_values import is_empty, number_of_values
 from pipelines.ingest.landing import File
 from pipelines.ingest.parse import Layout, parse_file, refusal_of
 from pipelines.ingest.register import Count
@@ -35,10 +35,11 @@ FILE_COLUMNS_SCHEMA = {
     "column": "string",
     "filled": "bigint",
 }
-"""One row per loaded file and column of its contract that it has: how many of its records have a value there."""
+"""One row per loaded file and column of its contract that it has: how many records have a value there, or are deleted."""
 
 _COUNTED = pa.schema([("file_id", pa.string()), ("kind", pa.string()), ("name", pa.string()), ("records", pa.int64())])
 _FILES_PER_TASK = 4
+_TRUE = ("true", "t", "yes", "y", "1", "1.0", "-1")
 
 
 class _Kind(StrEnum):
@@ -70,11 +71,24 @@ class Profile:
     counts: Mapping[str, Count]
 
 
+@dataclass(frozen=True)
+class _Marks:
+    """The columns of an entity that say of which period a record is, and whether it is deleted, with the values that say so."""
+
+    period: str | None
+    deleted: str | None
+    deleted_by: pa.Array
+
+    @classmethod
+    def of(cls, entity: Entity) -> "_Marks":
+        flag = entity.deleted
+        values = [value.lower() for value in flag.values] or [*_TRUE] if flag else []
+        return cls(entity.period, flag.column if flag else None, pa.array(values, pa.string()))
+
+
 def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, SourceContract]) -> Profile:
     """What the files hold that a load would read, in one pass over each of them."""
-    places = [
-        (file, contracts[source].entities[entity].period) for (source, entity), files in load.files.items() for _, file in files
-    ]
+    places = [(file, contracts[source].entities[entity]) for (source, entity), files in load.files.items() for _, file in files]
     counted: list[dict[str, Any]] = []
     parts = [places[n::STATEMENTS_AT_ONCE] for n in range(STATEMENTS_AT_ONCE)]
     run_in_parallel([part for part in parts if part], lambda part: counted.extend(_profiled(session, load, part)))
@@ -98,9 +112,9 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
     return Profile(dict(filled), dict(periods), counts)
 
 
-def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File, str | None]]) -> list[dict[str, Any]]:
-    """The counts of some files, each with the column of its period, in one statement (_COUNTED)."""
-    layouts = {file.file_id: (load.layouts[file.file_id], period) for file, period in places}
+def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File, Entity]]) -> list[dict[str, Any]]:
+    """The counts of some files, each with its entity, in one statement (_COUNTED)."""
+    layouts = {file.file_id: (load.layouts[file.file_id], _Marks.of(entity)) for file, entity in places}
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return _counted(batches, layouts)
@@ -112,13 +126,13 @@ def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File,
     return records
 
 
-def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layout, str | None]]) -> Iterator[pa.RecordBatch]:
+def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layout, _Marks]]) -> Iterator[pa.RecordBatch]:
     """Runs on the workers."""
     for batch in batches:
         for file in batch.to_pylist():
-            layout, period = layouts[file["file_id"]]
+            layout, marks = layouts[file["file_id"]]
             try:
-                counts = _of_file(path_of(file["path"]), layout, period)
+                counts = _of_file(path_of(file["path"]), layout, marks)
             except (DeliveryError, StoreError) as error:
                 counts = {(_Kind.REFUSED, refusal_of(error)): 0}
             rows = [
@@ -128,34 +142,38 @@ def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layo
             yield pa.RecordBatch.from_pylist(rows, schema=_COUNTED)
 
 
-def _of_file(path: AnyPath, layout: Layout, period: str | None) -> dict[tuple[str, str], int]:
-    """The records of a file, of each period, and those with a value in each column, by kind and name."""
+def _of_file(path: AnyPath, layout: Layout, marks: _Marks) -> dict[tuple[str, str], int]:
+    """The records of a file, of each period, and those with a value in each column, by kind and name.
+
+    A record that is deleted counts as one with all values: senders leave out what nobody needs of it.
+    """
+    period = marks.period
     columns = [name for name in layout.columns if name]
     counts: dict[tuple[str, str], int] = {(_Kind.ALL, ""): 0, (_Kind.MALFORMED, ""): 0}
     counts.update(((_Kind.COLUMN, name), 0) for name in columns)
     for batch in parse_file(path, "", "", columns, layout):
         counts[_Kind.ALL, ""] += batch.num_rows
         counts[_Kind.MALFORMED, ""] += batch.num_rows - batch.column("_reason").null_count
+        live, deleted = batch, 0
+        if marks.deleted in columns:
+            is_deleted = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(batch.column(marks.deleted))), marks.deleted_by)
+            live = batch.filter(pc.invert(is_deleted))
+            deleted = batch.num_rows - live.num_rows
         for name in columns:
-            counts[_Kind.COLUMN, name] += _with_value(batch.column(name))
+            counts[_Kind.COLUMN, name] += deleted + number_of_values(live.column(name))
         if period in columns:
-            for value in pc.value_counts(pc.utf8_trim(batch.column(period), characters=BLANKS)).to_pylist():
-                if value["values"] and value["values"].upper() not in NULL_TEXTS:
-                    key = (_Kind.PERIOD, value["values"])
-                    counts[key] = counts.get(key, 0) + value["counts"]
+            given = batch.column(period).filter(pc.invert(is_empty(batch.column(period))))
+            for value in pc.value_counts(_period_form(pc.utf8_trim(given, characters=BLANKS))).to_pylist():
+                key = (_Kind.PERIOD, value["values"])
+                counts[key] = counts.get(key, 0) + value["counts"]
     return counts
 
 
-_NULLS = {"".join(letters) for text in NULL_TEXTS for letters in product(*({c.lower(), c.upper()} for c in text))}
-_NULL_VALUES, _LONGEST_NULL = pa.array(sorted(_NULLS)), max(map(len, _NULLS))
-
-
-def _with_value(texts: pa.Array) -> int:
-    """How many texts are values: the same that `trimmed` of pipelines.columns.text takes for one."""
-    bare = pc.utf8_trim(texts, characters=BLANKS)
-    short = bare.filter(pc.less_equal(pc.binary_length(bare), _LONGEST_NULL))  # few have to be looked up
-    nothing = pc.sum(pc.is_in(short, value_set=_NULL_VALUES)).as_py() or 0
-    return len(bare) - int(bare.null_count + nothing)
+def _period_form(texts: pa.Array) -> pa.Array:
+    """Reporting periods in the form in which they are compared: FORMS of pipelines.contracts.period_forms."""
+    for pattern, parts in FORMS:
+        texts = pc.replace_substring_regex(texts, pattern, replacement(parts, "\\"))
+    return texts
 
 
 def file_columns_table(filled: Filled, load_id: str) -> Table:

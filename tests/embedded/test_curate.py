@@ -160,6 +160,29 @@ def test_marked_people_and_rows_stay_by_approval(sail: SparkSession, tmp_path: P
     assert load(run) == {("patient", "current", ""): 1, ("consultation", "current", ""): 1}
 
 
+def test_deletions_need_nothing_but_the_key(run: RunContext, landing: Path) -> None:
+    """However many come at once; a row that says nothing of its record, or not whether it is deleted, deletes nothing."""
+    ids = [f"C{n}" for n in range(30)]
+    people = [patient("A", ANNA), patient("B", BEN)]
+    contacts = [consultation(guid, "A") for guid in ids]
+    deliver(landing, GP, "P81001", "20260103", {"patient": people, "consultation": contacts}, mode="delta")
+    keys = [{"organisation_guid": "ORG", "consultation_guid": guid, "processing_id": "2"} for guid in (*ids[:26], "C99", "")]
+    deletions = [row | {"deleted": "true"} for row in keys] + [keys[0] | {"consultation_guid": "C29", "deleted": "so"}]
+    gone = {"organisation_guid": "ORG", "patient_guid": "B", "processing_id": "2", "deleted": "1"}
+    deliver(landing, GP, "P81001", "20260105", {"patient": [gone], "consultation": deletions}, mode="delta")
+    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[HAL])
+    assert load(run) == {
+        ("patient", "current", ""): 1,
+        ("patient", "superseded", ""): 1,
+        ("patient", "deleted_at_source", "deleted_flag"): 1,
+        ("consultation", "current", ""): 4,
+        ("consultation", "superseded", ""): 26,
+        ("consultation", "deleted_at_source", "deleted_flag"): 27,
+        ("consultation", "quarantined", "missing:consultation_guid"): 1,
+        ("consultation", "quarantined", "missing:patient_guid"): 1,
+    }
+
+
 def test_an_objection_by_local_id_removes_the_person_everywhere(run: RunContext, landing: Path) -> None:
     deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)]})
     deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA)]})

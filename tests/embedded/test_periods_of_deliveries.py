@@ -62,6 +62,12 @@ def test_contacts_that_a_resubmission_leaves_out_are_gone_and_other_months_stay(
     assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1003")]
 
 
+def test_a_month_is_the_same_however_its_number_is_written(run: RunContext) -> None:
+    sent(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"]))
+    sent(run, "20260520", "period", submission("1003", (" 01512.0 ", MARCH[1]), ["R1"], ["K2"]))
+    assert [submitted for _, submitted in current(run, "care_contact")] == ["1003"]
+
+
 def test_a_record_that_an_earlier_month_still_has_falls_back_to_it(run: RunContext) -> None:
     sent(run, "20260410", "period", submission("1001", MARCH, ["R1", "R2"], []))
     sent(run, "20260510", "period", submission("1002", APRIL, ["R1", "R2"], []))

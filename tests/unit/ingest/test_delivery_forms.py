@@ -208,7 +208,7 @@ def test_a_delivery_with_a_control_file_has_the_mode_of_its_contract_and_the_day
         ({"a_patient_csv": TEXT, "x_ctl": CONTROL.replace("a.p", "C:\\a.p")}, "the control file: 1 names are paths"),
         (
             {"a_csv": TEXT, "x_ctl": CONTROL.replace("a.patient", "a")},
-            "1 files match no entity of mappings/gp/contract.yaml: a.csv",
+            "1 files match no entity of mappings/gp/contract.yaml, nor its passed_over: a.csv",
         ),
         (
             {"a_patient_csv": "x\n1\n", "x_ctl": CONTROL.replace(f",{MD5}", "," + hashlib.md5(b"x\n1\n").hexdigest())},
@@ -283,7 +283,7 @@ def test_without_either_the_files_are_those_in_the_folder(tmp_path: Path) -> Non
     ]
     assert (delivery.mode, delivery.rows, faults(folder, spec)) == ("delta", None, "")
     (folder / "notes.txt").write_text("x")
-    assert faults(folder, spec) == "1 files match no entity of mappings/gp/contract.yaml: notes.txt"
+    assert faults(folder, spec) == "1 files match no entity of mappings/gp/contract.yaml, nor its passed_over: notes.txt"
     (folder / "notes.txt").unlink()
     (folder / "more").mkdir()
     assert faults(folder, spec) == "1 folders inside the delivery: more"
@@ -293,6 +293,15 @@ def test_without_either_the_files_are_those_in_the_folder(tmp_path: Path) -> Non
     for path in folder.iterdir():
         path.unlink()
     assert faults(folder, spec) == "there is no file in it"
+
+
+def test_files_that_the_contract_passes_over_are_named_and_not_loaded(tmp_path: Path) -> None:
+    spec = contract({"mode": "delta", "complete": ["line_end"]}).model_copy(update={"passed_over": ("*notes*", "*patient*")})
+    folder = put(tmp_path, a_patient_csv=TEXT)
+    (folder / "My NOTES.txt").write_text("x")
+    assert [file.path.name for file in read_delivery(folder, spec).files] == ["a.patient.csv"]
+    assert faults(folder, spec) == ""
+    assert verify([read_delivery(folder, spec)], {"gp": spec}).ignored == ("gp/A/20260105/My NOTES.txt",)
 
 
 def test_only_providers_that_the_contract_names_may_leave_the_manifest_out(tmp_path: Path) -> None:

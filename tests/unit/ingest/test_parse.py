@@ -37,6 +37,15 @@ def parsed(folder: Path, content: bytes, name: str = "x.csv") -> Rows:
     return [(row["_line"], row["_reason"], (row["a"], row["b"], row["c"])) for row in rows]
 
 
+def test_the_old_and_the_new_name_of_a_column_side_by_side_are_one_column(tmp_path: Path) -> None:
+    content = b"Cee,A_COLUMN,c,b\nold,1, NULL ,x\n,2,new,x\nold,3,new,x\nNULL,4,new,x\n,5,,x\n"
+    assert [values[2] for _, _, values in parsed(tmp_path, content)] == ["old", "new", "new", "new", ""]
+    layout, _ = layout_of(b"a,c,Cee,other\n", ENTITY)
+    assert layout is not None
+    assert layout.undeclared == 1
+    assert layout_of(b"a,c,Cee,Cee\n", ENTITY)[1] == ["column c appears 2 times"]
+
+
 def zipped(*members: tuple[str, bytes]) -> bytes:
     """A zip of files."""
     buffer = io.BytesIO()
