@@ -598,9 +598,9 @@ def _changed_rows(inputs: CurateInputs, source: str) -> Table:
 
 
 def _extracts(inputs: CurateInputs) -> list[Table]:
-    """From which extract each file is, and the newest extract of each provider."""
+    """From which extract each file is, and the newest extract of each provider; also of sources that have not delivered yet."""
     by_file = extracts_by_file(inputs.register)
-    files = {source: sorted((file, days[0]) for file, days in by_file.get(source, {}).items()) for source in inputs.sources}
+    files = {source: sorted((file, days[0]) for file, days in by_file.get(source, {}).items()) for source in inputs.contracts}
     newest = sorted((*place, found.newest) for place, found in delivered_by_provider(inputs.register).items())
 
     def table(name: TableName, grain: str, schema: dict[str, str], rows: list[tuple[object, ...]]) -> Table:

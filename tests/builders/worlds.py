@@ -1,7 +1,7 @@
 """A lakehouse from a few delivered rows, taken through every stage and the gates."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,13 +46,18 @@ def demo_vocabulary(session: SparkSession, folder: Path) -> Path:
 
 
 def loaded(
-    session: SparkSession, folder: Path, vocabulary: Path, deliveries: Mapping[tuple[str, str], Rows], *overrides: str
+    session: SparkSession,
+    folder: Path,
+    vocabulary: Path,
+    deliveries: Mapping[tuple[str, str], Rows],
+    *overrides: str,
+    waits_for: Collection[str] = (),
 ) -> tuple[RunContext, GateReport]:
     """The lakehouse after some deliveries, one each by source and provider, with the ledger in balance; what the gates say.
 
-    `overrides` change the settings.
+    `overrides` change the settings. `waits_for` are sources that are to be loaded and of which nothing has come.
     """
-    sources = tuple(sorted({source for source, _ in deliveries}))
+    sources = tuple(sorted({*waits_for, *(source for source, _ in deliveries)}))
     run = run_in(session, folder, DELIVERED_ON, sources, f"run.sources=[{', '.join(sources)}]", *overrides)
     landing = run.settings.storage.landing
     shutil.copytree(vocabulary, folder / "deidentified" / "vocabulary")
