@@ -18,7 +18,7 @@ from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.empty_values import is_empty
 from pipelines.ingest.opening import content_of, place_of
-from pipelines.ingest.records import records_of
+from pipelines.ingest.records import Records, records_of
 from pipelines.ingest.text import lines_of
 from pipelines.storage.files import AnyPath, path_of
 
@@ -45,7 +45,8 @@ LINE_COLUMNS = ("_provider", "_file", "_line", "_reason", "_raw")
 class Layout:
     """How one file is laid out: its delimiter, for each position the contract column it fills (None: not declared), its end.
 
-    `others` are columns with the position of a further header of theirs, which fills them where the first has no value.
+    `others` are columns with the position of a further header of theirs, which fills them where the first has no value. `key`
+    are the columns of the key: of a malformed line they are taken as far as it goes, so that its record is not missed.
     """
 
     delimiter: str
@@ -53,6 +54,7 @@ class Layout:
     undeclared: int
     ending: Ending = ANY_END
     others: tuple[tuple[str, int], ...] = ()
+    key: tuple[str, ...] = ()
 
 
 def read_head(path: AnyPath) -> bytes:
@@ -86,7 +88,7 @@ def layout_of(
         faults.append(f"required columns are missing: {', '.join(missing)}{undeclared}")
     elif renamed and undeclared:
         faults.append(f"columns in use are missing: {', '.join(renamed)}{undeclared}")
-    return Layout(delimiter, tuple(names), names.count(None) - len(others), ending, others), faults
+    return Layout(delimiter, tuple(names), names.count(None) - len(others), ending, others, entity.key), faults
 
 
 def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
@@ -150,6 +152,8 @@ def parse_file(
         values = {name: records.fields[position] for name, position in position_of.items()}
         for name, position in layout.others:
             values[name] = pc.if_else(is_empty(values[name]), records.fields[position], values[name])
+        if records.reasons.null_count < rows:
+            values |= _with_keys(values, records, layout, position_of)
         line_columns = [pa.repeat(provider, rows), pa.repeat(file_id, rows), records.lines, records.reasons, records.texts]
         given = [values.get(name, nulls) for name in columns]
         yield from pa.table([*line_columns, *given], schema=schema).combine_chunks().to_batches()
@@ -157,6 +161,24 @@ def parse_file(
         raise DeliveryError(f"{place}: {malformed} of {taken} records are malformed: it may be cut short; deliver it again")
     if counted and taken != counted.records:
         raise DeliveryError(f"{place}: {taken} records, its trailer says {counted.records}; deliver it again, whole")
+
+
+def _with_keys(
+    values: Mapping[str, pa.Array | pa.ChunkedArray], records: Records, layout: Layout, position_of: Mapping[str, int]
+) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """The columns of the key with what malformed lines have at their places.
+
+    It is right where what is wrong with the line comes after it. The row stays unusable; its record counts as delivered.
+    """
+    is_malformed = pc.is_valid(records.reasons)
+    fields = [(text or "").partition("\n")[0].rstrip("\r").split(layout.delimiter) for text in records.texts.to_pylist()]
+    made = {}
+    for name in layout.key:
+        place = position_of.get(name)
+        if place is not None:
+            there = [line[place].strip().strip('"') if place < len(line) else None for line in fields]
+            made[name] = pc.if_else(is_malformed, pa.array(there, pa.string()), values[name])
+    return made
 
 
 class _WithoutTrailer:

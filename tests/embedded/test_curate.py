@@ -413,10 +413,10 @@ def test_a_full_delivery_deletes_what_it_no_longer_holds_and_children_follow(run
 
 
 def test_what_a_full_delivery_holds_counts_whatever_earlier_ones_said_of_its_version(run: RunContext, landing: Path) -> None:
-    """C1 was newer before, C2 has lost its version, C3 has none in between, C4 cannot be used now; C5 is there no more."""
+    """C1 was newer before, C2 has lost its version, C3 had none in between, C4 and the line of C6 are unusable; C5 is gone."""
     first = [
         consultation("C1", "A", processing_id="9"),
-        *[consultation(f"C{place}", "A", processing_id="2") for place in range(2, 6)],
+        *[consultation(f"C{place}", "A", processing_id="2") for place in range(2, 7)],
     ]
     between = [consultation("C1", "A", processing_id="10"), consultation("C3", "A", processing_id="")]
     newest = [
@@ -424,16 +424,19 @@ def test_what_a_full_delivery_holds_counts_whatever_earlier_ones_said_of_its_ver
         consultation("C2", "A", processing_id="", effective_date="2025-06-02"),
         consultation("C3", "A", processing_id="2", effective_date="2025-06-03"),
         consultation("C4", "A", processing_id="3", deleted="perhaps"),
+        consultation("C6", "A", processing_id="3"),
     ]
+    broken = csv_text(GP, "consultation", newest).removesuffix("\n") + ",one too many\n"
     deliver(landing, GP, "P81001", "20260103", {"patient": [patient("A", ANNA)], "consultation": first}, "full")
     deliver(landing, GP, "P81001", "20260104", {"consultation": between})
-    deliver(landing, GP, "P81001", "20260105", {"consultation": newest}, "full")
+    deliver_files(landing, "gp", "P81001", "20260105", {"x_CareRecord_Consultation_x.csv": (broken, 5)}, "full")
     opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
     assert load(run) == {
         ("patient", "current", ""): 1,
-        ("consultation", "current", ""): 4,
+        ("consultation", "current", ""): 5,
         ("consultation", "superseded", ""): 5,
         ("consultation", "quarantined", "unreadable:deleted"): 1,
+        ("consultation", "quarantined", "malformed:too_many_fields"): 1,
         ("consultation", "deleted_at_source", "absent_from_full"): 1,
     }
     days = {row["effective_date"] for row in silver(run, "consultation")}

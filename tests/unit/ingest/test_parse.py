@@ -112,15 +112,14 @@ def test_text_that_is_not_utf8_is_read_as_cp1252(tmp_path: Path) -> None:
     ]
 
 
-def test_malformed_lines_are_kept_with_their_reason_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_malformed_lines_are_kept_with_their_reason_and_their_key_and_the_rest_is_read(tmp_path: Path) -> None:
     content = b'a column,b,c\n1,"x\ny",3\n2,"open,3\n4,5,6\n7,8\n9,1,2,3\n\n"5","say ""no""",6\n'
-    none = (None, None, None)
     assert parsed(tmp_path, content) == [
         (2, None, ("1", "x\ny", "3")),
-        (4, "malformed:unclosed_quote", none),
+        (4, "malformed:unclosed_quote", ("2", None, None)),
         (5, None, ("4", "5", "6")),
-        (6, "malformed:too_few_fields", none),
-        (7, "malformed:too_many_fields", none),
+        (6, "malformed:too_few_fields", ("7", None, None)),
+        (7, "malformed:too_many_fields", ("9", None, None)),
         (9, None, ("5", 'say "no"', "6")),
     ]
 
@@ -180,7 +179,7 @@ def test_a_first_line_ends_where_lines_end(tmp_path: Path) -> None:
 def test_a_line_of_bytes_that_are_no_text_is_kept_apart(tmp_path: Path) -> None:
     assert parsed(tmp_path, b"a column,b,c\n1,2,Zo\xeb\n4,5,Zo\x81\n7,8,9\n") == [
         (2, None, ("1", "2", "Zo\u00eb")),
-        (3, "malformed:encoding", (None, None, None)),
+        (3, "malformed:encoding", ("4", None, None)),
         (4, None, ("7", "8", "9")),
     ]
 

@@ -108,3 +108,4 @@ def test_of_the_old_and_the_new_name_side_by_side_the_new_one_counts(
     layout, _ = layout_of(f"{old},{new}\n".encode(), contracts[source].entities[entity])
     assert layout is not None
     assert layout.columns == (None, column)
+    assert layout.others == ((column, 0),)
