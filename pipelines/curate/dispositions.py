@@ -17,11 +17,15 @@ DISPOSITION_SCHEMA = {
     "row_key": "string",
     "shared_key": "string",
     "person_id": "bigint",
+    "effective": "string",
     "is_winner": "boolean",
     "disposition": "string",
     "reason": "string",
 }
-"""One row per delivered row: where it is, which record and person it belongs to and what became of it."""
+"""One row per delivered row: where it is, which record and person it belongs to, when it took effect and what became of it."""
+
+OTHER_PERSON = "other_person:"
+"""What stands before the name of an entity in the reason of rows that came while their parent record was of somebody else."""
 
 CONFLICT_PREFIX = "identity_conflict:"
 """What stands before the kind of a conflict in the reason of quarantine."""
@@ -143,8 +147,9 @@ def child_dispositions(
 ) -> DataFrame:
     """Dispositions of rows that belong to a parent row.
 
-    They have that of the parent, and without one they are orphans. With `excludes_confidential` a row that is marked as
-    confidential is left out although its parent is not.
+    They have that of the parent, and without one they are orphans. Providers use the id of a record again for somebody else: a
+    row that was delivered no later than the last that named another person is not of the person that the parent has now, and
+    is quarantined. With `excludes_confidential` a row that is marked as confidential is left out although its parent is not.
     """
     parents = parent_dispositions.where(F.col("is_winner")).select(
         F.col("row_key").alias("parent_key"),
@@ -152,12 +157,31 @@ def child_dispositions(
         F.col("disposition").alias("_parent_disposition"),
         F.col("reason").alias("_parent_reason"),
     )
-    joined = versions.join(parents, on="parent_key", how="left")
+    former = parent_dispositions.where(~F.col("is_winner") & F.col("person_id").isNotNull()).select(
+        F.col("row_key").alias("parent_key"), F.col("person_id").alias("_former_person"), F.col("effective").alias("_of_former")
+    )
+    handed_on = former.join(parents.select("parent_key", "_parent_person"), on="parent_key", how="inner")
+    until = (
+        handed_on.where(F.col("_former_person") != F.col("_parent_person"))
+        .groupBy("parent_key")
+        .agg(F.max("_of_former").alias("_of_another_until"))
+    )
+    joined = versions.join(parents, on="parent_key", how="left").join(F.broadcast(until), on="parent_key", how="left")
+    is_anothers = F.coalesce(F.col("effective") <= F.col("_of_another_until"), F.lit(False))
     orphaned = F.col("_parent_disposition").isNull()
     is_marked = F.col("is_confidential") & (F.col("_parent_disposition") == "current") & F.lit(excludes_confidential)
-    disposition = F.when(is_marked, F.lit("opted_out")).otherwise(F.coalesce("_parent_disposition", F.lit("quarantined")))
-    reason = F.when(orphaned, F.lit(f"orphan:{parent}")).when(is_marked, F.lit(CONFIDENTIAL)).otherwise(F.col("_parent_reason"))
-    return _dispositions(joined, F.col("_parent_person"), disposition, reason)
+    disposition = (
+        F.when(is_anothers, F.lit("quarantined"))
+        .when(is_marked, F.lit("opted_out"))
+        .otherwise(F.coalesce("_parent_disposition", F.lit("quarantined")))
+    )
+    reason = (
+        F.when(orphaned, F.lit(f"orphan:{parent}"))
+        .when(is_anothers, F.lit(f"{OTHER_PERSON}{parent}"))
+        .when(is_marked, F.lit(CONFIDENTIAL))
+        .otherwise(F.col("_parent_reason"))
+    )
+    return _dispositions(joined, F.when(~is_anothers, F.col("_parent_person")), disposition, reason)
 
 
 def orphan_dispositions(versions: DataFrame, parent: str) -> DataFrame:

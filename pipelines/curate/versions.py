@@ -42,13 +42,15 @@ VERSION_SCHEMA = {
     "birth_date": "string",
     "sex": "string",
     "is_confidential": "boolean",
+    "effective": "string",
     "is_winner": "boolean",
     "disposition": "string",
     "reason": "string",
 }
 """One row per delivered row with the disposition that the other rows of its record give it.
 
-`disposition` is null for a winner that is still valid: its person decides.
+`effective` sorts by when the content of its file took effect. `disposition` is null for a winner that is still valid: its
+person decides.
 """
 
 
@@ -92,7 +94,7 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
         F.when(is_newest & F.col("is_deleted"), F.lit("deleted_flag")),
         F.when(is_newest & ~is_held, F.lit("absent_from_full")),
     )
-    values = {"is_winner": is_winner, "disposition": disposition, "reason": reason}
+    values = {"effective": F.col("_effective"), "is_winner": is_winner, "disposition": disposition, "reason": reason}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in VERSION_SCHEMA])
 
 

@@ -15,7 +15,7 @@ from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import ingested_and_curated, run_in
 
 MH = load_contracts(PACKAGED_MAPPINGS_DIR, ("mental_health",))["mental_health"]
-ANNA = "9990000018"
+ANNA, BEN = "9990000018", "9990000026"
 MARCH, APRIL = ("1512", "2026-03-31"), ("1513", "2026-04-30")
 
 Row = dict[str, str]
@@ -38,7 +38,7 @@ def submission(number: str, month: tuple[str, str], referrals: list[str], contac
 @pytest.fixture
 def run(sail: SparkSession, tmp_path: Path) -> RunContext:
     """A run of the mental health source."""
-    opt_out_lists(tmp_path / "landing", "20260601", [ANNA], local=["9990000026"])
+    opt_out_lists(tmp_path / "landing", "20260601", [ANNA, BEN], local=["9990000034"])
     return run_in(sail, tmp_path, date(2026, 6, 1), ("mental_health",))
 
 
@@ -60,6 +60,31 @@ def test_contacts_that_a_resubmission_leaves_out_are_gone_and_other_months_stay(
     assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1002"), ("1513", "1002")]
     sent(run, "20260520", "period", submission("1003", APRIL, ["R1"], ["K2"]))
     assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1003")]
+
+
+def owners(run: RunContext, entity: str) -> list[tuple[str, str]]:
+    """Month and NHS number of the person of the current rows of an entity."""
+    link = run.store.read(Zone.CURATION, "link").toArrow().to_pylist()
+    numbers = {row["person_id"]: row["linked_number"] for row in link}
+    rows = run.store.read(Zone.SILVER, f"mental_health_{entity}").toArrow().to_pylist()
+    return sorted((row["uniq_month_id"], numbers[row["person_id"]]) for row in rows)
+
+
+def test_what_came_with_the_referral_of_another_person_is_not_taken_for_ones_own(run: RunContext) -> None:
+    """R1 is Anna's in March and Ben's in April, who has a contact under it then; in May a contact of April is added."""
+    march = submission("1001", MARCH, ["R1", "R2"], ["K1"])
+    march["care_activity"] = [{"uniq_month_id": "1512", "care_contact_id": "K1", "care_act_id": "V1"}]
+    sent(run, "20260410", "period", march)
+    assert owners(run, "care_contact") == owners(run, "care_activity") == [("1512", ANNA)]
+    april = submission("1002", APRIL, ["R1"], ["K2"])
+    for row in (*april["mpi"], *april["referral"]):
+        row |= {"local_patient_id": "B"} | ({"nhs_number": BEN} if "nhs_number" in row else {})
+    sent(run, "20260510", "period", april)
+    assert owners(run, "referral") == [("1512", ANNA), ("1513", BEN)]
+    assert owners(run, "care_contact") == [("1513", BEN)]
+    assert owners(run, "care_activity") == []
+    sent(run, "20260511", "delta", {"care_contact": [april["care_contact"][0] | {"care_contact_id": "K3"}]})
+    assert owners(run, "care_contact") == [("1513", BEN)] * 2
 
 
 def test_a_month_is_the_same_however_its_number_is_written(run: RunContext) -> None:
