@@ -83,7 +83,7 @@ def test_a_map_is_reviewed_only_where_the_check_finds_a_fault() -> None:
         ("NHS Admission Source", "37", 38003619, MORE_SPECIFIC, "prison"),
         ("NHS Admission Source", "39", 38003619, ONE_OF_A_CHOICE, "police"),
         ("NHS MHSDS Referral Reason", "25", 439776, MORE_CERTAIN, "Suspected autism"),
-        ("NHS CSDS Immunisation", "08", 40213198, MORE_SPECIFIC, "conjugate 13 valent"),
+        ("NHS CSDS Immunisation", "090", 40213198, MORE_SPECIFIC, "conjugate 13 valent"),
     ],
 )
 def test_a_seeded_fault_is_found(vocabulary: str, code: str, target: int, kind: str, detail: str) -> None:
