@@ -104,6 +104,8 @@ _INTEGER = f"^'?[+\u2212-]?(?:(?:[0-9]{{1,{_MOST_DIGITS}}}|[0-9]{{1,3}}(?:,[0-9]
 _WHOLE = "^'?[+]?0*([0-9]+)(?:[.]0*)?$"
 _ID_AND_MORE = "^'?([0-9]{6,18})(?:[.]0+)?(?: ?[|][^|]*[|]?)?$"
 """An id of SNOMED CT with its term, or with what a spreadsheet adds. The id alone is compared, and kept."""
+_ICD10_IN_KEY = "(?i)^([A-Z][0-9]{2})[.]?([0-9]{0,2}|X[0-9])X?-*(?: ?[AD+*\u2020\u2021])?$"
+"""A code of ICD-10, with or without dot, fillers, dagger and asterisk. Codes of Read and CTV3 have other forms, or no dot."""
 
 _SERIAL = "^[1-9][0-9]{3,4}(?:[.]0*)?$"
 _SERIAL_DAY_ZERO = "1899-12-30"
@@ -253,7 +255,10 @@ def key_part(column: Delivered, text: Column) -> Column:
         return padded(text, column.width)
     if column.shape in (Shape.LIST, Shape.LISTED, Shape.SAMPLE):
         return joined(text)
-    if column.shape in (Shape.SNOMED, Shape.CLINICAL_CODE):
+    if column.shape is Shape.CLINICAL_CODE:
+        in_key = F.upper(F.regexp_replace(text, _ICD10_IN_KEY, "$1$2"))
+        return F.when(text.rlike(_ICD10_IN_KEY), in_key).otherwise(F.regexp_replace(text, _ID_AND_MORE, "$1"))
+    if column.shape is Shape.SNOMED:
         return F.regexp_replace(text, _ID_AND_MORE, "$1")
     return F.upper(text) if column.shape is Shape.ORGANISATION_CODE else text
 
