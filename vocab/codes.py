@@ -37,7 +37,7 @@ _READ_SYNONYM = "-[0-9]+$"
 _READ_SHORT = "^[0-9A-Za-z]{1,5}[.]*$"
 OWN_ETHNIC_CATEGORY = "^[A-Za-z](?:[A-Za-z]|[0-9]{1,2})$"
 """A letter of the national list of ethnic categories (NHS Data Dictionary: ETHNIC CATEGORY) with what a trust appends to it."""
-_SCTID = "^[=<( ]*([0-9]{6,18})([^0-9].*)?$"
+_SCTID = "^[=<({ ]*([0-9]{6,18})([^0-9].*)?$"
 
 
 def _nothing_broader(_: Column) -> list[Column]:

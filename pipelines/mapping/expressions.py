@@ -41,6 +41,14 @@ def code_without_fillers(code: Column) -> Column:
     return F.nullif(F.regexp_replace(bare, "^([A-Z][0-9]{2})X[0-9]?$", "$1"), F.lit(""))
 
 
+def attribute_in(code: Column, attribute: str) -> Column:
+    """The SNOMED CT id that an expression gives an attribute: `385660001` of `75516001:408730004=385660001`, with terms or not.
+
+    `attribute` is the id of the attribute. Empty where the expression does not have it, null without a code.
+    """
+    return F.regexp_extract(code, f"(?:^|[^0-9]){attribute}(?: *[|][^|]*[|])? *=[^0-9]*([0-9]{{6,18}})", 1)
+
+
 def date_and_time(date: Column, time: Column) -> Column:
     """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing, that of the next day for 24:00:00."""
     clock = F.coalesce(time, F.lit("00:00:00"))
@@ -183,6 +191,7 @@ EXPRESSIONS: dict[str, Expression] = {
     for expression in (
         national_ethnic_category,
         code_without_fillers,
+        attribute_in,
         date_and_time,
         minutes_after,
         date_of,

@@ -24,8 +24,8 @@ SITE = "RZM01"
 THERAPIES = ("228557008", "75516001", "409063005", "399684003", "710841007")
 """Cognitive and behavioural therapy, psychotherapy, counselling, care plan, assessment of anxiety (SNOMED CT)."""
 FINDINGS = ("6471006", "418420002", "73595000", "160903007")
-QUALIFIED = ":408730004=410536001"
-"""An attribute after a procedure: MHSDS procedures may be post-coordinated."""
+QUALIFIED = ":408730004=385658003"
+"""The context of a procedure after it, done: MHSDS procedures may be post-coordinated."""
 
 PHQ9, GAD7 = "720433000", "445455005"
 SCORES = ((PHQ9, 27), (GAD7, 21))
