@@ -21,11 +21,17 @@ PLACES_SCHEMA = {"_kind": "string", "key": "string", "id": "bigint"}
 PLACE_KEY = ("_kind", "key")
 
 
-NO_ORGANISATION = ("", "V81997", "V81998", "V81999", "89997", "89999", "R9998")
-"""The default codes of the NHS Data Dictionary, which name no organisation.
+NO_ORGANISATION = (
+    "",
+    *("V81997", "V81998", "V81999", "89997", "89999", "R9998"),
+    *("X98", "Q99", "X99998", "X99999", "VPP00", "TDH00", "ZZ201"),
+)
+"""The default codes of the NHS Data Dictionary (Default Codes Summary), which name no organisation.
 
 No practice: not registered, not applicable and not known. A provider outside the United Kingdom (89997) or the NHS (89999) to
-which no code was issued, and no hospital site (R9998): each would be one place for thousands of them.
+which no code was issued, and no hospital site (R9998). A commissioner or referrer that is not applicable or not known (X98,
+Q99, X99998, X99999), private patients and visitors from overseas (VPP00, TDH00), and no organisation at all (ZZ201). Each would
+be one place for thousands of them.
 """
 
 
