@@ -14,12 +14,13 @@ Expression = Callable[..., Column]
 _BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
 _OPERATOR = f"(?:[<>\u2264\u2265=]{_BLANK}=?|=[<>])"
 NUMBER_PATTERN = (
-    f"^'?{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)"
+    f"^'?{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]{{1,8}})(?:[.][0-9]*)?|[.][0-9]+)"
     "(?:[eE][+-]?[0-9]{1,2})?)$"
 )
 """A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`.
 
-By an apostrophe before it a spreadsheet keeps it a text: `'142`.
+By an apostrophe before it a spreadsheet keeps it a text: `'142`. More than eight digits are an id, such as the SNOMED CT code of
+an answer.
 """
 
 PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
