@@ -228,9 +228,9 @@ class Entity(Frozen):
     `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
     with the mode `period` replaces the rows of the periods that it has. A period is `period_months` long. Parts of a key may be
     empty if their column is not `required`. `withhold` lists columns that identify a person in some rows only (the answer to a
-    question about the address): curate drops the value where the flag is set. `confidential` lists flags of what the source
-    marks as confidential or sensitive: the person of a row that names one, otherwise the row. They are left out, unless
-    settings say otherwise.
+    question about the address): curate drops the value where the flag is set. `test` lists flags of rows that were made for
+    training or testing; each is enough. `confidential` lists flags of what the source marks as confidential or sensitive: the
+    person of a row that names one, otherwise the row. They are left out, unless settings say otherwise.
     """
 
     grain: str
@@ -240,7 +240,7 @@ class Entity(Frozen):
     period: str | None = None
     period_months: int = Field(default=1, ge=1)
     deleted: Flag | None = None
-    test: Flag | None = None
+    test: tuple[Flag, ...] = ()
     confidential: tuple[Flag, ...] = ()
     withhold: dict[str, Flag] = Field(default_factory=dict)
     subject: Subject = Subject()
@@ -263,7 +263,7 @@ class Entity(Frozen):
     @property
     def flags(self) -> tuple[Flag, ...]:
         """What decides about a whole row."""
-        return tuple(flag for flag in (self.deleted, self.test, *self.confidential) if flag)
+        return (*((self.deleted,) if self.deleted else ()), *self.test, *self.confidential)
 
     @property
     def kept_texts(self) -> tuple[str, ...]:
@@ -355,7 +355,8 @@ class SourceContract(Frozen):
     def _faults(self, name: str, entity: Entity) -> list[str]:
         used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]
         used += [("period", (entity.period,))] if entity.period else []
-        used += [(part, (flag.column,)) for part, flag in (("deleted", entity.deleted), ("test", entity.test)) if flag]
+        used += [("deleted", (entity.deleted.column,))] if entity.deleted else []
+        used += [("test", (flag.column,)) for flag in entity.test]
         used += [("confidential", (flag.column,)) for flag in entity.confidential]
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         kinds = {column: entity.columns[column].type for _, columns in used for column in columns if column in entity.columns}

@@ -131,7 +131,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         "message": entity.own_message(),
         "content": F.col("_row_hash"),
         "is_deleted": is_raised(spec.deleted, spec),
-        "is_test": is_raised(spec.test, spec),
+        "is_test": reduce(or_, [is_raised(flag, spec) for flag in spec.test], F.lit(False)),
         "is_confidential": reduce(or_, [_may_be_raised(flag, spec) for flag in spec.confidential], F.lit(False)),
         "unusable": _unusable(spec),
     }

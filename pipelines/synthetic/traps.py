@@ -128,7 +128,7 @@ class Field:
         Required columns are included only on request.
         """
         entity = self.entity
-        fixed = {*entity.key, *entity.version, *(flag.column for flag in (entity.deleted, entity.test) if flag)}
+        fixed = {*entity.key, *entity.version, *(flag.column for flag in entity.flags)}
         fixed |= {name for link in entity.references.values() for name in link.columns}
         return [
             name

@@ -25,13 +25,16 @@ def test_a_version_of_another_type_is_refused(kind: str) -> None:
         contract({"v": {"type": kind}}, version=["v"])
 
 
-@pytest.mark.parametrize("part", ["deleted", "test"])
-def test_a_flag_lists_values_unless_its_column_is_of_truth_values(part: str) -> None:
-    contract({"f": {"type": "boolean"}}, **{part: {"column": "f"}})
-    contract({"f": {"type": "code"}}, **{part: {"column": "f", "values": ["1"], "cleared": ["9"]}})
+@pytest.mark.parametrize("is_listed", [False, True], ids=["deleted", "test"])
+def test_a_flag_lists_values_unless_its_column_is_of_truth_values(is_listed: bool) -> None:
+    def flagged(kind: str, **flag: Any) -> SourceContract:
+        return contract({"f": {"type": kind}}, **({"test": [flag]} if is_listed else {"deleted": flag}))
+
+    flagged("boolean", column="f")
+    flagged("code", column="f", values=["1"], cleared=["9"])
     for kind, values in (("boolean", ["1"]), ("code", [])):
         with pytest.raises(ValidationError, match="flag f: list values, unless"):
-            contract({"f": {"type": kind}}, **{part: {"column": "f", "values": values}})
+            flagged(kind, column="f", values=values)
 
 
 @pytest.mark.parametrize("kind", ["text", "date", "integer", "boolean"])

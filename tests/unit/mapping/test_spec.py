@@ -234,7 +234,8 @@ def test_columns_that_rules_read_are_known_by_entity_through_every_lookup() -> N
 
 def test_columns_that_curate_needs_are_in_use() -> None:
     contract = load_contract(PACKAGED_MAPPINGS_DIR / "gp" / "contract.yaml")
-    patient = {"organisation_guid", "patient_guid", "processing_id", "deleted", "dummy_type", "nhs_number", "date_of_birth"}
-    assert contract.entities["patient"].used_columns == patient | {"postcode", "usual_gp_user_in_role_guid"}
+    flags = {"deleted", "dummy_type", "patient_type_description", "spine_sensitive", "is_confidential"}
+    patient = {"organisation_guid", "patient_guid", "processing_id", "nhs_number", "date_of_birth"}
+    assert contract.entities["patient"].used_columns == patient | flags | {"postcode", "usual_gp_user_in_role_guid"}
     slot = contract.entities["appointment_slot"]
     assert slot.used_columns == {"organisation_guid", "slot_guid", "patient_guid", "processing_id", "deleted"}
