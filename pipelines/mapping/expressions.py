@@ -6,6 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
+from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import DatePrecision
 from vocab.codes import OWN_ETHNIC_CATEGORY
 
@@ -22,6 +23,9 @@ NUMBER_PATTERN = (
 By an apostrophe before it a spreadsheet keeps it a text: `'142`. More than eight digits are an id, such as the SNOMED CT code of
 an answer.
 """
+
+UNKNOWN_PRECISIONS = ("U", "Unknown")
+"""The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
 
 PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
@@ -149,6 +153,12 @@ def date_precision(code: Column) -> Column:
     )
 
 
+def day_of_entry(date: Column, precision: Column, entered: Column) -> Column:
+    """The day that an entry of EMIS is about; the day on which it was entered where that is not known, or would be later."""
+    is_known = ~is_one_of(precision, UNKNOWN_PRECISIONS) & (date <= F.coalesce(entered, date))
+    return F.when(is_known, date).otherwise(entered)
+
+
 def dose_given(dose: Column, unit: Column) -> Column:
     """A dose that was given (`1000 mg`); null where it is none, or its unit is none that is known."""
     return amount_in(dose, unit)
@@ -207,6 +217,7 @@ EXPRESSIONS: dict[str, Expression] = {
         date_of_first,
         diagnosis_status,
         date_precision,
+        day_of_entry,
         dose_given,
         quantity_given,
         order_directions,

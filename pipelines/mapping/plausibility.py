@@ -27,6 +27,10 @@ BIRTH_YEARS = {"first_birth_year": "bigint", "last_birth_year": "bigint"}
 """The least and the greatest year of birth that the records of a person state. Doubt about it is in favour of the row."""
 
 
+DAYS_AHEAD = 366
+"""How many days after its extract a record of a person can be dated: appointments and periods of a report lie ahead."""
+
+
 class Check(StrEnum):
     """What a rule on dates asks. Rows are judged in this order."""
 
@@ -140,11 +144,13 @@ def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
 
     `rows` have `_extracted_on` and, unless they are about persons, BIRTH_YEARS. An end after the extract is not used: a visit
     then ends when it starts, anything else has no end. A record of a person counts as made on the day of the extract at the
-    latest.
+    latest, and one that is dated more than DAYS_AHEAD later as made on a day that is not known.
     """
     if "recorded_on" in FIELDS[target]:  # it decides which record of a person counts first
         extracted, recorded = F.col("_extracted_on"), F.col("recorded_on")
-        rows = rows.withColumn("recorded_on", F.when(recorded > extracted, extracted).otherwise(recorded))
+        is_ahead, is_mistaken = recorded > extracted, recorded > F.date_add(extracted, DAYS_AHEAD)
+        made_on = F.when(is_mistaken, F.lit(None).cast("date")).when(is_ahead, extracted).otherwise(recorded)
+        rows = rows.withColumn("recorded_on", made_on)
     broken = {action: _first_broken(target, rules, action) for action in Action}
     values = {"_set_aside": broken[Action.SET_ASIDE], "_flagged": broken[Action.FLAG]}
     if _day_of(target, "end"):

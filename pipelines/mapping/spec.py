@@ -70,6 +70,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "month_of_birth": "bigint",
         "postcode_area": "string",
         "care_site_code": "string",
+        "order": "bigint",
         "recorded_on": "date",
     },
     Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},

@@ -42,12 +42,13 @@ PERSONS_SCHEMA = {
 def persons(person_rows: DataFrame, concept_map: DataFrame, sources: Sequence[str]) -> DataFrame:
     """One row per person with a year of birth (PERSONS_SCHEMA), each attribute from the first record that knows it.
 
-    Records count in the order of `sources`, then the newest first (`recorded_on`), then by row key. A code without a concept
-    of any kind is not known; one that has a source concept alone, as mixed ethnic groups do, is known, and its concept is 0.
-    Where no record knows a code, the first delivered value is kept with concept 0. The month comes from the record that gives
-    the year.
+    Records count in the order of `sources`, then by `order`, those without one first, then the newest first (`recorded_on`),
+    then by row key. A code without a concept of any kind is not known; one that has a source concept alone, as mixed ethnic
+    groups do, is known, and its concept is 0. Where no record knows a code, the first delivered value is kept with concept 0.
+    The month comes from the record that gives the year.
     """
-    order = (priority(sources), F.col("recorded_on").desc_nulls_last(), F.col("_row_key"), F.col("_rule"))
+    by_rule, newest_first = F.col("order").asc_nulls_first(), F.col("recorded_on").desc_nulls_last()
+    order = (priority(sources), by_rule, newest_first, F.col("_row_key"), F.col("_rule"))
     place = F.row_number().over(Window.partitionBy("person_id").orderBy(*order))
     placed = with_concepts(person_rows, CODED, concept_map).withColumn("_place", place)
     # The place of the first record that knows an attribute, and then what it states: no window over every attribute.
