@@ -177,7 +177,10 @@ def with_lookups(
         theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column not in named)
         renamed = [F.col(column.removeprefix(f"{alias}.")).alias(flat(column)) for column in theirs]
         keys = [F.col(name.removeprefix(f"{alias}.")).alias(flat(name)) for name in sorted(named)]
-        other = silver[lookup.entity].select(*keys, *renamed)
+        found = silver[lookup.entity]
+        for column, values in lookup.without.items():
+            found = found.where(~is_one_of(F.trim(F.col(column)), values))
+        other = found.select(*keys, *renamed)
         on = F.col(flat(lookup.on)) == F.col(flat(f"{alias}.row_key"))
         on = on & (F.col("person_id") == F.col(flat(f"{alias}.person_id"))) if is_of_person else on
         frame = frame.join(other, on=on, how="left")
@@ -212,7 +215,8 @@ def checks_of(rule: Rule, contract: SourceContract, fields: Mapping[str, Column]
 
     checks = []
     for condition in rule.where:
-        checks += [*readable(condition.columns), Check(condition.reason, ~_holds(condition), selects=condition.selects)]
+        asked_of = () if condition.despite_unreadable else condition.columns
+        checks += [*readable(asked_of), Check(condition.reason, ~_holds(condition), selects=condition.selects)]
     if rule.to in PERSON_BOUND:
         checks.append(Check("person_missing", F.col("person_id").isNull()))
     for field in REQUIRED[rule.to]:

@@ -197,6 +197,46 @@ def days_of_prescription(setting: Column, settings: list[str], days: int) -> Col
     return F.when(F.lower(F.trim(setting)).isin(*settings), F.lit(days))
 
 
+def way_of_contact(
+    outcome: Column,
+    at_scene: Column,
+    treatment_type: Column,
+    stop_code: Column,
+    vehicle: Column,
+    crew: list[str],
+    telephone: list[str],
+    nobody: list[str],
+) -> Column:
+    """How a patient of an ambulance service was seen: by a `crew`, by `telephone` alone, or by `nobody`.
+
+    The first that says so counts: an outcome of the list for telephone or crew, a crew at the scene, the treatment type of the
+    call, an outcome of calls that came to nothing. Without a vehicle a stop code says that the call was closed by telephone.
+    Else it was a crew, which keeps a record of every patient.
+    """
+    by_crew, by_telephone = F.lit("crew"), F.lit("telephone")
+    return (
+        F.when(is_one_of(outcome, telephone), by_telephone)
+        .when(is_one_of(outcome, crew) | at_scene.isNotNull(), by_crew)
+        .when(is_one_of(treatment_type, telephone), by_telephone)
+        .when(is_one_of(outcome, nobody), F.lit("nobody"))
+        .when(vehicle.isNull() & stop_code.isNotNull(), by_telephone)
+        .otherwise(by_crew)
+    )
+
+
+def was_conveyed(outcome: Column, flag: Column, treatment_type: Column, conveyed: list[str], not_conveyed: list[str]) -> Column:
+    """Whether an ambulance took the patient somewhere; null where nothing says so.
+
+    The outcome is the patient's own. The flag is that of one vehicle, while another one may have taken the patient, and the
+    treatment type that of a call, which may be about several patients.
+    """
+    by_outcome, by_call = (
+        F.when(is_one_of(said, conveyed), F.lit(True)).when(is_one_of(said, not_conveyed), F.lit(False))
+        for said in (outcome, treatment_type)
+    )
+    return F.coalesce(by_outcome, flag, by_call)
+
+
 EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
@@ -222,5 +262,7 @@ EXPRESSIONS: dict[str, Expression] = {
         quantity_given,
         order_directions,
         days_of_prescription,
+        way_of_contact,
+        was_conveyed,
     )
 }

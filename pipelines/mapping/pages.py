@@ -107,6 +107,7 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
         parts.append(rule.note)
     details = [
         f"`{alias}` is the row of [`{lookup.entity}`](#{lookup.entity}) at `{lookup.on}`"
+        + "".join(f", unless its `{column}` is {_alternatives(values)}" for column, values in lookup.without.items())
         for alias, lookup in rule.lookups.items()
     ]
     details += [_condition(condition) for condition in rule.where]

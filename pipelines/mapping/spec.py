@@ -241,6 +241,8 @@ class Condition(Frozen):
     `in`: the value is in the list. `not_in`: the value is not in the list. An empty value is in a list that has `""`, no other.
     Values are compared as text, trimmed, ignoring case, blanks and dashes; dates as `2026-01-31`, booleans as `true`.
     `present`: there is a value (true) or there is none (false).
+    A row with an unreadable value in a column that the condition looks at is left out for that, unless the condition holds
+    `despite_unreadable` values: where it asks several columns, of which one that cannot be read only says nothing.
     """
 
     column: str | None = None
@@ -250,6 +252,7 @@ class Condition(Frozen):
     in_: tuple[str, ...] | None = Field(default=None, alias="in")
     not_in: tuple[str, ...] | None = None
     present: bool | None = None
+    despite_unreadable: bool = False
     reason: str
 
     @model_validator(mode="after")
@@ -295,11 +298,13 @@ class EvidenceBy(Frozen):
 class Lookup(Frozen):
     """A left join to another silver entity of the source, whose `row_key` equals our column `on`.
 
-    `on` may also be a column of an earlier lookup (`alias.column`).
+    `on` may also be a column of an earlier lookup (`alias.column`). `without` gives by column the values, compared as in a
+    condition, of rows that are none of what the entity is said to have: they are not looked up.
     """
 
     entity: str
     on: str
+    without: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Rule(Frozen):
@@ -403,6 +408,7 @@ class Mapping(Frozen):
             names += [column for condition in rule.where for column in condition.columns]
             names += [name for how in rule.fields.values() for name in how.columns]
             names += rule.evidence_columns
+            names += [f"{alias}.{column}" for alias, lookup in rule.lookups.items() for column in lookup.without]
             for name in names:
                 alias, _, column = name.rpartition(".")
                 read.setdefault(entities[alias] if alias else rule.from_, set()).add(column)
@@ -433,6 +439,8 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
     used = [(f"where.{condition.reason}", column) for condition in rule.where for column in condition.columns]
     used += [(f"fields.{field}", column) for field, how in rule.fields.items() for column in how.columns]
     used += [("evidence", column) for column in rule.evidence_columns]
+    without = [(alias, column) for alias, lookup in rule.lookups.items() for column in lookup.without]
+    used += [(f"with.{alias}.without", f"{alias}.{column}") for alias, column in without]
     return faults + [f"{rule.name}.{where}: no silver column {column}" for where, column in used if column not in visible]
 
 
