@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.directions import directions_in
 from pipelines.columns.shapes import has_shape
-from pipelines.columns.text import is_code, joined
+from pipelines.columns.text import is_code, is_one_of, joined
 from pipelines.contracts.shapes import Shape
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
@@ -245,8 +245,18 @@ def read(column: Delivered, text: Column) -> Column:
 def key_part(column: Delivered, text: Column) -> Column:
     """The trimmed text of a column in the form in which it is part of a key: the same however the value is written.
 
-    A date that cannot be read, and any text that is no date, number, code or list value, is its own form.
+    A date that cannot be read, and any text that is no date, number, code or list value, is its own form. Null in the rows of
+    whose key the column is no part: `key_where` asks another column of the row.
     """
+    where = column.key_where
+    return (
+        F.when(is_one_of(F.col(where.column), where.values), _form_in_key(column, text))
+        if where
+        else _form_in_key(column, text)
+    )
+
+
+def _form_in_key(column: Delivered, text: Column) -> Column:
     if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
         return F.coalesce(READERS[column.type](text).cast("string"), text)
     if column.type is ColumnType.INTEGER or column.shape is Shape.NUMBER:
@@ -254,13 +264,22 @@ def key_part(column: Delivered, text: Column) -> Column:
     if column.width is not None:
         return padded(text, column.width)
     if column.shape in (Shape.LIST, Shape.LISTED, Shape.SAMPLE):
-        return joined(text)
+        return _words_in_key(column, text)
     if column.shape is Shape.CLINICAL_CODE:
         in_key = F.upper(F.regexp_replace(text, _ICD10_IN_KEY, "$1$2"))
         return F.when(text.rlike(_ICD10_IN_KEY), in_key).otherwise(F.regexp_replace(text, _ID_AND_MORE, "$1"))
     if column.shape is Shape.SNOMED:
         return F.regexp_replace(text, _ID_AND_MORE, "$1")
     return F.upper(text) if column.shape is Shape.ORGANISATION_CODE else text
+
+
+def _words_in_key(column: Delivered, text: Column) -> Column:
+    """The words of a list value as they are joined, those of another release as their `same` ones."""
+    words = joined(text)
+    for meant in dict.fromkeys(column.same.values()):
+        others = [word for word, same in column.same.items() if same == meant]
+        words = F.when(is_one_of(text, others), joined(F.lit(meant))).otherwise(words)
+    return words
 
 
 def known(kind: ColumnType, value: Column) -> Column:

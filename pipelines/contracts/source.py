@@ -89,12 +89,21 @@ class Identifier(StrEnum):
     FREE_TEXT = "free_text"
 
 
+class KeyWhere(Frozen):
+    """Rows in which a column is part of the key: those with one of `values` in `column`, compared as values of lists are."""
+
+    column: str
+    values: tuple[str, ...]
+
+
 class Column(Frozen):
     """One delivered column.
 
     `width` is that of the number of a code: `4` and `04` are one code where it is 2. With `excel_serial` a date may also be
     the number that a spreadsheet keeps for it. `shape` is what the values of a kept text may look like; `values` lists those
-    that it may have besides, ignoring case. Every column that silver keeps as delivered text has a shape.
+    that it may have besides, ignoring case. Every column that silver keeps as delivered text has a shape. `same` gives for
+    words of a list, as another release of it has them, those that mean the same: in a key they are one. With `key_where` the
+    column is part of a key in some rows only.
     """
 
     header: str | None = None
@@ -106,6 +115,8 @@ class Column(Frozen):
     excel_serial: bool = False
     shape: Shape | None = None
     values: tuple[str, ...] = ()
+    same: dict[str, str] = Field(default_factory=dict)
+    key_where: KeyWhere | None = None
     item: str = ""
 
     @model_validator(mode="after")
@@ -119,6 +130,8 @@ class Column(Frozen):
             raise ValueError("shape: only a text, code or result that is no identifier has one")
         if bool(self.values) and self.shape is None:
             raise ValueError("values: they go with a shape")
+        if self.same and self.shape not in (Shape.LIST, Shape.LISTED):
+            raise ValueError("same: only the words of a list have others that mean the same")
         if self.shape is Shape.LISTED and not self.values:
             raise ValueError("values: a listed column lists them")
         return self
@@ -359,6 +372,8 @@ class SourceContract(Frozen):
         used += [("test", (flag.column,)) for flag in entity.test]
         used += [("confidential", (flag.column,)) for flag in entity.confidential]
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
+        parts = {column: entity.columns[column].key_where for column in entity.key if column in entity.columns}
+        used += [(f"{column}.key_where", (where.column,)) for column, where in parts.items() if where]
         kinds = {column: entity.columns[column].type for _, columns in used for column in columns if column in entity.columns}
         subject = entity.subject
         if subject.direct:

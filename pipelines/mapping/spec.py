@@ -77,6 +77,7 @@ FIELDS: dict[Target, dict[str, str]] = {
     Target.VISIT: _VISIT_FIELDS
     | {
         "episode_key": "string",
+        "open_until": "date",
         "came_by": "string",
         "patient_classification": "string",
         "conveyed": "boolean",

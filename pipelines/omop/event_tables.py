@@ -254,10 +254,14 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per episode of care",
             schema=EPISODES_SCHEMA,
             belongs_to=BelongsTo.PERSON,
-            inputs=(rows, CONCEPT_MAP, collisions),
-            make=lambda made: episodes(sound_rows(made, rows), made.read(*CONCEPT_MAP), made.read(*collisions)),
-            affected=AffectedScope(coded={rows: ("concept", "object")}),
-            selection=Selection(TOUCHED_BY_CODES, (rows,)),
+            inputs=(rows, CONCEPT_MAP, collisions, DEATHS),
+            make=lambda made: episodes(
+                sound_rows(made, rows), made.read(*CONCEPT_MAP), made.read(*collisions), chosen_deaths(made.read(*DEATHS))
+            ),
+            affected=AffectedScope(
+                columns={DEATHS: ("person_id", "death_date", "is_chosen")}, coded={rows: ("concept", "object")}
+            ),
+            selection=Selection(TOUCHED_BY_CODES, (rows, DEATHS)),
         ),
         omop_table(
             inputs,

@@ -189,7 +189,8 @@ def visits(
     """One row per visit (VISITS_SCHEMA), the parts of a spell as one, ends decided, with ids.
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for. `newest_extracts`
-    (NEWEST_SCHEMA) says until when an open stay is known to last, `deaths` has `person_id` and `death_date`, one row a person.
+    (NEWEST_SCHEMA) says until when an open stay is known to last, a row's `open_until` that it is known until an earlier day
+    only; `deaths` has `person_id` and `death_date`, one row a person.
     """
     rules = tuple(rules)
     grouped = [rule.name for rule in rules if rule.group]
@@ -201,6 +202,8 @@ def visits(
     coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
     known = coded.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
+    if "open_until" in known.columns:
+        known = known.withColumn("_known_until", F.least("_known_until", "open_until"))
     ended = with_end(known.join(died, on="person_id", how="left"))
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)

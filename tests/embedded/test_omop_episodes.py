@@ -34,7 +34,8 @@ def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[st
     mapped = frame_of(session, target_schema(Target.EPISODE), [common | row for row in rows])
     concept_map = [("NHS MHSDS Referral Reason", "04", 0, 0, DEPRESSION, "Condition", None, "local")]
     known = session.createDataFrame(concept_map, ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items()))
-    return episodes(mapped, known, frame_of(session, COLLISIONS_SCHEMA, list(collisions)))
+    died = session.createDataFrame([(BEN, date(2024, 5, 1))], "person_id bigint, death_date date")
+    return episodes(mapped, known, frame_of(session, COLLISIONS_SCHEMA, list(collisions)), died)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,10 @@ def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[st
         ),
         ({"end_date": date(2024, 4, 2), "end_datetime": datetime(2024, 4, 2)}, date(2024, 4, 2), None, "delivered"),
         ({"end_date": date(2024, 4, 1), "end_datetime": datetime(2024, 4, 1, 16)}, date(2024, 4, 2), None, "before_start"),
+        ({"person_id": BEN}, date(2024, 5, 1), None, "died"),
+        ({"person_id": BEN, "_flagged": "end_after_extract"}, date(2024, 5, 1), None, "died"),
+        ({"person_id": BEN, "end_date": date(2024, 6, 3)}, date(2024, 6, 3), None, "delivered"),
+        ({"person_id": BEN, "start_date": date(2024, 6, 3)}, None, None, "open"),  # it began after the death
     ],
 )
 def test_the_end_of_an_episode_is_as_delivered_unless_it_lies_before_the_start(

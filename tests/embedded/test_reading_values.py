@@ -256,6 +256,13 @@ KEY_PARTS: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
         "LONGTERMSUPPORT:NURSING",
         ("Long Term Support: Nursing", "long-term  support:nursing"),
     ),
+    (
+        {"type": "code", "shape": "list", "same": {"Carer": "Unpaid carer", "Carer - known": "Unpaid carer"}},
+        "UNPAIDCARER",
+        ("Unpaid Carer", "CARER", "carer-known", "unpaid  carer"),
+    ),
+    ({"type": "code", "shape": "list", "same": {"Carer": "Unpaid carer"}}, "SERVICEUSER", ("Service User",)),
+    ({"type": "date", "key_where": {"column": "t", "values": ["01/04/2025"]}}, "2025-04-01", ("01/04/2025",)),
     ({"type": "code", "shape": "sample"}, "SERUM", ("serum", "Serum")),
     ({"type": "code", "shape": "snomed"}, "75004002", ("75004002", "75004002 |Died in department|", "75004002.0")),
     ({"type": "code", "shape": "clinical_code"}, "Eu00.", ("Eu00.",)),
@@ -285,6 +292,19 @@ def test_a_key_is_the_same_however_its_parts_are_written(
 ) -> None:
     declared = Delivered.model_validate({"header": "X", "item": "x"} | column)
     assert evaluated(sail, texts, key_part(declared, F.col("t"))) == [part] * len(texts)
+
+
+def test_a_column_may_be_part_of_a_key_in_some_rows_only(sail: SparkSession) -> None:
+    where = {"column": "kind", "values": ["Request", "Re-view"]}
+    declared = Delivered.model_validate({"header": "X", "item": "x", "type": "date", "key_where": where})
+    rows = [("REQUEST", "01/04/2025"), ("review", "2025-04-01"), ("Service", "01/04/2025"), (None, "01/04/2025")]
+    found = sail.createDataFrame(rows, "kind string, t string").select("kind", key_part(declared, F.col("t")).alias("part"))
+    assert {row["kind"]: row["part"] for row in found.collect()} == {
+        "REQUEST": "2025-04-01",
+        "review": "2025-04-01",
+        "Service": None,
+        None: None,
+    }
 
 
 @pytest.mark.parametrize("reader", list(dict.fromkeys(reader for reader, _, _ in READ)))

@@ -47,3 +47,17 @@ def test_only_a_code_has_a_width(kind: str) -> None:
 def test_only_a_date_can_be_the_number_of_a_spreadsheet(kind: str) -> None:
     with pytest.raises(ValidationError, match="excel_serial: only a date can be one"):
         contract({"c": {"type": kind, "excel_serial": True}})
+
+
+@pytest.mark.parametrize("column", [{"type": "code", "shape": "code"}, {"type": "date"}, {"identifier": "record_id"}])
+def test_only_words_of_a_list_have_others_that_mean_the_same(column: dict[str, Any]) -> None:
+    contract({"c": {"type": "code", "shape": "list", "same": {"Carer": "Unpaid carer"}}})
+    with pytest.raises(ValidationError, match="same: only the words of a list"):
+        contract({"c": column | {"same": {"Carer": "Unpaid carer"}}})
+
+
+def test_a_key_asks_a_column_that_exists() -> None:
+    columns = {"k": {"key_where": {"column": "kind", "values": ["Request"]}}}
+    contract(columns | {"kind": {"type": "code"}})
+    with pytest.raises(ValidationError, match="key_where: no column kind"):
+        contract(columns)
