@@ -28,7 +28,7 @@ from pipelines.progress import OnProgress
 from pipelines.release.publish.duckdb_file import publish_duckdb, require_replaceable
 from pipelines.release.publish.parquet_folder import publish_parquet
 from pipelines.release.publish.publication import Publication
-from pipelines.release.published import chosen_release, pinned_tables
+from pipelines.release.published import chosen_release, pinned_tables, require_newest_opt_outs
 from pipelines.settings import Settings
 
 app = new_app()
@@ -57,6 +57,9 @@ def publish(
     webapi_sql: Annotated[
         Path | None, typer.Option("--webapi-sql", help="Also write SQL that makes the schema known to OHDSI's WebAPI.")
     ] = None,
+    older_opt_outs: Annotated[
+        bool, typer.Option("--accept-older-opt-outs", help="Publish it although people have opted out since.")
+    ] = False,
     env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
     overrides: Overrides = None,
@@ -66,11 +69,14 @@ def publish(
 
     What is there is replaced as a whole when the new one is complete. A failure leaves it as it is. catalog:SCHEMA makes views
     of the pinned versions in the catalog of Spark, one after the other, and copies no row.
+    An earlier release may hold people who have opted out since. Publishing it therefore needs --accept-older-opt-outs.
     """
     target, settings = target_of(to), settings_of(env, conf_dir, overrides)
     if webapi_sql and target.kind != "postgresql":
         raise ConfigError("--webapi-sql: WebAPI reads PostgreSQL; give --to postgresql://...")
-    rows = publish_to(settings, target, release_id, version)
+    release = chosen_release(settings, release_id)
+    require_newest_opt_outs(settings, release, accepted=older_opt_outs)
+    rows = publish_to(settings, target, release.release_id, version)
     if webapi_sql:
         with writing(webapi_sql):
             webapi_sql.write_text(sql_for_webapi(settings, target.place), encoding="utf-8")

@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
-from pipelines.errors import ReleaseError
-from pipelines.release.model import earlier_opt_outs
-from pipelines.release.published import chosen_release, release_folder
+from pipelines.release.published import chosen_release, release_folder, require_newest_opt_outs
 from pipelines.release.store import ROLLBACK
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
@@ -53,13 +51,7 @@ def _go_back(settings: Settings, release_id: str | None, older_opt_outs: bool, a
     folder = release_folder(settings)
     current = chosen_release(settings)
     target = chosen_release(settings, release_id or folder.before(current.release_id))
-    older = earlier_opt_outs(target, than=current)
-    if older and not older_opt_outs:
-        lists = ", ".join(older)
-        raise ReleaseError(
-            f"release {target.release_id} rests on older opt-out lists ({lists}) and may hold people who have opted out since; "
-            "--accept-older-opt-outs goes back all the same"
-        )
+    require_newest_opt_outs(settings, target, accepted=older_opt_outs)
     folder.point_at(target.release_id, action=ROLLBACK, at=at, reason=reason)
     log.info(f"readers see release {target.release_id} until nhs-omop rollback --lift", extra={"before": current.release_id})
 

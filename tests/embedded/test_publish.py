@@ -176,7 +176,7 @@ def test_publish_writes_every_table_of_the_cdm_and_its_columns_only(run: Callabl
 
 def test_publish_of_an_earlier_release_reads_its_pinned_versions(run: Callable[..., Result], tmp_path: Path) -> None:
     target = tmp_path / "cdm.duckdb"
-    assert run(publish, "--to", f"duckdb:{target}", "--release", FIRST).exit_code == 0
+    assert run(publish, "--to", f"duckdb:{target}", "--release", FIRST, "--accept-older-opt-outs").exit_code == 0
     with duckdb.connect(str(target), read_only=True) as db:
         assert db.execute("select visit_occurrence_id from visit_occurrence").fetchall() == [(21,)]
 
@@ -206,7 +206,8 @@ def test_a_publication_replaces_nothing_but_a_publication(run: Callable[..., Res
         connection.execute("CREATE TABLE cdm_source (of_somebody int)")
     assert isinstance(run(publish, "--to", f"duckdb:{target}").exception, ReleaseError)
     target.unlink()
-    assert [run(publish, "--to", f"duckdb:{target}", "--release", name).exit_code for name in (FIRST, SECOND)] == [0, 0]
+    named = [("--release", FIRST, "--accept-older-opt-outs"), ("--release", SECOND)]
+    assert [run(publish, "--to", f"duckdb:{target}", *options).exit_code for options in named] == [0, 0]
     assert [path.name for path in target.parent.iterdir()] == ["cdm.duckdb"]
 
 
@@ -386,6 +387,25 @@ def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run
     assert chosen_release(released.settings).release_id == FIRST
     last = release_folder(released.settings).moves()[-1]
     assert (last.action, last.reason) == ("rollback", "a wrong map")
+
+
+def test_a_publication_over_newer_opt_outs_has_to_be_accepted(run: Callable[..., Result], tmp_path: Path) -> None:
+    """An earlier release, and the current one after a rollback: both may hold people who have opted out since."""
+    target = tmp_path / "cdm.duckdb"
+    said = f"release {FIRST} rests on older opt-out lists (national) and may hold people who have opted out since"
+    earlier = ("--to", f"duckdb:{target}", "--release", FIRST)
+    refused = run(publish, *earlier)
+    assert (refused.exception.exit_code, str(refused.exception)) == (  # type: ignore[union-attr]
+        22,
+        f"{said}; --accept-older-opt-outs takes it all the same",
+    )
+    assert not target.exists()
+    accepted = run(publish, *earlier, "--accept-older-opt-outs", "--json")
+    assert (accepted.exit_code, said in accepted.stderr) == (0, True)
+    assert "older opt-out lists" not in run(publish, "--to", f"duckdb:{target}", "--json").stderr
+    run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs")
+    assert str(run(publish, "--to", f"duckdb:{target}").exception) == str(refused.exception)
+    assert run(publish, "--to", f"duckdb:{target}", "--release", SECOND).exit_code == 0
 
 
 def test_a_rollback_holds_is_shown_and_is_lifted(released: Released, run: Callable[..., Result]) -> None:
