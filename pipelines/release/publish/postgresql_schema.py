@@ -10,7 +10,7 @@ import io
 import logging
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg import sql
 
-from pipelines.contracts.cdm import CdmColumn, CdmTable
+from pipelines.contracts.cdm import CDM_VERSIONS, CdmColumn, CdmTable
+from pipelines.contracts.derived import published_tables
 from pipelines.errors import ConfigError, ReleaseError
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.postgresql_ddl import TableDdl, postgresql_ddl
@@ -38,7 +39,7 @@ ROWS_AT_ONCE: Final = 50_000
 LOCK_TIMEOUT: Final = "30s"
 """How long the removal of the former schema waits for those who still read it."""
 
-_MARK: Final = re.compile(r"nhs-omop release .*; (\d+) tables")
+_MARK: Final = re.compile(r"nhs-omop release .*; \d+ tables")
 """The comment of a schema that a publication made: only such a schema is replaced."""
 
 _DIGEST: Final = "_digest"
@@ -91,13 +92,14 @@ def publish_postgresql(
     _refuse_password(target.url)
     try:
         with _connected(target) as connection:
-            _prepare(connection, target)
+            known = {*publication.tables, *(name for version in CDM_VERSIONS for name in published_tables(version))}
+            _prepare(connection, target, known)
             try:
                 rows = _load(connection, target, publication, on_progress)
                 _swap(connection, target)
             except BaseException:
                 connection.close()
-                _remove_unfinished(target)
+                _remove_unfinished(target, known)
                 raise
             _remove_former(connection, target)
     except psycopg.Error as error:
@@ -143,8 +145,10 @@ def _reason(error: psycopg.Error) -> str:
     return ", ".join([f"PostgreSQL {type(error).__name__}", *(f"{kind} {name}" for kind, name in named.items() if name)])
 
 
-def _prepare(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
+def _prepare(connection: psycopg.Connection, target: PostgresqlSchema, known: Collection[str]) -> None:
     """Take the lock of the schema, remove what a killed publication left, and see that the schema can be replaced.
+
+    `known` are the tables that publications make.
 
     Raises ConfigError where a role is missing, ReleaseError where somebody else's work would be lost.
     """
@@ -156,43 +160,75 @@ def _prepare(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
     if missing:
         raise ConfigError(f"publish.readers: there is no role {', '.join(missing)}; create it first")
     for schema in (target.unfinished, target.former, target.schema):
-        _refuse_foreign(connection, schema)
+        _refuse_foreign(connection, schema, known)
     for schema in (target.unfinished, target.former):
         _drop(connection, schema)
 
 
-def _refuse_foreign(connection: psycopg.Connection, schema: str) -> None:
-    """Raises ReleaseError for a schema that holds, or that other schemas hold, what no publication made."""
+def _refuse_foreign(connection: psycopg.Connection, schema: str, known: Collection[str]) -> None:
+    """Raises ReleaseError for a schema that holds, or that others rest on, what no publication made."""
     if not _value(connection, "SELECT count(*) FROM pg_namespace WHERE nspname = %s", schema):
         return
     comment = _value(connection, "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s", schema)
-    mark = _MARK.fullmatch(str(comment or ""))
-    if mark is None:
+    if _MARK.fullmatch(str(comment or "")) is None:
         raise ReleaseError(f"schema {schema} is not of a publication, so it is not replaced; choose another publish.cdm_schema")
-    relations = _value(
-        connection,
-        "SELECT count(*) FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')",
-        sql.Identifier(schema).as_string(connection),
-    )
-    if int(str(relations)) > int(mark[1]):
-        raise ReleaseError(f"schema {schema} has tables or views that are not of a publication; move them to another schema")
-    views = _value(
-        connection,
-        "SELECT count(DISTINCT v.oid) FROM pg_depend AS d JOIN pg_rewrite AS r ON d.objid = r.oid "
-        "JOIN pg_class AS v ON v.oid = r.ev_class JOIN pg_class AS t ON t.oid = d.refobjid "
-        "WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass "
-        "AND t.relnamespace = %(schema)s::regnamespace AND v.relnamespace <> %(schema)s::regnamespace",
-        schema=sql.Identifier(schema).as_string(connection),
-    )
-    if views:
+    within = _names(connection, _FOREIGN_WITHIN, schema, known)
+    if within:
+        raise ReleaseError(f"schema {schema} has what is not of a publication ({_some(within)}); move that to another schema")
+    outside = _names(connection, _RESTING_ON, schema)
+    if outside:
         raise ReleaseError(
-            f"{views} views of other schemas rest on {schema} and would go on showing its release: drop them, publish, and "
-            "make them again"
+            f"what rests on schema {schema} would go on showing its release ({_some(outside)}): drop it, publish, and make it "
+            "again"
         )
 
 
-def _value(connection: psycopg.Connection, statement: LiteralString, *values: str, **named: str) -> object:
-    row = connection.execute(statement, named or values).fetchone()
+_FOREIGN_WITHIN: Final = """
+    SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend AS d
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = %(schema)s::regnamespace AND d.deptype = 'n'
+    AND NOT (d.classid = 'pg_class'::regclass
+             AND d.objid IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relname = ANY(%(known)s)))
+    ORDER BY 1
+"""
+"""What a schema holds beside the tables of a publication: tables, views, functions, types, sequences."""
+
+_RESTING_ON: Final = """
+    WITH own AS (
+        SELECT c.oid, c.reltype, t.typarray FROM pg_class AS c LEFT JOIN pg_type AS t ON t.oid = c.reltype
+        WHERE c.relnamespace = %(schema)s::regnamespace
+    )
+    SELECT DISTINCT CASE
+        WHEN d.classid = 'pg_rewrite'::regclass
+        THEN (SELECT pg_describe_object('pg_class'::regclass, r.ev_class, 0) FROM pg_rewrite AS r WHERE r.oid = d.objid)
+        ELSE pg_describe_object(d.classid, d.objid, d.objsubid)
+    END
+    FROM pg_depend AS d LEFT JOIN pg_constraint AS k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+    WHERE d.deptype = 'n'
+    AND (d.refclassid = 'pg_class'::regclass AND d.refobjid IN (SELECT oid FROM own)
+         OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN (SELECT reltype FROM own UNION SELECT typarray FROM own))
+    AND (k.conrelid IS NULL OR k.conrelid NOT IN (SELECT oid FROM own))
+    ORDER BY 1
+"""
+"""What would keep PostgreSQL from dropping the tables of a schema: views, functions, foreign keys, columns of the type of a
+row and so on, but not the links of its own tables. https://www.postgresql.org/docs/current/catalog-pg-depend.html
+"""
+
+_NAMED: Final = 5
+"""Objects that a message names at most."""
+
+
+def _names(connection: psycopg.Connection, statement: LiteralString, schema: str, known: Collection[str] = ()) -> list[str]:
+    """Objects of the catalog as PostgreSQL describes them, such as `view study.v`."""
+    values = {"schema": sql.Identifier(schema).as_string(connection), "known": list(known)}
+    return [str(name) for (name,) in connection.execute(statement, values).fetchall()]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
+
+
+def _value(connection: psycopg.Connection, statement: LiteralString, *values: str) -> object:
+    row = connection.execute(statement, values).fetchone()
     return row[0] if row else None
 
 
@@ -311,13 +347,18 @@ def _swap(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
 
 
 def _remove_former(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
-    """Remove the schema that was replaced; a query that still reads it keeps it until the next publication."""
+    """Remove the schema that was replaced; what still uses it keeps it for now, but its readers lose their rights to it."""
     try:
         _drop(connection, target.former)
     except psycopg.Error as error:
-        log.warning(
-            f"{target.former}, which was replaced, is still in use ({type(error).__name__}); the next publication removes it"
+        for role in map(sql.Identifier, target.readers):
+            former = sql.Identifier(target.former)
+            connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(former, role))
+        resting = _names(connection, _RESTING_ON, target.former)
+        next_step = (
+            f"drop {_some(resting)}, or the next publication is refused" if resting else "the next publication removes it"
         )
+        log.warning(f"{target.former}, which was replaced, is still in use ({type(error).__name__}); {next_step}")
 
 
 def _drop(connection: psycopg.Connection, schema: str) -> None:
@@ -331,13 +372,13 @@ def _drop(connection: psycopg.Connection, schema: str) -> None:
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {}").format(sql.Identifier(schema)))
 
 
-def _remove_unfinished(target: PostgresqlSchema) -> None:
+def _remove_unfinished(target: PostgresqlSchema, known: Collection[str]) -> None:
     """Remove what a failed publication has loaded, on a connection of its own: that of the load may be lost."""
     try:
         with _connected(target) as connection:
             connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
             connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (target.lock,))
-            _refuse_foreign(connection, target.unfinished)
+            _refuse_foreign(connection, target.unfinished, known)
             _drop(connection, target.unfinished)
     except (psycopg.Error, ConfigError, ReleaseError):
         log.warning(f"{target.unfinished} could not be removed; the next publication removes it")

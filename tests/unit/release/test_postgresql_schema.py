@@ -120,6 +120,107 @@ def test_a_reader_keeps_the_former_schema_until_the_next_publication(
     assert [row[0] for row in content(database)] == [3]
 
 
+RESTING = {
+    "view study.v": ("CREATE VIEW study.v AS SELECT kept_id FROM cdm.kept", "DROP VIEW study.v"),
+    "materialized view study.m": (
+        "CREATE MATERIALIZED VIEW study.m AS SELECT kept_id FROM cdm.kept",
+        "DROP MATERIALIZED VIEW study.m",
+    ),
+    "function study.n()": (
+        "CREATE FUNCTION study.n() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM cdm.kept; END",
+        "DROP FUNCTION study.n()",
+    ),
+    "function study.of(cdm.kept)": (
+        "CREATE FUNCTION study.of(cdm.kept) RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION study.of",
+    ),
+    "column p of table study.t": ("CREATE TABLE study.t (p cdm.kept)", "DROP TABLE study.t"),
+    "column p of table study.a": ("CREATE TABLE study.a (p cdm.kept[])", "DROP TABLE study.a"),
+    "constraint f_kept_id_fkey on table study.f": (
+        "CREATE TABLE study.f (kept_id bigint REFERENCES cdm.kept)",
+        "DROP TABLE study.f",
+    ),
+    "policy of_rows on table study.p": (
+        "CREATE TABLE study.p (a bigint); CREATE POLICY of_rows ON study.p USING (a IN (SELECT kept_id FROM cdm.kept))",
+        "DROP TABLE study.p",
+    ),
+    "default value for column a of table study.d": (
+        "CREATE TABLE study.d (a regclass DEFAULT 'cdm.kept'::regclass)",
+        "DROP TABLE study.d",
+    ),
+}
+"""Work of others that keeps PostgreSQL from dropping a table, by its name: how it is made and removed."""
+
+WITHIN = {
+    "table cdm.my_results": ("CREATE TABLE cdm.my_results (a int)", "DROP TABLE cdm.my_results"),
+    "view cdm.v": ("CREATE VIEW cdm.v AS SELECT 1 AS a", "DROP VIEW cdm.v"),
+    "sequence cdm.s": ("CREATE SEQUENCE cdm.s", "DROP SEQUENCE cdm.s"),
+    "function cdm.helper()": (
+        "CREATE FUNCTION cdm.helper() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "DROP FUNCTION cdm.helper",
+    ),
+    "type cdm.kind": ("CREATE TYPE cdm.kind AS ENUM ('a')", "DROP TYPE cdm.kind"),
+}
+
+
+def test_what_rests_on_the_tables_is_named_before_anything_is_loaded(database: str, tmp_path: Path) -> None:
+    target = PostgresqlSchema(database, "cdm")
+    first, second = publication(tmp_path / "first", [ROW]), publication(tmp_path / "second", [(2, *ROW[1:])])
+    publish_postgresql(target, first)
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("CREATE SCHEMA study")
+        for name, (made, removed) in RESTING.items():
+            other.execute(made.encode())
+            with pytest.raises(ReleaseError) as raised:
+                publish_postgresql(target, second)
+            assert str(raised.value) == (
+                f"what rests on schema cdm would go on showing its release ({name}): drop it, publish, and make it again"
+            )
+            other.execute(removed.encode())
+    assert content(database) == [ROW]
+    publish_postgresql(target, second)
+    assert (schemas(database), content(database)) == (["cdm"], [(2, *ROW[1:])])
+
+
+def test_what_others_put_into_the_schema_is_named_and_stays(database: str, tmp_path: Path) -> None:
+    """A table of the publication is missing, so that the number of relations is that of a publication."""
+    target, second = PostgresqlSchema(database, "cdm"), publication(tmp_path / "second", [ROW])
+    publish_postgresql(target, publication(tmp_path / "first", [ROW]))
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("DROP TABLE cdm.kept")
+        for name, (made, removed) in WITHIN.items():
+            other.execute(made.encode())
+            with pytest.raises(ReleaseError) as raised:
+                publish_postgresql(target, second)
+            said = f"schema cdm has what is not of a publication ({name}); move that to another schema"
+            assert str(raised.value) == said
+            other.execute(removed.encode())
+    publish_postgresql(target, second)
+    assert content(database) == [ROW]
+
+
+def test_what_is_made_on_the_former_schema_meanwhile_is_named_and_cannot_be_read_any_more(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(database, autocommit=True) as other:
+        other.execute("CREATE ROLE ana_of_former")
+        other.execute("CREATE SCHEMA study AUTHORIZATION ana_of_former")
+        target = PostgresqlSchema(database, "cdm", ("ana_of_former",))
+        publish_postgresql(target, publication(tmp_path / "first", [ROW]))
+        other.execute("SET ROLE ana_of_former")
+        other.execute(RESTING["function study.n()"][0].encode())
+        assert other.execute("SELECT study.n()").fetchone() == (1,)
+        monkeypatch.setattr("pipelines.release.publish.postgresql_schema._prepare", lambda *_: None)
+        publish_postgresql(target, publication(tmp_path / "second", [(2, *ROW[1:])]))
+        assert "drop function study.n(), or the next publication is refused" in caplog.text
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.execute("SELECT study.n()")
+        assert other.execute("SELECT kept_id FROM cdm.kept").fetchall() == [(2,)]
+        other.execute("RESET ROLE")
+        other.execute("DROP OWNED BY ana_of_former")
+        other.execute("DROP ROLE ana_of_former")
+
+
 @pytest.mark.parametrize(
     "url",
     [
