@@ -219,11 +219,15 @@ class Runner:
             self._forget(name, state)
 
     def follow(self, names: Iterable[TableName]) -> None:
-        """Record the newest version of tables that may have been written past the runner: what read them is made again."""
+        """Record the newest version of tables that may have been written past the runner: what read them is made again.
+
+        What those that were are made from is no longer known, so that none counts as made: a load that was taken out of bronze
+        may come again under its former name.
+        """
         state, versions = self._state(), dict[TableName, int | None]()
         run_in_parallel(names, lambda name: versions.update({name: self.store.version(*name)}))
         moved = {
-            str(name): built.model_copy(update={"version": version, "whole_since": version})
+            str(name): built.model_copy(update={"parameters": "", "version": version, "whole_since": version})
             for name, version in versions.items()
             if version is not None and (built := state.tables.get(str(name))) and built.version != version
         }

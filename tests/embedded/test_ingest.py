@@ -362,17 +362,26 @@ def test_a_corrected_delivery_takes_the_place_of_a_withdrawn_one(run: RunContext
     assert run.store.read(Zone.BRONZE, "gp_patient").count() == 1
 
 
-def test_an_undone_withdrawal_is_loaded_again(run: RunContext, landing: Path) -> None:
+@pytest.mark.parametrize("first_comes_with_it", [True, False])
+def test_an_undone_withdrawal_is_loaded_again_on_the_same_day(
+    run: RunContext, landing: Path, first_comes_with_it: bool
+) -> None:
+    """A load is named by its day and deliveries, so that of a delivery that came alone has the same name again."""
     deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
-    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("B")]})
+    if not first_comes_with_it:
+        ingest_deliveries(run)
+    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("B"), patient("C")]})
     ingest_deliveries(run)
+    columns = run.store.read(Zone.CURATION, FILE_COLUMNS).count()
     withdraw(run, "20260105")
     assert ingest_deliveries(run) == Ingested(0, 0)
     assert ingest_deliveries(run) == Ingested(0, 0)
     assert taken(run) == {"P81001/20260104": 1}
     undo_withdrawal(run.settings.storage.restricted, DeliveryName("gp", "P81001", "20260105"))
-    assert ingest_deliveries(run).deliveries == 1
-    assert taken(run) == {"P81001/20260104": 1, "P81001/20260105": 1}
+    again = ingest_deliveries(run)
+    assert (again.deliveries, again.set_aside) == (1, ())
+    assert taken(run) == {"P81001/20260104": 1, "P81001/20260105": 2}
+    assert run.store.read(Zone.CURATION, FILE_COLUMNS).count() == columns
 
 
 def test_the_last_delivery_withdrawn_leaves_nothing(run: RunContext, landing: Path) -> None:
