@@ -44,11 +44,15 @@ class EntityOf:
         return message_of(self._parts(self.name, self.spec.key))
 
     def message_of(self, entity: str, columns: tuple[str, ...]) -> Column:
-        """The name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing."""
+        """The name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing.
+
+        They are read as the columns of its key are: where that is a day, our moment points to its day.
+        """
         return message_of_known(self._parts(entity, columns))
 
     def _parts(self, entity: str, columns: tuple[str, ...]) -> list[Column]:
-        values = [key_part(self.spec.columns[name], F.col(name)) for name in columns]
+        named = self.contract.entities[entity]
+        values = [key_part(named.columns[theirs], F.col(ours)) for theirs, ours in zip(named.key, columns, strict=True)]
         return [F.lit(self.source), F.lit(entity), F.col("_provider"), *values]
 
 

@@ -76,6 +76,7 @@ FIELDS: dict[Target, dict[str, str]] = {
     Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},
     Target.VISIT: _VISIT_FIELDS
     | {
+        "encounter_key": "string",
         "episode_key": "string",
         "open_until": "date",
         "came_by": "string",

@@ -68,6 +68,7 @@ from pipelines.omop.stem import (
 from pipelines.omop.visits import (
     inside_visits,
     visit_index,
+    visit_names,
 )
 from vocab.schemas import ddl_of
 
@@ -165,7 +166,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
             stem=observed(made, _stem_rows(inputs, made)),
             routes=made.read(*ROUTES),
             concept_map=made.read(*CONCEPT_MAP),
-            visits=visit_index(whole),
+            visits=visit_names(whole),
             visit_details=visit_index(inside_visits(details, whole)),
             providers=provider_index(made.read(*providers)),
             collisions=made.read(*EVENT_COLLISIONS),
@@ -177,7 +178,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
 
     fields_in_use = tuple(field for field in CONCEPT_FIELDS[name] if field in coded)
     read_columns = {
-        VISITS: ("key", "id"),
+        VISITS: ("key", "id", "encounter_key", "named_from", "named_until"),
         VISIT_DETAILS: ("key", "id", "visit_key"),
         providers: ("provider_source_value", "provider_id"),
         EVENT_COLLISIONS: tuple(COLLISIONS_SCHEMA),

@@ -39,9 +39,9 @@ CONCEPT_FIELDS = {
 class EventInputs:
     """What the event tables are made from; every frame is stored, because each table reads it again.
 
-    `visits` and `visit_details` hold `key` and `id`, `providers` holds `key` and `id`; `collisions` are those of the event
-    ids; `coded` are the concept fields that some rule fills from a code. `strengths` is DRUG_STRENGTH, which drug exposures
-    look up; measurements have `by_unit`, the concepts that depend on the unit.
+    `visits` are `visit_names`, `visit_details` and `providers` hold `key` and `id`; `collisions` are those of the event ids;
+    `coded` are the concept fields that some rule fills from a code. `strengths` is DRUG_STRENGTH, which drug exposures look up;
+    measurements have `by_unit`, the concepts that depend on the unit.
     """
 
     stem: DataFrame
@@ -115,15 +115,19 @@ def without_end_of_problem(events: DataFrame) -> DataFrame:
 def with_links(frame: DataFrame, **links: tuple[DataFrame, str]) -> DataFrame:
     """`frame` with an id column per link: that of the row whose `key` is named in a column, null where there is no such row.
 
-    Where the linked rows are of persons (`person_id`), only a row of the same person is linked.
+    Where the linked rows are of persons (`person_id`), only a row of the same person is linked; where a key means a row on some
+    days only (`visit_names`), one that it means on the day on which ours starts.
     """
     for name, (index, column) in links.items():
         key, person = F.col("key").alias(f"_{name}_key"), F.col("person_id").alias(f"_{name}_of")
-        is_of_person = "person_id" in index.columns
-        other = index.select(key, *([person] if is_of_person else []), F.col("id").alias(name))
+        is_of_person, is_of_days = "person_id" in index.columns, "named_from" in index.columns
+        days = [F.col(day).alias(f"_{day}") for day in ("named_from", "named_until")] if is_of_days else []
+        other = index.select(key, *([person] if is_of_person else []), *days, F.col("id").alias(name))
         on = F.col(column) == F.col(f"_{name}_key")
         on = on & (F.col("person_id") == F.col(f"_{name}_of")) if is_of_person else on
-        frame = frame.join(other, on=on, how="left").drop(f"_{name}_key", f"_{name}_of")
+        is_meant = (F.col("start_date") >= F.col("_named_from")) & (F.col("start_date") < F.col("_named_until"))
+        on = on & is_meant if is_of_days else on
+        frame = frame.join(other, on=on, how="left").drop(f"_{name}_key", f"_{name}_of", "_named_from", "_named_until")
     return frame
 
 

@@ -40,6 +40,7 @@ from pipelines.omop.visit_timing import visit_timing
 from pipelines.omop.visits import (
     VISIT_KEY,
     VISITS_SCHEMA,
+    has_encounters,
     hospital_rules,
     visit_detail,
     visit_ids,
@@ -170,7 +171,13 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
             chosen_deaths(made.read(*DEATHS)),
             kind,
         ),
-        parameters=canonical({"grouped": [rule.name for rule in rules if rule.group], "hospital": hospital_rules(rules)}),
+        parameters=canonical(
+            {
+                "grouped": [rule.name for rule in rules if rule.group],
+                "hospital": hospital_rules(rules),
+                "encounters": has_encounters(rules),
+            }
+        ),
         affected=AffectedScope(
             columns={DEATHS: ("person_id", "death_date", "is_chosen")},
             coded={rows: ("concept", "admitted_from", "discharged_to")},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.columns.ids import omop_id, without_collisions
@@ -79,6 +79,9 @@ VISITS_SCHEMA = {
     "discharged_to_source_value": "string",
     "preceding_key": "string",
     "visit_key": "string",
+    "encounter_key": "string",
+    "named_from": "date",
+    "named_until": "date",
     "episode_key": "string",
     "came_by": "string",
     "patient_classification": "string",
@@ -92,12 +95,22 @@ VISITS_SCHEMA = {
 }
 """One row per visit (or visit detail) with its id.
 
-`end_rule`: delivered, unreadable, open, died, same_day, before_start, after_extract or too_late. `came_by`: the admission
-method of a stay or the arrival mode of an attendance, as delivered. `patient_classification`: of hospital provider spells only,
-9 where it is not known. `conveyed`, `destination_code`: whether and to which site an ambulance took the person.
+`end_rule`: delivered, unreadable, open, died, same_day, before_start, after_extract or too_late. `encounter_key`: the name by
+which events refer to it that do not say what kind of visit they mean; it means this visit from the day `named_from` to the day
+before `named_until` (null: without a limit). `came_by`: the admission method of a stay or the arrival mode of an attendance, as
+delivered. `patient_classification`: of hospital provider spells only, 9 where it is not known. `conveyed`, `destination_code`:
+whether and to which site an ambulance took the person.
 """
 
-_OF_ONE_TARGET = ("visit_key", "episode_key", "came_by", "patient_classification", "conveyed", "destination_code")
+_OF_ONE_TARGET = (
+    "visit_key",
+    "encounter_key",
+    "episode_key",
+    "came_by",
+    "patient_classification",
+    "conveyed",
+    "destination_code",
+)
 """What only visits or only their details have: a detail names its visit, a visit its episode and how it came about."""
 
 CLASSIFICATION_NOT_KNOWN = "9"
@@ -160,6 +173,8 @@ LINKS = (
 a day, a transfer the stay that ended within two days, an arrival by ambulance the conveyance within six hours. Where nothing is
 said, the time alone tells. A visit that names another way (a planned admission, own transport) follows none."""
 
+FIRST_DAY, LAST_DAY = "0001-01-01", "9999-12-31"
+
 _FIRST = "first"
 _LAST = "last"
 
@@ -198,8 +213,8 @@ def visits(
     for name in _OF_ONE_TARGET:
         rows = rows if name in rows.columns else rows.withColumn(name, F.lit(None).cast(VISITS_SCHEMA[name]))
     is_grouped = F.col("_rule").isin(*grouped) if grouped else F.lit(False)
-    whole = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
-    coded = with_concepts(whole, ("concept", "admitted_from", "discharged_to"), concept_map)
+    merged = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
+    coded = with_concepts(merged, ("concept", "admitted_from", "discharged_to"), concept_map)
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
     known = coded.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
     if "open_until" in known.columns:
@@ -214,7 +229,29 @@ def visits(
         "discharged_to_concept_id": F.col("discharged_to_target"),
         "patient_classification": _classification(hospital_rules(rules)),
     }
-    return unique.select(*[values.get(name, F.col(name)).cast(kind_).alias(name) for name, kind_ in VISITS_SCHEMA.items()])
+    values |= {name: F.lit(None) for name in ("named_from", "named_until")}
+    whole = unique.select(*[values.get(name, F.col(name)).cast(kind_).alias(name) for name, kind_ in VISITS_SCHEMA.items()])
+    return with_days_named(whole) if has_encounters(rules) else whole
+
+
+def has_encounters(rules: Iterable[Rule]) -> bool:
+    """Whether some rule says by which name events refer to a visit."""
+    return any("encounter_key" in rule.fields for rule in rules)
+
+
+def with_days_named(visits: DataFrame) -> DataFrame:
+    """Visits with the days in which their `encounter_key` means them: a spell, an attendance and appointments may share one.
+
+    It means the visit of the person that began last, by day; of those of one day a spell, then a department. Before the
+    first day it means that of the first day.
+    """
+    is_spell, is_department = F.col("patient_classification").isNotNull(), F.col("concept_id").isin(*DEPARTMENTS)
+    order = Window.partitionBy("person_id", "encounter_key").orderBy("start_date", is_spell, is_department, "key")
+    until = F.lead("start_date").over(order)
+    has_limit = (F.min("start_date").over(order) < F.col("start_date")) | F.coalesce(until == F.col("start_date"), F.lit(False))
+    days = {"named_from": F.when(has_limit, F.col("start_date")), "named_until": until}
+    is_named = F.col("encounter_key").isNotNull()
+    return visits.withColumns({name: F.when(is_named, day) for name, day in days.items()})
 
 
 def hospital_rules(rules: Iterable[Rule]) -> list[str]:
@@ -400,6 +437,18 @@ def _qualifies(link: Link) -> Column:
 def visit_index(visits: DataFrame) -> DataFrame:
     """`key`, `person_id` and `id` of every visit."""
     return visits.select("key", "person_id", "id")
+
+
+def visit_names(visits: DataFrame) -> DataFrame:
+    """`visit_index` by both names of a visit, its own key and its `encounter_key`, each with the days in which it means it.
+
+    An event is of the visit if it starts on the day `named_from` or later, and before the day `named_until`.
+    """
+    first, last = (F.lit(day).cast("date") for day in (FIRST_DAY, LAST_DAY))
+    own = visits.select("key", "person_id", "id", first.alias("named_from"), last.alias("named_until"))
+    days = (F.coalesce("named_from", first).alias("named_from"), F.coalesce("named_until", last).alias("named_until"))
+    encounters = visits.where(F.col("encounter_key").isNotNull())
+    return own.unionByName(encounters.select(F.col("encounter_key").alias("key"), "person_id", "id", *days))
 
 
 def visit_occurrence(visits: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable) -> DataFrame:

@@ -13,7 +13,7 @@ RULES = {rule.name: rule for mapping in load_mappings(PACKAGED_MAPPINGS_DIR, CON
 SPECIALTY = ("specialty_concept_id", "specialty_source_value", "specialty_source_concept_id")
 
 WITHOUT_A_FIELD = {
-    *("key", "order", "recorded_on", "episode_key"),
+    *("key", "order", "recorded_on", "episode_key", "encounter_key"),
     *("came_by", "patient_classification", "conveyed", "destination_code"),
 }
 """Fields that only order, group, link or tell apart rows, in targets other than events."""

@@ -81,21 +81,24 @@ def test_no_rule_writes_free_text_or_names(
             assert not identifiers & set(how.columns), f"{mapping_rule.name}.{field}"
 
 
-def test_results_and_visits_of_a_trust_share_one_kind_of_key(
+def test_results_and_visits_of_a_trust_share_their_kinds_of_key(
     mappings: dict[str, Mapping], contracts: dict[str, SourceContract]
 ) -> None:
     acute = contracts["acute"].entities
     keys = {
-        "acute_visit_spell": "key",
-        "acute_visit_emergency": "key",
-        "acute_visit_outpatient": "key",
-        "acute_pathology_result": "visit_key",
-        "acute_vital_sign": "visit_key",
-        "acute_prescription": "visit_key",
+        ("acute_visit_spell", "key"): "spell",
+        ("acute_visit_outpatient", "key"): "outpatient_attendance",
+        ("acute_visit_emergency", "key"): "emergency_attendance",
+        ("acute_visit_spell", "encounter_key"): "encounter",
+        ("acute_visit_outpatient", "encounter_key"): "encounter",
+        ("acute_visit_emergency", "encounter_key"): "encounter",
+        ("acute_pathology_result", "visit_key"): "encounter",
+        ("acute_vital_sign", "visit_key"): "encounter",
+        ("acute_prescription", "visit_key"): "spell",
     }
-    for name, field in keys.items():
+    for (name, field), entity in keys.items():
         mapping_rule = rule(mappings, name)
-        assert acute[mapping_rule.from_].references[mapping_rule.fields[field].copy_ or ""].entity == "encounter", name
+        assert acute[mapping_rule.from_].references[mapping_rule.fields[field].copy_ or ""].entity == entity, (name, field)
 
 
 def test_only_attended_appointments_become_visits(mappings: dict[str, Mapping]) -> None:
