@@ -20,8 +20,8 @@ NUMBER_PATTERN = (
 )
 """A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`.
 
-By an apostrophe before it a spreadsheet keeps it a text: `'142`. More than eight digits are an id, such as the SNOMED CT code of
-an answer.
+By an apostrophe before it a spreadsheet keeps it a text: `'142`. More than eight digits are an id, such as the SNOMED CT code
+of an answer.
 """
 
 UNKNOWN_PRECISIONS = ("U", "Unknown")
