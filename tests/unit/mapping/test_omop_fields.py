@@ -14,7 +14,7 @@ SPECIALTY = ("specialty_concept_id", "specialty_source_value", "specialty_source
 
 WITHOUT_A_FIELD = {
     *("key", "order", "recorded_on", "episode_key", "encounter_key"),
-    *("came_by", "patient_classification", "conveyed", "destination_code"),
+    *("came_by", "patient_classification", "conveyed", "destination_code", "open_until"),
 }
 """Fields that only order, group, link or tell apart rows, in targets other than events."""
 
