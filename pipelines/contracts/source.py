@@ -320,10 +320,12 @@ class Ignored(StrEnum):
 class LocalIds(Frozen):
     """How the local ids of a source are compared with those that people write on opt-out lists.
 
-    Only such entries are compared so: two ids of a delivery are the same person's only where they are equal.
+    Only such entries are compared so: two ids of a delivery are the same person's only where they are equal. An id is unique
+    within one value of the column `within` (the organisation of a record); without it, within the provider.
     """
 
     ignore: tuple[Ignored, ...] = (Ignored.CASE, Ignored.BLANKS)
+    within: str | None = None
 
 
 class SourceContract(Frozen):
@@ -378,6 +380,7 @@ class SourceContract(Frozen):
         subject = entity.subject
         if subject.direct:
             used.append(("subject.direct", subject.direct.columns))
+            used += [("local_ids.within", (self.local_ids.within,))] if self.local_ids.within else []
         links = {f"references.{column}": reference for column, reference in entity.references.items()}
         if subject.via:
             links["subject.via"] = Reference(entity=subject.via.entity, columns=subject.via.columns)

@@ -27,6 +27,7 @@ from pipelines.columns.frames import union_all
 from pipelines.columns.nhs_number import digits_of
 from pipelines.contracts.ledger import CONFIDENTIAL
 from pipelines.contracts.source import Ignored, LocalIds
+from pipelines.curate.records import SEPARATOR
 
 BLANK_CHARACTERS = "[ \\t\\u00a0\\u2000-\\u200d\\u202f\\u2060\\u3000\\ufeff]"
 """Blanks of any kind and marks without width, for the regular expressions of Python and of the engines alike."""
@@ -203,9 +204,12 @@ def compared_local_id(local_ids: Mapping[str, LocalIds]) -> Column:
     sources = defaultdict[tuple[Ignored, ...], list[str]](list)
     for source, spelling in local_ids.items():
         sources[tuple(sorted(set(spelling.ignore)))].append(source)
-    form: Column = F.col("local_id")
+    scoped = [source for source, spelling in local_ids.items() if spelling.within]
+    own = F.substring_index("local_id", SEPARATOR, 1)  # lists name an id without that within which it is unique
+    form: Column = F.when(F.col("source").isin(*scoped), own).otherwise(F.col("local_id")) if scoped else F.col("local_id")
+    stated = form
     for ignored, names in sources.items():
-        form = F.when(F.col("source").isin(*names), _without(F.col("local_id"), ignored)).otherwise(form)
+        form = F.when(F.col("source").isin(*names), _without(stated, ignored)).otherwise(form)
     return form
 
 

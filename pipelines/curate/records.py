@@ -16,7 +16,7 @@ from pipelines.columns.text import is_one_of, trimmed
 from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read, with_moments_to_sort_by
 from pipelines.contracts.ledger import UNREADABLE
 from pipelines.contracts.period_forms import FORMS, replacement
-from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier
+from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier, LocalIds
 from pipelines.contracts.source import Column as DeliveredColumn
 from pipelines.curate.entities import EntityOf
 
@@ -140,7 +140,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     if via:
         values["parent_message"] = entity.message_of(via.entity, via.columns)
     if direct:
-        values |= {"nhs_number": F.col(direct.nhs_number), "local_id": F.col(direct.local_id)}
+        values |= {"nhs_number": F.col(direct.nhs_number), "local_id": _local_id(direct.local_id, entity.contract.local_ids)}
         status = direct.nhs_number_status
         values |= {"nhs_number_status": _in_normal_form(spec.columns[status], F.col(status))} if status else {}
         values |= {"sex": F.col(direct.sex)} if direct.sex else {}
@@ -204,6 +204,13 @@ def _columns_of_shared_keys(entities: Iterable[EntityOf]) -> dict[str, tuple[str
 def _shared_key(columns: tuple[str, ...]) -> Column:
     """What a shared record and the records that refer to it have in common, within a provider."""
     return F.concat_ws(SEPARATOR, F.col("_provider"), *[F.coalesce(F.col(column), F.lit("")) for column in columns])
+
+
+def _local_id(column: str, local_ids: LocalIds) -> Column:
+    """A local identifier with that within which it is unique behind it; null if it is missing."""
+    if local_ids.within is None:
+        return F.col(column)
+    return F.concat(F.col(column), F.lit(SEPARATOR), F.coalesce(F.col(local_ids.within), F.lit("")))
 
 
 def _version_parts(spec: Entity) -> dict[_Part, str]:

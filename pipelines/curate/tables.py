@@ -486,7 +486,7 @@ def _opt_out_entries(inputs: CurateInputs) -> Table:
 def _lists_used(inputs: CurateInputs) -> tuple[object, ...]:
     """What decides whom the lists name, besides the people: the lists, the providers, and how local ids are compared."""
     lists = sorted((facts.kind, facts.sha256) for facts in inputs.opt_outs.facts)
-    local_ids = {source: contract.local_ids.ignore for source, contract in inputs.contracts.items()}
+    local_ids = {source: contract.local_ids for source, contract in inputs.contracts.items()}
     return lists, sorted(inputs.providers), local_ids
 
 

@@ -74,7 +74,7 @@ def silver(run: RunContext, entity: str) -> list[dict[str, Any]]:
 def reasons_by_local_id(run: RunContext) -> dict[str, str]:
     """Why people are left out of the GP record, by their local ids."""
     left_out, links = (run.store.read(Zone.CURATION, name) for name in ("type_one", "link"))
-    return {row.local_id: row.reason for row in left_out.join(links, on="person_id", how="inner").collect()}
+    return {row.local_id.partition("|")[0]: row.reason for row in left_out.join(links, on="person_id", how="inner").collect()}
 
 
 @pytest.fixture
@@ -487,13 +487,25 @@ def test_unusable_rows_are_quarantined_with_their_reason(run: RunContext, landin
     assert [(row["_line"], row["_raw"]) for row in malformed] == [(7, "too,few")]
 
 
-def test_a_number_found_by_local_id_links_rows_without_one(run: RunContext, landing: Path) -> None:
-    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A", ANNA)]})
-    other = patient("A", "", organisation_guid="ORG2")
-    deliver(landing, GP, "P81001", "20260105", {"patient": [other]})
-    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
-    assert load(run) == {("patient", "current", ""): 2}
-    assert len({row["person_id"] for row in silver(run, "patient")}) == 1
+def test_two_people_with_one_id_in_two_organisations_of_a_provider_are_two(run: RunContext, landing: Path) -> None:
+    """The second has no number, so that nobody can say whether they opted out; an objection by the id reaches both."""
+    others = {"organisation_guid": "OTHER", "nhs_number": "", "sex": "M", "date_of_birth": "1990-01-01"}
+    people = [
+        patient("A", ANNA),
+        patient("A", "") | others,
+        patient("B", BEN),
+        patient("B", CARL) | {"organisation_guid": "OTHER"},
+    ]
+    contacts = [consultation("C1", "A"), consultation("C1", "A") | {"organisation_guid": "OTHER"}]
+    deliver(landing, GP, "P81001", "20260105", {"patient": people, "consultation": contacts})
+    opt_out_lists(landing, "20260105", [ANNA, BEN, CARL], local=[HAL], objections=[("", "P81001", "b", "upheld")])
+    assert load(run) == {
+        ("patient", "current", ""): 1,
+        ("patient", "opted_out", "unverifiable"): 1,
+        ("patient", "opted_out", "objection"): 2,
+        ("consultation", "current", ""): 1,
+        ("consultation", "opted_out", "unverifiable"): 1,
+    }
 
 
 def test_a_file_that_differs_from_its_manifest_is_rejected_and_leaves_nothing(run: RunContext, landing: Path) -> None:

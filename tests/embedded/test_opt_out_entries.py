@@ -86,7 +86,7 @@ def left_out_of(
     links = run.store.read(Zone.CURATION, "link").toArrow().to_pylist()
     ledger: list[LedgerRow] = opt_out_ledger(ready, RUN_ID)
     check_balance(ledger)
-    left_out = {f"{row['_provider']} {row['local_id']}" for row in links if row["person_id"] in people}
+    left_out = {f"{row['_provider']} {row['local_id'].partition('|')[0]}" for row in links if row["person_id"] in people}
     counts = {(row.entity, str(row.disposition), row.reason): row.rows for row in ledger}
     return left_out, {key: rows for key, rows in counts.items() if key[1] != Disposition.LISTED}
 
