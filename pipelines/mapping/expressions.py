@@ -159,6 +159,24 @@ def day_of_entry(date: Column, precision: Column, entered: Column) -> Column:
     return F.when(is_known, date).otherwise(entered)
 
 
+def end_of_registration(start: Column, end: Column) -> Column:
+    """The end of a registration. One that is before its start is of an earlier one: EMIS keeps it when somebody comes back."""
+    return F.when(end >= start, end)
+
+
+def end_of_problem(start: Column, end: Column, precision: Column) -> Column:
+    """The end of a problem; null where EMIS knows nothing of it.
+
+    An end of which the year or the month is known is dated to its first day. Where the problem began later in that year or
+    month, its own first day is the first on which it can have ended.
+    """
+    known_to = date_precision(precision)
+    is_same_month = (known_to == DatePrecision.MONTH.value) & (F.month(start) == F.month(end))
+    is_same_period = (F.year(start) == F.year(end)) & (is_same_month | (known_to == DatePrecision.YEAR.value))
+    first_day = F.when(is_same_period, F.greatest(start, end)).otherwise(end)
+    return F.when(~is_one_of(precision, UNKNOWN_PRECISIONS), first_day)
+
+
 def dose_given(dose: Column, unit: Column) -> Column:
     """A dose that was given (`1000 mg`); null where it is none, or its unit is none that is known."""
     return amount_in(dose, unit)
@@ -258,6 +276,8 @@ EXPRESSIONS: dict[str, Expression] = {
         diagnosis_status,
         date_precision,
         day_of_entry,
+        end_of_registration,
+        end_of_problem,
         dose_given,
         quantity_given,
         order_directions,
