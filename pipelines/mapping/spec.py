@@ -73,7 +73,13 @@ FIELDS: dict[Target, dict[str, str]] = {
         "order": "bigint",
         "recorded_on": "date",
     },
-    Target.DEATH: {"death_date": "date", "death_datetime": "timestamp", "type_concept_id": "bigint", "cause": "concept"},
+    Target.DEATH: {
+        "death_date": "date",
+        "death_datetime": "timestamp",
+        "type_concept_id": "bigint",
+        "cause": "concept",
+        "recorded_on": "date",
+    },
     Target.VISIT: _VISIT_FIELDS
     | {
         "encounter_key": "string",

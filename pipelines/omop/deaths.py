@@ -43,12 +43,13 @@ DATED_TABLES = {
 def deaths(death_rows: DataFrame, concept_map: DataFrame, sources: Sequence[str]) -> DataFrame:
     """Every delivered death (DEATHS_SCHEMA), of which one a person is chosen.
 
-    That is the death of the source named first in `sources`; of several the latest, then one with a cause, then one with a
-    time.
+    That is the death of the source named first in `sources`; of several the one recorded last, where a source says when that
+    was, then the latest, then one with a cause, then one with a time.
     """
     coded = with_concepts(death_rows, ("cause",), concept_map)
     order = (
         priority(sources),
+        F.col("recorded_on").desc_nulls_last(),
         F.col("death_date").desc(),
         F.col("cause_source_value").isNull(),
         F.col("death_datetime").desc_nulls_last(),

@@ -88,12 +88,15 @@ def test_one_death_a_person_from_the_first_source_then_the_latest(sail: SparkSes
         {"_source": "acute", "_row_key": "d", "person_id": 2, "death_date": date(2023, 1, 1)},
         {"_source": "acute", "_row_key": "e", "person_id": 2, "death_date": date(2023, 1, 1), "cause_source_value": "I21"},
         {"_source": "council", "_row_key": "f", "person_id": 2, "death_date": date(2025, 1, 1)},  # not in the order: last
+        {"_source": "gp", "_row_key": "g", "person_id": 3, "death_date": date(2024, 1, 9), "recorded_on": date(2024, 3, 31)},
+        {"_source": "gp", "_row_key": "h", "person_id": 3, "death_date": date(2024, 1, 5), "recorded_on": date(2024, 6, 30)},
+        {"_source": "gp", "_row_key": "i", "person_id": 3, "death_date": date(2024, 1, 10)},
     ]
     frame = frame_of(sail, target_schema(Target.DEATH), [row | {"type_concept_id": 32817} for row in rows])
     stored = deaths(frame, concept_map, ("gp", "acute"))
     table = death(stored, cdm_tables("5.4")["death"])
     found = sorted(tuple(row) for row in table.select("person_id", "death_date", "_row_key").collect())
-    assert found == [(1, date(2024, 1, 3), "b"), (2, date(2023, 1, 1), "e")]
+    assert found == [(1, date(2024, 1, 3), "b"), (2, date(2023, 1, 1), "e"), (3, date(2024, 1, 5), "h")]
     kept = (
         death_record(stored, DERIVED_TABLES["death_record"]).select("person_id", "source", "death_date", "is_chosen").collect()
     )
@@ -104,6 +107,9 @@ def test_one_death_a_person_from_the_first_source_then_the_latest(sail: SparkSes
         (2, "acute", date(2023, 1, 1), 0),
         (2, "acute", date(2023, 1, 1), 1),
         (2, "council", date(2025, 1, 1), 0),
+        (3, "gp", date(2024, 1, 5), 1),
+        (3, "gp", date(2024, 1, 9), 0),
+        (3, "gp", date(2024, 1, 10), 0),
     ]
 
 
