@@ -293,6 +293,39 @@ def test_lookups_may_follow_each_other_and_never_add_or_lose_rows(sail: SparkSes
     assert found == [("a", "found", "s"), ("b", None, None)]
 
 
+def test_rows_that_are_said_to_be_none_are_not_looked_up(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        fields={"value_as_string": {"copy": "staff.role"}, "provider_key": {"copy": "staff.row_key"}},
+        **{"with": {"staff": {"entity": "staff", "on": "author_key", "without": {"role": ["Daily Log", "test"]}}}},
+    )
+    roles = {"a": "Driver", "b": "DAILY-LOG", "c": "Test", "d": None}
+    found = kept(
+        sail,
+        rule,
+        "_row_key",
+        "value_as_string",
+        "provider_key",
+        entry=[entry(key, code="1", author_key=key) for key in roles],
+        staff=[{"row_key": key, "role": role} for key, role in roles.items()],
+    )
+    assert found == [("a", "Driver", "a"), ("b", None, None), ("c", None, None), ("d", None, "d")]
+
+
+def test_a_condition_on_several_columns_may_hold_despite_an_unreadable_one(sail: SparkSession) -> None:
+    condition = {"expression": "first_of", "args": {"first": "scheme", "second": "code"}, "in": ["1"], "reason": "other"}
+    entries = [
+        entry("a", scheme="1", code="2", text="x"),
+        entry("b", code="1", text="x", _flags="scheme"),
+        entry("c", code="2", text="x", _flags="scheme"),
+    ]
+    constant = {"constant": 1, "note": "for the test"}
+    for despite, rows in ((True, [("a",), ("b",)]), (False, [("a",)])):
+        where = [condition | {"despite_unreadable": despite}]
+        rule = event(constant, where=where, fields={"source_value": {"copy": "text"}})
+        assert kept(sail, rule, "_row_key", entry=entries) == rows
+
+
 def test_a_visit_is_named_by_its_row_unless_the_rule_says_otherwise(sail: SparkSession) -> None:
     fields = {"concept": {"constant": 9202, "note": "given"}, "start_date": {"copy": "day"}, "type_concept_id": TYPE}
     visit = {"name": "v", "from": "entry", "to": "visit"}

@@ -167,7 +167,12 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
     wrong = rule(
         where=[{"column": "nowhere", "present": True, "reason": "x"}],
         fields=FILLED | {"stop_reason": {"copy": "other.code"}},
-        **{"with": {"other": {"entity": "gone", "on": "day"}}},
+        **{
+            "with": {
+                "other": {"entity": "gone", "on": "day"},
+                "self": {"entity": "entry", "on": "day", "without": {"no": ["x"]}},
+            }
+        },
     )
     with pytest.raises(ContractError) as caught:
         load_mapping(write(tmp_path, wrong, source="acute"), CONTRACT)
@@ -176,8 +181,9 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
         "where.x: no silver column nowhere",
         "fields.stop_reason",
         "no entity gone",
+        "r.with.self.without: no silver column self.no",
         "source: expected gp",
-        "4 faults",
+        "5 faults",
     ):
         assert fault in message
 
@@ -223,12 +229,15 @@ def test_each_concept_field_has_four_columns_and_no_column_occurs_twice() -> Non
 
 def test_columns_that_rules_read_are_known_by_entity_through_every_lookup() -> None:
     fields = FILLED | {"end_date": {"copy": "other.day"}, "visit_key": {"copy": "code"}}
-    lookups = {"first": {"entity": "parent", "on": "day"}, "other": {"entity": "entry", "on": "first.link"}}
+    lookups = {
+        "first": {"entity": "parent", "on": "day", "without": {"state": ["x"]}},
+        "other": {"entity": "entry", "on": "first.link", "without": {"day": ["x"]}},
+    }
     where = [{"column": "first.kind", "present": True, "reason": "none"}]
     given = {"source": "gp", "rules": [rule(fields=fields, where=where, **{"with": lookups})]}
     assert Mapping.model_validate(given).columns_read == {
         "entry": {"day", "code"},
-        "parent": {"link", "kind"},
+        "parent": {"link", "kind", "state"},
     }
 
 
