@@ -37,7 +37,7 @@ _PATTERNS = {
     "visit_detail_key": ("visit_detail_id",),
     "provider_key": ("provider_id",),
     "preceding_key": ("preceding_{table}_id",),
-    "open_until": ("{prefix}_end_date",),
+    "open_until": ("{prefix}_end_date", "episode_end_date"),
     **dict.fromkeys(MOMENTS, ("milestone", "milestone_datetime")),
     **dict.fromkeys(EXPECTED_DAYS, ("milestone", "milestone_date")),
 }

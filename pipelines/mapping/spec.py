@@ -144,6 +144,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "start_datetime": "timestamp",
         "end_date": "date",
         "end_datetime": "timestamp",
+        "open_until": "date",
         "type_concept_id": "bigint",
         "source_value": "string",
     },

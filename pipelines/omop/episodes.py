@@ -35,7 +35,11 @@ EPISODES_SCHEMA = {
     "_rule": "string",
     "_row_key": "string",
 }
-"""One row per episode with its id. `end_rule`: delivered, open (no end is known), died, before_start or after_extract."""
+"""One row per episode with its id. `end_rule`: delivered, open (no end is known), died, last_submission, before_start or
+after_extract."""
+
+NEWEST_MONTHS_SCHEMA = {"_source": "string", "_provider": "string", "_newest_month": "date"}
+"""One row per source and provider: the first day of the newest month that it has submitted."""
 
 EPISODE_KEY = ("key",)
 """What names an episode: its key in the source."""
@@ -55,27 +59,37 @@ def _episode_id() -> Column:
     return omop_id(F.lit("episode"), F.col("key"))
 
 
-def episodes(episode_rows: DataFrame, concept_map: DataFrame, collisions: DataFrame, deaths: DataFrame) -> DataFrame:
+def episodes(
+    episode_rows: DataFrame, concept_map: DataFrame, collisions: DataFrame, deaths: DataFrame, newest_months: DataFrame
+) -> DataFrame:
     """One row per episode (EPISODES_SCHEMA) from the rows of Target.EPISODE: concepts looked up, end decided, id given.
 
     An end before the start is not believed: the episode ends on the day it begins, and `end_rule` says so; nor is one after the
-    extract: the episode has none. An episode without an end is open until its source states one, or the person dies: `deaths`
-    has `person_id` and `death_date`, one row a person.
+    extract: the episode has none. An episode without an end is open until its source states one, the person dies, or a newer
+    submission no longer has it: then it ends with the last that has (`open_until`). `deaths` has `person_id` and `death_date`,
+    one row a person, `newest_months` is NEWEST_MONTHS_SCHEMA.
     """
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
     rows = episode_rows.join(died, on="person_id", how="left")
+    rows = rows.join(F.broadcast(newest_months), on=["_source", "_provider"], how="left")
     coded = with_concepts(rows, ("concept", "object"), concept_map)
     unique = without_collisions(coded.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
     is_backwards = F.coalesce(F.col("end_date") < F.col("start_date"), F.lit(False))
-    ended_by_death = F.col("end_date").isNull() & (F.col("_died") >= F.col("start_date"))
+    has_no_end = F.col("end_date").isNull()
+    death = F.when(has_no_end & (F.col("_died") >= F.col("start_date")), F.col("_died"))
+    is_gone = has_no_end & (F.col("open_until") < F.col("_newest_month"))
+    last_submission = F.when(is_gone, F.greatest("start_date", "open_until"))
     is_later = F.coalesce(F.col("end_datetime") >= F.col("start_datetime"), F.lit(True))
     values = {
         "concept_id": F.coalesce(F.col("concept_target"), F.lit(0)),
         "object_concept_id": F.coalesce(F.col("object_target"), F.lit(0)),
-        "end_date": F.when(is_backwards, F.col("start_date")).when(ended_by_death, F.col("_died")).otherwise(F.col("end_date")),
+        "end_date": F.when(is_backwards, F.col("start_date")).otherwise(
+            F.coalesce(F.col("end_date"), F.least(death, last_submission))
+        ),
         # On one day the end may lack its time; then it is known by the day only.
         "end_datetime": F.when(~is_backwards & is_later, F.col("end_datetime")),
-        "end_rule": F.when(ended_by_death, F.lit("died"))
+        "end_rule": F.when(death <= F.coalesce(last_submission, death), F.lit("died"))
+        .when(is_gone, F.lit("last_submission"))
         .when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
         .when(is_backwards, F.lit("before_start"))
         .when(F.col("end_date").isNull(), F.lit("open"))

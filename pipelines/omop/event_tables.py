@@ -42,11 +42,20 @@ from pipelines.omop.declared import (
     sound_rows,
 )
 from pipelines.omop.drugs import DRUG_EXPOSURE, STRENGTH_COLUMNS, drug_dosing, drug_order_administration
-from pipelines.omop.episodes import EPISODE_KEY, EPISODES_SCHEMA, episode, episode_event, episode_ids, episodes, links_of
+from pipelines.omop.episodes import (
+    EPISODE_KEY,
+    EPISODES_SCHEMA,
+    NEWEST_MONTHS_SCHEMA,
+    episode,
+    episode_event,
+    episode_ids,
+    episodes,
+    links_of,
+)
 from pipelines.omop.eras import ERA_KEY, ERA_TABLES, ERAS_SCHEMA, DrugVocabulary, era_ids, era_table, eras
 from pipelines.omop.events import CONCEPT_FIELDS, EVENT_KEY, EventInputs, event_ids, event_table, numbered_events
 from pipelines.omop.evidence import event_evidence
-from pipelines.omop.observability import observability
+from pipelines.omop.observability import newest_months, observability
 from pipelines.omop.periods import (
     CONTACTS_SCHEMA,
     PERIOD_KEY,
@@ -237,9 +246,18 @@ def _events_with(inputs: MapInputs, made: Inputs, key: str) -> DataFrame:
     return numbered_events(observed(made, _stem_rows(inputs, made, key)), made.read(*ROUTES), made.read(*EVENT_COLLISIONS))
 
 
+def _closing(inputs: MapInputs) -> frozenset[str]:
+    """The sources whose open episodes end where a newer submission no longer has them."""
+    rules = {source.name: source.rules(Target.EPISODE) for source in inputs.sources}
+    return frozenset(name for name, of_source in rules.items() if any("open_until" in rule.fields for rule in of_source))
+
+
 def episode_tables(inputs: MapInputs) -> list[Table]:
     """Episodes of care, and what happened in them."""
     rows, collisions, stored = rows_name(Target.EPISODE), intermediate("episode_collisions"), intermediate("episodes")
+
+    months = newest_months(inputs.coverage)
+    newest = [(source, provider, day) for (source, provider), day in sorted(months.items()) if source in _closing(inputs)]
 
     def make_events(made: Inputs) -> DataFrame:
         links = (
@@ -257,8 +275,13 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
             belongs_to=BelongsTo.PERSON,
             inputs=(rows, CONCEPT_MAP, collisions, DEATHS),
             make=lambda made: episodes(
-                sound_rows(made, rows), made.read(*CONCEPT_MAP), made.read(*collisions), chosen_deaths(made.read(*DEATHS))
+                sound_rows(made, rows),
+                made.read(*CONCEPT_MAP),
+                made.read(*collisions),
+                chosen_deaths(made.read(*DEATHS)),
+                made.session.createDataFrame(newest, ddl_of(NEWEST_MONTHS_SCHEMA)),
             ),
+            parameters=canonical(newest),
             affected=AffectedScope(
                 columns={DEATHS: ("person_id", "death_date", "is_chosen")}, coded={rows: ("concept", "object")}
             ),

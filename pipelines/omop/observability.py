@@ -71,6 +71,19 @@ def spans_of(coverage: Coverage, captured_from: Mapping[str, date]) -> Iterator[
             yield basis, start, end
 
 
+def newest_months(coverage: Iterable[Coverage]) -> dict[tuple[str, str], date]:
+    """The first day of the newest month that each provider of each source has submitted, none that began after its extract."""
+    return {
+        (of.source, of.provider): max(began)
+        for of in coverage
+        if (began := [day for day in _months_begun(of) if day <= of.last_extract])
+    }
+
+
+def _months_begun(of: Coverage) -> Iterator[date]:
+    return (_first_day(month) for text in of.periods for month in _months(text, of.period_months))
+
+
 def _months(period: str, length: int) -> Iterable[int]:
     """The months of a period, each as years times 12 plus month; none if the text cannot be read."""
     if re.fullmatch("[0-9]{1,4}", period):

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.contracts.derived import DERIVED_TABLES
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
-from pipelines.omop.observability import Coverage, observability, spans_of
+from pipelines.omop.observability import Coverage, newest_months, observability, spans_of
 from tests.builders.extracts import newest_extracts
 
 FIRST, NEWEST = date(2024, 6, 10), date(2026, 1, 5)
@@ -54,6 +54,12 @@ def test_what_a_provider_delivered_says_when_it_would_have_seen_people(
 ) -> None:
     coverage = Coverage("acute", "RXN", FIRST, NEWEST, periods, months)
     assert list(spans_of(coverage, captured)) == spans
+
+
+def test_the_newest_month_of_a_provider_is_one_that_had_begun_when_it_delivered() -> None:
+    periods = {"A": ("30/09/2024", "2024-12-31", "2024-03-31"), "B": ("2024-01-31", "2099-12-31"), "C": ("spring",), "D": ()}
+    coverage = [Coverage("acute", provider, FIRST, NEWEST, texts, 3) for provider, texts in periods.items()]
+    assert newest_months(coverage) == {("acute", "A"): d("2024-12-01"), ("acute", "B"): d("2024-01-01")}
 
 
 def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str, Any]]) -> DataFrame:

@@ -12,8 +12,17 @@ from pipelines.contracts.cdm import cdm_tables
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import Target
 from pipelines.omop.codes import CODE_MAP_SCHEMA
-from pipelines.omop.episodes import EPISODES_SCHEMA, episode, episode_event, episode_ids, episodes, links_of
+from pipelines.omop.episodes import (
+    EPISODES_SCHEMA,
+    NEWEST_MONTHS_SCHEMA,
+    episode,
+    episode_event,
+    episode_ids,
+    episodes,
+    links_of,
+)
 from vocab.athena import TABLES
+from vocab.schemas import ddl_of
 
 REFERRAL, DEPRESSION, REFERRAL_RECORD = 2_000_000_301, 440383, 32842
 ANNA, BEN = 101, 102
@@ -30,12 +39,14 @@ def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str,
 
 def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[str, Any], ...] = ()) -> DataFrame:
     """The episodes of mapped rows that are Anna's referrals unless they say otherwise."""
-    common = {"person_id": ANNA, "concept_concept_id": REFERRAL, "type_concept_id": REFERRAL_RECORD, "_source": "mental_health"}
+    common: dict[str, Any] = {"person_id": ANNA, "concept_concept_id": REFERRAL, "type_concept_id": REFERRAL_RECORD}
+    common |= {"_source": "mental_health", "_provider": "RX1"}
     mapped = frame_of(session, target_schema(Target.EPISODE), [common | row for row in rows])
     concept_map = [("NHS MHSDS Referral Reason", "04", 0, 0, DEPRESSION, "Condition", None, "local")]
     known = session.createDataFrame(concept_map, ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items()))
     died = session.createDataFrame([(BEN, date(2024, 5, 1))], "person_id bigint, death_date date")
-    return episodes(mapped, known, frame_of(session, COLLISIONS_SCHEMA, list(collisions)), died)
+    newest = session.createDataFrame([("mental_health", "RX1", date(2024, 6, 1))], ddl_of(NEWEST_MONTHS_SCHEMA))
+    return episodes(mapped, known, frame_of(session, COLLISIONS_SCHEMA, list(collisions)), died, newest)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +66,13 @@ def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[st
         ({"person_id": BEN, "_flagged": "end_after_extract"}, date(2024, 5, 1), None, "died"),
         ({"person_id": BEN, "end_date": date(2024, 6, 3)}, date(2024, 6, 3), None, "delivered"),
         ({"person_id": BEN, "start_date": date(2024, 6, 3)}, None, None, "open"),  # it began after the death
+        ({"open_until": date(2024, 5, 31)}, date(2024, 5, 31), None, "last_submission"),
+        ({"open_until": date(2024, 6, 30)}, None, None, "open"),
+        ({"open_until": date(2024, 5, 31), "_provider": "RX2"}, None, None, "open"),  # which submitted nothing newer
+        ({"open_until": date(2024, 5, 31), "end_date": date(2024, 6, 3)}, date(2024, 6, 3), None, "delivered"),
+        ({"open_until": date(2024, 3, 31)}, date(2024, 4, 2), None, "last_submission"),
+        ({"person_id": BEN, "open_until": date(2024, 4, 30)}, date(2024, 4, 30), None, "last_submission"),
+        ({"person_id": BEN, "open_until": date(2024, 5, 31)}, date(2024, 5, 1), None, "died"),
     ],
 )
 def test_the_end_of_an_episode_is_as_delivered_unless_it_lies_before_the_start(
