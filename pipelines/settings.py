@@ -59,6 +59,9 @@ _ADDED = ("limits", "waivers")
 QUALITY = "quality"
 """The folder of limits and waivers below a folder of configuration."""
 
+MOST_DAYS = 36_500
+"""The most that may be set of days that are counted back from today: the calendar of Python begins with the year 1."""
+
 _RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
 
 
@@ -116,7 +119,7 @@ class CatalogSettings(Frozen):
     identifiable: CatalogName
     deidentified: CatalogName
     schema_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]*$")] = ""
-    retention_days: int = Field(default=30, ge=7)
+    retention_days: int = Field(default=30, ge=7, le=MOST_DAYS)
 
 
 class StorageSettings(Frozen):
@@ -281,7 +284,7 @@ class RunSettings(Frozen):
     """
 
     sources: tuple[str, ...] = SOURCES
-    required: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_without_ages)] = Field(
+    required: Annotated[dict[str, Annotated[int, Field(ge=0, le=MOST_DAYS)] | None], BeforeValidator(_without_ages)] = Field(
         default_factory=dict
     )
     most_touched: float = Field(default=0.3, ge=0, le=1)
@@ -306,9 +309,9 @@ class UpkeepSettings(Frozen):
     """
 
     keep_releases: int = Field(default=7, ge=1)
-    keep_days: int = Field(default=7, ge=0)
+    keep_days: int = Field(default=7, ge=0, le=MOST_DAYS)
     keep_runs: int = Field(default=400, ge=1)
-    keep_failing_days: int = Field(default=30, ge=0)
+    keep_failing_days: int = Field(default=30, ge=0, le=MOST_DAYS)
     small_files: int = Field(default=32, ge=1)
 
 
@@ -506,8 +509,15 @@ def _gate_policy(path: Path) -> dict[str, Any]:
     return content
 
 
+_SAID_OTHERWISE = {"tuple_type": "expected a list, written like [gp, acute]"}
+"""What is said of a kind of fault in place of pydantic's words, which name a type of Python."""
+
+
 def _faults(error: ValidationError) -> str:
-    lines = [f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
+    lines = [
+        f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {_SAID_OTHERWISE.get(fault['type'], fault['msg'])}"
+        for fault in error.errors()
+    ]
     return counted(len(lines), "fault") + "\n" + "\n".join(lines)
 
 
@@ -546,7 +556,7 @@ def _nested(override: str) -> dict[str, Any]:
     try:
         value: Any = parse_yaml(text)
     except InvalidYamlError as error:
-        raise ConfigError(f"--set {names}: the value is not valid YAML") from error
+        raise ConfigError(f"--set {names}: {error}") from error
     for name in reversed(names.split(".")):
         value = {name: value}
     return dict(value)

@@ -1,10 +1,20 @@
-"""Conditions on rows of the CONCEPT table."""
+"""Conditions on rows of the CONCEPT table, and what may be the id of one."""
+
+import re
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 STANDARD = "S"
 """Value of `standard_concept` for concepts that codes map to; C is a classification, null any other concept."""
+
+_GREATEST_ID = 2**31 - 1
+"""The CDM has its ids as INTEGER."""
+
+
+def is_concept_id(text: str) -> bool:
+    """Whether a text is a number that the id of a concept may be."""
+    return re.fullmatch("[0-9]{1,10}", text) is not None and int(text) <= _GREATEST_ID
 
 
 def is_valid_standard() -> Column:

@@ -1,5 +1,10 @@
 """Collects the faults of files, so that one error can list all of them."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
+from vocab.written_files import InvalidTextError, Row, read_rows
+
 
 def located(file: str, fault: str, rows: int, line: int) -> str:
     """One fault of a file: the line of its first occurrence, and how many more rows have it."""
@@ -15,6 +20,16 @@ class Faults:
     def add(self, file: str, line: int, fault: str) -> None:
         """Record that a line of a file has a fault."""
         self._lines.setdefault((file, fault), []).append(line)
+
+    def rows_of(self, path: Path, columns: Iterable[str]) -> list[tuple[int, Row]]:
+        """The rows of a CSV file, as `read_rows` gives them; none where it cannot be read, which is recorded."""
+        try:
+            return read_rows(path, columns)
+        except InvalidTextError as error:
+            self.add(path.name, error.line, error.reason)
+        except OSError as error:
+            self.add(path.name, 1, f"cannot be read: {error.strerror}")
+        return []
 
     def __bool__(self) -> bool:
         return bool(self._lines)

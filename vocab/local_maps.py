@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from vocab.codes import cdm_code, normal_form
 from vocab.concept_map import MAPS_TO
-from vocab.concepts import is_valid_standard
+from vocab.concepts import is_concept_id, is_valid_standard
 from vocab.errors import VocabularyError
 from vocab.faults import Faults
 from vocab.local_vocabularies import (
@@ -349,21 +349,15 @@ def with_equivalents(maps: Iterable[LocalMap], replaced: Mapping[int, tuple[int,
 
 
 def _read_file(path: Path, declared: Mapping[str, LocalVocabulary], faults: Faults) -> Iterator[LocalMap]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            faults.add(path.name, 1, f"lacks columns {', '.join(missing)}")
-            return
-        for row in reader:
-            values = {name: (row.get(name) or "").strip() for name in (*COLUMNS, *REVIEW_COLUMNS)}
-            name = values["source_vocabulary_id"]
-            short = declared[name].cdm_vocabulary_id if name in declared else name
-            wrong = _row_faults(values, short, too_wide=None in row)
-            for fault in wrong:
-                faults.add(path.name, reader.line_num, fault)
-            if not wrong and not values["invalid_reason"]:
-                yield _local_map(path.name, reader.line_num, values, short)
+    for line, row in faults.rows_of(path, COLUMNS):
+        values = {name: (row.get(name) or "").strip() for name in (*COLUMNS, *REVIEW_COLUMNS)}
+        name = values["source_vocabulary_id"]
+        short = declared[name].cdm_vocabulary_id if name in declared else name
+        wrong = _row_faults(values, short, too_wide=None in row)
+        for fault in wrong:
+            faults.add(path.name, line, fault)
+        if not wrong and not values["invalid_reason"]:
+            yield _local_map(path.name, line, values, short)
 
 
 def _row_faults(values: dict[str, str], short: str, *, too_wide: bool) -> list[str]:
@@ -377,7 +371,7 @@ def _row_faults(values: dict[str, str], short: str, *, too_wide: bool) -> list[s
         faults.append(f"source_vocabulary_id is {most} and has no short id in {VOCABULARIES_FILE}")
     if bool(values["reviewed_by"]) != bool(values["review_note"]):
         faults.append("reviewed_by and review_note need each other")
-    faults += [f"{name} is not a concept id" for name in ids if not values[name].isdecimal()]
+    faults += [f"{name} is not a concept id" for name in ids if not is_concept_id(values[name])]
     faults += [f"{name} is not a date like 1970-01-01" for name in days if _date(values[name]) is None]
     faults += [
         f"{name} is none of {', '.join(value or 'empty' for value in allowed)}"

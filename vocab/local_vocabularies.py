@@ -4,7 +4,6 @@ The CDM allows 20 characters for the id of a vocabulary. A longer name is declar
 in SOURCE_TO_CONCEPT_MAP and VOCABULARY; everywhere else the vocabulary keeps the name that the mappings use.
 """
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,22 +41,16 @@ def read_local_vocabularies(folder: Path, faults: Faults) -> dict[str, LocalVoca
         return {}
     declared: dict[str, LocalVocabulary] = {}
     taken: set[str] = set()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        missing = [name for name in VOCABULARY_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            faults.add(path.name, 1, f"lacks columns {', '.join(missing)}")
-            return {}
-        for row in reader:
-            values = {name: (row[name] or "").strip() for name in VOCABULARY_COLUMNS}
-            wrong = [f"{name} is empty" for name, value in values.items() if not value]
-            wrong += [f"{name} is longer than {most} characters" for name, most in _LONGEST.items() if len(values[name]) > most]
-            if values["vocabulary_id"] in declared or values["cdm_vocabulary_id"] in taken:
-                wrong.append("repeats a vocabulary_id or cdm_vocabulary_id of an earlier row")
-            for fault in wrong:
-                faults.add(path.name, reader.line_num, fault)
-            taken.add(values["cdm_vocabulary_id"])
-            declared.setdefault(values["vocabulary_id"], LocalVocabulary(**values))
+    for line, row in faults.rows_of(path, VOCABULARY_COLUMNS):
+        values = {name: (row[name] or "").strip() for name in VOCABULARY_COLUMNS}
+        wrong = [f"{name} is empty" for name, value in values.items() if not value]
+        wrong += [f"{name} is longer than {most} characters" for name, most in _LONGEST.items() if len(values[name]) > most]
+        if values["vocabulary_id"] in declared or values["cdm_vocabulary_id"] in taken:
+            wrong.append("repeats a vocabulary_id or cdm_vocabulary_id of an earlier row")
+        for fault in wrong:
+            faults.add(path.name, line, fault)
+        taken.add(values["cdm_vocabulary_id"])
+        declared.setdefault(values["vocabulary_id"], LocalVocabulary(**values))
     return declared
 
 

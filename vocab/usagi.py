@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vocab.candidates import Candidate
+from vocab.concepts import is_concept_id
 from vocab.errors import VocabularyError
 
 VOCABULARY_COLUMN = "ADD_INFO:vocabulary"
@@ -129,7 +130,7 @@ def _approval(path: Path, line: int, row: dict[str, str], vocabulary: str | None
     target, code = (row["conceptId"] or "").strip(), (row["sourceCode"] or "").strip()
     if not named:
         raise VocabularyError(f"{path} line {line}: no vocabulary in {VOCABULARY_COLUMN}; give it with --vocabulary")
-    if not target.isdecimal() or not code:
+    if not is_concept_id(target) or not code:
         raise VocabularyError(f"{path} line {line}: sourceCode is empty or conceptId is not a concept id")
     return Approval(
         vocabulary=named,

@@ -432,6 +432,8 @@ def load_contract(path: Path) -> SourceContract:
     try:
         content = read_yaml(path)
         contract = SourceContract.model_validate(content)
+    except OSError as error:
+        raise ContractError(f"{path.parent.name}/{path.name}: {error.strerror}") from error
     except InvalidYamlError as error:
         raise ContractError(f"{path.parent.name}/{path.name}: {error}") from error
     except ValidationError as error:

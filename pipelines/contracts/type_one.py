@@ -71,7 +71,7 @@ def load_type_one_codes(path: Path, contract: SourceContract) -> TypeOneCodes:
         raise OptOutMissingError(f"Type 1 code list {path.name} is missing; put the approved list at the configured path")
     try:
         codes = TypeOneCodes.model_validate(read_yaml(path))
-    except (InvalidYamlError, ValidationError) as error:
+    except (OSError, InvalidYamlError, ValidationError) as error:
         fields = [".".join(map(str, e["loc"])) for e in error.errors()] if isinstance(error, ValidationError) else [str(error)]
         raise OptOutInvalidError(f"Type 1 code list {path.name} cannot be read: {', '.join(fields)}") from error
     if not any(code.meaning == "dissent" for code in codes.codes):

@@ -5,7 +5,6 @@ Other standard concepts mean the same analyte, because sources code it in other 
 its reason and where it was seen.
 """
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError, counted
+from vocab.written_files import InvalidTextError, read_rows
 
 ANALYTES_FILE = "analytes.yaml"
 CONCEPTS_FILE = "analyte_concepts.csv"
@@ -173,11 +173,10 @@ def load_analytes(mappings_dir: Path) -> Analytes:
 
 def _same_concepts(path: Path) -> tuple[SameConcept, ...]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return tuple(SameConcept.model_validate(row) for row in csv.DictReader(file, strict=True))
+        return tuple(SameConcept.model_validate(row) for _, row in read_rows(path))
     except OSError as error:
         raise ContractError(f"{path}: {error.strerror}; copy it from the packaged mappings") from error
-    except csv.Error as error:
+    except InvalidTextError as error:
         raise ContractError(f"{path.name}: {error}") from error
     except ValidationError as error:
         raise ContractError(f"{path.name}: {_listed(error)}") from error

@@ -458,6 +458,8 @@ def load_mapping(path: Path, contract: SourceContract) -> Mapping:
     where = f"{path.parent.name}/{path.name}"
     try:
         mapping = Mapping.model_validate(read_yaml(path))
+    except OSError as error:
+        raise ContractError(f"{where}: {error.strerror}") from error
     except InvalidYamlError as error:
         raise ContractError(f"{where}: {error}") from error
     except ValidationError as error:

@@ -65,12 +65,15 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str
     Raises ReleaseError for SQL that cannot be run, and for anything but one SELECT, SHOW, DESCRIBE or EXPLAIN.
     """
     try:
+        sql.encode()  # of a text that cannot be encoded DuckDB says that it is no text
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type not in _QUESTIONS:
             raise ReleaseError("the query cannot be run: give one SELECT; a release cannot be changed")
         connection.execute(statements[0])
     except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException) as error:
         raise ReleaseError(f"the query cannot be run: {error}") from error
+    except UnicodeEncodeError as error:
+        raise ReleaseError("the query cannot be run: a letter in it is not UTF-8") from error
     except duckdb.Error as error:
         # Messages of other errors may quote a value of a row.
         raise ReleaseError(f"the query failed on a value or a limit: {type(error).__name__}") from error

@@ -1,6 +1,5 @@
 """Descriptions of codes: from local maps, the vocabulary, and code tables that sources deliver."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pipelines.terminology.usage import CODE_COLUMNS, Code, codes_frame
 from vocab.codes import normal_form, normalise
 from vocab.concept_map import DRUG_NAME
 from vocab.local_maps import LocalMap
+from vocab.written_files import InvalidTextError, read_rows
 
 CODE_TABLES_FILE = "code_tables.csv"
 """Name of the file in the mappings folder that lists the delivered tables which describe codes."""
@@ -39,17 +39,18 @@ def read_code_tables(mappings_dir: Path) -> tuple[CodeTable, ...]:
     path = mappings_dir / CODE_TABLES_FILE
     if not path.exists():
         return ()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in CODE_TABLE_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ContractError(f"{path}: lacks columns {', '.join(missing)}")
-        tables = []
-        for row in reader:
-            empty = [name for name in CODE_TABLE_COLUMNS if not (row[name] or "").strip()]
-            if empty:
-                raise ContractError(f"{path} line {reader.line_num}: {', '.join(empty)} is empty")
-            tables.append(CodeTable(**{name: row[name].strip() for name in CODE_TABLE_COLUMNS}))
+    try:
+        rows = read_rows(path, CODE_TABLE_COLUMNS)
+    except OSError as error:
+        raise ContractError(f"{path}: {error.strerror}") from error
+    except InvalidTextError as error:
+        raise ContractError(f"{path} {error}") from error
+    tables = []
+    for line, row in rows:
+        empty = [name for name in CODE_TABLE_COLUMNS if not (row[name] or "").strip()]
+        if empty:
+            raise ContractError(f"{path} line {line}: {', '.join(empty)} is empty")
+        tables.append(CodeTable(**{name: row[name].strip() for name in CODE_TABLE_COLUMNS}))
     return tuple(tables)
 
 

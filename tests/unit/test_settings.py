@@ -303,6 +303,31 @@ def test_override_of_another_form_is_refused(override: str, tmp_path: Path) -> N
         load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "person.earliest_capture={gp: 2010-02-30}",
+            "--set person.earliest_capture: .*: expected a day or a time",
+        ),
+        ("run.sources=\udcff", "--set run.sources: .*: a letter that is not UTF-8"),
+        ("engine.memory_gib=.inf", "engine.memory_gib: Input should be less than or equal to 100000"),
+        ("engine.memory_gib=1.0e+30", "engine.memory_gib: Input should be less than or equal to 100000"),
+        ("engine.memory_gib=.nan", "engine.memory_gib: Input should be less than or equal to 100000"),
+        ("engine.parallelism=99999999999999999999", "engine.parallelism: Input should be less than or equal to 10000"),
+        ("upkeep.keep_days=1000000", "upkeep.keep_days: Input should be less than or equal to 36500"),
+        ("upkeep.keep_failing_days=1000000", "upkeep.keep_failing_days: Input should be less than or equal to 36500"),
+        ("run.required={gp: 1000000}", "run.required.gp: Input should be less than or equal to 36500"),
+        ("run.sources=", r"run.sources: expected a list, written like \[gp, acute\]$"),
+        ("run.sources=gp, acute", r"run.sources: expected a list, written like \[gp, acute\]$"),
+        ("person.source_priority=gp", r"person.source_priority: expected a list, written like \[gp, acute\]$"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_what_is_expected(override: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
+
+
 def test_settings_are_frozen(settings: Settings) -> None:
     with pytest.raises(ValidationError):
         settings.cdm_version = "5.5"  # type: ignore[misc]
