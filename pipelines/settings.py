@@ -163,6 +163,8 @@ class StorageSettings(Frozen):
             for name, location in identifiable.items()
             if is_inside(location, self.deidentified) or is_inside(self.deidentified, location)
         ]
+        if is_inside(self.restricted, self.landing):
+            faults.append("restricted may not be inside landing, where those who deliver may write")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -395,6 +397,15 @@ class Settings(Frozen):
         unknown = [name for name in self.person.earliest_capture if name.split("/")[0] not in known]
         if unknown:
             raise ValueError(f"person.earliest_capture: {', '.join(unknown)}: name a source, or source/provider")
+        return self
+
+    @model_validator(mode="after")
+    def catalogs_are_apart(self) -> Self:
+        """Refuse one catalog for all zones in production, because access is granted per catalog. Case makes no other name."""
+        catalog = self.storage.catalog
+        is_one = catalog is not None and catalog.identifiable.casefold() == catalog.deidentified.casefold()
+        if is_one and self.environment is Environment.PRODUCTION:
+            raise ValueError("storage.catalog: identifiable and deidentified are one catalog; in production they are two")
         return self
 
     @model_validator(mode="after")

@@ -88,6 +88,32 @@ def test_roots_inside_each_other_are_refused(storage: str, tmp_path: Path) -> No
         load_settings("here", conf_dir(tmp_path, "{}", env))
 
 
+@pytest.mark.parametrize("restricted", ["x", "x/r", "y/../x/r", "./x/"])
+def test_a_restricted_root_where_deliveries_arrive_is_refused(restricted: str, tmp_path: Path) -> None:
+    env = COMPLETE.replace("landing: a, restricted: b", f"landing: x, restricted: {restricted}")
+    with pytest.raises(
+        ConfigError, match="storage: Value error, restricted may not be inside landing, where those who deliver"
+    ):
+        load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+def test_deliveries_may_arrive_below_the_restricted_root(tmp_path: Path) -> None:
+    env = COMPLETE.replace("landing: a, restricted: b", "landing: b/in, restricted: b")
+    assert load_settings("here", conf_dir(tmp_path, "{}", env)).storage.landing == Path("b/in").absolute()
+
+
+@pytest.mark.parametrize(("identifiable", "deidentified"), [("sde", "sde"), ("sde-dev", "SDE-dev"), ("Sde", "sde")])
+def test_one_catalog_for_all_zones_is_refused_in_production(identifiable: str, deidentified: str, tmp_path: Path) -> None:
+    catalog = f"storage.catalog={{identifiable: {identifiable}, deidentified: {deidentified}}}"
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    with pytest.raises(ConfigError, match=r"storage\.catalog: identifiable and deidentified are one catalog"):
+        load_settings("here", folder, [catalog, "environment=production"])
+    assert load_settings("here", folder, [catalog]).storage.catalog
+    load_settings(
+        "here", folder, ["storage.catalog={identifiable: sde_identifiable, deidentified: sde}", "environment=production"]
+    )
+
+
 @pytest.mark.parametrize(
     ("landing", "restricted", "deidentified"),
     [
