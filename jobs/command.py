@@ -92,6 +92,13 @@ def require_source(settings: Settings, source: str | None) -> None:
         raise ConfigError(f"--source: there is no {source}; sources: {', '.join(there)}")
 
 
+def said(text: str, what: str, option: str) -> str:
+    """What somebody gives as a reason or an owner, without blanks around it. Raises ReleaseError where that leaves nothing."""
+    if not text.strip():
+        raise ReleaseError(f"{what}: {option} TEXT")
+    return text.strip()
+
+
 def place_of(text: str) -> AnyPath:
     """The path or the place in an object store that a user names. Raises ConfigError where there can be none."""
     try:

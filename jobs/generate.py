@@ -11,6 +11,7 @@ from jobs.output import show_table
 from jobs.stages import stage
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic import generate as synthetic
+from pipelines.synthetic.world import FEWEST_PEOPLE
 
 app = new_app()
 
@@ -20,7 +21,7 @@ FIRST_NIGHT = datetime.combine(synthetic.FIRST_NIGHT, datetime.min.time())
 @app.command()
 def generate(
     out: Annotated[Path, typer.Option("--out", help="Folder for landing/ and truth/.")],
-    people: Annotated[int, typer.Option(min=1, help="How many people: 20 at least.")] = 1000,
+    people: Annotated[int, typer.Option(min=FEWEST_PEOPLE, help="How many people.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files, byte for byte.")] = 1,
     nights: Annotated[int, typer.Option(min=1, help="How many nightly deliveries.")] = 2,
     first_night: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the first delivery.")] = FIRST_NIGHT,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, said, settings_of, start
 from jobs.logs import json_lines as for_machines
 from jobs.output import show_facts, show_table
 from pipelines.errors import ConfigError, RightsError
@@ -162,6 +162,8 @@ def hold(
     json_lines: JsonLines = False,
 ) -> None:
     """Keep a release whatever its age, with its versions of tables, or --lift that. Readers go on seeing the current one."""
+    reason = said(reason, "the end of a hold needs a reason" if lift else "a hold needs a reason", "--reason")
+    owner = owner if lift else said(owner, "a hold needs an owner", "--owner")
     settings = settings_of(env, conf_dir, overrides)
     now = datetime.now(UTC)
     at = now.isoformat(timespec="seconds")
@@ -193,6 +195,7 @@ def expire(
 
     Nobody can read them any more. Their rows leave the disk with the next nhs-omop upkeep after upkeep.keep_days.
     """
+    reason = said(reason, "the removal of releases needs a reason", "--reason")
     settings = settings_of(env, conf_dir, overrides)
     now = datetime.now(UTC)
     with run_lock(settings.storage.restricted, "releases expire"):

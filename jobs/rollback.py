@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, settings_of, start
+from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, said, settings_of, start
 from pipelines.release.published import chosen_release, release_folder, require_newest_opt_outs
 from pipelines.release.store import ROLLBACK
 from pipelines.run_lock import run_lock
@@ -37,6 +37,7 @@ def rollback(
     An earlier release may hold people who have opted out since. Going back over a newer opt-out list therefore needs
     --accept-older-opt-outs.
     """
+    reason = said(reason, "the end of a rollback needs a reason" if lift else "a rollback needs a reason", "--reason")
     settings = settings_of(env, conf_dir, overrides)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     with run_lock(settings.storage.restricted, "rollback"):

@@ -329,6 +329,13 @@ def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple
         (["quarantine", "--source", "nope"], 10, "--source: there is no nope; sources: acute, "),
         (["deliveries", "--mappings-dir", "/nope"], 11, "expected <source>/contract.yaml in /nope"),
         (["check", "{}/gp/A/../../gp/A/20260105"], 12, "gp/A/20260105 is set aside, 1 fault"),
+        (["generate", "--out", "{}/g", "--people", "5"], 2, "equal to 20"),
+        (["rollback", "--reason", ""], 22, "a rollback needs a reason: --reason TEXT"),
+        (["rollback", "--lift", "--reason", " "], 22, "the end of a rollback needs a reason: --reason TEXT"),
+        (["releases", "hold", "r", "--owner", "o", "--reason", "\t"], 22, "a hold needs a reason: --reason TEXT"),
+        (["releases", "hold", "r", "--owner", " ", "--reason", "r"], 22, "a hold needs an owner: --owner TEXT"),
+        (["releases", "hold", "r", "--lift", "--owner", "o", "--reason", ""], 22, "the end of a hold needs a reason: --reason"),
+        (["releases", "expire", "r", "--reason", " "], 22, "the removal of releases needs a reason: --reason TEXT"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
@@ -337,7 +344,8 @@ def test_what_there_is_not_is_refused_by_its_name(
 ) -> None:
     (tmp_path / "gp/A/20260105").mkdir(parents=True)
     with pytest.raises(SystemExit) as caught:
-        cli.main([*(text.format(tmp_path) for text in arguments), "--set", "engine.shared_network=a process of a test"])
+        options = [] if arguments[0] == "generate" else ["--set", "engine.shared_network=a process of a test"]
+        cli.main([*(text.format(tmp_path) for text in arguments), *options])
     shown = capsys.readouterr().err
     assert caught.value.code == code, shown
     assert said.format(tmp_path) in shown
