@@ -61,8 +61,8 @@ def list_releases(
 
     reasons, kept = reasons_to_keep(settings, _today()), retained(settings) if sizes else {}
     rows = []
-    for release_id in folder.ids():
-        row = _summary(folder.read(release_id)) | {"kept_as": ", ".join(reasons[release_id]) or "goes with the next upkeep"}
+    for release_id, kept_for in reasons.items():
+        row = _summary(folder.read(release_id)) | {"kept_as": ", ".join(kept_for) or "goes with the next upkeep"}
         rows.append(row | (_on_disk(kept[release_id]) if kept else {}))
     show_table("releases", rows)
     show_table("moves of the current release", [move.model_dump() for move in folder.moves()])

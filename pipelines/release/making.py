@@ -74,7 +74,7 @@ def make_release(
         tables=_pins(store, settings.cdm_version, versions),
     )
     folder = release_folder(settings)
-    folder.write(made)
+    made = folder.write(made)
     share(settings.storage.deidentified, settings.storage.restricted)
     held = folder.held_rollback()
     if held is None:

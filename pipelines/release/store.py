@@ -7,11 +7,13 @@ whole, never appended to. So readers find the old pointer or the new one, never 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from itertools import count
 from typing import ClassVar, TypeVar
 
 from pipelines.contracts.models import Frozen
 from pipelines.errors import OmopPipelineError, ReleaseError
 from pipelines.release.model import Release
+from pipelines.run_log import in_order
 from pipelines.storage.documents import Document
 from pipelines.storage.files import AnyPath, entries_in, remove
 
@@ -102,6 +104,12 @@ class ReleaseFolder:
         """Every release, the oldest run date first."""
         return sorted(entry.path.stem for entry in entries_in(self.root) if entry.path.suffix == ".json")
 
+    def oldest_first(self) -> list[Release]:
+        """Every release in the order in which runs made them, which on one day no id says."""
+        releases = [self.read(release_id) for release_id in self.ids()]
+        runs = in_order({release.run_id for release in releases})
+        return sorted(releases, key=lambda release: runs.index(release.run_id))
+
     def read(self, release_id: str) -> Release:
         """A release. Raises ReleaseError if there is none of that id or its document cannot be read."""
         if release_id not in self.ids():
@@ -114,10 +122,24 @@ class ReleaseFolder:
             raise ReleaseError(f"release {release_id} was removed while it was being read")
         return release
 
-    def write(self, release: Release) -> None:
-        """Store a release. It is immutable: one that is there already stays as it is."""
-        if release.release_id not in self.ids():
-            release.write(self.root / f"{release.release_id}.json")
+    def write(self, release: Release) -> Release:
+        """Store a release; gives it as it is stored.
+
+        It is immutable: one of the same id and tables stays as it is. One of the same id with other tables, which was made of
+        the same inputs on the same day, gets a number more. No release has an id that another had.
+        """
+        known, gone = self.ids(), {removed.release_id for removed in self.removed()}
+        for number in count(1):
+            release_id = release.release_id if number == 1 else f"{release.release_id}-{number}"
+            if release_id in known:
+                stored = self.read(release_id)
+                if stored.tables == release.tables:
+                    return stored
+            elif release_id not in gone:
+                break
+        named = release.model_copy(update={"release_id": release_id})
+        named.write(self.root / f"{release_id}.json")
+        return named
 
     def remove(self, release_ids: Iterable[str], *, at: str, reason: str, day: date) -> None:
         """Remove releases, and note when and why. The versions that only they pin are then free to go.
@@ -191,8 +213,14 @@ class ReleaseFolder:
         return moves[-1].release_id if moves else None
 
     def before(self, release_id: str) -> str:
-        """The release before another by age. Raises ReleaseError where there is none."""
-        earlier = [known for known in self.ids() if known < release_id]
+        """The release that readers saw before a run made another current; of one that no run did, the one made before it.
+
+        Raises ReleaseError where there is none.
+        """
+        known, moves = [release.release_id for release in self.oldest_first()], self.moves()
+        came = [n for n, move in enumerate(moves) if move.release_id == release_id and move.action not in (ROLLBACK, LIFT)]
+        seen = [move.release_id for move in moves[: came[-1]]] if came else known[: known.index(release_id)]
+        earlier = [other for other in seen if other in known and other != release_id]
         if not earlier:
             raise ReleaseError(f"there is no release before {release_id}")
         return earlier[-1]

@@ -93,9 +93,11 @@ class Lake:
     def of(cls, settings: Settings) -> "Lake":
         """A lakehouse as it is. Raises ReleaseError where a document of releases cannot be read."""
         folder, now = release_folder(settings), datetime.now(UTC)
-        reasons = why_kept(folder.ids(), folder.current(), folder.held(now.date()), settings.upkeep.keep_releases)
+        releases = folder.oldest_first()
+        ids = [release.release_id for release in releases]
+        reasons = why_kept(ids, folder.current(), folder.held(now.date()), settings.upkeep.keep_releases)
         dropped = tuple(release_id for release_id, kept_for in reasons.items() if not kept_for)
-        kept = [folder.read(release_id) for release_id in folder.ids() if release_id not in dropped]
+        kept = [release for release in releases if release.release_id not in dropped]
         return cls(
             settings=settings,
             at=now,

@@ -1,6 +1,6 @@
 """What is kept and what may go: rules over counts, version numbers and times, which touch no table."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from math import ceil
 
@@ -36,13 +36,12 @@ def has_its_turn(former: Upkept, version: int, needed: Collection[int]) -> bool:
     return max(version - former.version, len(can_go)) >= VERSIONS_AT_ONCE
 
 
-def why_kept(ids: Iterable[str], current: str | None, held: Collection[str], keep_releases: int) -> dict[str, tuple[str, ...]]:
-    """Why upkeep keeps each release, the oldest first; no reason where it goes.
+def why_kept(ids: Sequence[str], current: str | None, held: Collection[str], keep_releases: int) -> dict[str, tuple[str, ...]]:
+    """Why upkeep keeps each release; no reason where it goes. `ids` are all of them, the oldest first.
 
     Kept are the newest `keep_releases`, the current one, which a rollback may hold, and those that somebody holds.
     """
-    ordered = sorted(ids)
-    newest = ordered[-keep_releases:]
+    newest = ids[-keep_releases:]
     return {
         release_id: tuple(
             reason
@@ -53,7 +52,7 @@ def why_kept(ids: Iterable[str], current: str | None, held: Collection[str], kee
             )
             if applies
         )
-        for release_id in ordered
+        for release_id in ids
     }
 
 

@@ -48,15 +48,16 @@ class _Table:
 
 
 def reasons_to_keep(settings: Settings, day: date) -> dict[str, tuple[str, ...]]:
-    """Why upkeep would keep each release on a day; no reason where it would remove it."""
+    """Why upkeep would keep each release on a day, the oldest first; no reason where it would remove it."""
     folder = release_folder(settings)
-    return why_kept(folder.ids(), folder.current(), folder.held(day), settings.upkeep.keep_releases)
+    ids = [release.release_id for release in folder.oldest_first()]
+    return why_kept(ids, folder.current(), folder.held(day), settings.upkeep.keep_releases)
 
 
 def retained(settings: Settings) -> dict[str, Retained]:
     """What each release keeps. Reads the logs of tables and no row. Raises ReleaseError where a pinned version is gone."""
     folder, paths = release_folder(settings), table_folders(settings)
-    releases = [folder.read(release_id) for release_id in folder.ids()]
+    releases = folder.oldest_first()
     tables = {name: _read(paths, name, versions) for name, versions in pinned_versions(releases).items()}
     return {
         release.release_id: _retained(release, tables, pinned_versions(other for other in releases if other is not release))

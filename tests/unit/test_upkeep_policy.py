@@ -54,8 +54,16 @@ def facts(*partitions: tuple[int, ...]) -> DeltaFacts:
 def test_the_newest_releases_the_current_and_the_held_ones_stay(
     keep: int, current: str | None, held: tuple[str, ...], dropped: tuple[str, ...]
 ) -> None:
-    reasons = why_kept(reversed(IDS), current, held, keep)
+    reasons = why_kept(IDS, current, held, keep)
     assert tuple(release_id for release_id, kept_for in reasons.items() if not kept_for) == dropped
+
+
+def test_of_releases_of_one_day_the_last_that_was_made_is_the_newest() -> None:
+    assert why_kept(["20260101-ff", "20260101-aa", "20260101-aa-2"], "20260101-ff", (), 1) == {
+        "20260101-ff": ("current",),
+        "20260101-aa": (),
+        "20260101-aa-2": ("newest",),
+    }
 
 
 def test_every_reason_for_which_a_release_stays_is_given() -> None:

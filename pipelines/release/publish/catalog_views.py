@@ -28,7 +28,7 @@ CURRENT_RELEASE: Final = "current_release"
 """The view of one row that says which release the views of a schema are of, and which schema is that of the release."""
 
 _SCHEMA: Final = re.compile(r"(?:([A-Za-z0-9_]+)\.)?([A-Za-z0-9_]+)")
-_OF_A_RELEASE: Final = re.compile(r"[0-9]{8}_[0-9a-f]+")
+_OF_A_RELEASE: Final = re.compile(r"[0-9]{8}_[0-9a-f]+(_[0-9]+)?")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipelines.release.model import (
 )
 from pipelines.release.report.markdown import markdown
 from pipelines.release.report.sections import Section
-from pipelines.release.store import POINTER, Hold, ReleaseFolder
+from pipelines.release.store import POINTER, Hold, Move, Pointer, ReleaseFolder
 
 RELEASE = Release(
     release_id="20240105-0123abcd",
@@ -145,6 +145,55 @@ def test_the_pointer_never_names_a_release_that_is_not_there(folder: ReleaseFold
 def test_a_release_is_immutable(folder: ReleaseFolder) -> None:
     folder.write(other("20240105-a").model_copy(update={"run_id": "changed"}))
     assert folder.read("20240105-a").run_id == "r1"
+
+
+def test_other_tables_under_the_id_of_a_release_get_a_number(folder: ReleaseFolder) -> None:
+    """Whatever was made again on a day of the same inputs; written once more it stays what it was, as after a kill."""
+    numbered = {}
+    for version in (4, 5, 4):
+        pins = (RELEASE.tables[0], RELEASE.tables[1].model_copy(update={"version": version}))
+        again = other("20240105-a").model_copy(update={"run_id": f"20240105-0000{version}", "tables": pins})
+        numbered[version] = folder.write(again).release_id
+        assert folder.read(numbered[version]) == again.model_copy(update={"release_id": numbered[version]})
+    assert numbered == {4: "20240105-a-2", 5: "20240105-a-3"}
+    assert folder.write(other("20240105-a")).release_id == "20240105-a"
+    folder.remove(["20240105-a", "20240105-a-2"], at="t", reason="r", day=date(2024, 1, 6))
+    assert folder.write(other("20240105-a")).release_id == "20240105-a-4", "an id that is gone is used again"
+
+
+ONE_DAY = {"20240107-c": 1, "20240107-a": 2, "20240107-d": 3, "20240107-b": 4}
+"""Releases of one day, whose ids say nothing of their order, with the numbers of the runs that made them."""
+
+
+@pytest.mark.parametrize(
+    ("moves", "before"),
+    [
+        ("release c, release a, release d, release b", {"b": "d", "d": "a", "a": "c", "c": None}),
+        # A release that runs only made while a rollback held is the one after that which was made before it.
+        ("release c, release a, rollback c", {"c": None, "a": "c", "d": "a", "b": "d"}),
+        # Readers saw c before b, not d, which was made before it; going back from c goes further.
+        ("release a, release c, release d, rollback c, lift c, release b", {"b": "c", "d": "c", "c": "a"}),
+        ("release c, release a, rollback c, lift c, release a", {"a": "c", "c": None}),
+        ("release a, release x, release b", {"b": "a"}),  # x has been removed
+    ],
+)
+def test_the_release_before_is_the_one_that_readers_saw_before(
+    tmp_path: Path, moves: str, before: dict[str, str | None]
+) -> None:
+    folder = ReleaseFolder(tmp_path / "releases")
+    for release_id, run in ONE_DAY.items():
+        folder.write(other(release_id).model_copy(update={"run_id": f"20240107-{run:05}"}))
+    assert [release.release_id for release in folder.oldest_first()] == list(ONE_DAY)
+    made = [move.split() for move in moves.split(", ")]
+    Pointer(moves=tuple(Move(release_id=f"20240107-{letter}", action=action, at="t") for action, letter in made)).write(
+        folder.root / POINTER
+    )
+    for letter, expected in before.items():
+        if expected is None:
+            with pytest.raises(ReleaseError, match=f"there is no release before 20240107-{letter}"):
+                folder.before(f"20240107-{letter}")
+        else:
+            assert folder.before(f"20240107-{letter}") == f"20240107-{expected}", letter
 
 
 def test_a_write_that_is_cut_short_leaves_the_old_pointer(folder: ReleaseFolder, monkeypatch: pytest.MonkeyPatch) -> None:
