@@ -10,7 +10,16 @@ from typing import Any
 
 from pipelines.contracts.ledger import BALANCES, IMPLAUSIBLE, ORPHAN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.quality.gates import GateResult, Verdict
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, Counts, Suppressed, suppressed, suppressed_together
+from pipelines.quality.suppression import (
+    HIDDEN,
+    SMALLEST_SHOWN,
+    TOTAL,
+    Counts,
+    Suppressed,
+    suppressed,
+    suppressed_breakdowns,
+    suppressed_together,
+)
 
 Figure = dict[str, str | int | float]
 
@@ -40,8 +49,7 @@ def row_figures(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOW
         return RowFigures([], [], [])
     parts = {part: _by_reason(rows, part) for part in (Disposition.OPTED_OUT, Disposition.QUARANTINED)}
     tables = {"flow": outcomes, **{str(part): counts for part, counts in parts.items() if counts}}
-    same = [(("flow", source, str(part)), (str(part), TOTAL, source)) for part in parts for source in (*outcomes, TOTAL)]
-    shown = suppressed_together(tables, same, smallest_shown)
+    shown = suppressed_together(tables, {str(part): ("flow", str(part)) for part in parts}, smallest_shown)
     return RowFigures(
         flow=[{"source": source, **_renamed(cells)} for source, cells in shown["flow"].items()],
         opted_out=_named("reason", shown.get(Disposition.OPTED_OUT, {})),
@@ -132,15 +140,15 @@ def untaken_values(
     """The rows that no rule takes by the values of closed lists: one row per source, entity, reason, column and value.
 
     `counted` are the stored rows of `ledger.silver_rows`, which are of the last run: nothing is shown of a ledger that they do
-    not fit. A reason whose number of rows is hidden has no values.
+    not fit. A reason whose number of rows is hidden has no values, nor has a column whose values that number would give away.
     """
     rows = [record for record in counted if record["disposition"] == Disposition.UNTAKEN]
     totals: dict[tuple[str, ...], int] = defaultdict(int)
-    values: dict[tuple[str, ...], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: {"rows": 0}))
+    values: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for record in rows:
         place = record["source"], record["entity"], record["reason"]
         if record["column"]:
-            values[(*place, record["column"])][record["value"]]["rows"] += record["rows"]
+            values[(*place, record["column"])][record["value"]] += record["rows"]
         else:
             totals[place] += record["rows"]
     ledger = tuple(ledger)
@@ -148,12 +156,16 @@ def untaken_values(
         return []
     names = ("source", "entity", "reason")
     shown = {tuple(row[name] for name in names) for row in silver_outcomes(ledger, smallest_shown) if row["rows"] != HIDDEN}
-    return [
-        {**dict(zip((*names, "column"), place, strict=True)), "value": value, "rows": cells["rows"]}
+    columns = {
+        place: suppressed_breakdowns(totals[place[:3]], [dict(sorted(by_value.items()))], smallest_shown)
         for place, by_value in sorted(values.items())
         if place[:3] in shown
-        for value, cells in suppressed(dict(sorted(by_value.items())), smallest_shown).items()
-        if value != TOTAL
+    }
+    return [
+        {**dict(zip((*names, "column"), place, strict=True)), "value": value, "rows": rows}
+        for place, (total, (by_value,)) in columns.items()
+        if total != HIDDEN
+        for value, rows in by_value.items()
     ]
 
 

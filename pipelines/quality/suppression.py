@@ -3,8 +3,9 @@
 Applied to every table of counts that may be of few people. A zero is shown as a zero.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import Final, TypeVar
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 SMALLEST_SHOWN: Final = 8
 """Counts from 1 to 7 are hidden, as NHS England asks of published figures."""
@@ -16,7 +17,6 @@ _Part = TypeVar("_Part")
 
 Counts = Mapping[str, Mapping[str, int]]
 
-
 Place = tuple[str, str, str]
 """A cell of one of several tables: table, row and column."""
 
@@ -26,47 +26,84 @@ Suppressed = dict[str, dict[str, int | str]]
 def suppressed(counts: Counts, smallest_shown: int = SMALLEST_SHOWN) -> Suppressed:
     """A table of counts (row, column) with its totals, small numbers hidden.
 
-    Others are hidden too, the smallest first, until no hidden number follows from the shown ones and their totals, and
-    what is hidden in a row or column does not add up to a small number itself.
+    Others are hidden too, the smallest first, until every hidden number could be another one, whatever is shown: a hidden
+    number is at least 1, because a zero is shown. What is hidden in a row or column does not add up to a small number itself.
     """
-    return suppressed_together({TOTAL: counts}, (), smallest_shown)[TOTAL]
+    return suppressed_together({TOTAL: counts}, {}, smallest_shown)[TOTAL]
 
 
 def suppressed_together(
-    tables: Mapping[str, Counts], same: Collection[tuple[Place, Place]], smallest_shown: int = SMALLEST_SHOWN
+    tables: Mapping[str, Counts], broken_down: Mapping[str, tuple[str, str]], smallest_shown: int = SMALLEST_SHOWN
 ) -> dict[str, Suppressed]:
-    """Tables of which some cells are the same number, such as a total that another table breaks down.
+    """Tables of which some break down a column of another, which is not broken down from a third itself.
 
-    `same` are pairs of such cells, totals included; pairs with a cell that is not there are passed over. What is hidden in one
-    table is hidden in the other, and each table then hides as much more as `suppressed` would.
+    `broken_down` has such a table by its name, with the other one and the column: the columns of the first add up to what
+    this column has in the rows of the same names. What is hidden in one table is hidden in the other.
     """
     whole = {name: _with_totals(counts) for name, counts in tables.items()}
-    hidden = {
-        name: {(row, column) for row, cells in table.items() for column, n in cells.items() if 0 < n < smallest_shown}
-        for name, table in whole.items()
+    parts = {column: name for name, column in broken_down.items() if name in whole}
+    same = {
+        (name, TOTAL, row): (other, row, column)
+        for (other, column), name in parts.items()
+        for row in whole[name][TOTAL]
+        if column in whole[other].get(row, {})
     }
-    pairs = [pair for pair in same if all(column in whole.get(name, {}).get(row, {}) for name, row, column in pair)]
-    is_stable = False
-    while not is_stable:
-        for name, table in whole.items():
-            while more := next(_exposed(table, hidden[name], smallest_shown), None):
-                hidden[name].add(more)
-        before = sum(map(len, hidden.values()))
-        for pair in pairs:
-            if any((row, column) in hidden[name] for name, row, column in pair):
-                for name, row, column in pair:
-                    hidden[name].add((row, column))
-        is_stable = before == sum(map(len, hidden.values()))
+    places = {
+        (name, row, column): n for name, table in whole.items() for row, cells in table.items() for column, n in cells.items()
+    }
+    numbers = {place: _Number(n, *_ends(place, parts)) for place, n in places.items() if place not in same}
+    lines: dict[_Line, list[Place]] = defaultdict(list)
+    for place in places:
+        for line in _lines(place):
+            lines[line].append(same.get(place, place))
+    hidden = {place for place, number in numbers.items() if 0 < number.n < smallest_shown}
+    while more := next(_exposed(numbers, lines, hidden, smallest_shown), None):
+        hidden.add(more)
     return {
         name: {
-            row: {column: HIDDEN if (row, column) in hidden[name] else n for column, n in cells.items()}
+            row: {
+                column: HIDDEN if same.get((name, row, column), (name, row, column)) in hidden else n
+                for column, n in cells.items()
+            }
             for row, cells in table.items()
         }
         for name, table in whole.items()
     }
 
 
-_Cell = tuple[str, str]
+_Line = tuple[str, int, str]
+"""A row (0) or a column (1) of a table by its name."""
+
+
+class _Number(NamedTuple):
+    """A number of the tables, as an arc from one line to another.
+
+    In every line the parts add up to the total: what comes in by its arcs is what goes out. So numbers can change, with all
+    lines still right, along a ring of arcs only.
+    """
+
+    n: int
+    tail: _Line
+    head: _Line
+
+
+def _lines(place: Place) -> tuple[_Line, _Line]:
+    name, row, column = place
+    return (name, 0, row), (name, 1, column)
+
+
+def _ends(place: Place, parts: Mapping[tuple[str, str], str]) -> tuple[_Line, _Line]:
+    """Where the arc of a number begins and ends: those of totals run against the others, those of parts too.
+
+    A column that is broken down is the same line as the totals of its parts. That line says no more than the others do, so
+    its numbers lead from their row to the column of the parts.
+    """
+    name, row, column = place
+    line, across = _lines(place)
+    if (name, column) in parts:
+        across = parts[name, column], 1, row
+    runs_back = ((row == TOTAL) != (column == TOTAL)) != (name in parts.values())
+    return (across, line) if runs_back else (line, across)
 
 
 def _with_totals(counts: Counts) -> dict[str, dict[str, int]]:
@@ -76,55 +113,72 @@ def _with_totals(counts: Counts) -> dict[str, dict[str, int]]:
     return {row: {**cells, TOTAL: sum(cells.values())} for row, cells in table.items()}
 
 
-def _exposed(table: Mapping[str, Mapping[str, int]], hidden: set[_Cell], smallest_shown: int) -> Iterator[_Cell]:
-    """The next cell to hide for each hidden number that can be worked out from the shown ones."""
-    shown = {
-        (row, column): n for row, cells in table.items() for column, n in cells.items() if n and (row, column) not in hidden
-    }
-    for side in (0, 1):
-        for name in sorted({cell[side] for cell in hidden}):
-            if sum(table[row][column] for row, column in hidden if (row, column)[side] == name) < smallest_shown:
-                yield from _smallest(shown, [cell for cell in shown if cell[side] == name])
-    for cell in sorted(hidden):
-        around = _linked(cell[0], hidden - {cell})
-        if _COLUMN + cell[1] not in around:
-            yield from _smallest(shown, [c for c in shown if (c[0] in around) != (_COLUMN + c[1] in around)])
+def _exposed(
+    numbers: Mapping[Place, _Number], lines: Mapping[_Line, list[Place]], hidden: Collection[Place], smallest_shown: int
+) -> Iterator[Place]:
+    """The next number to hide for each hidden one that can be worked out from the shown ones."""
+    shown = {place: number for place, number in numbers.items() if number.n and place not in hidden}
+    for _, places in sorted(lines.items()):
+        if 0 < sum(numbers[place].n for place in places if place in hidden) < smallest_shown:
+            yield from _smallest({place: shown[place] for place in places if place in shown})
+    steps: dict[_Line, list[tuple[_Line, Place]]] = defaultdict(list)
+    backward: dict[_Line, list[tuple[_Line, Place]]] = defaultdict(list)
+    for place in hidden:
+        n, tail, head = numbers[place]
+        for start, end in ((tail, head), (head, tail)) if n > 1 else ((tail, head),):
+            steps[start].append((end, place))
+            backward[end].append((start, place))
+    for place in sorted(hidden):
+        n, tail, head = numbers[place]
+        beyond = _reached(head, steps, place)
+        if tail not in beyond and (n == 1 or head not in _reached(tail, steps, place)):
+            bridges = {p: number for p, number in shown.items() if (number.tail in beyond) != (number.head in beyond)}
+            before = _reached(tail, backward, place)
+            closing = {p: number for p, number in bridges.items() if number.tail in before or number.head in before}
+            yield from _smallest(closing or bridges)
 
 
-_COLUMN: Final = "\x00"
-"""Tells the name of a column from that of a row where both are in one set."""
+def _smallest(shown: Mapping[Place, _Number]) -> Iterator[Place]:
+    if shown:
+        yield min(shown, key=lambda place: (shown[place].n, place))
 
 
-def _smallest(shown: Mapping[_Cell, int], candidates: list[_Cell]) -> Iterator[_Cell]:
-    if candidates:
-        yield min(candidates, key=lambda cell: (shown[cell], cell))
-
-
-def _linked(row: str, hidden: set[_Cell]) -> set[str]:
-    """Rows and columns that hidden cells link to a row.
-
-    A hidden number follows from the shown ones exactly if no other chain of hidden numbers links its row to its column.
-    """
-    reached, open_ends = {row}, [row]
+def _reached(start: _Line, steps: Mapping[_Line, list[tuple[_Line, Place]]], without: Place) -> set[_Line]:
+    """The lines that hidden numbers lead to: along an arc a number grows, against it a number above 1 shrinks."""
+    reached, open_ends = {start}, [start]
     while open_ends:
-        end = open_ends.pop()
-        for cell in hidden:
-            ends = (cell[0], _COLUMN + cell[1])
-            if end in ends:
-                new = [name for name in ends if name not in reached]
-                reached.update(new)
-                open_ends.extend(new)
+        for line, place in steps.get(open_ends.pop(), ()):
+            if place != without and line not in reached:
+                reached.add(line)
+                open_ends.append(line)
     return reached
 
 
-def suppressed_parts(parts: Mapping[_Part, int], smallest_shown: int = SMALLEST_SHOWN) -> dict[_Part, int | str]:
-    """The parts of a total that is shown elsewhere, small numbers hidden.
+def suppressed_breakdowns(
+    total: int,
+    breakdowns: Sequence[Mapping[_Part, int]],
+    smallest_shown: int = SMALLEST_SHOWN,
+    *,
+    hides_total: bool = False,
+) -> tuple[int | str, list[dict[_Part, int | str]]]:
+    """A total, and the ways in which it is broken down into parts, small numbers hidden.
 
-    The smallest of the others is hidden too where only one part is, or where what is hidden adds up to a small number. A total
-    that is small is hidden itself and gives nothing away.
+    Where the total is shown, the smallest of the other parts is hidden too if only one part is, if what is hidden adds up to a
+    small number, or if it is as many as there are hidden parts, which are all 1 then. Where there is no other, the total is
+    hidden; so it is where it is small or `hides_total`. A hidden total has a hidden part in each breakdown.
     """
-    hidden = {part for part, n in parts.items() if 0 < n < smallest_shown}
-    others = [part for part, n in parts.items() if n >= smallest_shown]
-    if others and hidden and (len(hidden) == 1 or sum(parts[part] for part in hidden) < smallest_shown):
-        hidden.add(min(others, key=lambda part: parts[part]))
-    return {part: HIDDEN if part in hidden else n for part, n in parts.items()}
+    hidden = [{part for part, n in parts.items() if 0 < n < smallest_shown} for parts in breakdowns]
+    is_hidden = hides_total or 0 < total < smallest_shown
+    for parts, few in zip(breakdowns, hidden, strict=True):
+        rest = sum(parts[part] for part in few)
+        if few and not is_hidden and (len(few) == 1 or rest < smallest_shown or rest == len(few)):
+            others = [part for part, n in parts.items() if n >= smallest_shown]
+            few.update(sorted(others, key=lambda part: parts[part])[:1])
+            is_hidden = not others
+    for parts, few in zip(breakdowns, hidden, strict=True):
+        if is_hidden and not few:
+            few.update(sorted((part for part, n in parts.items() if n), key=lambda part: parts[part])[:1])
+    shown = [
+        {part: HIDDEN if part in few else n for part, n in parts.items()} for parts, few in zip(breakdowns, hidden, strict=True)
+    ]
+    return (HIDDEN if is_hidden and total else total), shown

@@ -1,13 +1,19 @@
 """What is different between two releases: rows added, removed and changed, by table, source, month and concept."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
+from pipelines.contracts.cdm import ROUTED_TABLES
+from pipelines.contracts.derived import EVENT_EVIDENCE
 from pipelines.progress import Field
-from pipelines.quality.suppression import suppressed_parts
+from pipelines.quality.suppression import HIDDEN, suppressed_breakdowns
 
 KINDS: Final = ("added", "removed", "changed")
+
+_DIMENSIONS: Final = ("sources", "months", "concepts")
+"""By what the rows of a table are broken down."""
 
 NOT_GIVEN: Final = "(none)"
 """What stands for the source, month or concept of a row that has none, in a table whose other rows may have one."""
@@ -64,19 +70,36 @@ class Difference:
     vocabulary: tuple[Versions, ...]
 
     def suppressed(self) -> "Difference":
-        """The same with small numbers hidden, and as many others that none of them follows from the number of its table."""
-        return Difference(
-            tables=_suppressed(self.tables, by_table=False),
-            sources=_suppressed(self.sources),
-            months=_suppressed(self.months),
-            concepts=_suppressed(self.concepts),
-            names=self.names,
-            vocabulary=self.vocabulary,
-        )
+        """The same with small numbers hidden, and as many others that none of them follows from what is shown.
+
+        `event_evidence` has a row for each row of the event tables, so its number is hidden where one of theirs is.
+        """
+        shown: dict[tuple[str, str, str, str], Figure] = {}
+        for kind in KINDS:
+            counts = {name: _by_table(getattr(self, name), kind) for name in _DIMENSIONS}
+            totals = {part.table: getattr(part, kind) for part in self.tables}
+            hides_events = False
+            for table in sorted(totals, key=lambda name: name == EVENT_EVIDENCE.name):
+                total, breakdowns = suppressed_breakdowns(
+                    totals[table],
+                    [counts[name].get(table, {}) for name in _DIMENSIONS],
+                    hides_total=hides_events and table == EVENT_EVIDENCE.name,
+                )
+                hides_events |= total == HIDDEN and table in ROUTED_TABLES
+                for name, figures in (("tables", {"": total}), *zip(_DIMENSIONS, breakdowns, strict=True)):
+                    shown |= {(name, table, value, kind): figure for value, figure in figures.items()}
+        dimensions: dict[str, Any] = {
+            name: tuple(
+                Part(part.table, part.value, *(shown[name, part.table, part.value, kind] for kind in KINDS))
+                for part in getattr(self, name)
+            )
+            for name in ("tables", *_DIMENSIONS)
+        }
+        return replace(self, **dimensions)
 
     def shown(self, top: int | None = None) -> dict[str, list[dict[str, Field]]]:
         """The rows of each dimension by its title; of sources, months and concepts the `top` largest if that is given."""
-        largest = {name: _largest(getattr(self, name), top) for name in ("sources", "months", "concepts")}
+        largest = {name: _largest(getattr(self, name), top) for name in _DIMENSIONS}
         concepts = [
             _row(part, {"concept_id": part.concept_id, "concept": self.names.get(part.value)}) for part in largest["concepts"]
         ]
@@ -101,15 +124,9 @@ def _row(part: Part, value: dict[str, Field]) -> dict[str, Field]:
     return {"name": part.table, **value, "added": part.added, "removed": part.removed, "changed": part.changed}
 
 
-def _suppressed(parts: Iterable[Part], *, by_table: bool = True) -> tuple[Part, ...]:
-    """Parts with small numbers hidden, `by_table` with others where the number of the table would give one away."""
-    ordered = tuple(parts)
-    groups: dict[str, list[int]] = {}
-    for place, part in enumerate(ordered):
-        groups.setdefault(part.table if by_table else f"{part.table}{place}", []).append(place)
-    shown: dict[tuple[int, str], Figure] = {}
-    for places in groups.values():
-        for kind in KINDS:
-            counts = {place: getattr(ordered[place], kind) for place in places}
-            shown |= {(place, kind): figure for place, figure in suppressed_parts(counts).items()}
-    return tuple(Part(part.table, part.value, *(shown[place, kind] for kind in KINDS)) for place, part in enumerate(ordered))
+def _by_table(parts: Iterable[Part], kind: str) -> dict[str, dict[str, int]]:
+    """The numbers of one kind by table and value."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for part in parts:
+        found[part.table][part.value] = getattr(part, kind)
+    return found

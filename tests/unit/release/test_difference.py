@@ -167,6 +167,30 @@ def test_small_numbers_are_hidden_with_what_would_give_them_away(settings: Setti
     assert [(part.added, part.removed) for part in found.months] == [(40, "*")]
 
 
+def test_a_total_does_not_tell_how_many_rows_each_hidden_concept_has() -> None:
+    """Nine concepts with a row each: the nine of the table, its source and its month would say so."""
+    table = "condition_occurrence"
+    concepts = tuple(Part(table, f"{concept}", 1, 0, 0) for concept in range(9))
+    found = Difference((Part(table, "", 9, 30, 0),), (Part(table, "gp", 9, 30, 0),), (), concepts, {}, ()).suppressed()
+    assert found.tables == (Part(table, "", "*", 30, 0),)
+    assert found.sources == (Part(table, "gp", "*", 30, 0),)
+    assert {part.added for part in found.concepts} == {"*"}
+
+
+def test_the_table_of_the_evidence_of_all_events_does_not_give_one_of_theirs_away() -> None:
+    """72 added - 9 - 43 - 16 would be the 4 of observation. No number of removed rows is small."""
+    added = {"condition_occurrence": 9, "drug_exposure": 43, "event_evidence": 72, "measurement": 16, "observation": 4}
+    tables = tuple(Part(name, "", number, number + 10, 0) for name, number in added.items())
+    found = Difference(tables, (), (), (), {}, ()).suppressed()
+    assert {part.table: (part.added, part.removed) for part in found.tables} == {
+        "condition_occurrence": (9, 19),
+        "drug_exposure": (43, 53),
+        "event_evidence": ("*", 82),
+        "measurement": (16, 26),
+        "observation": ("*", 14),
+    }
+
+
 ROWS = st.dictionaries(
     st.integers(1, 6),
     st.tuples(st.sampled_from([ASTHMA, DIABETES]), st.sampled_from([MAY, JUNE, None]), st.sampled_from(["gp", "acute"])),
