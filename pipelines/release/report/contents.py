@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from pipelines.contracts.cdm import ROUTED_TABLES
+from pipelines.contracts.derived import EVENT_EVIDENCE
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.zones import Zone
 from pipelines.quality.figures import Figure, coding, row_figures
 from pipelines.quality.gates import GateResult, Verdict
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed, suppressed_breakdowns
 from pipelines.release.model import Release
 from pipelines.release.report.checks import outcomes
 from pipelines.release.report.counting import MONTHS_SHOWN, ReleaseCounts, months_until
@@ -425,11 +427,12 @@ def _work_list(material: Material) -> Section:
     if material.open_codes is None:
         return Section(title, [], empty="A later run has made the list anew; its report has it.")
     listed = [code for code in material.open_codes if code.rows >= material.edition.smallest_shown]
+    shown = _rows_of_codes(material.open_codes, material.edition)
     rare = len(material.open_codes) - len(listed)
     more = max(0, len(listed) - CODES_SHOWN)
     notes = []
     if more:
-        notes.append(f"{more:,} more are in the work list: nhs-omop vocab worklist.")
+        notes.append(f"{more:,} more are in the work list: nhs-omop vocab unmapped.")
     if rare:
         notes.append(
             f"{_number_of(rare, 'code')} with fewer than {SMALLEST_SHOWN} rows: left out, as they may tell of one person."
@@ -441,11 +444,23 @@ def _work_list(material: Material) -> Section:
             "name": code.name,
             "source": code.source,
             "in_vocabulary": code.is_known,
-            "rows": code.rows,
+            "rows": shown[code],
         }
         for code in listed[:CODES_SHOWN]
     ]
     return Section(title, rows, note=" ".join(notes), bars=("rows",))
+
+
+def _rows_of_codes(codes: Sequence[OpenCode], edition: Edition) -> dict[OpenCode, int | str]:
+    """The rows of each code. Those of a source add up to numbers of coded rows, which would give rare codes away."""
+    groups: dict[tuple[str, bool], dict[OpenCode, int]] = defaultdict(dict)
+    for code in codes:
+        groups[code.source, code.is_known][code] = code.rows
+    shown: dict[OpenCode, int | str] = {}
+    for group in groups.values():
+        _, (rows,) = suppressed_breakdowns(sum(group.values()), [group], edition.smallest_shown)
+        shown |= rows
+    return shown
 
 
 def _gates(material: Material) -> Part:
@@ -535,24 +550,33 @@ def _change(material: Material) -> list[Part]:
 
 
 def _changes(former: Release, release: Release, edition: Edition) -> list[dict[str, Cell]]:
-    """Rows by table before and now. A change by a small number is hidden together with the number before."""
+    """Rows by table before and now. A change by a small number is hidden together with the number before.
+
+    `event_evidence` has a row for each row of the event tables, so what is hidden of one of these is hidden of it too.
+    """
     before, now = (
         {table.name: table.rows for table in each_release.tables if table.zone == Zone.OMOP}
         for each_release in (former, release)
     )
+    numbers = {name: (before.get(name, 0), now.get(name, 0)) for name in {*before, *now}}
+    small = range(1, edition.smallest_shown)
+    few_now = {name for name, (_, has) in numbers.items() if has in small}
+    few_changes = {name for name, (was, has) in numbers.items() if {was, has, abs(has - was)} & set(small)}
+    for few in (few_now, few_changes):
+        if few.intersection(ROUTED_TABLES):
+            few.add(EVENT_EVIDENCE.name)
     rows: list[dict[str, Cell]] = []
-    for name in sorted({*before, *now}, key=lambda name: (name != "person", name)):
-        was, has = before.get(name, 0), now.get(name, 0)
+    for name in sorted(numbers, key=lambda name: (name != "person", name)):
+        was, has = numbers[name]
         if not was and not has:
             continue
-        hides = any(0 < number < edition.smallest_shown for number in (was, has, abs(has - was)))
-        small = HIDDEN if 0 < has < edition.smallest_shown else has
         change, share = (f"{has - was:+,}", f"{(has - was) / was:+.1%}" if was else "new") if has != was else ("0", "")
+        hides = name in few_changes
         rows.append(
             {
                 "table": name,
                 "before": HIDDEN if hides else was,
-                "now": small,
+                "now": HIDDEN if name in few_now else has,
                 "change": HIDDEN if hides else change,
                 "change_in_%": HIDDEN if hides else share,
             }

@@ -218,6 +218,41 @@ def test_a_small_change_is_hidden_with_the_number_before() -> None:
     assert full["person"]["change"] == "+3"
 
 
+def test_what_is_hidden_of_an_event_table_is_hidden_of_the_table_that_counts_them_all() -> None:
+    """The evidence is 72 more, 9 and 43 and 16 of them of the tables that are shown: observation is 4 more."""
+    before = {"condition_occurrence": 100, "drug_exposure": 200, "measurement": 300, "observation": 400, "event_evidence": 1000}
+    now = {"condition_occurrence": 109, "drug_exposure": 243, "measurement": 316, "observation": 404, "event_evidence": 1072}
+
+    def shown(before: dict[str, int], now: dict[str, int]) -> dict[str, list[Cell]]:
+        releases = {"release": release("r2", RUN_DATE, person=9, **now)}
+        former = {"former": release("r1", date(2026, 1, 5), person=9, **before)}
+        rows = table(page_of(material(**releases, **former)), "Rows by table")
+        return {str(row["table"]): [row["before"], row["now"], row["change"]] for row in rows}
+
+    rows = shown(before, now)
+    assert rows["measurement"] == [300, 316, "+16"]
+    assert rows["observation"] == ["*", 404, "*"]
+    assert rows["event_evidence"] == ["*", 1072, "*"]
+    assert shown(before | {"observation": 0, "event_evidence": 600}, now | {"observation": 4, "event_evidence": 672})[
+        "event_evidence"
+    ] == ["*", "*", "*"]
+    same = shown(before, now | {"observation": 420, "event_evidence": 1088})
+    assert same["event_evidence"] == [1000, 1088, "+88"]
+
+
+def test_rare_codes_do_not_follow_from_the_number_of_coded_rows() -> None:
+    """The ledger says that 27 rows have an unknown code of the source: 25 and a rare one with 2."""
+    codes = [
+        OpenCode("gp", "Local", "most", "", False, 40),
+        OpenCode("gp", "Local", "more", "", False, 25),
+        OpenCode("gp", "Local", "rare", "", False, 2),
+        OpenCode("gp", "SNOMED", "known", "", True, 30),
+        OpenCode("acute", "Local", "alone", "", False, 27),
+    ]
+    rows = table(page_of(material(open_codes=codes)), "Codes without a standard concept, those with most rows first")
+    assert [(row["code"], row["rows"]) for row in rows] == [("most", 40), ("more", "*"), ("known", 30), ("alone", 27)]
+
+
 def test_codes_of_few_rows_are_counted_and_not_named() -> None:
     codes = [OpenCode("gp", "Local", "frequent", "", False, 8), OpenCode("gp", "Local", "rare", "", False, 7)]
     hidden, full = (
