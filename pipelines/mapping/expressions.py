@@ -61,6 +61,11 @@ def date_and_time(date: Column, time: Column) -> Column:
     return F.concat(day, F.lit(" "), F.regexp_replace(clock, "^24", "00")).try_cast("timestamp")
 
 
+def stay_key(spell: Column, stay: Column, date: Column, time: Column) -> Column:
+    """What names a stay within a spell, however many episodes repeat it: what it is of, and when it began."""
+    return F.concat(spell, *[F.concat(F.lit("|"), F.coalesce(part.cast("string"), F.lit(""))) for part in (stay, date, time)])
+
+
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
     """The moment that many minutes after a date and its time; null where one of the three is missing."""
     began = F.when(time.isNotNull(), date_and_time(date, time))
@@ -262,6 +267,7 @@ EXPRESSIONS: dict[str, Expression] = {
         code_without_fillers,
         attribute_in,
         date_and_time,
+        stay_key,
         minutes_after,
         date_of,
         number_in,
