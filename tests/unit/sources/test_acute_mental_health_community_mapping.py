@@ -64,7 +64,9 @@ def test_links_are_keyed_references(mappings: dict[str, Mapping], source: str) -
     for mapping_rule in mappings[source].rules:
         for field in ("visit_key", "visit_detail_key", "provider_key", "preceding_key", "episode_key", "specimen_key"):
             if field in mapping_rule.fields:
-                assert (mapping_rule.fields[field].copy_ or "").endswith("_key"), f"{mapping_rule.name}.{field}"
+                columns = mapping_rule.fields[field].columns
+                assert columns, f"{mapping_rule.name}.{field}"
+                assert all(column.endswith("_key") for column in columns), f"{mapping_rule.name}.{field}"
 
 
 @pytest.mark.parametrize("source", SOURCES)
