@@ -88,6 +88,7 @@ setup(
             "pytest-timeout==2.4.0",
             "pytest-xdist==3.8.0",
             "ruff==0.17.6",
+            "scipy",
             "setuptools>=77",
             "types-PyYAML",
             "uv==0.13.9",
