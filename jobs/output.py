@@ -19,13 +19,14 @@ _UNCUT = 1_000_000
 def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, as_stored: bool = False) -> None:
     """Show a result: a table for people, one JSON object a row for machines.
 
-    The thousands of counts are set off, but not in the ids in columns `..._id`, so that they can be copied, and the names of
-    columns are shown as words. `as_stored` leaves numbers and names as they are. No word is cut or broken, however narrow the
-    terminal is.
+    For machines `table` is the title, and a table that a row is about is its `name`. For people the thousands of counts are set
+    off, but not in the ids in columns `..._id`, so that they can be copied, and the names of columns are shown as words.
+    `as_stored` leaves numbers and names as they are. No word is cut or broken, however narrow the terminal is.
     """
     if json_lines():
         for row in rows:
-            sys.stdout.write(json.dumps({"table": title, **row}) + "\n")
+            named = {"name" if column == "table" else column: value for column, value in row.items()}
+            sys.stdout.write(json.dumps({"table": title, **named}) + "\n")
         sys.stdout.flush()
         return
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -101,7 +101,10 @@ def test_results_are_written_to_stdout(capsys: pytest.CaptureFixture[str]) -> No
         machines = capsys.readouterr().out
     assert "1,234" in people
     assert "[death]" in people
-    assert [json.loads(line)["rows"] for line in machines.splitlines()] == [1234, None]
+    assert [json.loads(line) for line in machines.splitlines()] == [
+        {"table": "tables", "name": "person", "rows": 1234, "released": True},
+        {"table": "tables", "name": "[death]", "rows": None},
+    ]
 
 
 def test_facts_are_lines_for_people_and_one_object_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
