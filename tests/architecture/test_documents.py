@@ -1,7 +1,10 @@
 """Documents match the code."""
 
 import re
+from importlib import import_module
 from pathlib import Path
+
+import typer
 
 import pipelines.errors
 from jobs.cli import COMMANDS
@@ -45,6 +48,23 @@ def test_every_setting_is_documented() -> None:
 def test_makefile_runs_only_commands_there_are() -> None:
     used = set(re.findall(r"nhs-omop ([a-z][a-z-]+)", (PROJECT / "Makefile").read_text(encoding="utf-8")))
     assert used <= set(COMMANDS)
+
+
+def test_commands_that_messages_and_pages_name_are_there() -> None:
+    """A command, and after one that has subcommands a word that is one of these, or none."""
+    places = [*PROJECT.glob("docs/**/*.md"), PROJECT / "README.md", PROJECT / "DEVELOPERS.md"]
+    places += [path for folder in ("jobs", "pipelines", "vocab") for path in (PROJECT / folder).rglob("*.py")]
+    made = {name: typer.main.get_command(import_module(command.module).app) for name, command in COMMANDS.items()}
+    commands = {name: set(getattr(command, "commands", ())) for name, command in made.items()}
+    no_commands = {"from", "key derivation", "local", "pseudonymisation-key", "release", "takes", "that", "version"}
+    unknown = set()
+    for place in places:
+        for name, word in re.findall(r"nhs-omop ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?", place.read_text(encoding="utf-8")):
+            if name not in commands:
+                unknown.add(name)
+            elif word and commands[name] and word not in commands[name]:
+                unknown.add(f"{name} {word}")
+    assert unknown == no_commands
 
 
 def test_pages_of_the_tables_are_up_to_date() -> None:
