@@ -20,8 +20,9 @@ from jobs.command import (
 )
 from jobs.output import show_table
 from jobs.stages import stage
-from pipelines.errors import ConfigError, counted
+from pipelines.errors import ConfigError, ReleaseError, counted
 from pipelines.progress import Field
+from pipelines.release.published import chosen_run
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def unmapped_command(
     from pipelines.terminology.work_list import apply, for_usagi, review, work_list
     from vocab.usagi import read_usagi, write_usagi
 
+    _require_run(settings)
     approvals = read_usagi(from_usagi, vocabulary) if from_usagi else None
     with open_session(settings.engine) as session:
         store = store_of(session, settings)
@@ -184,12 +186,19 @@ def diff_command(
     from pipelines.terminology.vocabulary import LoadedVocabulary, store_of, vocabulary_path
     from pipelines.terminology.vocabulary_diff import difference
 
+    _require_run(settings)
     known = LoadedVocabulary.read(vocabulary_path(settings))
     with open_session(settings.engine) as session, stage("compare vocabularies", total=5) as on_progress:
         found = difference(store_of(session, settings), settings, (old, new), known.release if known else "", on_progress)
     log.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
     show_table("changes", found.summary())
     _show("changed codes", [changed.as_row() for changed in found.changes], None if json_lines else top)
+
+
+def _require_run(settings: Settings) -> None:
+    """Raise ReleaseError before the first run, which finds the codes in use."""
+    if chosen_run(settings, None) is None:
+        raise ReleaseError("there is no run yet: nhs-omop run makes one")
 
 
 def _show_review(found: "Review") -> None:

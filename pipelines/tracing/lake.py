@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.errors import RightsError
+from pipelines.errors import ReleaseError, RightsError
 from pipelines.ingest.register import Registered
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import Rule, load_mappings
@@ -42,12 +42,25 @@ def is_readable(restricted: Path) -> bool:
 
 
 def check_restricted(settings: Settings) -> None:
-    """Raise RightsError unless this account may read the restricted root."""
-    if not is_readable(settings.storage.restricted):
+    """Raise RightsError unless this account may read the restricted root, ReleaseError where no run has written to it yet."""
+    restricted = settings.storage.restricted
+    if not is_readable(restricted):
+        if _has_none(restricted / Zone.CURATION):
+            raise ReleaseError("there is no run yet: nhs-omop run makes one")
         raise RightsError(
-            f"{settings.storage.restricted} cannot be read by this account, and files and lines are known there only; ask for "
+            f"{restricted} cannot be read by this account, and files and lines are known there only; ask for "
             "the rights, or run this command as the account that runs the load"
         )
+
+
+def _has_none(folder: Path) -> bool:
+    """Whether a folder is not there or empty, as far as this account may see that."""
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)

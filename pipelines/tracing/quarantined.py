@@ -29,13 +29,13 @@ def quarantined(
     """The lines that the newest run could not use, those of a source, a provider or a reason if one is given.
 
     A reason is given whole (`missing:nhs_number`) or as its rule (`missing`). Raises RightsError without rights to the
-    restricted root.
+    restricted root, ReleaseError before the first run.
     """
     from pyarrow import compute
     from pyarrow.dataset import field
 
-    check_restricted(settings)
     paths = table_folders(settings)
+    check_restricted(settings)
     if paths.version(Zone.QUARANTINE, LINES) is None:
         return Quarantined([], [], 0)
     chosen = compute.scalar(True)

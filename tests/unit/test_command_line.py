@@ -352,9 +352,23 @@ def test_what_there_is_not_is_refused_by_its_name(
     assert "expected <source>/<provider>" not in shown
 
 
-def test_lines_in_quarantine_of_no_lakehouse_are_no_matter_of_rights(tmp_path: Path) -> None:
-    done = nhs_omop("quarantine", "--set", f"storage.restricted={tmp_path}/none")
-    assert (done.returncode, "there is no such folder yet" in done.stderr) == (1, True), done.stderr
+@pytest.mark.parametrize("made", [False, True], ids=["no folder", "folders as init makes them"])
+@pytest.mark.parametrize(
+    "command",
+    [["quarantine"], ["vocab", "unmapped"], ["vocab", "diff", "loaded", "loaded"], ["gate"], ["report"]],
+    ids=" ".join,
+)
+def test_before_the_first_run_that_is_what_a_command_says(
+    command: list[str], made: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No matter of rights, and no table that is missing."""
+    places = [f"--set=storage.{name}={tmp_path / name}" for name in ("landing", "restricted", "deidentified")]
+    for name in ("landing", "restricted", "deidentified") if made else ():
+        (tmp_path / name).mkdir(mode=0o700)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, "--env", "test", *places, "--set", "engine.shared_network=a process of a test"])
+    said = capsys.readouterr().err
+    assert (caught.value.code, "there is no run" in said, "yet: nhs-omop run makes one" in said) == (22, True, True), said
 
 
 def test_interrupt_has_the_customary_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
