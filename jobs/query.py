@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice
@@ -47,7 +48,8 @@ def query(
         columns = _distinct(columns)
         if json_lines:
             for row in rows:
-                sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n")
+                values = dict(zip(columns, map(_json_value, row), strict=True))
+                sys.stdout.write(json.dumps(values, default=str, allow_nan=False) + "\n")
         elif as_csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(columns)
@@ -75,6 +77,17 @@ def _distinct(columns: Iterable[str]) -> list[str]:
 
 def _cell(value: object) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _json_value(value: Any) -> Any:
+    """A value for JSON, which has no number that is infinite or none: null stands for these, within lists and structs too."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _json_value(item) for name, item in value.items()}
+    return value
 
 
 if __name__ == "__main__":

@@ -258,6 +258,18 @@ def test_query_answers_from_an_earlier_release_as_csv_and_json(run: Callable[...
     assert json.loads(run(query, SQL, "--json").stdout) == {"person_id": 11, "visits": 2}
 
 
+def test_query_writes_null_for_what_json_has_no_number_for(run: Callable[..., Result]) -> None:
+    values = ("'nan'::double", "'inf'::float", "['-inf'::double, 1.5]", "{'x': 'nan'::double}", "[date '2024-05-01']")
+    sql = f"select {', '.join(f'{value} as {name}' for name, value in zip('abcde', values, strict=True))}"
+    (line,) = run(query, sql, "--json").stdout.splitlines()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    expected = {"a": None, "b": None, "c": [None, 1.5], "d": {"x": None}, "e": ["2024-05-01"]}
+    assert json.loads(line, parse_constant=refuse) == expected
+
+
 @pytest.mark.parametrize("form", ["--csv", "--json", "table"])
 def test_query_keeps_every_column_under_its_name(run: Callable[..., Result], form: str) -> None:
     """The first and the third were one column once, with the value of the last."""
