@@ -109,9 +109,11 @@ def _publish_files(settings: Settings, target: Target, publication: Publication,
     with writing(place):
         if target.kind == "parquet":
             return publish_parquet(place, publication, on_progress, scratch)
-        require_replaceable(place)
+        # What a link leads to is replaced, else its rows would stay where someone may read them.
+        file = place.resolve() if isinstance(place, Path) else place
+        require_replaceable(file)
         indexes = settings.publish.duckdb_indexes
-        return publish_duckdb(place, publication, indexes=indexes, scratch=scratch, on_progress=on_progress)
+        return publish_duckdb(file, publication, indexes=indexes, scratch=scratch, on_progress=on_progress)
 
 
 def publication_of(settings: Settings, release_id: str | None = None, version: CdmVersion | None = None) -> Publication:

@@ -209,6 +209,11 @@ def test_a_publication_replaces_nothing_but_a_publication(run: Callable[..., Res
     named = [("--release", FIRST, "--accept-older-opt-outs"), ("--release", SECOND)]
     assert [run(publish, "--to", f"duckdb:{target}", *options).exit_code for options in named] == [0, 0]
     assert [path.name for path in target.parent.iterdir()] == ["cdm.duckdb"]
+    link = tmp_path / "current.duckdb"
+    link.symlink_to(target)
+    before = target.stat().st_ino
+    assert run(publish, "--to", f"duckdb:{link}").exit_code == 0
+    assert (link.readlink(), target.stat().st_ino != before) == (target, True)
 
 
 @pytest.mark.parametrize(
