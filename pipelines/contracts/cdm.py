@@ -1,6 +1,7 @@
 """Contracts of the OMOP CDM tables, read from the SQLAlchemy models of the `omop-cdm` package.
 
-Names, lengths, required fields and links are the model's. Three things differ on purpose:
+Names, lengths, required fields and links are the model's, which gives `source_to_concept_map.source_code` 1,000 characters
+instead of 50. Three things differ on purpose:
 
 - identifiers are `bigint`: the CDM says integer, ours use up to 53 bits;
 - a SQLAlchemy model needs a primary key for every table, the CDM does not. A key that exists only for the model's sake
