@@ -28,6 +28,7 @@ time that Arrow gets no farther than that."""
 _FIRST_LINE = 2
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_END, _QUOTE = 10, 34
+_EMPTY_LINES = re.compile("(?: *+\n)++")
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
@@ -111,16 +112,18 @@ def _pieces(content: bytes) -> Iterator[bytes]:
 
 def _split_by_arrow(content: bytes, line: int, delimiter: str, width: int) -> _Taken | None:
     """The records at the start of `content` that are beyond doubt; None where there is none."""
-    if width < 2 or content.startswith(_BYTE_ORDER_MARK):
+    if width < 2 or content.startswith(_BYTE_ORDER_MARK) or content.isspace():
         return None
     ends, lines, end = _plain_ends(content, delimiter)
+    starts = np.concatenate(([0], lines[:-1] + 1)) + line
+    is_record = np.diff(ends, prepend=-1) > 1  # Arrow passes over empty lines too
+    starts, ends, lines = starts[is_record], ends[is_record], lines[is_record]
     table = _table(content, ends, lines, delimiter, width)
     if table is None:
         return None
     rows = table.num_rows
-    starts = np.concatenate(([0], lines[: rows - 1] + 1)) + line
     nulls = pa.nulls(rows, pa.string())
-    records = Records(pa.array(starts, pa.int64()), table.columns, nulls, nulls)
+    records = Records(pa.array(starts[:rows], pa.int64()), table.columns, nulls, nulls)
     is_all = rows == len(ends) and end == len(content)
     return _Taken(records, int(ends[rows - 1]) + 1, int(lines[rows - 1]) + 1, rest_is_unfinished=is_all)
 
@@ -158,10 +161,10 @@ def _table(content: bytes, ends: Positions, lines: Positions, delimiter: str, wi
 
 
 def _plain_ends(content: bytes, delimiter: str) -> tuple[Positions, Positions, int]:
-    """Where records end, as positions and as counts of the line ends before them, and how far there is no doubt.
+    """Where records and empty lines end: positions, and counts of the line ends before them. And how far there is no doubt.
 
-    An empty line is doubt, and a quote that is out of place. Quotes open and close in turn; they are in place if each that
-    opens stands after a delimiter, a line end or the quote before it, and each that closes before one of these.
+    A quote that is out of place is doubt. Quotes open and close in turn; they are in place if each that opens stands after a
+    delimiter, a line end or the quote before it, and each that closes before one of these.
     """
     undecodable = -1 if content.isascii() else content.find(UNDECODABLE)
     end = len(content) if undecodable < 0 else content.rfind(b"\n", 0, undecodable) + 1
@@ -176,12 +179,7 @@ def _plain_ends(content: bytes, delimiter: str) -> tuple[Positions, Positions, i
             quotes, end = quotes[: in_place.argmin()], int(quotes[in_place.argmin()])
         before = np.searchsorted(quotes, line_ends)
         lines = np.flatnonzero((before % 2 == 0) & (line_ends < end))
-    ends = line_ends[lines]
-    is_blank = np.diff(ends, prepend=-1) == 1
-    if is_blank.any():
-        first = int(is_blank.argmax())
-        ends, lines, end = ends[:first], lines[:first], int(ends[first])
-    return ends, lines, end
+    return line_ends[lines], lines, end
 
 
 def _outside(delimiter: str) -> npt.NDArray[np.bool_]:
@@ -201,6 +199,10 @@ def _split(content: bytes, line: int, delimiter: str, width: int, *, is_last: bo
     rows = _Rows(width, may_be_undecodable=UNDECODABLE in content)
     start, first, starts_again = 0, line, False
     while start < len(text) and not starts_again:
+        if empty := _EMPTY_LINES.match(text, start):
+            line += text.count("\n", start, empty.end())
+            start = empty.end()
+            continue
         fields, end, seen = read.record(start)
         if fields is None and seen == len(text) and not is_last and seen - start <= LONGEST_RECORD:
             break

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
-from itertools import repeat
+from itertools import count, repeat
 
 import pyarrow as pa
 import pytest
@@ -224,6 +224,25 @@ def test_arrow_splits_what_is_beyond_doubt() -> None:
     assert (taken.size, taken.lines, taken.rest_is_unfinished) == (21, 3, False)
 
 
+def test_arrow_passes_over_empty_lines() -> None:
+    taken = module._split_by_arrow(b'1,2,3\n\n\n4,"a\n\nb",6\n\n7,8,9\n\n', 2, ",", 3)
+    assert taken is not None
+    expected = [(2, None, ("1", "2", "3")), (5, None, ("4", "a\n\nb", "6")), (9, None, ("7", "8", "9"))]
+    assert rows([taken.records]) == expected
+
+
+@pytest.mark.parametrize("empty", [b"\n", b"  \n"])
+@pytest.mark.parametrize("width", [3, 1])
+def test_runs_of_empty_lines_are_passed_over_as_a_whole(empty: bytes, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = count()
+    record = module.RecordReader.record
+    monkeypatch.setattr(module.RecordReader, "record", lambda reader, start: (next(asked), record(reader, start))[1])
+    line = b",".join([b"1"] * width) + b"\n"
+    found = records_of([line, *repeat(empty * 100_000, 5), line], ",", width)
+    assert rows(found) == [(2, None, ("1",) * width), (500_003, None, ("1",) * width)]
+    assert next(asked) < 10
+
+
 @pytest.mark.parametrize(
     "line",
     [b"1,2,3\n", b'1,"a\nb",3\n', b'1,scar of 5" left,3\n', b"1,2\n"],
@@ -231,11 +250,11 @@ def test_arrow_splits_what_is_beyond_doubt() -> None:
 )
 def test_memory_does_not_grow_with_the_file(line: bytes) -> None:
     block = line * (100_000 // len(line))
-    most = count = 0
+    most = found = 0
     for records in records_of(repeat(block, 20), ",", 3):
-        count += len(records.lines)
+        found += len(records.lines)
         most = max(most, pa.total_allocated_bytes())
-    assert count == 20 * (100_000 // len(line))
+    assert found == 20 * (100_000 // len(line))
     assert most < 4 << 20
 
 
