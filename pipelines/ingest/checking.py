@@ -95,6 +95,7 @@ def _folder_faults(delivery: Delivery) -> tuple[list[str], list[str]]:
         return [f"cannot be read: {why(error)}"], []
     links = {name for name, entry in there.items() if entry.is_link}
     files = {name for name, entry in there.items() if entry.is_file}
+    folders = {name for name, entry in there.items() if entry.is_folder}
     announced = {file.path.name for file in delivery.files}
     passed_over = {*delivery.passed_over} & files
     junk = [name for name in there if (is_junk(name) and name not in announced) or name in passed_over]
@@ -105,7 +106,8 @@ def _folder_faults(delivery: Delivery) -> tuple[list[str], list[str]]:
             (announced - other, "announced files are missing"),
             ((other & files) - announced - links, f"files are not in {delivery.said_by}"),
             (other & links, "symbolic links, where only files are read"),
-            (other - files - links, "folders inside the delivery"),
+            ((other & folders) - links, "folders inside the delivery"),
+            (other - files - folders - links, "pipes, sockets or devices, where only files are read"),
         )
         if names
     ], junk

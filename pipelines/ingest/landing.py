@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -90,11 +90,18 @@ def _day(value: Any) -> Any:
     return f"{value[:4]}-{value[4:6]}-{value[6:]}" if isinstance(value, str) and re.fullmatch("[0-9]{8}", value) else value
 
 
+def _number(value: Any) -> Any:
+    """Anything but true and false, which pydantic takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
 class ManifestFile(Frozen):
     """One file a manifest announces: its name, its data records and its SHA-256 as delivered, in either case."""
 
     name: str
-    rows: int = Field(ge=0)
+    rows: Annotated[int, BeforeValidator(_number), Field(ge=0)]
     sha256: Annotated[str, BeforeValidator(_lower)]
 
 
@@ -221,11 +228,11 @@ def manifest_in(content: bytes, kind: type[AManifest]) -> tuple[AManifest, tuple
     """A manifest, and the keys in it that the model does not have; these are left out.
 
     Editors on Windows put a byte order mark before the JSON, or write UTF-16: both are read. Raises DeliveryError, which
-    names the fields that are missing or wrong, never a value.
+    names the fields that are missing, wrong or written twice, never a value.
     """
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), "utf-8")
     try:
-        stated = json.loads(content.decode(encoding).rstrip(_END_OF_TEXT))
+        stated = json.loads(content.decode(encoding).rstrip(_END_OF_TEXT), object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise DeliveryError("not a manifest: it is no JSON") from error
     if not isinstance(stated, dict):
@@ -240,7 +247,20 @@ def manifest_in(content: bytes, kind: type[AManifest]) -> tuple[AManifest, tuple
     except ValidationError as error:
         fields = ", ".join(dict.fromkeys(".".join(map(str, fault["loc"])) or "file" for fault in error.errors()))
         raise DeliveryError(f"not a manifest; wrong or missing: {fields}") from error
-    return manifest, tuple(dict.fromkeys(name if is_like_a_header(name) else "an unusual key" for name in unknown))
+    return manifest, tuple(dict.fromkeys(map(_shown_key, unknown)))
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises DeliveryError where a key stands twice: one of its values would be lost."""
+    found = Counter(name for name, _ in pairs)
+    twice = dict.fromkeys(_shown_key(name) for name, times in found.items() if times > 1)
+    if twice:
+        raise DeliveryError(f"not a manifest; written twice: {', '.join(twice)}")
+    return dict(pairs)
+
+
+def _shown_key(name: str) -> str:
+    return name if is_like_a_header(name) else "an unusual key"
 
 
 def _known(stated: Mapping[str, Any], fields: Collection[str]) -> tuple[dict[str, Any], list[str]]:

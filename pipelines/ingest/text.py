@@ -22,6 +22,9 @@ UNDECODABLE = b"\xed\xb2"
 the first two bytes of it. They occur in no valid UTF-8."""
 
 _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_UTF_32_ZEROS = ([False, True, True, True], [True, True, True, False])
+"""Which of the first four bytes are zero where the first character is a letter of ASCII and there is no mark."""
+
 _CTRL_Z = b"\x1a"
 
 
@@ -40,7 +43,7 @@ def _eight_bit(blocks: Iterator[bytes], place: str) -> Iterator[bytes]:
     first = b""
     while len(first) < 4 and (block := next(blocks, None)):
         first += block
-    if first.startswith(_UTF_32):
+    if first.startswith(_UTF_32) or [byte == 0 for byte in first[:4]] in _UTF_32_ZEROS:
         raise DeliveryError(f"{place}: the content is UTF-32; deliver it as UTF-8")
     if first.startswith(codecs.BOM_UTF8):
         first = first[3:]

@@ -1,6 +1,7 @@
 """Deliveries are checked against manifest and contract; each with a fault is set aside whole, the others are not."""
 
 import gzip
+import os
 import zipfile
 from pathlib import Path
 
@@ -79,9 +80,12 @@ def test_links_and_folders_inside_a_delivery_are_refused(tmp_path: Path) -> None
     (linked / "xpatientx.csv").symlink_to(tmp_path / "elsewhere.csv")
     nested = deliver(tmp_path, CONTRACT, "B", "20260105", ROWS)
     (nested / "more").mkdir()
-    assert faults(linked, nested) == {
+    piped = deliver(tmp_path, CONTRACT, "C", "20260105", ROWS)
+    os.mkfifo(piped / "pipe.csv")
+    assert faults(linked, nested, piped) == {
         "gp/A/20260105": ["1 symbolic links, where only files are read: xpatientx.csv"],
         "gp/B/20260105": ["1 folders inside the delivery: more"],
+        "gp/C/20260105": ["1 pipes, sockets or devices, where only files are read: pipe.csv"],
     }
 
 

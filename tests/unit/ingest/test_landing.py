@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
+from pipelines.governance.opt_out_lists import ListManifest
 from pipelines.ingest.landing import Delivery, Manifest, day_of, manifest_in, read_delivery
 from tests.builders.landing import deliver
 
@@ -80,6 +82,7 @@ def named(name: str) -> dict[str, object]:
         ({"files": ["patient.csv"]}, r"wrong or missing: files\.0"),
         ({"files": [{"name": "patient.csv", "rows": -5, "sha256": "0"}]}, r"wrong or missing: files\.0\.rows"),
         ({"files": [{"name": "patient.csv", "rows": 1.5, "sha256": "0"}]}, r"wrong or missing: files\.0\.rows"),
+        ({"files": [{"name": "patient.csv", "rows": True, "sha256": "0"}]}, r"wrong or missing: files\.0\.rows"),
         ({"files": [{"name": "patient.csv", "sha256": "0"}]}, r"wrong or missing: files\.0\.rows"),
         ({"files": [ANOTHER]}, "1 files match no entity"),
         ({"files": [ANOTHER | {"name": "a_patient.csv"}, ANOTHER | {"name": "A_Patient.csv"}]}, "announced more than once"),
@@ -179,6 +182,20 @@ def test_unknown_keys_are_left_out_and_named(folder: Path) -> None:
 def test_what_is_no_manifest_is_refused(folder: Path, content: bytes) -> None:
     with pytest.raises(DeliveryError, match="not a manifest"):
         with_manifest(folder, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"mode": "full", "source": "gp", "mode": "delta"}', "mode"),
+        (b'{"files": [{"name": "a.csv", "rows": 1, "rows": 2}]}', "rows"),
+        (b'{"x": {"9990000018": 1, "9990000018": 1}}', "an unusual key"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Manifest, ListManifest])
+def test_a_key_that_stands_twice_is_refused(content: bytes, said: str, kind: type[BaseModel]) -> None:
+    with pytest.raises(DeliveryError, match=f"^not a manifest; written twice: {said}$"):
+        manifest_in(content, kind)
 
 
 @settings(deadline=None)

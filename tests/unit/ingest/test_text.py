@@ -81,8 +81,13 @@ def test_the_same_lines_however_the_content_comes_in_blocks(content: bytes) -> N
         (TEXT.encode("utf-16-le") + b"\x00\xd8\x00\x00", "UTF-16 and damaged or cut short"),
         (TEXT.encode("utf-32"), "UTF-32"),
         (codecs.BOM_UTF32_BE + TEXT.encode("utf-32-be"), "UTF-32"),
+        (TEXT.encode("utf-32-le"), "UTF-32"),
+        (TEXT.encode("utf-32-be"), "UTF-32"),
     ],
-    ids=["cut", "cut_without_mark", "shifted", "half_a_pair", "utf32_le", "utf32_be"],
+    ids=[
+        *("cut", "cut_without_mark", "shifted", "half_a_pair"),
+        *("utf32_le_mark", "utf32_be_mark", "utf32_le", "utf32_be"),
+    ],
 )
 def test_what_cannot_be_decoded_is_refused_by_its_name(content: bytes, rule: str) -> None:
     with pytest.raises(DeliveryError, match=f"^the/file.csv: the content is {rule}"):
