@@ -63,6 +63,9 @@ JsonLines = Annotated[
 DEFAULT_CONF_DIR = PACKAGED_CONF_DIR
 
 
+_WORKING_FOLDER_GONE = "the folder that the command was started in is gone, and a place is relative to it; change to another"
+
+
 def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, mappings_dir: Path | None = None) -> Settings:
     """The settings that the common options ask for.
 
@@ -79,7 +82,10 @@ def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, ma
     changes = list(overrides or ())
     if mappings_dir is not None:
         changes.append(f"mappings_dir={mappings_dir}")
-    settings = load_settings(env, conf_dir, changes)
+    try:
+        settings = load_settings(env, conf_dir, changes)
+    except FileNotFoundError as error:
+        raise ConfigError(_WORKING_FOLDER_GONE) from error
     if settings.environment is Environment.PRODUCTION and os.environ.get(TRACEBACK_VARIABLE):
         raise ConfigError(f"{TRACEBACK_VARIABLE} shows values of rows and is refused in production; unset it")
     return settings
@@ -105,6 +111,8 @@ def place_of(text: str) -> AnyPath:
         return path_of(text)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    except FileNotFoundError as error:
+        raise ConfigError(_WORKING_FOLDER_GONE) from error
 
 
 @contextmanager

@@ -371,6 +371,20 @@ def test_before_the_first_run_that_is_what_a_command_says(
     assert (caught.value.code, "there is no run" in said, "yet: nhs-omop run makes one" in said) == (22, True, True), said
 
 
+@pytest.mark.parametrize("options", [[], ["--conf-dir", "conf"]])
+def test_a_working_folder_that_is_gone_is_no_unexpected_error(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["plan", "--env", "demo", *options])
+    shown = capsys.readouterr().err
+    assert (caught.value.code, "the folder that the command was started in is gone" in shown) == (10, True), shown
+
+
 def test_interrupt_has_the_customary_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(KeyboardInterrupt(), capsys)[0] == 130
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.ingest import records as module
+from pipelines.ingest.record_reader import RecordReader
 from pipelines.ingest.records import Records, records_of
 
 Row = tuple[int, str | None, tuple[str, ...]]
@@ -235,8 +236,8 @@ def test_arrow_passes_over_empty_lines() -> None:
 @pytest.mark.parametrize("width", [3, 1])
 def test_runs_of_empty_lines_are_passed_over_as_a_whole(empty: bytes, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = count()
-    record = module.RecordReader.record
-    monkeypatch.setattr(module.RecordReader, "record", lambda reader, start: (next(asked), record(reader, start))[1])
+    record = RecordReader.record
+    monkeypatch.setattr(RecordReader, "record", lambda reader, start: (next(asked), record(reader, start))[1])
     line = b",".join([b"1"] * width) + b"\n"
     found = records_of([line, *repeat(empty * 100_000, 5), line], ",", width)
     assert rows(found) == [(2, None, ("1",) * width), (500_003, None, ("1",) * width)]
