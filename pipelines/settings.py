@@ -362,11 +362,16 @@ class PublishSettings(Frozen):
     duckdb_indexes: bool = True
 
 
+def _number_as_text(value: Any) -> Any:
+    """A version without quotes is a number in YAML."""
+    return str(value) if isinstance(value, float) else value
+
+
 class Settings(Frozen):
     """The whole configuration of a command."""
 
     environment: Environment
-    cdm_version: Literal["5.4", "5.5"] = "5.4"
+    cdm_version: Annotated[Literal["5.4", "5.5"], BeforeValidator(_number_as_text)] = "5.4"
     cdm_holder: str = Field(default="NHS Secure Data Environment", max_length=255)
     mappings_dir: Path = PACKAGED_MAPPINGS_DIR
     expectations_dir: Path = PACKAGED_CONF_DIR / EXPECTATIONS

@@ -45,6 +45,16 @@ def test_override_lies_over_both(tmp_path: Path) -> None:
     assert (settings.engine.memory_gib, settings.run.sources, settings.cdm_version) == (6, ("gp",), "5.5")
 
 
+@pytest.mark.parametrize("written", ["5.5", "'5.5'", '"5.5"'])
+def test_the_version_of_the_cdm_may_be_written_as_a_number(tmp_path: Path, written: str) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    as_text = load_settings("here", folder, ["cdm_version='5.5'"])
+    assert load_settings("here", folder, [f"cdm_version={written}"]) == as_text
+    with pytest.raises(ConfigError, match=r"cdm_version: Input should be '5\.4' or '5\.5'"):
+        load_settings("here", folder, ["cdm_version=5.6"])
+    assert load_settings("here", conf_dir(tmp_path, f"cdm_version: {written}\n", COMPLETE)) == as_text
+
+
 def test_secret_reference_of_another_kind_replaces_the_whole_reference(tmp_path: Path) -> None:
     folder = conf_dir(tmp_path, "key: {kind: file, path: /k}\n", COMPLETE)
     assert load_settings("here", folder).key.model_dump() == {"kind": "env", "name": "SOME_KEY"}
