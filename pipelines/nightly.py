@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -273,9 +273,7 @@ def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
     taken = _ingest(run, logged)
     register = in_contracts(run.register(), run.inputs.contracts)
     require_sources(run.settings.run.required, register, taken.set_aside, run.run_date)
-    current = release_folder(run.settings).current()
-    fingerprint = inputs_fingerprint(run.settings, run.inputs, register)
-    if current and not full and release_folder(run.settings).read(current).input_fingerprint == fingerprint:
+    if not full and (current := current_as_made(run, register)) is not None:
         store_lists_used(run.settings, run.inputs.opt_outs)
         logged.ends(RunState.UNCHANGED, current)
         return RunResult(current, None)
@@ -296,6 +294,20 @@ def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
     logged.ends(RunState.RELEASED, made.release_id)
     return RunResult(made.release_id, figures, tuple(logged.timer.times))
+
+
+def current_as_made(run: RunContext, register: Sequence[Registered]) -> str | None:
+    """The current release where nothing has changed since it was made; None where a run has something to do.
+
+    That is more than that its inputs are those of the run: the tables may since have been made of others, as by a run that
+    failed or released nothing. The day alone changes nothing, so the tables are declared as on the day of the release.
+    """
+    folder, fingerprint = release_folder(run.settings), inputs_fingerprint(run.settings, run.inputs, register)
+    made = [release for release in folder.oldest_first() if release.input_fingerprint == fingerprint]
+    if not made or made[-1].release_id != folder.current():
+        return None
+    as_made = replace(run, run_date=made[-1].run_date)
+    return None if as_made.runner.plan(declared_tables(as_made, register).tables) else made[-1].release_id
 
 
 def _ingest(run: RunContext, logged: RunLog) -> Ingested:

@@ -9,6 +9,8 @@ import pytest
 from jobs.command import start
 from jobs.withdraw import app
 from pipelines.nightly import nightly, plan_run
+from pipelines.release.published import release_folder
+from pipelines.release.store import ROLLBACK
 from pipelines.run_context import read_register
 from pipelines.settings import storage_paths
 from pipelines.storage.rights import private_files
@@ -28,6 +30,13 @@ def deliver_as_another_practice(world: DemoWorld) -> None:
     shutil.copytree(world.folder / "landing/gp/Y99001" / f"{FIRST_NIGHT:%Y%m%d}", folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"provider": "Y99099"}))
+
+
+def go_back_for_a_moment(world: DemoWorld, release_id: str) -> None:
+    """Make a release the current one again; the next run may make another."""
+    folder = release_folder(world.settings)
+    folder.point_at(release_id, action=ROLLBACK, at="t1", reason="sent twice")
+    folder.lift_rollback(at="t2", reason="withdrawn")
 
 
 def providers_in_files(world: DemoWorld) -> set[str]:
@@ -50,8 +59,11 @@ def test_after_a_withdrawal_every_table_is_as_before(
     places = [f"storage.{name}={copy.folder / name}" for name in ("landing", "restricted", "deidentified")]
     start(app, [f"gp/Y99099/{DAY}", "--why", "sent twice", "--env", "demo", *[t for p in places for t in ("--set", p)]])
     assert "is withdrawn" in capsys.readouterr().err
+    go_back_for_a_moment(copy, world.outcomes[-1].release_id)
     without_it = nightly(copy.settings, LAST_NIGHT)
-    assert without_it.release_id == world.outcomes[-1].release_id
+    assert without_it.figures is not None, "the inputs are those of the current release again, the tables are not"
+    assert without_it.release_id == f"{world.outcomes[-1].release_id}-2" == release_folder(copy.settings).current()
+    assert nightly(copy.settings, LAST_NIGHT).figures is None
     after = content_of(copy, *ZONES)
     assert after.keys() == before.keys()
     assert [name for name, rows in before.items() if after[name] != rows] == []
