@@ -276,9 +276,9 @@ def _form_in_key(column: Delivered, text: Column) -> Column:
 def _words_in_key(column: Delivered, text: Column) -> Column:
     """The words of a list value as they are joined, those of another release as their `same` ones."""
     words = joined(text)
-    for one in dict.fromkeys(column.same.values()):
-        others = [word for word, same in column.same.items() if same == one]
-        words = F.when(is_one_of(text, others), joined(F.lit(one))).otherwise(words)
+    for current in dict.fromkeys(column.same.values()):
+        others = [word for word, same in column.same.items() if same == current]
+        words = F.when(is_one_of(text, others), joined(F.lit(current))).otherwise(words)
     return words
 
 
