@@ -24,6 +24,7 @@ from pipelines.release.published import cdm_of
 from pipelines.release.reading import read_delta
 from pipelines.run_context import read_register
 from pipelines.settings import Settings, storage_paths, table_folders
+from pipelines.storage.files import AnyPath
 
 if TYPE_CHECKING:
     from pyarrow import Table
@@ -45,7 +46,7 @@ def check_restricted(settings: Settings) -> None:
     """Raise RightsError unless this account may read the restricted root, ReleaseError where no run has written to it yet."""
     restricted = settings.storage.restricted
     if not is_readable(restricted):
-        if _has_none(restricted / Zone.CURATION):
+        if _has_none(restricted / Zone.CURATION) and _has_none(settings.storage.deidentified / Zone.OMOP):
             raise ReleaseError("there is no run yet: nhs-omop run makes one")
         raise RightsError(
             f"{restricted} cannot be read by this account, and files and lines are known there only; ask for "
@@ -53,7 +54,7 @@ def check_restricted(settings: Settings) -> None:
         )
 
 
-def _has_none(folder: Path) -> bool:
+def _has_none(folder: AnyPath) -> bool:
     """Whether a folder is not there or empty, as far as this account may see that."""
     try:
         return not any(folder.iterdir())

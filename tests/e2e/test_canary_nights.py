@@ -14,6 +14,9 @@ APPROVED = ("opt_outs.unverifiable=include_with_approval", "opt_outs.approval=a 
 """The stranger has no NHS number for a while."""
 
 
+pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
+
+
 @pytest.fixture(scope="module")
 def mornings(tmp_path_factory: pytest.TempPathFactory) -> list[Morning]:
     """What there is after each night, of one lakehouse that is loaded night after night."""

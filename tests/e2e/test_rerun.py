@@ -104,6 +104,7 @@ def test_a_full_run_gives_the_same_rows(copy: DemoWorld) -> None:
         assert of_run[last] == of_run[rerun], table
 
 
+@pytest.mark.deep
 def test_a_new_opt_out_list_makes_a_new_release(copy: DemoWorld) -> None:
     person, number = next(
         (row["person_id"], row["linked_number"])

@@ -149,16 +149,19 @@ def lake(world: DemoWorld, nights: Nights, tmp_path_factory: pytest.TempPathFact
     return lake
 
 
+@pytest.mark.deep
 def test_it_was_killed_in_every_zone(lake: Killed) -> None:
     assert len(lake.killed) >= 20
     assert len(KILLS[1].keys() & set(lake.killed)) >= 6
     assert {name.partition(".")[0] for name in lake.killed} == {*ZONES, "document"}
 
 
+@pytest.mark.deep
 def test_what_was_finished_is_not_made_again(lake: Killed) -> None:
     assert_nothing_was_made_again(lake)
 
 
+@pytest.mark.deep
 def test_it_ends_as_if_nothing_had_happened(lake: Killed, world: DemoWorld) -> None:
     assert_ended_as(lake, world)
 

@@ -142,6 +142,7 @@ def options(world: DemoWorld) -> list[str]:
     return [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
 
 
+@pytest.mark.deep
 def test_what_two_nights_have_made_equals_its_rebuild(copy: DemoWorld) -> None:
     """Every table that a run makes is compared, nothing is written, nothing is left."""
     before = state_of(copy)

@@ -45,6 +45,7 @@ def providers_in_files(world: DemoWorld) -> set[str]:
     return {row for path in folder.glob("_load_id=*/*.parquet") for row in pq.read_table(path)["_provider"].to_pylist()}
 
 
+@pytest.mark.deep
 def test_after_a_withdrawal_every_table_is_as_before(
     world: DemoWorld, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:

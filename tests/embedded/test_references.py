@@ -152,4 +152,9 @@ def test_the_references_that_are_not_counted_are_these() -> None:
         and contract.entities[link.entity].files
         and not (entity.subject.via and (link.entity, link.columns) == (entity.subject.via.entity, entity.subject.via.columns))
     }
-    assert left == {"gp.observation.own_problem_key", "gp.observation.own_referral_key"}
+    assert left == {
+        "gp.observation.own_problem_key",
+        "gp.observation.own_referral_key",
+        "acute.apc_procedure.operator_key",
+        "acute.op_procedure.operator_key",
+    }

@@ -64,7 +64,15 @@ def practice(patients: int, observations: int, codes: int) -> Rows:
 
 @pytest.mark.parametrize(
     ("patients", "observations", "codes"),
-    [(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 2, 1), (2, 1, 1), (2, 2, 2), (3, 3, 1)],
+    [
+        (0, 0, 0),
+        (1, 0, 0),
+        (1, 1, 0),
+        pytest.param(1, 2, 1, marks=pytest.mark.deep),
+        pytest.param(2, 1, 1, marks=pytest.mark.deep),
+        (2, 2, 2),
+        pytest.param(3, 3, 1, marks=pytest.mark.deep),
+    ],
 )
 def test_a_small_practice_is_loaded(
     sail: SparkSession, tmp_path: Path, vocabulary: Path, patients: int, observations: int, codes: int
