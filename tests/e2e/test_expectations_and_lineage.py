@@ -45,6 +45,9 @@ class Added:
     sent_to: Path
 
 
+pytestmark = [pytest.mark.deep, pytest.mark.timeout(3600)]
+
+
 @pytest.fixture(scope="module")
 def added(world: DemoWorld, tmp_path_factory: pytest.TempPathFactory) -> Added:
     folder = tmp_path_factory.mktemp("added")

@@ -172,12 +172,14 @@ def test_what_two_nights_have_made_equals_its_rebuild(copy: DemoWorld) -> None:
     assert list((copy.folder / "restricted" / "verify").iterdir()) == []
 
 
+@pytest.mark.deep
 def test_rows_changed_by_hand_are_found(changed: Changed) -> None:
     """Each with its table, its rows and their rule, and no table besides."""
     copy, expected = changed
     assert found_in(verify(copy.settings)) == expected
 
 
+@pytest.mark.deep
 def test_a_sample_finds_those_of_its_people(changed: Changed, tmp_path: Path) -> None:
     """Not those of others; of a table that needs everybody's rows it says that it was not compared.
 
