@@ -10,6 +10,9 @@ from pipelines.contracts.number_spellings import BLANKS
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
 """What providers write for a missing value, in any case, after trimming."""
 
+TRUE_TEXTS = ("true", "t", "yes", "y", "1", "1.0", "-1")
+"""What providers write for true, in any case, after trimming."""
+
 _IS_NULL_TEXT = f"(?i)^(?:{'|'.join(NULL_TEXTS)})$"
 
 CODE_PATTERN = (

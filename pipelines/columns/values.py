@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.directions import directions_in
 from pipelines.columns.shapes import has_shape
-from pipelines.columns.text import is_code, is_one_of, joined
+from pipelines.columns.text import TRUE_TEXTS, is_code, is_one_of, joined
 from pipelines.contracts.shapes import Shape
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
@@ -106,6 +106,8 @@ _ID_AND_MORE = "^'?([0-9]{6,18})(?:[.]0+)?(?: ?[|][^|]*[|]?)?$"
 """An id of SNOMED CT with its term, or with what a spreadsheet adds. The id alone is compared, and kept."""
 _ICD10_IN_KEY = "(?i)^([A-Z][0-9]{2})[.]?([0-9]{0,2}|X[0-9])X?-*(?: ?[AD+*\u2020\u2021])?$"
 """A code of ICD-10, with or without dot, fillers, dagger and asterisk. Codes of Read and CTV3 have other forms, or no dot."""
+
+_TRUE = f"(?i)^({'|'.join(TRUE_TEXTS).replace('.', '[.]')})$"
 
 _SERIAL = "^[1-9][0-9]{3,4}(?:[.]0*)?$"
 _SERIAL_DAY_ZERO = "1899-12-30"
@@ -201,9 +203,7 @@ def _plain(number: Column) -> Column:
 
 def boolean_in(text: Column) -> Column:
     """True or false, in any of the forms that extracts use."""
-    return F.when(text.rlike("(?i)^(true|t|yes|y|1|1[.]0|-1)$"), F.lit(True)).when(
-        text.rlike("(?i)^(false|f|no|n|0|0[.]0)$"), F.lit(False)
-    )
+    return F.when(text.rlike(_TRUE), F.lit(True)).when(text.rlike("(?i)^(false|f|no|n|0|0[.]0)$"), F.lit(False))
 
 
 def code_in(text: Column) -> Column:

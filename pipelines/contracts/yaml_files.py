@@ -28,8 +28,8 @@ _EXPECTED: Final = {
 """The kinds of values of which PyYAML raises an error without a place if what is written is none."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Says where a value is none of its kind."""
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+"""A loader of its own, which also says where a value is none of its kind."""
 
 
 def _checked(construct: Callable[[Any, yaml.Node], Any], expected: str) -> Callable[[Any, yaml.Node], Any]:

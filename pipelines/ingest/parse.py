@@ -171,13 +171,14 @@ def _with_keys(
     It is right where what is wrong with the line comes after it. The row stays unusable; its record counts as delivered.
     """
     is_malformed = pc.is_valid(records.reasons)
-    fields = [(text or "").partition("\n")[0].rstrip("\r").split(layout.delimiter) for text in records.texts.to_pylist()]
+    texts = records.texts.filter(is_malformed).to_pylist()
+    fields = [text.partition("\n")[0].rstrip("\r").split(layout.delimiter) for text in texts]
     made = {}
     for name in layout.key:
         place = position_of.get(name)
         if place is not None:
             there = [line[place].strip().strip('"') if place < len(line) else None for line in fields]
-            made[name] = pc.if_else(is_malformed, pa.array(there, pa.string()), values[name])
+            made[name] = pc.replace_with_mask(values[name], is_malformed, pa.array(there, pa.string()))
     return made
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from pipelines.columns.text import TRUE_TEXTS
 from pipelines.contracts.number_spellings import BLANKS
 from pipelines.contracts.period_forms import FORMS, replacement
 from pipelines.contracts.source import Entity, SourceContract
@@ -39,7 +40,6 @@ FILE_COLUMNS_SCHEMA = {
 
 _COUNTED = pa.schema([("file_id", pa.string()), ("kind", pa.string()), ("name", pa.string()), ("records", pa.int64())])
 _FILES_PER_TASK = 4
-_TRUE = ("true", "t", "yes", "y", "1", "1.0", "-1")
 
 
 class _Kind(StrEnum):
@@ -82,7 +82,7 @@ class _Marks:
     @classmethod
     def of(cls, entity: Entity) -> "_Marks":
         flag = entity.deleted
-        values = [value.lower() for value in flag.values] or [*_TRUE] if flag else []
+        values = [value.lower() for value in flag.values] or [*TRUE_TEXTS] if flag else []
         return cls(entity.period, flag.column if flag else None, pa.array(values, pa.string()))
 
 

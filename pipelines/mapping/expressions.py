@@ -15,14 +15,17 @@ Expression = Callable[..., Column]
 _BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
 _OPERATOR = f"(?:[<>\u2264\u2265=]{_BLANK}=?|=[<>])"
 NUMBER_PATTERN = (
-    f"^'?{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]{{1,8}})(?:[.][0-9]*)?|[.][0-9]+)"
+    f"^'?{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)"
     "(?:[eE][+-]?[0-9]{1,2})?)$"
 )
 """A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`.
 
-By an apostrophe before it a spreadsheet keeps it a text: `'142`. More than eight digits are an id, such as the SNOMED CT code
-of an answer.
+By an apostrophe before it a spreadsheet keeps it a text: `'142`.
 """
+
+ANSWER_IDS = ("248234008", "130987000", "300202002", "450847001", "422768004")
+"""The answers of ACVPU as ids of SNOMED CT: alert, confused, responds to voice, to pain, unresponsive. They are no numbers,
+though numbers may be as long: a viral load of `>170000000`. Source: the value set CareConnect-ACVPU-1."""
 
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
@@ -78,9 +81,9 @@ def date_of(timestamp: Column) -> Column:
 
 
 def number_in(text: Column) -> Column:
-    """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none."""
-    number = F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1)
-    return F.nullif(F.translate(number, "\u2212,", "-"), F.lit("")).try_cast("double")
+    """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none, or one of ANSWER_IDS."""
+    number = F.translate(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), "\u2212,", "-")
+    return F.when(~number.isin("", *ANSWER_IDS), number).try_cast("double")
 
 
 def number_or_in(number: Column, text: Column) -> Column:

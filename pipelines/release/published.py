@@ -40,7 +40,7 @@ def chosen_release(settings: Settings, release_id: str | None = None) -> Release
 def newer_opt_outs(settings: Settings, release: Release) -> list[str]:
     """Kinds of opt-out list of which the current release or the newest one, which a rollback may hide, used a newer list."""
     folder = release_folder(settings)
-    others = [chosen_release(settings), folder.read(folder.ids()[-1])]
+    others = [chosen_release(settings), folder.oldest_first()[-1]]
     return sorted({kind for other in others for kind in earlier_opt_outs(release, than=other)})
 
 
