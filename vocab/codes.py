@@ -10,7 +10,7 @@ that replace a code which is not in its vocabulary:
 - AMPDS: a dispatch code to its card.
 
 Normalising twice changes nothing. The codes of every vocabulary that is not named here are local list values; they are
-compared ignoring case and repeated blanks.
+compared ignoring case and repeated blanks; those of units whichever signs they have for micro, degrees and powers.
 """
 
 from collections.abc import Callable, Hashable
@@ -37,6 +37,7 @@ _READ_SYNONYM = "-[0-9]+$"
 _READ_SHORT = "^[0-9A-Za-z]{1,5}[.]*$"
 OWN_ETHNIC_CATEGORY = "^[A-Za-z](?:[A-Za-z]|[0-9]{1,2})$"
 """A letter of the national list of ethnic categories (NHS Data Dictionary: ETHNIC CATEGORY) with what a trust appends to it."""
+_SUPERSCRIPTS = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 _SCTID = "^[=<({ ]*([0-9]{6,18})([^0-9].*)?$"
 
 
@@ -121,6 +122,13 @@ def _list_value(code: Column) -> Column:
     return F.lower(F.regexp_replace(_bare(code), f"{_BLANKS}+", " "))
 
 
+def _unit(code: Column) -> Column:
+    # Micro is u, the sign of degrees deg, powers are plain digits: µmol/L is umol/L, °C deg C, m² m2, 10⁹/L 10^9/L.
+    powers = F.regexp_replace(code, f"10([{_SUPERSCRIPTS}])", "10^$1")
+    plain = F.translate(powers, f"\u00b5\u03bc{_SUPERSCRIPTS}\u2103", "uu0123456789C")
+    return _list_value(F.regexp_replace(plain, "\u00b0", "deg "))
+
+
 def _ampds_broader(normal: Column) -> list[Column]:
     # Card, determinant level and number (17D03): the card is the chief complaint.
     return [F.when(normal.rlike("^[0-9]{2}[a-z]"), F.substring(normal, 1, 2))]
@@ -143,6 +151,7 @@ _FORMS = {
     "LOINC": _Form(_upper),
     "NHS Ethnic Category": _Form(_upper, _ethnic_category_broader),
     "NHS Ethnic Group": _Form(_list_value, _ethnic_category_broader),
+    "NHS Unit": _Form(_unit),
     "AMPDS": _Form(_list_value, _ampds_broader),
 } | dict.fromkeys(_WRITTEN_AS_IS, _Form(_bare))
 

@@ -86,7 +86,7 @@ TELLS_OF_SOMEBODY = (
 )
 """Words of a sentence, an address or a form of address, in lower case; no label that has one is taken over."""
 
-_GAP = "[ ,.:;/&()'\u2019\u2013_+*%^\\[\\]{}<>=|#?!\u2264\u2265\u00b0\u00b2\u00b3\r\n\t-]"
+_GAP = "[ ,.:;/&()'\u2019\u2013_+*%^\\[\\]{}<>=|#?!\u2264\u2265\u00b0\u00b2\u00b3\u2070\u00b9\u2074-\u2079\r\n\t-]"
 _CENTURY = "(?:19|20)"
 _NOT_CENTURY, _NO_MONTH = "(?:0[0-9]|1[0-8]|2[1-9]|[3-9][0-9])", "(?:00|1[3-8]|2[1-9]|[3-9][0-9])"
 _NO_DATE = (
@@ -184,7 +184,7 @@ def _patterns() -> dict[Shape, str]:
         Shape.UUID: "[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}",
         Shape.LIST: _made_of(lists["lists"], f"|{_SHORT}|[0-9]{{1,3}} ?[+\u2013-] ?[0-9]{{0,3}}"),
         Shape.MEASURE: _made_of(
-            measures, f"|%|{_GAP}{{0,3}}[0-9]{{1,3}}(?:{_GAP}{{1,3}}[0-9]{{1,3}})?{_GAP}{{0,2}}|[{{(]#[)}}]|{_SCTID}"
+            measures, f"|[%\u2103]|{_GAP}{{0,3}}[0-9]{{1,3}}(?:{_GAP}{{1,3}}[0-9]{{1,3}})?{_GAP}{{0,2}}|[{{(]#[)}}]|{_SCTID}"
         ),
         Shape.RESULT: f"{numbers}{_GAP}*(?:{words})?|{words}|[-+*?!]{{1,4}}",
         Shape.SAMPLE: _made_of(lists["samples"], f"|{_SCTID}"),
