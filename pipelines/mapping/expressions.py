@@ -112,24 +112,29 @@ def operator_or_in(number: Column, text: Column) -> Column:
     return F.coalesce(operator_in(number), operator_in(text))
 
 
-def blood_pressure_pair(code: Column, text: Column, codes: str) -> Column:
+def blood_pressure_pair(code: Column, text: Column, codes: str, number: Column | None = None) -> Column:
     """The text where it is a systolic over a diastolic pressure under one code for both, else null.
 
-    `codes` is the regular expression of such codes. A first number below the second is no such pair.
+    `codes` is the regular expression of such codes. A first number below the second is no such pair. An empty text is looked
+    for in the column for numbers, if there is one.
     """
-    written = F.trim(text)
-    is_pair = F.trim(code).rlike(codes) & written.rlike(PAIR_PATTERN) & (systolic_in(text) >= diastolic_in(text))
+    written = F.trim(_text_or_number(text, number))
+    is_pair = F.trim(code).rlike(codes) & written.rlike(PAIR_PATTERN) & (systolic_in(written) >= diastolic_in(written))
     return F.when(is_pair, written)
 
 
-def systolic_in(text: Column) -> Column:
-    """The first number of a text such as `142/88`; null where it is none."""
-    return _number_of_pair(text, 1)
+def systolic_in(text: Column, number: Column | None = None) -> Column:
+    """The first number of a text such as `142/88`, or of the column for numbers; null where it is none."""
+    return _number_of_pair(_text_or_number(text, number), 1)
 
 
-def diastolic_in(text: Column) -> Column:
-    """The second number of a text such as `142/88`; null where it is none."""
-    return _number_of_pair(text, 2)
+def diastolic_in(text: Column, number: Column | None = None) -> Column:
+    """The second number of a text such as `142/88`, or of the column for numbers; null where it is none."""
+    return _number_of_pair(_text_or_number(text, number), 2)
+
+
+def _text_or_number(text: Column, number: Column | None) -> Column:
+    return text if number is None else F.coalesce(text, number)
 
 
 def _number_of_pair(text: Column, place: int) -> Column:
