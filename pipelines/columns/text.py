@@ -16,7 +16,8 @@ TRUE_TEXTS = ("true", "t", "yes", "y", "1", "1.0", "-1")
 _IS_NULL_TEXT = f"(?i)^(?:{'|'.join(NULL_TEXTS)})$"
 
 CODE_PATTERN = (
-    "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u2103\u00b2\u00b3\u2070\u00b9\u2074-\u2079\u2013\u2020\u2021\u2264\u2265\u00b1\\-)]{1,200}$"
+    "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u2103\u00b2\u00b3\u2070\u00b9\u2074-\u2079"
+    "\u2013\u2020\u2021\u2264\u2265\u00b1\\-)]{1,200}$"
 )
 """What a code, unit or list value may look like; anything else (an at sign, a line break, accented text) is not a code.
 
