@@ -7,6 +7,7 @@ import typer
 
 from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, require_source, settings_of, start
 from jobs.output import show_table
+from pipelines.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,11 @@ def quarantine(
     """
     settings = settings_of(env, conf_dir, overrides)
     require_source(settings, source)
-    from pipelines.tracing.quarantined import quarantined  # brings pyarrow, which neither --help nor a wrong setting needs
+    # brings pyarrow, which neither --help nor a wrong setting needs
+    from pipelines.tracing.quarantined import RULES, is_reason, quarantined
 
+    if reason is not None and not is_reason(reason):
+        raise ConfigError(f"--reason: there is no {reason}; reasons begin with {', '.join(RULES)}")
     found = quarantined(settings, limit, source, provider, reason)
     if not found.total:
         others = quarantined(settings, 0, source, provider).by_reason if reason is not None else []

@@ -13,6 +13,20 @@ from pipelines.tracing.lines import explained
 
 _PLACES: Final = ("source", "entity", "provider", "reason")
 
+RULES: Final = (
+    "identity_conflict",
+    "malformed",
+    "missing",
+    "missing_key",
+    "no_identity",
+    "orphan",
+    "other_person",
+    "real_number_outside_production",
+    "unreadable",
+    "with",
+)
+"""What a reason begins with, before a `:` or, for `with_patient`, an underscore: every rule that a line can break."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -56,6 +70,11 @@ def quarantined(
         [_shown(row) for row in first.to_pylist()],
         rows.num_rows,
     )
+
+
+def is_reason(text: str) -> bool:
+    """Whether lines can have a reason, or any that begins with it, as far as its rule says."""
+    return text.partition(":")[0] in RULES or text.startswith("with_")
 
 
 def _shown(row: dict[str, str]) -> dict[str, Field]:

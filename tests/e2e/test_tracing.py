@@ -32,7 +32,7 @@ from pipelines.tracing.derivations import key_columns, origins_of
 from pipelines.tracing.lake import Lake
 from pipelines.tracing.lines import trace_line
 from pipelines.tracing.origins import ROWS_WITH_ID
-from pipelines.tracing.quarantined import quarantined
+from pipelines.tracing.quarantined import is_reason, quarantined
 from pipelines.tracing.reasons import Judged, judged_by
 from pipelines.tracing.rows import trace_row
 from pipelines.tracing.sections import Section
@@ -356,6 +356,7 @@ def test_quarantined_lines_are_those_that_the_run_counted(lake: Lake) -> None:
     found = quarantined(lake.settings, 2)
     assert found.total == counted == sum(int(str(row["lines"])) for row in found.by_reason)
     assert len(found.lines) == 2
+    assert [row["reason"] for row in found.by_reason if not is_reason(str(row["reason"]))] == []
 
 
 def test_quarantined_lines_by_source_provider_and_reason(lake: Lake) -> None:
