@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.command import new_app, start
+from jobs.logs import reader_may_leave
 from pipelines import __version__
 
 
@@ -107,7 +108,8 @@ def _imported(name: str) -> Any:
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"nhs-omop {__version__}")
+        with reader_may_leave():
+            typer.echo(f"nhs-omop {__version__}")
         raise typer.Exit
 
 

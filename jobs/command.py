@@ -205,7 +205,7 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str |
     try:
         typer.main.get_command(app)(args=arguments, prog_name=program)
     except SystemExit as end:  # typer ends every command like this, a successful one too
-        return end.code
+        return 0 if _help_was_cut_short(end, arguments) else end.code
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE) and not isinstance(error, USER_ERRORS):
             raise
@@ -213,3 +213,8 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str |
         log.error(shown_message(error), extra={"error": type(error).__name__, "exit_code": code, "page": page_of(error)})
         return code
     return 0
+
+
+def _help_was_cut_short(end: SystemExit, arguments: Sequence[str] | None) -> bool:
+    """Whether whoever reads the help has seen enough (`--help | head`), where typer ends the process with 1."""
+    return "--help" in (sys.argv if arguments is None else arguments) and isinstance(end.__context__, BrokenPipeError)

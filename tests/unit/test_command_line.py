@@ -314,6 +314,15 @@ def test_a_reader_that_leaves_stops_no_command(streams: str, tmp_path: Path) -> 
     assert (done.returncode, ended.read_text(encoding="utf-8")) == (0, "came to its end"), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("--help", 0), ("run --help", 0), ("--version", 0), ("run --nope", 2)], ids=str
+)
+def test_nobody_has_to_read_help_to_its_end(arguments: str, code: int) -> None:
+    line = f"set -o pipefail; {sys.executable} -m jobs.cli {arguments} | true"  # which ends before a command has begun
+    done = subprocess.run(["bash", "-c", line], cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "Error" in done.stderr) == (code, code != 0), done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("--out", "{}/file"), ("--out", "/proc/x")])
 def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
@@ -327,6 +336,12 @@ def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple
     [
         (["deliveries", "--source", "nope"], 10, "--source: there is no nope; sources: acute, "),
         (["quarantine", "--source", "nope"], 10, "--source: there is no nope; sources: acute, "),
+        (
+            ["quarantine", "--reason", "nope"],
+            10,
+            "--reason: there is no nope; reasons begin with identity_conflict, malformed, ",
+        ),
+        (["quarantine", "--reason", "missin:nhs_number"], 10, "--reason: there is no missin:nhs_number; reasons begin with "),
         (["deliveries", "--mappings-dir", "/nope"], 11, "expected <source>/contract.yaml in /nope"),
         (["check", "{}/gp/A/../../gp/A/20260105"], 12, "gp/A/20260105 is set aside, 1 fault"),
         (["generate", "--out", "{}/g", "--people", "5"], 2, "equal to 20"),
