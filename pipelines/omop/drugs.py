@@ -44,6 +44,17 @@ def with_course(drugs: DataFrame, strengths: DataFrame, stated: DataFrame) -> Da
     return known.withColumns({"_counted": F.coalesce(pieces, quantity), "_dosed_days": until_used_up})
 
 
+def with_latest_end(drugs: DataFrame, deaths: DataFrame) -> DataFrame:
+    """`drugs` with `_ends_by`, the last day that a computed end may have: of the extract, or of an earlier death.
+
+    A course that starts after the death of its person lasts for the day. `deaths` has `person_id` and `death_date`, one row a
+    person.
+    """
+    died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
+    until_death = F.when(F.col("_died").isNotNull(), F.greatest("_died", "start_date"))
+    return drugs.join(died, on="person_id", how="left").withColumn("_ends_by", F.least(F.col("_extracted_on"), until_death))
+
+
 def read_once(stated: DataFrame) -> DataFrame:
     """One row per directions and unit (`_sig`, `_unit`; empty where there are none), with what is read of them.
 

@@ -165,7 +165,7 @@ def _same_fact(inputs: MapInputs) -> Table:
 def _event_table(inputs: MapInputs, name: str) -> Table:
     table, coded = inputs.table(name), coded_fields(inputs.rules, Target.EVENT)
     providers = omop_name("provider")
-    strengths = (DRUG_STRENGTH,) if name == DRUG_EXPOSURE else ()
+    strengths, deaths = ((DRUG_STRENGTH,), (DEATHS,)) if name == DRUG_EXPOSURE else ((), ())
     read = (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers)
     of_units = {CONCEPTS_BY_UNIT: tuple(CONCEPTS_BY_UNIT_SCHEMA)} if name == "measurement" else {}
 
@@ -181,6 +181,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
             collisions=made.read(*EVENT_COLLISIONS),
             coded=coded,
             strengths=made.read(*DRUG_STRENGTH) if strengths else None,
+            deaths=chosen_deaths(made.read(*DEATHS)) if deaths else None,
             by_unit=made.read(*CONCEPTS_BY_UNIT) if of_units else None,
         )
         return event_table(table, events)
@@ -193,17 +194,19 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         EVENT_COLLISIONS: tuple(COLLISIONS_SCHEMA),
         **of_units,
         UNOBSERVED: ("person_id",),
-    } | dict.fromkeys(strengths, STRENGTH_COLUMNS)
+        **dict.fromkeys(strengths, STRENGTH_COLUMNS),
+        **dict.fromkeys(deaths, ("person_id", "death_date", "is_chosen")),
+    }
     return omop_table(
         inputs,
         name,
         _GRAINS[name],
-        (*read, EVENT_COLLISIONS, UNOBSERVED, *strengths, *of_units),
+        (*read, EVENT_COLLISIONS, UNOBSERVED, *strengths, *deaths, *of_units),
         make,
         parameters=canonical(fields_in_use),
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),
         partition_by=(CODE_BUCKET,),
-        narrows=(*inputs.stems, VISITS, VISIT_DETAILS),
+        narrows=(*inputs.stems, VISITS, VISIT_DETAILS, *deaths),
     )
 
 

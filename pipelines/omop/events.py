@@ -16,7 +16,7 @@ from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS
 from pipelines.omop.analytes import with_concept_of_unit
 from pipelines.omop.codes import FIRST_ORDINAL, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
-from pipelines.omop.drugs import with_course
+from pipelines.omop.drugs import with_course, with_latest_end
 
 EVENT_KEY = ("_row_key", "_rule", "_ordinal")
 """What tells an event row from all others: the silver row, the rule and the place among the target concepts of its code."""
@@ -40,8 +40,8 @@ class EventInputs:
     """What the event tables are made from; every frame is stored, because each table reads it again.
 
     `visits` are `visit_names`, `visit_details` and `providers` hold `key` and `id`; `collisions` are those of the event ids;
-    `coded` are the concept fields that some rule fills from a code. `strengths` is DRUG_STRENGTH, which drug exposures look up;
-    measurements have `by_unit`, the concepts that depend on the unit.
+    `coded` are the concept fields that some rule fills from a code. Drug exposures look up `strengths`, which is DRUG_STRENGTH,
+    and `deaths` (`person_id`, `death_date`, one row a person); measurements `by_unit`, the concepts that depend on the unit.
     """
 
     stem: DataFrame
@@ -53,6 +53,7 @@ class EventInputs:
     collisions: DataFrame
     coded: tuple[str, ...]
     strengths: DataFrame | None = None
+    deaths: DataFrame | None = None
     by_unit: DataFrame | None = None
 
 
@@ -101,7 +102,8 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),
     )
-    whole = linked if inputs.strengths is None else with_course(linked, inputs.strengths, inputs.stem)
+    lasting = linked if inputs.deaths is None else with_latest_end(linked, inputs.deaths)
+    whole = lasting if inputs.strengths is None else with_course(lasting, inputs.strengths, inputs.stem)
     return conform(whole, _common(table.name) | _SPECIFIC[table.name](), table)
 
 
@@ -219,8 +221,8 @@ def _drug_ends() -> tuple[tuple[str, Column], ...]:
     """The rules for the end of a drug exposure in Themis' order, each with the end it gives or null.
 
     The delivered end unless it lies before the start; else the last of the days that were supplied, that the directions name,
-    until the quantity is used up, or that a written prescription is taken to last, and at most the day of the extract; else the
-    start. Source: https://ohdsi.github.io/Themis/drug_end_date_not_in_data.html
+    until the quantity is used up, or that a written prescription is taken to last, and at most `_ends_by`; else the start.
+    Source: https://ohdsi.github.io/Themis/drug_end_date_not_in_data.html
     """
     return (
         ("delivered", F.when(_end_is_usable(), F.col("end_date"))),
@@ -237,9 +239,9 @@ MAX_DAYS_SUPPLY = 3650
 
 
 def _last_of_days(column: str) -> Column:
-    """The last day of a course of so many days, at most the day of the extract; null where they can be no length of one."""
+    """The last day of a course of so many days, at most `_ends_by`; null where they can be no length of one."""
     days = F.when(F.col(column).between(1, MAX_DAYS_SUPPLY), F.col(column)).cast("int")
-    return F.when(days.isNotNull(), F.least(F.date_add(F.col("start_date"), days - 1), F.col("_extracted_on")))
+    return F.when(days.isNotNull(), F.least(F.date_add(F.col("start_date"), days - 1), F.col("_ends_by")))
 
 
 def _end_is_usable() -> Column:

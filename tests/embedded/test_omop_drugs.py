@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.derived import DRUG_ORDER_ADMINISTRATION
-from pipelines.omop.drugs import drug_order_administration, with_course
+from pipelines.omop.drugs import drug_order_administration, with_course, with_latest_end
 from pipelines.omop.events import drug_end_date, drug_end_rule
 
 TABLETS, CREAM, TWO_SUBSTANCES, ONCE_TABLETS, IN_GRAMS = 1, 2, 3, 4, 5
@@ -22,17 +22,19 @@ STRENGTHS = [
 STRENGTH = "drug_concept_id bigint, amount_value double, amount_unit_concept_id bigint, invalid_reason string"
 DRUG = (
     "_target_concept_id bigint, quantity double, dose_unit_source_value string, sig string, days_supply bigint,"
-    " prescribed_days bigint, start_date date, end_date date, _extracted_on date"
+    " prescribed_days bigint, start_date date, end_date date, _extracted_on date,"
+    " person_id bigint"
 )
 START, EXTRACT = date(2024, 3, 1), date(2024, 3, 20)
 
 
-def course(session: SparkSession, **drug: Any) -> dict[str, Any]:
+def course(session: SparkSession, died: date | None = None, **drug: Any) -> dict[str, Any]:
     """What comes of one drug exposure that starts on START; what is not said of it is null."""
-    names = [part.split()[0] for part in DRUG.split(", ")]
-    values = {"start_date": START, "_extracted_on": EXTRACT} | drug
+    names = [part.split()[0] for part in DRUG.replace(", ", ",").split(",")]
+    values = {"start_date": START, "_extracted_on": EXTRACT, "person_id": 1} | drug
     rows = session.createDataFrame([tuple(values.get(name) for name in names)], DRUG)
-    read = with_course(rows, session.createDataFrame(STRENGTHS, STRENGTH), rows)
+    deaths = session.createDataFrame([(1, died)] if died else [], "person_id bigint, death_date date")
+    read = with_course(with_latest_end(rows, deaths), session.createDataFrame(STRENGTHS, STRENGTH), rows)
     ended = read.select("_counted", drug_end_date().alias("end"), drug_end_rule().alias("rule"))
     return dict(ended.toArrow().to_pylist()[0])
 
@@ -79,6 +81,15 @@ ENDS: list[tuple[dict[str, Any], date, str]] = [
     ({"sig": "1 tablet once a day"}, START, "same_day"),
     ({"prescribed_days": 30}, EXTRACT, "written_prescription"),
     ({}, START, "same_day"),
+    ({"days_supply": 14, "died": MARCH[5]}, MARCH[5], "days_supplied"),
+    ({"days_supply": 14, "died": MARCH[14]}, MARCH[14], "days_supplied"),
+    ({"days_supply": 3, "died": MARCH[5]}, MARCH[3], "days_supplied"),
+    ({"days_supply": 28, "died": MARCH[25]}, EXTRACT, "days_supplied"),
+    ({"sig": "1 twice a day for 5 days", "died": MARCH[2]}, MARCH[2], "duration_stated"),
+    ({"prescribed_days": 30, "died": START}, START, "written_prescription"),
+    ({"prescribed_days": 30, "died": date(2024, 2, 20)}, START, "written_prescription"),
+    ({"end_date": MARCH[9], "died": MARCH[5]}, MARCH[9], "delivered"),
+    ({"died": date(2024, 2, 20)}, START, "same_day"),
 ]  # fmt: skip
 
 

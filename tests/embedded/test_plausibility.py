@@ -15,7 +15,7 @@ from pipelines.errors import ContractError
 from pipelines.mapping.compile import JUDGEMENT, kept_schema
 from pipelines.mapping.plausibility import BIRTH_YEARS, flagged_counts, judged, load_plausibility, set_aside_rows, sound
 from pipelines.mapping.spec import Target
-from pipelines.omop.drugs import with_course
+from pipelines.omop.drugs import with_course, with_latest_end
 from pipelines.omop.events import drug_end_date, drug_end_rule
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from vocab.schemas import ddl_of
@@ -183,9 +183,9 @@ def test_a_drug_is_not_taken_after_the_extract(sail: SparkSession) -> None:
     ]
     seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES).withColumn("_target_concept_id", F.lit(0))
     strength = "drug_concept_id bigint, amount_value double, amount_unit_concept_id bigint, invalid_reason string"
-    strengths = sail.createDataFrame([], strength)
+    strengths, deaths = sail.createDataFrame([], strength), sail.createDataFrame([], "person_id bigint, death_date date")
     ends = (
-        with_course(seen, strengths, seen)
+        with_course(with_latest_end(seen, deaths), strengths, seen)
         .select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date")
         .collect()
     )
