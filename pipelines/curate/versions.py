@@ -2,10 +2,10 @@
 
 A record is what has one business key at one provider. Of its rows the newest well-formed one wins; the others are
 superseded, or duplicates where their content is the winner's. The reason of a superseded row says where its own version did
-not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION, where a part that others have is missing or
-unreadable, or all of it. A full delivery replaces what came before it, so that rows of earlier ones are older than all of its
-own. A winner marked as deleted, or missing from the newest full delivery of its provider, is deleted at source; a record of
-which that delivery has a row that cannot be used is not missing.
+not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION, where the first part in which it differs from
+the newest one is missing or unreadable, or all of it. A full delivery replaces what came before it, so that rows of earlier
+ones are older than all of its own. A winner marked as deleted, or missing from the newest full delivery of its provider, is
+deleted at source; a record of which that delivery has a row that cannot be used is not missing.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -24,7 +24,9 @@ FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolea
 `_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
 """
 
-_KNOWN_PART = "1[^|]+"
+_MOST_PARTS = 4
+"""As many parts as any declared version has, and one more."""
+
 _LONGEST = 10_000
 """More characters than any declared version has."""
 
@@ -118,9 +120,11 @@ def _reason_of_superseded() -> Column:
     """Why a row is older than the newest of its record, where its declared version does not say so; null where it does."""
     first, newest_first = (F.substring(name, 1, 1) for name in ("version", "_newest"))
     own, newest = (F.substring(F.substring_index(name, AFTER_DECLARED, 1), 2, _LONGEST) for name in ("version", "_newest"))
-    parts, parts_of_newest = (F.regexp_replace(declared, _KNOWN_PART, "1") for declared in (own, newest))
-    is_known, is_declared = parts.contains("1"), parts.rlike("[01]")
-    is_unknown = (parts != parts_of_newest) | (is_declared & ~is_known)
+    is_known, is_declared = own.contains("|1"), own.rlike("[|][01]")
+    is_unknown = is_declared & ~is_known
+    for place in range(1, _MOST_PARTS + 1):
+        up_to, before = ([F.substring_index(text, SEPARATOR, n) for text in (own, newest)] for n in (place + 1, place))
+        is_unknown = is_unknown | (up_to[0].endswith("|0") & (before[0] == before[1]) & (up_to[0] != up_to[1]))
     reason = F.when(is_unknown, F.lit(UNKNOWN_VERSION)).when(is_declared & (own == newest), F.lit(SAME_VERSION))
     return F.when(first == newest_first, reason)  # else it was replaced, whatever its version
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts.ledger import Disposition, Stage, check_balance
 from pipelines.contracts.source import SourceContract, load_contracts
@@ -229,6 +229,40 @@ VERSIONED = SourceContract.model_validate(
     }
 )
 
+SUPERSEDED = [
+    (("2024-03-31", ""), ("2024-04-30", "5"), None),
+    (("2024-03-31", "x"), ("2024-03-31", "5"), "unknown_version"),
+    (("", "5"), ("2024-03-31", "5"), "unknown_version"),
+    (("", "5"), ("2024-03-31", ""), "unknown_version"),
+    (("", ""), ("", "5"), "unknown_version"),
+    (("", "5"), ("", "6"), None),
+    (("", ""), ("", ""), "unknown_version"),
+    (("2024-03-31", "5"), ("2024-04-30", ""), None),
+    (("2024-03-31", "5"), ("31/3/2024", "6"), None),
+    (("2024-03-31", "5"), ("31/3/2024", "05"), "same_version"),
+]
+"""The versions of an older row and of the newest one, and why the older one is superseded if not for its version."""
+
+
+def test_only_the_first_part_that_differs_says_why_a_row_is_superseded(sail: SparkSession) -> None:
+    rows = [(f"k{place}", *version) for place, (*versions, _) in enumerate(SUPERSEDED) for version in versions]
+    found = judged_versions(sail, rows).where("disposition = 'superseded'").orderBy("_line").toArrow().to_pylist()
+    assert [(row["_line"], row["reason"]) for row in found] == [
+        (2 * place, reason) for place, (_, _, reason) in enumerate(SUPERSEDED)
+    ]
+
+
+def judged_versions(sail: SparkSession, rows: list[tuple[str, str, str]]) -> DataFrame:
+    """The rows (key, until, submission) of VERSIONED with what became of each; the number of a row is its line."""
+    bronze = sail.createDataFrame(
+        [("P", "f", line, "l", line, None, *row) for line, row in enumerate(rows)],
+        "_provider string, _file string, _line bigint, _load_id string, _row_hash bigint, _reason string, k string, "
+        "until string, submission string",
+    )
+    files = sail.createDataFrame([("f", "20260105", True, "")], ddl_of(FILE_SCHEMA))
+    return version_rows(record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], PADS), files)
+
+
 dates = st.sampled_from(("2024-03-31", "30/04/2024", "30-APR-24", "31/3/2024", "", "soon", "9999-12-31"))
 numbers = st.one_of(st.integers(0, 10**25).map(str), st.sampled_from(("", "x", "1E+05", "100000", "9", "10")))
 PLAIN = {"2024-03-31": 1, "31/3/2024": 1, "30/04/2024": 2, "30-APR-24": 2}
@@ -244,13 +278,7 @@ def plain_version(row: tuple[str, str]) -> tuple[int, float]:
 @settings(max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(dates, numbers), min_size=1, max_size=8))
 def test_the_winner_is_that_of_a_plain_comparison(sail: SparkSession, rows: list[tuple[str, str]]) -> None:
-    bronze = sail.createDataFrame(
-        [("P", "f", line, "l", line, None, "k", *row) for line, row in enumerate(rows)],
-        "_provider string, _file string, _line bigint, _load_id string, _row_hash bigint, _reason string, k string, "
-        "until string, submission string",
-    )
-    files = sail.createDataFrame([("f", "20260105", True, "")], ddl_of(FILE_SCHEMA))
-    records = record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], PADS)
-    found = version_rows(records, files).where("is_winner").toArrow()["_line"].to_pylist()
+    judged = judged_versions(sail, [("k", *row) for row in rows])
+    found = judged.where("is_winner").toArrow()["_line"].to_pylist()
     best = max(range(len(rows)), key=lambda line: (plain_version(rows[line]), line))
     assert found == [best]
