@@ -151,12 +151,25 @@ def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
         is_ahead, is_mistaken = recorded > extracted, recorded > F.date_add(extracted, DAYS_AHEAD)
         made_on = F.when(is_mistaken, F.lit(None).cast("date")).when(is_ahead, extracted).otherwise(recorded)
         rows = rows.withColumn("recorded_on", made_on)
+    last_day = "death_date" if target is Target.DEATH else "end_date"
+    if last_day.replace("date", "datetime") in FIELDS[target]:
+        rows = rows.withColumn(last_day, _day_that_ends(last_day))
     broken = {action: _first_broken(target, rules, action) for action in Action}
     values = {"_set_aside": broken[Action.SET_ASIDE], "_flagged": broken[Action.FLAG]}
     if _day_of(target, "end"):
         rows = rows.withColumn("_is_late", F.coalesce(_last("end", target) > F.col("_extracted_on"), F.lit(False)))
         values |= _usable_ends(target)
     return rows.select(*[values.get(name, F.col(name)).alias(name) for name in target_schema(target)])
+
+
+def _day_that_ends(day: str) -> Column:
+    """The day of an end or death: that of the extract for the midnight after it, which hospitals write as 24:00.
+
+    A moment that is one value with its day keeps no other trace of that. Nothing has ended or died at a later one.
+    """
+    next_day = F.date_add(F.col("_extracted_on"), 1)
+    is_midnight = F.col(day.replace("date", "datetime")) == next_day.cast("timestamp")
+    return F.when(is_midnight & (F.col(day) == next_day), F.col("_extracted_on")).otherwise(F.col(day))
 
 
 def _usable_ends(target: Target) -> dict[str, Column]:

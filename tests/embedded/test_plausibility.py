@@ -152,6 +152,23 @@ ENDS = [
 ]
 
 
+@pytest.mark.parametrize("target", [Target.EVENT, Target.VISIT, Target.VISIT_DETAIL, Target.DEATH])
+def test_an_end_or_death_at_the_midnight_after_the_extract_is_of_its_day(sail: SparkSession, target: Target) -> None:
+    """A moment that is one value with its day: delivered as 24:00 of the day of the extract, of the day before, and later."""
+    name = "death" if target is Target.DEATH else "end"
+    midnights = [datetime(2026, 1, number) for number in (6, 5, 7)]
+    later = datetime(2026, 1, 6, 0, 1)
+    rows = [
+        {"start_date": day("2025-12-01"), f"{name}_date": moment.date(), f"{name}_datetime": moment}
+        for moment in (*midnights, later)
+    ]
+    seen = [shown[2:] for shown in found(sail, target, rows, f"{name}_date", f"{name}_datetime")]
+    assert seen[:2] == [(day("2026-01-05"), midnights[0]), (day("2026-01-05"), midnights[1])]
+    broken = [[rule for rule in row[:2] if rule] for row in found(sail, target, rows)]
+    after = "start_after_extract" if target is Target.DEATH else "end_after_extract"
+    assert broken == [[], [], [after], [after]]
+
+
 @pytest.mark.parametrize("target", [Target.EVENT, Target.EPISODE, Target.OBSERVATION_PERIOD])
 def test_an_end_after_the_extract_is_flagged_and_not_published(sail: SparkSession, target: Target) -> None:
     rows = [{"start_date": day("2025-12-01"), "end_date": day(end) if end else None} for end, _, _ in ENDS]
