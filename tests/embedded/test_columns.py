@@ -13,8 +13,10 @@ from pyspark.sql import functions as F
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, message_of_known, row_key
 from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
 from pipelines.columns.text import is_one_of, postcode_area, trimmed
+from pipelines.contracts.derived import published_tables
 from pipelines.governance.keys import Key, hmac_pads
 from pipelines.governance.nhs_numbers import nhs_number_in
+from pipelines.omop.conform import conform
 
 
 def evaluated(session: SparkSession, texts: Sequence[str | None], expression: Column) -> list[object]:
@@ -31,6 +33,31 @@ def in_order(numbered_texts: DataFrame, expression: Column) -> list[object]:
     """The expression over numbered texts, in their order."""
     rows = numbered_texts.select("i", expression.alias("value"))
     return [row["value"] for row in sorted(rows.toArrow().to_pylist(), key=lambda row: row["i"])]
+
+
+SOURCE_VALUES = {
+    "Same day\r\nemergency care": "Same day emergency care",
+    "one\ttwo\u2028three\x07": "one two three",
+    "Fall from a ladder, landed on the left side of it again": "Fall from a ladder, landed on the left side of it",
+    f"{'x' * 49}\n{'y' * 9}": "x" * 49,
+    "x" * 51: "x" * 50,
+    "caf\u00e9 \u00b5g": "caf\u00e9 \u00b5g",
+    "plain": "plain",
+    None: None,
+}
+"""What is published of texts in a column of 50 characters."""
+
+
+def test_source_values_are_of_one_line_and_end_where_their_words_do(sail: SparkSession) -> None:
+    table = published_tables("5.4")["observation"]
+    texts = ("observation_source_value", "unit_source_value", "value_as_string")
+    rows = conform(
+        numbered(sail, list(SOURCE_VALUES)), {"observation_id": F.col("i")} | dict.fromkeys(texts, F.col("t")), table
+    )
+    found = sorted(rows.select("observation_id", *texts).toArrow().to_pylist(), key=lambda row: row["observation_id"])
+    assert [row["observation_source_value"] for row in found] == list(SOURCE_VALUES.values())
+    assert [row["unit_source_value"] for row in found] == list(SOURCE_VALUES.values())
+    assert [row["value_as_string"] for row in found] == [text and text[:60] for text in SOURCE_VALUES]
 
 
 def test_texts_for_a_missing_value_are_null(sail: SparkSession) -> None:
