@@ -231,6 +231,23 @@ class Reference(Frozen):
     optional: bool = False
 
 
+class OnePer(Frozen):
+    """What an entity has one current record of, under whatever keys it was sent.
+
+    `columns` are the key of `entity`, in the order of that key. Where one of them is empty nobody can say. A record without the
+    date `ended` was sent unfinished: one that has it is newer, whatever their versions say.
+    """
+
+    entity: str
+    columns: tuple[str, ...]
+    ended: str | None = None
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Every column that decides which record is current."""
+        return (*self.columns, *((self.ended,) if self.ended else ()))
+
+
 class Entity(Frozen):
     """One delivered table.
 
@@ -238,6 +255,7 @@ class Entity(Frozen):
     to it (a hospital spell, known from its episodes). `key` is unique within a provider. `version` lists the columns that
     decide which of two rows with the same key is newer, the most significant first. They are compared as numbers or moments;
     one that is missing or unreadable is the oldest. If all are equal, the day of delivery decides, then file and line.
+    `one_per` names what a provider may send again under another key: of such records, too, the newest alone is current.
     `period` is the column that names the reporting period of a row (a month, the last day of a quarter): a delivery
     with the mode `period` replaces the rows of the periods that it has. A period is `period_months` long. Parts of a key may be
     empty if their column is not `required`. `withhold` lists columns that identify a person in some rows only (the answer to a
@@ -250,6 +268,7 @@ class Entity(Frozen):
     files: tuple[str, ...]
     key: tuple[str, ...]
     version: tuple[str, ...] = ()
+    one_per: OnePer | None = None
     period: str | None = None
     period_months: int = Field(default=1, ge=1)
     deleted: Flag | None = None
@@ -272,6 +291,13 @@ class Entity(Frozen):
             columns |= {"postcode_area": "string"}
         columns |= {name: column.type.spark for name, column in self.columns.items() if column.identifier is None}
         return columns | {"_flags": "string", WITHHELD: "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
+
+    @property
+    def links(self) -> dict[str, "Reference | Via | OnePer"]:
+        """What has the columns of the key of another entity, by where it is declared."""
+        links: dict[str, Reference | Via | OnePer] = {f"references.{name}": link for name, link in self.references.items()}
+        declared = {"subject.via": self.subject.via, "one_per": self.one_per}
+        return links | {part: link for part, link in declared.items() if link}
 
     @property
     def flags(self) -> tuple[Flag, ...]:
@@ -299,6 +325,7 @@ class Entity(Frozen):
         if direct:
             used |= {direct.nhs_number, direct.local_id} | ({direct.nhs_number_status} if direct.nhs_number_status else set())
         used |= {*(via.columns if via else ()), *(shared.columns if shared else ())}
+        used |= set(self.one_per.used) if self.one_per else set()
         kept = (Identifier.BIRTH_DATE, Identifier.POSTCODE)
         return frozenset(used | {name for name, column in self.columns.items() if column.identifier in kept})
 
@@ -373,6 +400,7 @@ class SourceContract(Frozen):
         used += [("deleted", (entity.deleted.column,))] if entity.deleted else []
         used += [("test", (flag.column,)) for flag in entity.test]
         used += [("confidential", (flag.column,)) for flag in entity.confidential]
+        used += [("one_per", entity.one_per.used)] if entity.one_per else []
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         parts = {column: entity.columns[column].key_where for column in entity.key if column in entity.columns}
         used += [(f"{column}.key_where", (where.column,)) for column, where in parts.items() if where]
@@ -381,10 +409,8 @@ class SourceContract(Frozen):
         if subject.direct:
             used.append(("subject.direct", subject.direct.columns))
             used += [("local_ids.within", (self.local_ids.within,))] if self.local_ids.within else []
-        links = {f"references.{column}": reference for column, reference in entity.references.items()}
-        if subject.via:
-            links["subject.via"] = Reference(entity=subject.via.entity, columns=subject.via.columns)
-        used += [(part, link.columns) for part, link in links.items()]
+        links = entity.links
+        used += [(part, link.columns) for part, link in links.items() if part != "one_per"]
         if subject.shared:
             used.append(("subject.shared", subject.shared.columns))
         faults = [

@@ -28,6 +28,7 @@ RECORD_SCHEMA = {
     "row_key": "string",
     "parent_key": "string",
     "shared_key": "string",
+    "same_key": "string",
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
@@ -39,15 +40,17 @@ RECORD_SCHEMA = {
     "is_deleted": "boolean",
     "is_test": "boolean",
     "is_confidential": "boolean",
+    "is_ended": "boolean",
     "unusable": "string",
     LOAD: "string",
 }
 """One row per delivered row of a source, by what it says itself.
 
 `row_key` names its record, also where the row cannot be used, `parent_key` the record that it belongs to; `shared_key` is the
-key of shared records. `declared_version` is what the row says of its version as a text that sorts (parts that are missing or
-unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its content. `unusable` is the reason of
-quarantine.
+key of shared records. `same_key` names that of which there is one record (`one_per` of its entity), null where a part of the
+name is missing, and `is_ended` says whether that has ended. `declared_version` is what the row says of its version as a text
+that sorts (parts that are missing or unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its
+content. `unusable` is the reason of quarantine.
 """
 
 _VALUE = "_value_"
@@ -68,6 +71,7 @@ _STATEMENT_SCHEMA = {
     "message": "string",
     "parent_message": "string",
     "shared_key": "string",
+    "same_key": "string",
     "period": "string",
     "nhs_number": "string",
     "nhs_number_status": "string",
@@ -78,6 +82,7 @@ _STATEMENT_SCHEMA = {
     "is_deleted": "boolean",
     "is_test": "boolean",
     "is_confidential": "boolean",
+    "is_ended": "boolean",
     "unusable": "string",
 }
 """One row per delivered row before files, keys and versions are known: everything that differs from entity to entity.
@@ -139,6 +144,10 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         values["period"] = F.col(spec.period)
     if via:
         values["parent_message"] = entity.message_of(via.entity, via.columns)
+    if spec.one_per:
+        values["same_key"] = entity.message_of(spec.one_per.entity, spec.one_per.columns)
+        ended = spec.one_per.ended
+        values |= {"is_ended": known(spec.columns[ended].type, value_of(ended)).isNotNull()} if ended else {}
     if direct:
         values |= {"nhs_number": F.col(direct.nhs_number), "local_id": _local_id(direct.local_id, entity.contract.local_ids)}
         status = direct.nhs_number_status
@@ -177,7 +186,8 @@ def _values_judged(spec: Entity) -> list[str]:
     """The columns whose values decide about a row, not their text."""
     required = [name for name, column in spec.columns.items() if column.required and column.type is not ColumnType.TEXT]
     birth = spec.identified_by(Identifier.BIRTH_DATE) if spec.subject.direct else None
-    return list(dict.fromkeys([*required, *([birth] if birth else [])]))
+    ended = spec.one_per.ended if spec.one_per else None
+    return list(dict.fromkeys([*required, *[name for name in (birth, ended) if name]]))
 
 
 def _columns_read(spec: Entity) -> list[str]:
@@ -187,7 +197,8 @@ def _columns_read(spec: Entity) -> list[str]:
     required = [name for name, column in spec.columns.items() if column.required]
     period = [spec.period] if spec.period else []
     via = subject.via.columns if subject.via else ()
-    names = [*spec.key, *spec.version, *period, *flags, *required, *via, *direct]
+    one_per = spec.one_per.used if spec.one_per else ()
+    names = [*spec.key, *spec.version, *period, *flags, *required, *via, *one_per, *direct]
     return [name for name in names if name]
 
 

@@ -247,10 +247,11 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
         for entity in inputs.entities(source)
         for file in inputs.files[source, entity.name]
     }
+    with_one_per = [entity.name for entity in inputs.entities(source) if entity.spec.one_per]
 
     def make(tables: Inputs) -> DataFrame:
         files = tables.session.createDataFrame(sorted(listed), ddl_of(FILE_SCHEMA))
-        return version_rows(tables.read(*records), files)
+        return version_rows(tables.read(*records), files, with_one_per)
 
     return Table(
         name=_curation(f"versions_{source}"),
@@ -259,7 +260,7 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(records,),
-        parameters=repr(sorted(listed)),
+        parameters=repr((with_one_per, sorted(listed))),
         may_hold_identity=True,
         partition_by=("entity",),
         gathers_partitions=False,

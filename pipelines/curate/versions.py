@@ -6,7 +6,14 @@ not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION,
 the newest one is missing or unreadable, or all of it. A full delivery replaces what came before it, so that rows of earlier
 ones are older than all of its own. A winner marked as deleted, or missing from the newest full delivery of its provider, is
 deleted at source; a record of which that delivery has a row that cannot be used is not missing.
+
+A provider may send one thing again under another key. Of the winners of records that are of one thing (`one_per` of their
+entity) the newest stays, and the others are superseded, with the reason OTHER_KEY. One that has ended is newer than one that
+was sent unfinished, since those are sent again and again. Those that are deleted do not count: when the newest is deleted, the
+one before it is valid again.
 """
+
+from collections.abc import Collection
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -14,7 +21,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import join_small
 from pipelines.curate.records import SEPARATOR
 
-SAME_VERSION, UNKNOWN_VERSION = "same_version", "unknown_version"
+SAME_VERSION, UNKNOWN_VERSION, OTHER_KEY = "same_version", "unknown_version", "other_key"
 
 AFTER_DECLARED = "#"
 
@@ -23,6 +30,8 @@ FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolea
 
 `_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
 """
+
+_COMPARED = ("same_key", "is_ended", "version")
 
 _MOST_PARTS = 4
 """As many parts as any declared version has, and one more."""
@@ -56,8 +65,38 @@ person decides.
 """
 
 
-def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
+def version_rows(records: DataFrame, files: DataFrame, with_one_per: Collection[str] = ()) -> DataFrame:
     """The records of a source (RECORD_SCHEMA) with their winners (VERSION_SCHEMA). `files` is FILE_SCHEMA.
+
+    `with_one_per` are the entities that declare `one_per`. Their rows are judged twice, which is less than what holding all
+    rows of the source for a second look would take.
+    """
+    rows = _judged(records, files)
+    if with_one_per:
+        rows = _newest_of_same(rows, _judged(records.where(F.col("entity").isin(*with_one_per)), files))
+    return rows.select(*VERSION_SCHEMA)
+
+
+def _newest_of_same(rows: DataFrame, judged: DataFrame) -> DataFrame:
+    """The rows, with the winners superseded of which another record of `judged` is the newest of what both are of."""
+    is_valid = F.col("is_winner") & F.col("disposition").isNull()
+    version = F.concat(F.when(F.col("is_ended"), F.lit("1")).otherwise(F.lit("0")), "version")
+    newest = (
+        judged.where(is_valid & F.col("same_key").isNotNull())
+        .groupBy("same_key")
+        .agg(F.max(version).alias("_newest_of_same"), F.count(F.lit(1)).alias("_records"))
+        .where(F.col("_records") > 1)
+    )
+    is_older = is_valid & F.coalesce(version < F.col("_newest_of_same"), F.lit(False))
+    values = {
+        "disposition": F.when(is_older, F.lit("superseded")).otherwise(F.col("disposition")),
+        "reason": F.when(is_older, F.lit(OTHER_KEY)).otherwise(F.col("reason")),
+    }
+    return rows.join(newest, on="same_key", how="left").withColumns(values)
+
+
+def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
+    """The records with the winner of each key: VERSION_SCHEMA, and what `_newest_of_same` compares.
 
     Rows of files that are not in `files` belong to no finished load and are left out.
     Only records with several rows are compared: the newest version of each is found by one aggregation and joined back,
@@ -76,7 +115,7 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
         F.max(F.when(F.col("_is_usable"), _version())).alias("_newest"), F.max("_is_held").alias("_some_held")
     )
     judged = known.join(newest, on="row_key", how="left").withColumn(
-        "version", F.when(F.col("_newest").isNotNull(), _version())
+        "version", F.when(F.col("_newest").isNotNull() | F.col("same_key").isNotNull(), _version())
     )
     is_held = F.coalesce(F.col("_some_held"), F.col("_is_held"))
     is_newest = F.col("_newest").isNull() | (F.col("version") == F.col("_newest"))
@@ -97,7 +136,7 @@ def version_rows(records: DataFrame, files: DataFrame) -> DataFrame:
         F.when(is_newest & ~is_held, F.lit("absent_from_full")),
     )
     values = {"effective": F.col("_effective"), "is_winner": is_winner, "disposition": disposition, "reason": reason}
-    return judged.select(*[values.get(name, F.col(name)).alias(name) for name in VERSION_SCHEMA])
+    return judged.select(*[values.get(name, F.col(name)).alias(name) for name in (*VERSION_SCHEMA, *_COMPARED)])
 
 
 _VERSIONED = ("declared_version", "_is_held", "_effective", "_file", "_line", "content")

@@ -34,6 +34,7 @@ _REASONS: Final = {
     "absent_from_full": "the newest full delivery of its provider does not have the record",
     "same_version": "both have one version: the day of delivery, file or line decided",
     "unknown_version": "the version of one of them is missing or unreadable",
+    "other_key": "a newer record of the same has another key; what belongs to the older one goes with it",
     "missing_key": "no part of its key has a value",
     "no_identity": "it names nobody: neither a usable NHS number nor a local identifier",
 }
