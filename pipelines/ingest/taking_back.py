@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import functions as F
 
+from pipelines.columns.frames import union_all
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import Partitions, TableName
 from pipelines.contracts.zones import Zone
@@ -105,10 +106,14 @@ def left_without_contract(
 
 
 def _rewrite_bronze(store: TableStore, taken_back: TakenBack) -> None:
-    """Write the partitions again that hold rows of removed files: without them, or under the file that holds them now."""
+    """Write the partitions again that hold rows of removed files: without them, or in the load and under the file that holds
+    them now, where the next withdrawal looks for them.
+    """
+    kept = {file.file_id: file for file in taken_back.register}
+    holders = {held: kept[holder] for held, holder in taken_back.holders.items()}
     for name, files in _by_table(taken_back.removed).items():
-        _rewrite(store, TableName(Zone.BRONZE, name), (LOAD, "_file"), files, taken_back.holders)
-    _rewrite(store, TableName(Zone.CURATION, FILE_COLUMNS), ("load_id", "file_id"), taken_back.removed, taken_back.holders)
+        _rewrite(store, TableName(Zone.BRONZE, name), (LOAD, "_file"), files, holders)
+    _rewrite(store, TableName(Zone.CURATION, FILE_COLUMNS), ("load_id", "file_id"), taken_back.removed, holders)
 
 
 def _rewrite(
@@ -116,7 +121,7 @@ def _rewrite(
     table: TableName,
     columns: tuple[str, str],
     files: Sequence[Registered],
-    holders: Mapping[str, str],
+    holders: Mapping[str, Registered],
 ) -> None:
     """The same of one table, with the columns in which it has loads and files."""
     load, file = columns
@@ -124,15 +129,16 @@ def _rewrite(
     if not loads:
         return
     stored = store.read(*table)
-    part = Partitions(load, tuple(sorted(loads)))
-    renamed = [(entry.file_id, holders.get(entry.file_id)) for entry in files]
-    new_names = store.session.createDataFrame(renamed, "_former string, _holder string")
-    rows = stored.where(F.col(load).isin(*part.values)).join(
-        F.broadcast(new_names), on=F.col(file) == F.col("_former"), how="left"
-    )
-    kept = rows.where(F.col("_former").isNull() | F.col("_holder").isNotNull())
-    named = kept.withColumn(file, F.coalesce("_holder", file)).select(*stored.columns)
-    store.replace_partitions(named, *table, dict(stored.dtypes), part)
+    moved = [(entry.file_id, holder.file_id, holder.load_id) for entry in files if (holder := holders.get(entry.file_id))]
+    part = Partitions(load, tuple(sorted(loads | {name for _, _, name in moved})))
+    rows = stored.where(F.col(load).isin(*part.values))
+    kept = rows.where(~F.col(file).isin(*[entry.file_id for entry in files]))
+    if moved:
+        places = store.session.createDataFrame(moved, "_former string, _holder string, _load_of_holder string")
+        named = rows.join(F.broadcast(places), on=F.col(file) == F.col("_former"), how="inner")
+        now = {file: F.col("_holder"), load: F.col("_load_of_holder")}
+        kept = union_all([kept, named.withColumns(now).select(*stored.columns)])
+    store.replace_partitions(kept, *table, dict(stored.dtypes), part)
 
 
 def _by_table(files: Iterable[Registered]) -> dict[str, list[Registered]]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -349,6 +349,32 @@ def test_after_a_withdrawal_all_is_as_if_it_had_never_come(sail: SparkSession, t
     assert recorded_versions_of(lakes["with"]) == versions_of(lakes["with"])
     ingested_and_curated(replace(lakes["without"], run_date=NEXT))
     assert content_of(lakes["with"]) == content_of(lakes["without"])
+
+
+def test_content_that_came_on_several_nights_stays_until_the_last_of_them_is_withdrawn(
+    sail: SparkSession, tmp_path: Path
+) -> None:
+    """Rows that move to the file that repeats them move to its load too, where the next withdrawal looks for them."""
+    landings = {lake: tmp_path / lake / "landing" for lake in ("with", "without")}
+    for landing in landings.values():
+        opt_out_lists(landing, "20260105", [ANNA, BEN], local=["9990000034"])
+    for day in (3, 4, 5):
+        for lake in ("with", "without") if day == 5 else ("with",):
+            deliver(landings[lake], GP, "P81001", f"2026010{day}", {"patient": [patient("A")]}, mode="delta")
+            run = run_in(sail, tmp_path / lake, DAY + timedelta(days=day), ("gp",))
+            ingested_and_curated(run)
+            if lake == "with":
+                night = run
+    for day in (3, 4):
+        withdraw(night, f"2026010{day}")
+        night = replace(night, run_date=night.run_date + timedelta(days=1))
+        ingested_and_curated(night)
+        holder = min(file.load_id for file in night.register())
+        stored = DeltaTable(str(night.store.path(Zone.BRONZE, "gp_patient"))).to_pandas()
+        assert list(stored["_load_id"]) == [holder]
+    without = run_in(sail, tmp_path / "without", night.run_date, ("gp",))
+    ingested_and_curated(without)
+    assert content_of(night) == content_of(without)
 
 
 def test_a_corrected_delivery_takes_the_place_of_a_withdrawn_one(run: RunContext, landing: Path) -> None:
