@@ -242,7 +242,7 @@ def test_an_id_of_snomed_ct_is_kept_without_its_term_and_what_a_spreadsheet_adds
     assert dict(zip(kept, evaluated(sail, list(kept), read(column, trimmed(F.col("t")))), strict=True)) == kept
 
 
-KEY_PARTS: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
+KEY_PARTS: list[tuple[dict[str, Any], str | None, tuple[str, ...]]] = [
     ({"type": "date"}, "2025-04-01", ("01/04/2025", "2025-04-01", "1-Apr-2025", "20250401", "2025-04-01T00:00:00")),
     ({"type": "date"}, "soon", ("soon",)),
     ({"type": "timestamp"}, "2024-06-13 00:30:00", ("2024-06-12T23:30:00Z", "2024-06-13 00:30", "13/06/2024 00:30:00")),
@@ -282,13 +282,15 @@ KEY_PARTS: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"type": "code", "shape": "organisation_code"}, "RXN01", ("RXN01", "rxn01")),
     ({"type": "text", "identifier": "record_id"}, "0a1", ("0a1",)),
     ({"type": "text", "identifier": "local_id"}, "0012", ("0012",)),
+    ({"type": "text", "identifier": "staff_id", "unknown": ["C9999998"]}, None, ("C9999998", "c9999998")),
+    ({"type": "text", "identifier": "staff_id", "unknown": ["C9999998"]}, "C1000001", ("C1000001",)),
 ]
 """Columns of keys, what is compared of them, and how it is written."""
 
 
 @pytest.mark.parametrize(("column", "part", "texts"), KEY_PARTS)
 def test_a_key_is_the_same_however_its_parts_are_written(
-    sail: SparkSession, column: dict[str, Any], part: str, texts: tuple[str, ...]
+    sail: SparkSession, column: dict[str, Any], part: str | None, texts: tuple[str, ...]
 ) -> None:
     declared = Delivered.model_validate({"header": "X", "item": "x"} | column)
     assert evaluated(sail, texts, key_part(declared, F.col("t"))) == [part] * len(texts)

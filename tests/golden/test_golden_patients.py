@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.contracts.ledger import IMPLAUSIBLE, LedgerRow, check_balance, totals_by
+from pipelines.contracts.ledger import IMPLAUSIBLE, Disposition, LedgerRow, check_balance, totals_by
 from tests.golden.cases import Case, faults_of, golden_cases
 from tests.golden.lakehouse import Published, person_tables
 
@@ -32,6 +32,8 @@ def test_titles_are_unique() -> None:
 def test_the_ledger_balances_and_counts_what_cannot_be(published: Published) -> None:
     ledger = [LedgerRow.of({"run_id": "golden", **row}) for row in published.ledger]
     check_balance(ledger)
+    of_consultants = [row for row in ledger if row.rule == "acute_provider" and row.disposition is Disposition.EXCLUDED]
+    assert totals_by(of_consultants, "reason") == {("nobody_named",): 3}  # one of each of three trusts
     of_practices = [row for row in ledger if row.source == "gp" and row.reason.startswith(IMPLAUSIBLE)]
     assert totals_by(of_practices, "rule", "disposition", "reason") == {
         ("gp_consultation", "excluded", "implausible:age_above"): 1,
