@@ -206,6 +206,11 @@ def boolean_in(text: Column) -> Column:
     return F.when(text.rlike(_TRUE), F.lit(True)).when(text.rlike("(?i)^(false|f|no|n|0|0[.]0)$"), F.lit(False))
 
 
+def presence_of(text: Column) -> Column:
+    """True where there is a text."""
+    return F.when(text.isNotNull(), F.lit(True))
+
+
 def code_in(text: Column) -> Column:
     """The value if it can be a code."""
     return F.when(is_code(text), text)
@@ -226,6 +231,7 @@ READERS: dict[ColumnType, Callable[[Column], Column]] = {
     ColumnType.DECIMAL: decimal_in,
     ColumnType.RESULT: code_in,
     ColumnType.BOOLEAN: boolean_in,
+    ColumnType.PRESENCE: presence_of,
     ColumnType.DIRECTIONS: directions_in,
 }
 """How each declared type is read from a trimmed text."""

@@ -48,6 +48,8 @@ class ColumnType(StrEnum):
     RESULT = "result"
     """A number as a laboratory writes it, perhaps with `<` or `>`, or a short text; it stays text, which expressions read."""
     BOOLEAN = "boolean"
+    PRESENCE = "presence"
+    """Whether there is any text. Silver has that alone: the text may be what somebody typed of a person."""
     DIRECTIONS = "directions"
     """How a medicine is to be taken, as somebody typed it. Silver has it in a closed form (`pipelines/columns/directions.py`);
     any other text is left out, as free text is, and is not unreadable."""
@@ -61,6 +63,7 @@ class ColumnType(StrEnum):
             "integer": "bigint",
             "decimal": "double",
             "boolean": "boolean",
+            "presence": "boolean",
         }.get(self.value, "string")
 
 
