@@ -9,12 +9,6 @@ from jobs.deliveries import history_of, not_loaded, shown_delivery
 from jobs.output import show_facts, show_table
 from jobs.runs import ending_of, times_of
 from pipelines.progress import Field
-from pipelines.quality.figures import doubts, opt_out_entries, unreadable
-from pipelines.quality.written import in_order
-from pipelines.release.model import Release
-from pipelines.release.published import chosen_release, gates_of, ledger_of, release_folder, runs_of
-from pipelines.run_context import tables_not_current
-from pipelines.run_inputs import lists_used
 from pipelines.run_lock import holder_of
 from pipelines.run_log import RunState, last_runs
 from pipelines.settings import Settings
@@ -22,6 +16,7 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     from pipelines.ingest.history import DeliveryFacts
     from pipelines.quality.gates import GateResult
+    from pipelines.release.model import Release
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +30,8 @@ def status(
     env: Env = None, conf_dir: ConfDir = DEFAULT_CONF_DIR, overrides: Overrides = None, json_lines: JsonLines = False
 ) -> None:
     """Show what is running, waiting, set aside, failed and released, with the next step."""
+    from pipelines.release.published import chosen_release, release_folder
+
     settings = settings_of(env, conf_dir, overrides)
     today = date.today()
     release = chosen_release(settings) if release_folder(settings).current() else None
@@ -60,8 +57,10 @@ def _show_running(settings: Settings) -> None:
         show_table("running", [{**holder.model_dump(exclude={"form"}), **at}])
 
 
-def _show_lists(settings: Settings, release: Release | None, today: date) -> None:
+def _show_lists(settings: Settings, release: "Release | None", today: date) -> None:
     """The opt-out lists of the current release, and those that the last run used with their age."""
+    from pipelines.run_inputs import lists_used
+
     policy, used = settings.opt_outs, lists_used(settings)
     released = release.opt_outs if release else {}
     rows: list[dict[str, Field]] = []
@@ -81,6 +80,9 @@ def _show_lists(settings: Settings, release: Release | None, today: date) -> Non
 
 def _show_last_run(settings: Settings) -> None:
     """How the last run ended, and what is doubtful in the rows of the last one that came to its ledger."""
+    from pipelines.quality.figures import doubts, opt_out_entries, unreadable
+    from pipelines.release.published import ledger_of, runs_of
+
     for run in last_runs(settings.storage.restricted, 1):
         facts = {"run": run.record.run_id, "run_date": run.record.run_date.isoformat(), **times_of(run), **ending_of(run)}
         show_facts("last run", {name: value for name, value in facts.items() if value is not None})
@@ -95,6 +97,9 @@ def _show_last_run(settings: Settings) -> None:
 
 def _show_gates(settings: Settings, run_id: str) -> None:
     """The checks of a run that stop a release, are waived or only warn, as they were judged in it."""
+    from pipelines.quality.written import in_order
+    from pipelines.release.published import gates_of
+
     broken = [result for result in in_order(gates_of(settings, run_id)) if not result.passed]
     if broken:
         show_table("gates that do not pass", [_gate(result) for result in broken[:MOST_SHOWN]])
@@ -112,6 +117,8 @@ def _gate(result: "GateResult") -> dict[str, Field]:
 
 def _show_what_is_to_be_done(settings: Settings, today: date) -> None:
     """The tables that the next run makes again as far as that is known, and the deliveries that are not loaded."""
+    from pipelines.run_context import tables_not_current
+
     outdated = tables_not_current(settings)
     if outdated:
         rows: list[dict[str, Field]] = [{"why": why, "tables": outdated[why]} for why in sorted(outdated)]
@@ -128,7 +135,7 @@ def _why(entry: "DeliveryFacts") -> dict[str, Field]:
     return {name: value for name, value in shown_delivery(entry).items() if name in ("since", "reason", "next_step")}
 
 
-def _show_release(release: Release, today: date) -> None:
+def _show_release(release: "Release", today: date) -> None:
     show_table(
         "current release",
         [

@@ -18,14 +18,13 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
-from pipelines.contracts.delivered_names import shown, some
+from pipelines.contracts.delivered_names import is_like_a_header, shown, some
 from pipelines.contracts.delivery_forms import ANY_END, ControlFile, DeliveryForm, Ending, Mode, Stated, Whole
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checksums import Checksum, Checksums
 from pipelines.ingest.control_files import Listed, listed_by
-from pipelines.ingest.parse import is_like_a_header
 from pipelines.storage.files import AnyPath, Entry, entries_in, read_whole
 
 MANIFEST = "manifest.json"

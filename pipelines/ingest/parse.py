@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.contracts.delivered_names import is_like_a_header
 from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
-from pipelines.contracts.number_spellings import holds_nhs_number
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.empty_values import is_empty
@@ -25,8 +25,6 @@ from pipelines.storage.files import AnyPath, path_of
 DELIMITERS = (",", "|", "\t", ";")
 
 HEAD_BYTES = 65_536
-
-_LIKE_A_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,59}")
 
 HEADERS_SHOWN = 10
 
@@ -105,11 +103,6 @@ def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
     shown = [header for header in unknown if is_like_a_header(header)][:HEADERS_SHOWN]
     more = [f"{len(unknown) - len(shown)} more"] if len(shown) < len(unknown) else []
     return f"{count}: {', '.join(shown + more)}"
-
-
-def is_like_a_header(text: str) -> bool:
-    """Whether a text that somebody delivered as the name of a column or key may be shown in a message."""
-    return bool(_LIKE_A_HEADER.fullmatch(text)) and not holds_nhs_number(text)
 
 
 def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], tuple[tuple[str, int], ...], list[str]]:

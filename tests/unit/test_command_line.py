@@ -89,7 +89,11 @@ def test_every_module_with_an_app_is_a_command() -> None:
 HEAVY = ("pyspark", "pandas", "great_expectations", "duckdb", "deltalake", "pyarrow", "sqlalchemy")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["key", "check", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["run", "--help"], ["status", "--help"], ["deliveries", "--help"], ["key", "check", "--help"]],
+    ids=" ".join,
+)
 def test_help_imports_no_engine(arguments: list[str]) -> None:
     code = f"import sys; from jobs.cli import main; main({arguments}); print('loaded', *sys.modules)"
     loaded = python(code).stdout.splitlines()[-1].split()
