@@ -639,7 +639,7 @@ def test_measurements_carry_operator_unit_range_and_visit(built: Built) -> None:
         "range_low", "value_source_value", "measurement_source_value",
     )  # fmt: skip
     assert built.omop("measurement", *columns) == [
-        ("o1", HEART_RATE, 5.2, LESS_THAN, PER_LITRE, "mmol/L", 60.5, "<5.2", " HR "),
+        ("o1", HEART_RATE, 5.2, LESS_THAN, PER_LITRE, "mmol/L", 60.5, "<5.2", "HR"),
         ("o2", 0, None, None, 0, "furlong", None, None, "XYZ"),
     ]
     visit, provider = built.id_of("visit_occurrence", "c1"), built.omop("provider", "provider_id")[0][0]
