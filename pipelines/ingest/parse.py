@@ -8,6 +8,7 @@ import csv
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,7 +72,7 @@ def layout_of(
     A column `in_use` that is not required may be missing: not every system delivers it. It is a fault where the file has
     columns that nobody declared as well, because one of them may be the missing one under another name, and lost.
     """
-    line = head.decode("utf-8", errors="replace").partition("\n")[0]
+    line, _, rest = head.decode("utf-8", errors="replace").partition("\n")
     if not line.strip():
         return None, ["the file has no header"]
     delimiter = max(DELIMITERS, key=_QUOTED_HEADER.sub("", line).count)
@@ -81,7 +82,9 @@ def layout_of(
     missing = [entity.columns[name].header or name for name in needed if name not in names]
     renamed = [column.header or name for name, column in entity.columns.items() if name in in_use and name not in names]
     further = {position: name for name, position in others}
-    undeclared = _undeclared(headers, [name or further.get(position) for position, name in enumerate(names)])
+    filled = [name or further.get(position) for position, name in enumerate(names)]
+    first_record = next((record for record in csv.reader(StringIO(rest, newline="\n"), delimiter=delimiter) if record), [])
+    undeclared = _undeclared(headers, filled, len(first_record), entity)
     if missing:
         faults.append(f"required columns are missing: {', '.join(missing)}{undeclared}")
     elif renamed and undeclared:
@@ -89,20 +92,42 @@ def layout_of(
     return Layout(delimiter, tuple(names), names.count(None) - len(others), ending, others, entity.key), faults
 
 
-def _undeclared(headers: Sequence[str], names: Sequence[str | None]) -> str:
-    """What to say of headers that no column of the contract has.
+def _undeclared(headers: Sequence[str], names: Sequence[str | None], fields: int, entity: Entity) -> str:
+    """What to say of headers that no column of the contract has; the record after them has so many `fields`.
 
-    The first line of a file without a header is a person's: nothing of a line is shown unless most of it is understood.
+    Where there is no header, or its line end is missing, the first line has values of a person: nothing of it is shown unless
+    most of it is understood and the next line has as many fields. Nor is what is written together with a name of a missing
+    column, and what follows that.
     """
     unknown = [header.strip() for header, name in zip(headers, names, strict=True) if name is None and header.strip()]
     if not unknown:
         return ""
     count = f"; the contract does not know {len(unknown)} of its headers"
+    if not any(names):
+        return count
+    if fields != len(headers):
+        of_next = fields or "is not there"
+        return f"{count}: its first line has {len(headers)} fields and the next {of_next}, as where the line end is missing"
     if 2 * len(unknown) > len(headers):
         return count
-    shown = [header for header in unknown if is_like_a_header(header)][:HEADERS_SHOWN]
+    shown: list[str] = []
+    for header in unknown[:HEADERS_SHOWN]:
+        held = _missing_in(header, names, entity)
+        shown += [f"{held} with more text"] if held else [header] if is_like_a_header(header) else []
+        if held:
+            break
     more = [f"{len(unknown) - len(shown)} more"] if len(shown) < len(unknown) else []
     return f"{count}: {', '.join(shown + more)}"
+
+
+def _missing_in(header: str, names: Sequence[str | None], entity: Entity) -> str:
+    """The name of a missing column that is a part of a header; empty where none is."""
+    text = normalise_header(header)
+    for name, column in entity.columns.items():
+        spellings = [normalise_header(spelling) for spelling in (column.header or name, *column.aliases, name)]
+        if name not in names and any(len(spelling) > 1 and spelling in text for spelling in spellings):
+            return column.header or name
+    return ""
 
 
 def _placed(headers: Sequence[str], entity: Entity) -> tuple[list[str | None], tuple[tuple[str, int], ...], list[str]]:

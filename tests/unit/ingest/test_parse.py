@@ -147,11 +147,11 @@ def test_a_header_that_does_not_fit_is_refused(header: bytes, fault: str) -> Non
         (b"a column,b\n", []),
         (b"a column,b,\n", []),
         (
-            b"a column,b,See,1 Elm Rd\n",
+            b"a column,b,See,1 Elm Rd\n1,2,3,4\n",
             ["columns in use are missing: c; the contract does not know 2 of its headers: See, 1 more"],
         ),
         (
-            b"a column,b,See,Smith John 9990000018\n",
+            b'a column,b,See,Smith John 9990000018\n\n1,2,3,"4,\n5"\n',
             ["columns in use are missing: c; the contract does not know 2 of its headers: See, 1 more"],
         ),
         (b"a column,c,Extra\n", []),
@@ -166,6 +166,53 @@ def test_nothing_is_shown_of_a_first_line_that_is_not_understood() -> None:
     assert layout_of(b"9990000018,Smith,F\n", ENTITY)[1] == [
         "required columns are missing: A Column; the contract does not know 3 of its headers"
     ]
+
+
+PATIENT = Entity.model_validate(
+    {
+        "grain": "a row",
+        "files": ["x*"],
+        "key": ["guid"],
+        "columns": {name: {} for name in ("guid", "surname", "sex", "town", "birth_date", "nhs_number")},
+    }
+)
+WHOLE = "guid,surname,sex,town,birth_date,nhs_number"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f"{WHOLE}A1,Smith,F,Leeds,1950-01-02,x\nB2,Jones,M,York,1951-01-02,y\n",
+         "6 of its headers: its first line has 11 fields and the next 6, as where the line end is missing"),
+        (f"{WHOLE}A1,Smith,,,,\nB2,Jones,,,,\n",
+         "2 of its headers: its first line has 11 fields and the next 6, as where the line end is missing"),
+        (f"{WHOLE}A1,Smith,,,,\n",
+         "2 of its headers: its first line has 11 fields and the next is not there, as where the line end is missing"),
+        (f"{WHOLE}\x85A1,Smith,,,,\x85B2,Jones,,,,\x85",
+         "4 of its headers: its first line has 16 fields and the next is not there, as where the line end is missing"),
+        (f"{WHOLE}\u2028A1,Smith,,,,\u2028",
+         "2 of its headers: its first line has 11 fields and the next is not there, as where the line end is missing"),
+        (f"{WHOLE.removesuffix(',nhs_number')},A1,Smith,,,\nB2,Jones,,,\n",
+         "2 of its headers: its first line has 10 fields and the next 5, as where the line end is missing"),
+        (f"{WHOLE}A1,Smith,,,,\n{WHOLE}B2,Jones,,,,\n", "2 of its headers: nhs_number with more text, 1 more"),
+        (f"Of Anna Smith{WHOLE.removesuffix(',nhs_number')}\nA1,Jones,M,York,x\n", "1 of its headers: guid with more text"),
+        (f"Smith,F,Leeds\n{WHOLE}\nA1,Jones,M,York,x,y\n", "3 of its headers"),
+        ("A1,Smith,F,Leeds,1950-01-02,x\nB2,Jones,M,York,1951-01-02,y\n", "6 of its headers"),
+        (f"{WHOLE.replace(',', '^')}^Smith\nA1^Smith\n", "1 of its headers"),
+        ("guid,surname,sex,town,birth_date,NHS Nr\nA1|Smith|F|Leeds|x|y\n",
+         "1 of its headers: its first line has 6 fields and the next 1, as where the line end is missing"),
+        ("guid,surname,sex,town,birth_date,NHS Nr\nA1,Smith,F,Leeds,x,y\n", "1 of its headers: NHS Nr"),
+        ("guid,surname,sex,town,birth_date_time,Born,NHS Nr\nA1,Smith,F,Leeds,x,y,z\n",
+         "3 of its headers: birth_date with more text, 2 more"),
+    ],
+)  # fmt: skip
+def test_no_value_of_a_record_is_shown_as_a_header(content: str, said: str) -> None:
+    """Line ends missing or of another kind, no header, two lines before the records, or another delimiter."""
+    (fault,) = (
+        fault for fault in layout_of(content.encode(), PATIENT, in_use=set(PATIENT.columns))[1] if "are missing" in fault
+    )
+    assert fault.partition("; the contract does not know ")[2] == said
+    assert not any(value in fault for value in ("Smith", "Leeds", "1950", "A1"))
 
 
 def test_a_delimiter_within_a_quoted_header_is_not_counted(tmp_path: Path) -> None:
