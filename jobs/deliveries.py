@@ -82,14 +82,17 @@ def history_of(settings: Settings, day: date) -> "list[DeliveryFacts]":
 
     contracts = load_contracts(settings.mappings_dir, settings.run.sources)
     restricted = settings.storage.restricted
-    return delivery_history(
-        find_deliveries(
-            settings.storage.landing, contracts, day, sources_in(settings.mappings_dir), Checksums.read(restricted)
-        ),
-        read_register(storage_paths(settings)),
-        read_set_aside(restricted),
-        read_withdrawn(restricted),
+    register, withdrawn = read_register(storage_paths(settings)), read_withdrawn(restricted)
+    back = {entry.delivery_id for entry in withdrawn}
+    landed = find_deliveries(
+        settings.storage.landing,
+        contracts,
+        day,
+        sources_in(settings.mappings_dir),
+        Checksums.read(restricted),
+        {(file.source, file.provider) for file in register if file.delivery_id not in back},
     )
+    return delivery_history(landed, register, read_set_aside(restricted), withdrawn)
 
 
 def landed_named(settings: Settings, place: "DeliveryName") -> "Delivery":

@@ -344,7 +344,8 @@ def new_arrivals(run: RunContext, register: Sequence[Registered], checksums: Che
     """Everything new in the landing folder up to the day of the run, checked."""
     inputs, settings = run.inputs, run.settings
     known_sources = sources_in(settings.mappings_dir)
-    landed = find_deliveries(settings.storage.landing, inputs.contracts, run.run_date, known_sources, checksums)
+    loaded = {(file.source, file.provider) for file in register}
+    landed = find_deliveries(settings.storage.landing, inputs.contracts, run.run_date, known_sources, checksums, loaded)
     columns_read = {source: mapping.columns_read for source, mapping in inputs.mappings.items()}
     earlier = read_set_aside(settings.storage.restricted)
     return arrivals(landed, register, inputs.contracts, columns_read, run.run_date, earlier, withdrawn_ids(run))

@@ -22,6 +22,7 @@ from pipelines.ingest.landing import (
     DeliveryName,
     day_of,
     is_junk,
+    plain,
     read_delivery,
 )
 from pipelines.storage.files import AnyPath, Entry, entries_in, why
@@ -99,31 +100,37 @@ def find_deliveries(
     run_date: date,
     known_sources: Collection[str] = (),
     checksums: Checksums | None = None,
+    loaded: Collection[tuple[str, str]] = (),
 ) -> Landed:
     """Everything in the landing folder, deliveries in the order in which they take effect: by day, then source, provider.
 
     `known_sources` are sources that have a contract and are not loaded: what they delivered is left alone. `checksums` are
-    taken of files of which nobody states any.
+    taken of files of which nobody states any. `loaded` are the providers, each with its source, of what has been loaded.
     """
     landed, known = Landed(), checksums or Checksums()
-    found: list[tuple[AnyPath, SourceContract]] = []
+    found: list[tuple[AnyPath, SourceContract, str]] = []
     for entry in _folders(landing, landed, ()):
         if entry.name in contracts:
-            found += [(folder, contracts[entry.name]) for folder in _deliveries(entry.path, landed)]
+            contract = contracts[entry.name]
+            providers = {provider.name: provider.path for provider in _folders(entry.path, landed, (entry.name,))}
+            for name, written in _provider_names(providers, contract, loaded).items():
+                there = _folders(providers[name], landed, (entry.name, name))
+                found += [(folder.path, contract, written) for folder in there]
         elif entry.name not in (OPT_OUTS, *known_sources):
             landed.set_aside.append(_unknown_source(entry.name, contracts))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        folders, theirs = [folder for folder, _ in found], [contract for _, contract in found]
-        for what in pool.map(_delivery, folders, theirs, repeat(run_date), repeat(known)):
+        for what in pool.map(_delivery, *zip(*found, strict=True), repeat(run_date), repeat(known)) if found else ():
             _enter(what, landed)
     landed.deliveries.sort(key=by_day)
     return landed
 
 
-def landed_in(folder: AnyPath, contract: SourceContract, run_date: date) -> Landed:
+def landed_in(folder: AnyPath, contract: SourceContract, run_date: date, loaded: Collection[tuple[str, str]] = ()) -> Landed:
     """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
-    landed = Landed()
-    _enter(_delivery(folder, contract, run_date, Checksums()), landed)
+    landed, provider = Landed(), folder.parent.name
+    beside = [entry.name for entry in _folders(folder.parent.parent, Landed(), ())]
+    written = _provider_names([*beside, provider], contract, loaded)[provider]
+    _enter(_delivery(folder, contract, written, run_date, Checksums()), landed)
     return landed
 
 
@@ -156,23 +163,36 @@ def _folders(folder: AnyPath, landed: Landed, above: tuple[str, ...]) -> Iterato
             yield entry
 
 
-def _deliveries(source: AnyPath, landed: Landed) -> Iterator[AnyPath]:
-    """The folders of deliveries in the folder of a source."""
-    for provider in _folders(source, landed, (source.name,)):
-        for folder in _folders(provider.path, landed, (source.name, provider.name)):
-            yield folder.path
+def _provider_names(folders: Collection[str], contract: SourceContract, loaded: Collection[tuple[str, str]]) -> dict[str, str]:
+    """How the provider of each folder is written: as what was loaded of it, else as in the contract, else in capitals.
+
+    Codes of organisations differ in more than case and blanks.
+    """
+    known = {provider for source, provider in loaded if source == contract.source}
+    named = {provider for form in contract.deliveries for provider in form.providers}
+    written: dict[str, str] = {}
+    for spellings in (known, named, {*folders}):
+        for spelling in sorted(spellings, key=lambda name: (name != name.strip(), name)):
+            written.setdefault(plain(spelling.strip()), spelling)
+    return {name: name if name in known else written[plain(name.strip())] for name in folders}
 
 
 def _delivery(
-    folder: AnyPath, contract: SourceContract, run_date: date, checksums: Checksums
+    folder: AnyPath, contract: SourceContract, provider: str, run_date: date, checksums: Checksums
 ) -> Delivery | SetAside | DeliveryName:
-    """The delivery in a folder, or why it is set aside, or its name where its day is to come."""
+    """The delivery in a folder, or why it is set aside, or its name where its day is to come.
+
+    `provider` is how its provider is written, whatever the folder is called.
+    """
     place = (contract.source, folder.parent.name, folder.name)
     if shown(folder.parent.name) != folder.parent.name:
         fault = (
             "the name of its provider cannot be shown in reports: it has an NHS number or control characters, or is too long"
         )
         return _refused(place, fault, "rename the folder above it to the code of the organisation, such as P81001")
+    if provider != folder.parent.name:
+        fault = f"its provider is written {shown(provider)}; under two names its records would count twice"
+        return _refused(place, fault, f"move it to {contract.source}/{shown(provider)}, with that name in its manifest")
     day = day_of(folder.name)
     if day is None:
         fault = "the name of the folder is not a day written yyyymmdd"

@@ -440,12 +440,13 @@ def _called_as_in(there: Mapping[str, Entry], files: Iterable[Listed]) -> tuple[
     """
     alike: dict[str, list[str]] = defaultdict(list)
     for name in there:
-        alike[_plain(name)].append(name)
-    found = {file.name: alike[_plain(file.name)] for file in files if file.name not in there}
+        alike[plain(name)].append(name)
+    found = {file.name: alike[plain(file.name)] for file in files if file.name not in there}
     return tuple(file._replace(name=found[file.name][0]) if len(found.get(file.name, ())) == 1 else file for file in files)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """A name as systems see it that know neither case nor two ways to write an accent."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -457,8 +458,8 @@ def _check_names(said_by: str, names: list[str]) -> None:
         faults.append(f"{len(paths)} names are paths, where only the name of a file in this folder is allowed: {some(paths)}")
     unreadable = _unreadable(names)
     faults += [unreadable] if unreadable else []
-    plain = [_plain(name) for name in names]
-    twice = {name for name in names if plain.count(_plain(name)) > 1}
+    bare = [plain(name) for name in names]
+    twice = {name for name in names if bare.count(plain(name)) > 1}
     if twice:
         faults.append(f"{len(twice)} files are announced more than once: {some(twice)}")
     if faults:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.contracts.delivered_names import WITHHELD_NAME
-from pipelines.ingest.folders import Landed, find_deliveries
+from pipelines.contracts.source import SourceContract
+from pipelines.ingest.folders import Landed, find_deliveries, landed_in
 from pipelines.ingest.landing import is_junk
 from tests.builders.landing import deliver
 from tests.unit.ingest.test_landing import CONTRACT, ROWS
@@ -79,6 +80,45 @@ def test_a_provider_that_reports_cannot_name_is_refused(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize(
+    ("folders", "loaded", "form", "written"),
+    [
+        (["p81001"], [], [], {}),
+        (["P81001", "P81002", "P8100", "P810011"], ["P81002"], ["P81001"], {}),
+        (["P81001", "p81001"], [], [], {"p81001": "P81001"}),
+        (["p81001"], ["P81001"], [], {"p81001": "P81001"}),
+        (["P81001"], ["p81001"], ["P81001"], {"P81001": "p81001"}),
+        (["P81001", "p81001"], ["P81001", "p81001"], [], {}),
+        (["p81001", "P81001 "], [], ["P81001"], {"p81001": "P81001", "P81001 ": "P81001"}),
+        ([" P81001", "P81001"], [], [], {" P81001": "P81001"}),
+        (["RXN", "rxN", "rxn"], ["RXM"], [], {"rxN": "RXN", "rxn": "RXN"}),
+        (["zo\u00eb", "zoe\u0308"], [], [], {"zo\u00eb": "zoe\u0308"}),
+    ],
+)
+def test_a_provider_has_one_name(
+    tmp_path: Path, folders: list[str], loaded: list[str], form: list[str], written: dict[str, str]
+) -> None:
+    """A second one, of other case or blanks, would have all its records twice."""
+    forms = [{"providers": form, "mode": "full", "complete": ["line_end"]}] if form else []
+    contract = SourceContract.model_validate(CONTRACT.model_dump(mode="json") | {"deliveries": forms})
+    for provider in folders:
+        deliver(tmp_path, CONTRACT, provider, "20260105", ROWS)
+    known = [*(("gp", provider) for provider in loaded), *(("acute", provider.swapcase()) for provider in folders)]
+    landed = find_deliveries(tmp_path, {"gp": contract}, DAY, loaded=known)
+    assert {delivery.provider for delivery in landed.deliveries} == {*folders} - written.keys()
+    assert {entry.provider: (entry.folder, entry.faults, entry.next_step) for entry in landed.set_aside} == {
+        provider: (
+            "20260105",
+            (f"its provider is written {name}; under two names its records would count twice",),
+            f"move it to gp/{name}, with that name in its manifest",
+        )
+        for provider, name in written.items()
+    }
+    for provider in folders:
+        alone = landed_in(tmp_path / "gp" / provider / "20260105", contract, DAY, known)
+        assert [entry.provider for entry in alone.set_aside] == ([provider] if provider in written else [])
+
+
+@pytest.mark.parametrize(
     ("name", "fault"),
     [
         ("GP", "no such source; its name is written gp"),
@@ -123,7 +163,7 @@ def test_hidden_folders_and_stray_files_are_named_and_not_loaded(tmp_path: Path)
     (tmp_path / "README").write_text("x")
     landed = found(tmp_path)
     assert (landed.deliveries, landed.set_aside) == ([], [])
-    assert landed.ignored == [
+    assert sorted(landed.ignored) == [
         "README (a file outside a delivery)",
         "gp/.B (hidden: an unfinished transfer)",
         "gp/A/.20260105.part (hidden: an unfinished transfer)",
