@@ -74,10 +74,11 @@ def check(
         raise DeliveryError(f"{folder}: expected <source>/<provider>/<yyyymmdd> with one of {', '.join(contracts)}")
     mappings = load_mappings(settings.mappings_dir, {contract.source: contract})
     columns_read = {source: mapping.columns_read for source, mapping in mappings.items()}
-    trial, load = first_checks(whole, contract, columns_read, day.date() if day else date.today())
+    past = _past(settings)
+    trial, load = first_checks(whole, contract, columns_read, day.date() if day else date.today(), past)
     if trial.set_aside is None:
         with open_session(settings.engine) as session:
-            trial = read_records(session, load, contract, trial, _past(settings))
+            trial = read_records(session, load, contract, trial, past)
     _show(trial)
     if trial.set_aside:
         raise DeliveryError(trial.set_aside.message)
@@ -94,7 +95,8 @@ def _past(settings: "Settings") -> "Past":
     paths, restricted = storage_paths(settings), settings.storage.restricted
     withdrawn = {entry.delivery_id for entry in read_withdrawn(restricted)}
     accepted = {entry.delivery_id for entry in read_accepted(restricted)}
-    return Past(paths, without_deliveries(read_register(paths), withdrawn).register, settings.deliveries, accepted)
+    register = without_deliveries(read_register(paths), withdrawn).register
+    return Past(paths, register, settings.deliveries, accepted, withdrawn)
 
 
 def _show(trial: "Trial") -> None:

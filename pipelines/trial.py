@@ -74,21 +74,38 @@ class Trial:
 class Past:
     """What a delivery is compared with: the files that a lakehouse has taken, by the limits of its configuration.
 
-    `accepted` are the ids of deliveries that may differ further.
+    `accepted` are the ids of deliveries that may differ further, `withdrawn` those of deliveries that were taken back.
     """
 
     paths: Places
     register: Sequence[Registered]
     limits: DeliveryLimits
     accepted: Collection[str] = ()
+    withdrawn: Collection[str] = ()
 
 
-def first_checks(folder: AnyPath, contract: SourceContract, columns_read: ColumnsRead, run_date: date) -> tuple[Trial, NewLoad]:
-    """What names, manifest, checksums and headers show, without reading the records; and the load for `read_records`."""
+def first_checks(
+    folder: AnyPath, contract: SourceContract, columns_read: ColumnsRead, run_date: date, past: Past | None = None
+) -> tuple[Trial, NewLoad]:
+    """What names, manifest, checksums and headers show, without reading the records; and the load for `read_records`.
+
+    With `past` also what only the lakehouse knows: other contents were loaded from the folder, or its provider is written
+    otherwise. A delivery that is loaded already is tried as if it were new. Raises DeliveryError where a run of the day would
+    not look at it.
+    """
     contracts = {contract.source: contract}
-    found = arrivals(landed_in(folder, contract, run_date), (), contracts, columns_read, run_date)
+    register = past.register if past else ()
+    landed = landed_in(folder, contract, run_date, {(file.source, file.provider) for file in register})
+    for delivery in landed.deliveries:
+        if past and delivery.delivery_id in past.withdrawn:
+            raise DeliveryError(f"{delivery.name} is withdrawn; nhs-omop withdraw {delivery.name} --undo takes that back")
+    again = {delivery.delivery_id for delivery in landed.deliveries}
+    others = [file for file in register if file.delivery_id not in again]
+    found = arrivals(landed, others, contracts, columns_read, run_date)
     faulty = next(iter(found.set_aside), None)
     if faulty is None and not found.deliveries:
+        if not landed.waiting:
+            raise DeliveryError(f"{folder}: a delivery was loaded from it, and what is left of it is none")
         raise DeliveryError(f"{folder}: its day is after {run_date}; a run of that day would take it")
     delivered = {file.entity for delivery in found.deliveries for file in delivery.files}
     absent = tuple(name for name, entity in contract.entities.items() if entity.files and name not in delivered)

@@ -1,8 +1,10 @@
 """A dry run of one delivery says what a load would make of it, and writes nothing."""
 
 import gzip
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ from pipelines.errors import DeliveryError
 from pipelines.ingest.delivery_log import Withdrawn, store_acceptance, store_withdrawal
 from pipelines.ingest.landing import read_delivery
 from pipelines.nightly import ingest_deliveries
-from pipelines.settings import Settings
+from pipelines.settings import Settings, storage_paths
 from pipelines.trial import FileTrial, Past, Trial, first_checks, read_records
 from tests.builders.landing import csv_text, deliver, deliver_files
 from tests.builders.runs import run_in, settings_in
 from tests.conftest import PROJECT
 from tests.embedded.test_delivery_forms import FORMS, gp, put
 from tests.embedded.test_ingest import BEN, FILE, GP, announce_rows, consultation, extract, patient
+from tests.unit.ingest.test_register import file
 
 DAY = date(2026, 1, 5)
 
@@ -94,6 +97,52 @@ def test_a_delivery_of_a_later_day_waits(tmp_path: Path) -> None:
         first_checks(folder, GP, {}, DAY)
 
 
+def test_it_knows_what_only_the_lakehouse_knows(tmp_path: Path) -> None:
+    """Each folder as a run would find it that has loaded some deliveries, and from which one was taken back."""
+    loaded, other, same, lower, back, rest = (
+        deliver(tmp_path, GP, provider, day, {"patient": [patient("A")]})
+        for provider, day in (
+            ("P81001", "20260101"),
+            ("P81001", "20260102"),
+            ("P81002", "20260103"),
+            ("p81001", "20260103"),
+            ("P81001", "20260104"),
+            ("P81001", "20260105"),
+        )
+    )
+    entry = replace(file(0, "full", "a"), provider="P81001")
+    register = [
+        replace(entry, folder="20260101", delivery_id=read_delivery(loaded, GP).delivery_id),
+        replace(entry, folder="20260102"),
+        replace(entry, folder="20260105"),
+    ]
+    (rest / "manifest.json").unlink()
+    settings = settings_in(tmp_path)
+    withdrawn = [read_delivery(back, GP).delivery_id]
+    past = Past(storage_paths(settings), register, settings.deliveries, withdrawn=withdrawn)
+
+    def said(folder: Path, past: Past | None) -> str:
+        try:
+            trial, _ = first_checks(folder, GP, {}, DAY, past)
+        except DeliveryError as error:
+            return str(error)
+        return "; ".join(trial.set_aside.faults) if trial.set_aside else ""
+
+    written = "its provider is written P81001; under two names its records would count twice"
+    assert {folder: (said(folder, None), said(folder, past)) for folder in (loaded, other, same, lower, back, rest)} == {
+        loaded: ("", ""),
+        other: ("", "a delivery with other contents was loaded from this folder"),
+        same: ("", ""),
+        lower: (written, written),
+        back: ("", "gp/P81001/20260104 is withdrawn; nhs-omop withdraw gp/P81001/20260104 --undo takes that back"),
+        rest: ("no manifest.json", f"{rest}: a delivery was loaded from it, and what is left of it is none"),
+    }
+    for folder in (loaded, other, back, rest):
+        shutil.rmtree(folder)
+    loaded.parent.rmdir()
+    assert (said(lower, None), said(lower, past)) == ("", written), "by the lakehouse alone"
+
+
 def check(folder: Path, settings: Settings) -> subprocess.CompletedProcess[str]:
     """The command, on the lakehouse of these settings."""
     places = [f"storage.{name}={getattr(settings.storage, name)}" for name in ("landing", "restricted", "deidentified")]
@@ -160,6 +209,8 @@ def test_the_command_compares_with_what_a_run_would_compare_with_and_writes_noth
     store_withdrawal(restricted, Withdrawn.of_loaded(run.register(), "wrong", DAY))
     withdrawn = check(folder, run.settings)
     assert (withdrawn.returncode, SHRUNKEN in withdrawn.stderr) == (0, False), withdrawn.stderr
+    taken_back = check(tmp_path / "lakehouse" / "landing" / "gp" / "P81001" / "20260104", run.settings)
+    assert (taken_back.returncode, "gp/P81001/20260104 is withdrawn" in taken_back.stderr) == (12, True), taken_back.stderr
 
 
 def test_the_command_needs_no_lakehouse_and_makes_none(tmp_path: Path) -> None:
