@@ -1,5 +1,6 @@
 """The sources without which nothing may be released."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 
@@ -15,7 +16,8 @@ def require_sources(
     """Check that every required source is there, and new enough where `required` gives the greatest age in days.
 
     A source is not there while nothing of it has been loaded, or its newest deliveries are set aside and nothing else of
-    that day has been loaded. Raises RequiredSourceError, which names every such source.
+    that day has been loaded. Of a folder with a wrong name the day at its start counts. Raises RequiredSourceError, which
+    names every such source.
     """
     loaded: dict[str, date] = {}
     newest: dict[str, str] = {}
@@ -24,8 +26,9 @@ def require_sources(
         newest[file.source] = max(newest.get(file.source, ""), file.folder)
     refused: dict[str, str] = {}
     for entry in set_aside:
-        if day_of(entry.folder):
-            refused[entry.source] = max(refused.get(entry.source, ""), entry.folder)
+        day = _day_at_start(entry.folder)
+        if day <= f"{run_date:%Y%m%d}":
+            refused[entry.source] = max(refused.get(entry.source, ""), day)
     faults = []
     for source, most in required.items():
         if source not in loaded:
@@ -41,3 +44,10 @@ def require_sources(
             f"nothing is released without the sources that run.required names:\n{lines}\n"
             "nhs-omop deliveries lists what came and what is wrong with it; have the source delivered, then run again"
         )
+
+
+def _day_at_start(folder: str) -> str:
+    """The day (yyyymmdd) with which the name of a folder begins, as in `20260105_resub` or `2026-01-05`; empty without one."""
+    found = re.match(r"([0-9]{4})([-_. ]?)([0-9]{2})\2([0-9]{2})(?![0-9])", folder.strip())
+    day = f"{found[1]}{found[3]}{found[4]}" if found else ""
+    return day if day_of(day) else ""

@@ -21,6 +21,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError, RequiredSourceError
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
+from pipelines.ingest.folders import SetAside
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.profile import FILE_COLUMNS
@@ -33,6 +34,7 @@ from pipelines.runner import BuildState
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import csv_text, deliver, deliver_files, file_name, opt_out_lists
 from tests.builders.runs import ingested_and_curated, run_in
+from tests.unit.ingest.test_register import file
 
 GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
 ANNA, BEN = "9990000018", "9990000026"
@@ -271,6 +273,39 @@ def test_a_required_source_is_not_there_while_its_newest_delivery_is_set_aside(r
     deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
     outcome = ingest_deliveries(run)
     require_sources({"gp": None}, run.register(), outcome.set_aside, DAY)
+
+
+@pytest.mark.parametrize(
+    ("folder", "newest"),
+    [
+        ("20260106", "20260106"),
+        ("20260106_resub", "20260106"),
+        ("20260106 (2)", "20260106"),
+        ("20260106.part", "20260106"),
+        ("2026-01-06", "20260106"),
+        ("2026-01-06T0930", "20260106"),
+        ("2026_01_06-v2", "20260106"),
+        (" 20260106", "20260106"),
+        ("20260105_resub", None),
+        ("20260104-again", None),
+        ("20260107_early", None),
+        ("20261399", None),
+        ("2026010612", None),
+        ("2026-0106", None),
+        ("06012026", None),
+        ("latest", None),
+        ("", None),
+    ],
+)
+def test_a_newest_delivery_counts_by_the_day_at_the_start_of_its_folder(folder: str, newest: str | None) -> None:
+    """A folder with a wrong name is set aside; what was delivered in it is newer all the same."""
+    register = [replace(file(4, "full", "a"), provider="P81001")]
+    entry = SetAside(source="gp", provider="P81001", folder=folder, faults=("the name of the folder is not a day",))
+    if newest is None:
+        require_sources({"gp": None}, register, [entry], NEXT)
+        return
+    with pytest.raises(RequiredSourceError, match=f"gp: its newest delivery, of {newest}, is set aside"):
+        require_sources({"gp": None}, register, [entry], NEXT)
 
 
 def withdraw(run: RunContext, folder: str) -> None:
