@@ -18,6 +18,7 @@ from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.landing import (
     NO_CONTROL_FILE,
     NO_MANIFEST,
+    TRANSFER_UNDER_WAY,
     Delivery,
     DeliveryName,
     day_of,
@@ -31,6 +32,8 @@ OPT_OUTS = "optouts"
 
 ASK_AGAIN = "ask the provider to send it again, or move the folder out of the landing folder"
 """The next step where only the sender can help."""
+
+WAIT_FOR_TRANSFER = "wait for its end, then run again; if none is under way, remove what it left behind"
 
 WRITE_MANIFEST = "ask the provider for it, or write it: nhs-omop manifest DIR --mode full, or delta"
 
@@ -202,8 +205,10 @@ def _delivery(
     try:
         return read_delivery(folder, contract, checksums)
     except DeliveryError as error:
-        next_step = WRITE_MANIFEST if str(error) in (NO_MANIFEST, NO_CONTROL_FILE) else ASK_AGAIN
-        return _refused(place, str(error), next_step)
+        fault = str(error)
+        if fault.startswith(TRANSFER_UNDER_WAY):
+            return _refused(place, fault, WAIT_FOR_TRANSFER)
+        return _refused(place, fault, WRITE_MANIFEST if fault in (NO_MANIFEST, NO_CONTROL_FILE) else ASK_AGAIN)
     except OSError as error:
         return _refused(place, f"cannot be read: {why(error)}", "check who may read the folder")
 

@@ -35,6 +35,28 @@ NO_FILE = "there is no file in it"
 NOTHING_DELIVERED = (NO_MANIFEST, NO_CONTROL_FILE, NO_FILE)
 """The faults of a folder that is no delivery, or no longer one."""
 
+TRANSFER_UNDER_WAY = "a transfer is under way"
+"""How the fault begins of a folder that is still being filled."""
+
+UNFINISHED = (
+    "filepart",
+    "part",
+    "partial",
+    "crdownload",
+    "download",
+    "opdownload",
+    "tmp",
+    "temp",
+    "incomplete",
+    "inprogress",
+    "writing",
+    "_copying_",
+)
+"""Suffixes under which programs write a file that is still to come (WinSCP, browsers, curl, Hadoop), in lower case."""
+
+KEPT_BESIDE = ("bak", "old", "orig", "md5", "sha1", "sha256", "sha512")
+"""Suffixes of what is kept beside a file and is none of its data: an earlier version, or a checksum that no contract names."""
+
 JUNK = (
     ".ds_store",
     "._*",
@@ -205,6 +227,22 @@ def is_passed_over(name: str, contract: SourceContract) -> bool:
     return entity_of(name, contract) is None and _matches(name, contract.passed_over)
 
 
+def is_unfinished(name: str, contract: SourceContract) -> bool:
+    """Whether a file is one of an entity under the name that it has while it is still coming: hidden, or with a suffix."""
+    stem, _, suffix = name.rpartition(".")
+    return _is_of_entity(stem if suffix.casefold() in UNFINISHED else name if name.startswith(".") else "", contract)
+
+
+def is_kept_beside(name: str, contract: SourceContract) -> bool:
+    """Whether a file lies beside one of an entity, is called like it, and is none of its data."""
+    stem, _, suffix = name.rpartition(".")
+    return _is_of_entity(stem if suffix.casefold() in KEPT_BESIDE else name[:-1] if name.endswith("~") else "", contract)
+
+
+def _is_of_entity(name: str, contract: SourceContract) -> bool:
+    return bool(name) and any(_matches(name, spec.files) for spec in contract.entities.values())
+
+
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     lowered = name.casefold()
     return any(fnmatch.fnmatchcase(lowered, pattern.casefold()) for pattern in patterns)
@@ -271,7 +309,8 @@ def _known(stated: Mapping[str, Any], fields: Collection[str]) -> tuple[dict[str
 class _Statement:
     """What is said of a delivery: by whom, which files, the day and mode, and a mark that changes with what is said.
 
-    `signs` and `needs` are what the contract asks of it, because there is no manifest.
+    `signs` and `needs` are what the contract asks of it, because there is no manifest. `beside` are the names of files that lie
+    beside those that are listed, and are ignored.
     """
 
     said_by: str
@@ -282,6 +321,7 @@ class _Statement:
     unknown_keys: tuple[str, ...] = ()
     signs: frozenset[Whole] = frozenset()
     needs: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksums | None = None) -> Delivery:
@@ -298,7 +338,7 @@ def read_delivery(folder: AnyPath, contract: SourceContract, checksums: Checksum
     ending = Ending(form.trailer if form else None, statement.signs)
     where = f"mappings/{contract.source}/contract.yaml"
     files, unknown = [], []
-    passed_over = tuple(name for name in there if is_passed_over(name, contract))
+    passed_over = (*statement.beside, *(name for name in there if is_passed_over(name, contract)))
     for listed in statement.files:
         if is_passed_over(listed.name, contract):
             continue
@@ -352,7 +392,7 @@ def _statement(
         return _agreed(manifest, by_control) if by_control else manifest
     if form.control and not by_control:
         raise DeliveryError(NO_CONTROL_FILE)
-    statement = by_control or _by_folder(folder, there, form)
+    statement = by_control or _by_folder(folder, there, contract, form)
     if not any(file.name in there and there[file.name].is_file for file in statement.files):
         raise DeliveryError(NO_FILE)
     return statement
@@ -396,13 +436,18 @@ def _by_control_files(
     return _by_contract(folder, form, SAID_BY_CONTROL_FILE, _called_as_in(there, files), mark)
 
 
-def _by_folder(folder: AnyPath, there: Mapping[str, Entry], form: DeliveryForm) -> _Statement:
+def _by_folder(folder: AnyPath, there: Mapping[str, Entry], contract: SourceContract, form: DeliveryForm) -> _Statement:
     """The files that are in the folder, where nobody says which there should be."""
     names = [name for name, entry in there.items() if entry.is_file and not is_junk(name)]
     unreadable = _unreadable(names)
     if unreadable:
         raise DeliveryError(unreadable)
-    return _by_contract(folder, form, "the folder when it was looked at", tuple(map(Listed, names)), "")
+    unfinished = [name for name in names if is_unfinished(name, contract)]
+    if unfinished:
+        raise DeliveryError(f"{TRANSFER_UNDER_WAY}: {some(unfinished)}")
+    beside = tuple(name for name in names if is_kept_beside(name, contract))
+    files = tuple(Listed(name) for name in names if name not in beside)
+    return replace(_by_contract(folder, form, "the folder when it was looked at", files, ""), beside=beside)
 
 
 def _by_contract(folder: AnyPath, form: DeliveryForm, said_by: str, files: tuple[Listed, ...], mark: str) -> _Statement:

@@ -19,7 +19,9 @@ from pipelines.ingest.landing import (
     control_files_of,
     entity_of,
     is_junk,
+    is_kept_beside,
     is_passed_over,
+    is_unfinished,
 )
 from pipelines.ingest.parse import layout_of, parse_file, read_head
 from pipelines.storage.files import AnyPath, digest_of_file, entries_in, why, write_whole
@@ -93,6 +95,8 @@ def delivery_manifest(
         entity = entity_of(path.name, contract)
         if entity is None:
             raise DeliveryError(f"matches no entity of mappings/{contract.source}/contract.yaml")
+        if is_unfinished(path.name, contract) or is_kept_beside(path.name, contract):
+            raise DeliveryError("called as a file that is still coming, or one that lies beside a delivered file")
         return records_of(path, contract.entities[entity], ending)
 
     entries = entries_in(folder)

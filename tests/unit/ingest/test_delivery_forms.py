@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines.errors import DeliveryError
 from pipelines.ingest.checking import verify
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.control_files import Listed, listed_by
+from pipelines.ingest.folders import landed_in
 from pipelines.ingest.landing import MANIFEST, Delivery, read_delivery
 from pipelines.ingest.making_manifests import delivery_manifest, write_manifest
 from pipelines.ingest.parse import layout_of, parse_file, read_head
@@ -293,6 +295,44 @@ def test_without_either_the_files_are_those_in_the_folder(tmp_path: Path) -> Non
     for path in folder.iterdir():
         path.unlink()
     assert faults(folder, spec) == "there is no file in it"
+
+
+@pytest.mark.parametrize("name", [
+    "a.patient.csv.filepart", "a.patient.csv.part", "a.patient.csv.PARTIAL", "a.patient.csv.crdownload", "a.patient.csv.tmp",
+    "a.patient.csv.download", "a.patient.csv.gz.incomplete", "a.patient.tmp", ".a.patient.csv.x8Kz2q", ".a.patient.csv",
+])  # fmt: skip
+def test_a_folder_with_an_unfinished_transfer_waits_for_its_end(tmp_path: Path, name: str) -> None:
+    spec = contract({"mode": "full", "complete": ["line_end", "all_fields"]})
+    folder = put(tmp_path, a_patient_csv=TEXT)
+    (folder / name).write_text(TEXT)
+    landed = landed_in(folder, spec, date(2026, 1, 5))
+    assert [(entry.faults, entry.next_step) for entry in landed.set_aside] == [
+        (
+            (f"a transfer is under way: {name}",),
+            "wait for its end, then run again; if none is under way, remove what it left behind",
+        )
+    ]
+    with pytest.raises(DeliveryError, match="called as a file that is still coming"):
+        delivery_manifest(folder, spec, "full", date(2026, 1, 5))
+    (folder / name).unlink()
+    assert [delivery.name for delivery in landed_in(folder, spec, date(2026, 1, 5)).deliveries] == [f"gp/A/{DAY}"]
+
+
+def test_what_lies_beside_a_delivered_file_is_named_and_not_loaded(tmp_path: Path) -> None:
+    spec = contract({"mode": "full", "complete": ["line_end", "all_fields"]})
+    folder = put(tmp_path, a_patient_csv=TEXT)
+    beside = [f"a.patient.csv{end}" for end in (".BAK", ".bak", ".md5", ".old", ".orig", ".sha1", ".sha256", ".sha512", "~")]
+    for name in beside:
+        (folder / name).write_text(MORE)
+    delivery = read_delivery(folder, spec)
+    found = verify([delivery], {"gp": spec})
+    assert [file.path.name for file in delivery.files] == ["a.patient.csv"]
+    assert ([*found.set_aside], sorted(found.ignored)) == ([], [f"gp/A/{DAY}/{name}" for name in beside])
+    with pytest.raises(DeliveryError, match=r"a\.patient\.csv~: called as .* one that lies beside a delivered file"):
+        delivery_manifest(folder, spec, "full", date(2026, 1, 5))
+    for name in ("notes.tmp", "notes.md5", ".notes", "notes~"):
+        (folder / name).write_text("x")
+    assert faults(folder, spec).startswith("4 files match no entity of mappings/gp/contract.yaml"), "like no file of an entity"
 
 
 def test_files_that_the_contract_passes_over_are_named_and_not_loaded(tmp_path: Path) -> None:
