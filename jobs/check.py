@@ -74,7 +74,7 @@ def check(
         raise DeliveryError(f"{folder}: expected <source>/<provider>/<yyyymmdd> with one of {', '.join(contracts)}")
     mappings = load_mappings(settings.mappings_dir, {contract.source: contract})
     columns_read = {source: mapping.columns_read for source, mapping in mappings.items()}
-    past = _past(settings)
+    past = past_of(settings)
     trial, load = first_checks(whole, contract, columns_read, day.date() if day else date.today(), past)
     if trial.set_aside is None:
         with open_session(settings.engine) as session:
@@ -84,7 +84,7 @@ def check(
         raise DeliveryError(trial.set_aside.message)
 
 
-def _past(settings: "Settings") -> "Past":
+def past_of(settings: "Settings") -> "Past":
     """What the lakehouse of an environment has taken and the next run would not take back."""
     from pipelines.ingest.delivery_log import read_accepted, read_withdrawn
     from pipelines.ingest.taking_back import without_deliveries

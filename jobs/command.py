@@ -13,12 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
+from pipelines.contracts.number_spellings import holds_nhs_number
 from pipelines.contracts.source import sources_in
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import (
     USER_ERRORS,
     ConfigError,
     EngineError,
+    OmopPipelineError,
     ReleaseError,
     exit_code_of,
     is_out_of_space,
@@ -98,10 +100,15 @@ def require_source(settings: Settings, source: str | None) -> None:
         raise ConfigError(f"--source: there is no {source}; sources: {', '.join(there)}")
 
 
-def said(text: str, what: str, option: str) -> str:
-    """What somebody gives as a reason or an owner, without blanks around it. Raises ReleaseError where that leaves nothing."""
+def said(text: str, what: str, option: str, error: type[OmopPipelineError] = ReleaseError) -> str:
+    """What somebody gives as a reason or an owner, without blanks around it; it is kept, and shown to whoever asks.
+
+    Raises `error` where nothing is left, or an NHS number is in it.
+    """
     if not text.strip():
-        raise ReleaseError(f"{what}: {option} TEXT")
+        raise error(f"{what}: {option} TEXT")
+    if holds_nhs_number(text):
+        raise error(f"{option}: holds an NHS number; it is kept and shown, so name nobody in it")
     return text.strip()
 
 

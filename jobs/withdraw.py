@@ -14,6 +14,7 @@ from jobs.command import (
     MappingsDir,
     Overrides,
     new_app,
+    said,
     settings_of,
     start,
 )
@@ -56,10 +57,9 @@ def withdraw(
             undo_withdrawal(settings.storage.restricted, place)
         log.info(f"{place} is no longer withdrawn; the next run loads it, if it is in the landing folder")
         return
-    if not why.strip():
-        raise DeliveryError("a withdrawal needs a reason: --why TEXT")
+    why = said(why, "a withdrawal needs a reason", "--why", DeliveryError)
     with run_lock(settings.storage.restricted, "withdraw"):
-        entry = _withdrawal(settings, place, why.strip())
+        entry = _withdrawal(settings, place, why)
         store_withdrawal(settings.storage.restricted, entry)
     log.info(f"{place} is withdrawn; the next run leaves it out", extra={"rows": entry.rows})
 

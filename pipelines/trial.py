@@ -74,7 +74,8 @@ class Trial:
 class Past:
     """What a delivery is compared with: the files that a lakehouse has taken, by the limits of its configuration.
 
-    `accepted` are the ids of deliveries that may differ further, `withdrawn` those of deliveries that were taken back.
+    `accepted` are the ids of deliveries that may differ further, `withdrawn` those of deliveries that were taken back. What a
+    run has `refused` for faults that only reading shows is not read again.
     """
 
     paths: Places
@@ -82,6 +83,7 @@ class Past:
     limits: DeliveryLimits
     accepted: Collection[str] = ()
     withdrawn: Collection[str] = ()
+    refused: Sequence[SetAside] = ()
 
 
 def first_checks(
@@ -101,7 +103,7 @@ def first_checks(
             raise DeliveryError(f"{delivery.name} is withdrawn; nhs-omop withdraw {delivery.name} --undo takes that back")
     again = {delivery.delivery_id for delivery in landed.deliveries}
     others = [file for file in register if file.delivery_id not in again]
-    found = arrivals(landed, others, contracts, columns_read, run_date)
+    found = arrivals(landed, others, contracts, columns_read, run_date, past.refused if past else ())
     faulty = next(iter(found.set_aside), None)
     if faulty is None and not found.deliveries:
         if not landed.waiting:

@@ -157,7 +157,7 @@ def store_acceptance(restricted: Path, delivery: Delivery, why: str, accepted_on
     """Store that a delivery is accepted. Raises DeliveryError if it is already."""
     stored = read_accepted(restricted)
     if any(entry.delivery_id == delivery.delivery_id for entry in stored):
-        raise DeliveryError(f"{delivery.name} is accepted already; the next run loads it")
+        raise DeliveryError(f"{delivery.name} is accepted already")
     entry = Accepted(
         source=delivery.source,
         provider=delivery.provider,

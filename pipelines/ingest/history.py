@@ -46,11 +46,12 @@ def delivery_history(
     back = {entry.delivery_id for entry in withdrawn}
     loaded = _loaded(file for file in register if file.delivery_id not in back)
     used = {entry.place for entry in loaded.values()}
+    known = used | {entry.place for entry in withdrawn}
     facts = [*loaded.values(), *map(_withdrawn, withdrawn)]
     facts += [
         DeliveryFacts(place, DeliveryState.WAITING, reason="its day is after the run date", next_step="wait for its day")
         for place in landed.waiting
-        if place not in used
+        if place not in known
     ]
     facts += [_set_aside(entry) for entry in landed.set_aside if not is_left_over(entry, used)]
     faulty = {entry.delivery_id: entry for entry in set_aside if entry.delivery_id}

@@ -354,6 +354,8 @@ def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple
         (["releases", "hold", "r", "--owner", "o", "--reason", "\t"], 22, "a hold needs a reason: --reason TEXT"),
         (["releases", "hold", "r", "--owner", " ", "--reason", "r"], 22, "a hold needs an owner: --owner TEXT"),
         (["releases", "hold", "r", "--lift", "--owner", "o", "--reason", ""], 22, "the end of a hold needs a reason: --reason"),
+        (["rollback", "--reason", "of 999-000-0018"], 22, "--reason: holds an NHS number; it is kept and shown"),
+        (["releases", "hold", "r", "--owner", "9990000018", "--reason", "r"], 22, "--owner: holds an NHS number"),
         (["releases", "expire", "r", "--reason", " "], 22, "the removal of releases needs a reason: --reason TEXT"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",

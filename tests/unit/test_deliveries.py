@@ -15,8 +15,9 @@ from jobs import withdraw as withdraw_command
 from jobs.command import start
 from jobs.deliveries import history_of
 from pipelines.contracts.source import load_contracts
+from pipelines.ingest.arrivals import recipe_of
 from pipelines.ingest.delivery_log import Withdrawn, read_accepted, read_withdrawn, store_set_aside, store_withdrawal
-from pipelines.ingest.folders import Landed, SetAside
+from pipelines.ingest.folders import Landed, SetAside, set_aside
 from pipelines.ingest.history import delivery_history
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
@@ -143,6 +144,7 @@ def test_a_delivery_that_waits_can_be_withdrawn_and_the_withdrawal_undone(settin
         (["gp/P81001/20260104/x", "--why", "x"], "name a delivery as SOURCE/PROVIDER/FOLDER"),
         (["gp/P81001/20260104"], "needs a reason"),
         (["gp/P81001/20260104", "--why", " "], "needs a reason"),
+        (["gp/P81001/20260104", "--why", "asks for 999 000 0018"], "--why: holds an NHS number; it is kept and shown"),
         (["gp/../gp", "--why", "x"], "cannot be withdrawn"),
     ],
 )
@@ -167,6 +169,7 @@ def test_a_delivery_is_accepted_once_and_by_name(settings: Settings, landing: Pa
     name = "gp/P81001/20260104"
     for arguments, message in (
         ([name], "needs a reason"),
+        ([name, "--why", "without 9990000018"], "--why: holds an NHS number; it is kept and shown, so name nobody in it"),
         (["gp/P81001/20260105", "--why", "x"], "cannot be accepted: there is no such delivery in the landing folder"),
         (["gp/p81001/20260104", "--why", "x"], "cannot be accepted: there is no such delivery in the landing folder"),
         (["gpp/P81001/20260104", "--why", "x"], "cannot be accepted: no such source is loaded"),
@@ -177,6 +180,51 @@ def test_a_delivery_is_accepted_once_and_by_name(settings: Settings, landing: Pa
     (entry,) = read_accepted(settings.storage.restricted)
     assert (entry.folder, entry.why) == ("20260104", "they moved")
     assert ended(accept_command.app, settings, [name, "--why", "they moved"]) == 12
+
+
+def test_a_delivery_with_a_fault_that_accepting_does_not_lift_is_not_accepted(
+    settings: Settings, landing: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lifts = "cannot be accepted: that lifts limits on what may differ from the past, and no other fault: "
+    changed, misnamed, spelled, unread, ahead = (
+        deliver(landing, GP, provider, day, PATIENTS)
+        for provider, day in (
+            ("P81001", "20260101"),
+            ("P81001", "20260102"),
+            ("p81001", "20260103"),
+            ("P81002", "20260104"),
+            ("P81002", "20991231"),
+        )
+    )
+    next(changed.glob("*.csv")).write_text("x")
+    misnamed = misnamed.rename(misnamed.with_name("20260102_resub"))
+    seen = read_delivery(unread, GP)
+    fault = "x.csv: 1 records, the manifest says 2"
+    entry = set_aside(seen, [fault], recipe=recipe_of(GP))
+    store_set_aside(settings.storage.restricted, [entry], DAY)
+    for folder, said in (
+        (changed, f"{next(changed.glob('*.csv')).name}: checksum differs from the manifest"),
+        (misnamed, "the name of the folder is not a day written yyyymmdd"),
+        (spelled, "its provider is written P81001; under two names its records would count twice"),
+        (unread, fault),
+    ):
+        name = "/".join(folder.parts[-3:])
+        assert ended(accept_command.app, settings, [name, "--why", "x"]) == 12
+        assert f"{name} {lifts}{said}" in " ".join(capsys.readouterr().err.split())
+    assert read_accepted(settings.storage.restricted) == ()
+    announced = json.loads((ahead / "manifest.json").read_text())
+    (ahead / "manifest.json").write_text(json.dumps(announced | {"extract_date": "2026-01-05"}))
+    assert ended(accept_command.app, settings, ["gp/P81002/20991231", "--why", "x"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "gp/P81002/20991231 is accepted; a run of 2099-12-31 or later loads it, if it finds no other fault" in said
+
+
+def test_a_delivery_of_a_day_to_come_is_listed_once_when_it_is_withdrawn(settings: Settings, landing: Path) -> None:
+    deliver(landing, GP, "P81001", "20260109", PATIENTS)
+    name = "gp/P81001/20260109"
+    assert states(settings) == [(name, "waiting", "its day is after the run date")]
+    assert ended(withdraw_command.app, settings, [name, "--why", "wrong extract"]) == 0
+    assert states(settings) == [(name, "withdrawn", "wrong extract")]
 
 
 def test_what_is_loaded_or_withdrawn_is_not_accepted(
