@@ -24,7 +24,7 @@ from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import DeliveryError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.governance.nhs_numbers import nhs_number_in
-from pipelines.ingest.landing import MANIFEST, by_name, is_junk, manifest_in
+from pipelines.ingest.landing import MANIFEST, Day, by_name, is_junk, manifest_in, plain
 from pipelines.storage import files
 from pipelines.storage.documents import digest_of
 from pipelines.storage.files import AnyPath, Entry
@@ -62,7 +62,7 @@ class ListManifest(Frozen):
     """
 
     kind: Literal["national", "local", "objection"]
-    as_at: date
+    as_at: Day
     files: tuple[ListFile, ...]
     none_stated_by: str | None = Field(default=None, pattern=r"\S")
 
@@ -235,15 +235,17 @@ def _delivered(folder: Entry, kind: str) -> _Delivered:
     where = f"optouts/{kind}/{folder.name}"
     if folder.is_link:
         raise OptOutInvalidError(f"{where}: is a link to another place; deliver the list itself")
-    there = _there(folder.path)
-    plain = {name: entry.path for name, entry in there.items() if entry.is_file}
-    if MANIFEST not in plain:
+    there = _called_as_known(_there(folder.path), kind)
+    paths = {name: entry.path for name, entry in there.items() if entry.is_file}
+    if MANIFEST not in paths:
         raise OptOutMissingError(f"{where}: {MANIFEST} is missing; deliver the {kind} list again with its manifest")
-    manifest = _manifest(plain[MANIFEST], where)
+    manifest = _manifest(paths[MANIFEST], where)
     if manifest.kind != kind:
         raise OptOutInvalidError(f"{where}/{MANIFEST}: is of another kind of list")
+    announced = [file.model_copy(update={"name": file_of_list(file.name, kind) or file.name}) for file in manifest.files]
+    manifest = manifest.model_copy(update={"files": tuple(announced)})
     names = [file.name for file in manifest.files]
-    lacking = [name for name in FILES[kind] if name not in names or name not in plain]
+    lacking = [name for name in FILES[kind] if name not in names or name not in paths]
     if lacking:
         raise OptOutMissingError(f"{where}: {some(lacking)} is missing from the folder or its manifest; deliver the list again")
     if len(names) != len(FILES[kind]):
@@ -252,8 +254,21 @@ def _delivered(folder: Entry, kind: str) -> _Delivered:
             f"{', '.join(FILES[kind])}; put all entries into them and deliver the list again"
         )
     _refuse_others(there, (*FILES[kind], MANIFEST), where)
-    contents = {file.name: _content(plain[file.name], file.sha256, where) for file in manifest.files}
+    contents = {file.name: _content(paths[file.name], file.sha256, where) for file in manifest.files}
     return _Delivered(where, manifest, contents)
+
+
+def file_of_list(name: str, kind: str) -> str | None:
+    """The file of a list that a name means, in whatever case it is written; None where it is none of them."""
+    return next((known for known in FILES[kind] if plain(known) == plain(name)), None)
+
+
+def _called_as_known(there: Mapping[str, Entry], kind: str) -> dict[str, Entry]:
+    """What is in the folder of a list, its files under their usual names; of several that mean one file none is renamed."""
+    means = {name: file_of_list(name, kind) for name in there}
+    times = Counter(means.values())
+    names = {name: known for name, known in means.items() if known and times[known] == 1}
+    return {names.get(name, name): entry for name, entry in there.items()}
 
 
 def _read(path: AnyPath) -> bytes:
@@ -344,7 +359,7 @@ def entries_in(name: str, content: bytes, where: str) -> int:
 
 def _text(name: str, content: bytes, where: str) -> str:
     try:
-        return content.decode("utf-8-sig").removesuffix("\x1a")
+        return re.sub("\x1a[\x1a\r\n]*\\Z", "", content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise OptOutInvalidError(f"{where}/{name}: is not UTF-8 text; export the list again as UTF-8") from error
 
@@ -451,7 +466,7 @@ def _records(text: str, where: str) -> Iterator[list[str]]:
 
     A quote that is not closed, or is closed in a later entry, would hide the entries between.
     """
-    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 0
+    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True), 0
     try:
         for record in reader:
             if reader.line_num != line + 1:

@@ -3,7 +3,7 @@
 from datetime import date
 
 from pipelines.errors import OPT_OUT_ERRORS, DeliveryError
-from pipelines.governance.opt_out_lists import FILES, KINDS, ListManifest, entries_in
+from pipelines.governance.opt_out_lists import FILES, KINDS, ListManifest, entries_in, file_of_list
 from pipelines.ingest.making_manifests import Records, announced
 from pipelines.storage.files import AnyPath, read_whole, why
 
@@ -19,18 +19,19 @@ def list_manifest(folder: AnyPath, as_at: date) -> tuple[ListManifest, dict[str,
     where = f"optouts/{kind}/{folder.name}"
 
     def count(path: AnyPath) -> Records:
-        if path.name not in FILES[kind]:
+        name = file_of_list(path.name, kind)
+        if name is None:
             raise DeliveryError(f"no file of the {kind} list; expected {', '.join(FILES[kind])}")
         try:
-            return Records(entries_in(path.name, read_whole(path), where))
+            return Records(entries_in(name, read_whole(path), where))
         except OPT_OUT_ERRORS as error:
-            raise DeliveryError(str(error).removeprefix(f"{where}/{path.name}: ")) from error
+            raise DeliveryError(str(error).removeprefix(f"{where}/{name}: ")) from error
         except OSError as error:
             raise DeliveryError(f"cannot be read: {why(error)}") from error
 
     files, counts = announced(folder, count)
-    missing = [name for name in FILES[kind] if name not in counts]
+    missing = {*FILES[kind]} - {file_of_list(name, kind) for name in counts}
     if missing:
-        raise DeliveryError(f"{where}: files are missing: {', '.join(missing)}")
+        raise DeliveryError(f"{where}: files are missing: {', '.join(sorted(missing))}")
     written = {"kind": kind, "as_at": as_at, "files": [file.model_dump() for file in files]}
     return ListManifest.model_validate(written), counts

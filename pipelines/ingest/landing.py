@@ -107,8 +107,15 @@ def _lower(value: Any) -> Any:
 
 
 def _day(value: Any) -> Any:
-    """A day written `20260105` as `2026-01-05`; anything else as it is."""
-    return f"{value[:4]}-{value[4:6]}-{value[6:]}" if isinstance(value, str) and re.fullmatch("[0-9]{8}", value) else value
+    """A day written `2026-01-05` or `20260105`; a number is none, which pydantic takes for seconds."""
+    if isinstance(value, str) and (found := re.match("([0-9]{4})-?([0-9]{2})-?([0-9]{2})$", value)):
+        return "-".join(found.groups())
+    if not isinstance(value, date) and not (isinstance(value, str) and re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}T", value)):
+        raise ValueError("expected a day")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 
 
 def _number(value: Any) -> Any:
@@ -131,7 +138,7 @@ class Manifest(Frozen):
 
     source: str
     provider: str
-    extract_date: Annotated[date, BeforeValidator(_day)]
+    extract_date: Day
     mode: Annotated[Mode, BeforeValidator(_lower)]
     files: tuple[ManifestFile, ...]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.errors import OmopPipelineError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
 from pipelines.governance.nhs_numbers import nhs_number_in
 from pipelines.governance.opt_out_lists import OptOutFiles, UsedList, read_opt_outs
+from pipelines.governance.opt_out_manifests import list_manifest
 from pipelines.synthetic.nhs_numbers import break_check_digit, valid_numbers
 from tests.builders.landing import opt_out_lists
 from tests.builders.runs import POLICY
@@ -189,12 +190,64 @@ def test_a_list_in_another_encoding_stops(tmp_path: Path, content: bytes) -> Non
         f"nhs_number\n'{BEN}\n999\u2009000\u20110034\n",
         f"nhs_number\n{BEN}.0\n\u200b{CARL}\u200d\n",
         f"opted_out_on,NHS_NUMBER\n2025-01-01,{BEN}\n,{CARL}\n\x1a",
+        f"nhs_number\r\n{BEN}\r\n{CARL}\r\n\x1a\r\n",
+        f"nhs_number\n{BEN}\n{CARL}\x1a\x1a\n\n",
+        f'"nhs_number", "opted_out_on"\n"{BEN}", "2025-01-01"\n"{CARL}", ""\n',
     ],
 )
 def test_a_local_list_as_spreadsheets_write_it_is_read(tmp_path: Path, content: str) -> None:
     opt_out_lists(tmp_path, FOLDER, [ANNA])
     rewrite(folder_of(tmp_path, "local"), "local.csv", content, 2)
     assert read(tmp_path).numbers_opted_out_locally == (BEN, CARL)
+
+
+def test_the_other_lists_may_end_with_the_sign_of_old_systems_and_have_blanks_before_quotes(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], [ANNA, CARL])
+    rewrite(folder_of(tmp_path, "national"), "response.dat", f"{ANNA},\r\n\x1a\r\n")
+    rewrite(folder_of(tmp_path, "objection"), "objections.csv", HEADER + '"", "RX1", "M1", "upheld", ""\n\x1a\n', 1)
+    lists = read(tmp_path)
+    assert (lists.numbers_allowed, lists.objections) == ((ANNA,), (("", "RX1", "M1"),))
+
+
+@pytest.mark.parametrize(
+    ("as_at", "day"),
+    [
+        ("2026-01-19", date(2026, 1, 19)),
+        ("20260119", date(2026, 1, 19)),
+        ("19/01/2026", None),
+        ("1768780800", None),
+        (1768780800, None),
+        (20260119, None),
+        (True, None),
+    ],
+)
+def test_the_day_of_a_list_is_written_as_that_of_a_delivery(tmp_path: Path, as_at: object, day: date | None) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    state(folder_of(tmp_path, "local"), as_at=as_at)
+    if day is None:
+        with pytest.raises(OptOutInvalidError, match="wrong or missing: as_at"):
+            read(tmp_path)
+        return
+    assert [fact.as_at for fact in read(tmp_path).facts if fact.kind == "local"] == [day]
+
+
+@pytest.mark.parametrize(
+    ("there", "said"), [("LOCAL.CSV", "local.csv"), ("local.csv", "Local.CSV"), ("Local.csv", "LOCAL.CSV")]
+)
+def test_a_file_of_a_list_has_its_name_in_any_case(tmp_path: Path, there: str, said: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA], local=[BEN])
+    expected, folder = read(tmp_path).facts, folder_of(tmp_path, "local")
+    (folder / "local.csv").rename(folder / there)
+    (announced,) = json.loads((folder / "manifest.json").read_text())["files"]
+    state(folder, files=[announced | {"name": said}])
+    lists = read(tmp_path)
+    assert (lists.numbers_opted_out_locally, lists.facts) == ((BEN,), expected)
+    made, _ = list_manifest(folder, date(2026, 1, 20))
+    (folder / "manifest.json").write_text(made.model_dump_json())
+    assert read(tmp_path).facts == expected
+    (folder / "LoCaL.csv").write_text(f"nhs_number\n{CARL}\n")
+    with pytest.raises((OptOutInvalidError, OptOutMissingError), match=r"local\.csv is missing|could be a list: LoCaL\.csv"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 10, -5, -1, "2", 2.5, None, True])
