@@ -163,7 +163,9 @@ def _counts(session: SparkSession, load: NewLoad, contract: SourceContract) -> d
         for entity in entities
     }
     rows = record_rows(bronze, entities, _NO_KEY)
-    summed = rows.groupBy("_file", "unusable").agg(F.count(F.lit(1)).alias("rows"))
+    is_by_period = F.lit(any(delivery.mode == "period" for delivery in load.deliveries))
+    reason = F.coalesce("unusable", F.when(is_by_period, F.col("no_period")))
+    summed = rows.withColumn("unusable", reason).groupBy("_file", "unusable").agg(F.count(F.lit(1)).alias("rows"))
     counts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in summed.toArrow().to_pylist():
         counts[row["_file"]][row["unusable"] or ""] = row["rows"]

@@ -112,6 +112,9 @@ _TRUE = f"(?i)^({'|'.join(TRUE_TEXTS).replace('.', '[.]')})$"
 _SERIAL = "^[1-9][0-9]{3,4}(?:[.]0*)?$"
 _SERIAL_DAY_ZERO = "1899-12-30"
 
+_PERIOD = "^(?:[1-9][0-9]{0,3}|(?:190[1-9]|19[1-9][0-9]|20[0-9]{2})-[0-9]{2}-[0-9]{2})$"
+"""The number of a month, or a day; none that stands for a missing one."""
+
 VERSION_DIGITS = 38
 """The most digits of a number that versions are compared by."""
 
@@ -199,6 +202,15 @@ def decimal_in(text: Column) -> Column:
 def _plain(number: Column) -> Column:
     """The number without thousands and a spreadsheet's apostrophe, and with the minus sign of a keyboard."""
     return F.translate(number, "\u2212,'+", "-")
+
+
+def period_in(text: Column) -> Column:
+    """The reporting period of a trimmed text, the same however it is written; null if it cannot be read.
+
+    Its last day as `2024-06-30`, or the number of its month (months since April 1900, plus 1) in up to four digits.
+    """
+    written = F.coalesce(date_in(text).cast("string"), integer_in(text).cast("string"))
+    return F.nullif(F.regexp_extract(written, _PERIOD, 0), F.lit(""))
 
 
 def boolean_in(text: Column) -> Column:

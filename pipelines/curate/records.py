@@ -13,9 +13,16 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.text import is_one_of, trimmed
-from pipelines.columns.values import known, moment_to_sort_by, number_to_sort_by, padded, read, with_moments_to_sort_by
+from pipelines.columns.values import (
+    known,
+    moment_to_sort_by,
+    number_to_sort_by,
+    padded,
+    period_in,
+    read,
+    with_moments_to_sort_by,
+)
 from pipelines.contracts.ledger import UNREADABLE
-from pipelines.contracts.period_forms import FORMS, replacement
 from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier, LocalIds
 from pipelines.contracts.source import Column as DeliveredColumn
 from pipelines.curate.entities import EntityOf
@@ -42,6 +49,7 @@ RECORD_SCHEMA = {
     "is_confidential": "boolean",
     "is_ended": "boolean",
     "unusable": "string",
+    "no_period": "string",
     LOAD: "string",
 }
 """One row per delivered row of a source, by what it says itself.
@@ -50,7 +58,8 @@ RECORD_SCHEMA = {
 key of shared records. `same_key` names that of which there is one record (`one_per` of its entity), null where a part of the
 name is missing, and `is_ended` says whether that has ended. `declared_version` is what the row says of its version as a text
 that sorts (parts that are missing or unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its
-content. `unusable` is the reason of quarantine.
+content. `unusable` is the reason of quarantine, `no_period` that of a row which does not say of which period it is, for
+deliveries by period.
 """
 
 _VALUE = "_value_"
@@ -73,6 +82,7 @@ _STATEMENT_SCHEMA = {
     "shared_key": "string",
     "same_key": "string",
     "period": "string",
+    "period_column": "string",
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
@@ -93,6 +103,9 @@ The parts of its version follow as they were delivered, in columns of `_version_
 _Part = tuple[int, bool]
 """A part of a version: its place, the most significant first, and whether it is a moment (else it is a number)."""
 
+_MISSING = "missing:"
+"""Begins the reason of a row without a value that it needs, before the name of its column."""
+
 _NOT_DECLARED = ""
 """A part of a version that the entity does not have."""
 
@@ -109,20 +122,21 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], p
     stated = union_all([_stated(bronze[entity.name], entity, shared.get(entity.name, ()), parts) for entity in entities])
     moments = [_version_column(part) for part in parts if _is_moment(part)]
     sortable = with_moments_to_sort_by(stated, moments)
+    with_periods = sortable.withColumn("period_read", period_in(F.col("period")))
     values = {
         "row_key": row_key(F.col("message")),
         "parent_key": row_key(F.col("parent_message")),
         "declared_version": _declared_version(parts),
-        "period": _period_form(F.col("period")),
+        "period": F.col("period_read"),
+        "no_period": _no_period(),
     }
-    return pads.joined_to(sortable).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
+    return pads.joined_to(with_periods).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
 
 
-def _period_form(period: Column) -> Column:
-    """A reporting period in the form in which it is compared: FORMS of pipelines.contracts.period_forms."""
-    for pattern, parts in FORMS:
-        period = F.regexp_replace(period, pattern, replacement(parts, "$"))
-    return period
+def _no_period() -> Column:
+    """Why nobody can say of which period a row is; null of entities without periods, and of rows that say their deletion."""
+    what = F.when(F.col("period").isNull(), F.lit(_MISSING)).when(F.col("period_read").isNull(), F.lit(UNREADABLE))
+    return F.when(~F.col("is_deleted"), F.concat(what, F.col("period_column")))
 
 
 def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
@@ -141,7 +155,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         "unusable": _unusable(spec),
     }
     if spec.period:
-        values["period"] = F.col(spec.period)
+        values |= {"period": F.col(spec.period), "period_column": F.lit(spec.period)}
     if via:
         values["parent_message"] = entity.message_of(via.entity, via.columns)
     if spec.one_per:
@@ -275,12 +289,12 @@ def _unusable(spec: Entity) -> Column:
 def _required(name: str, column: DeliveredColumn) -> list[Column]:
     """The reasons of rows without a required value."""
     text = F.col(name)
-    reasons = [F.when(text.isNull(), F.lit(f"missing:{name}"))]
+    reasons = [F.when(text.isNull(), F.lit(f"{_MISSING}{name}"))]
     if column.type is not ColumnType.TEXT:
         value = value_of(name)
         reasons.append(F.when(value.isNull(), F.lit(f"{UNREADABLE}{name}")))
         if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
-            reasons.append(F.when(known(column.type, value).isNull(), F.lit(f"missing:{name}")))
+            reasons.append(F.when(known(column.type, value).isNull(), F.lit(f"{_MISSING}{name}")))
     return reasons
 
 

@@ -243,7 +243,7 @@ def _records(inputs: CurateInputs, source: str) -> Table:
 def _versions(inputs: CurateInputs, source: str) -> Table:
     records = _curation(f"records_{source}")
     listed = {
-        (file.file_id, file.effective, file.is_current, SEPARATOR.join(("", *file.replaced, "")))
+        (file.file_id, file.effective, file.is_current, file.by_period, SEPARATOR.join(("", *file.replaced, "")))
         for entity in inputs.entities(source)
         for file in inputs.files[source, entity.name]
     }

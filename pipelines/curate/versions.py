@@ -4,8 +4,9 @@ A record is what has one business key at one provider. Of its rows the newest we
 superseded, or duplicates where their content is the winner's. The reason of a superseded row says where its own version did
 not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION, where the first part in which it differs from
 the newest one is missing or unreadable, or all of it. A full delivery replaces what came before it, so that rows of earlier
-ones are older than all of its own. A winner marked as deleted, or missing from the newest full delivery of its provider, is
-deleted at source; a record of which that delivery has a row that cannot be used is not missing.
+ones are older than all of its own. A row of a delivery by period that does not say its period cannot be used. A winner marked
+as deleted, or missing from the newest full delivery of its provider, is deleted at source; a record of which that delivery has a
+row that cannot be used is not missing.
 
 A provider may send one thing again under another key. Of the winners of records that are of one thing (`one_per` of their
 entity) the newest stays, and the others are superseded, with the reason OTHER_KEY. One that has ended is newer than one that
@@ -25,10 +26,18 @@ SAME_VERSION, UNKNOWN_VERSION, OTHER_KEY = "same_version", "unknown_version", "o
 
 AFTER_DECLARED = "#"
 
-FILE_SCHEMA = {"_file": "string", "_effective": "string", "_is_current": "boolean", "_replaced": "string"}
-"""One row per active file: when its content took effect, and whether the newest full delivery still holds it.
+FILE_SCHEMA = {
+    "_file": "string",
+    "_effective": "string",
+    "_is_current": "boolean",
+    "_by_period": "boolean",
+    "_replaced": "string",
+}
+"""One row per active file: when its content took effect, whether the newest full delivery still holds it, and whether it came
+by period last.
 
-`_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each.
+`_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each; an empty one
+stands for rows without a period.
 """
 
 _COMPARED = ("same_key", "is_ended", "version")
@@ -104,9 +113,10 @@ def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
     by a hash of eight bytes; two keys with one hash are only compared in vain.
     """
     placed = join_small(records, files, "_file")
-    period = F.concat(F.lit(SEPARATOR), F.col("period"), F.lit(SEPARATOR))
-    known = placed.withColumn("_is_replaced", F.coalesce(F.col("_replaced").contains(period), F.lit(False)))
-    known = known.withColumn("_is_held", F.col("_is_current") & ~F.col("_is_replaced"))
+    period = F.concat(F.lit(SEPARATOR), F.coalesce("period", F.lit("")), F.lit(SEPARATOR))
+    unusable = F.coalesce("unusable", F.when(F.col("_by_period"), F.col("no_period")))
+    is_held = F.col("_is_current") & ~F.col("_replaced").contains(period)
+    known = placed.withColumns({"unusable": unusable, "_is_held": is_held})
     is_usable = F.col("unusable").isNull()
     rows = known.select("row_key", is_usable.alias("_is_usable"), *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
     repeated = rows.groupBy("_hash").agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1).select("_hash")

@@ -152,14 +152,15 @@ def ingest(
 def without_period(
     load: NewLoad, periods: Mapping[str, Mapping[str, int | None]], contracts: Mapping[str, SourceContract]
 ) -> list[SetAside]:
-    """The deliveries by period of which no record says its period: they would replace nothing."""
+    """The deliveries by period of which no record says its period, so that it can be read: they would replace nothing."""
     faulty = []
     for delivery in load.deliveries:
         if delivery.mode == "period" and not any(periods.get(load.holder_of(file)) for file in delivery.files):
             contract = contracts[delivery.source]
             specs = [contract.entities[file.entity] for file in delivery.files]
             columns = {spec.columns[spec.period].header or spec.period for spec in specs if spec.period}
-            fault = f"mode period, but no record has a value in {', '.join(sorted(columns))}, which says of which period it is"
+            said = f"{', '.join(sorted(columns))}, which says of which period it is"
+            fault = f"mode period, but no record has a value that can be read in {said}"
             faulty.append(set_aside(delivery, [fault], recipe=recipe_of(contract)))
     return faulty
 

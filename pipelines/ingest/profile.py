@@ -1,6 +1,6 @@
 """What the files of a load hold: their records, how many have a value in each column, and the periods they report."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.columns.text import TRUE_TEXTS
+from pipelines.columns.values import period_in
 from pipelines.contracts.number_spellings import BLANKS
-from pipelines.contracts.period_forms import FORMS, replacement
 from pipelines.contracts.source import Entity, SourceContract
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
@@ -93,7 +94,7 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
     parts = [places[n::STATEMENTS_AT_ONCE] for n in range(STATEMENTS_AT_ONCE)]
     run_in_parallel([part for part in parts if part], lambda part: counted.extend(_profiled(session, load, part)))
     filled: Filled = defaultdict(dict)
-    periods: dict[str, dict[str, int]] = defaultdict(dict)
+    periods: dict[str, Counter[str]] = defaultdict(Counter)
     records: dict[str, dict[str, int]] = defaultdict(dict)
     refused: dict[str, str] = {}
     for row in counted:
@@ -102,7 +103,8 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
             case _Kind.COLUMN:
                 filled[file_id][name] = row["records"]
             case _Kind.PERIOD:
-                periods[file_id][name] = row["records"]
+                if name is not None:
+                    periods[file_id][name] += row["records"]
             case _Kind.REFUSED:
                 refused[file_id] = name
             case _:
@@ -113,7 +115,7 @@ def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, 
 
 
 def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File, Entity]]) -> list[dict[str, Any]]:
-    """The counts of some files, each with its entity, in one statement (_COUNTED)."""
+    """The counts of some files, each with its entity, in one statement (_COUNTED). Periods that cannot be read have no name."""
     layouts = {file.file_id: (load.layouts[file.file_id], _Marks.of(entity)) for file, entity in places}
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -121,8 +123,11 @@ def _profiled(session: SparkSession, load: NewLoad, places: Sequence[tuple[File,
 
     listing = session.createDataFrame([(str(file.path), file.file_id) for file, _ in places], "path string, file_id string")
     spread = listing.repartition(len(places) // _FILES_PER_TASK + 1)
-    counted = spread.mapInArrow(count, "file_id string, kind string, name string, records bigint").toArrow()
-    records: list[dict[str, Any]] = counted.to_pylist()
+    counted = spread.mapInArrow(count, "file_id string, kind string, name string, records bigint")
+    if any(entity.period for _, entity in places):
+        name = F.when(F.col("kind") == _Kind.PERIOD, period_in(F.col("name"))).otherwise(F.col("name"))
+        counted = counted.withColumn("name", name)
+    records: list[dict[str, Any]] = counted.toArrow().to_pylist()
     return records
 
 
@@ -163,17 +168,10 @@ def _of_file(path: AnyPath, layout: Layout, marks: _Marks) -> dict[tuple[str, st
             counts[_Kind.COLUMN, name] += deleted + number_of_values(live.column(name))
         if period in columns:
             given = batch.column(period).filter(pc.invert(is_empty(batch.column(period))))
-            for value in pc.value_counts(_period_form(pc.utf8_trim(given, characters=BLANKS))).to_pylist():
+            for value in pc.value_counts(pc.utf8_trim(given, characters=BLANKS)).to_pylist():
                 key = (_Kind.PERIOD, value["values"])
                 counts[key] = counts.get(key, 0) + value["counts"]
     return counts
-
-
-def _period_form(texts: pa.Array) -> pa.Array:
-    """Reporting periods in the form in which they are compared: FORMS of pipelines.contracts.period_forms."""
-    for pattern, parts in FORMS:
-        texts = pc.replace_substring_regex(texts, pattern, replacement(parts, "\\"))
-    return texts
 
 
 def file_columns_table(filled: Filled, load_id: str) -> Table:

@@ -5,7 +5,7 @@ A file is in the lakehouse once it is in the register, not before: rows of a loa
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
@@ -99,14 +99,15 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class ActiveFile:
-    """A file with rows in bronze: from when its content counts, and whether its provider still holds it.
+    """A file with rows in bronze: from when its content counts, whether its provider still holds it, and came by period last.
 
-    `replaced` are the periods of it that a later delivery has replaced.
+    `replaced` are the periods of it that a later delivery has replaced; an empty one stands for its rows without a period.
     """
 
     file_id: str
     effective: str
     is_current: bool
+    by_period: bool = False
     replaced: tuple[str, ...] = ()
 
 
@@ -165,25 +166,26 @@ def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[A
 
     Content counts from when it was last delivered. It is current unless a later full delivery of its provider had files of
     the entity and this content was not among them. Of a current file, the periods are replaced that a later delivery by
-    period has, in any of its files, if it has files of the entity.
+    period has, in any of its files, if it has files of the entity. Rows of a delivery by period that do not say their period
+    are replaced with all the periods that it has.
     """
-    last: dict[str, str] = {}
-    holder: dict[str, Registered] = {}
+    last: dict[str, Registered] = {}
     newest_full: dict[tuple[str, str, str], str] = defaultdict(str)
     entries = tuple(register)
     for file in entries:
-        last[file.same_as] = max(last.get(file.same_as, ""), file.effective_from)
-        holder[file.same_as] = file
+        last[file.same_as] = max(last.get(file.same_as, file), file, key=lambda entry: entry.effective_from)
         if file.mode == "full":
             newest_full[_place(file)] = max(newest_full[_place(file)], file.effective_from)
-    replacing = _newest_periods(entries)
+    submitted = _periods_submitted(entries)
+    replacing = _newest_periods(entries, submitted)
     active: dict[tuple[str, str], list[ActiveFile]] = defaultdict(list)
-    for file_id, effective in sorted(last.items()):
-        file = holder[file_id]
-        newest = replacing.get(_place(file), {})
-        replaced = tuple(period for period in file.periods if newest.get(period, "") > effective)
+    for file_id, file in sorted(last.items()):
+        effective, by_period, together = file.effective_from, file.mode == "period", submitted.get(file.delivery_id, ())
+        newer = {period for period, moment in replacing.get(_place(file), {}).items() if moment > effective}
+        replaced = [period for period in file.periods if period in newer]
+        replaced += [""] if together and newer.issuperset(together) else []
         is_current = effective >= newest_full[_place(file)]
-        active[file.source, file.entity].append(ActiveFile(file_id, effective, is_current, replaced))
+        active[file.source, file.entity].append(ActiveFile(file_id, effective, is_current, by_period, tuple(replaced)))
     return active
 
 
@@ -191,12 +193,19 @@ def _place(file: Registered) -> tuple[str, str, str]:
     return file.source, file.provider, file.entity
 
 
-def _newest_periods(register: Sequence[Registered]) -> dict[tuple[str, str, str], dict[str, str]]:
-    """When each period of a provider's entity was last delivered by period."""
+def _periods_submitted(register: Iterable[Registered]) -> dict[str, set[str]]:
+    """The periods that each delivery by period has, in any of its files."""
     periods: dict[str, set[str]] = defaultdict(set)
     for file in register:
         if file.mode == "period":
             periods[file.delivery_id].update(file.periods)
+    return periods
+
+
+def _newest_periods(
+    register: Iterable[Registered], periods: Mapping[str, Collection[str]]
+) -> dict[tuple[str, str, str], dict[str, str]]:
+    """When each period of a provider's entity was last delivered by period."""
     newest: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for file in register:
         for period in periods.get(file.delivery_id, ()):

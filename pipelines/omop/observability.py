@@ -8,7 +8,7 @@ nothing of the years before.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -34,14 +34,13 @@ _SPANS_SCHEMA = {
 _MONTH_ONE = 1900 * 12 + 3
 """The month before the first of NHS month numbers: April 1900 has the number 1."""
 
-_DATE_FORMS = ("%Y-%m-%d", "%d/%m/%Y", "%Y%m%d")
-
 
 @dataclass(frozen=True)
 class Coverage:
     """What a provider of a source has delivered: the days of its first and newest extract, and the reporting periods.
 
-    A period is a text as delivered: the number of a month (since April 1900) or its last day; it covers `period_months`.
+    A period is a text as the register has it: the number of a month (since April 1900) or its last day in the form of ISO 8601;
+    it covers `period_months`.
     """
 
     source: str
@@ -88,19 +87,11 @@ def _months(period: str, length: int) -> Iterable[int]:
     """The months of a period, each as years times 12 plus month; none if the text cannot be read."""
     if re.fullmatch("[0-9]{1,4}", period):
         last = _MONTH_ONE + int(period) - 1
+    elif day := re.fullmatch("([0-9]{4})-([0-9]{2})-[0-9]{2}", period):
+        last = int(day[1]) * 12 + int(day[2]) - 1
     else:
-        day = next((day for form in _DATE_FORMS if (day := _day(period, form))), None)
-        if day is None:
-            return ()
-        last = day.year * 12 + day.month - 1
+        return ()
     return range(last - length + 1, last + 1)
-
-
-def _day(text: str, form: str) -> date | None:
-    try:
-        return datetime.strptime(text[: 8 if form == "%Y%m%d" else 10], form).date()
-    except ValueError:
-        return None
 
 
 def _first_day(month: int) -> date:

@@ -14,7 +14,8 @@ from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import ingested_and_curated, run_in
 
-MH = load_contracts(PACKAGED_MAPPINGS_DIR, ("mental_health",))["mental_health"]
+CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR, ("mental_health", "community"))
+MH, COMMUNITY = CONTRACTS["mental_health"], CONTRACTS["community"]
 ANNA, BEN = "9990000018", "9990000026"
 MARCH, APRIL = ("1512", "2026-03-31"), ("1513", "2026-04-30")
 
@@ -126,6 +127,68 @@ def test_a_month_whose_contacts_are_all_gone_is_replaced_by_an_empty_file(run: R
     assert current(run, "care_contact") == []
 
 
+MAY, JUNE = "2024-05-31", "2024-06-30"
+
+
+def services(
+    landing: Path, provider: str, day: str, *referrals: tuple[str, str], patient: str = "", mode: str = "period"
+) -> None:
+    """A delivery of a community provider: a patient, of the period of the first referral, and referrals with their periods."""
+    person = {"local_patient_id": "A", "nhs_number": ANNA, "nhs_number_status": "01", "person_birth_date": "1950-01-01"}
+    rows = [
+        {"local_patient_id": "A", "service_request_id": name, "referral_request_received_date": f"2024-04-0{name[1:]}"}
+        | {"rp_end_date": period}
+        for name, period in referrals
+    ]
+    mpi = [person | {"rp_end_date": patient or referrals[0][1]}]
+    deliver(landing, COMMUNITY, provider, day, {"mpi": mpi, "referral": rows}, mode=mode)
+
+
+def referrals_of(run: RunContext) -> dict[str, str]:
+    """The current referrals of each provider: the numbers of their names."""
+    rows = run.store.read(Zone.SILVER, "community_referral").toArrow().to_pylist()
+    found: dict[str, str] = {}
+    for row in sorted(rows, key=lambda row: row["referral_request_received_date"]):
+        found[row["provider_code"]] = found.get(row["provider_code"], "") + str(row["referral_request_received_date"].day)
+    return found
+
+
+WRITTEN = {"RA": "30-JUN-2024", "RB": "30-Jun-24", "RC": "30JUN2024", "RD": "30 June 2024", "RE": "2024-06-29T23:00:00Z"}
+UNREADABLE = {"RX": "30/06/24", "RY": "45473"}
+
+
+def test_a_period_is_the_same_however_it_is_written_and_one_that_cannot_be_read_is_seen(
+    sail: SparkSession, tmp_path: Path
+) -> None:
+    """Of each provider June comes again with one referral less. One that writes two months in two ways is taken."""
+    landing = tmp_path / "landing"
+    opt_out_lists(landing, "20240901", [ANNA, BEN], local=["9990000034"])
+    run = run_in(sail, tmp_path, date(2024, 9, 1), ("community",))
+    for provider, written in (WRITTEN | UNREADABLE).items():
+        services(landing, provider, "20240710", ("R1", JUNE), ("R2", JUNE))
+        services(landing, provider, "20240810", ("R1", written))
+    services(landing, "RM", "20240610", *[(f"R{n}", "31-MAY-2024") for n in (1, 2)], patient=MAY)
+    services(landing, "RN", "20240710", ("R1", JUNE), ("R2", ""), ("R3", "30/06/24"))
+    services(landing, "RO", "20240610", ("R1", MAY), ("R2", MAY))
+    services(landing, "RO", "20240710", ("R1", JUNE), ("R2", ""))
+    services(landing, "RO", "20240810", ("R1", MAY))
+    services(landing, "RF", "20240710", ("R1", JUNE), ("R2", ""), mode="full")
+    ledger = ingested_and_curated(run)
+    assert referrals_of(run) == dict.fromkeys(WRITTEN, "1") | dict.fromkeys([*UNREADABLE, "RM", "RO", "RF"], "12") | {"RN": "1"}
+    fault = "mode period, but no record has a value that can be read in RP_EndDate, which says of which period it is"
+    assert {entry.provider: entry.faults for entry in ingest_deliveries(run).set_aside} == dict.fromkeys(UNREADABLE, (fault,))
+    quarantined = [(row.entity, row.reason, row.rows) for row in ledger if row.disposition == "quarantined"]
+    assert quarantined == [("referral", "missing:rp_end_date", 2), ("referral", "unreadable:rp_end_date", 1)]
+    periods = {(file.provider, file.folder): file.by_period for file in run.register() if file.entity == "referral"}
+    assert periods["RB", "20240810"] == {JUNE: 1}
+    assert periods["RM", "20240610"] == {MAY: 2}
+    assert periods["RN", "20240710"] == {JUNE: 1}
+    # What has no period is of its submission: once that comes again, it no longer keeps what was there before.
+    services(landing, "RO", "20240811", ("R1", JUNE))
+    ingested_and_curated(run)
+    assert referrals_of(run)["RO"] == "1"
+
+
 def taken(run: RunContext, day: str, mode: str, tables: dict[str, list[Row]]) -> tuple[str, ...]:
     """Deliver and ingest; the faults of the delivery, none where it is loaded."""
     deliver(run.settings.storage.landing, MH, "RXN", day, tables, mode=mode)
@@ -157,7 +220,7 @@ def test_a_submission_that_lost_records_of_a_month_is_set_aside(run: RunContext)
 
 
 def test_a_submission_that_does_not_say_its_month_is_set_aside(run: RunContext) -> None:
-    fault = "mode period, but no record has a value in UniqMonthID, which says of which period it is"
+    fault = "mode period, but no record has a value that can be read in UniqMonthID, which says of which period it is"
     assert taken(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"])) == ()
     for day, written in (("20260510", ""), ("20260511", " "), ("20260512", "NULL"), ("20260513", "n/a")):
         assert taken(run, day, "period", submission("1001", (written, "2026-04-30"), ["R1"], ["K1"])) == (fault,)

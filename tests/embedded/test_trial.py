@@ -24,6 +24,7 @@ from tests.builders.runs import run_in, settings_in
 from tests.conftest import PROJECT
 from tests.embedded.test_delivery_forms import FORMS, gp, put
 from tests.embedded.test_ingest import BEN, FILE, GP, announce_rows, consultation, extract, patient
+from tests.embedded.test_periods_of_deliveries import COMMUNITY, services
 from tests.unit.ingest.test_register import file
 
 DAY = date(2026, 1, 5)
@@ -50,6 +51,13 @@ def test_it_counts_what_is_taken_quarantined_and_missing(sail: SparkSession, tmp
     assert "observation" in trial.absent
     assert not {"patient", "consultation"} & {*trial.absent}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gp"]
+
+
+def test_it_counts_records_that_do_not_say_their_period(sail: SparkSession, tmp_path: Path) -> None:
+    for provider, mode, reasons in (("RA", "period", {"missing:rp_end_date": 1}), ("RB", "delta", {})):
+        services(tmp_path, provider, "20240710", ("R1", "2024-06-30"), ("R2", ""), mode=mode)
+        trial = tried(sail, tmp_path / "community" / provider / "20240710", COMMUNITY)
+        assert {file.entity: file.quarantined for file in trial.files} == {"mpi": {}, "referral": reasons}
 
 
 def test_it_sets_aside_what_a_run_would_set_aside(sail: SparkSession, tmp_path: Path) -> None:

@@ -110,8 +110,27 @@ def test_periods_are_those_of_all_files_of_a_delivery_and_only_its_entities_are_
         month(1, "period", ""),
     ]
     active = active_files(register)
-    assert [entry.replaced for entry in active["gp", "contact"]] == [("A",), ()]
+    assert [entry.replaced for entry in active["gp", "contact"]] == [("A", ""), ()]
     assert [entry.replaced for entry in active["gp", "assessment"]] == [()]
+
+
+@pytest.mark.parametrize(
+    ("register", "replaced"),
+    [
+        ([month(0, "period", "A"), month(1, "period", "M")], False),
+        ([month(0, "period", "A"), month(1, "period", "A")], True),
+        ([month(0, "period", "MA"), month(1, "period", "A")], False),
+        ([month(0, "period", "MA"), month(1, "period", "A"), month(2, "period", "MJ")], True),
+        ([month(0, "period", ""), month(0, "period", "A", entity="referral"), month(1, "period", "A")], True),
+        ([month(0, "delta", "A"), month(1, "period", "A")], False),
+        ([month(0, "full", "A"), month(1, "period", "A")], False),
+    ],
+)
+def test_rows_without_a_period_are_replaced_with_all_periods_of_their_delivery(
+    register: list[Registered], replaced: bool
+) -> None:
+    (first, *_) = active_files(register)["gp", "contact"]
+    assert (first.file_id, first.by_period, "" in first.replaced) == ("contact0.0", register[0].mode == "period", replaced)
 
 
 MONTHS = st.sets(st.sampled_from("MAJ"), min_size=1)
