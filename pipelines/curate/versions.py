@@ -5,8 +5,8 @@ superseded, or duplicates where their content is the winner's. The reason of a s
 not decide: SAME_VERSION, where the delivery, file or line did; UNKNOWN_VERSION, where the first part in which it differs from
 the newest one is missing or unreadable, or all of it. A full delivery replaces what came before it, so that rows of earlier
 ones are older than all of its own. A row of a delivery by period that does not say its period cannot be used. A winner marked
-as deleted, or missing from the newest full delivery of its provider, is deleted at source; a record of which that delivery has a
-row that cannot be used is not missing.
+as deleted, or missing from the newest full delivery of its provider, is deleted at source; a record of which that delivery has
+a row that cannot be used is not missing.
 
 A provider may send one thing again under another key. Of the winners of records that are of one thing (`one_per` of their
 entity) the newest stays, and the others are superseded, with the reason OTHER_KEY. One that has ended is newer than one that

@@ -57,6 +57,9 @@ UNFINISHED = (
 KEPT_BESIDE = ("bak", "old", "orig", "md5", "sha1", "sha256", "sha512")
 """Suffixes of what is kept beside a file and is none of its data: an earlier version, or a checksum that no contract names."""
 
+FIRST_EXTRACT = date(1990, 1, 1)
+"""No system made extracts before; an earlier day is one that some system writes for none."""
+
 JUNK = (
     ".ds_store",
     "._*",
@@ -419,6 +422,8 @@ def _by_manifest(folder: AnyPath, there: Mapping[str, Entry], contract: SourceCo
         raise DeliveryError(f"{MANIFEST}: {error}") from error
     if (manifest.source, manifest.provider) != (contract.source, folder.parent.name):
         raise DeliveryError(f"{MANIFEST}: source or provider differs from the folder it lies in")
+    if manifest.extract_date < FIRST_EXTRACT:
+        raise DeliveryError(f"{MANIFEST}: its extract date {manifest.extract_date} is before {FIRST_EXTRACT.year}")
     if not manifest.files:
         raise DeliveryError(f"{MANIFEST}: announces no file")
     _check_names(MANIFEST, [file.name for file in manifest.files])

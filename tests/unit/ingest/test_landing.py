@@ -84,6 +84,7 @@ def named(name: str) -> dict[str, object]:
         ({"extract_date": "2026-01-05T09:30:00"}, "wrong or missing: extract_date"),
         ({"extract_date": True}, "wrong or missing: extract_date"),
         ({"extract_date": "20260230"}, "wrong or missing: extract_date"),
+        *[({"extract_date": day}, "is before 1990") for day in ("0001-01-01", "1970-01-01", "19891231")],
         ({"files": []}, "announces no file"),
         ({"files": "patient.csv"}, "wrong or missing: files"),
         ({"files": ["patient.csv"]}, r"wrong or missing: files\.0"),
