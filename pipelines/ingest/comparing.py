@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import product
+from typing import NamedTuple
 
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
@@ -11,7 +13,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.ingest.arrivals import NewLoad
 from pipelines.ingest.drift import COMPARED, Content, compare
 from pipelines.ingest.folders import SetAside, set_aside
-from pipelines.ingest.landing import Delivery
+from pipelines.ingest.landing import Delivery, DeliveryName, day_of
 from pipelines.ingest.profile import FILE_COLUMNS, FILE_COLUMNS_SCHEMA, Filled, Profile
 from pipelines.ingest.register import Registered
 from pipelines.storage.places import Places
@@ -22,8 +24,16 @@ _Place = tuple[str, str, str]
 _Submission = tuple[str, str, Mapping[str, int | None]]
 """When something was delivered, in which mode, and the records of each reporting period in it."""
 
-_Full = tuple[str, str, str, date]
-"""Source, provider, folder and day of a full extract."""
+_Parts = frozenset[tuple[str, str]]
+"""Entities, each with a reporting period."""
+
+
+class _Replacing(NamedTuple):
+    """A delivery that replaces what came before it: its place, its extract date, and of which periods; None: of all."""
+
+    place: DeliveryName
+    day: date
+    parts: _Parts | None
 
 
 @dataclass(frozen=True)
@@ -73,10 +83,14 @@ def compare_deliveries(
         for place, entries in past.items()
     }
     submissions = _submissions(register, places)
-    periods, fulls = periods_of(load, profile, register), _fulls(register, load)
+    periods = periods_of(load, profile, register)
+    parts = {delivery.delivery_id: _parts(delivery, load, periods) for delivery in load.deliveries}
+    replacing = _replacing(register, load, parts)
+    aside: list[tuple[Delivery, list[str], _Replacing | None]] = []
     for delivery in load.deliveries:
         new = _contents_of(delivery, load, known, records, periods)
-        stops = _misdated(delivery, fulls)
+        newer = _replaced_by(delivery, parts[delivery.delivery_id], replacing)
+        stops = _far_from_folder(delivery, limits)
         for entity, content in new.items():
             place = (delivery.source, delivery.provider, entity)
             before = [earlier for day, earlier in contents.get(place, []) if day < _effective_from(delivery)]
@@ -84,15 +98,20 @@ def compare_deliveries(
             drift = compare(entity, contracts[delivery.source].entities[entity], content, before, limits, submitted)
             stops += drift.stops
             compared.warnings += [f"{delivery.name}: {warning}" for warning in drift.warnings]
-        if stops and delivery.delivery_id not in accepted:
-            next_step = f"ask the provider; if it is right: nhs-omop accept {delivery.name} --why ..., then run again"
-            compared.set_aside.append(set_aside(delivery, stops, next_step))
+        if (stops or newer) and delivery.delivery_id not in accepted:
+            aside.append((delivery, stops, newer))
             continue
-        compared.warnings += [f"{delivery.name} (accepted): {stop}" for stop in stops]
+        compared.warnings += [f"{delivery.name} (accepted): {stop}" for stop in [*_for_nothing(delivery, newer), *stops]]
         for entity, content in new.items():
             place = (delivery.source, delivery.provider, entity)
             contents.setdefault(place, []).append((_effective_from(delivery), content))
             submissions[place].append((_effective_from(delivery), delivery.mode, content.periods))
+    # What is itself set aside replaces nothing: the deliveries that it would have replaced are compared again without it.
+    places_aside = {delivery.place for delivery, _, _ in aside}
+    for delivery, stops, newer in aside:
+        faults = [*_for_nothing(delivery, None if newer and newer.place in places_aside else newer), *stops]
+        next_step = f"ask the provider; if it is right: nhs-omop accept {delivery.name} --why ..., then run again"
+        compared.set_aside += [set_aside(delivery, faults, next_step)] if faults else []
     return compared
 
 
@@ -137,21 +156,65 @@ def _submitted(submissions: Iterable[_Submission], until: str) -> dict[str, int 
     return submitted
 
 
-def _fulls(register: Iterable[Registered], load: NewLoad) -> set[_Full]:
-    """Every full extract that has been loaded or is new."""
-    loaded = {(file.source, file.provider, file.folder, file.extract_date) for file in register if file.mode == "full"}
-    return loaded | {(*delivery.place, delivery.extract_date) for delivery in load.deliveries if delivery.mode == "full"}
+def _parts(delivery: Delivery, load: NewLoad, periods: Mapping[str, Mapping[str, int | None]]) -> _Parts:
+    """The entities and periods that a new delivery by period replaces; none of any other."""
+    if delivery.mode != "period":
+        return frozenset()
+    submitted = [period for file in delivery.files for period in periods.get(load.holder_of(file), {})]
+    return frozenset(product([file.entity for file in delivery.files], submitted))
 
 
-def _misdated(delivery: Delivery, fulls: Iterable[_Full]) -> list[str]:
-    """The fault of a delivery that is dated before a full extract in an earlier folder: what it has would count for nothing."""
+def _replacing(register: Iterable[Registered], load: NewLoad, parts: Mapping[str, _Parts]) -> list[_Replacing]:
+    """The full extracts and deliveries by period of the providers of a load, those that have been loaded and new ones."""
+    providers = {(delivery.source, delivery.provider) for delivery in load.deliveries}
+    loaded: dict[tuple[DeliveryName, date, str], list[Registered]] = defaultdict(list)
+    for file in register:
+        if file.mode != "delta" and (file.source, file.provider) in providers:
+            loaded[DeliveryName(file.source, file.provider, file.folder), file.extract_date, file.mode].append(file)
+    found = [_Replacing(place, day, _parts_of(files, mode)) for (place, day, mode), files in loaded.items()]
+    for delivery in load.deliveries:
+        if delivery.mode != "delta":
+            of_delivery = None if delivery.mode == "full" else parts[delivery.delivery_id]
+            found.append(_Replacing(delivery.place, delivery.extract_date, of_delivery))
+    return found
+
+
+def _parts_of(files: Sequence[Registered], mode: str) -> _Parts | None:
+    """The entities and periods that a loaded delivery has replaced; None where it was a full extract."""
+    submitted = [period for file in files for period in file.periods]
+    return None if mode == "full" else frozenset(product([file.entity for file in files], submitted))
+
+
+def _replaced_by(delivery: Delivery, parts: _Parts, replacing: Iterable[_Replacing]) -> _Replacing | None:
+    """The delivery in an earlier folder that is dated after this one and replaces what it has; the last of several."""
     source, provider, folder = delivery.place
-    after = [(day, earlier) for *of, earlier, day in fulls if of == [source, provider] and earlier < folder]
-    day, earlier = max(after, default=(delivery.extract_date, ""))
-    if day <= delivery.extract_date:
+    newer = [
+        other
+        for other in replacing
+        if other.place[:2] == (source, provider) and other.place.folder < folder and other.day > delivery.extract_date
+        if other.parts is None or other.parts & parts
+    ]
+    return max(newer, key=lambda other: (other.day, other.place.folder), default=None)
+
+
+def _for_nothing(delivery: Delivery, newer: _Replacing | None) -> list[str]:
+    """The fault of a delivery that another one replaces, although it came before."""
+    if newer is None:
         return []
-    full = f"that of the full extract in the earlier folder {earlier} ({day})"
-    return [f"its extract date is {delivery.extract_date}, before {full}: it would count for nothing"]
+    what = "the full extract" if newer.parts is None else "a submission of the same period"
+    earlier = f"that of {what} in the earlier folder {newer.place.folder} ({newer.day})"
+    return [f"its extract date is {delivery.extract_date}, before {earlier}: it would count for nothing"]
+
+
+def _far_from_folder(delivery: Delivery, limits: DeliveryLimits) -> list[str]:
+    """The fault of a delivery whose extract date is long before the day of its folder, or after it."""
+    day = day_of(delivery.folder.name)
+    days = (day - delivery.extract_date).days if day else 0
+    if -1 <= days <= limits.max_days_before:
+        return []
+    apart = f"{days} days before" if days > 0 else f"{-days} days after"
+    allowed = f"at most {limits.max_days_before} days before and 1 after are usual"
+    return [f"its extract date is {delivery.extract_date}, {apart} the day of its folder; {allowed}"]
 
 
 def _effective_from(delivery: Delivery) -> str:

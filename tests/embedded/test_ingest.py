@@ -610,14 +610,44 @@ def test_an_extract_dated_before_a_full_extract_in_an_earlier_folder_is_set_asid
         "its extract date is 2025-01-05, before that of the full extract in the earlier folder 20260104 (2026-01-04): "
         "it would count for nothing"
     )
+    far = "its extract date is 2025-01-05, 365 days before the day of its folder; at most 180 days before and 1 after are usual"
     outcome = ingest_deliveries(run)
-    assert refused(outcome) == {"gp/P81001/20260105": (fault,)}
+    assert refused(outcome) == {"gp/P81001/20260105": (fault, far)}
     assert taken(run) == {"P81001/20260104": 40}
     extract(landing, "20260102", 42)
-    announce(deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]}), extract_date="2025-01-05")
+    announce(deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]}), extract_date="2025-12-05")
     store_acceptance(run.settings.storage.restricted, read_delivery(wrong, GP), "an extract of last year", NEXT)
     outcome = ingest_deliveries(run)
-    assert (outcome.set_aside, outcome.warnings) == ((), (f"gp/P81001/20260105 (accepted): {fault}",))
+    assert outcome.set_aside == ()
+    assert outcome.warnings == tuple(f"gp/P81001/20260105 (accepted): {said}" for said in (fault, far))
+
+
+def test_what_is_set_aside_itself_drags_no_later_delivery_along(run: RunContext, landing: Path) -> None:
+    """A full extract that lost most of its patients is dated after the good delivery in the next folder."""
+    extract(landing, "20260102", 60)
+    announce(extract(landing, "20260103", 10), extract_date="2026-01-04")
+    announce(extract(landing, "20260104", 5, mode="delta"), extract_date="2026-01-03")
+    lost = "patient: 10 records, the last full extract had 60; at most 50% may be gone"
+    assert refused(ingest_deliveries(run)) == {"gp/P81001/20260103": (lost,)}
+    assert taken(run) == {"P81001/20260102": 60, "P81001/20260104": 5}
+
+
+def test_an_extract_date_far_from_the_day_of_its_folder_is_set_aside(run: RunContext, landing: Path) -> None:
+    """Also of a first delivery, and of changes: nothing but the folder says that the year is wrong."""
+    far = "at most 180 days before and 1 after are usual"
+    cases = {
+        ("P81001", "20260105", "2025-01-05"): f"its extract date is 2025-01-05, 365 days before the day of its folder; {far}",
+        ("P81002", "20260105", "2025-07-08"): f"its extract date is 2025-07-08, 181 days before the day of its folder; {far}",
+        ("P81003", "20260105", "2025-07-09"): "",
+        ("P81004", "20260102", "2026-01-03"): "",
+        ("P81005", "20260102", "2026-01-04"): f"its extract date is 2026-01-04, 2 days after the day of its folder; {far}",
+    }
+    for provider, folder, day in cases:
+        announce(deliver(landing, GP, provider, folder, {"patient": [patient("A")]}), extract_date=day)
+    deliver(landing, GP, "P81001", "20260104", {"patient": [patient("A")]})
+    faults = {f"gp/{provider}/{folder}": (fault,) for (provider, folder, _), fault in cases.items() if fault}
+    assert refused(ingest_deliveries(run)) == faults
+    assert set(taken(run)) == {"P81001/20260104", "P81003/20260105", "P81004/20260102"}
 
 
 def organisation(guid: str) -> dict[str, str]:

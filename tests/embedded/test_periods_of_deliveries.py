@@ -153,6 +153,26 @@ def referrals_of(run: RunContext) -> dict[str, str]:
     return found
 
 
+def test_a_submission_dated_before_one_of_the_same_month_in_an_earlier_folder_is_set_aside(
+    sail: SparkSession, tmp_path: Path
+) -> None:
+    """It would count for nothing, whether that one is loaded or new. One of another month, or with the right day, is taken."""
+    landing = tmp_path / "landing"
+    run = run_in(sail, tmp_path, date(2024, 9, 1), ("community",))
+    for provider, period in (("RA", JUNE), ("RB", MAY), ("RC", JUNE)):
+        services(landing, provider, "20240810", ("R1", JUNE), ("R2", JUNE))
+        services(landing, provider, "20240812", ("R1", period))
+        written = landing / "community" / provider / "20240812" / "manifest.json"
+        if provider != "RC":
+            written.write_text(written.read_text().replace("2024-08-12", "2024-07-12"))
+    fault = (
+        "its extract date is 2024-07-12, before that of a submission of the same period in the earlier folder 20240810 "
+        "(2024-08-10): it would count for nothing"
+    )
+    for _ in ("new", "loaded"):
+        assert [(entry.provider, entry.faults) for entry in ingest_deliveries(run).set_aside] == [("RA", (fault,))]
+
+
 WRITTEN = {"RA": "30-JUN-2024", "RB": "30-Jun-24", "RC": "30JUN2024", "RD": "30 June 2024", "RE": "2024-06-29T23:00:00Z"}
 UNREADABLE = {"RX": "30/06/24", "RY": "45473"}
 
