@@ -2,15 +2,16 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from pipelines import __version__
+from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.delivered_names import some
-from pipelines.contracts.derived import published_tables
+from pipelines.contracts.derived import released_tables
 from pipelines.contracts.ledger import (
     IMPLAUSIBLE,
     LEDGER_SCHEMA,
@@ -71,7 +72,7 @@ from pipelines.quality.gates import GateReport, Measured
 from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
-from pipelines.release.making import inputs_fingerprint, make_release
+from pipelines.release.making import inputs_fingerprint, make_release, pins_of
 from pipelines.release.model import release_id_of
 from pipelines.release.published import ledger_of, release_folder, runs_of
 from pipelines.run_context import RunContext, known_names, reads_little, rebuilds_folder
@@ -175,11 +176,16 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
 
 @dataclass(frozen=True)
 class Declared:
-    """The declared tables of a run. `checked` are the tables that the gates look at, `local_maps` the maps that are used."""
+    """The declared tables of a run.
+
+    `released` describes the tables that its release has, `checked` are those that the gates look at. `local_maps` are the maps
+    that are used.
+    """
 
     curated: tuple[Table, ...]
     mapped: tuple[Table, ...]
     measures: tuple[Table, ...]
+    released: Mapping[str, CdmTable]
     checked: tuple[TableName, ...]
     local_maps: tuple[LocalMap, ...]
 
@@ -196,13 +202,13 @@ def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared
     """
     to_map = map_inputs(run, register)
     mapped = map_tables(to_map)
-    checked = _checked_tables(run, register, mapped)
-    cdm = published_tables(run.settings.cdm_version)
-    figures = figures_table(checked, cdm, with_routes=ROUTES in {table.name for table in mapped})
+    released = released_tables(run.settings.cdm_version, {table.name.name for table in mapped if table.name.zone is Zone.OMOP})
+    checked = _checked_tables(run, register, mapped, released)
+    figures = figures_table(checked, released, with_routes=ROUTES in {table.name for table in mapped})
     expected = expectation_tables(run.inputs.expectations, checked)
-    measures = [*gate_tables(checked, run.inputs.contracts, cdm, run.run_date), figures, *expected]
+    measures = [*gate_tables(checked, run.inputs.contracts, released, run.run_date), figures, *expected]
     curated = curate_tables(curate_inputs(run, register))
-    return Declared(tuple(curated), tuple(mapped), tuple(measures), tuple(checked), to_map.local_maps)
+    return Declared(tuple(curated), tuple(mapped), tuple(measures), released, tuple(checked), to_map.local_maps)
 
 
 @contextmanager
@@ -284,12 +290,12 @@ def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
     store_local_vocabularies(run.store, run.settings, declared.local_maps)
     ledger = _made(run, logged, register, declared, full=full)
     with logged.stage("judge"):
-        report = judged(run, logged.run_id, register, declared.checked, ledger)
+        report = judged(run, logged.run_id, register, declared, ledger)
     with logged.stage("release") as counted:
         check_lists_unchanged(run.settings, run.run_date, run.inputs.opt_outs)
         store_lists_used(run.settings, run.inputs.opt_outs)
-        versions = run.runner.versions(declared.tables)
-        made = make_release(run.store, run.settings, run.inputs, register, logged.run_id, run.run_date, report, versions)
+        pins = pins_of(run.store, declared.released, run.runner.versions(declared.tables))
+        made = make_release(run.settings, run.inputs, register, logged.run_id, run.run_date, report, pins)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
     figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
     logged.ends(RunState.RELEASED, made.release_id)
@@ -611,38 +617,42 @@ def _described(run: RunContext, register: Sequence[Registered], extracted: Mappi
 
 
 def judged(
-    run: RunContext, run_id: str, register: Sequence[Registered], checked: Sequence[TableName], ledger: list[LedgerRow]
+    run: RunContext, run_id: str, register: Sequence[Registered], declared: Declared, ledger: list[LedgerRow]
 ) -> GateReport:
     """Judge what the gates have counted, store the results, and demand that they and the ledger hold.
 
     Raises LedgerError or QualityGateError; both leave the last release as it is.
     """
     check_balance(ledger)
-    cdm, policy = published_tables(run.settings.cdm_version), Policy(run.settings.gates, run.run_date)
+    released, checked, policy = declared.released, declared.checked, Policy(run.settings.gates, run.run_date)
     newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
     others = [
-        *change_measures(run, ledger),
+        *change_measures(run, released, ledger),
         *age_checks(newest, run.run_date, policy.given.change),
         *expectations_measured(run.store.paths, run.inputs.expectations, checked),
     ]
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, cdm, run.run_date, ledger, policy, others)
+    report = run_gates(run.store.paths, checked, run.inputs.contracts, released, run.run_date, ledger, policy, others)
     run.runner.run([results_table(report, run_id), figures_of_run(run_id)])
     if report.failures or report.waived:
-        run.runner.run([failing_rows_table(report, run_id, checked, cdm, policy.given.failing_rows)])
+        run.runner.run([failing_rows_table(report, run_id, checked, released, policy.given.failing_rows)])
     if run.lineage is not None:
         run.lineage.judged(report, checked)
     report.require_passed()
     return report
 
 
-def change_measures(run: RunContext, ledger: Sequence[LedgerRow]) -> list[Measured]:
-    """What the figures of the tables as they are say of themselves, and against those of the release that readers see."""
+def change_measures(run: RunContext, released: Collection[str], ledger: Sequence[LedgerRow]) -> list[Measured]:
+    """What the figures of the tables as they are say of themselves, and against those of the release that readers see.
+
+    A table that is not `released` any more, by configuration, has lost nothing.
+    """
     paths, folder = run.store.paths, release_folder(run.settings)
     now = Figures.of(paths.records(*FIGURES, tuple(FIGURE_SCHEMA)))
     measures, current = [people_check(now)], folder.current()
     if current is not None:
         of_release = folder.read(current).run_id
-        before = Figures.of(paths.records(*FIGURES_OF_RUNS, tuple(FIGURE_SCHEMA), where=("run_id", of_release)))
+        figures = paths.records(*FIGURES_OF_RUNS, tuple(FIGURE_SCHEMA), where=("run_id", of_release))
+        before = Figures.of(figure for figure in figures if not figure["table"] or figure["table"] in released)
         measures += change_checks(now, before, run.settings.gates.change)
         measures += untaken_checks(ledger, ledger_of(run.settings, of_release))
     return measures
@@ -657,14 +667,16 @@ def require_known_names(run: RunContext, register: Sequence[Registered]) -> None
     known.require(settings.gates)
 
 
-def _checked_tables(run: RunContext, register: Sequence[Registered], mapped: Sequence[Table]) -> list[TableName]:
+def _checked_tables(
+    run: RunContext, register: Sequence[Registered], mapped: Sequence[Table], released: Mapping[str, CdmTable]
+) -> list[TableName]:
     """The tables that the gates check: what was delivered, in bronze and silver, and the tables of the CDM."""
     delivered = sorted({f"{file.source}_{file.entity}" for file in register})
     names = [TableName(zone, name) for zone in (Zone.BRONZE, Zone.SILVER) for name in delivered]
     made = [table.name for table in mapped if table.name.zone in (Zone.OMOP, Zone.VOCABULARY)]
     loaded = [
         TableName(Zone.VOCABULARY, name)
-        for name, table in published_tables(run.settings.cdm_version).items()
+        for name, table in released.items()
         if table.is_vocabulary and run.store.exists(Zone.VOCABULARY, name)
     ]
     return [*names, *dict.fromkeys([*made, *loaded])]

@@ -4,6 +4,7 @@ They are made from the tables of the CDM and its inputs, checked by the same gat
 not know them and do not need them. Every table of a release is in `published_tables`.
 """
 
+from collections.abc import Collection
 from functools import cache
 from typing import Final
 
@@ -242,3 +243,8 @@ DERIVED_TABLES: Final[dict[str, CdmTable]] = {
 def published_tables(version: str) -> dict[str, CdmTable]:
     """The tables of a CDM version and the derived ones by name. Raises ConfigError for an unknown version."""
     return cdm_tables(version) | DERIVED_TABLES
+
+
+def released_tables(version: str, made: Collection[str]) -> dict[str, CdmTable]:
+    """The published tables that a release has: those of a CDM version, and the derived ones that are among those `made`."""
+    return {name: table for name, table in published_tables(version).items() if name not in DERIVED_TABLES or name in made}

@@ -46,8 +46,8 @@ def gate_tables(
 ) -> list[Table]:
     """The tables of measures of a run: what its contracts ask, counted in the tables that are there.
 
-    `checked` are the tables of the lake; those without a contract are passed over. A table of the CDM that is not among
-    them is counted as missing. There is one table of measures for each source in bronze and in silver, and five for OMOP.
+    `checked` are the tables of the lake; those without a contract are passed over. A table of the release (`cdm`) that is not
+    among them is counted as missing. There is one table of measures for each source in bronze and in silver, and five for OMOP.
     Nothing in the CDM may be dated after `run_date`.
     """
     return [_declared(group) for group in _groups(checked, contracts, cdm, run_date)]

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines import __version__
 from pipelines.columns.frames import union_all
-from pipelines.contracts.derived import DERIVED_TABLES, published_tables
+from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.register import Registered
@@ -43,19 +43,15 @@ def inputs_fingerprint(settings: Settings, inputs: RunInputs, register: Iterable
 
 
 def make_release(
-    store: TableStore,
     settings: Settings,
     inputs: RunInputs,
     register: Iterable[Registered],
     run_id: str,
     run_date: date,
     report: GateReport,
-    versions: Mapping[TableName, int],
+    pins: tuple[TablePin, ...],
 ) -> Release:
-    """Pin the versions of every published table under one id and make it the current release, unless a rollback holds.
-
-    `versions` are those of the run itself; only a table that no run makes or reads is pinned as it is now.
-    """
+    """Write down the tables of a run as a release and make it the current one, unless a rollback holds."""
     register = tuple(register)
     fingerprint = inputs_fingerprint(settings, inputs, register)
     made = Release(
@@ -71,7 +67,7 @@ def make_release(
         opt_outs={facts.kind: facts.as_at for facts in inputs.opt_outs.facts},
         input_fingerprint=fingerprint,
         gates=Gates(**report.summary()),
-        tables=_pins(store, settings.cdm_version, versions),
+        tables=pins,
     )
     folder = release_folder(settings)
     made = folder.write(made)
@@ -99,13 +95,14 @@ def _newest_extracts(register: Iterable[Registered]) -> tuple[Extract, ...]:
     )
 
 
-def _pins(store: TableStore, cdm_version: str, versions: Mapping[TableName, int]) -> tuple[TablePin, ...]:
+def pins_of(store: TableStore, released: Mapping[str, CdmTable], versions: Mapping[TableName, int]) -> tuple[TablePin, ...]:
+    """The versions of the tables of a release, with their rows.
+
+    `versions` are those of the run itself; only a table that no run makes or reads is pinned as it is now.
+    """
     pinned: dict[TableName, int] = {}
-    for name, table in published_tables(cdm_version).items():
+    for name, table in released.items():
         place = TableName(Zone.VOCABULARY if table.is_vocabulary else Zone.OMOP, name)
-        # What is left of a derived table that has been switched off belongs to earlier releases.
-        if name in DERIVED_TABLES and place not in versions:
-            continue
         version = versions.get(place, store.version(*place))
         if version is not None:
             pinned[place] = version

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import check_balance
 from pipelines.contracts.zones import Zone
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
@@ -78,6 +77,7 @@ def loaded(
     run.runner.run(declared.tables)
     ledger = [*curate_ledger(run, RUN_ID, run.register()), *map_ledger(run, RUN_ID)]
     check_balance(ledger)
-    cdm = published_tables(run.settings.cdm_version)
     limits = policy(limit("quarantined_share", 1), limit("mapped_share", 1))
-    return run, run_gates(run.store.paths, declared.checked, run.inputs.contracts, cdm, run.run_date, ledger, limits)
+    return run, run_gates(
+        run.store.paths, declared.checked, run.inputs.contracts, declared.released, run.run_date, ledger, limits
+    )

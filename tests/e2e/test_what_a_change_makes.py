@@ -9,6 +9,7 @@ from deltalake import DeltaTable
 from typer.testing import CliRunner
 
 from jobs import plan
+from jobs.publish import publication_of
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.touched import TOUCHED_BY_CODES, TOUCHED_BY_PLACES
 from pipelines.nightly import nightly, plan_run
@@ -81,6 +82,23 @@ def test_another_threshold_judges_again_and_makes_only_the_descriptions(copy: De
     assert nightly(settings, LAST_NIGHT).figures is not None
     assert written(copy, before) == DESCRIPTIONS | OF_DESCRIPTIONS | EACH_RUN
     assert release_folder(settings).current() != release
+    assert planned(settings) == {}
+
+
+def test_a_table_that_is_switched_off_is_in_no_later_release(copy: DemoWorld) -> None:
+    """Nor has it lost rows; the table itself stays, because earlier releases have it."""
+    derived = copy.settings.derived.model_copy(update={"measurement_harmonised": False})
+    settings = copy.settings.model_copy(update={"derived": derived})
+    before = release_folder(copy.settings).current()
+    assert before is not None
+    assert nightly(settings, LAST_NIGHT).figures is not None
+    release = release_folder(settings).read(release_folder(settings).current() or "")
+    pinned = [{pin.name for pin in found.tables} for found in (release_folder(settings).read(before), release)]
+    assert (pinned[0] - pinned[1], pinned[1] - pinned[0]) == ({"measurement_harmonised"}, set())
+    gates = copy.rows("ledger", "gates")
+    of_run = gates[gates["run_id"] == release.run_id]
+    assert "measurement_harmonised" not in set(of_run["table"])
+    assert "measurement_harmonised" not in publication_of(settings).pinned
     assert planned(settings) == {}
 
 

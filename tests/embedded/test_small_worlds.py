@@ -85,10 +85,20 @@ def test_a_small_practice_is_loaded(
         assert rows["condition_occurrence"] == observations
 
 
-def test_sources_that_have_not_delivered_hold_nobody_up(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
-    waits_for = ("acute", "ambulance", "community", "mental_health", "social_care")
-    run, report = loaded(sail, tmp_path, vocabulary, {("gp", "P81001"): practice(1, 1, 1)}, waits_for=waits_for)
+@pytest.mark.parametrize(
+    ("waits_for", "left_out"),
+    [
+        (("acute", "ambulance", "community", "mental_health", "social_care"), ()),
+        (("ambulance",), ("derived.measurement_harmonised=false", "cdm_version=5.5")),
+    ],
+    ids=["sources", "tables"],
+)
+def test_what_has_not_come_or_is_left_out_holds_nobody_up(
+    sail: SparkSession, tmp_path: Path, vocabulary: Path, waits_for: tuple[str, ...], left_out: tuple[str, ...]
+) -> None:
+    run, report = loaded(sail, tmp_path, vocabulary, {("gp", "P81001"): practice(1, 1, 1)}, *left_out, waits_for=waits_for)
     assert not report.failures
+    assert run.store.exists(Zone.OMOP, "measurement_harmonised") is not bool(left_out)
     assert run.store.read(Zone.OMOP, "condition_occurrence").count() == 1
 
 
