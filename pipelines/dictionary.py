@@ -64,7 +64,6 @@ def every_table(
             key_id="",
             opt_outs=OptOutFiles((), (), (), ()),
             type_one=type_one,
-            run_date=_DAY,
             production=False,
             excludes_unverifiable=True,
             excludes_confidential=True,

@@ -390,7 +390,6 @@ def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInpu
         key_id=run.inputs.key_id,
         opt_outs=run.inputs.opt_outs,
         type_one=run.inputs.type_one,
-        run_date=run.run_date,
         production=run.production,
         excludes_unverifiable=run.settings.opt_outs.unverifiable is LeftOut.EXCLUDE,
         excludes_confidential=run.settings.opt_outs.confidential is LeftOut.EXCLUDE,

@@ -5,7 +5,6 @@ records → versions → identities and persons → dispositions → silver. Onl
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 
 import pyarrow as pa
@@ -128,7 +127,6 @@ class CurateInputs:
     key_id: str
     opt_outs: OptOutFiles
     type_one: TypeOneCodes | None
-    run_date: date
     production: bool
     excludes_unverifiable: bool
     excludes_confidential: bool
@@ -419,16 +417,16 @@ def _type_one(inputs: CurateInputs) -> Table:
     names: tuple[TableName, ...] = ()
     if found:
         bronze = [TableName(Zone.BRONZE, entity.table) for entity in (found.record, found.dictionary)]
-        names = (*bronze, _curation(f"versions_{found.codes.source}"), _curation(LINK))
+        names = (*bronze, _curation(f"versions_{found.codes.source}"), _curation(LINK), NEWEST_EXTRACTS)
 
     def make(tables: Inputs) -> DataFrame:
         if found is None:
             return tables.session.createDataFrame([], ddl_of(TYPE_ONE_SCHEMA))
-        observations, dictionary, versions, links = (tables.read(*name) for name in names)
+        observations, dictionary, versions, links, newest = (tables.read(*name) for name in names)
         people = with_person(valid_rows(versions, found.patient.name), links, found.codes.source, inputs.production)
         known = people.where(~F.col("_is_wrong") & F.col("person_id").isNotNull()).select("row_key", "person_id")
         coded = type_one_codes(dictionary, found.codes)
-        return people_with_type_one(observations, coded, versions, known, found.codes, inputs.run_date)
+        return people_with_type_one(observations, coded, versions, known, newest, found.codes)
 
     return Table(
         name=_curation(TYPE_ONE),
@@ -437,7 +435,7 @@ def _type_one(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=names,
-        parameters=repr((found.codes.model_dump_json(), inputs.run_date, inputs.production)) if found else "",
+        parameters=repr((found.codes.model_dump_json(), inputs.production)) if found else "",
         keeps_equal=True,
     )
 

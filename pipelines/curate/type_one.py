@@ -1,15 +1,17 @@
 """Type 1 opt-outs, read from the GP record itself.
 
 A dissent code stands until a later withdrawal. It counts at every practice the person was ever with, ties count as dissent,
-a dissent without any date stands, a withdrawal dated after the run does not count yet, deleted entries count for nothing. A
-date that cannot be read is none, whatever date of entry stands beside it.
+a dissent without any date stands, deleted entries count for nothing. A date that cannot be read is none, whatever date of
+entry stands beside it.
+
+A withdrawal that is dated after the newest extract of its practice does not count yet: until the practice has sent a later one
+nobody knows that it was not taken back, and the person stays left out. The day of a run plays no part.
 
 An entry whose code the practice's code table does not explain may be a dissent. So may a dissent in a row that cannot be used
 while the record has no row that can. Their people are left out as well, with a reason of its own, unless a later withdrawal
 would have ended the dissent.
 """
 
-from datetime import date
 from functools import reduce
 from operator import or_
 
@@ -78,19 +80,21 @@ def people_with_type_one(
     coded: DataFrame,
     versions: DataFrame,
     patients: DataFrame,
+    newest_extracts: DataFrame,
     codes: TypeOneCodes,
-    run_date: date,
 ) -> DataFrame:
     """Who is left out of what comes from the GP record (TYPE_ONE_SCHEMA).
 
     `observations` are the bronze rows of the record, `coded` see type_one_codes, `versions` the versions of the source.
-    `patients` have `row_key` and `person_id` of patients.
+    `patients` have `row_key` and `person_id` of patients; `newest_extracts` are of every provider (NEWEST_SCHEMA).
     """
     record = codes.observation
     with_code = observations.select(*LINE, "_provider", *record.dates, trimmed(F.col(record.code)).alias("_code_id"))
     explained = with_code.where(F.col("_code_id").isNotNull()).join(coded, on=list(_ON_RECORD), how="left")
     hits = explained.where(F.col("_meaning").isNull() | (F.col("_meaning") != "other"))
-    said = hits.select(*LINE, "_meaning", _moment(record.dates).alias("_moment"))
+    known_until = newest_extracts.where(F.col("_source") == codes.source).select("_provider", "_known_until")
+    hits_known = hits.join(F.broadcast(known_until), on="_provider", how="left")
+    said = hits_known.select(*LINE, "_meaning", _moment(record.dates).alias("_moment"), "_known_until")
     rows = versions.where(F.col("entity") == record.entity)
     usable = rows.where(F.col("is_winner")).select("row_key")
     unusable = rows.where(F.col("disposition") == "quarantined").join(usable, on="row_key", how="left_anti")
@@ -102,7 +106,7 @@ def people_with_type_one(
     may_be_dissent = F.col("_meaning").isNull() | ((F.col("_meaning") == "dissent") & ~F.col("_is_usable"))
     meaning = F.when(may_be_dissent, F.lit("unknown")).when(F.col("_is_usable"), F.col("_meaning"))
     moment = F.col("_moment")
-    withdrawn = (meaning == "withdrawn") & (moment <= F.lit(run_date))
+    withdrawn = (meaning == "withdrawn") & (moment <= F.col("_known_until"))
     by_person = stated.groupBy("person_id").agg(
         F.max(F.when(withdrawn, moment)).alias("_withdrawal"),
         *_latest(meaning == "dissent", moment, "_dissent"),

@@ -1,6 +1,7 @@
 """From delivered files to silver: every line accounted for, the right people kept, nobody's identity passed on."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,29 @@ def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entrie
     counts = load(run)
     assert counts["patient", *disposition] == 2
     assert counts["observation", *disposition] == len(entries)
+
+
+def test_a_withdrawal_of_type_one_counts_once_an_extract_of_its_practice_reaches_its_day(
+    run: RunContext, landing: Path
+) -> None:
+    """Not with the day of the run, nor with an extract of another practice: a run of a later day has nothing to make."""
+    withdrawn_on = {"A": "2026-01-05", "B": "2026-01-06", "C": "2026-01-07"}
+    rows = [
+        observation(f"{guid}{code}", guid, code, day)
+        for guid, last in withdrawn_on.items()
+        for code, day in (("1", "2024-01-01"), ("2", last))
+    ]
+    people = [patient(guid, number) for guid, number in zip(withdrawn_on, (ANNA, BEN, CARL), strict=True)]
+    deliver(landing, GP, "P81001", "20260105", {"patient": people, "observation": rows, "clinical_code": CODES})
+    deliver(landing, GP, "P81002", "20260106", {"patient": [patient("Z", HAL)]})
+    opt_out_lists(landing, "20260105", [ANNA, BEN, CARL, HAL], local=[EVE])
+    next_day, day_after = (replace(run, run_date=date(2026, 1, day)) for day in (6, 7))
+    for later in (run, next_day, day_after):
+        load(later)
+        assert reasons_by_local_id(run) == {"B": "type_one", "C": "type_one"}
+    deliver(landing, GP, "P81001", "20260107", {"patient": people[2:]}, mode="delta")
+    load(replace(run, run_date=date(2026, 1, 9)))
+    assert reasons_by_local_id(run) == {}
 
 
 @pytest.mark.parametrize(
