@@ -1,5 +1,6 @@
 """How those providers deliver who do not send our manifest: what their control files say, and when a file is whole."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -26,6 +27,14 @@ class Stated(StrEnum):
     def digits(self) -> int:
         """The length of a checksum; 0 for what is none."""
         return {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}.get(self.value, 0)
+
+
+_COUNT = re.compile("[0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3}")
+
+
+def count_in(text: str) -> int | None:
+    """The number that a control file or trailer states, with or without a comma at thousands; None where it is none."""
+    return int(text.replace(",", "")) if _COUNT.fullmatch(text) else None
 
 
 class ControlFile(Frozen):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.contracts.delivered_names import shown
-from pipelines.contracts.delivery_forms import ControlFile, Stated
+from pipelines.contracts.delivery_forms import ControlFile, Stated, count_in
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import DeliveryError
 from pipelines.ingest.checksums import Checksum
@@ -17,7 +17,6 @@ LARGEST = 16 << 20
 """Bytes; a control file has a line for each delivered file."""
 
 _MOST_FAULTS = 5
-_COUNT = re.compile("[0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3}")
 
 
 class Listed(NamedTuple):
@@ -86,8 +85,9 @@ def _lines(content: bytes, form: ControlFile) -> Iterator[tuple[int, list[str]]]
             most = -1 if form.header else max(map(int, form.columns.values())) - 1
             yield number, line.split(maxsplit=most)
             continue
+        bare = re.sub(f'" +(?={re.escape(form.delimiter)}|$)', '"', line)
         try:
-            yield number, next(csv.reader([line], delimiter=form.delimiter, strict=True))
+            yield number, next(csv.reader([bare], delimiter=form.delimiter, strict=True, skipinitialspace=True))
         except csv.Error as error:
             raise DeliveryError(f"line {number} is not CSV; its quotes are not closed") from error
 
@@ -109,7 +109,8 @@ def _entry(control: str, fields: Sequence[str], positions: Mapping[Stated, int],
         if stated is Stated.NAME:
             name = text.removeprefix("*" if form.delimiter == "blanks" else "").removeprefix("./")
         elif stated is Stated.RECORDS:
-            if not _COUNT.fullmatch(text) or (count := int(text.replace(",", ""))) < form.besides:
+            count = count_in(text)
+            if count is None or count < form.besides:
                 return "number of records"
             rows = count - form.besides
         elif not re.fullmatch(f"[0-9a-fA-F]{{{stated.digits}}}", text):

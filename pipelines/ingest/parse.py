@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.contracts.delivered_names import is_like_a_header
-from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole
+from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole, count_in
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.empty_values import is_empty
@@ -218,14 +218,15 @@ class _WithoutTrailer:
             start = content.rfind(b"\n", 0, len(content.rstrip())) + 1
             held = content[start:]
             yield content[:start]
-        line = held.decode("utf-8", errors="replace")
-        fields = [field.strip().strip('"') for field in line.split(self._delimiter)]
+        line = held[:HEAD_BYTES].decode("utf-8", errors="replace").rstrip()
+        read = next(csv.reader([line], delimiter=self._delimiter, skipinitialspace=True)) or [""]
+        fields = [field.strip().strip('"') for field in read]
         if fields[0].casefold() != self._trailer.begins.casefold():
             raise DeliveryError(f"{self._place}: the last line is no trailer, so that the file was cut short; deliver it again")
-        stated = fields[self._trailer.records - 1] if len(fields) >= self._trailer.records else ""
-        if not re.fullmatch("[0-9]{1,12}", stated):
+        stated = count_in(fields[self._trailer.records - 1]) if len(fields) >= self._trailer.records else None
+        if stated is None:
             raise DeliveryError(f"{self._place}: its trailer has no number of records; deliver it again")
-        self.records = int(stated) - self._trailer.besides
+        self.records = stated - self._trailer.besides
 
 
 def _without_header(blocks: Iterator[bytes]) -> Iterator[bytes]:
