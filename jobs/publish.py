@@ -25,10 +25,11 @@ from pipelines.contracts.derived import published_tables
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
 from pipelines.progress import OnProgress
+from pipelines.release.opt_outs import require_nobody_left_out
 from pipelines.release.publish.duckdb_file import publish_duckdb, require_replaceable
 from pipelines.release.publish.parquet_folder import publish_parquet
 from pipelines.release.publish.publication import Publication
-from pipelines.release.published import chosen_release, pinned_tables, require_newest_opt_outs
+from pipelines.release.published import chosen_release, pinned_tables
 from pipelines.settings import Settings
 
 app = new_app()
@@ -69,13 +70,13 @@ def publish(
 
     What is there is replaced as a whole when the new one is complete. A failure leaves it as it is. catalog:SCHEMA makes views
     of the pinned versions in the catalog of Spark, one after the other, and copies no row.
-    An earlier release may hold people who have opted out since. Publishing it therefore needs --accept-older-opt-outs.
+    Where a release shows people who have opted out since, publishing it needs --accept-older-opt-outs.
     """
     target, settings = target_of(to), settings_of(env, conf_dir, overrides)
     if webapi_sql and target.kind != "postgresql":
         raise ConfigError("--webapi-sql: WebAPI reads PostgreSQL; give --to postgresql://...")
     release = chosen_release(settings, release_id)
-    require_newest_opt_outs(settings, release, accepted=older_opt_outs)
+    require_nobody_left_out(settings, release, accepted=older_opt_outs)
     rows = publish_to(settings, target, release.release_id, version)
     if webapi_sql:
         with writing(webapi_sql):

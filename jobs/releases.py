@@ -17,7 +17,8 @@ from jobs.output import show_facts, show_table
 from pipelines.errors import ConfigError, RightsError
 from pipelines.progress import Field
 from pipelines.release.model import Release
-from pipelines.release.published import chosen_release, gates_of, newer_opt_outs, release_folder
+from pipelines.release.opt_outs import shown_though_left_out
+from pipelines.release.published import chosen_release, gates_of, release_folder
 from pipelines.release.store import Hold
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
@@ -232,9 +233,9 @@ def _hold(hold: Hold) -> dict[str, Field]:
 
 def _say_held(settings: Settings, release_id: str, owner: str, until: date | None) -> None:
     log.info(f"release {release_id} is held for {owner} {f'up to {until}' if until else 'until that is lifted'}")
-    older = newer_opt_outs(settings, chosen_release(settings, release_id))
-    if older:
-        log.warning(f"it rests on older opt-out lists ({', '.join(older)}) and keeps rows of people who have opted out since")
+    shown = shown_though_left_out(settings, chosen_release(settings, release_id))
+    if shown:
+        log.warning(f"{shown}; it keeps their rows for as long as it is held")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, said, settings_of, start
-from pipelines.release.published import chosen_release, release_folder, require_newest_opt_outs
+from pipelines.release.opt_outs import require_nobody_left_out
+from pipelines.release.published import chosen_release, release_folder
 from pipelines.release.store import ROLLBACK
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
@@ -34,8 +35,7 @@ def rollback(
 
     While it holds, runs go on: they build, judge and make releases, which readers do not see. --lift ends that, and the next
     run makes its release current.
-    An earlier release may hold people who have opted out since. Going back over a newer opt-out list therefore needs
-    --accept-older-opt-outs.
+    Where an earlier release shows people who have opted out since, going back to it needs --accept-older-opt-outs.
     """
     reason = said(reason, "the end of a rollback needs a reason" if lift else "a rollback needs a reason", "--reason")
     settings = settings_of(env, conf_dir, overrides)
@@ -52,7 +52,7 @@ def _go_back(settings: Settings, release_id: str | None, older_opt_outs: bool, a
     folder = release_folder(settings)
     current = chosen_release(settings)
     target = chosen_release(settings, release_id or folder.before(current.release_id))
-    require_newest_opt_outs(settings, target, accepted=older_opt_outs)
+    require_nobody_left_out(settings, target, accepted=older_opt_outs)
     folder.point_at(target.release_id, action=ROLLBACK, at=at, reason=reason)
     log.info(f"readers see release {target.release_id} until nhs-omop rollback --lift", extra={"before": current.release_id})
 

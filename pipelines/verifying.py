@@ -20,10 +20,10 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import BEFORE, NOW, counted_in_both, empty_rows
 from pipelines.contracts.derived import published_tables
-from pipelines.contracts.ledger import LEDGER_TABLE
+from pipelines.contracts.ledger import LEDGER_TABLE, PERSON
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.curate.tables import PERSON, READABLE
+from pipelines.curate.tables import READABLE
 from pipelines.engine import open_session
 from pipelines.errors import NotCurrentError, RunUnderWayError, counted
 from pipelines.ingest.profile import FILE_COLUMNS

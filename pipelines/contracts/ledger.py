@@ -114,6 +114,9 @@ UNREADABLE = "unreadable:"
 WITHHELD = "withheld:"
 """Stands before the name of a column in the reason of texts that were not taken over."""
 
+PERSON, DISPOSITIONS = "person", "dispositions_"
+"""The table of curate that says which opt-out each person has, and what begins the names of those with what became of rows."""
+
 LEDGER_TABLE = "rows"
 """Name of the stored ledger in the ledger zone, partitioned by run."""
 

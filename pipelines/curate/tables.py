@@ -15,6 +15,7 @@ from pipelines.columns.frames import differences, union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids, without_collisions
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.column_notes import silver_notes
+from pipelines.contracts.ledger import DISPOSITIONS, PERSON
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.contracts.tables import (
     CHANGE,
@@ -89,7 +90,7 @@ from pipelines.ingest.register import (
 )
 from vocab.schemas import ddl_of
 
-STATED, IDENTITY, LINK, PERSON, TYPE_ONE = "stated_identities", "identities", "link", "person", "type_one"
+STATED, IDENTITY, LINK, TYPE_ONE = "stated_identities", "identities", "link", "type_one"
 PERSON_COLLISIONS = "person_collisions"
 OTHER_NUMBERS = "other_numbers"
 CONFLICTS = "identity_conflicts"
@@ -508,7 +509,7 @@ def opt_out_frames(session: SparkSession, inputs: CurateInputs) -> OptOutLists:
 
 def dispositions_of(source: str, level: int) -> TableName:
     """The table with the dispositions of the entities of one level of a source."""
-    return _curation(f"dispositions_{source}_{level}")
+    return _curation(f"{DISPOSITIONS}{source}_{level}")
 
 
 def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[EntityOf]) -> Table:

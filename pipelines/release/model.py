@@ -88,8 +88,3 @@ def fingerprint_of(inputs: Mapping[str, Any]) -> str:
 def release_id_of(run_date: date, input_fingerprint: str) -> str:
     """The id of a release: the run date and the first digits of the fingerprint of its inputs."""
     return f"{run_date:%Y%m%d}-{input_fingerprint[:_FINGERPRINT_IN_ID]}"
-
-
-def earlier_opt_outs(release: Release, than: Release) -> list[str]:
-    """Kinds of opt-out list of which `release` used an older list than `than`, or none."""
-    return sorted(kind for kind, as_at in than.opt_outs.items() if release.opt_outs.get(kind, date.min) < as_at)

@@ -1,6 +1,5 @@
 """Finds releases and reads their ledgers and gate results, from the configuration and without an engine."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from pipelines.contracts.cdm import CdmTable
@@ -8,7 +7,7 @@ from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, SILVER_ROWS_SCHEMA, SILVER_ROWS_TABLE, LedgerRow
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
-from pipelines.release.model import Release, earlier_opt_outs
+from pipelines.release.model import Release
 from pipelines.release.reading import PinnedTable
 from pipelines.release.store import ReleaseFolder
 from pipelines.run_log import in_order
@@ -16,8 +15,6 @@ from pipelines.settings import Settings, storage_paths, table_folders
 
 if TYPE_CHECKING:
     from pipelines.quality.gates import GateResult
-
-log = logging.getLogger(__name__)
 
 RELEASES = "releases"
 """The folder of release documents below the de-identified root."""
@@ -35,24 +32,6 @@ def chosen_release(settings: Settings, release_id: str | None = None) -> Release
     if wanted is None:
         raise ReleaseError("there is no release yet: nhs-omop run makes one")
     return folder.read(wanted)
-
-
-def newer_opt_outs(settings: Settings, release: Release) -> list[str]:
-    """Kinds of opt-out list of which the current release or the newest one, which a rollback may hide, used a newer list."""
-    folder = release_folder(settings)
-    others = [chosen_release(settings), folder.oldest_first()[-1]]
-    return sorted({kind for other in others for kind in earlier_opt_outs(release, than=other)})
-
-
-def require_newest_opt_outs(settings: Settings, release: Release, *, accepted: bool) -> None:
-    """See that nobody is shown who has opted out since: raises ReleaseError, or warns where that is `accepted`."""
-    newer = newer_opt_outs(settings, release)
-    if newer:
-        lists = f"older opt-out lists ({', '.join(newer)})"
-        said = f"release {release.release_id} rests on {lists} and may hold people who have opted out since"
-        if not accepted:
-            raise ReleaseError(f"{said}; --accept-older-opt-outs takes it all the same")
-        log.warning(said)
 
 
 def cdm_of(release: Release) -> dict[str, CdmTable]:

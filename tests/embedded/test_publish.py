@@ -22,6 +22,7 @@ from jobs.logs import logging_to_stderr
 from pipelines.contracts.cdm import delta_schema
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, Disposition, LedgerRow, Stage
+from pipelines.contracts.ledger import PERSON as PERSONS
 from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError, ReleaseError
@@ -104,12 +105,19 @@ def released(sail: SparkSession, tmp_path: Path) -> Released:
     store = TableStore(sail, storage_paths(settings))
     write_release(store, settings, FIRST, visits(21), {"national": date(2024, 1, 4)})
     write_release(store, settings, SECOND, visits(21, 22), {"national": date(2024, 1, 5)})
+    decided(store, None)
     run, ledger = Partitions("run_id", ("r2",)), frame(sail, LEDGER_SCHEMA, [row.record() for row in LEDGER])
     store.replace_partitions(ledger, Zone.LEDGER, LEDGER_TABLE, LEDGER_SCHEMA, run)
     gates = judge([Measured(Check(Checked.OMOP, "person", Rule.UNIQUE, "person_id"), 1, 0)])
     results = frame(sail, GATE_SCHEMA, gates.records("r2"))
     store.replace_partitions(results, Zone.LEDGER, GATE_TABLE, GATE_SCHEMA, run)
     return Released(settings, ("--env", "test", *options), store)
+
+
+def decided(store: TableStore, opt_out: str | None) -> None:
+    """What curate decided last of the one person of both releases."""
+    schema = {"person_id": "bigint", "opt_out": "string"}
+    store.overwrite(frame(store.session, schema, [{"person_id": 11, "opt_out": opt_out}]), Zone.CURATION, PERSONS, schema)
 
 
 def write_release(
@@ -395,10 +403,13 @@ def test_a_held_release_stays_until_that_is_lifted_and_an_expired_one_cannot_be_
     assert released.store.read(Zone.OMOP, "visit_occurrence", version=0).count() == 1  # upkeep takes it, not this
 
 
-def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run: Callable[..., Result]) -> None:
+def test_a_rollback_that_shows_people_who_have_opted_out_has_to_be_accepted(
+    released: Released, run: Callable[..., Result]
+) -> None:
+    decided(released.store, "objection")
     refused = run(rollback, "--reason", "a wrong map")
     assert isinstance(refused.exception, ReleaseError)
-    assert "national" in str(refused.exception)
+    assert "fewer than 8 people who have opted out since" in str(refused.exception)
     assert chosen_release(released.settings).release_id == SECOND
     assert run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs").exit_code == 0
     assert chosen_release(released.settings).release_id == FIRST
@@ -406,11 +417,16 @@ def test_rollback_over_newer_opt_outs_has_to_be_accepted(released: Released, run
     assert (last.action, last.reason) == ("rollback", "a wrong map")
 
 
-def test_a_publication_over_newer_opt_outs_has_to_be_accepted(run: Callable[..., Result], tmp_path: Path) -> None:
-    """An earlier release, and the current one after a rollback: both may hold people who have opted out since."""
+def test_a_publication_that_shows_people_who_have_opted_out_has_to_be_accepted(
+    released: Released, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    """An earlier release, and the current one after a rollback; where nobody has opted out nothing has to be accepted."""
     target = tmp_path / "cdm.duckdb"
-    said = f"release {FIRST} rests on older opt-out lists (national) and may hold people who have opted out since"
     earlier = ("--to", f"duckdb:{target}", "--release", FIRST)
+    assert run(publish, *earlier).exit_code == 0
+    target.unlink()
+    decided(released.store, "national")
+    said = f"release {FIRST} shows fewer than 8 people who have opted out since, wholly or in part, or are no longer known"
     refused = run(publish, *earlier)
     assert (refused.exception.exit_code, str(refused.exception)) == (  # type: ignore[union-attr]
         22,
@@ -419,7 +435,9 @@ def test_a_publication_over_newer_opt_outs_has_to_be_accepted(run: Callable[...,
     assert not target.exists()
     accepted = run(publish, *earlier, "--accept-older-opt-outs", "--json")
     assert (accepted.exit_code, said in accepted.stderr) == (0, True)
-    assert "older opt-out lists" not in run(publish, "--to", f"duckdb:{target}", "--json").stderr
+    assert "opted out" not in run(publish, "--to", f"duckdb:{target}", "--json").stderr
+    held = run(releases, "hold", FIRST, "--owner", "study 12", "--reason", "r")
+    assert f"{said}; it keeps their rows" in held.stderr
     run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs")
     assert str(run(publish, "--to", f"duckdb:{target}").exception) == str(refused.exception)
     assert run(publish, "--to", f"duckdb:{target}", "--release", SECOND).exit_code == 0

@@ -13,15 +13,12 @@ from pipelines.release.model import (
     Gates,
     Release,
     TablePin,
-    earlier_opt_outs,
     fingerprint_of,
     release_id_of,
 )
-from pipelines.release.published import newer_opt_outs, release_folder
 from pipelines.release.report.markdown import markdown
 from pipelines.release.report.sections import Section
 from pipelines.release.store import POINTER, Hold, Move, Pointer, ReleaseFolder
-from pipelines.settings import load_settings
 
 RELEASE = Release(
     release_id="20240105-0123abcd",
@@ -83,26 +80,6 @@ def test_the_id_is_made_of_run_date_and_inputs() -> None:
     assert fingerprint == fingerprint_of({"run_date": date(2024, 1, 5), "deliveries": ["a", "b"]})
     assert fingerprint != fingerprint_of({"run_date": date(2024, 1, 5), "deliveries": ["b", "a"]})
     assert release_id_of(date(2024, 1, 5), fingerprint) == f"20240105-{fingerprint[:8]}"
-
-
-def test_older_and_missing_opt_out_lists_are_named() -> None:
-    older = RELEASE.model_copy(update={"opt_outs": {"national": date(2024, 1, 2)}})
-    assert earlier_opt_outs(older, than=RELEASE) == ["local", "national"]
-    assert earlier_opt_outs(RELEASE, than=older) == []
-
-
-def test_of_two_releases_of_a_day_the_one_made_last_says_which_lists_are_newer(tmp_path: Path) -> None:
-    """Their ids do not say so, and a rollback may have made the other one current."""
-    settings = load_settings("demo", overrides=[f"storage.deidentified={tmp_path}"])
-    folder = release_folder(settings)
-    morning = other("20240105-b").model_copy(update={"run_id": "20240105-00001", "opt_outs": {"national": date(2024, 1, 2)}})
-    evening = other("20240105-a").model_copy(update={"run_id": "20240105-00002"})
-    for release in (morning, evening):
-        folder.write(release)
-        folder.point_at(release.release_id, action="publish", at=f"2024-01-05T{release.run_id[-2:]}:00:00+00:00")
-    folder.point_at(morning.release_id, action="rollback", at="2024-01-06T01:00:00+00:00", reason="wrong map")
-    assert newer_opt_outs(settings, morning) == ["local", "national"]
-    assert newer_opt_outs(settings, evening) == []
 
 
 @pytest.fixture

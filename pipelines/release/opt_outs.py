@@ -1,0 +1,80 @@
+"""Whether an earlier release shows what may not be shown any more, because of choices and marks that came since.
+
+A release holds nothing about who was left out of it. What it shows is compared with what curate last decided, so it does not
+matter how a choice came: by a list, a code in the GP record, a mark of the source or a setting.
+"""
+
+import logging
+
+import duckdb
+
+from pipelines.contracts.ledger import DISPOSITIONS, PERSON, Disposition
+from pipelines.contracts.zones import Zone
+from pipelines.errors import ReleaseError
+from pipelines.quality.suppression import SMALLEST_SHOWN
+from pipelines.release.model import Release
+from pipelines.release.published import release_folder
+from pipelines.release.reading import literal, read_delta
+from pipelines.scratch import scratch_folder
+from pipelines.settings import Settings, table_folders
+
+log = logging.getLogger(__name__)
+
+
+def require_nobody_left_out(settings: Settings, release: Release, *, accepted: bool) -> None:
+    """See that nobody is shown who has opted out since: raises ReleaseError, or warns where that is `accepted`."""
+    said = shown_though_left_out(settings, release)
+    if said:
+        if not accepted:
+            raise ReleaseError(f"{said}; --accept-older-opt-outs takes it all the same")
+        log.warning(said)
+
+
+def shown_though_left_out(settings: Settings, release: Release) -> str | None:
+    """What a release shows that may not be shown now, in words; None where it is nothing.
+
+    The release made last rests on the newest choices there are of a release, and is not looked at.
+    """
+    if release.release_id == release_folder(settings).oldest_first()[-1].release_id:
+        return None
+    people = _people_left_out(settings, release)
+    if people is None:
+        return f"nobody can tell here whether release {release.release_id} shows people who have opted out since"
+    if people == 0:
+        return None
+    number = f"{people} people" if people >= SMALLEST_SHOWN else f"fewer than {SMALLEST_SHOWN} people"
+    return f"release {release.release_id} shows {number} who have opted out since, wholly or in part, or are no longer known"
+
+
+def _people_left_out(settings: Settings, release: Release) -> int | None:
+    """How many people a release shows who are not to be shown now, or of whom it shows records that are not.
+
+    None where the tables of curate cannot be read: they are in catalogs, or this account has no rights on the restricted root.
+    A person who is no longer known counts: with the records went what a list could find.
+    """
+    if settings.storage.catalog is not None:
+        return None
+    folders = table_folders(settings)
+    try:
+        decided = [name for name in folders.names(Zone.CURATION) if name.startswith(DISPOSITIONS)]
+        people, *dispositions = [read_delta(folders.path(Zone.CURATION, name)) for name in (PERSON, *decided)]
+    except (OSError, ReleaseError):
+        return None
+    with scratch_folder(settings.engine.scratch_dir) as scratch, duckdb.connect(":memory:") as database:
+        database.execute(f"SET memory_limit = '{settings.engine.memory_gib}GiB'")
+        database.execute(f"SET temp_directory = {literal(str(scratch))}")
+        database.execute("CREATE TABLE left_out (_row_key VARCHAR)")
+        for decisions in dispositions:
+            rows = database.from_arrow(decisions).filter(f"disposition = '{Disposition.OPTED_OUT}'")
+            rows.project("row_key").insert_into("left_out")
+        database.execute("CREATE TABLE found (person_id BIGINT)")
+        may_be_shown = database.from_arrow(people).filter("opt_out IS NULL")
+        for table in (table for table in release.tables if table.zone == Zone.OMOP):
+            shown = read_delta(folders.path(Zone.OMOP, table.name), table.version)
+            rows = database.from_arrow(shown)
+            if table.name == "person":
+                rows.join(may_be_shown, "person_id", how="anti").project("person_id").insert_into("found")
+            elif "_row_key" in shown.schema.names:
+                rows.join(database.table("left_out"), "_row_key", how="semi").project("person_id").insert_into("found")
+        ((number,),) = database.sql("SELECT count(DISTINCT person_id) FROM found").fetchall()
+        return int(number)
