@@ -3,7 +3,7 @@
 Numbers below `smallest_shown` are hidden, with those that would give them away; 1 hides none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,23 +38,43 @@ class RowFigures:
 
 
 def row_figures(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> RowFigures:
-    """The outcomes of the delivered rows, and the reasons of two of them.
-
-    The sums of the reasons are numbers of the flow. So they are hidden together: else a number that one table hides could be
-    taken from another.
-    """
+    """The outcomes of the delivered rows, and the reasons of two of them."""
     rows = tuple(ledger)
-    outcomes = _outcomes(rows)
-    if not outcomes:
-        return RowFigures([], [], [])
-    parts = {part: _by_reason(rows, part) for part in (Disposition.OPTED_OUT, Disposition.QUARANTINED)}
-    tables = {"flow": outcomes, **{str(part): counts for part, counts in parts.items() if counts}}
-    shown = suppressed_together(tables, {str(part): ("flow", str(part)) for part in parts}, smallest_shown)
+    shown = _shown_together(rows, smallest_shown)
     return RowFigures(
-        flow=[{"source": source, **_renamed(cells)} for source, cells in shown["flow"].items()],
+        flow=[{"source": source, **_renamed(cells)} for source, cells in shown.get("flow", {}).items()],
         opted_out=_named("reason", shown.get(Disposition.OPTED_OUT, {})),
         quarantined=_named("reason", shown.get(Disposition.QUARANTINED, {})),
     )
+
+
+def _shown_together(ledger: tuple[LedgerRow, ...], smallest_shown: int) -> dict[str, Suppressed]:
+    """The outcomes of the delivered rows (`flow`), the reasons of two of them, and what became of the silver rows (`silver`).
+
+    The sums of the reasons and of the silver rows are numbers of the flow. So they are hidden together: else a number that one
+    table hides could be taken from another. A table without a count is left out.
+    """
+    flow, silver = _outcomes(ledger), _silver_counts(ledger)
+    parts = {part: _by_reason(ledger, part) for part in (Disposition.OPTED_OUT, Disposition.QUARANTINED)} if flow else {}
+    counts: dict[str, Counts] = {"flow": flow, **{str(part): by_reason for part, by_reason in parts.items()}, "silver": silver}
+    broken_down = {str(part): ("flow", str(part)) for part in parts}
+    current = Counter({source: cells[Disposition.CURRENT] for source, cells in flow.items()})
+    if sum((Counter(cells) for cells in silver.values()), Counter()) == current:
+        broken_down["silver"] = "flow", str(Disposition.CURRENT)
+    return suppressed_together({name: table for name, table in counts.items() if table}, broken_down, smallest_shown)
+
+
+def _silver_counts(ledger: Iterable[LedgerRow]) -> dict[str, dict[str, int]]:
+    """Silver rows, each once: a row per source, entity, outcome and reason, whose only column is the source."""
+    counts: dict[tuple[str, ...], int] = defaultdict(int)
+    for row in ledger:
+        if row.stage is Stage.TAKE and row.disposition is not Disposition.SILVER:
+            counts[row.source, row.entity, str(row.disposition), row.reason] += row.rows
+    return {_BETWEEN.join(place): {place[0]: rows} for place, rows in sorted(counts.items())}
+
+
+_BETWEEN = "\t"
+"""What stands between the parts of a name of a silver outcome."""
 
 
 def _outcomes(ledger: Iterable[LedgerRow]) -> dict[str, dict[str, int]]:
@@ -101,28 +121,26 @@ def silver_outcomes(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_
 
     The rows of a source add up to its last one. `omop_rows` is what all rules made of the rows of the entity that are mapped.
     """
-    counts: dict[str, dict[tuple[str, str, str], int]] = defaultdict(lambda: defaultdict(int))
-    written: dict[tuple[str, str], int] = defaultdict(int)
-    for row in ledger:
-        if row.stage is Stage.TAKE and row.disposition is not Disposition.SILVER:
-            counts[row.source][row.entity, str(row.disposition), row.reason] += row.rows
-        elif row.disposition is Disposition.WRITTEN:
-            written[row.source, row.entity] += row.rows
+    rows = tuple(ledger)
+    written = totals_by((row for row in rows if row.disposition is Disposition.WRITTEN), "source", "entity")
+    shown = _shown_together(rows, smallest_shown).get("silver", {})
     figures: list[Figure] = []
-    for source, outcomes in sorted(counts.items()):
-        places = {" ".join(outcome): outcome for outcome in sorted(outcomes)}
-        for name, cells in suppressed(
-            {name: {"rows": outcomes[place]} for name, place in places.items()}, smallest_shown
-        ).items():
-            entity, outcome, reason = places.get(name, (TOTAL, "", ""))
-            made = _beside(written[source, entity], cells["rows"], smallest_shown) if outcome == Disposition.MAPPED else ""
+    for source in sorted(shown.get(TOTAL, {}).keys() - {TOTAL}):
+        for name, cells in shown.items():
+            place = (source, TOTAL, "", "") if name == TOTAL else name.split(_BETWEEN)
+            if place[0] != source:
+                continue
+            _, entity, outcome, reason = place
+            made: int | str = ""
+            if outcome == Disposition.MAPPED:
+                made = _beside(written.get((source, entity), 0), cells[source], smallest_shown)
             figures.append(
                 {
                     "source": source,
                     "entity": entity,
                     "outcome": outcome,
                     "reason": reason,
-                    "rows": cells["rows"],
+                    "rows": cells[source],
                     "omop_rows": made,
                 }
             )

@@ -279,13 +279,13 @@ def _flow(material: Material) -> list[Figure]:
 
 
 def _written(material: Material) -> dict[str, int | str]:
-    """Rows by OMOP table that rules have written, most first. Without their sum, no number follows from the others."""
+    """Rows by OMOP table that rules have written, most first. Their sum is that of `omop_rows` of the silver rows."""
     rows: dict[str, int] = defaultdict(int)
     for row in material.ledger:
         if row.disposition is Disposition.WRITTEN:
             rows[row.reason] += row.rows
     order = sorted((name for name in rows if rows[name]), key=lambda name: (-rows[name], name))
-    return {name: _one_number(rows[name], material.edition) for name in order}
+    return {name: rounded(rows[name], material.edition) for name in order}
 
 
 def _rows(material: Material) -> Part:
@@ -304,7 +304,7 @@ def _rows(material: Material) -> Part:
         "Every delivered row has exactly one outcome. Rows in use are mapped to the tables of OMOP: one row may become several "
         "there, and several may become one.",
         (
-            flow_figure(figures, taken, written, in_tens=bool(taken) and material.edition is Edition.SUPPRESSED),
+            flow_figure(figures, taken, written, in_tens=material.edition is Edition.SUPPRESSED),
             Folded(
                 "The numbers of the picture",
                 (
@@ -367,7 +367,7 @@ def flow_figure(
         links=tuple(link for link in links if {link.start, link.end} <= {n.name for _, nodes in steps for n in nodes}),
     )
     parts = [f"{_named(name).lower()} {_text(total[name])}" for name in outcomes]
-    note = "Heights are numbers of rows." + (" Mapped rows and those that no rule took are in tens." if in_tens else "")
+    note = "Heights are numbers of rows." + (" Numbers after those of the outcomes are in tens." if in_tens else "")
     if any(isinstance(link.rows, str) for link in flow.links):
         note += " Dashed lines are hidden numbers: their width says nothing."
     return FlowFigure(
@@ -427,7 +427,7 @@ def _work_list(material: Material) -> Section:
     if material.open_codes is None:
         return Section(title, [], empty="A later run has made the list anew; its report has it.")
     listed = [code for code in material.open_codes if code.rows >= material.edition.smallest_shown]
-    shown = _rows_of_codes(material.open_codes, material.edition)
+    shown = _rows_of_codes(material.open_codes, material.edition, coding(material.ledger, material.edition.smallest_shown))
     rare = len(material.open_codes) - len(listed)
     more = max(0, len(listed) - CODES_SHOWN)
     notes = []
@@ -451,14 +451,20 @@ def _work_list(material: Material) -> Section:
     return Section(title, rows, note=" ".join(notes), bars=("rows",))
 
 
-def _rows_of_codes(codes: Sequence[OpenCode], edition: Edition) -> dict[OpenCode, int | str]:
-    """The rows of each code. Those of a source add up to numbers of coded rows, which would give rare codes away."""
+def _rows_of_codes(codes: Sequence[OpenCode], edition: Edition, coded: Sequence[Figure]) -> dict[OpenCode, int | str]:
+    """The rows of each code. Those of a source add up to numbers of `coded`, and neither may tell what the other hides."""
+    hidden = {
+        (row["source"], outcome is Disposition.KNOWN_UNMAPPED)
+        for row in coded
+        for outcome in (Disposition.KNOWN_UNMAPPED, Disposition.UNKNOWN)
+        if row[outcome] == HIDDEN
+    }
     groups: dict[tuple[str, bool], dict[OpenCode, int]] = defaultdict(dict)
     for code in codes:
         groups[code.source, code.is_known][code] = code.rows
     shown: dict[OpenCode, int | str] = {}
-    for group in groups.values():
-        _, (rows,) = suppressed_breakdowns(sum(group.values()), [group], edition.smallest_shown)
+    for place, group in groups.items():
+        _, (rows,) = suppressed_breakdowns(sum(group.values()), [group], edition.smallest_shown, hides_total=place in hidden)
         shown |= rows
     return shown
 

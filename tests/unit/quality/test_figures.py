@@ -1,7 +1,7 @@
 """Figures of a run that people are shown."""
 
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
-from pipelines.quality.figures import doubts, same_facts, silver_outcomes, untaken_values
+from pipelines.quality.figures import doubts, row_figures, same_facts, silver_outcomes, untaken_values
 
 
 def row(disposition: Disposition, rows: int, reason: str = "", stage: Stage = Stage.MAP, entity: str = "entry") -> LedgerRow:
@@ -97,6 +97,32 @@ def test_silver_rows_are_shown_once_each_with_small_numbers_hidden() -> None:
         ("social_care", "total", "", "", 16, ""),
     ]
     assert silver_outcomes([]) == []
+
+
+def test_the_sum_of_silver_rows_does_not_give_away_what_the_flow_hides() -> None:
+    """Of 23 delivered rows 21 are current: a sum of 21 would say that two were duplicates, which the flow hides."""
+    ledger = [
+        LedgerRow("r", Stage.CURATE, "gp", "consultation", Disposition.CURRENT, 211),
+        LedgerRow("r", Stage.CURATE, "gp", "consultation", Disposition.DUPLICATE, 30),
+        LedgerRow("r", Stage.CURATE, "social_care", "cld", Disposition.CURRENT, 21),
+        LedgerRow("r", Stage.CURATE, "social_care", "cld", Disposition.DUPLICATE, 2),
+        outcome(Disposition.MAPPED, "consultation", 211, "gp_consultation"),
+        outcome(Disposition.MAPPED, "cld", 12, "social_care_person", source="social_care"),
+        outcome(Disposition.UNTAKEN, "cld", 9, "social_care_person", "no_date", source="social_care"),
+    ]
+    columns = ("source", "delivered", "current", "duplicate")
+    assert [tuple(figure[name] for name in columns) for figure in row_figures(ledger).flow] == [
+        ("gp", "*", "*", "*"),
+        ("social_care", "*", "*", "*"),
+        ("total", 264, 232, 32),
+    ]
+    assert [(figure["source"], figure["entity"], figure["rows"]) for figure in silver_outcomes(ledger)] == [
+        ("gp", "consultation", "*"),
+        ("gp", "total", "*"),
+        ("social_care", "cld", "*"),
+        ("social_care", "cld", "*"),
+        ("social_care", "total", "*"),
+    ]
 
 
 def value(source: str, entity: str, reason: str, column: str, text: str, rows: int) -> dict[str, object]:

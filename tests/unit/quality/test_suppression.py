@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
+from pipelines.quality.figures import Figure, row_figures, silver_outcomes
 from pipelines.quality.suppression import (
     HIDDEN,
     SMALLEST_SHOWN,
@@ -215,3 +217,63 @@ def test_a_number_shown_by_a_total_of_another_table_is_hidden_there_too() -> Non
     assert shown["flow"]["social_care"]["out"] == shown["flow"]["community"]["out"] == HIDDEN
     assert shown["why"][TOTAL]["social_care"] == shown["why"][TOTAL]["community"] == HIDDEN
     assert shown["flow"]["gp"]["out"] == shown["why"][TOTAL]["gp"] == 700
+
+
+def counted(stage: Stage, source: str, disposition: Disposition, rows: int, reason: str = "") -> LedgerRow:
+    return LedgerRow("r", stage, source, "entry", disposition, rows, reason=reason)
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> list[LedgerRow]:
+    """Up to three sources whose rows have outcomes with reasons; what became of the current ones is counted too."""
+    ledger = []
+    for source in ("acute", "gp", "social_care")[: draw(st.integers(1, 3))]:
+        reasons = [(d, why) for d in (Disposition.QUARANTINED, Disposition.OPTED_OUT) for why in ("a", "b")]
+        for disposition, reason in ((Disposition.DUPLICATE, ""), (Disposition.SUPERSEDED, ""), *reasons):
+            ledger.append(counted(Stage.CURATE, source, disposition, draw(_COUNTS), reason))
+        untaken = [counted(Stage.TAKE, source, Disposition.UNTAKEN, draw(_COUNTS), why) for why in ("x", "y")]
+        silver = [counted(Stage.TAKE, source, Disposition.MAPPED, draw(_COUNTS)), *untaken]
+        ledger += [*silver, counted(Stage.CURATE, source, Disposition.CURRENT, sum(row.rows for row in silver))]
+    return ledger
+
+
+def reported(ledger: list[LedgerRow], smallest_shown: int) -> dict[str, Suppressed]:
+    """The tables of a report as tables with totals, by name."""
+
+    def table(rows: list[Figure], name: str, total: str) -> Suppressed:
+        cells = {str(row.pop(name)): row for row in [dict(row) for row in rows]}
+        whole = {key: {**row, TOTAL: row.pop(total)} for key, row in cells.items()}
+        return {key: {column: n if isinstance(n, int) else str(n) for column, n in row.items()} for key, row in whole.items()}
+
+    figures = row_figures(ledger, smallest_shown)
+    sources = [str(row["source"]) for row in figures.flow[:-1]]
+    tables = {"flow": table(figures.flow, "source", "delivered")}
+    parts = {"opted_out": figures.opted_out, "quarantined": figures.quarantined}
+    tables |= {name: table(rows, "reason", TOTAL) for name, rows in parts.items() if rows}
+    silver: Suppressed = {}
+    for row in silver_outcomes(ledger, smallest_shown):
+        shown = row["rows"] if isinstance(row["rows"], int) else HIDDEN
+        if row["entity"] == TOTAL:
+            silver.setdefault(TOTAL, {})[str(row["source"])] = shown
+        else:
+            key = f"{row['source']} {row['outcome']} {row['reason']}"
+            silver[key] = {**dict.fromkeys(sources, 0), str(row["source"]): shown, TOTAL: shown}
+    totals = {source: silver[TOTAL][source] for source in sources}
+    silver[TOTAL] = {**totals, TOTAL: tables["flow"][TOTAL][Disposition.CURRENT]}
+    return tables | {"silver": {key: silver[key] for key in (*(silver.keys() - {TOTAL}), TOTAL)}}
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(ledgers())
+def test_no_hidden_number_of_a_report_follows_from_its_other_tables(ledger: list[LedgerRow]) -> None:
+    """The sums of the reasons, and of what became of the silver rows, are numbers of the first table."""
+    shown, exact = reported(ledger, SMALLEST_SHOWN), reported(ledger, 1)
+    columns = {"silver": "current", "opted_out": "opted_out", "quarantined": "quarantined"}
+    same: dict[Place, Place] = {
+        (name, TOTAL, source): (("flow", TOTAL, column) if source == TOTAL else ("flow", source, column))
+        for name, column in columns.items()
+        for source in shown.get(name, {}).get(TOTAL, {})
+    }
+    same |= {("silver", key, TOTAL): ("silver", key, key.split()[0]) for key in shown["silver"] if key != TOTAL}
+    assert [(a, d) for (a, b, c), (d, e, f) in same.items() if shown[a][b][c] != shown[d][e][f]] == []
+    assert certain(shown, exact, same) == []

@@ -253,6 +253,28 @@ def test_rare_codes_do_not_follow_from_the_number_of_coded_rows() -> None:
     assert [(row["code"], row["rows"]) for row in rows] == [("most", 40), ("more", "*"), ("known", 30), ("alone", 27)]
 
 
+def test_codes_do_not_give_away_how_many_coded_rows_have_none() -> None:
+    """Of 55 coded rows 40 are standard; 12 are hidden because they would tell of the 3 that are left."""
+    numbers = {Disposition.CODED: 55, Disposition.STANDARD: 40, Disposition.UNKNOWN: 12, Disposition.KNOWN_UNMAPPED: 3}
+    ledger = [LedgerRow("r", Stage.CODE, "gp", "entry", outcome, rows, rule="gp_entry") for outcome, rows in numbers.items()]
+    codes = [OpenCode("gp", "Local", "alone", "", False, 12), OpenCode("gp", "SNOMED", "rare", "", True, 3)]
+    title = "Codes without a standard concept, those with most rows first"
+    assert [row["rows"] for row in table(page_of(material(ledger=ledger, open_codes=codes)), title)] == ["*"]
+
+
+def test_rows_by_table_are_in_tens_because_what_each_entity_became_adds_up_to_them() -> None:
+    written = {"observation": 114, "death": 3, "measurement": 2876}
+    flow = [LedgerRow("r", Stage.CURATE, "gp", "entry", Disposition.CURRENT, 3000)]
+    ledger = [LedgerRow("r", Stage.MAP, "gp", "entry", Disposition.WRITTEN, n, reason=name) for name, n in written.items()]
+    title = "Rows written by mapping rules, by OMOP table"
+    found = {
+        edition: [(row["table"], row["rows"]) for row in table(page_of(material(ledger=flow + ledger, edition=edition)), title)]
+        for edition in Edition
+    }
+    assert found[Edition.SUPPRESSED] == [("measurement", 2880), ("observation", 110), ("death", "*")]
+    assert found[Edition.FULL] == [("measurement", 2876), ("observation", 114), ("death", 3)]
+
+
 def test_codes_of_few_rows_are_counted_and_not_named() -> None:
     codes = [OpenCode("gp", "Local", "frequent", "", False, 8), OpenCode("gp", "Local", "rare", "", False, 7)]
     hidden, full = (
