@@ -1,8 +1,7 @@
-"""What identifies a person inside kept texts: NHS and National Insurance numbers, postcodes, telephone numbers, e-mail
-addresses, and dates that look like codes.
+"""Texts that are kept without what identifies a person, and numbers too.
 
-A value that holds one is taken out as a whole, whatever column it came in; so is one without the shape of its column. All kept
-texts of a row are looked at as one array: an engine then plans the search once a table, and not once a column.
+A value that holds an identifier is taken out as a whole, whatever column it came in; so is one without the shape of its column.
+All kept texts of a row are looked at as one array: an engine then plans the search once a table, and not once a column.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,54 +9,11 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.contracts.identifiers import DATE, IDENTIFYING, SNOMED_ID
 from pipelines.contracts.number_spellings import DIGIT, NUMBER_IN_TEXT
 from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY
 from pipelines.contracts.source import WITHHELD, ColumnType
 from pipelines.contracts.source import Column as Delivered
-
-_FROM, _TO = "(?:^|[^0-9A-Za-z])", "(?:$|[^0-9A-Za-z])"
-
-_MAIL = "[0-9A-Za-z_]@[0-9A-Za-z-]+[.][A-Za-z]"
-
-_PHONE = (
-    "(?:^|[^0-9A-Za-z.])(?:"
-    "0[1235789][0-9]{8,9}"
-    "|[(]?0[1235789][0-9]{1,3}[)]?[ -][0-9]{3,4}[ -]?[0-9]{2,4}"
-    "|(?:[+]44|0044)[ -]?(?:[(]0[)])?[ -]?[1235789][0-9]{1,4}[ -]?[0-9]{3,4}[ -]?[0-9]{2,4}"
-    "|[+][1-9][0-9]{0,2}(?:[ -]?[0-9]){8,12}"
-    f"){_TO}"
-)
-"""British numbers with or without groups, and foreign ones with their plus; eight digits alone are a date."""
-
-_ONE, _TWO = "[BEGLMNSW][0-9]", "[A-PR-UWYZ][A-HK-Y][0-9]"
-_INWARD = "[0-9][ABD-HJLNP-UW-Z]{2}"
-_POSTCODE = (
-    f"{_FROM}(?:(?i:(?:{_ONE}[0-9A-Z]?|{_TWO}[0-9A-Z]?|GIR)[ \\u00a0]{{1,3}}{_INWARD})"
-    f"|(?i:(?:{_ONE}[0-9A-Z]|{_TWO}[0-9A-Z]?|GIR){_INWARD})"
-    f"|{_ONE}{_INWARD}){_TO}"
-)
-"""Postcodes of the United Kingdom with and without a space. Five characters without one are a Read code unless in capitals."""
-
-_INSURANCE = f"{_FROM}[A-Za-z]{{2}}(?:[ -]?[0-9]{{2}}){{3}}[ -]?[A-Da-d]{_TO}"
-"""National Insurance numbers: two letters, six digits, a letter from A to D."""
-
-_MONTH = (
-    "(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
-    "|nov(?:ember)?|dec(?:ember)?)"
-)
-_YEAR, _APART, _APART_OR_NOT = "(?:19|20)[0-9]{2}", "[-./]", "[-./_ ,]{0,2}"
-_DATE = (
-    "^(?:[A-Za-z][A-Za-z.]{0,4}[-.:_ ]{0,2})?(?:"
-    f"[0-9]{{1,2}}(?:st|nd|rd|th)?{_APART_OR_NOT}{_MONTH}{_APART_OR_NOT}(?:{_YEAR}|[0-9]{{2}})"
-    f"|{_YEAR}{_APART_OR_NOT}{_MONTH}{_APART_OR_NOT}[0-9]{{1,2}})$"
-    "|^[A-Za-z][A-Za-z.]{0,4}[-.:_ ]{0,2}(?:"
-    f"{_YEAR}{_APART}[0-9]{{1,2}}{_APART}[0-9]{{1,2}}|[0-9]{{1,2}}{_APART}[0-9]{{1,2}}{_APART}{_YEAR})$"
-    f"|{_FROM}(?i:d[.]?o[.]?b)[^0-9A-Za-z]{{0,3}}(?:[0-9][-./ ]?){{4}}"
-)
-"""Dates that codes look like: of a month by its name, or behind letters; and what is said to be a date of birth."""
-
-_SNOMED_ID = "^[1235][0-9]{6}0[012][0-9]$"
-"""Ten digits that are an id of SNOMED CT (partition 00, 01 or 02), in a range of which England issues no NHS numbers."""
 
 
 def identifies(text: Column) -> Column:
@@ -68,8 +24,8 @@ def identifies(text: Column) -> Column:
     """
     has_number = F.exists(F.regexp_extract_all(text, F.lit(NUMBER_IN_TEXT), F.lit(1)), _passes_modulus_11)
     return (
-        F.when(text.rlike(f"{_MAIL}|{_PHONE}|{_POSTCODE}|{_INSURANCE}|{_DATE}"), F.lit(True))
-        .when(text.rlike(NUMBER_IN_TEXT) & ~text.rlike(_SNOMED_ID), has_number)
+        F.when(text.rlike(f"{IDENTIFYING}|{DATE}"), F.lit(True))
+        .when(text.rlike(NUMBER_IN_TEXT) & ~text.rlike(SNOMED_ID), has_number)
         .when(text.isNotNull(), F.lit(False))
     )
 

@@ -20,8 +20,8 @@ POWER_OR_DECIMALS: Final = "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9
 LOST_ZERO: Final = "^[0-9]{9}$"
 """A number that has lost its leading zero in a column of numbers."""
 
-_BETWEEN: Final = "[^0-9A-Za-z:]{1,3}"
-_BETWEEN_TWO: Final = "[^0-9A-Za-z:.]{1,3}"
+_BETWEEN: Final = "[^0-9A-Za-z]{1,3}"
+_BETWEEN_TWO: Final = "[^0-9A-Za-z.]{1,3}"
 NUMBER_IN_TEXT: Final = (
     "(?:^|[^0-9.]|[^0-9][.])("
     "[0-9](?: ?[0-9]){9}"
@@ -30,17 +30,22 @@ NUMBER_IN_TEXT: Final = (
     "|(?:[0-9]{2}-){4}[0-9]{2}"
     f"|(?:[0-9]{_BETWEEN}){{9}}[0-9]"
     f"|[0-9]{{3}}{_BETWEEN_TWO}[0-9]{{7}}"
+    f"|[0-9]{{4}}{_BETWEEN_TWO}[0-9]{{6}}"
     f"|[0-9]{{5}}{_BETWEEN_TWO}[0-9]{{5}}"
     f"|[0-9]{{6}}{_BETWEEN_TWO}[0-9]{{4}}"
-    "|[0-9](?:,[0-9]{3}){3}"
+    "|[1-9](?:[,.'_ ][0-9]{3}){3}"
+    "|0{2,10}[1-9][0-9]{9}"
     "|[0-9][.][0-9]{9}[eE][+]?0?9"
+    "|[0-9]{2}[.][0-9]{8}[eE][+]?0?8"
+    "|0[.][1-9][0-9]{9}[eE][+]?10"
     ")(?:$|[^0-9])"
 )
-"""What may be a number within a text: ten digits, together, in groups, or as a spreadsheet writes a large number. A lone first
-digit and a dash is none: so the Care Quality Commission writes its ids."""
+"""What may be a number within a text: ten digits, together, in groups, filled with zeros, or as a spreadsheet writes a large
+number. A lone first digit and a dash is none: so the Care Quality Commission writes its ids."""
 
-DIGIT: Final = "([0-9])(?:[eE].*)?"
-"""A digit of such a number, which is the group; no power of ten is among them."""
+DIGIT: Final = "(?:^0[.0]0*)?([0-9])(?:[eE].*)?"
+"""A digit of such a number, which is the group; no power of ten is among them, and no zeros that fill it. No number begins with
+two of its own."""
 
 _TIME: Final = "20(?:1[3-9]|[2-9][0-9])(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])"
 """The hour of a day, as names of files have it. No NHS or CHI number of the United Kingdom begins so."""
