@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
-from pipelines.contracts.number_spellings import holds_nhs_number
+from pipelines.contracts.identifiers import names_somebody
 from pipelines.contracts.source import sources_in
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import (
@@ -103,12 +103,15 @@ def require_source(settings: Settings, source: str | None) -> None:
 def said(text: str, what: str, option: str, error: type[OmopPipelineError] = ReleaseError) -> str:
     """What somebody gives as a reason or an owner, without blanks around it; it is kept, and shown to whoever asks.
 
-    Raises `error` where nothing is left, or an NHS number is in it.
+    Raises `error` where nothing is left, and for a text that identifies a person, which is not repeated.
     """
     if not text.strip():
         raise error(f"{what}: {option} TEXT")
-    if holds_nhs_number(text):
-        raise error(f"{option}: holds an NHS number; it is kept and shown, so name nobody in it")
+    if names_somebody(text):
+        raise error(
+            f"{option} holds an NHS or National Insurance number, a postcode, a telephone number or an e-mail address; it would be "
+            "kept and shown: name nobody in it"
+        )
     return text.strip()
 
 

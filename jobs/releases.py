@@ -151,7 +151,9 @@ def diff(
 @app.command()
 def hold(
     release_id: Id,
-    owner: Annotated[str, typer.Option("--owner", help="For whom: a team, a study. Each owner has a hold of its own.")],
+    owner: Annotated[
+        str, typer.Option("--owner", help="For whom: a team, a study. Each owner has a hold of its own. Name nobody in it.")
+    ],
     reason: Reason,
     until: Annotated[
         datetime | None, typer.Option("--until", formats=["%Y-%m-%d"], help="The last day; until it is lifted unless given.")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from jobs import cli
+from jobs import cli, command
 from jobs.command import new_app, start
 from pipelines import __version__
 from pipelines.errors import UNEXPECTED_EXIT_CODE, OptOutStaleError
@@ -335,6 +335,9 @@ def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple
     assert ": cannot be written: " in done.stderr
 
 
+_OF_SOMEBODY = ["asked by 999 000 0018", "lives at PR1 2AB", "rang from 07700 900123", "x.y@example.org", "QQ123456C"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -354,8 +357,17 @@ def test_a_folder_that_cannot_be_written_is_no_unexpected_error(arguments: tuple
         (["releases", "hold", "r", "--owner", "o", "--reason", "\t"], 22, "a hold needs a reason: --reason TEXT"),
         (["releases", "hold", "r", "--owner", " ", "--reason", "r"], 22, "a hold needs an owner: --owner TEXT"),
         (["releases", "hold", "r", "--lift", "--owner", "o", "--reason", ""], 22, "the end of a hold needs a reason: --reason"),
-        (["rollback", "--reason", "of 999-000-0018"], 22, "--reason: holds an NHS number; it is kept and shown"),
-        (["releases", "hold", "r", "--owner", "9990000018", "--reason", "r"], 22, "--owner: holds an NHS number"),
+        *[
+            ([*words, option, text], 22, f"{option} holds an NHS or National Insurance number, a postcode,")
+            for text in _OF_SOMEBODY
+            for *words, option in (
+                ("rollback", "--reason"),
+                ("rollback", "--lift", "--reason"),
+                ("releases", "hold", "r", "--reason", "r", "--owner"),
+                ("releases", "hold", "r", "--owner", "o", "--lift", "--reason"),
+                ("releases", "expire", "r", "--reason"),
+            )
+        ],
         (["releases", "expire", "r", "--reason", " "], 22, "the removal of releases needs a reason: --reason TEXT"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",
@@ -371,6 +383,12 @@ def test_what_there_is_not_is_refused_by_its_name(
     assert caught.value.code == code, shown
     assert said.format(tmp_path) in shown
     assert "expected <source>/<provider>" not in shown
+    assert [text for text in _OF_SOMEBODY if text in shown] == []
+
+
+def test_reasons_with_dates_releases_and_tickets_are_taken() -> None:
+    for text in ("a wrong map", "study 12, 22 March 2026", "release 20260105-68620e79", "CHG0071234567", "team B2, ward 7"):
+        assert command.said(f" {text} ", "a hold needs a reason", "--reason") == text
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["no folder", "folders as init makes them"])
