@@ -59,6 +59,7 @@ def findings(settings: Settings, day: date) -> Iterator[Finding]:
     yield _found("restricted", lambda: _restricted(settings.storage.restricted))
     yield _disk("restricted", settings.storage.restricted)
     if isinstance(settings.storage.deidentified, Path):
+        yield _deidentified(settings.storage.deidentified)
         yield _disk("deidentified", settings.storage.deidentified)
     yield _found("key", lambda: known_key(settings))
     yield _vocabulary(settings)
@@ -133,6 +134,15 @@ def _restricted(root: Path) -> str:
         return f"{root} is not there yet; the first run makes it"
     require_private(root)
     return f"{root}, for this account only"
+
+
+def _deidentified(root: Path) -> Finding:
+    if not root.exists():
+        return Finding("deidentified", State.OK, f"{root} is not there yet; the first run makes it")
+    if root.stat().st_mode & 0o002:
+        found = f"every user of the machine can write to {root}, and change what analysts read"
+        return Finding("deidentified", State.WARNING, found, f"take the right: chmod -R o-w {root}")
+    return Finding("deidentified", State.OK, str(root))
 
 
 def _disk(name: str, root: Path) -> Finding:

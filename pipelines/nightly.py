@@ -85,7 +85,7 @@ from pipelines.settings import LeftOut, OnConflict, Settings, Unobserved, storag
 from pipelines.storage.documents import digest_of
 from pipelines.storage.files import make_folder
 from pipelines.storage.places import Places
-from pipelines.storage.rights import others_may_read, private_files
+from pipelines.storage.rights import others_may_read, others_may_write, private_files
 from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
 from pipelines.upkeep.keeping import after_run, finish_following
 from vocab.local_maps import LocalMap
@@ -223,6 +223,9 @@ def _writing(settings: Settings) -> Iterator[None]:
         landing = settings.storage.landing
         if isinstance(landing, Path) and others_may_read(landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", landing)
+        deidentified = settings.storage.deidentified
+        if isinstance(deidentified, Path) and others_may_write(deidentified, settings.storage.restricted):
+            log.warning("other users may change what analysts read; run: chmod -R o-w %s", deidentified)
         with private_files():
             finish_following(settings)
             yield

@@ -66,8 +66,17 @@ def others_may_read(folder: Path, private: Path) -> bool:
 
     `private` is a folder of the same storage that `make_private` has taken: if it has no rights for others, rights are kept.
     """
+    return _others_may(0o007, folder, private)
+
+
+def others_may_write(folder: Path, private: Path) -> bool:
+    """As `others_may_read`, for writing alone: such a user may put other tables in place of those that analysts read."""
+    return _others_may(0o002, folder, private)
+
+
+def _others_may(rights: int, folder: Path, private: Path) -> bool:
     try:
-        return bool(folder.stat().st_mode & 0o007) and not private.stat().st_mode & OTHERS
+        return bool(folder.stat().st_mode & rights) and not private.stat().st_mode & OTHERS
     except OSError:
         return False
 

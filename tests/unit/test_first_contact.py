@@ -151,6 +151,8 @@ def test_doctor_names_each_fault_and_ends_as_a_run_would(
     if damage == "given key":
         new_key_file(tmp_path / "restricted/here.key")
         os.chown(tmp_path / "restricted/here.key", 65534, 65534)
+    if damage == "key":
+        (tmp_path / "deidentified").chmod(0o757)
     if damage == "open root":
         (tmp_path / "restricted").chmod(0o750)
     ended, shown, messages = command("doctor", "--env", "here", "--conf-dir", str(tmp_path / "conf"))
@@ -159,6 +161,7 @@ def test_doctor_names_each_fault_and_ends_as_a_run_would(
     assert (found[what], found["settings"], found["mappings"], found["deliveries of gp"]) == ("fault", "ok", "ok", "warning")
     assert found["opt-out lists"] == "fault"
     assert (found["key"] == "ok") is (damage == "key")
+    assert found["deidentified"] == ("warning" if damage == "key" else "ok")
     assert not any((tmp_path / "landing").iterdir())
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import RightsError
+from pipelines.nightly import _writing
+from pipelines.settings import PACKAGED_CONF_DIR, load_settings
 from pipelines.storage.documents import Document
-from pipelines.storage.rights import make_private, others_may_read, private_files, share
+from pipelines.storage.rights import make_private, others_may_read, others_may_write, private_files, share
 
 NOBODY = 65534
 
@@ -126,17 +128,36 @@ def test_what_holds_identity_is_never_shared(tmp_path: Path, place: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("mode", "others"), [(0o755, True), (0o705, True), (0o703, True), (0o702, True), (0o750, False), (0o700, False)]
+    ("mode", "others", "writes"),
+    [
+        *((mode, True, False) for mode in (0o755, 0o705)),
+        *((mode, True, True) for mode in (0o703, 0o702, 0o777, 0o1777)),
+        *((mode, False, False) for mode in (0o750, 0o700, 0o770)),
+    ],
 )
-def test_rights_of_strangers_are_seen(tmp_path: Path, mode: int, others: bool) -> None:
+def test_rights_of_strangers_are_seen(tmp_path: Path, mode: int, others: bool, writes: bool) -> None:
     landing, restricted = tmp_path / "landing", tmp_path / "restricted"
     landing.mkdir()
     landing.chmod(mode)
     make_private(restricted)
-    assert others_may_read(landing, restricted) is others
+    assert (others_may_read(landing, restricted), others_may_write(landing, restricted)) == (others, writes)
     assert not others_may_read(tmp_path / "nowhere", restricted)
     restricted.chmod(0o777)  # as on a mounted volume, where every folder has this mode
     assert not others_may_read(landing, restricted)
+    assert not others_may_write(landing, restricted)
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o755, 0), (0o777, 1)])
+def test_a_run_warns_where_every_user_may_change_what_analysts_read(
+    tmp_path: Path, mode: int, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "deidentified").mkdir()
+    (tmp_path / "deidentified").chmod(mode)
+    places = [f"storage.{name}={tmp_path / name}" for name in ("landing", "restricted", "deidentified")]
+    with _writing(load_settings("test", PACKAGED_CONF_DIR, places)):
+        pass
+    said = f"other users may change what analysts read; run: chmod -R o-w {tmp_path / 'deidentified'}"
+    assert [record.getMessage() for record in caplog.records] == [said] * warnings
 
 
 class Note(Document):
