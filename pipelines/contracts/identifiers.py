@@ -35,7 +35,7 @@ _POSTCODE = (
     f"|(?i:(?:{_ONE}[0-9A-Z]|{_TWO}[0-9A-Z]?|GIR){_INWARD})"
     f"|{_ONE}{_INWARD}){_TO}"
 )
-"""Postcodes of the United Kingdom, with a space, with what stands for it, and without. Five characters without one are a Read
+"""Postcodes of the United Kingdom, with a space, with a mark in its place, and without. Five characters without one are a Read
 code unless in capitals."""
 
 _INSURANCE = f"{_FROM}[A-Za-z]{{2}}(?:{_APART}?[0-9]{{2}}){{3}}{_APART}?[A-Da-d]{_TO}"
