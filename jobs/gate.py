@@ -31,6 +31,8 @@ from pipelines.quality.gates import FAILING_ROWS, FAILING_SCHEMA, SHOWN_FAILURES
 from pipelines.quality.policy import Policy, name_of
 from pipelines.quality.written import as_json, as_junit, as_text, in_order, shown
 from pipelines.release.published import chosen_release, chosen_run, gates_of, ledger_of
+from pipelines.release.report.sections import Edition
+from pipelines.release.report.writing import write_report
 from pipelines.run_context import known_names, read_register
 from pipelines.settings import Settings, storage_paths
 
@@ -96,7 +98,7 @@ def gate(
             Format.JUNIT: lambda: as_junit(title, report, full=full),
         }[form]()
         with writing(out):
-            out.write_text(text, encoding="utf-8")
+            write_report(out, text, Edition.FULL if full else Edition.SUPPRESSED, settings.storage.deidentified)
         log.info("wrote the results", extra={"file": str(out)})
     _require_passed(report)
 

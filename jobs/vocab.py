@@ -17,6 +17,7 @@ from jobs.command import (
     new_app,
     settings_of,
     start,
+    writing,
 )
 from jobs.output import show_table
 from jobs.stages import stage
@@ -148,7 +149,8 @@ def unmapped_command(
             with stage("list unmapped codes"):
                 items = work_list(store, settings, suggestions)
             if to_usagi is not None:
-                written = write_usagi(to_usagi, for_usagi(items))
+                with writing(to_usagi):
+                    written = write_usagi(to_usagi, for_usagi(items))
                 log.info(f"{written} codes written to {to_usagi}")
             else:
                 brief = None if json_lines else 1

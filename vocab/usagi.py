@@ -65,9 +65,14 @@ class Approvals:
 
 
 def write_usagi(path: Path, codes: Iterable[UsagiCode]) -> int:
-    """Write codes as a Usagi file, with the most similar candidate as unchecked target. Gives the number of codes."""
+    """Write codes as a Usagi file, with the most similar candidate as unchecked target. Gives the number of codes.
+
+    The file is for its owner only, whatever the umask, also where it was there: codes may be texts of a provider.
+    """
     written = 0
     with path.open("w", encoding="utf-8", newline="") as file:
+        if path.is_file():
+            path.chmod(0o600)
         writer = csv.DictWriter(file, USAGI_COLUMNS, lineterminator="\n", restval="")
         writer.writeheader()
         for item in codes:

@@ -68,6 +68,9 @@ def test_a_release_is_judged_again_and_written_for_other_programs(world: DemoWor
     assert (written["run"], written["failed"], written["checks"]) == ("20260106-00002", 0, len(written["results"]))
     root = ET.parse(tmp_path / "gates.xml").getroot()
     assert [case.get("classname") for case in root.iter("testcase") if case.find("failure") is not None] == ["run.gp"]
+    assert judged(world, "--full", "--out", str(tmp_path / "full.txt")) == 0
+    rights = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("gates.json", "full.txt")}
+    assert rights == {"gates.json": 0o644, "full.txt": 0o600}
     assert judged(world, "--release", "20000101-00000000") == 22
     assert judged(world, "--run", "20000101-00001") == 22
     assert judged(world, "--full", "--out", str(world.folder / "deidentified" / "gates.txt")) == 10

@@ -1,6 +1,7 @@
 """Files for Usagi and from it."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,21 @@ def test_the_likest_candidate_is_an_unchecked_target(saved: Path) -> None:
     assert (row["conceptId"], row["conceptName"], row["matchScore"]) == ("317009", "Asthma", "0.88")
     assert (row["mappingStatus"], row["sourceAutoAssignedConceptIds"]) == ("UNCHECKED", "317009;314754")
     assert (row["ADD_INFO:vocabulary"], row["ADD_INFO:source"]) == ("EMIS Local", "acute;gp")
+
+
+def test_the_file_is_for_its_owner_only(saved: Path) -> None:
+    """Also one that was there, and was open."""
+    for mode in (0o600, 0o666):
+        saved.chmod(mode)
+        write_usagi(saved, [CODE])
+        assert saved.stat().st_mode & 0o777 == 0o600
+    saved.unlink()
+    before = os.umask(0)
+    try:
+        write_usagi(saved, [CODE])
+    finally:
+        os.umask(before)
+    assert saved.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_code_without_candidates_goes_to_concept_0(tmp_path: Path) -> None:
