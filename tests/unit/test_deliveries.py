@@ -144,7 +144,10 @@ def test_a_delivery_that_waits_can_be_withdrawn_and_the_withdrawal_undone(settin
         (["gp/P81001/20260104/x", "--why", "x"], "name a delivery as SOURCE/PROVIDER/FOLDER"),
         (["gp/P81001/20260104"], "needs a reason"),
         (["gp/P81001/20260104", "--why", " "], "needs a reason"),
-        (["gp/P81001/20260104", "--why", "asks for 999 000 0018"], "--why: holds an NHS number; it is kept and shown"),
+        (
+            ["gp/P81001/20260104", "--why", "asks for 999 000 0018"],
+            "--why holds an NHS or National Insurance number, a postcode,",
+        ),
         (["gp/../gp", "--why", "x"], "cannot be withdrawn"),
     ],
 )
@@ -169,7 +172,7 @@ def test_a_delivery_is_accepted_once_and_by_name(settings: Settings, landing: Pa
     name = "gp/P81001/20260104"
     for arguments, message in (
         ([name], "needs a reason"),
-        ([name, "--why", "without 9990000018"], "--why: holds an NHS number; it is kept and shown, so name nobody in it"),
+        ([name, "--why", "without 9990000018"], "it would be kept and shown: name nobody in it"),
         (["gp/P81001/20260105", "--why", "x"], "cannot be accepted: there is no such delivery in the landing folder"),
         (["gp/p81001/20260104", "--why", "x"], "cannot be accepted: there is no such delivery in the landing folder"),
         (["gpp/P81001/20260104", "--why", "x"], "cannot be accepted: no such source is loaded"),
