@@ -58,6 +58,8 @@ _OPEN_WITHOUT_END = (Target.OBSERVATION_PERIOD,)
 _VISITS = (Target.VISIT, Target.VISIT_DETAIL)
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
+"""The days that are those of a moment, where it is known: 24:00 is of the next day."""
+
 _CONCEPT_PARTS = {"concept_id": "bigint", "vocabulary": "string", "code": "string", "source_value": "string"}
 _PARTS_OF_CODE = ("vocabulary", "code", "source_value")
 _TEXT_OF_DOUBLE = "decimal(28,8)"
@@ -304,7 +306,7 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
         filled |= _concept(field, how) if is_concept else {field: _typed(how, schema[field], types)}
     for day, moment in _DAY_OF.items():
         if day in filled and moment in filled:
-            filled[day] = F.coalesce(filled[day], filled[moment].cast("date"))
+            filled[day] = F.coalesce(filled[moment].cast("date"), filled[day])
     if rule.to in _VISITS:
         unreadable = [F.coalesce(unreadable_in(column), F.lit(False)) for column in _end_columns(rule, contract)]
         filled[END_UNREADABLE] = reduce(or_, unreadable, F.lit(False))
