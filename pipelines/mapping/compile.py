@@ -145,8 +145,8 @@ def groups_events(rule: Rule) -> bool:
 
 
 def _first_of_each(events: DataFrame) -> DataFrame:
-    """Of the events of one key and person the first by start, then row key."""
-    start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
+    """Of the events of one key and person the first by start (of a day those without a time last), then row key."""
+    start = F.coalesce(F.col("start_datetime"), F.date_add("start_date", 1).cast("timestamp"))
     place = F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("_row_key"))
     first = events.groupBy("person_id", "key").agg(F.min(place).alias("_place"))
     chosen = first.select(F.substring_index(F.col("_place"), "|", -1).alias("_row_key"))

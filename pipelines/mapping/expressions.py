@@ -58,10 +58,12 @@ def attribute_in(code: Column, attribute: str) -> Column:
 
 
 def date_and_time(date: Column, time: Column) -> Column:
-    """Timestamp from a date and an `HH:mm:ss` text; midnight where the time is missing, that of the next day for 24:00:00."""
-    clock = F.coalesce(time, F.lit("00:00:00"))
-    day = F.date_add(date, clock.startswith("24").cast("int")).cast("string")
-    return F.concat(day, F.lit(" "), F.regexp_replace(clock, "^24", "00")).try_cast("timestamp")
+    """Timestamp from a date and an `HH:mm:ss` text; null without a time, midnight of the next day for 24:00:00.
+
+    No time is invented: nobody could tell a midnight that was delivered from one that was not.
+    """
+    day = F.date_add(date, time.startswith("24").cast("int")).cast("string")
+    return F.concat(day, F.lit(" "), F.regexp_replace(time, "^24", "00")).try_cast("timestamp")
 
 
 def stay_key(spell: Column, stay: Column, date: Column, time: Column) -> Column:
@@ -71,8 +73,7 @@ def stay_key(spell: Column, stay: Column, date: Column, time: Column) -> Column:
 
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
     """The moment that many minutes after a date and its time; null where one of the three is missing."""
-    began = F.when(time.isNotNull(), date_and_time(date, time))
-    return F.timestamp_seconds(F.unix_timestamp(began) + minutes * 60)
+    return F.timestamp_seconds(F.unix_timestamp(date_and_time(date, time)) + minutes * 60)
 
 
 def date_of(timestamp: Column) -> Column:

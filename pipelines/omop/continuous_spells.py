@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
-from pipelines.omop.visits import BY_TRANSFER, trust_of
+from pipelines.omop.visits import BY_TRANSFER, order_of_start, trust_of
 
 DAYS_APART = 2
 
@@ -37,7 +37,6 @@ def continuous_spell_visits(visits: DataFrame, table: CdmTable) -> DataFrame:
     `visits` are the stored visits. The id of a continuous spell is that of its first visit. A spell that begins while an
     earlier one lasts has a negative number of days apart.
     """
-    start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
     alone = F.when(F.col("patient_classification").isin(*REGULAR_ATTENDERS), F.col("key")).otherwise(F.lit(""))
     stays = visits.where(F.col("patient_classification").isNotNull()).select(
         "id",
@@ -45,7 +44,7 @@ def continuous_spell_visits(visits: DataFrame, table: CdmTable) -> DataFrame:
         "person_id",
         "start_date",
         "end_date",
-        start.alias("_start"),
+        order_of_start().alias("_start"),
         alone.alias("_alone"),
         _code("came_by").alias("_method"),
         _code("admitted_from_source_value").alias("_from"),
@@ -133,14 +132,15 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
     is_open = F.col("_open") | (F.col("_any_open") & F.coalesce(F.col("_sent_on"), F.lit(False)))
     ended = last.withColumn("_is_open", is_open)
     end_date = F.when(F.col("_is_open"), F.col("_latest")).otherwise(F.col("_closed_date"))
-    has_time = ~F.col("_is_open") & (F.col("_closed_datetime").cast("date") == F.col("_closed_date"))
+    has_start_time = F.col("_start_datetime") < F.date_add("_start_date", 1).cast("timestamp")
+    has_end_time = ~F.col("_is_open") & (F.col("_closed_datetime") >= F.col("_closed_date").cast("timestamp"))
     values = {
         "continuous_inpatient_spell_id": F.col("continuous_inpatient_spell_id"),
         "person_id": F.col("person_id"),
         "spell_start_date": F.col("_start_date"),
-        "spell_start_datetime": F.col("_start_datetime"),
+        "spell_start_datetime": F.when(has_start_time, F.col("_start_datetime")),
         "spell_end_date": end_date,
-        "spell_end_datetime": F.when(has_time, F.col("_closed_datetime")),
+        "spell_end_datetime": F.when(has_end_time, F.col("_closed_datetime")),
         "first_visit_occurrence_id": F.col("continuous_inpatient_spell_id"),
         "last_visit_occurrence_id": F.col("visit_occurrence_id"),
         "number_of_visits": F.col("_visits"),

@@ -86,7 +86,7 @@ def episodes(
         "end_date": F.when(is_backwards, F.col("start_date")).otherwise(
             F.coalesce(F.col("end_date"), F.least(death, last_submission))
         ),
-        # On one day the end may lack its time; then it is known by the day only.
+        # Of an end before the start on one day only the day is believed.
         "end_datetime": F.when(~is_backwards & is_later, F.col("end_datetime")),
         "end_rule": F.when(death <= F.coalesce(last_submission, death), F.lit("died"))
         .when(is_gone, F.lit("last_submission"))

@@ -267,8 +267,9 @@ def _classification(rules: list[str]) -> Column:
 def spells(rows: DataFrame) -> DataFrame:
     """One row per `key` and person from their parts.
 
-    It has the least start, the greatest end, and where it was discharged to from the last part. It is an ordinary admission if
-    one of its parts is. All else comes from the first part by `order`, then start, then those without an end, then row key.
+    It has the least start, the greatest end, and where it was discharged to from the last part; times are those of its first
+    and last day. It is an ordinary admission if one of its parts is. All else comes from the first part by `order`, then start,
+    then those without an end, then row key.
     When the last part has no end, neither has the spell: the person is still there, unless the end of a part could not be read.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
@@ -308,8 +309,11 @@ def spells(rows: DataFrame) -> DataFrame:
         ends, on=is_last, how="inner"
     )
     is_over = F.col("_last_end_date").isNotNull()
-    values = {name: F.col(f"_least_{name}") for name in ("start_date", "start_datetime")}
-    values |= {name: F.when(is_over, F.col(f"_greatest_{name}")) for name in ("end_date", "end_datetime")}
+    least, greatest = F.col("_least_start_datetime"), F.col("_greatest_end_datetime")
+    has_start_time = least < F.date_add("_least_start_date", 1).cast("timestamp")
+    has_end_time = is_over & (greatest >= F.col("_greatest_end_date").cast("timestamp"))
+    values = {"start_date": F.col("_least_start_date"), "start_datetime": F.when(has_start_time, least)}
+    values |= {"end_date": F.when(is_over, F.col("_greatest_end_date")), "end_datetime": F.when(has_end_time, greatest)}
     values |= {name: F.col(f"_last_{name}") for name in last_parts if name != "end_date"}
     values[END_UNREADABLE] = F.col(f"_greatest_{END_UNREADABLE}")
     values |= {name: F.coalesce(F.col(f"_admission_{name}"), F.col(name)) for name in _CLASS}
@@ -364,6 +368,12 @@ def preceding(visits: DataFrame) -> DataFrame:
     return found.unionByName(_linked(visits).join(found, on="id", how="left_anti"))
 
 
+def order_of_start() -> Column:
+    """When a visit begins among others: without a time a transfer is the last of its day, and any other visit the first."""
+    is_transfer = F.coalesce(F.upper(F.trim("came_by")).isin(*BY_TRANSFER), F.lit(False))
+    return F.coalesce("start_datetime", F.date_add("start_date", is_transfer.cast("int")).cast("timestamp"))
+
+
 def trust_of(site: Column) -> Column:
     """The code of the trust that a site belongs to."""
     return F.upper(F.substring(F.trim(site), 1, TRUST_LENGTH))
@@ -371,10 +381,10 @@ def trust_of(site: Column) -> Column:
 
 def _linked(visits: DataFrame) -> DataFrame:
     """`id` and `preceding_id` by LINKS: one join of the visits that may lead on with those that may follow."""
+    # A visit known by the day only may have begun and ended at any time of it.
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
-    position = F.concat_ws("|", F.date_format(start, "yyyy-MM-dd HH:mm:ss"), F.col("key"))
-    # A visit known by the day only may have ended at any time of it.
     end = F.coalesce(F.col("end_datetime"), F.date_add(F.col("end_date"), 1).cast("timestamp"))
+    position = F.concat_ws("|", F.date_format(order_of_start(), "yyyy-MM-dd HH:mm:ss"), F.col("key"))
     leads = visits.where(F.col("concept_id").isin(*_concepts("earlier")) & F.coalesce(F.col("conveyed"), F.lit(True)))
     before = leads.select(
         "person_id",

@@ -101,6 +101,34 @@ def test_a_transfer_out_of_a_stay_that_goes_on_and_a_later_one_are_of_it(sail: S
     assert found[3] == (1, 3, "admission_method", -8)
 
 
+@pytest.mark.parametrize("time_unknown", [(1,), (2,), (1, 2), ()])
+def test_a_transfer_on_the_day_of_the_admission_goes_on_from_it_also_without_times(
+    sail: SparkSession, time_unknown: tuple[int, ...]
+) -> None:
+    def stays(*keys: str) -> list[dict[str, Any]]:
+        both = [stay(1, 1, 1), stay(2, 1, 9, came_by="2b ") | {"start_datetime": datetime(2024, 3, 1, 16)}]
+        unknown = [row | ({"start_datetime": None} if row["id"] in time_unknown else {}) for row in both]
+        return [row | {"key": key} for row, key in zip(unknown, keys, strict=True)]
+
+    for keys in (("a", "b"), ("b", "a")):
+        _, spells = frames(sail, *stays(*keys))
+        (row,) = spells.collect()
+        assert (row.continuous_inpatient_spell_id, row.last_visit_occurrence_id, row.spell_end_date) == (1, 2, date(2024, 3, 9))
+        # The time of the first day, where one of its visits has it.
+        known = [
+            moment for key, moment in ((1, datetime(2024, 3, 1, 10)), (2, datetime(2024, 3, 1, 16))) if key not in time_unknown
+        ]
+        assert row.spell_start_datetime == (min(known) if known else None)
+
+
+def test_the_time_of_a_later_day_is_not_that_of_the_first(sail: SparkSession) -> None:
+    first = stay(1, 1, 5, start_datetime=None, discharged_to_source_value="51")
+    _, spells = frames(sail, first, stay(2, 5, 9, came_by="81", end_datetime=None))
+    (row,) = spells.collect()
+    assert (row.spell_start_date, row.spell_start_datetime) == (date(2024, 3, 1), None)
+    assert (row.spell_end_date, row.spell_end_datetime) == (date(2024, 3, 9), None)
+
+
 def test_what_is_no_hospital_spell_is_in_none(sail: SparkSession) -> None:
     assert spells_of(sail, stay(1, 1, 5, patient_classification=None)) == {}
 

@@ -56,6 +56,35 @@ def test_a_spell_runs_from_the_least_start_to_the_greatest_end_of_its_parts(sail
     assert collapsed(sail, rows) == {"s": ("r1", date(2024, 1, 1), date(2024, 1, 10), "A", "19")}
 
 
+@pytest.mark.parametrize(
+    ("starts", "start", "ends", "end"),
+    [
+        ((None, None), None, (None, None), None),
+        (("2024-01-01 10:00", None), "2024-01-01 10:00", (None, "2024-01-09 12:00"), "2024-01-09 12:00"),
+        ((None, "2024-01-02 10:00"), None, ("2024-01-08 12:00", None), None),
+        (
+            ("2024-01-01 10:00", "2024-01-02 09:00"),
+            "2024-01-01 10:00",
+            ("2024-01-08 12:00", "2024-01-09 09:00"),
+            "2024-01-09 09:00",
+        ),
+    ],
+)
+def test_the_times_of_a_spell_are_those_of_its_first_and_last_day(
+    sail: SparkSession, starts: tuple[str | None, ...], start: str | None, ends: tuple[str | None, ...], end: str | None
+) -> None:
+    def moment(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text) if text else None
+
+    days = (("2024-01-01", "2024-01-08"), ("2024-01-02", "2024-01-09"))
+    rows = [
+        part("s", f"r{place}", place, *days[place], start_datetime=moment(starts[place]), end_datetime=moment(ends[place]))
+        for place in (0, 1)
+    ]
+    found = spells(frame_of(sail, target_schema(Target.VISIT), rows))
+    assert tuple(found.select("start_datetime", "end_datetime").collect()[0]) == (moment(start), moment(end))
+
+
 def test_a_spell_whose_last_part_has_no_end_is_open(sail: SparkSession) -> None:
     rows = [part("s", "r1", 1, "2024-01-01", "2024-01-03"), part("s", "r2", 2, "2024-01-03", None)]
     assert collapsed(sail, rows)["s"][2] is None
@@ -172,6 +201,31 @@ def test_a_contact_does_not_last_for_weeks(sail: SparkSession) -> None:
     assert {row.end_datetime for row in found.collect() if row.end_rule == "too_late"} == {None}
 
 
+def test_only_an_end_that_is_known_to_be_before_the_start_is_not_believed(sail: SparkSession) -> None:
+    """Start, end of the same day, and what becomes of it."""
+    at, later = "2024-01-01 08:40:00", "2024-01-01 09:00:00"
+    times: dict[str, tuple[str | None, str | None, str | None, str]] = {
+        "both": (at, later, later, "delivered"),
+        "no end": (at, None, None, "delivered"),
+        "no start": (None, at, at, "delivered"),
+        "neither": (None, None, None, "delivered"),
+        "backwards": (later, at, later, "before_start"),
+    }
+
+    def moment(text: str | None) -> datetime | None:
+        return datetime.fromisoformat(text) if text else None
+
+    rows = [
+        part(key, key, INPATIENT, "2024-01-01", "2024-01-01", end_unreadable=False)
+        | {"start_datetime": moment(start), "end_datetime": moment(end)}
+        for key, (start, end, _, _) in times.items()
+    ]
+    frame = frame_of(sail, target_schema(Target.VISIT), rows).withColumn("concept_target", F.col("order"))
+    dated = frame.withColumns({"_known_until": F.lit(date(2026, 1, 1)), "_died": F.lit(None).cast("date")})
+    found = {row.key: (row.end_date, row.end_datetime, row.end_rule) for row in with_end(dated).collect()}
+    assert found == {key: (date(2024, 1, 1), moment(end), rule) for key, (_, _, end, rule) in times.items()}
+
+
 def visit(
     key: str, concept: int, start: str, end: str, person: int = 1, preceding_key: str | None = None, **values: Any
 ) -> dict[str, Any]:
@@ -223,6 +277,28 @@ def test_an_attendance_follows_an_ambulance_within_six_hours(sail: SparkSession)
     far = visit("3", EMERGENCY, "2024-01-01 15:05:00", "2024-01-01 16:00:00")
     assert links(sail, ambulance, near, far) == {2: 1}
     assert links(sail, ambulance, near, visit("4", INPATIENT, "2024-01-01 14:00:00", "2024-01-09")) == {2: 1, 4: 2}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "follows"),
+    [
+        ("2024-01-01 08:40:00", "2024-01-01 16:00:00", True),
+        ("2024-01-01 08:40:00", "2024-01-01", True),
+        ("2024-01-01", "2024-01-01 16:00:00", True),
+        ("2024-01-01", "2024-01-01", True),
+        ("2024-01-01 16:00:00", "2024-01-01 08:40:00", False),
+        ("2024-01-02", "2024-01-01", False),
+    ],
+)
+def test_a_transfer_without_a_time_is_later_than_the_stay_of_its_day(
+    sail: SparkSession, first: str, second: str, follows: bool
+) -> None:
+    for key, later in (("1", "2"), ("2", "1")):
+        rows = [
+            visit(key, INPATIENT, first, "2024-01-03", came_by="21"),
+            visit(later, INPATIENT, second, "2024-01-09", came_by="81"),
+        ]
+        assert links(sail, *rows) == ({int(later): int(key)} if follows else {})
 
 
 def test_a_delivered_link_comes_before_the_rules(sail: SparkSession) -> None:
