@@ -44,7 +44,6 @@ class Disposition(StrEnum):
     DUPLICATE = "duplicate"
     QUARANTINED = "quarantined"
     OPTED_OUT = "opted_out"
-    RESTRICTED_CODE = "restricted_code"
     TEST_PATIENT = "test_patient"
     IDENTITY_CONFLICT = "identity_conflict"
     """Curate: people, not rows, about whom the rows of a provider contradict those of the same or another one; `reason` is the
@@ -212,7 +211,6 @@ BALANCES = (
             Disposition.DUPLICATE,
             Disposition.QUARANTINED,
             Disposition.OPTED_OUT,
-            Disposition.RESTRICTED_CODE,
             Disposition.TEST_PATIENT,
         ),
     ),

@@ -1,1 +1,1 @@
-"""Information governance: keys, opt-out lists, restricted codes."""
+"""Information governance: keys and opt-out lists."""

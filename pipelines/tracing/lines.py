@@ -25,7 +25,6 @@ _OUTCOMES: Final = {
     Disposition.DELETED_AT_SOURCE: "its provider does not hold the record any more",
     Disposition.QUARANTINED: "it cannot be used",
     Disposition.OPTED_OUT: "its person has opted out",
-    Disposition.RESTRICTED_CODE: "its code may not be released",
     Disposition.TEST_PATIENT: "its person is a test patient",
 }
 

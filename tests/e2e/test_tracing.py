@@ -47,7 +47,6 @@ IN_THIS_PROCESS = ("--set", "engine.shared_network=a test that goes on after the
 
 NEVER_FILLED = {"cohort", "cohort_definition", "cost", "note", "note_nlp", "payer_plan_period"}
 OUTCOMES = ("current", "superseded", "duplicate", "deleted_at_source", "quarantined", "opted_out", "test_patient")
-"""All but `restricted_code`, which nothing makes yet."""
 
 Judge = Callable[[str, Sequence[Rule], str], Judged]
 

@@ -269,7 +269,6 @@ _OUTCOMES: Final = {
     Disposition.DUPLICATE: "the same version came before",
     Disposition.QUARANTINED: "it could not be used; the reasons are below",
     Disposition.OPTED_OUT: "its person has opted out, or may have",
-    Disposition.RESTRICTED_CODE: "its code may not be shared",
     Disposition.TEST_PATIENT: "it is not about a person",
 }
 
@@ -400,11 +399,11 @@ def _lists(material: Material) -> list[dict[str, Cell]]:
 
 
 def _opt_outs(material: Material) -> Part:
-    kept_back = ("source", Disposition.OPTED_OUT, Disposition.RESTRICTED_CODE, Disposition.TEST_PATIENT)
+    kept_back = ("source", Disposition.OPTED_OUT, Disposition.TEST_PATIENT)
     return Part(
         "opt-outs",
-        "Opt-outs and restricted codes",
-        "Rows of people who have opted out, or may have, and rows with codes that may not be shared are not in the release.",
+        "Opt-outs",
+        "Rows of people who have opted out, or may have, are not in the release.",
         (
             Section("Opt-out lists that the release applies", _lists(material), empty="The run made no release."),
             Section("Rows kept back, by source", [{name: row[name] for name in kept_back} for row in _flow(material)]),
