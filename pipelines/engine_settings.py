@@ -37,7 +37,7 @@ class EngineSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kind: EngineKind = EngineKind.SAIL
-    memory_gib: float = Field(default=2.0, ge=0.5, le=100_000)
+    memory_gib: float = Field(default=4.0, ge=0.5, le=100_000)
     parallelism: int = Field(default=0, ge=0, le=10_000)
     prefer_hash_join: bool = True
     scratch_dir: Path | None = None

@@ -48,6 +48,9 @@ EXPECTATIONS = "quality/expectations"
 
 SOURCES = ("gp", "acute", "mental_health", "community", "ambulance", "social_care")
 
+SOURCE_PRIORITY = ("gp", "acute", "mental_health", "community", "social_care", "ambulance")
+"""Whose word counts about a person whom several sources know, first to last."""
+
 DEATH_PRIORITY = ("acute", "ambulance", "gp", "mental_health", "community", "social_care")
 """Who was there comes first, then the practice, which is notified, then those who note the death in a record of care."""
 
@@ -261,7 +264,7 @@ class PersonSettings(Frozen):
     """
 
     month_of_birth: bool = False
-    source_priority: tuple[str, ...] = SOURCES
+    source_priority: tuple[str, ...] = SOURCE_PRIORITY
     death_priority: tuple[str, ...] = DEATH_PRIORITY
     earliest_capture: dict[str, date] = Field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.SET_ASIDE

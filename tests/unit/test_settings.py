@@ -29,6 +29,12 @@ def test_packaged_environment_is_valid(env: str) -> None:
     assert load_settings(env).environment in Environment
 
 
+def test_what_the_packaged_base_says_is_what_holds_without_it(tmp_path: Path) -> None:
+    base = (PACKAGED_CONF_DIR / "base.yaml").read_text(encoding="utf-8")
+    with_base, without = (load_settings("here", conf_dir(tmp_path, text, COMPLETE)) for text in (base, "{}"))
+    assert with_base == without
+
+
 def test_environments_for_each_way_to_run_are_packaged() -> None:
     assert {"demo", "spark", "test", "production", "databricks"} <= set(ENVIRONMENTS)
 
