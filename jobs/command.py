@@ -109,8 +109,8 @@ def said(text: str, what: str, option: str, error: type[OmopPipelineError] = Rel
         raise error(f"{what}: {option} TEXT")
     if names_somebody(text):
         raise error(
-            f"{option} holds an NHS or National Insurance number, a postcode, a telephone number or an e-mail address; it would "
-            "be kept and shown: name nobody in it"
+            f"{option} holds an NHS or National Insurance number, a postcode, a telephone number or an e-mail address; it "
+            "would be kept and shown: name nobody in it"
         )
     return text.strip()
 

@@ -23,7 +23,7 @@ def taken(disposition: Disposition, rows: int, rule: str = "", reason: str = "",
 
 
 BALANCED = [
-    curate(Disposition.DELIVERED, 100),
+    curate(Disposition.DELIVERED, 98),
     curate(Disposition.CURRENT, 60),
     curate(Disposition.SUPERSEDED, 10),
     curate(Disposition.DELETED_AT_SOURCE, 2),
@@ -31,7 +31,6 @@ BALANCED = [
     curate(Disposition.QUARANTINED, 5, "unreadable:appointment_date"),
     curate(Disposition.OPTED_OUT, 9, "national"),
     curate(Disposition.OPTED_OUT, 3, "local"),
-    curate(Disposition.RESTRICTED_CODE, 2),
     curate(Disposition.TEST_PATIENT, 1),
     value(Disposition.GIVEN, 7, "date_of_death"),
     value(Disposition.READ, 5, "date_of_death"),
