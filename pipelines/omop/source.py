@@ -52,6 +52,14 @@ class CdmSource:
         return tuple(made + delivered)
 
 
+def fitting(text: str, length: int) -> str:
+    """A text for a field of so many characters: of a longer one what is before its bracket, or else its first words."""
+    if len(text) <= length:
+        return text
+    before = text.partition(" (")[0]
+    return before if len(before) <= length else before[: length + 1].rpartition(" ")[0] or before[:length]
+
+
 def cdm_source(source: CdmSource, concepts: DataFrame, table: CdmTable) -> DataFrame:
     """The single row of cdm_source. `concepts` is CONCEPT; a version that it has no concept for is 0."""
     values = {
@@ -66,7 +74,9 @@ def cdm_source(source: CdmSource, concepts: DataFrame, table: CdmTable) -> DataF
         "cdm_version": source.cdm_version,
         "vocabulary_version": source.vocabulary_version,
     }
-    columns = {name: F.lit(value) for name, value in values.items()} | {"cdm_version_concept_id": F.col("_concept_id")}
+    lengths = {column.name: column.length for column in table.columns}
+    columns = {name: F.lit(fitting(value, lengths.get(name) or len(value))) for name, value in values.items()}
+    columns |= {"cdm_version_concept_id": F.col("_concept_id")}
     return conform(_version_concept(concepts, source.cdm_version), columns, table)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts.cdm import cdm_tables
-from pipelines.omop.source import CdmSource, cdm_source, metadata
+from pipelines.omop.source import CdmSource, cdm_source, fitting, metadata
 from vocab.athena import TABLES
 
 DESCRIBED = CdmSource(
@@ -68,6 +68,31 @@ def test_only_cdm_5_5_names_the_release_in_cdm_source(sail: SparkSession, versio
     assert row.get("cdm_release_identifier") == identifier
     assert ("cdm_release_identifier" in row) is (version == "5.5")
     assert (row["source_release_date"], row["cdm_release_date"]) == (date(2026, 1, 4), date(2026, 1, 5))
+
+
+@pytest.mark.parametrize(
+    ("release", "published"),
+    [
+        ("v5.0 30-AUG-24", "v5.0 30-AUG-24"),
+        ("v5.0 30-AUG-24 (d 1)", "v5.0 30-AUG-24 (d 1)"),
+        ("v5.0 30-AUG-24 (demo)", "v5.0 30-AUG-24"),
+        ("v5.0 30-AUG-24 of our own", "v5.0 30-AUG-24 of"),
+        ("v5.0 30-AUG-24 abcde f", "v5.0 30-AUG-24 abcde"),
+        ("v5.0-30-AUG-24-of-our-own", "v5.0-30-AUG-24-of-ou"),
+    ],
+)
+def test_a_release_of_a_vocabulary_is_not_cut_within_its_name(release: str, published: str) -> None:
+    assert fitting(release, 20) == published
+
+
+def test_every_field_of_cdm_source_fits(sail: SparkSession) -> None:
+    described = dataclasses.replace(
+        DESCRIBED, vocabulary_version="v5.0 30-AUG-24 (demo)", abbreviation="A database of a long name"
+    )
+    table = cdm_tables("5.4")["cdm_source"]
+    (row,) = cdm_source(dataclasses.replace(described, holder="x" * 300), versions_in(sail), table).collect()
+    assert (row["vocabulary_version"], row["cdm_source_abbreviation"]) == ("v5.0 30-AUG-24", "A database of a long name")
+    assert (row["cdm_holder"], row["source_description"]) == ("x" * 255, "Built for a test.")
 
 
 def versions_in(session: SparkSession, *codes: str, concept_class: str = "CDM", invalid: str | None = None) -> DataFrame:
