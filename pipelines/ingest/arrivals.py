@@ -78,7 +78,7 @@ class Arrivals:
         return NewLoad(
             load_id_of(f"{run_date:%Y%m%d}", self.deliveries),
             self.deliveries,
-            repeats(self.deliveries, register),
+            repeats(self.deliveries, register, {file_id: layout.undeclared for file_id, layout in self.layouts.items()}),
             self.layouts,
         )
 

@@ -117,13 +117,19 @@ def load_id_of(day: str, deliveries: Iterable[Delivery]) -> str:
     return f"{day}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
 
 
-def repeats(deliveries: Iterable[Delivery], register: Iterable[Registered]) -> dict[str, str]:
-    """For each file whose content its provider has delivered before for the same entity: the file that holds the rows."""
-    holders = {(r.source, r.provider, r.entity, r.sha256): r.same_as for r in register}
+def repeats(deliveries: Iterable[Delivery], register: Iterable[Registered], undeclared: Mapping[str, int]) -> dict[str, str]:
+    """For each file whose content its provider has delivered before for the same entity: the file that holds the rows.
+
+    `undeclared` are the columns of each new file that no contract has. Where they were more or fewer before, the contract has
+    learned a column since or lost one, and the content is read again.
+    """
+    holders = {
+        (r.source, r.provider, r.entity, r.sha256, r.undeclared_columns): r.file_id for r in register if r.same_as == r.file_id
+    }
     same: dict[str, str] = {}
     for delivery in deliveries:
         for file in delivery.files:
-            content = (delivery.source, delivery.provider, file.entity, file.sha256)
+            content = (delivery.source, delivery.provider, file.entity, file.sha256, undeclared[file.file_id])
             holder = holders.setdefault(content, file.file_id)
             if holder != file.file_id:
                 same[file.file_id] = holder

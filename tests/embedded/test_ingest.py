@@ -445,6 +445,34 @@ def test_an_undone_withdrawal_is_loaded_again_on_the_same_day(
     assert run.store.read(Zone.CURATION, FILE_COLUMNS).count() == columns
 
 
+def test_content_is_read_again_once_its_contract_has_learned_a_column(run: RunContext, landing: Path) -> None:
+    """Sent again, or withdrawn and loaded again; what is sent again after that repeats it."""
+    opt_out_lists(landing, "20260103", [ANNA, BEN], local=["9990000034"])
+    text = csv_text(GP, "patient", [patient("A") | {"sex": "F"}]).replace(",Sex,", ",Geschlecht,")
+    contract = GP.model_dump(mode="json")
+    contract["entities"]["patient"]["columns"]["sex"]["aliases"] = ["Geschlecht"]
+    knowing = replace(run, inputs=replace(run.inputs, contracts={"gp": SourceContract.model_validate(contract)}))
+
+    def sexes(taking: RunContext) -> dict[str, str | None]:
+        ingest_deliveries(taking)
+        held = {row["_file"]: row["sex"] for row in run.store.read(Zone.BRONZE, "gp_patient").toArrow().to_pylist()}
+        return {entry.folder: held[entry.same_as] for entry in run.register()}
+
+    deliver_files(landing, "gp", "P81001", "20260103", {FILE: (text, 1)})
+    assert sexes(run) == {"20260103": None}
+    for day in ("20260104", "20260105"):
+        deliver_files(landing, "gp", "P81001", day, {FILE: (text, 1)})
+        found = sexes(knowing)
+    assert found == {"20260103": None, "20260104": "F", "20260105": "F"}
+    assert sorted(file.folder for file in run.register() if file.same_as == file.file_id) == ["20260103", "20260104"]
+    ingested_and_curated(knowing)
+    assert [row["sex"] for row in run.store.read(Zone.SILVER, "gp_patient").toArrow().to_pylist()] == ["F"]
+    withdraw(run, "20260103")
+    ingest_deliveries(knowing)
+    undo_withdrawal(run.settings.storage.restricted, DeliveryName("gp", "P81001", "20260103"))
+    assert sexes(knowing) == dict.fromkeys(("20260103", "20260104", "20260105"), "F")
+
+
 def test_the_last_delivery_withdrawn_leaves_nothing(run: RunContext, landing: Path) -> None:
     deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
     ingest_deliveries(run)
