@@ -31,9 +31,14 @@ STATED_IDENTITY_SCHEMA = dict.fromkeys(IDENTITY, "string") | {
 }
 """One row per identity, with the least and the greatest birth date and sex that its rows state (null: none)."""
 
-OTHER_NUMBER_SCHEMA = dict.fromkeys(IDENTITY, "string")
-"""One row per local identifier and NHS number that its rows state, or stated before they were corrected, and that it is not
-linked by: the number was replaced, or has a status that says that it may be somebody else's."""
+NAMING_ROW_SCHEMA = dict.fromkeys(
+    ("row_key", "_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "disposition"), "string"
+) | {"is_winner": "boolean"}
+"""One row per delivered row that says whom it is about: what it says, of which record it is and what became of it."""
+
+OTHER_IDENTITY_SCHEMA = {"person_id": "bigint"} | dict.fromkeys(IDENTITY, "string")
+"""One row per person, local identifier and NHS number that rows of theirs state, or stated, and that they are not linked by:
+it was replaced, or it has a status that says that it may be somebody else's. Without a local identifier, or a number, empty."""
 
 UNKNOWN_BIRTH_DATES = ("1800-01-01", "1900-01-01")
 """Days that systems write where the day of birth is not known. They contradict nothing."""
@@ -104,21 +109,45 @@ def identities_in(versions: DataFrame, entities: Iterable[str], source: str) -> 
     return rows.select(*STATED_SCHEMA).distinct()
 
 
-def other_numbers_in(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
-    """The numbers of rows of some entities of a source that name nobody by them (STATED_SCHEMA): replaced, or not trusted."""
-    rows = versions.where(F.col("entity").isin(*entities) & F.col("nhs_number").isNotNull() & F.col("local_id").isNotNull())
-    unused = rows.where(F.col("disposition").isNotNull() | ~_is_trusted()).withColumn("_source", F.lit(source))
-    return unused.select(*STATED_SCHEMA).distinct()
+def rows_naming_people(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
+    """The rows of some entities of a source that say whom they are about, with their records (NAMING_ROW_SCHEMA)."""
+    rows = versions.where(F.col("entity").isin(*entities)).withColumn("_source", F.lit(source))
+    return rows.select(*NAMING_ROW_SCHEMA)
 
 
-def other_numbers(stated: Iterable[DataFrame], links: DataFrame) -> DataFrame:
-    """The numbers that people had or may have besides the one they are linked by (OTHER_NUMBER_SCHEMA).
+def other_identities(naming: Iterable[DataFrame], links: DataFrame, production: bool) -> DataFrame:
+    """The identities that people had or may have besides those they are linked by (OTHER_IDENTITY_SCHEMA).
 
-    `stated` is what `other_numbers_in` gives for each source. Too little to link by, enough to leave out by. The check digit is
-    not looked at: no list has a number that fails it.
+    `naming` is what `rows_naming_people` gives for each source. All that a record ever said belongs to the person whom its
+    newest row names; a number also to the person whose local identifier it came with. Too little to link by, enough to leave
+    out by. The check digit is not looked at: no list has a number that fails it. A duplicate says what the newest row says.
     """
-    named = union_all(stated).select(*IDENTITY[:-1], digits_of(F.col("nhs_number")).alias("nhs_number")).distinct()
-    return named.join(links.select(*IDENTITY), on=list(IDENTITY), how="left_anti")
+    rows, place = union_all(naming), list(IDENTITY[:-1])
+    is_unused = (F.col("disposition") != "duplicate") | (F.col("nhs_number").isNotNull() & ~_is_trusted())
+    said_values = {"local_id": F.col("local_id"), "nhs_number": digits_of(F.col("nhs_number"))}
+    said = [F.coalesce(value, F.lit("")).alias(f"_said_{name}") for name, value in said_values.items()]
+    unused = rows.where(is_unused).select("row_key", "_source", "_provider", *said)
+    newest = rows.where("is_winner").select("row_key", "local_id", "nhs_number", "nhs_number_status")
+    of_records = with_number(unused.join(newest, on="row_key", how="left").drop("row_key").distinct(), production)
+    stated = [F.col("_source"), F.col("_provider"), *[F.col(f"_said_{name}").alias(name) for name in said_values]]
+    named = of_records.select(*identity_columns(F.col("_source")), "_said_local_id", "_said_nhs_number")
+    people = links.select(*_naming(), "person_id").distinct()
+    of_record = named.select(*_naming(), *stated).join(people, on=list(_NAMING), how="inner")
+    with_place = unused.where((F.col("_said_local_id") != "") & (F.col("_said_nhs_number") != "")).select(*stated).distinct()
+    at_place = with_place.join(links.select(*IDENTITY), on=list(IDENTITY), how="left_anti")
+    of_place = at_place.join(links.select(*place, "person_id"), on=place, how="inner")
+    found = union_all([frame.select(*OTHER_IDENTITY_SCHEMA) for frame in (of_record, of_place)]).distinct()
+    return found.join(links.select(*OTHER_IDENTITY_SCHEMA), on=list(OTHER_IDENTITY_SCHEMA), how="left_anti")
+
+
+_NAMING = tuple(f"_named_by_{name}" for name in IDENTITY)
+
+
+def _naming() -> list[Column]:
+    """What names the person of an identity, as _NAMING: its number, wherever it is stated, else its local identifier there."""
+    has_number = F.col("nhs_number") != ""
+    place = [F.when(has_number, F.lit("")).otherwise(F.col(name)) for name in IDENTITY[:-1]]
+    return [column.alias(name) for name, column in zip(_NAMING, (*place, F.col("nhs_number")), strict=True)]
 
 
 def identity_columns(source: Column) -> list[Column]:

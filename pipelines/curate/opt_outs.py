@@ -5,8 +5,8 @@ of all sources, because the mark protects the person, wherever one meets them.
 
 The national list is an allow-list: a number is kept only if it came back. A local opt-out and an upheld objection remove
 the whole person; Type 1 removes what comes from the GP record. Who has no usable number cannot be checked against the
-national list and follows the declared policy. An entry finds its person by any number that rows state of them, also by one
-that was corrected since or is not trusted to link by.
+national list and follows the declared policy. An entry finds its person by any number and any local id that rows state of
+them, also by one that was corrected since, and by a number that is not trusted to link by.
 
 People write provider codes and local ids by hand: `rxn` for `RXN`, `12345` for `0012345`. An objection is compared in the form
 that the contract of the source declares, so it may reach two people of one provider whose ids differ in leading zeros only;
@@ -109,18 +109,18 @@ def opt_outs_by_person(
 ) -> DataFrame:
     """The opt-out of every linked person (PERSON_SCHEMA).
 
-    `links`: LINK_SCHEMA; `others`: OTHER_NUMBER_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA; `confidential`: what
+    `links`: LINK_SCHEMA; `others`: OTHER_IDENTITY_SCHEMA; `people_with_type_one`: TYPE_ONE_SCHEMA; `confidential`: what
     `marked_confidential` gives for each source of which marks are followed.
     """
     people = links.select("person_id", "linked_number").distinct()
     allowed = _marked(lists.numbers_allowed.select(F.col("nhs_number").alias("linked_number")), "_allowed")
-    numbers = _numbers(links, others)
+    numbers, stated = _numbers(links, others), _stated(links, others)
     is_local = F.col("list") == "local"
     local = _marked(_with_number(numbers, lists.entries.where(is_local)), "_local")
     objections = lists.entries.where(~is_local)
-    objecting = _marked(_with_number(numbers, objections).union(_at_place(links, objections, lists.local_ids)), "_objects")
+    objecting = _marked(_with_number(numbers, objections).union(_at_place(stated, objections, lists.local_ids)), "_objects")
     marked = [
-        found for marks in confidential for found in (_with_number(numbers, marks), _at_place(links, marks, lists.local_ids))
+        found for marks in confidential for found in (_with_number(numbers, marks), _at_place(stated, marks, lists.local_ids))
     ]
     type_one = people_with_type_one.select("person_id", F.col("reason").alias("type_one"))
     checked = (
@@ -167,10 +167,8 @@ def _marked(keys: DataFrame, mark: str) -> DataFrame:
 
 def _numbers(links: DataFrame, others: DataFrame) -> DataFrame:
     """Each `person_id` with every `nhs_number` that is known of them."""
-    linked = links.where(F.col("linked_number") != "").select("person_id", F.col("linked_number").alias("nhs_number"))
-    place = ["_source", "_provider", "local_id"]
-    also = links.select("person_id", *place).join(others, on=place, how="inner").select("person_id", "nhs_number")
-    return linked.union(also).distinct()
+    linked = links.select("person_id", F.col("linked_number").alias("nhs_number"))
+    return linked.union(others.select("person_id", "nhs_number")).where(F.col("nhs_number") != "").distinct()
 
 
 def _with_number(numbers: DataFrame, entries: DataFrame) -> DataFrame:
@@ -178,20 +176,19 @@ def _with_number(numbers: DataFrame, entries: DataFrame) -> DataFrame:
     return numbers.join(entries.select("nhs_number").distinct(), on="nhs_number", how="left_semi").select("person_id")
 
 
-def _at_place(links: DataFrame, objections: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
-    """The people whom objections name by provider and local id."""
+def _at_place(stated: DataFrame, objections: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
+    """The people whom objections name by provider and local id. `stated` see `_stated`."""
     placed = _places(objections, local_ids).select(*_PLACE).distinct()
-    return _places(_stated(links), local_ids).join(placed, on=list(_PLACE), how="left_semi").select("person_id")
+    return _places(stated, local_ids).join(placed, on=list(_PLACE), how="left_semi").select("person_id")
 
 
 _PLACE = ("source", "provider", "_local_id")
 
 
-def _stated(links: DataFrame) -> DataFrame:
-    """The places that identities state, named as those of entries are."""
-    return links.select(
-        "person_id", "linked_number", F.col("_source").alias("source"), F.col("_provider").alias("provider"), "local_id"
-    )
+def _stated(links: DataFrame, others: DataFrame) -> DataFrame:
+    """Each `person_id` with every place that is known of them, named as those of entries are."""
+    place = F.col("_source").alias("source"), F.col("_provider").alias("provider"), "local_id"
+    return links.select("person_id", *place).union(others.select("person_id", *place))
 
 
 def _places(frame: DataFrame, local_ids: Mapping[str, LocalIds]) -> DataFrame:
@@ -226,10 +223,10 @@ def _without(value: Column, ignored: tuple[Ignored, ...]) -> Column:
 def matched_entries(links: DataFrame, others: DataFrame, lists: OptOutLists) -> DataFrame:
     """How many entries of each list match a person, and how many nobody and why (ENTRY_SCHEMA).
 
-    `links`: LINK_SCHEMA; `others`: OTHER_NUMBER_SCHEMA.
+    `links`: LINK_SCHEMA; `others`: OTHER_IDENTITY_SCHEMA.
     """
     known = _numbers(links, others).select("nhs_number").distinct()
-    places = _places(_stated(links), lists.local_ids).select(*_PLACE).distinct()
+    places = _places(_stated(links, others), lists.local_ids).select(*_PLACE).distinct()
     with_form = lists.entries.withColumn("_local_id", compared_local_id(lists.local_ids))
     found = with_form.join(known.withColumn("_known", F.lit(1)), on="nhs_number", how="left").join(
         places.withColumn("_found", F.lit(1)), on=list(_PLACE), how="left"

@@ -45,14 +45,15 @@ from pipelines.curate.entities import EntityOf, levels
 from pipelines.curate.linkage import (
     CONFLICT_SCHEMA,
     LINK_SCHEMA,
-    OTHER_NUMBER_SCHEMA,
+    NAMING_ROW_SCHEMA,
+    OTHER_IDENTITY_SCHEMA,
     STATED_IDENTITY_SCHEMA,
     STATED_SCHEMA,
     identities_in,
     identity_conflicts,
     linked_identities,
-    other_numbers,
-    other_numbers_in,
+    other_identities,
+    rows_naming_people,
     stated_identities,
 )
 from pipelines.curate.opt_outs import (
@@ -92,7 +93,7 @@ from vocab.schemas import ddl_of
 
 STATED, IDENTITY, LINK, TYPE_ONE = "stated_identities", "identities", "link", "type_one"
 PERSON_COLLISIONS = "person_collisions"
-OTHER_NUMBERS = "other_numbers"
+OTHER_IDENTITIES = "other_identities"
 CONFLICTS = "identity_conflicts"
 OUTCOMES = "row_outcomes"
 OPT_OUT_ENTRIES = "opt_out_entries"
@@ -181,7 +182,7 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
         _person_collisions(),
         _link(),
         _conflicts(),
-        _other_numbers(inputs),
+        _other_identities(inputs),
     ]
     tables += [_type_one(inputs), _person(inputs)]
     for source in inputs.sources:
@@ -272,18 +273,23 @@ def _naming(inputs: CurateInputs) -> dict[str, list[str]]:
 
 
 def _stated(
-    tables: Inputs, naming: Mapping[str, list[str]], stated_in: Callable[[DataFrame, list[str], str], DataFrame]
+    tables: Inputs,
+    naming: Mapping[str, list[str]],
+    stated_in: Callable[[DataFrame, list[str], str], DataFrame],
+    schema: Mapping[str, str],
 ) -> list[DataFrame]:
-    """What the rows of each source say of their persons (STATED_SCHEMA)."""
+    """What the rows of each source say of their persons, in the columns of `schema`."""
     found = [stated_in(tables.read(Zone.CURATION, f"versions_{source}"), names, source) for source, names in naming.items()]
-    return found or [tables.session.createDataFrame([], ddl_of(dict.fromkeys(STATED_SCHEMA, "string")))]
+    return found or [tables.session.createDataFrame([], ddl_of(schema))]
 
 
 def _stated_identities(inputs: CurateInputs) -> Table:
     naming = _naming(inputs)
 
     def make(tables: Inputs) -> DataFrame:
-        return stated_identities(_stated(tables, naming, identities_in), inputs.production)
+        return stated_identities(
+            _stated(tables, naming, identities_in, dict.fromkeys(STATED_SCHEMA, "string")), inputs.production
+        )
 
     return Table(
         name=_curation(STATED),
@@ -354,20 +360,22 @@ def _conflicts() -> Table:
     )
 
 
-def _other_numbers(inputs: CurateInputs) -> Table:
+def _other_identities(inputs: CurateInputs) -> Table:
     naming = _naming(inputs)
 
     def make(tables: Inputs) -> DataFrame:
-        return other_numbers(_stated(tables, naming, other_numbers_in), tables.read(Zone.CURATION, LINK))
+        rows = _stated(tables, naming, rows_naming_people, NAMING_ROW_SCHEMA)
+        return other_identities(rows, tables.read(Zone.CURATION, LINK), inputs.production)
 
     return Table(
-        name=_curation(OTHER_NUMBERS),
-        grain="one row per local identifier and NHS number that its rows state, or stated before, and that it is not linked by",
-        schema=OTHER_NUMBER_SCHEMA,
+        name=_curation(OTHER_IDENTITIES),
+        grain="one row per person, local identifier and NHS number that rows of theirs state, or stated before, and that they "
+        "are not linked by",
+        schema=OTHER_IDENTITY_SCHEMA,
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(*[_curation(f"versions_{source}") for source in naming], _curation(LINK)),
-        parameters=repr(naming),
+        parameters=repr((naming, inputs.production)),
         may_hold_identity=True,
         keeps_equal=True,
     )
@@ -445,7 +453,7 @@ def _person(inputs: CurateInputs) -> Table:
     marking = {source: names for source in inputs.sources if (names := inputs.marking_people(source))}
 
     def make(tables: Inputs) -> DataFrame:
-        links, others, type_one = (tables.read(Zone.CURATION, name) for name in (LINK, OTHER_NUMBERS, TYPE_ONE))
+        links, others, type_one = (tables.read(Zone.CURATION, name) for name in (LINK, OTHER_IDENTITIES, TYPE_ONE))
         lists = opt_out_frames(tables.session, inputs)
         versions = {source: tables.read(Zone.CURATION, f"versions_{source}") for source in marking}
         confidential = [marked_confidential(versions[source], names, source) for source, names in marking.items()]
@@ -459,7 +467,7 @@ def _person(inputs: CurateInputs) -> Table:
         make=make,
         inputs=(
             _curation(LINK),
-            _curation(OTHER_NUMBERS),
+            _curation(OTHER_IDENTITIES),
             _curation(TYPE_ONE),
             *[_curation(f"versions_{source}") for source in marking],
         ),
@@ -469,7 +477,7 @@ def _person(inputs: CurateInputs) -> Table:
 
 def _opt_out_entries(inputs: CurateInputs) -> Table:
     def make(tables: Inputs) -> DataFrame:
-        links, others = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, OTHER_NUMBERS)
+        links, others = tables.read(Zone.CURATION, LINK), tables.read(Zone.CURATION, OTHER_IDENTITIES)
         return matched_entries(links, others, opt_out_frames(tables.session, inputs))
 
     return Table(
@@ -478,7 +486,7 @@ def _opt_out_entries(inputs: CurateInputs) -> Table:
         schema=ENTRY_SCHEMA,
         belongs_to=BelongsTo.WHOLE,
         make=make,
-        inputs=(_curation(LINK), _curation(OTHER_NUMBERS)),
+        inputs=(_curation(LINK), _curation(OTHER_IDENTITIES)),
         parameters=repr(_lists_used(inputs)),
     )
 

@@ -209,3 +209,52 @@ def test_an_entry_reaches_its_person_by_a_number_that_was_corrected_or_is_not_tr
         ("local", "unmatched", "number_unknown"): 1,
         ("objection", "matched", ""): 2,
     }
+
+
+def stated(result_id: str, *said: tuple[str, ...], **last: str) -> list[dict[str, str]]:
+    """The versions of a result, the oldest first: local id, number and its status. `last` are further values of the last."""
+    rows = [
+        result(result_id, local_id, number, nhs_number_status="".join(status), record_last_updated=f"2025-03-05 1{at}:00:00")
+        for at, (local_id, number, *status) in enumerate(said)
+    ]
+    return [*rows[:-1], rows[-1] | last]
+
+
+N = [str(number) for number in valid_numbers()[100:130]]
+
+FORMER_IDENTITIES: dict[str, tuple[list[dict[str, str]], str, set[str]]] = {
+    # trust: what it delivered, the local id or number by which somebody is to be left out, and the local ids that are
+    "RA1": (stated("R", ("H1", N[0]), ("H2", N[0])), "H1", {"H2"}),
+    "RA2": (stated("R", ("H1", ""), ("H2", "")), "h1", {"H2"}),
+    "RA3": (stated("R", ("H1", N[1]), ("H2", N[1]), ("H3", N[1])), "H1", {"H3"}),
+    "RA4": (stated("R", ("", N[2]), ("", N[3])), N[2], {""}),
+    "RA5": (stated("R", ("H1", N[4]), ("H2", N[5])), N[4], {"H2"}),
+    "RA6": (stated("R", ("H1", N[6]), ("H2", N[7])), "H1", {"H2"}),
+    "RA7": (stated("R", ("H1", N[8]), ("H2", "")), N[8], {"H2"}),
+    "RA8": (stated("R", ("", N[9], "04"), ("", N[10], "01")), N[9], {""}),
+    # The record that the hospital merged is deleted, and the person still has another.
+    "RA9": (stated("R", ("H1", N[11]), result_status="deleted") + stated("Q", ("H2", N[11])), "H1", {"H2"}),
+    # The former local id is still somebody else's: both are left out, and nobody besides.
+    "RB1": (
+        stated("R", ("H1", N[12]), ("H2", N[13])) + stated("Q", ("H1", N[14])) + stated("P", ("H3", N[15])),
+        "H1",
+        {"H1", "H2"},
+    ),
+    # What was corrected was not the person's; the person who has the number now is left out by it, and by no other.
+    "RB2": (stated("R", ("H1", N[16]), ("H2", N[17])) + stated("Q", ("H1", N[18])), N[17], {"H2"}),
+    # Nobody is shown of a row that names nobody.
+    "RB3": (stated("R", ("", N[19], "04")), N[19], set()),
+}
+
+
+def test_an_entry_reaches_its_person_by_all_that_a_record_ever_said(sail: SparkSession, tmp_path: Path) -> None:
+    results = {trust: rows for trust, (rows, _, _) in FORMER_IDENTITIES.items()}
+    objections = [by_place(trust, entry) for trust, (_, entry, _) in FORMER_IDENTITIES.items() if not entry.isdigit()]
+    numbers = [entry for _, entry, _ in FORMER_IDENTITIES.values() if entry.isdigit()]
+    left_out, counts = left_out_of(sail, tmp_path, results, objections, numbers)
+    assert left_out == {f"{trust} {local_id}" for trust, (_, _, ids) in FORMER_IDENTITIES.items() for local_id in ids}
+    assert counts == {
+        ("local", "matched", ""): len(numbers) - 1,
+        ("local", "unmatched", "number_unknown"): 1,
+        ("objection", "matched", ""): len(objections),
+    }
