@@ -72,7 +72,7 @@ def bronze_notes(entity: Entity) -> dict[str, str]:
 
 def silver_notes(entity: Entity) -> dict[str, str]:
     """The delivered columns that are kept, and links to other rows."""
-    kept = {name: column.item for name, column in entity.columns.items() if column.identifier is None and column.item}
+    kept = {name: column.item for name, column in entity.kept.items() if column.item}
     return kept | {name: f"row_key of {reference.entity}" for name, reference in entity.references.items()}
 
 

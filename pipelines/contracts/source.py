@@ -294,7 +294,7 @@ class Entity(Frozen):
             columns |= {"year_of_birth": "bigint", "month_of_birth": "bigint"}
         if Identifier.POSTCODE in kinds:
             columns |= {"postcode_area": "string"}
-        columns |= {name: column.type.spark for name, column in self.columns.items() if column.identifier is None}
+        columns |= {name: column.type.spark for name, column in self.kept.items()}
         return columns | {"_flags": "string", WITHHELD: "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
 
     @property
@@ -309,10 +309,16 @@ class Entity(Frozen):
         """What decides about a whole row."""
         return (*((self.deleted,) if self.deleted else ()), *self.test, *self.confidential)
 
+    @cached_property
+    def kept(self) -> dict[str, Column]:
+        """The delivered columns that silver keeps under their name: neither identifiers nor marks, which curate follows."""
+        marks = {flag.column for flag in self.confidential}
+        return {name: column for name, column in self.columns.items() if column.identifier is None and name not in marks}
+
     @property
     def kept_texts(self) -> tuple[str, ...]:
         """The delivered columns that silver keeps as text."""
-        return tuple(name for name, column in self.columns.items() if column.is_kept_text)
+        return tuple(name for name, column in self.kept.items() if column.is_kept_text)
 
     @property
     def used_columns(self) -> frozenset[str]:

@@ -40,14 +40,14 @@ def _read_columns(entity: EntityOf) -> list[str]:
     return [
         name
         for name, column in entity.spec.columns.items()
-        if column.type is not ColumnType.TEXT and (column.identifier is None or name == birth)
+        if column.type is not ColumnType.TEXT and (name in entity.spec.kept or name == birth)
     ]
 
 
 def _numbers(entity: EntityOf) -> list[str]:
     """The columns whose numbers somebody may have mistaken for an identifier; what sorts versions is no number of a person."""
     kinds, spec = (ColumnType.INTEGER, ColumnType.DECIMAL), entity.spec
-    named = [name for name, column in spec.columns.items() if column.type in kinds and column.identifier is None]
+    named = [name for name, column in spec.kept.items() if column.type in kinds]
     return [name for name in named if name not in spec.version]
 
 
@@ -69,7 +69,7 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     columns = {"row_key": F.col("row_key"), "person_id": F.col("person_id"), "provider_code": F.col("_provider")}
     columns |= {name: row_key(F.col(f"{_MESSAGE}{name}")) for name in references}
     columns |= _subject_parts(entity)
-    columns |= {name: _shown(name, entity) for name, column in entity.spec.columns.items() if column.identifier is None}
+    columns |= {name: _shown(name, entity) for name in entity.spec.kept}
     columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
     rows = values.select(*[column.alias(name) for name, column in columns.items()])
     texts = {name: entity.spec.columns[name] for name in entity.spec.kept_texts}

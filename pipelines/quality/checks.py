@@ -258,8 +258,8 @@ def bronze_checks(table: str, entity: Entity) -> Iterator[Check]:
 def silver_checks(table: str, entity: Entity) -> Iterator[Check]:
     """Checks of one silver table: exactly the contract's columns, one row per key, a person on every row that is about one."""
     yield Check(Zone.SILVER, table, Rule.COLUMNS, argument=",".join(f"{n} {t}" for n, t in entity.silver_columns.items()))
-    identifying = [name for name, column in entity.columns.items() if column.identifier is not None]
-    yield Check(Zone.SILVER, table, Rule.NO_IDENTIFIER, argument=",".join(identifying))
+    dropped = [name for name in entity.columns if name not in entity.kept]
+    yield Check(Zone.SILVER, table, Rule.NO_IDENTIFIER, argument=",".join(dropped))
     for column in ("row_key", "provider_code", *LINE_COLUMNS):
         yield Check(Zone.SILVER, table, Rule.REQUIRED, column)
     if entity.subject != Subject() and entity.subject.shared is None:

@@ -159,6 +159,11 @@ def test_marked_people_and_rows_stay_by_approval(sail: SparkSession, tmp_path: P
     deliver(landing, GP, "P81001", "20260105", {"patient": people, "consultation": contacts})
     opt_out_lists(landing, "20260105", [ANNA], local=[HAL])
     assert load(run) == {("patient", "current", ""): 1, ("consultation", "current", ""): 1}
+    marks = {"spine_sensitive", "is_confidential"}
+    marking = [name for name, entity in GP.entities.items() if entity.confidential]
+    assert {*marking} >= {"patient", "consultation", "observation"}
+    assert [name for name in marking if marks & {*GP.entities[name].silver_columns}] == []
+    assert [row for name in ("patient", "consultation") for row in silver(run, name) if marks & {*row}] == []
 
 
 def test_deletions_need_nothing_but_the_key(run: RunContext, landing: Path) -> None:
