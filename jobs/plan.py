@@ -41,7 +41,8 @@ def plan(
 ) -> None:
     """Show what a run would make, and why, without making it.
 
-    It is the most that a run makes: a table that turns out equal to the stored one stays, and so does all that reads it.
+    It is the most that a run makes: a table that turns out equal to the stored one stays, and so does all that reads it. What a
+    run enters of itself in the ledger (rows, figures, gates, failing rows, readable values) is not named.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir)
     enclose(settings)
@@ -51,8 +52,8 @@ def plan(
     if not steps:
         log.info("every table is current; a run would make nothing")
         return
-    show_table("plan", [{"table": str(step.table.name), "why": step.reason} for step in steps])
-    zones = Counter(step.table.name.zone.value for step in steps)
+    show_table("plan", [{"table": str(step.name), "why": step.reason} for step in steps])
+    zones = Counter(step.name.zone.value for step in steps)
     show_table("in all", [{"zone": zone, "tables": tables} for zone, tables in zones.items()])
 
 

@@ -53,10 +53,10 @@ from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName
-from pipelines.ingest.load import Allowed, Ingested, bronze_tables, ingest, keep_bronze
+from pipelines.ingest.load import ENTERED, Allowed, Ingested, bronze_tables, ingest, keep_bronze
 from pipelines.ingest.register import Registered, delivered_by_provider, in_contracts
 from pipelines.ingest.required import require_sources
-from pipelines.ingest.taking_back import left_without_contract, take_back, without_deliveries
+from pipelines.ingest.taking_back import changed_bronze, left_without_contract, take_back, without_deliveries
 from pipelines.lineage.sending import Lineage
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
@@ -86,7 +86,7 @@ from pipelines.storage.documents import digest_of
 from pipelines.storage.files import make_folder
 from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, others_may_write, private_files
-from pipelines.terminology.vocabulary import store_local_vocabularies, store_of, usable_local_maps
+from pipelines.terminology.vocabulary import rows_with_local_vocabularies, store_local_vocabularies, store_of, usable_local_maps
 from pipelines.upkeep.keeping import after_run, finish_following
 from vocab.local_maps import LocalMap
 from vocab.schemas import ddl_of
@@ -160,18 +160,31 @@ def run_selected(
 
 
 def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[Step]:
-    """The tables that a run would make at most, each with its reason. New deliveries count; nothing is written."""
+    """The tables that a run would make at most, each with its reason. New deliveries count; nothing is written.
+
+    Those that a run changes before it makes any come first: what withdrawn and new deliveries and new local maps change.
+    """
     inputs = read_run_inputs(settings, run_date)
     with open_session(settings.engine, little=reads_little(settings)) as session:
         run = RunContext(run_date, settings, inputs, store_of(session, settings))
-        register = without_deliveries(run.register(), withdrawn_ids(run)).register
+        taken_back = without_deliveries(run.register(), withdrawn_ids(run))
+        register = taken_back.register
         require_day(run)
         found = new_arrivals(run, register, Checksums.read(settings.storage.restricted))
         used = in_contracts(register, inputs.contracts)
         _require_any(run, used or found.deliveries, found.set_aside)
+        is_new = full or bool(found.deliveries) or bool(taken_back.removed)
+        if not is_new and current_as_made(run, used) is not None:
+            return []
         load = found.load(run_date, register)
-        tables = [*bronze_tables(load, inputs.contracts), *declared_tables(run, (*used, *load.entries({}, {}))).tables]
-        return run.runner.plan(tables, full=full)
+        declared = declared_tables(run, (*used, *load.entries({}, {})))
+        first = [Step(name, "a delivery is withdrawn") for name in changed_bronze(taken_back)]
+        if rows_with_local_vocabularies(run.store, settings, declared.local_maps) is not None:
+            first.append(Step(TableName(Zone.VOCABULARY, "vocabulary"), "local maps have other vocabularies"))
+        steps = run.runner.plan([*bronze_tables(load, inputs.contracts), *declared.tables], full=full, first=first)
+        # What reads the register is made again where bronze has changed: of other sources it has the entries that it had.
+        entered = ENTERED if found.deliveries or taken_back.removed else ()
+        return [*[Step(name, "deliveries have come or are withdrawn") for name in entered], *steps]
 
 
 @dataclass(frozen=True)

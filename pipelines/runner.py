@@ -77,9 +77,9 @@ def code_digest() -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A table that a run makes, and why."""
+    """A table that a run makes or changes, and why."""
 
-    table: Table
+    name: TableName
     reason: str
 
 
@@ -156,20 +156,21 @@ class Runner:
     on_made: OnMade = _ignore_made
     _counted: dict[tuple[TableName, int, int], int] = field(default_factory=dict)
 
-    def plan(self, tables: Iterable[Table], *, full: bool = False) -> list[Step]:
+    def plan(self, tables: Iterable[Table], *, full: bool = False, first: Iterable[Step] = ()) -> list[Step]:
         """The tables that a run would make at most, in order, each with its reason; nothing is made.
 
-        A table may turn out to be equal to what is stored; then what reads it is not made again.
+        A table may turn out to be equal to what is stored; then what reads it is not made again. `first` are those that the
+        run changes before it makes any.
         """
         graph = _graph(tables)
         state, versions = self._state(), dict[TableName, int | None]()
-        stale: dict[TableName, str] = {}
+        stale = {step.name: step.reason for step in first}
         for table in _ordered(graph):
             changed = next((str(name) for name in table.inputs if name in stale), None)
             reason = f"{changed} is made again" if changed else self._reason(table, graph, state, versions, full=full)
             if reason:
-                stale[table.name] = reason
-        return [Step(graph[name], reason) for name, reason in stale.items()]
+                stale.setdefault(table.name, reason)
+        return [Step(name, reason) for name, reason in stale.items()]
 
     def run(self, tables: Iterable[Table], on_progress: OnProgress = ignore_progress, *, full: bool = False) -> list[TableName]:
         """Make every table that is not current, each after its inputs; gives those that were made.

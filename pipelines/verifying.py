@@ -206,7 +206,7 @@ def _require_current(runner: Runner, tables: Iterable[Table]) -> None:
     if steps:
         first = steps[0]
         raise NotCurrentError(
-            f"a run would make {counted(len(steps), 'table')} again, {first.table.name} first ({first.reason}), so a rebuild "
+            f"a run would make {counted(len(steps), 'table')} again, {first.name} first ({first.reason}), so a rebuild "
             "now would differ for that reason. Nothing was compared; run first. nhs-omop plan lists the tables"
         )
 

@@ -32,6 +32,9 @@ from vocab.schemas import ddl_of
 
 FILES_PER_TASK = 4
 
+ENTERED = (TableName(Zone.CURATION, FILE_COLUMNS), TableName(Zone.CURATION, REGISTER))
+"""Where the files of every load are entered."""
+
 
 @dataclass(frozen=True)
 class Ingested:

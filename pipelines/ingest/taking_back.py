@@ -73,6 +73,11 @@ def take_back(runner: Runner, register: Sequence[Registered], withdrawn: Collect
     return taken_back.register
 
 
+def changed_bronze(taken_back: TakenBack) -> list[TableName]:
+    """The bronze tables that `take_back` writes without the removed files, or removes where no others are left."""
+    return [TableName(Zone.BRONZE, name) for name in sorted(_by_table(taken_back.removed))]
+
+
 def _left_without_rows(runner: Runner, taken_back: TakenBack) -> list[TableName]:
     """The tables of entities of which no delivery remains, and what was made of their sources: it is made again or not."""
     remaining = {(file.source, file.entity) for file in taken_back.register}

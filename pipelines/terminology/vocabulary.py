@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
@@ -193,14 +193,23 @@ def warn_of_open_faults(faults: int) -> None:
         log.warning("%d local maps say more than their codes, and nobody reviewed them; see: nhs-omop vocab check", faults)
 
 
-def store_local_vocabularies(store: TableStore, settings: Settings, maps: Sequence[LocalMap]) -> None:
-    """Name in VOCABULARY the vocabularies that approved local maps are of. It stays as it is where it already names them."""
+def rows_with_local_vocabularies(
+    store: TableStore, settings: Settings, maps: Sequence[LocalMap]
+) -> list[dict[str, Any]] | None:
+    """The rows of VOCABULARY with the vocabularies that approved local maps are of; None where it already names them."""
     known = store.read(Zone.VOCABULARY, "vocabulary").select(*TABLES["VOCABULARY"]).toArrow().to_pylist()
     kept = [row for row in known if row["vocabulary_version"] != VOCABULARY_VERSION]
     names = {row["vocabulary_id"] for row in kept}
     ours = local_vocabulary_rows(settings.mappings_dir / MAPS_FOLDER, maps)
     wanted = kept + [row for row in ours if row["vocabulary_id"] not in names]
-    if sorted(known, key=itemgetter("vocabulary_id")) != sorted(wanted, key=itemgetter("vocabulary_id")):
+    by_id = itemgetter("vocabulary_id")
+    return None if sorted(known, key=by_id) == sorted(wanted, key=by_id) else wanted
+
+
+def store_local_vocabularies(store: TableStore, settings: Settings, maps: Sequence[LocalMap]) -> None:
+    """Name in VOCABULARY the vocabularies that approved local maps are of. It stays as it is where it already names them."""
+    wanted = rows_with_local_vocabularies(store, settings, maps)
+    if wanted is not None:
         rows = [tuple(row[name] for name in TABLES["VOCABULARY"]) for row in wanted]
         frame = store.session.createDataFrame(rows, ddl_of(TABLES["VOCABULARY"]))
         store.overwrite(

@@ -213,7 +213,7 @@ def test_a_night_that_is_killed_at_every_turn(world: DemoWorld, nights: Nights, 
     """The second night, killed at a share of all tables that it makes, at each of the moments in turn."""
     lake = Killed(not_yet_loaded(world, tmp_path / "demo"), nights)
     lake.load(FIRST_NIGHT, {})
-    planned = [str(step.table.name) for step in plan_run(lake.world.settings, LAST_NIGHT)]
+    planned = [str(step.name) for step in plan_run(lake.world.settings, LAST_NIGHT)]
     points = dict(zip(planned[::EVERY], cycle(MOMENTS), strict=False)) | KILLS[1]
     lake.load(LAST_NIGHT, points)
     assert len(lake.killed) >= 30

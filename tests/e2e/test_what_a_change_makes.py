@@ -2,6 +2,7 @@
 
 import shutil
 from collections import defaultdict
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from jobs import plan
 from jobs.publish import publication_of
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.touched import TOUCHED_BY_CODES, TOUCHED_BY_PLACES
+from pipelines.ingest.delivery_log import Withdrawn, store_withdrawal
 from pipelines.nightly import nightly, plan_run
 from pipelines.omop.events import CONCEPT_FIELDS
 from pipelines.release.published import release_folder
-from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
+from pipelines.run_context import read_register
+from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings, storage_paths
 from tests.builders.policies import limit, packaged
 from tests.e2e.test_rerun import state_of
 from tests.e2e.test_vocabulary_change import MAP, change
@@ -44,9 +47,9 @@ def mappings(tmp_path: Path) -> Path:
     return shutil.copytree(PACKAGED_MAPPINGS_DIR, tmp_path / "mappings")
 
 
-def planned(settings: Settings) -> dict[str, str]:
+def planned(settings: Settings, day: date = LAST_NIGHT) -> dict[str, str]:
     """The tables that a run would make, each with its reason."""
-    return {str(step.table.name): step.reason for step in plan_run(settings, LAST_NIGHT)}
+    return {str(step.name): step.reason for step in plan_run(settings, day)}
 
 
 def written(world: DemoWorld, before: dict[str, int]) -> set[str]:
@@ -65,8 +68,9 @@ def files_by_partition(world: DemoWorld, table: str) -> dict[str, set[str]]:
 
 def test_without_a_change_nothing_is_planned_and_nothing_made(copy: DemoWorld) -> None:
     before = state_of(copy)
-    assert planned(copy.settings) == {}
-    assert nightly(copy.settings, LAST_NIGHT).figures is None
+    for day in (LAST_NIGHT, LAST_NIGHT + timedelta(1)):
+        assert planned(copy.settings, day) == {}
+        assert nightly(copy.settings, day).figures is None
     assert state_of(copy) == before
 
 
@@ -132,6 +136,28 @@ def test_one_changed_row_of_a_map_makes_only_what_holds_its_code(world: DemoWorl
     assert rewritten <= holding
     old, new = files_by_partition(world, "measurement"), files_by_partition(copy, "measurement")
     assert [part for part in old if old[part] == new.get(part)], "every partition was rewritten"
+
+
+def test_the_plan_begins_with_what_deliveries_and_maps_change(copy: DemoWorld, mappings: Path) -> None:
+    """What a withdrawn delivery and the vocabulary of a new map are in, and what reads it."""
+    files = [file for file in read_register(storage_paths(copy.settings)) if file.source == "ambulance"]
+    last = max(files, key=lambda file: file.folder)
+    taken_back = [file for file in files if file.delivery_id == last.delivery_id]
+    store_withdrawal(copy.settings.storage.restricted, Withdrawn.of_loaded(taken_back, "sent twice", LAST_NIGHT))
+    change(mappings / MAP, "source_vocabulary_id", "NHS_NEW")
+    reasons = planned(copy.settings.model_copy(update={"mappings_dir": mappings}))
+    assert {name: reasons[name] for name in ("curation.register", "curation.file_columns", "vocabulary.vocabulary")} == {
+        "curation.register": "deliveries have come or are withdrawn",
+        "curation.file_columns": "deliveries have come or are withdrawn",
+        "vocabulary.vocabulary": "local maps have other vocabularies",
+    }
+    withdrawn = {f"bronze.{file.source}_{file.entity}" for file in taken_back}
+    assert {name: reason for name, reason in reasons.items() if name.startswith("bronze.")} == dict.fromkeys(
+        withdrawn, "a delivery is withdrawn"
+    )
+    records = {name: reason for name, reason in reasons.items() if name.startswith("curation.records_")}
+    assert records.keys() == {"curation.records_ambulance"}
+    assert records["curation.records_ambulance"].removesuffix(" is made again") in withdrawn
 
 
 def test_a_mistaken_row_of_a_map_changes_nothing(copy: DemoWorld, mappings: Path) -> None:

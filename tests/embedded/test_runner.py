@@ -89,7 +89,7 @@ class Lake:
         return [name.name for name in self.runner.run(tables, full=full)]
 
     def plan(self, *tables: Table, full: bool = False) -> dict[str, str]:
-        return {step.table.name.name: step.reason for step in self.runner.plan(tables, full=full)}
+        return {step.name.name: step.reason for step in self.runner.plan(tables, full=full)}
 
     def called(self) -> list[str]:
         """The tables that were made since this was last asked, in alphabetical order."""

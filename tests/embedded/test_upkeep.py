@@ -173,7 +173,7 @@ class Lake:
 
     def waiting(self) -> list[str]:
         """The tables that a run would make now."""
-        return [str(step.table.name) for step in self.runner.plan(self.made())]
+        return [str(step.name) for step in self.runner.plan(self.made())]
 
     def rows(self, name: TableName, version: int | None = None) -> list[tuple[object, ...]]:
         """The rows of a table as the engine reads them, its columns in the order of their names."""
