@@ -355,9 +355,9 @@ def test_events_of_one_key_and_person_become_the_first_of_them_and_the_rest_are_
         entry("no key", code="8", text="x"),
     ]
     assert kept(sail, rule, "_row_key", "key", "person_id", entry=rows) == [
-        ("day alone", "m", 1),
         ("early1", "k", 1),
         ("other person", "k", 2),
+        ("same day", "m", 1),
     ]
     assert counted(sail, rule, entry=rows) == {"": 3, "deduplicated": 3, "no_text": 1, "key_missing": 1}
 
