@@ -101,7 +101,7 @@ def _newest_of_same(rows: DataFrame, judged: DataFrame) -> DataFrame:
         "disposition": F.when(is_older, F.lit("superseded")).otherwise(F.col("disposition")),
         "reason": F.when(is_older, F.lit(OTHER_KEY)).otherwise(F.col("reason")),
     }
-    return rows.join(newest, on="same_key", how="left").withColumns(values)
+    return newest.join(rows, on="same_key", how="right").withColumns(values)
 
 
 def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
@@ -110,7 +110,8 @@ def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
     Rows of files that are not in `files` belong to no finished load and are left out.
     Only records with several rows are compared: the newest version of each is found by one aggregation and joined back,
     which takes the engines a fraction of what a window over millions of keys takes. Keys that occur once are left out first
-    by a hash of eight bytes; two keys with one hash are only compared in vain.
+    by a hash of eight bytes; two keys with one hash are only compared in vain. What is joined back is few rows, and is named
+    first: Sail keeps that side in memory, and not all rows of the source.
     """
     placed = join_small(records, files, "_file")
     period = F.concat(F.lit(SEPARATOR), F.coalesce("period", F.lit("")), F.lit(SEPARATOR))
@@ -124,7 +125,7 @@ def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
     newest = compared.groupBy("row_key").agg(
         F.max(F.when(F.col("_is_usable"), _version())).alias("_newest"), F.max("_is_held").alias("_some_held")
     )
-    judged = known.join(newest, on="row_key", how="left").withColumn(
+    judged = newest.join(known, on="row_key", how="right").withColumn(
         "version", F.when(F.col("_newest").isNotNull() | F.col("same_key").isNotNull(), _version())
     )
     is_held = F.coalesce(F.col("_some_held"), F.col("_is_held"))

@@ -197,7 +197,7 @@ def test_a_period_is_the_same_however_it_is_written_and_one_that_cannot_be_read_
     assert referrals_of(run) == dict.fromkeys(WRITTEN, "1") | dict.fromkeys([*UNREADABLE, "RM", "RO", "RF"], "12") | {"RN": "1"}
     fault = "mode period, but no record has a value that can be read in RP_EndDate, which says of which period it is"
     assert {entry.provider: entry.faults for entry in ingest_deliveries(run).set_aside} == dict.fromkeys(UNREADABLE, (fault,))
-    quarantined = [(row.entity, row.reason, row.rows) for row in ledger if row.disposition == "quarantined"]
+    quarantined = sorted((row.entity, row.reason, row.rows) for row in ledger if row.disposition == "quarantined")
     assert quarantined == [("referral", "missing:rp_end_date", 2), ("referral", "unreadable:rp_end_date", 1)]
     periods = {(file.provider, file.folder): file.by_period for file in run.register() if file.entity == "referral"}
     assert periods["RB", "20240810"] == {JUNE: 1}
