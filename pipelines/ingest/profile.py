@@ -1,5 +1,6 @@
 """What the files of a load hold: their records, how many have a value in each column, and the periods they report."""
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from pipelines.ingest.empty_values import is_empty, number_of_values
 from pipelines.ingest.landing import File
 from pipelines.ingest.parse import Layout, parse_file, refusal_of
 from pipelines.ingest.register import Count
-from pipelines.runner import run_in_parallel
 from pipelines.storage.files import AnyPath, path_of
 from vocab.schemas import ddl_of
 
@@ -41,6 +41,8 @@ FILE_COLUMNS_SCHEMA = {
 
 _COUNTED = pa.schema([("file_id", pa.string()), ("kind", pa.string()), ("name", pa.string()), ("records", pa.int64())])
 _FILES_PER_TASK = 4
+_AT_A_TIME = threading.Semaphore(STATEMENTS_AT_ONCE)
+"""The embedded engine reads many files at once in threads of this process, which then wait for each other's turn in Python."""
 
 
 class _Kind(StrEnum):
@@ -90,14 +92,11 @@ class _Marks:
 def profile_files(session: SparkSession, load: NewLoad, contracts: Mapping[str, SourceContract]) -> Profile:
     """What the files hold that a load would read, in one pass over each of them."""
     places = [(file, contracts[source].entities[entity]) for (source, entity), files in load.files.items() for _, file in files]
-    counted: list[dict[str, Any]] = []
-    parts = [places[n::STATEMENTS_AT_ONCE] for n in range(STATEMENTS_AT_ONCE)]
-    run_in_parallel([part for part in parts if part], lambda part: counted.extend(_profiled(session, load, part)))
     filled: Filled = defaultdict(dict)
     periods: dict[str, Counter[str]] = defaultdict(Counter)
     records: dict[str, dict[str, int]] = defaultdict(dict)
     refused: dict[str, str] = {}
-    for row in counted:
+    for row in _profiled(session, load, places) if places else []:
         file_id, kind, name = row["file_id"], row["kind"], row["name"]
         match kind:
             case _Kind.COLUMN:
@@ -137,7 +136,8 @@ def _counted(batches: Iterator[pa.RecordBatch], layouts: Mapping[str, tuple[Layo
         for file in batch.to_pylist():
             layout, marks = layouts[file["file_id"]]
             try:
-                counts = _of_file(path_of(file["path"]), layout, marks)
+                with _AT_A_TIME:
+                    counts = _of_file(path_of(file["path"]), layout, marks)
             except (DeliveryError, StoreError) as error:
                 counts = {(_Kind.REFUSED, refusal_of(error)): 0}
             rows = [
