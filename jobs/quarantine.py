@@ -34,7 +34,8 @@ def quarantine(
     settings = settings_of(env, conf_dir, overrides)
     require_source(settings, source)
     # brings pyarrow, which neither --help nor a wrong setting needs
-    from pipelines.tracing.quarantined import RULES, is_reason, quarantined
+    from pipelines.tracing.meanings import RULES
+    from pipelines.tracing.quarantined import is_reason, quarantined
 
     if reason is not None and not is_reason(reason):
         raise ConfigError(f"--reason: there is no {reason}; reasons begin with {', '.join(RULES)}")

@@ -7,13 +7,14 @@ import difflib
 from bisect import bisect_right
 from typing import Final
 
-from pipelines.contracts.ledger import ORPHAN, UNREADABLE, Disposition
+from pipelines.contracts.ledger import Disposition
 from pipelines.contracts.source import LOAD
 from pipelines.contracts.zones import Zone
 from pipelines.errors import NothingToTraceError
 from pipelines.ingest.register import Registered
 from pipelines.progress import Field
 from pipelines.tracing.lake import Lake, Record, check_restricted, shown
+from pipelines.tracing.meanings import explained
 from pipelines.tracing.places import path_of
 from pipelines.tracing.sections import Section, facts
 from pipelines.tracing.taken import Judge, rows_of_record
@@ -27,32 +28,6 @@ _OUTCOMES: Final = {
     Disposition.OPTED_OUT: "its person has opted out",
     Disposition.TEST_PATIENT: "its person is a test patient",
 }
-
-_REASONS: Final = {
-    "deleted_flag": "the row itself says that it is deleted",
-    "absent_from_full": "the newest full delivery of its provider does not have the record",
-    "same_version": "both have one version: the day of delivery, file or line decided",
-    "unknown_version": "the version of one of them is missing or unreadable",
-    "other_key": "a newer record of the same has another key; what belongs to the older one goes with it",
-    "missing_key": "no part of its key has a value",
-    "no_identity": "it names nobody: neither a usable NHS number nor a local identifier",
-}
-
-_BEGINNINGS: Final = {
-    UNREADABLE: "the value of the column is there and cannot be read",
-    "missing:": "the column needs a value and has none",
-    ORPHAN: "the record that it belongs to is not there",
-    "malformed:": "the line does not have the form of its file",
-    "identity_conflict:": "what its provider says of the person cannot be true of one person",
-    "with_": "so are the records that refer to it",
-}
-
-
-def explained(reason: str | None) -> str:
-    """What a reason means, in words; empty where it says so itself."""
-    text = reason or ""
-    found = next((meaning for start, meaning in _BEGINNINGS.items() if text.startswith(start)), "")
-    return _REASONS.get(text, found)
 
 
 def file_named(lake: Lake, name: str) -> Registered:

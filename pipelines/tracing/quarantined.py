@@ -9,23 +9,9 @@ from pipelines.progress import Field
 from pipelines.release.reading import read_delta
 from pipelines.settings import Settings, table_folders
 from pipelines.tracing.lake import check_restricted
-from pipelines.tracing.lines import explained
+from pipelines.tracing.meanings import RULES, beginning_of, explained, rule_of
 
 _PLACES: Final = ("source", "entity", "provider", "reason")
-
-RULES: Final = (
-    "identity_conflict",
-    "malformed",
-    "missing",
-    "missing_key",
-    "no_identity",
-    "orphan",
-    "other_person",
-    "real_number_outside_production",
-    "unreadable",
-    "with",
-)
-"""What a reason begins with, before a `:` or, for `with_patient`, an underscore: every rule that a line can break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +42,7 @@ def quarantined(
     for name, value in (("source", source), ("provider", provider)):
         chosen = chosen if value is None else chosen & (field(name) == value)
     if reason is not None:
-        chosen = chosen & ((field("reason") == reason) | compute.starts_with(field("reason"), f"{reason}:"))
+        chosen = chosen & ((field("reason") == reason) | compute.starts_with(field("reason"), beginning_of(reason)))
     order = [*_PLACES, "folder", "file_name", "line"]
     rows = read_delta(paths.path(Zone.QUARANTINE, LINES)).to_table(columns=order, filter=chosen)
     counted = rows.group_by(list(_PLACES)).aggregate([([], "count_all")])
@@ -74,11 +60,11 @@ def quarantined(
 
 def is_reason(text: str) -> bool:
     """Whether lines can have a reason, or any that begins with it, as far as its rule says."""
-    return text.partition(":")[0] in RULES or text.startswith("with_")
+    return rule_of(text) in RULES
 
 
 def _shown(row: dict[str, str]) -> dict[str, Field]:
-    rule, _, column = row["reason"].partition(":")
+    rule, column = rule_of(row["reason"]), row["reason"].partition(":")[2]
     return {
         "file": f"{row['source']}/{row['provider']}/{row['folder']}/{row['file_name']}",
         "line": row["line"],

@@ -11,7 +11,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.tracing.derivations import key_columns
 from pipelines.tracing.eras import daily_doses
 from pipelines.tracing.lake import is_readable
-from pipelines.tracing.lines import explained
+from pipelines.tracing.meanings import RULES, beginning_of, explained, rule_of
 
 KEYS = {
     "measurement": ("measurement_id",),
@@ -47,6 +47,8 @@ REASONS = {
     "orphan:patient": "the record that it belongs to is not there",
     "malformed:too_few_fields": "the line does not have the form of its file",
     "identity_conflict:birth_date": "what its provider says of the person cannot be true of one person",
+    "other_person:referral": "it came while the record that it belongs to named somebody else",
+    "real_number_outside_production": "its NHS number is not one for tests, and this environment is not for real people",
     "with_patient_contact": "so are the records that refer to it",
 }
 
@@ -54,6 +56,15 @@ REASONS = {
 @pytest.mark.parametrize("reason", REASONS)
 def test_reasons_are_explained(reason: str | None) -> None:
     assert explained(reason) == REASONS[reason]
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"), [("missing", "missing:nhs_number"), ("with", "with_patient_contact"), ("orphan", "orphan:patient")]
+)
+def test_a_rule_finds_its_reasons(rule: str, reason: str) -> None:
+    assert rule in RULES
+    assert rule_of(reason) == rule
+    assert reason.startswith(beginning_of(rule))
 
 
 def strength(**values: Any) -> dict[str, Any]:
