@@ -124,6 +124,33 @@ def test_national_lists_are_complete(vocabulary: str, codes: set[str]) -> None:
     assert codes <= {row.source_code for row in read_local_maps(FOLDER) if row.source_vocabulary_id == vocabulary}
 
 
+HOMELESS = 4139934
+
+MEANINGS: dict[str, dict[str, tuple[str, int]]] = {
+    "NHS MHSDS Accommodation Type": {
+        "12": ("Rough sleeper", HOMELESS),
+        "15": ("Staying with friends or family as a short term guest", 2000000121),
+        "16": ("Bed and breakfast accommodation to prevent or relieve homelessness", HOMELESS),
+        "17": ("Sleeping in a night shelter", HOMELESS),
+        "18": ("Hostel to prevent or relieve homelessness", HOMELESS),
+        "19": ("Temporary housing to prevent or relieve homelessness", HOMELESS),
+        "20": ("Admitted patient setting", 2000000122),
+        "21": ("Criminal justice setting", 2000000125),
+        "98": ("Other", 0),
+    },
+}
+"""What codes mean by public sources, and their targets, of the national lists in which some were wrong or missing."""
+
+
+@pytest.mark.parametrize("vocabulary", MEANINGS)
+def test_codes_of_national_lists_mean_what_public_sources_say(vocabulary: str) -> None:
+    rows = [row for row in read_local_maps(FOLDER) if row.source_vocabulary_id == vocabulary]
+    assert len({row.source_code for row in rows}) == len(rows)
+    found = {row.source_code: (row.source_code_description, row.target_concept_id) for row in rows}
+    assert {code: found.get(code) for code in MEANINGS[vocabulary]} == MEANINGS[vocabulary]
+    assert [row.source_code for row in rows if "to be confirmed" in row.reference] == []
+
+
 def test_only_combined_vaccines_have_several_targets() -> None:
     targets = defaultdict(set)
     for row in read_local_maps(FOLDER):
