@@ -138,6 +138,36 @@ MEANINGS: dict[str, dict[str, tuple[str, int]]] = {
         "21": ("Criminal justice setting", 2000000125),
         "98": ("Other", 0),
     },
+    "NHS Admission Method": {
+        "25": ("Emergency: mental health crisis team", 4079617),
+        "2C": ("Baby born at home as intended", 581476),
+        "2D": ("Emergency: other", 4079617),
+        "84": ("From the admission panel of a high security psychiatric hospital", 8971),
+        "89": ("From the waiting list of a high security psychiatric hospital", 8971),
+    },
+    "NHS Admission Source": {
+        "37": ("Court", 0),
+        "38": ("Police station", 0),
+        "39": ("Penal establishment, court or police station", 0),
+        "40": ("Penal establishment", 38003619),
+        "42": ("Police station", 0),
+        "65": ("Local authority residential accommodation", 38004307),
+        "66": ("Local authority foster care", 38004205),
+        "69": ("Local authority home or care", 0),
+        "89": ("Non-NHS institution", 0),
+    },
+    "NHS Discharge Destination": {
+        "38": ("Penal establishment or police station", 0),
+        "69": ("Local authority home or care", 0),
+        "89": ("Organisation responsible for forced repatriation", 0),
+    },
+    "NHS Consultation Mechanism": {
+        "03": ("Telemedicine", 5083),
+        "06": ("Short message service", 5083),
+        "07": ("Online triage", 5083),
+        "08": ("Online instant messaging", 5083),
+        "09": ("Text message, asynchronous", 5083),
+    },
 }
 """What codes mean by public sources, and their targets, of the national lists in which some were wrong or missing."""
 
