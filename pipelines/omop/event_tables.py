@@ -225,12 +225,12 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
         omop_table(
             inputs,
             "drug_order_administration",
-            "one row per order of a drug and administration for it",
+            "one row per drug that was given for an order, and the row of the order that has this drug",
             (*inputs.stems, ROUTES, EVENT_COLLISIONS, UNOBSERVED),
             lambda made: drug_order_administration(
                 _events_with(inputs, made, "order_key"), inputs.table("drug_order_administration")
             ),
-            affected=AffectedScope(columns={ROUTES: ROUTE, UNOBSERVED: ("person_id",)}),
+            affected=AffectedScope(columns={ROUTES: (*ROUTE, "target_concept_id"), UNOBSERVED: ("person_id",)}),
             narrows=inputs.stems,
         ),
     ]

@@ -101,25 +101,46 @@ def test_the_first_rule_of_themis_that_applies_gives_the_end(
     assert (found["end"], found["rule"]) == (end, rule)
 
 
-def test_doses_are_linked_to_orders_of_their_person_and_only_where_both_are_drugs(sail: SparkSession) -> None:
+def test_a_dose_is_linked_to_the_row_of_its_order_that_has_its_drug_else_to_all_of_it(sail: SparkSession) -> None:
     anna, ben = 101, 102
     events = [
-        ("drug_exposure", anna, "o1", "o1", 1),
-        ("drug_exposure", anna, "o1", "o1", 2),  # a code of two drugs
-        ("drug_exposure", anna, "o1", "d1", 11),
-        ("drug_exposure", anna, "o1", "d2", 12),
-        ("device_exposure", anna, "o1", "d3", 13),
-        ("drug_exposure", ben, "o1", "d4", 14),
-        ("drug_exposure", anna, "gone", "d5", 15),
-        ("device_exposure", ben, "o2", "o2", 3),
-        ("drug_exposure", ben, "o2", "d6", 16),
+        ("drug_exposure", anna, "o1", "o1", "A", 1),  # a code of two drugs
+        ("drug_exposure", anna, "o1", "o1", "B", 2),
+        ("drug_exposure", anna, "o1", "d1", "B", 11),
+        ("drug_exposure", anna, "o1", "d1", "A", 12),
+        ("drug_exposure", anna, "o1", "d2", "A", 13),
+        ("drug_exposure", anna, "o1", "d3", "C", 14),  # another product than the one ordered
+        ("device_exposure", anna, "o1", "d4", "A", 15),
+        ("drug_exposure", ben, "o1", "d5", "A", 16),
+        ("drug_exposure", anna, "gone", "d6", "A", 17),
+        ("device_exposure", ben, "o2", "o2", "A", 3),
+        ("drug_exposure", ben, "o2", "d7", "A", 18),
+        ("drug_exposure", ben, "o3", "o3", "A", 4),
+        ("drug_exposure", ben, "o3", "d8", "A", 19),
+        ("drug_exposure", ben, "o3", "d9", "B", 20),
+        ("drug_exposure", ben, "o3", "d10", "A", 21),  # of more drugs than ordered
+        ("drug_exposure", ben, "o3", "d10", "B", 22),
+        ("drug_exposure", ben, "o4", "o4", "none", 5),  # a name without a concept
+        ("drug_exposure", ben, "o4", "d11", "none", 23),
+        ("drug_exposure", ben, "o4", "d12", "A", 24),
     ]
-    frame = sail.createDataFrame(events, "_table string, person_id bigint, order_key string, _row_key string, _id bigint")
+    concepts = {"A": TABLETS, "B": CREAM, "C": TWO_SUBSTANCES, "none": 0}
+    frame = sail.createDataFrame(
+        [(*event[:4], concepts[event[4]], event[5]) for event in events],
+        "_table string, person_id bigint, order_key string, _row_key string, _target_concept_id bigint, _id bigint",
+    )
     rows = drug_order_administration(frame, DRUG_ORDER_ADMINISTRATION)
     assert rows.columns == [*DRUG_ORDER_ADMINISTRATION.schema]
     assert sorted(tuple(row) for row in rows.collect()) == [
-        (anna, 1, 11, "order_named"),
         (anna, 1, 12, "order_named"),
+        (anna, 1, 13, "order_named"),
+        (anna, 1, 14, "order_named"),
         (anna, 2, 11, "order_named"),
-        (anna, 2, 12, "order_named"),
+        (anna, 2, 14, "order_named"),
+        (ben, 4, 19, "order_named"),
+        (ben, 4, 20, "order_named"),
+        (ben, 4, 21, "order_named"),
+        (ben, 4, 22, "order_named"),
+        (ben, 5, 23, "order_named"),
+        (ben, 5, 24, "order_named"),
     ]
