@@ -162,7 +162,8 @@ def with_lookups(
 ) -> DataFrame:
     """The entity with the rows it looks up, narrowed to `columns` before the joins. Lookup columns are `alias__column`.
 
-    A row that belongs to a person is found by rows of the same person only.
+    A row that belongs to a person is found by rows of the same person only. One that is found by its reference to us is one of
+    several, so that no row of ours comes twice.
     """
     wanted = set(columns)
     used = []
@@ -175,15 +176,19 @@ def with_lookups(
     for alias in reversed(used):
         lookup = lookups[alias]
         is_of_person = contract.entities[lookup.entity].subject.is_one_person
-        named = {f"{alias}.row_key", *([f"{alias}.person_id"] if is_of_person else [])}
+        named = {f"{alias}.{lookup.by}", *([f"{alias}.person_id"] if is_of_person else [])}
         theirs = sorted(column for column in wanted if column.startswith(f"{alias}.") and column not in named)
         renamed = [F.col(column.removeprefix(f"{alias}.")).alias(flat(column)) for column in theirs]
         keys = [F.col(name.removeprefix(f"{alias}.")).alias(flat(name)) for name in sorted(named)]
         found = silver[lookup.entity]
         for column, values in lookup.without.items():
             found = found.where(~is_one_of(F.trim(F.col(column)), values))
+        if lookup.is_by_reference:
+            of_one = [column.removeprefix(f"{alias}.") for column in sorted(named)]
+            first = found.groupBy(*of_one).agg(F.min("row_key").alias("row_key"))
+            found = found.join(first.select("row_key"), on="row_key", how="left_semi")
         other = found.select(*keys, *renamed)
-        on = F.col(flat(lookup.on)) == F.col(flat(f"{alias}.row_key"))
+        on = F.col(flat(lookup.on)) == F.col(flat(f"{alias}.{lookup.by}"))
         on = on & (F.col("person_id") == F.col(flat(f"{alias}.person_id"))) if is_of_person else on
         frame = frame.join(other, on=on, how="left")
     return frame

@@ -11,7 +11,7 @@ from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.source import Entity, SourceContract, Subject
 from pipelines.mapping.expressions import EXPRESSIONS
 from pipelines.mapping.omop_fields import omop_fields, omop_table
-from pipelines.mapping.spec import Code, Condition, FieldRule, Mapping, Rule, Target, VocabularyBy
+from pipelines.mapping.spec import Code, Condition, FieldRule, Lookup, Mapping, Rule, Target, VocabularyBy
 
 CDM_PAGE = "https://ohdsi.github.io/CommonDataModel/cdm54.html"
 
@@ -106,7 +106,7 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
     if rule.note:
         parts.append(rule.note)
     details = [
-        f"`{alias}` is the row of [`{lookup.entity}`](#{lookup.entity}) at `{lookup.on}`"
+        f"`{alias}` is {_found(lookup)}"
         + "".join(f", unless its `{column}` is {_alternatives(values)}" for column, values in lookup.without.items())
         for alias, lookup in rule.lookups.items()
     ]
@@ -123,6 +123,13 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
         for field, how in rule.fields.items()
     ]
     return "\n\n".join([*parts, _table(("field", "from", "OMOP field", "what it is"), rows)])
+
+
+def _found(lookup: Lookup) -> str:
+    entity = f"[`{lookup.entity}`](#{lookup.entity})"
+    if not lookup.is_by_reference:
+        return f"the row of {entity} at `{lookup.on}`"
+    return f"the row of {entity} whose `{lookup.by}` is `{lookup.on}`, the one with the least row key of several"
 
 
 def _target(rule: Rule) -> str:

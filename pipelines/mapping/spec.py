@@ -307,13 +307,21 @@ class EvidenceBy(Frozen):
 class Lookup(Frozen):
     """A left join to another silver entity of the source, whose `row_key` equals our column `on`.
 
-    `on` may also be a column of an earlier lookup (`alias.column`). `without` gives by column the values, compared as in a
-    condition, of rows that are none of what the entity is said to have: they are not looked up.
+    `on` may also be a column of an earlier lookup (`alias.column`). With `by` the other row is one that names us: its reference
+    `by` equals `on`. Of several such rows that with the least row key is looked up, always the same one. `without` gives by
+    column the values, compared as in a condition, of rows that are none of what the entity is said to have: they are not looked
+    up.
     """
 
     entity: str
     on: str
+    by: str = "row_key"
     without: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @property
+    def is_by_reference(self) -> bool:
+        """Whether the row is found by its reference to us, and not by its own key."""
+        return self.by != "row_key"
 
 
 class Rule(Frozen):
@@ -418,6 +426,7 @@ class Mapping(Frozen):
             names += [name for how in rule.fields.values() for name in how.columns]
             names += rule.evidence_columns
             names += [f"{alias}.{column}" for alias, lookup in rule.lookups.items() for column in lookup.without]
+            names += [f"{alias}.{lookup.by}" for alias, lookup in rule.lookups.items() if lookup.is_by_reference]
             for name in names:
                 alias, _, column = name.rpartition(".")
                 read.setdefault(entities[alias] if alias else rule.from_, set()).add(column)
@@ -444,6 +453,8 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
         if lookup.entity not in contract.entities:
             faults.append(f"{rule.name}.with.{alias}.entity: no entity {lookup.entity}")
             continue
+        if lookup.is_by_reference and lookup.by not in contract.entities[lookup.entity].references:
+            faults.append(f"{rule.name}.with.{alias}.by: {lookup.entity} has no reference {lookup.by}")
         visible |= {f"{alias}.{column}" for column in contract.entities[lookup.entity].silver_columns}
     used = [(f"where.{condition.reason}", column) for condition in rule.where for column in condition.columns]
     used += [(f"fields.{field}", column) for field, how in rule.fields.items() for column in how.columns]

@@ -90,7 +90,7 @@ def test_rows_that_no_rule_takes_say_why_and_are_listed_by_values(world: DemoWor
         ("gp", "drug_record"): "issues_are_mapped",
         ("gp", "problem"): "looked_up",
         ("mental_health", "other_service_type"): "no_rule",
-        ("mental_health", "staff_activity"): "no_rule",
+        ("mental_health", "staff_activity"): "looked_up",
         ("mental_health", "team"): "reference_data",
     }
     assert untaken["gp", "consultation", "gp_consultation", "administrative_entry"] > 0

@@ -52,6 +52,17 @@ CONTRACT = SourceContract.model_validate(
             },
             "parent": {"grain": "one", "files": ["x"], "key": ["id"], "columns": {"id": KEY, "name": {"type": "text"}}},
             "staff": {"grain": "one", "files": ["x"], "key": ["id"], "columns": {"id": KEY, "role": {"type": "code"}}},
+            "work": {
+                "grain": "one member of staff of an entry",
+                "files": ["x"],
+                "key": ["id", "who"],
+                "subject": {"via": {"entity": "entry", "columns": ["id"]}},
+                "references": {
+                    "entry_key": {"entity": "entry", "columns": ["id"]},
+                    "staff_key": {"entity": "staff", "columns": ["who"]},
+                },
+                "columns": {"id": KEY, "who": {"identifier": "staff_id"}, "role": {"type": "code"}},
+            },
         },
     }
 )
@@ -310,6 +321,28 @@ def test_rows_that_are_said_to_be_none_are_not_looked_up(sail: SparkSession) -> 
         staff=[{"row_key": key, "role": role} for key, role in roles.items()],
     )
     assert found == [("a", "Driver", "a"), ("b", None, None), ("c", None, None), ("d", None, "d")]
+
+
+def test_of_several_rows_that_name_ours_one_is_looked_up_and_always_the_same(sail: SparkSession) -> None:
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        fields={"value_as_string": {"copy": "done_by.role"}, "provider_key": {"copy": "done_by.staff_key"}},
+        **{"with": {"done_by": {"entity": "work", "on": "row_key", "by": "entry_key", "without": {"role": ["Clerk"]}}}},
+    )
+    work = [
+        ("3", "a", "s1", "Nurse", 1),
+        ("2", "a", "s2", None, 1),
+        ("1", "a", "s3", "Clerk", 1),
+        ("0", "a", "s4", "Nurse", 2),  # of another person
+        ("4", "b", "s5", "Nurse", 1),
+        ("5", "c", "s6", "Clerk", 1),
+        ("6", None, "s7", "Nurse", 1),
+    ]
+    names = ("row_key", "entry_key", "staff_key", "role", "person_id")
+    rows = [dict(zip(names, values, strict=True)) for values in work]
+    entries = [entry(key, code="1") for key in "abcd"]
+    found = kept(sail, rule, "_row_key", "value_as_string", "provider_key", entry=entries, work=rows)
+    assert found == [("a", None, "s2"), ("b", "Nurse", "s5"), ("c", None, None), ("d", None, None)]
 
 
 def test_a_condition_on_several_columns_may_hold_despite_an_unreadable_one(sail: SparkSession) -> None:

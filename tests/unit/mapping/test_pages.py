@@ -49,7 +49,10 @@ MAPPING = Mapping.model_validate(
                     "reported",
                 ],
                 "note": "Main diagnoses only.",
-                "with": {"place": {"entity": "ward", "on": "ward_key", "without": {"kind": ["X", ""]}}},
+                "with": {
+                    "place": {"entity": "ward", "on": "ward_key", "without": {"kind": ["X", ""]}},
+                    "held_by": {"entity": "ward", "on": "row_key", "by": "patient_key"},
+                },
                 "where": [
                     {"column": "diagnosis", "present": True, "reason": "no_diagnosis"},
                     {"column": "kind", "in": ["A", "B"], "reason": "other_kind"},
@@ -100,6 +103,8 @@ def test_page_shows_the_rule_and_the_omop_field_of_every_field() -> None:
 def test_page_describes_a_column_of_another_row() -> None:
     page = page_of(CONTRACT, MAPPING)
     assert "| [first_of](README.md#expressions)(`place.closed_on`, `seen_on`) | `condition_end_date` | day of closing |" in page
+    named = "whose `patient_key` is `row_key`, the one with the least row key of several"
+    assert f"- `held_by` is the row of [`ward`](#ward) {named}" in page
     assert "- `place` is the row of [`ward`](#ward) at `ward_key`, unless its `kind` is `X` or empty" in page
 
 

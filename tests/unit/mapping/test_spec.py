@@ -171,6 +171,7 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
             "with": {
                 "other": {"entity": "gone", "on": "day"},
                 "self": {"entity": "entry", "on": "day", "without": {"no": ["x"]}},
+                "named": {"entity": "entry", "on": "row_key", "by": "day"},
             }
         },
     )
@@ -182,8 +183,9 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
         "fields.stop_reason",
         "no entity gone",
         "r.with.self.without: no silver column self.no",
+        "r.with.named.by: entry has no reference day",
         "source: expected gp",
-        "5 faults",
+        "6 faults",
     ):
         assert fault in message
 
@@ -232,12 +234,14 @@ def test_columns_that_rules_read_are_known_by_entity_through_every_lookup() -> N
     lookups = {
         "first": {"entity": "parent", "on": "day", "without": {"state": ["x"]}},
         "other": {"entity": "entry", "on": "first.link", "without": {"day": ["x"]}},
+        "named": {"entity": "child", "on": "first.link", "by": "parent_key"},
     }
     where = [{"column": "first.kind", "present": True, "reason": "none"}]
     given = {"source": "gp", "rules": [rule(fields=fields, where=where, **{"with": lookups})]}
     assert Mapping.model_validate(given).columns_read == {
         "entry": {"day", "code"},
         "parent": {"link", "kind", "state"},
+        "child": {"parent_key"},
     }
 
 
