@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobs.logs import logging_to_stderr, use_json_lines
-from pipelines.contracts.identifiers import names_somebody
+from pipelines.contracts.free_text import fault_of, in_one_line
 from pipelines.contracts.source import sources_in
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import (
@@ -101,18 +101,16 @@ def require_source(settings: Settings, source: str | None) -> None:
 
 
 def said(text: str, what: str, option: str, error: type[OmopPipelineError] = ReleaseError) -> str:
-    """What somebody gives as a reason or an owner, without blanks around it; it is kept, and shown to whoever asks.
+    """What somebody gives as a reason or an owner, in one line; it is kept, and shown to whoever asks.
 
-    Raises `error` where nothing is left, and for a text that identifies a person, which is not repeated.
+    Raises `error` for a text without a letter, and for a text that identifies a person, which is not repeated.
     """
     if not text.strip():
         raise error(f"{what}: {option} TEXT")
-    if names_somebody(text):
-        raise error(
-            f"{option} holds an NHS or National Insurance number, a postcode, a telephone number or an e-mail address; it "
-            "would be kept and shown: name nobody in it"
-        )
-    return text.strip()
+    fault = fault_of(text)
+    if fault:
+        raise error(f"{option} {fault}")
+    return in_one_line(text)
 
 
 def place_of(text: str) -> AnyPath:

@@ -3,9 +3,11 @@
 import os
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pipelines.contracts.free_text import FreeText
 from pipelines.secrets import SecretReference
 
 CORES = os.cpu_count() or 1
@@ -14,12 +16,22 @@ STATEMENTS_AT_ONCE = max(2, min(4, CORES))
 """How many tables are made at the same time: most are small, and an engine spends more time planning them than computing."""
 
 
+LEAST_OF_A_REASON = 10
+"""Characters of the reason why other users may reach the engine: it has to say more than yes."""
+
+
 class EngineKind(StrEnum):
     """Which engine runs the transforms."""
 
     SAIL = "sail"
     SPARK = "spark"
     REMOTE = "remote"
+
+
+def _long_enough(reason: str) -> str:
+    if len(reason) < LEAST_OF_A_REASON:
+        raise ValueError(f"expected a reason of at least {LEAST_OF_A_REASON} characters")
+    return reason
 
 
 class EngineSettings(BaseModel):
@@ -44,5 +56,5 @@ class EngineSettings(BaseModel):
     master: str | None = "local[*]"
     jars_dir: Path = Path(".jars")
     spark_options: dict[str, str] = Field(default_factory=dict)
-    shared_network: str | None = Field(default=None, min_length=10)
+    shared_network: Annotated[FreeText, AfterValidator(_long_enough)] | None = None
     url: SecretReference | None = None

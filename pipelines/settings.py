@@ -26,6 +26,7 @@ from pydantic import (
 from upath import UPath
 
 from pipelines.contracts.deliveries import DeliveryLimits
+from pipelines.contracts.free_text import FreeText, free_text
 from pipelines.contracts.gate_policy import GatePolicy
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import sources_in
@@ -220,7 +221,7 @@ class OptOutSettings(Frozen):
     max_shrinkage: float = Field(default=0.2, ge=0, le=1)
     unverifiable: LeftOut = LeftOut.EXCLUDE
     confidential: LeftOut = LeftOut.EXCLUDE
-    approval: str | None = None
+    approval: FreeText | None = None
     type1_codes: str = "opt_outs/type1.yaml"
 
     @model_validator(mode="after")
@@ -343,7 +344,7 @@ LineageTransport = Annotated[FileLineage | HttpLineage, Field(discriminator="kin
 class LineageSettings(Frozen):
     """Where the OpenLineage events of runs go, and the namespace of their jobs and datasets; none without a transport."""
 
-    namespace: str = Field(default="nhs-omop", min_length=1)
+    namespace: FreeText = "nhs-omop"
     transport: LineageTransport | None = None
 
 
@@ -375,7 +376,7 @@ class Settings(Frozen):
 
     environment: Environment
     cdm_version: Annotated[Literal["5.4", "5.5"], BeforeValidator(_number_as_text)] = "5.4"
-    cdm_holder: str = Field(default="NHS Secure Data Environment", max_length=255)
+    cdm_holder: Annotated[str, Field(max_length=255), AfterValidator(free_text)] = "NHS Secure Data Environment"
     mappings_dir: Path = PACKAGED_MAPPINGS_DIR
     expectations_dir: Path = PACKAGED_CONF_DIR / EXPECTATIONS
     storage: StorageSettings

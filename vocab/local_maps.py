@@ -365,6 +365,11 @@ def _row_faults(values: dict[str, str], short: str, *, too_wide: bool) -> list[s
     days = ("valid_start_date", "valid_end_date")
     faults = ["has more values than columns"] if too_wide else []
     faults += [f"{name} is empty" for name in ("source_code", "source_vocabulary_id", "reference") if not values[name]]
+    faults += [
+        f"{name} has no letter: say it in words"
+        for name in ("reference", *REVIEW_COLUMNS)
+        if values[name] and not any(map(str.isalpha, values[name]))
+    ]
     faults += [f"{name} is longer than {most} characters" for name, most in _LONGEST.items() if len(values[name]) > most]
     if len(short) > CDM_VOCABULARY_ID_LENGTH:
         most = f"longer than {CDM_VOCABULARY_ID_LENGTH} characters"

@@ -11,10 +11,10 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipelines.contracts.free_text import FreeText
 from pipelines.contracts.models import Frozen
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Text = Annotated[str, Field(min_length=1)]
 
 ANY = "*"
 
@@ -94,8 +94,8 @@ class Limit(OfChecks):
 class Waiver(OfChecks):
     """A failure that `owner` accepts for `reason`, the last time on the day `until`."""
 
-    reason: Text
-    owner: Text
+    reason: FreeText
+    owner: FreeText
     until: date
 
     def holds_on(self, day: date) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pipelines.contracts.free_text import FreeText
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
 from pipelines.errors import ContractError, counted
@@ -78,9 +79,9 @@ class SameConcept(Frozen):
     analyte: str = Field(min_length=1)
     concept_id: int = Field(gt=0)
     concept_name: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-    source: str = Field(min_length=1)
-    reviewer: str = Field(min_length=1)
+    reason: FreeText
+    source: FreeText
+    reviewer: FreeText
     reviewed_on: date
 
 

@@ -153,7 +153,7 @@ class GateResult:
     def of(cls, record: Mapping[str, Any]) -> "GateResult":
         """The result of one stored record. Of the waiver it has what is shown; it is of this check alone.
 
-        A record of an earlier version has no more than what it was judged by.
+        A record of an earlier version has no more than what it was judged by, and maybe a reason that none may have today.
         """
         own = Check(
             zone=Zone(record["zone"]),
@@ -168,7 +168,7 @@ class GateResult:
         waiver = None
         if record["waiver_until"] is not None:
             reason, owner = record["waiver_reason"], record["waiver_owner"]
-            waiver = Waiver(check=str(check), reason=reason, owner=owner, until=record["waiver_until"])
+            waiver = Waiver.model_construct(check=str(check), reason=reason, owner=owner, until=record["waiver_until"])
         return cls(
             check,
             record["rows"],

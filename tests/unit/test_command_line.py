@@ -357,6 +357,8 @@ _OF_SOMEBODY = ["asked by 999 000 0018", "lives at PR1 2AB", "rang from 07700 90
         (["releases", "hold", "r", "--owner", "o", "--reason", "\t"], 22, "a hold needs a reason: --reason TEXT"),
         (["releases", "hold", "r", "--owner", " ", "--reason", "r"], 22, "a hold needs an owner: --owner TEXT"),
         (["releases", "hold", "r", "--lift", "--owner", "o", "--reason", ""], 22, "the end of a hold needs a reason: --reason"),
+        (["rollback", "--reason", " -12. "], 22, "--reason has no letter: say it in words"),
+        (["releases", "hold", "r", "--owner", "12", "--reason", "r"], 22, "--owner has no letter: say it in words"),
         *[
             ([*words, option, text], 22, f"{option} holds an NHS or National Insurance number, a postcode,")
             for text in _OF_SOMEBODY

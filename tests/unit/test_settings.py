@@ -1,3 +1,4 @@
+import re
 from datetime import date
 from pathlib import Path
 
@@ -255,12 +256,51 @@ def test_deliveries_may_be_in_an_object_store(place: str, tmp_path: Path) -> Non
         ("{max_age_days: 10}", "warn_at_days is greater"),
         ("{unverifiable: include_with_approval}", "unverifiable: .*reference of the approval"),
         ("{confidential: include_with_approval}", "confidential: .*reference of the approval"),
+        ("{confidential: include_with_approval, approval: ' '}", "opt_outs.approval: .*no letter"),
         ("{national_share: {least: 0.3, most: 0.2}}", "least is greater"),
     ],
 )
 def test_loose_opt_out_policy_is_refused(policy: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=reason):
         load_settings("here", conf_dir(tmp_path, "{}", COMPLETE + f"opt_outs: {policy}\n"))
+
+
+_FREE_TEXTS = {
+    "opt_outs.approval": "opt_outs={{unverifiable: include_with_approval, approval: {}}}",
+    "engine.shared_network": "engine.shared_network={}",
+    "cdm_holder": "cdm_holder={}",
+    "lineage.namespace": "lineage.namespace={}",
+    "gates.waivers.0.reason": "gates.waivers=[{{check: unique, reason: {}, owner: Data quality, until: 2026-12-31}}]",
+    "gates.waivers.0.owner": "gates.waivers=[{{check: unique, reason: Ticket, owner: {}, until: 2026-12-31}}]",
+}
+
+
+@pytest.mark.parametrize("place", _FREE_TEXTS)
+def test_a_reason_or_an_owner_has_letters_and_names_nobody(place: str, tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    of_somebody = (
+        "patient 999 000 0018 asked",
+        "9990000018",
+        "asked by 07700 900123",
+        "for QQ 12 34 56 C",
+        "lives at LS1 4DY",
+        "ask a.b@example.org",
+    )
+    for text in ("", "  ", "\\t\\n  \\t  \\t ", "\\u00a0\\u200b", "-", "... ... ...", "2026-01-31 / 12"):
+        with pytest.raises(ConfigError, match=rf"  {re.escape(place)}: .*has no letter: say it in words"):
+            load_settings("here", folder, [_FREE_TEXTS[place].format(f'"{text}"')])
+    for text in of_somebody:
+        with pytest.raises(ConfigError, match=rf"  {re.escape(place)}: .*name nobody in it") as caught:
+            load_settings("here", folder, [_FREE_TEXTS[place].format(f'"{text}"')])
+        assert text not in str(caught.value)
+    for text in ("CAG 21/0123 of 2026-01-31", "Ticket 4711, by the data quality lead"):
+        settings = load_settings("here", folder, [_FREE_TEXTS[place].format(f'" {text}\\n"')])
+        assert f"'{text}'" in repr(settings)
+
+
+def test_blanks_do_not_make_a_short_reason_long(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.shared_network: .*a reason of at least 10 characters"):
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), ["engine.shared_network='   a         b   '"])
 
 
 def test_people_who_cannot_be_checked_are_excluded_by_default() -> None:

@@ -88,7 +88,7 @@ def test_a_bare_number_is_a_factor() -> None:
         (ANALYTES_FILE, "plausible: {least: 20, most: 100}", "possible: 20", "possible: Extra inputs"),
         (CONCEPTS_FILE, "urea,37392195", "ureum,37392195", "37392195: no analyte ureum"),
         (CONCEPTS_FILE, "urea,37392195", "urea,3004249", "already a concept of systolic_blood_pressure"),
-        (CONCEPTS_FILE, "Peripheral saturation is measured by pulse oximetry", "", "reason"),
+        (CONCEPTS_FILE, "Peripheral saturation is measured by pulse oximetry", " - ", "reason"),
         (CONCEPTS_FILE, "oxygen_saturation,4196147", "oxygen_saturation,none", "concept_id"),
     ],
 )  # fmt: skip

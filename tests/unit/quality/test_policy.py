@@ -95,6 +95,8 @@ def test_a_result_of_an_earlier_version_has_what_it_was_judged_by() -> None:
     result = GateResult.of(stored | dict.fromkeys(later))
     assert (result.check.rule, result.violations, result.verdict, result.detail) == (LINK.rule, 3, Verdict.FAILED, "")
     assert result.measured.check.tolerance == LINK.tolerance
+    waived = stored | {"waiver_reason": " ", "waiver_owner": "-", "waiver_until": DAY, "verdict": "waived"}
+    assert GateResult.of(waived).record("run") == waived
 
 
 def test_a_waiver_of_a_check_that_holds_or_only_warns_is_not_shown() -> None:
@@ -159,6 +161,18 @@ def test_the_packaged_limits_name_what_there_is() -> None:
         ("limits: [{check: 'unique on run.gp@A', provider: B, allowed: 1}]", "the provider is named twice"),
         ("waivers: [{check: unique, reason: r, until: 2026-01-01}]", "waivers.0.owner: Field required"),
         ("waivers: [{check: unique, reason: '', owner: o, until: 2026-01-01}]", "waivers.0.reason"),
+        (
+            "waivers: [{check: unique, reason: ' ', owner: o, until: 2026-01-01}]",
+            "waivers.0.reason: Value error, has no",
+        ),
+        (
+            "waivers: [{check: unique, reason: r, owner: '9990000018', until: 2026-01-01}]",
+            "waivers.0.owner: Value error, holds",
+        ),
+        (
+            "waivers: [{check: unique, reason: asks 9990000018, owner: o, until: 2026-01-01}]",
+            "reason: Value error, holds an",
+        ),
         ("waiver: []", "Extra inputs are not permitted"),
     ],
 )

@@ -220,6 +220,7 @@ def test_every_fault_is_named_by_file_and_line(tmp_path: Path) -> None:
         GOOD.replace(",,APPROVED", ",V,APPROVED"),
         GOOD.replace("9201", "9" * 10_000),
         GOOD.replace("9201", "2147483648"),
+        GOOD.replace("NHS Data Dictionary", "-"),
     ]
     with pytest.raises(VocabularyError) as error:
         read_local_maps(write(tmp_path, *rows))
@@ -231,6 +232,7 @@ def test_every_fault_is_named_by_file_and_line(tmp_path: Path) -> None:
         "one.csv line 6: reference is empty",
         "one.csv line 8: repeats an earlier row",
         "one.csv line 9: invalid_reason is none of empty, D, U",
+        "one.csv line 12: reference has no letter: say it in words",
         "one.csv line 3: target_concept_id is not a concept id (and 2 more)",
     ):
         assert fault in message
