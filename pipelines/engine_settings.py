@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipelines.contracts.free_text import FreeText
+from pipelines.contracts.locations import Location
 from pipelines.secrets import SecretReference
 
 CORES = os.cpu_count() or 1
@@ -52,9 +53,9 @@ class EngineSettings(BaseModel):
     memory_gib: float = Field(default=4.0, ge=0.5, le=100_000)
     parallelism: int = Field(default=0, ge=0, le=10_000)
     prefer_hash_join: bool = True
-    scratch_dir: Path | None = None
+    scratch_dir: Location | None = None
     master: str | None = "local[*]"
-    jars_dir: Path = Path(".jars")
+    jars_dir: Location = Path(".jars")
     spark_options: dict[str, str] = Field(default_factory=dict)
     shared_network: Annotated[FreeText, AfterValidator(_long_enough)] | None = None
     url: SecretReference | None = None

@@ -6,11 +6,11 @@ The clients of Azure Key Vault and Databricks are optional extras and are import
 import ctypes
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.contracts.locations import Location
 from pipelines.errors import ConfigError
 
 
@@ -53,7 +53,7 @@ class FileSecret(_Reference):
     """A secret in a file that belongs to the account and that only its owner can read."""
 
     kind: Literal["file"]
-    path: Path
+    path: Location
 
     def resolve(self) -> bytes:
         """The content of the file. Raises ConfigError where it cannot be read, is another account's or others may read it."""

@@ -28,6 +28,7 @@ from upath import UPath
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.free_text import FreeText, free_text
 from pipelines.contracts.gate_policy import GatePolicy
+from pipelines.contracts.locations import NO_URI, Folder, Location, absolute
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import sources_in
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
@@ -78,25 +79,14 @@ def _named(character: str) -> str:
     return "a space" if character == " " else repr(character)
 
 
-def _absolute(location: Path) -> Path:
-    """An absolute path. URIs are refused, because driver and executors must open the same mounted path."""
-    if ":/" in str(location)[2:]:
-        raise ValueError(_NO_URI)
-    return location.absolute()
-
-
-_NO_URI = "expected a path that driver and executors can open, such as /Volumes/...; not a URI"
-
-
 def _anywhere(location: Any) -> AnyPath:
     """An absolute path, or the place in an object store that a URI names."""
     if not isinstance(location, str | Path | UPath):
         raise ValueError("expected a path or a URI")
     path = path_of(str(location))
-    return _absolute(path) if isinstance(path, Path) else path
+    return absolute(path) if isinstance(path, Path) else path
 
 
-Location = Annotated[Path, AfterValidator(_absolute)]
 AnyLocation = Annotated[AnyPath, PlainValidator(_anywhere), PlainSerializer(str)]
 """A folder that may be in an object store."""
 
@@ -155,7 +145,7 @@ class StorageSettings(Frozen):
     def tables_have_paths(self) -> Self:
         """Refuse tables by path in an object store."""
         if self.catalog is None and in_store(self.deidentified):
-            raise ValueError(f"deidentified: {_NO_URI}, unless storage.catalog says where tables are")
+            raise ValueError(f"deidentified: {NO_URI}, unless storage.catalog says where tables are")
         return self
 
     @model_validator(mode="after")
@@ -377,8 +367,8 @@ class Settings(Frozen):
     environment: Environment
     cdm_version: Annotated[Literal["5.4", "5.5"], BeforeValidator(_number_as_text)] = "5.4"
     cdm_holder: Annotated[str, Field(max_length=255), AfterValidator(free_text)] = "NHS Secure Data Environment"
-    mappings_dir: Path = PACKAGED_MAPPINGS_DIR
-    expectations_dir: Path = PACKAGED_CONF_DIR / EXPECTATIONS
+    mappings_dir: Folder = PACKAGED_MAPPINGS_DIR
+    expectations_dir: Folder = PACKAGED_CONF_DIR / EXPECTATIONS
     storage: StorageSettings
     engine: EngineSettings = EngineSettings()
     vocabulary: VocabularySettings = VocabularySettings()
@@ -495,9 +485,10 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
     """The settings of an environment.
 
     The limits of the gates are those of the packaged folder `quality`, then those of `conf_dir`, then those of the environment.
+    Expectation suites are those of `conf_dir` unless another folder is named.
     `overrides` are `section.key=value` texts, the value in YAML. Raises ConfigError, which lists every fault.
     """
-    content: dict[str, Any] = {"expectations_dir": conf_dir / EXPECTATIONS}
+    content: dict[str, Any] = {}
     for folder in dict.fromkeys((PACKAGED_CONF_DIR.resolve(), conf_dir.resolve())):
         for path in sorted((folder / QUALITY).glob("*.yaml")):
             content = _merged(content, {"gates": _gate_policy(path)})
@@ -506,9 +497,12 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
     for override in overrides:
         content = _merged(content, _nested(override))
     try:
-        return Settings.model_validate(content)
+        settings = Settings.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{env}.yaml over base.yaml: {_faults(error)}") from error
+    if "expectations_dir" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"expectations_dir": conf_dir / EXPECTATIONS})
 
 
 def environments(conf_dir: Path) -> str:

@@ -349,7 +349,7 @@ _OF_SOMEBODY = ["asked by 999 000 0018", "lives at PR1 2AB", "rang from 07700 90
             "--reason: there is no nope; reasons begin with identity_conflict, malformed, ",
         ),
         (["quarantine", "--reason", "missin:nhs_number"], 10, "--reason: there is no missin:nhs_number; reasons begin with "),
-        (["deliveries", "--mappings-dir", "/nope"], 11, "expected <source>/contract.yaml in /nope"),
+        (["deliveries", "--mappings-dir", "/nope"], 10, "mappings_dir: Value error, there is no folder /nope that can be read"),
         (["check", "{}/gp/A/../../gp/A/20260105"], 12, "gp/A/20260105 is set aside, 1 fault"),
         (["generate", "--out", "{}/g", "--people", "5"], 2, "equal to 20"),
         (["rollback", "--reason", ""], 22, "a rollback needs a reason: --reason TEXT"),

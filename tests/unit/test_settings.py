@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import ConfigError
+from pipelines.secrets import FileSecret
 from pipelines.settings import PACKAGED_CONF_DIR, Environment, LeftOut, Settings, load_settings
 
 ENVIRONMENTS = sorted(path.stem for path in PACKAGED_CONF_DIR.glob("*.yaml") if path.stem != "base")
@@ -215,6 +216,23 @@ def test_relative_places_become_absolute(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_settings("here", folder).storage.landing == tmp_path / "a"
 
 
+@pytest.mark.parametrize("setting", ["expectations_dir", "mappings_dir"])
+def test_a_folder_that_is_named_has_to_be_there(setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings("here", folder).expectations_dir == tmp_path / "quality" / "expectations"
+    (tmp_path / "made").mkdir()
+    for there in ("made", "./made/", f"{tmp_path}/made"):
+        assert getattr(load_settings("here", folder, [f"{setting}={there}"]), setting) == tmp_path / "made"
+    for missing in ("maed", f"{tmp_path}/maed", "made/made", "here.yaml", "quality/expectations"):
+        with pytest.raises(ConfigError, match=rf"  {setting}: .*there is no folder {tmp_path}.* that can be read"):
+            load_settings("here", folder, [f"{setting}={missing}"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=f"there is no folder {tmp_path}/elsewhere/made"):
+        load_settings("here", folder, [f"{setting}=made"])
+
+
 @pytest.mark.parametrize(
     ("setting", "place"),
     [("landing: a", "s3:/bucket"), ("restricted: b", "s3://bucket/b"), ("deidentified: c", "s3://bucket/c")],
@@ -223,6 +241,37 @@ def test_uri_is_refused_as_a_place_of_tables(setting: str, place: str, tmp_path:
     env = COMPLETE.replace(setting, f"{setting.partition(':')[0]}: {place}")
     with pytest.raises(ConfigError, match="not a URI"):
         load_settings("here", conf_dir(tmp_path, "{}", env))
+
+
+_PATHS = {
+    "engine.scratch_dir": "engine.scratch_dir={}",
+    "engine.jars_dir": "engine.jars_dir={}",
+    "key.file.path": "key={{kind: file, path: '{}'}}",
+    "engine.url.file.path": "engine.url={{kind: file, path: '{}'}}",
+    "publish.password.file.path": "publish.password={{kind: file, path: '{}'}}",
+    "lineage.transport.file.path": "lineage.transport={{kind: file, path: '{}'}}",
+    "lineage.transport.http.token.file.path": "lineage.transport={{kind: http, url: 'http://h', token: {{kind: file, path: {}}}}}",
+    "vocabulary.athena_dir": "vocabulary.athena_dir={}",
+    "mappings_dir": "mappings_dir={}",
+    "expectations_dir": "expectations_dir={}",
+}
+
+
+@pytest.mark.parametrize("setting", _PATHS)
+def test_a_uri_is_refused_where_a_path_of_this_machine_is_meant(setting: str, tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    for uri in ("s3://bucket/x", "s3:/bucket/x", "abfss://c@a.dfs.core.windows.net/x", "file:///srv/x", "dbfs:/x"):
+        with pytest.raises(ConfigError, match=rf"1 fault\n  {re.escape(setting)}: .*not a URI$"):
+            load_settings("here", folder, [_PATHS[setting].format(uri)])
+
+
+def test_relative_paths_of_the_engine_and_of_secrets_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    monkeypatch.chdir(tmp_path)
+    given = ["engine={scratch_dir: s, jars_dir: j}", "key={kind: file, path: k/x.key}"]
+    settings = load_settings("here", folder, given)
+    assert (settings.engine.scratch_dir, settings.engine.jars_dir) == (tmp_path / "s", tmp_path / "j")
+    assert settings.key == FileSecret(kind="file", path=tmp_path / "k/x.key")
 
 
 def test_documents_may_be_in_an_object_store_where_tables_have_names(tmp_path: Path) -> None:
@@ -415,8 +464,8 @@ def test_settings_are_frozen(settings: Settings) -> None:
         settings.cdm_version = "5.5"  # type: ignore[misc]
 
 
-def test_fingerprint_follows_what_decides_the_result_only(settings: Settings) -> None:
-    here = {"storage.landing": "/x", "engine.kind": "spark", "key": "{kind: env, name: OTHER}", "mappings_dir": "/m"}
+def test_fingerprint_follows_what_decides_the_result_only(settings: Settings, tmp_path: Path) -> None:
+    here = {"storage.landing": "/x", "engine.kind": "spark", "key": "{kind: env, name: OTHER}", "mappings_dir": tmp_path}
     elsewhere = load_settings("test", overrides=[f"{name}={value}" for name, value in here.items()])
     assert elsewhere.fingerprint == settings.fingerprint
     assert load_settings("test", overrides=["run.required=[gp]"]).fingerprint == settings.fingerprint
