@@ -74,7 +74,7 @@ from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
 from pipelines.release.making import inputs_fingerprint, make_release, pins_of
 from pipelines.release.model import release_id_of
-from pipelines.release.published import ledger_of, release_folder, runs_of
+from pipelines.release.published import ledger_of, release_folder, runs_before
 from pipelines.run_context import RunContext, known_names, reads_little, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
 from pipelines.run_lock import run_lock
@@ -246,9 +246,9 @@ def _writing(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequence[str] = ()) -> Iterator[RunLog]:
-    """The document of the run in the list of runs; lakehouses of earlier versions have runs that only their ledger knows."""
+    """The document of the run in the list of runs, which may lack runs: those of earlier versions, and after a restore."""
     restricted = settings.storage.restricted
-    with logged_run(restricted, run_date, __version__, runs_of(settings), full=full, selected=selectors) as logged:
+    with logged_run(restricted, run_date, __version__, runs_before(settings), full=full, selected=selectors) as logged:
         logged.enter("check")
         yield logged
 

@@ -13,7 +13,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
-from pipelines.release.published import release_folder
+from pipelines.release.published import release_folder, runs_of
 from pipelines.release.reading import literal, read_delta
 from pipelines.scratch import scratch_folder
 from pipelines.settings import Settings, table_folders
@@ -33,13 +33,21 @@ def require_nobody_left_out(settings: Settings, release: Release, *, accepted: b
 def shown_though_left_out(settings: Settings, release: Release) -> str | None:
     """What a release shows that may not be shown now, in words; None where it is nothing.
 
-    The release made last rests on the newest choices there are of a release, and is not looked at.
+    The release made last rests on the newest choices there are of a release, and is not looked at. A restricted root that does
+    not know its run was restored from an older backup, and what it decided last is older than those choices.
     """
-    if release.release_id == release_folder(settings).oldest_first()[-1].release_id:
+    made_last = release_folder(settings).oldest_first()[-1]
+    if release.release_id == made_last.release_id:
         return None
+    nobody = f"nobody can tell here whether release {release.release_id} shows people who have opted out since"
     people = _people_left_out(settings, release)
     if people is None:
-        return f"nobody can tell here whether release {release.release_id} shows people who have opted out since"
+        return nobody
+    if made_last.run_id not in runs_of(settings):
+        return (
+            f"the restricted root is older than release {made_last.release_id}, whose run {made_last.run_id} it does not know, "
+            f"so that {nobody}. Restore it as it was after that run, or first make a release of what is there: nhs-omop run"
+        )
     if people == 0:
         return None
     number = f"{people} people" if people >= SMALLEST_SHOWN else f"fewer than {SMALLEST_SHOWN} people"

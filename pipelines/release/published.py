@@ -83,6 +83,14 @@ def chosen_run(settings: Settings, run_id: str | None, *more: str) -> str | None
     return run_id
 
 
+def runs_before(settings: Settings) -> list[str]:
+    """Every run that the ledger or a release names.
+
+    A restricted root of an older backup knows less of them than the releases, and a number is never given twice.
+    """
+    return [*runs_of(settings), *(release.run_id for release in release_folder(settings).oldest_first())]
+
+
 def runs_of(settings: Settings) -> list[str]:
     """Every run that has a ledger, in the order in which they were begun."""
     return in_order({record["run_id"] for record in storage_paths(settings).records(Zone.LEDGER, LEDGER_TABLE, ("run_id",))})

@@ -38,6 +38,7 @@ def settings(tmp_path: Path) -> Settings:
         folder.write(release)
         folder.point_at(release.release_id, action="release", at="t")
     write(tmp_path / "deidentified" / "omop" / "person", {"person_id": [*range(1, 10)]})
+    write(tmp_path / "restricted" / "ledger" / "rows", {"run_id": [OLD.run_id, NEW.run_id]})
     observations: dict[str, Sequence[object]] = {"person_id": [*RECORDS.values()], "_row_key": [*RECORDS]}
     write(tmp_path / "deidentified" / "omop" / "observation", observations)
     return settings
@@ -89,4 +90,17 @@ def test_an_earlier_release_is_compared_with_who_may_be_shown_now(
 def test_where_what_was_decided_cannot_be_read_nobody_can_tell(settings: Settings) -> None:
     said = f"nobody can tell here whether release {OLD.release_id} shows people who have opted out since"
     assert shown_though_left_out(settings, OLD) == said
+    assert shown_though_left_out(settings, NEW) is None
+
+
+def test_what_a_restricted_root_decided_before_the_last_release_is_not_compared(settings: Settings) -> None:
+    """As after a restore of that root alone: nobody had opted out in the backup."""
+    decided(settings, NOT_LEFT_OUT, {})
+    folder = Path(str(settings.storage.restricted)) / "ledger" / "rows"
+    write_deltalake(str(folder), pa.table({"run_id": [OLD.run_id]}), mode="overwrite")
+    said = shown_though_left_out(settings, OLD)
+    assert said is not None
+    assert said.startswith(
+        f"the restricted root is older than release {NEW.release_id}: it does not know run r2, so that nobody can"
+    )
     assert shown_though_left_out(settings, NEW) is None
