@@ -32,7 +32,7 @@ class EnvironmentSecret(_Reference):
         value = os.environ.get(self.name, "")
         if not value:
             raise ConfigError(f"environment variable {self.name} is not set; set it or change the reference")
-        return value.encode()
+        return os.fsencode(value)
 
     def clear(self) -> None:
         """Take the variable out of the environment, of later child processes and of what /proc shows of this process."""

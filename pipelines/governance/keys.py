@@ -5,12 +5,13 @@ a fingerprint, so that a run with another key stops before it mints a second pop
 """
 
 import base64
-import binascii
+import codecs
 import hashlib
 import hmac
 import os
 import secrets
 import string
+from collections import Counter
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,12 @@ KEY_BYTES = 32
 """The least length of a key, and the length of a new one."""
 
 _LEAST_DISTINCT_BYTES = 12
+_LEAST_OF_A_LINE = 32
+"""Characters of a line of base64 that is not the last: programs break it at 64 or 76. Words of a pass phrase are shorter."""
+
+_MOST_PRINTABLE, _MOST_OF_ONE_BYTE = 7 / 8, 1 / 4
+"""Shares that no 32 random bytes come to (once in 100 million): text in an old code page has more, or in UTF-16 and UTF-32."""
+
 _BLOCK_BYTES = 64
 _FINGERPRINT_MESSAGE = b"nhs-omop key check value"
 _SALT = b"nhs-omop key derivation v1"
@@ -74,25 +81,51 @@ def resolve_key(reference: SecretReference, *, production: bool) -> Key:
     except ConfigError as error:
         raise KeyMissingError(f"no pseudonymisation key: {error}. To begin, {_HOW_TO_MAKE_ONE}") from error
     key = Key(_decoded(content))
-    if production and fingerprint(key) in _PUBLISHED_FINGERPRINTS:
+    if production and not _PUBLISHED_FINGERPRINTS.isdisjoint({fingerprint(key), _fingerprint(key.material.rstrip(b"\r\n"))}):
         raise KeyMissingError(f"the demo key is public and refused in production; {_HOW_TO_MAKE_ONE}")
     return key
 
 
 def _decoded(content: bytes) -> bytes:
-    """Key bytes from hexadecimal or base64 text, or the content itself where it is not text.
+    """Key bytes from hexadecimal or base64 text, or the content itself where it is no text.
 
     Text of another kind would be a pass phrase, which is far easier to guess than random bytes, and is refused.
     """
-    if not all(chr(byte) in string.printable for byte in content):
-        return content
-    text = b"".join(content.split())
-    if len(text) % 2 == 0 and all(chr(byte) in string.hexdigits for byte in text):
-        return bytes.fromhex(text.decode())
+    text = _text(content)
+    if text is None:
+        material = content if _looks_random(content) else None
+    else:
+        material = _material_of(text.split())
+    if material is None:
+        raise KeyMissingError(f"the key is neither hexadecimal, base64 nor random bytes; {_HOW_TO_MAKE_ONE}")
+    return material
+
+
+def _material_of(lines: list[str]) -> bytes | None:
+    """The bytes that lines of hexadecimal or base64 stand for; None for other text."""
+    joined = "".join(lines)
+    if len(joined) % 2 == 0 and set(joined) <= set(string.hexdigits):
+        return bytes.fromhex(joined)
+    are_words = any(len(line) < _LEAST_OF_A_LINE for line in lines[:-1]) or joined in (joined.lower(), joined.upper())
     try:
-        return base64.b64decode(text.translate(bytes.maketrans(b"-_", b"+/")), validate=True)
-    except binascii.Error as error:
-        raise KeyMissingError(f"the key is neither hexadecimal, base64 nor binary; {_HOW_TO_MAKE_ONE}") from error
+        return None if are_words else base64.b64decode(joined.replace("-", "+").replace("_", "/"), validate=True)
+    except ValueError:
+        return None
+
+
+def _text(content: bytes) -> str | None:
+    """The text of a file, without the mark of its encoding that programs of Windows begin it with; None where it is none."""
+    of_windows = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if of_windows else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def _looks_random(content: bytes) -> bool:
+    counts = Counter(content)
+    printable = sum(counts[ord(character)] for character in string.printable)
+    return printable <= _MOST_PRINTABLE * len(content) and max(counts.values()) <= _MOST_OF_ONE_BYTE * len(content)
 
 
 def new_key_file(path: Path, key: Key | None = None) -> Key:
@@ -115,7 +148,11 @@ def new_key_file(path: Path, key: Key | None = None) -> Key:
 
 def fingerprint(key: Key) -> str:
     """What may be stored of a key to know it again: an HMAC of a fixed message, in hexadecimal."""
-    return hmac.new(key.material, _FINGERPRINT_MESSAGE, hashlib.sha256).hexdigest()
+    return _fingerprint(key.material)
+
+
+def _fingerprint(material: bytes) -> str:
+    return hmac.new(material, _FINGERPRINT_MESSAGE, hashlib.sha256).hexdigest()
 
 
 def check_fingerprint(stored: str | None, key: Key) -> str:

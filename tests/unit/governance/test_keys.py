@@ -1,4 +1,5 @@
 import base64
+import codecs
 import hashlib
 import hmac
 import os
@@ -25,6 +26,20 @@ from pipelines.synthetic.demo_key import DEMO_KEY, demo_key_file
 from tests.conftest import PROJECT
 
 MATERIAL = bytes(range(100, 132))
+PASS_PHRASES = {
+    "a pass phrase": b"correct horse battery staple, and more words!",
+    "with a mark of UTF-8": codecs.BOM_UTF8 + b"correct horse battery staple, and more words!",
+    "in UTF-16": "correct horse battery".encode("utf-16"),
+    "in UTF-16, the other order of bytes": codecs.BOM_UTF16_BE + "correct horse battery".encode("utf-16-be"),
+    "in UTF-16 without a mark": "correct horse battery".encode("utf-16-le"),
+    "in UTF-32": "correct horse battery".encode("utf-32"),
+    "in UTF-32 without a mark": "correct horse battery".encode("utf-32-be"),
+    "not ASCII, in UTF-8": "Zürich correct horse battery staple".encode(),
+    "not ASCII, in UTF-16": "Zürich correct horse battery staple".encode("utf-16"),
+    "not ASCII, in a code page": "Zürich correct horse battery staple".encode("cp1252"),
+    "words that happen to be as long as base64": b"Correct horse battery staple once and then again now",
+    "words in one": b"correcthorsebatterystaplecorrecthorsebattery",
+}
 REFERENCE = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_KEY")
 
 
@@ -41,11 +56,33 @@ def file_of(path: Path, content: bytes) -> FileSecret:
         MATERIAL.hex().upper().encode() + b"\n",
         base64.b64encode(MATERIAL),
         base64.urlsafe_b64encode(MATERIAL) + b"\r\n",
+        codecs.BOM_UTF8 + MATERIAL.hex().encode() + b"\r\n",
+        codecs.BOM_UTF8 + base64.b64encode(MATERIAL),
+        MATERIAL.hex().encode("utf-16"),
+        codecs.BOM_UTF16_BE + f"{MATERIAL.hex()}\r\n".encode("utf-16-be"),
+        base64.b64encode(MATERIAL).decode().encode("utf-16"),
+        MATERIAL.hex(" ", 4).encode(),
     ],
-    ids=["hexadecimal", "upper case with a line end", "base64", "url-safe base64"],
+    ids=[
+        "hexadecimal",
+        "upper case with a line end",
+        "base64",
+        "url-safe base64",
+        "hexadecimal with a mark of UTF-8",
+        "base64 with a mark of UTF-8",
+        "hexadecimal in UTF-16",
+        "hexadecimal in UTF-16, the other order of bytes",
+        "base64 in UTF-16",
+        "hexadecimal in groups",
+    ],
 )
 def test_key_is_read_from_text(content: bytes, tmp_path: Path) -> None:
     assert resolve_key(file_of(tmp_path / "k", content), production=True) == Key(MATERIAL)
+
+
+def test_key_is_read_from_base64_in_lines(tmp_path: Path) -> None:
+    material = MATERIAL * 3
+    assert resolve_key(file_of(tmp_path / "k", base64.encodebytes(material)), production=True) == Key(material)
 
 
 def test_key_is_read_from_a_binary_file_as_it_is(tmp_path: Path) -> None:
@@ -95,9 +132,9 @@ def test_missing_variable_says_how_to_make_a_key(monkeypatch: pytest.MonkeyPatch
         (b"", "too short"),
         (MATERIAL[:31].hex().encode(), "too short"),
         (b"00" * 32, "not random"),
-        (b"correct horse battery staple, and more words!", "neither hexadecimal"),
+        *((phrase, "neither hexadecimal") for phrase in PASS_PHRASES.values()),
     ],
-    ids=["empty", "31 bytes", "one byte repeated", "a pass phrase"],
+    ids=["empty", "31 bytes", "one byte repeated", *PASS_PHRASES],
 )
 def test_unusable_key_is_refused(content: bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(KeyMissingError, match=reason):
@@ -119,12 +156,40 @@ def test_file_of_another_account_is_refused_to_root_too(tmp_path: Path) -> None:
         resolve_key(reference, production=False)
 
 
-def test_demo_key_is_refused_in_production_only(tmp_path: Path) -> None:
-    demo_key_file(tmp_path / "demo.key")
-    reference = FileSecret(kind="file", path=tmp_path / "demo.key")
-    assert resolve_key(reference, production=False) == DEMO_KEY
+def test_a_pass_phrase_in_an_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environb, b"NHS_OMOP_TEST_KEY", PASS_PHRASES["not ASCII, in a code page"])
+    with pytest.raises(KeyMissingError, match="neither hexadecimal"):
+        resolve_key(REFERENCE, production=False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        DEMO_KEY.material.hex().encode(),
+        codecs.BOM_UTF8 + DEMO_KEY.material.hex().encode(),
+        f"{DEMO_KEY.material.hex()}\r\n".encode("utf-16"),
+        base64.b64encode(DEMO_KEY.material),
+        DEMO_KEY.material,
+        DEMO_KEY.material + b"\n",
+        DEMO_KEY.material + b"\r\n",
+    ],
+    ids=["hexadecimal", "mark of UTF-8", "UTF-16", "base64", "binary", "binary and line end", "binary and line end of Windows"],
+)
+def test_demo_key_is_refused_in_production_however_it_is_written(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(KeyMissingError, match="demo key"):
-        resolve_key(reference, production=True)
+        resolve_key(file_of(tmp_path / "k", content), production=True)
+
+
+def test_demo_key_is_for_the_demo(tmp_path: Path) -> None:
+    demo_key_file(tmp_path / "demo.key")
+    assert resolve_key(FileSecret(kind="file", path=tmp_path / "demo.key"), production=False) == DEMO_KEY
+
+
+def test_random_bytes_are_no_pass_phrase(tmp_path: Path) -> None:
+    for number in range(2000):
+        material = hashlib.sha256(f"{number}".encode()).digest()
+        assert resolve_key(file_of(tmp_path / "k", material), production=True) == Key(material)
+        assert resolve_key(file_of(tmp_path / "k", base64.b64encode(material)), production=True) == Key(material)
 
 
 def test_demo_key_file_leaves_a_key_that_is_there(tmp_path: Path) -> None:
