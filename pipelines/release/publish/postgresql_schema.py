@@ -96,12 +96,12 @@ def publish_postgresql(
             _prepare(connection, target, known)
             try:
                 rows = _load(connection, target, publication, on_progress)
-                _swap(connection, target)
+                _swap(connection, target, known)
             except BaseException:
                 connection.close()
                 _remove_unfinished(target, known)
                 raise
-            _remove_former(connection, target)
+            _remove_former(connection, target, known)
     except psycopg.Error as error:
         raise ReleaseError(f"the publication failed, and {target.schema} is as it was: {_reason(error)}") from error
     return rows
@@ -333,8 +333,11 @@ def _postgresql_text(column: CdmColumn) -> sql.Composed:
     return text.format(sql.Identifier(column.name))
 
 
-def _swap(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
-    """Give the new schema its rights and the name of the old one, in one transaction that waits for no reader."""
+def _swap(connection: psycopg.Connection, target: PostgresqlSchema, known: Collection[str]) -> None:
+    """Give the new schema its rights and the name of the old one, in one transaction that waits for no reader.
+
+    The old one can be read by nobody afterwards: who opted out since is in it, and it may be there for a while.
+    """
     rename = sql.SQL("ALTER SCHEMA {} RENAME TO {}")
     with connection.transaction():
         for role in map(sql.Identifier, target.readers):
@@ -342,23 +345,45 @@ def _swap(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
             connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(new, role))
             connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(new, role))
         if _value(connection, "SELECT count(*) FROM pg_namespace WHERE nspname = %s", target.schema):
+            _revoke_all(connection, target.schema, known)
             connection.execute(rename.format(sql.Identifier(target.schema), sql.Identifier(target.former)))
         connection.execute(rename.format(sql.Identifier(target.unfinished), sql.Identifier(target.schema)))
 
 
-def _remove_former(connection: psycopg.Connection, target: PostgresqlSchema) -> None:
-    """Remove the schema that was replaced; what still uses it keeps it for now, but its readers lose their rights to it."""
+def _revoke_all(connection: psycopg.Connection, schema: str, known: Collection[str]) -> None:
+    """Take the rights on a schema and on the tables of a publication in it from everybody but their owners."""
+    values = {"schema": schema, "known": list(known)}
+    for table, role in connection.execute(_RIGHTS, values).fetchall():
+        thing = sql.SQL("TABLE " if table else "SCHEMA ") + sql.Identifier(*filter(None, (schema, table)))
+        everybody_or_role = sql.Identifier(role) if role else sql.SQL("PUBLIC")
+        connection.execute(sql.SQL("REVOKE ALL ON {} FROM {} CASCADE").format(thing, everybody_or_role))
+
+
+_RIGHTS: Final = """
+    WITH tables AS (
+        SELECT c.* FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = %(schema)s AND c.relkind = 'r' AND c.relname = ANY(%(known)s)
+    ), rights AS (
+        SELECT NULL AS relname, nspowner AS owner, nspacl AS acl FROM pg_namespace WHERE nspname = %(schema)s
+        UNION ALL SELECT relname, relowner, relacl FROM tables
+        UNION ALL SELECT relname, relowner, attacl FROM tables JOIN pg_attribute ON attrelid = tables.oid
+    )
+    SELECT DISTINCT relname, CASE WHEN grantee <> 0 THEN pg_get_userbyid(grantee) END
+    FROM rights, aclexplode(acl) WHERE grantee <> owner
+"""
+"""Who has rights on what of a schema, its tables and their columns: the table, none for the schema itself, and the role, none
+for PUBLIC.
+"""
+
+
+def _remove_former(connection: psycopg.Connection, target: PostgresqlSchema, known: Collection[str]) -> None:
+    """Remove the schema that was replaced. The release is published whether or not that succeeds."""
     try:
+        _refuse_foreign(connection, target.former, known)
         _drop(connection, target.former)
-    except psycopg.Error as error:
-        for role in map(sql.Identifier, target.readers):
-            former = sql.Identifier(target.former)
-            connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(former, role))
-        resting = _names(connection, _RESTING_ON, target.former)
-        next_step = (
-            f"drop {_some(resting)}, or the next publication is refused" if resting else "the next publication removes it"
-        )
-        log.warning(f"{target.former}, which was replaced, is still in use ({type(error).__name__}); {next_step}")
+    except (psycopg.Error, ReleaseError) as error:
+        why = str(error) if isinstance(error, ReleaseError) else f"{_reason(error)}; the next publication removes it"
+        log.warning(f"the release is published; {target.former}, which it replaced, is still there, but not to be read: {why}")
 
 
 def _drop(connection: psycopg.Connection, schema: str) -> None:

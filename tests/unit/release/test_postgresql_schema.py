@@ -1,5 +1,8 @@
 """Small tables published to a real PostgreSQL: values that are hard to carry over, and what stops a publication."""
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 from pipelines.errors import ConfigError, ReleaseError
 from pipelines.release.publish.postgresql_schema import PostgresqlSchema, publish_postgresql
 from tests.builders.publications import Row, publication
+from tests.postgresql import Server
 
 TEXTS = [
     "",
@@ -112,12 +116,79 @@ def test_a_reader_keeps_the_former_schema_until_the_next_publication(
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         before = reader.execute("SELECT * FROM cdm.kept").fetchall()
         publish_postgresql(target, publication(tmp_path / "second", [(2, *ROW[1:])]))
-        assert "cdm_former, which was replaced, is still in use" in caplog.text
+        said = "the release is published; cdm_former, which it replaced, is still there, but not to be read: PostgreSQL "
+        assert [record.getMessage() for record in caplog.records] == [
+            f"{said}LockNotAvailable; the next publication removes it"
+        ]
         assert before == reader.execute("SELECT * FROM cdm_former.kept").fetchall() == [ROW]
     assert schemas(database) == ["cdm", "cdm_former"]
     publish_postgresql(target, publication(tmp_path / "third", [(3, *ROW[1:])]))
     assert schemas(database) == ["cdm"]
     assert [row[0] for row in content(database)] == [3]
+
+
+ROLES = ("now_reads", "once_read", "of_a_grant", "of_a_column", "of_the_schema", "of_a_reader", "of_everybody")
+
+
+@pytest.fixture
+def roles(postgresql: Server, database: str) -> Iterator[None]:
+    """Roles of the server, and one that publishes; they have no rights yet. All are removed with their rights."""
+    names = ", ".join(ROLES)
+    with psycopg.connect(postgresql.url("of_a_test"), autocommit=True) as connection:
+        connection.execute("".join(f"CREATE ROLE {name}; " for name in ROLES).encode())
+        yield
+        connection.execute(f"DROP OWNED BY {names} CASCADE; DROP ROLE {names}".encode())
+
+
+@pytest.mark.usefixtures("roles")
+@pytest.mark.parametrize("lost", [False, True])
+def test_nobody_reads_the_former_schema_and_the_new_one_is_published_whatever_happens_to_the_former(
+    lost: bool, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reader keeps the former schema from being removed, and the server may end the connection that waits for it."""
+    monkeypatch.setattr("pipelines.release.publish.postgresql_schema.LOCK_TIMEOUT", "1min" if lost else "100ms")
+    publish_postgresql(PostgresqlSchema(database, "cdm", ("now_reads", "once_read")), publication(tmp_path / "first", [ROW]))
+    with psycopg.connect(database, autocommit=True) as other, ThreadPoolExecutor() as meanwhile:
+        other.execute(
+            "GRANT USAGE ON SCHEMA cdm TO PUBLIC, of_the_schema; GRANT SELECT ON cdm.kept TO PUBLIC; "
+            "GRANT ALL ON cdm.kept TO of_a_grant WITH GRANT OPTION; GRANT SELECT (text) ON cdm.kept TO of_a_column; "
+            "SET ROLE of_a_grant; GRANT SELECT ON cdm.kept TO of_a_reader; RESET ROLE"
+        )
+        with psycopg.connect(database) as reader:
+            reader.execute("SELECT * FROM cdm.kept")
+            target, second = (
+                PostgresqlSchema(database, "cdm", ("now_reads",)),
+                publication(tmp_path / "second", [(2, *ROW[1:])]),
+            )
+            published = meanwhile.submit(publish_postgresql, target, second)
+            while lost and other.execute(END_WHAT_WAITS).fetchall() == []:
+                assert not published.done()
+                time.sleep(0.02)
+            assert published.result() == {"kept": 1}
+        reason = "AdminShutdown" if lost else "LockNotAvailable"
+        assert [record.getMessage() for record in caplog.records] == [
+            "the release is published; cdm_former, which it replaced, is still there, but not to be read: "
+            f"PostgreSQL {reason}; the next publication removes it"
+        ]
+        reading = (
+            "SELECT has_schema_privilege(%(role)s, %(schema)s, 'USAGE'), "
+            "has_any_column_privilege(%(role)s, %(schema)s || '.kept', 'SELECT')"
+        )
+        found = {
+            (role, schema): other.execute(reading, {"role": role, "schema": schema}).fetchone()
+            for role in ROLES
+            for schema in ("cdm", "cdm_former")
+        }
+        assert {where for where, rights in found.items() if rights != (False, False)} == {("now_reads", "cdm")}
+        assert found["now_reads", "cdm"] == (True, True)
+    publish_postgresql(target, second)
+    assert schemas(database) == ["cdm"]
+
+
+END_WHAT_WAITS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'nhs-omop publish' AND wait_event_type = 'Lock'
+"""
 
 
 RESTING = {
@@ -212,7 +283,7 @@ def test_what_is_made_on_the_former_schema_meanwhile_is_named_and_cannot_be_read
         assert other.execute("SELECT study.n()").fetchone() == (1,)
         monkeypatch.setattr("pipelines.release.publish.postgresql_schema._prepare", lambda *_: None)
         publish_postgresql(target, publication(tmp_path / "second", [(2, *ROW[1:])]))
-        assert "drop function study.n(), or the next publication is refused" in caplog.text
+        assert "what rests on schema cdm_former would go on showing its release (function study.n()): drop it" in caplog.text
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             other.execute("SELECT study.n()")
         assert other.execute("SELECT kept_id FROM cdm.kept").fetchall() == [(2,)]
