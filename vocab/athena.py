@@ -89,7 +89,7 @@ OPTIONAL_TABLES: dict[str, dict[str, str]] = {
     "PACK_CONTENT": {
         "pack_concept_id": "bigint",
         "drug_concept_id": "bigint",
-        "amount_integer": "bigint",
+        "amount": "bigint",
         "box_size": "bigint",
     },
 }

@@ -1,12 +1,13 @@
 """Contracts of the OMOP CDM tables, read from the SQLAlchemy models of the `omop-cdm` package.
 
 Names, lengths, required fields and links are the model's, which gives `source_to_concept_map.source_code` 1,000 characters
-instead of 50. Three things differ on purpose:
+instead of 50. Four things differ on purpose:
 
 - identifiers are `bigint`: the CDM says integer, ours use up to 53 bits;
 - a SQLAlchemy model needs a primary key for every table, the CDM does not. A key that exists only for the model's sake
   (`cdm_source`, `concept_ancestor`, `source_to_concept_map`, ...) is dropped; one death a person is kept as a rule;
-- `cohort` and `cohort_definition` are tables of the CDM that the package keeps apart from the versioned models.
+- `cohort` and `cohort_definition` are tables of the CDM that the package keeps apart from the versioned models;
+- a field that the package names otherwise than OHDSI has OHDSI's name (`_OHDSI_NAMES`).
 """
 
 import importlib
@@ -169,11 +170,17 @@ def _spark_type(column: Column[Any]) -> str:
     return "double" if isinstance(kind, Numeric) else "string"
 
 
+_OHDSI_NAMES: Final = {("pack_content", "amount_integer"): "amount"}
+"""Fields by their table and name in the package that have another name in OHDSI's specification of CDM 5.5, whose line
+`amount integer` became one word (https://ohdsi.github.io/CommonDataModel/cdm55Changes.html, omop-cdm 0.7.0).
+"""
+
+
 def _cdm_column(column: Column[Any]) -> CdmColumn:
     target = next((key.target_fullname.split(".") for key in column.foreign_keys), None)
     references = (target[-2], target[-1]) if target else None
     return CdmColumn(
-        name=str(column.name),
+        name=_OHDSI_NAMES.get((str(column.table.name), str(column.name)), str(column.name)),
         type=_spark_type(column),
         nullable=bool(column.nullable),
         length=getattr(column.type, "length", None),

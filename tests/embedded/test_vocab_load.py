@@ -109,7 +109,7 @@ def test_the_files_of_cdm_5_5_are_loaded_where_a_download_has_them(sail: SparkSe
             *("relationship_predicate_id", "exactMatch", "relationship_group", "", "mapping_source", "manual"),
             *("confidence", "0.75", "mapping_tool", "", "mapper", "somebody", "reviewer", ""),
         ],
-        "PACK_CONTENT": ["pack_concept_id", "1", "drug_concept_id", "2", "amount_integer", "28", "box_size", ""],
+        "PACK_CONTENT": ["pack_concept_id", "1", "drug_concept_id", "2", "amount", "28", "box_size", ""],
     }
     for stem, cells in files.items():
         (folder / f"{stem}.csv").write_text("\t".join(cells[::2]) + "\n" + "\t".join(cells[1::2]) + "\n", "utf-8")

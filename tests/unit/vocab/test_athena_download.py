@@ -44,7 +44,7 @@ def test_every_fault_is_reported_at_once(download: Path) -> None:
 
 def test_an_optional_file_is_checked_where_it_is_there(download: Path) -> None:
     (download / "PACK_CONTENT.csv").write_text("pack_concept_id\tdrug_concept_id\n1\t2\n", encoding="utf-8")
-    with pytest.raises(VocabularyError, match=r"PACK_CONTENT.csv lacks amount_integer, box_size"):
+    with pytest.raises(VocabularyError, match=r"PACK_CONTENT.csv lacks amount, box_size"):
         check_download(download)
 
 
