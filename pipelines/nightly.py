@@ -68,7 +68,7 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check, untaken_checks
 from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
 from pipelines.quality.failing import failing_rows_table
-from pipelines.quality.gates import GateReport, Measured
+from pipelines.quality.gates import GateReport, Measured, unreadable_checks
 from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
@@ -642,6 +642,7 @@ def judged(
     released, checked, policy = declared.released, declared.checked, Policy(run.settings.gates, run.run_date)
     newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
     others = [
+        *unreadable_checks(ledger, unread_columns(run)),
         *change_measures(run, released, ledger),
         *age_checks(newest, run.run_date, policy.given.change),
         *expectations_measured(run.store.paths, run.inputs.expectations, checked),
@@ -654,6 +655,14 @@ def judged(
         run.lineage.judged(report, checked)
     report.require_passed()
     return report
+
+
+def unread_columns(run: RunContext) -> frozenset[tuple[str, str, str]]:
+    """The delivered columns (source, entity, column) that neither a rule reads nor curate uses."""
+    contracts, mappings = run.inputs.contracts, run.inputs.mappings
+    unread = {source: mappings[source].unread_columns(contract) for source, contract in contracts.items()}
+    places = [(source, entity, names) for source, entities in unread.items() for entity, names in entities.items()]
+    return frozenset((source, entity, name) for source, entity, names in places for name in names)
 
 
 def change_measures(run: RunContext, released: Collection[str], ledger: Sequence[LedgerRow]) -> list[Measured]:

@@ -432,6 +432,15 @@ class Mapping(Frozen):
                 read.setdefault(entities[alias] if alias else rule.from_, set()).add(column)
         return {entity: frozenset(columns) for entity, columns in read.items()}
 
+    def unread_columns(self, contract: SourceContract) -> dict[str, tuple[str, ...]]:
+        """The delivered columns of each entity that silver keeps and that neither a rule reads nor curate uses."""
+        read = self.columns_read
+        used = {name: entity.used_columns | read.get(name, frozenset()) for name, entity in contract.entities.items()}
+        return {
+            name: tuple(column for column in entity.kept if column not in used[name])
+            for name, entity in contract.entities.items()
+        }
+
 
 def _ambiguous_lookups(rules: Iterable[Rule]) -> Iterator[str]:
     """Names by which two rules that read one entity look up different rows; all its rules are asked in one scan."""

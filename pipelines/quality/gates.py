@@ -1,7 +1,7 @@
 """The gates before a release: what the counts of the checks and of the ledger mean. Plain arithmetic; nothing is read here."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -261,8 +261,8 @@ def measured(records: Iterable[Mapping[str, Any]], checks: Sequence[Check]) -> l
 def share_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measured]:
     """What the ledger says of shares that are limited. Of themselves these checks allow nothing: the packaged limits do.
 
-    Quarantined rows per source and entity, unreadable values per provider and column, unmapped coded rows per source. An
-    entity with fewer than ROWS_TO_JUDGE delivered rows is judged with its source only.
+    Quarantined rows per source and entity, unmapped coded rows per source. An entity with fewer than ROWS_TO_JUDGE delivered
+    rows is judged with its source only.
     """
     for columns in (("source",), ("source", "entity")):
         for key, rows in by_disposition(ledger, Stage.CURATE, *columns).items():
@@ -272,7 +272,6 @@ def share_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[Measur
     yield from _orphan_checks(ledger, policy)
     yield from _unknown_checks(ledger)
     yield from _unmatched_checks(ledger, policy)
-    yield from _unreadable_checks(ledger)
     for (source,), rows in by_disposition(ledger, Stage.CODE, "source").items():
         check = Check(Zone.RUN, source, Rule.MAPPED)
         yield Measured(check, rows[Disposition.CODED], rows[Disposition.CODED] - rows[Disposition.STANDARD])
@@ -318,7 +317,11 @@ def _unmatched_checks(ledger: Sequence[LedgerRow], policy: Policy) -> Iterator[M
             yield Measured(check, listed, unmatched)
 
 
-def _unreadable_checks(ledger: Sequence[LedgerRow]) -> Iterator[Measured]:
+def unreadable_checks(ledger: Sequence[LedgerRow], unread: Collection[tuple[str, str, str]]) -> Iterator[Measured]:
+    """Unreadable values per provider and column, of which the packaged limit allows some.
+
+    `unread` are the columns (source, entity, column) that nothing is made of: what cannot be read there is a warning.
+    """
     values = [row for row in ledger if row.stage is Stage.READ]
     given = {
         (row.source, row.entity, row.provider, row.reason): row.rows for row in values if row.disposition is Disposition.GIVEN
@@ -327,7 +330,8 @@ def _unreadable_checks(ledger: Sequence[LedgerRow]) -> Iterator[Measured]:
         if row.disposition is Disposition.UNREADABLE and row.rows > FEW_VALUES:
             column = row.reason.removeprefix(UNREADABLE)
             table = f"{row.source}_{row.entity}@{row.provider}"
-            check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column)
+            severity = Severity.WARN if (row.source, row.entity, column) in unread else Severity.ERROR
+            check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column, severity=severity)
             yield Measured(check, given[row.source, row.entity, row.provider, column], row.rows)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pipelines.contracts.source import SourceContract, load_contract
+from pipelines.contracts.source import SourceContract, load_contract, load_contracts
 from pipelines.errors import ContractError
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.spec import FIELDS, Mapping, Rule, Target, load_mapping, load_mappings
@@ -243,6 +243,18 @@ def test_columns_that_rules_read_are_known_by_entity_through_every_lookup() -> N
         "parent": {"link", "kind", "state"},
         "child": {"parent_key"},
     }
+
+
+def test_columns_that_neither_a_rule_nor_curate_reads_are_known_by_entity() -> None:
+    contracts = load_contracts(PACKAGED_MAPPINGS_DIR)
+    mappings = load_mappings(PACKAGED_MAPPINGS_DIR, contracts)
+    unread = {source: mapping.unread_columns(contracts[source]) for source, mapping in mappings.items()}
+    assert "issue_method_description" in unread["gp"]["issue_record"]
+    assert not {"quantity", "effective_date", "processing_id", "deleted"} & set(unread["gp"]["issue_record"])
+    assert not {"slot_status", "mode_of_contact"} & set(unread["gp"]["appointment_slot"])  # by look-up
+    assert unread["gp"]["organisation"] == ("cdb", "open_date", "close_date")
+    assert unread["acute"]["apc_diagnosis"] == ("present_on_admission",)
+    assert unread["community"]["service_type_referred_to"][0] == "team_type"  # of an entity that no rule reads
 
 
 def test_columns_that_curate_needs_are_in_use() -> None:

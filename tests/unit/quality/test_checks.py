@@ -19,7 +19,7 @@ from pipelines.errors import ConfigError, QualityGateError
 from pipelines.quality.change import untaken_checks
 from pipelines.quality.checks import DQD_NAMES, Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.figures import opt_out_entries, orphans, unreadable
-from pipelines.quality.gates import GateReport, GateResult, Measured, judge, share_checks
+from pipelines.quality.gates import GateReport, GateResult, Measured, judge, share_checks, unreadable_checks
 from tests.builders.policies import limit, policy
 
 NUMBERS, LOCAL_IDS = "unmatched_opt_outs on run.opt_outs.number", "unmatched_opt_outs on run.opt_outs.local_id"
@@ -129,7 +129,8 @@ def test_the_error_names_rule_table_and_count() -> None:
 def judged(ledger: list[LedgerRow], *overrides: str) -> GateReport:
     """What the ledger comes to by the packaged limits, and some after them."""
     by = policy(*overrides)
-    return judge(list(share_checks(ledger, by)), by)
+    unreadable_too = unreadable_checks(ledger, {("gp", "patient", "kind"), ("gp", "consultation", "date_of_death")})
+    return judge([*share_checks(ledger, by), *unreadable_too], by)
 
 
 def test_too_many_quarantined_rows_and_too_few_mapped_ones_fail() -> None:
@@ -270,6 +271,17 @@ def test_too_many_unreadable_values_of_one_column_at_one_provider_fail() -> None
         "unreadable_share on run.gp_patient@P4.date_of_birth: 51 of 1000, 5.0% allowed",
     }
     assert judged(ledger, limit("unreadable_share", 1)).failures == ()
+
+
+def test_unreadable_values_of_a_column_that_nothing_reads_are_a_warning_unless_a_limit_says_otherwise() -> None:
+    ledger = [*read("P1", "kind", 100, 90), *read("P1", "date_of_death", 100, 6), *read("P2", "kind", 100, 5)]
+    report = judged(ledger)
+    assert [str(found) for found in report.warnings] == [
+        "unreadable_share on run.gp_patient@P1.kind: 90 of 100, 5.0% allowed",
+    ]
+    assert [found.check.column for found in report.failures] == ["date_of_death"]
+    strict = "gates.limits=[{check: unreadable_share on run.gp_patient, severity: error}]"
+    assert {found.check.column for found in judged(ledger, strict).failures} == {"kind", "date_of_death"}
 
 
 def test_unreadable_values_are_shown_by_provider_and_column_without_small_numbers() -> None:

@@ -157,6 +157,8 @@ def test_what_was_counted_is_judged_again_by_other_limits(share: float, failed: 
     again = judged_again(stored.results, ledger, policy(limit("mapped_share", share)))
     assert [str(failure.check) for failure in again.failures] == ["unique on omop.person.person_id", *failed]
     assert len(again.results) == len(stored.results)
+    assert [str(warning.check) for warning in again.warnings] == ["unreadable_share on run.gp_patient@P1.kind"]
 
 
-REPORT_COUNTS = [Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5000, 1)]
+UNREAD = Check(Zone.RUN, "gp_patient@P1", Rule.UNREADABLE, "kind", severity=Severity.WARN)
+REPORT_COUNTS = [Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5000, 1), Measured(UNREAD, 100, 90)]
