@@ -48,6 +48,7 @@ class CodeList:
 def page_of(contract: SourceContract, mapping: Mapping, code_lists: MappingOf[str, CodeList] | None = None) -> str:
     """The page of one source; equal files give an equal page. `code_lists` are the local maps by vocabulary."""
     lists = code_lists or {}
+    unread = mapping.unread_columns(contract)
     parts = [
         f"# {contract.title}",
         f"Written by `make docs` from `mappings/{contract.source}/`; change those files, not this one.",
@@ -57,7 +58,7 @@ def page_of(contract: SourceContract, mapping: Mapping, code_lists: MappingOf[st
         "## Vocabularies",
         *_vocabularies(mapping, lists),
         "## Delivered files",
-        *[_entity(name, entity) for name, entity in contract.entities.items()],
+        *[_entity(name, entity, unread[name]) for name, entity in contract.entities.items()],
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -95,9 +96,12 @@ def _picture(contract: SourceContract, mapping: Mapping) -> list[str]:
     for (entity, table, is_event), names in ways.items():
         label = names[0] if len(names) == 1 else f"{len(names)} rules"
         lines.append(f'  e_{entity} {"-.->" if is_event else "-->"}|"{label}"| t_{table}')
-    unread = [f"`{name}`" for name in contract.entities if name not in read]
-    kept = [f"Kept in silver, read by no rule: {', '.join(unread)}."] if unread else []
+    kept = _unread([name for name in contract.entities if name not in read])
     return ["## Picture", "```mermaid\n" + "\n".join(lines) + "\n```", _LEGEND, *kept]
+
+
+def _unread(names: Sequence[str]) -> list[str]:
+    return [f"Kept in silver, read by no rule: {', '.join(f'`{name}`' for name in names)}."] if names else []
 
 
 def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList]) -> str:
@@ -245,7 +249,8 @@ def _vocabularies(mapping: Mapping, lists: MappingOf[str, CodeList]) -> list[str
     return [text, _table(("vocabulary", "looked up in", "codes", "according to"), rows)]
 
 
-def _entity(name: str, entity: Entity) -> str:
+def _entity(name: str, entity: Entity, unread: Sequence[str]) -> str:
+    """The columns of an entity, and those of which nothing in OMOP is made."""
     facts = [
         f"### {name}",
         f"One row: {entity.grain}. Files: {', '.join(f'`{pattern}`' for pattern in entity.files)}. "
@@ -260,7 +265,7 @@ def _entity(name: str, entity: Entity) -> str:
         )
         for column, spec in entity.columns.items()
     ]
-    return "\n\n".join([*facts, _table(("column", "header", "type", "data item"), rows)])
+    return "\n\n".join([*facts, _table(("column", "header", "type", "data item"), rows), *_unread(unread)])
 
 
 def _subject(subject: Subject) -> str:

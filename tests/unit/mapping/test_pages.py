@@ -27,7 +27,7 @@ CONTRACT = SourceContract.model_validate(
                 "grain": "one ward",
                 "files": ["w.csv"],
                 "key": ["code"],
-                "columns": {"code": {}, "closed_on": {"type": "date", "item": "day of closing"}},
+                "columns": {"code": {}, "closed_on": {"type": "date", "item": "day of closing"}, "beds": {"type": "integer"}},
             },
             "staff": {"grain": "one nurse", "files": ["s.csv"], "key": ["code"], "columns": {"code": {}}},
         },
@@ -175,6 +175,13 @@ def test_page_marks_identifiers_and_keeps_tables_whole() -> None:
     assert "| `nhs_number` | `NHS No` | identifier: nhs number |  |" in page
     assert "sex: M &#124; F" in page
     assert "Reference data, of no person." in page
+
+
+def test_page_names_the_columns_that_no_rule_reads() -> None:
+    page = page_of(CONTRACT, MAPPING)
+    ward = page[page.index("### ward") : page.index("### staff")]
+    assert ward.endswith("| `beds` |  | integer |  |\n\nKept in silver, read by no rule: `beds`.\n\n")
+    assert page.count("read by no rule") == 2  # the other one is of entities
 
 
 def test_index_lists_every_source() -> None:
