@@ -27,7 +27,7 @@ from upath import UPath
 
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.free_text import FreeText, free_text
-from pipelines.contracts.gate_policy import GatePolicy
+from pipelines.contracts.gate_policy import ANY, GatePolicy, SourceOrProvider
 from pipelines.contracts.locations import NO_URI, Folder, Location, absolute
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import sources_in
@@ -245,6 +245,16 @@ class Unobserved(StrEnum):
     KEEP = "keep"
 
 
+def _each_once(sources: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(sources)) != len(sources):
+        raise ValueError("name each source once")
+    return sources
+
+
+Priority = Annotated[tuple[str, ...], AfterValidator(_each_once)]
+"""Sources, first to last."""
+
+
 class PersonSettings(Frozen):
     """How a person is combined from several sources: the first source in `source_priority` that has a value provides it.
 
@@ -255,9 +265,9 @@ class PersonSettings(Frozen):
     """
 
     month_of_birth: bool = False
-    source_priority: tuple[str, ...] = SOURCE_PRIORITY
-    death_priority: tuple[str, ...] = DEATH_PRIORITY
-    earliest_capture: dict[str, date] = Field(default_factory=dict)
+    source_priority: Priority = SOURCE_PRIORITY
+    death_priority: Priority = DEATH_PRIORITY
+    earliest_capture: dict[SourceOrProvider, date] = Field(default_factory=dict)
     on_conflict: OnConflict = OnConflict.SET_ASIDE
     unobserved: Unobserved = Unobserved.EXCLUDE
 
@@ -361,6 +371,12 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, float) else value
 
 
+def _asked(names: Iterable[str], known: Iterable[str]) -> str:
+    """Names that there are not, each with the most similar one of those that there are."""
+    near = {name: get_close_matches(name, known, n=1) for name in names}
+    return ", ".join(f"{name} (did you mean {found[0]}?)" if found else name for name, found in near.items())
+
+
 class Settings(Frozen):
     """The whole configuration of a command."""
 
@@ -385,17 +401,25 @@ class Settings(Frozen):
 
     @model_validator(mode="after")
     def known_sources(self) -> Self:
-        """Refuse a source without a contract, and an earliest capture of an unknown source: it would have no effect."""
+        """Refuse a source without a contract, and what is said of one that there is not: it would have no effect."""
         there = sources_in(self.mappings_dir)
         misspelt = [source for source in self.run.sources if there and source not in there]
         if misspelt:
-            near = {name: get_close_matches(name, there, n=1) for name in misspelt}
-            asked = [f"{name} (did you mean {', '.join(near[name])}?)" if near[name] else name for name in misspelt]
-            raise ValueError(f"run.sources: there is no {', '.join(asked)} in the mappings; sources there: {', '.join(there)}")
-        known = {*SOURCES, *self.run.sources}
-        unknown = [name for name in self.person.earliest_capture if name.split("/")[0] not in known]
-        if unknown:
-            raise ValueError(f"person.earliest_capture: {', '.join(unknown)}: name a source, or source/provider")
+            raise ValueError(
+                f"run.sources: there is no {_asked(misspelt, there)} in the mappings; sources there: {', '.join(there)}"
+            )
+        person, ages = self.person, self.gates.change.max_age_days
+        known = sorted({*SOURCES, *self.run.sources, *there})
+        said_of = {
+            "person.source_priority": person.source_priority,
+            "person.death_priority": person.death_priority,
+            "person.earliest_capture": [name.partition("/")[0] for name in person.earliest_capture],
+            "gates.change.max_age_days": [name.partition("/")[0] for name in ages if name != ANY],
+        }
+        unknown = {place: [name for name in names if name not in known] for place, names in said_of.items()}
+        faults = [f"{place}: there is no source {_asked(names, known)}" for place, names in unknown.items() if names]
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ Read from `conf/quality/*.yaml` and the section `gates` of the settings. A check
 `RULE on ZONE.TABLE.COLUMN`, each part with `*` as a wildcard; a rule alone means every check of it.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from fnmatch import fnmatchcase
@@ -103,6 +104,20 @@ class Waiver(OfChecks):
         return day <= self.until
 
 
+def _is_source_or_provider(name: str) -> str:
+    """Refuse what could be no name of a source or provider: such an entry would have no effect."""
+    source, slash, provider = name.partition("/")
+    if not source or (slash and not provider) or _NO_NAME.search(provider) or (source == ANY and provider):
+        raise ValueError("expected a source (acute), or a source and a provider (acute/RXN)")
+    return name
+
+
+_NO_NAME = re.compile(r"[/*?\[]")
+
+SourceOrProvider = Annotated[str, AfterValidator(_is_source_or_provider)]
+"""All providers of a source by its name, or one of them."""
+
+
 class ChangeLimits(Frozen):
     """How a release is compared with the one that readers see; shares that may be lost are limits of the checks.
 
@@ -117,7 +132,7 @@ class ChangeLimits(Frozen):
     month_loss: Share = 0.5
     least_values: int = Field(default=1000, ge=8)
     mean_move: float = Field(default=0.25, gt=0)
-    max_age_days: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    max_age_days: dict[SourceOrProvider, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
 
     def oldest_allowed(self, source: str, provider: str) -> int | None:
         """How many days old the newest extract of a provider may be; None where nothing is said."""

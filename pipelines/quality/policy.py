@@ -96,12 +96,17 @@ class KnownNames:
         if faults:
             lines = "\n".join(f"  {fault}" for fault in faults)
             raise ConfigError(
-                f"limits and waivers name what there is not; correct conf/quality or gates of the settings\n{lines}"
+                f"limits, waivers and ages name what there is not; correct conf/quality or gates of the settings\n{lines}"
             )
 
     def faults(self, policy: GatePolicy) -> list[str]:
-        """Every limit and waiver that names nothing known, each with the most similar name."""
-        return [f"{kind} {entry}: {fault}" for kind, entry in policy.entries() for fault in self._faults(entry)]
+        """Every limit, waiver and greatest age that names nothing known, each with the most similar name."""
+        faults = [f"{kind} {entry}: {fault}" for kind, entry in policy.entries() for fault in self._faults(entry)]
+        for name in policy.change.max_age_days:
+            provider = name.partition("/")[2]
+            if provider:
+                faults += [f"change.max_age_days {name}: {fault}" for fault in _unknown("provider", provider, self.providers)]
+        return faults
 
     def _faults(self, entry: OfChecks) -> Iterator[str]:
         name = entry.name

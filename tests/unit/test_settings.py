@@ -243,14 +243,15 @@ def test_uri_is_refused_as_a_place_of_tables(setting: str, place: str, tmp_path:
         load_settings("here", conf_dir(tmp_path, "{}", env))
 
 
+_FILE = "{{kind: file, path: '{}'}}"
 _PATHS = {
     "engine.scratch_dir": "engine.scratch_dir={}",
     "engine.jars_dir": "engine.jars_dir={}",
-    "key.file.path": "key={{kind: file, path: '{}'}}",
-    "engine.url.file.path": "engine.url={{kind: file, path: '{}'}}",
-    "publish.password.file.path": "publish.password={{kind: file, path: '{}'}}",
-    "lineage.transport.file.path": "lineage.transport={{kind: file, path: '{}'}}",
-    "lineage.transport.http.token.file.path": "lineage.transport={{kind: http, url: 'http://h', token: {{kind: file, path: {}}}}}",
+    "key.file.path": f"key={_FILE}",
+    "engine.url.file.path": f"engine.url={_FILE}",
+    "publish.password.file.path": f"publish.password={_FILE}",
+    "lineage.transport.file.path": f"lineage.transport={_FILE}",
+    "lineage.transport.http.token.file.path": f"lineage.transport={{{{kind: http, url: 'http://h', token: {_FILE}}}}}",
     "vocabulary.athena_dir": "vocabulary.athena_dir={}",
     "mappings_dir": "mappings_dir={}",
     "expectations_dir": "expectations_dir={}",
@@ -482,6 +483,51 @@ def test_the_earliest_capture_is_by_source_or_provider(tmp_path: Path) -> None:
     assert person.earliest_capture == {"acute": date(2010, 4, 1), "hospice/H1": date(2015, 4, 1)}
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("gates.change.max_age_days={acut: 3}", "gates.change.max_age_days: there is no source acut (did you mean acute?)"),
+        ("gates.change.max_age_days={acut/RXN: 3}", "gates.change.max_age_days: there is no source acut (did you mean acute?)"),
+        ("gates.change.max_age_days={acute/: 3}", "gates.change.max_age_days.acute/.[key]: Value error, expected a source ("),
+        ("gates.change.max_age_days={acute/*: 3}", "gates.change.max_age_days.acute/*.[key]: Value error, expected a source ("),
+        ("gates.change.max_age_days={'*/RXN': 3}", "gates.change.max_age_days.*/RXN.[key]: Value error, expected a source ("),
+        ("gates.change.max_age_days={'': 3}", "gates.change.max_age_days..[key]: Value error, expected a source ("),
+        ("person.source_priority=[gp, acut]", "person.source_priority: there is no source acut (did you mean acute?)"),
+        ("person.source_priority=[gp, gp]", "person.source_priority: Value error, name each source once"),
+        ("person.death_priority=[acut]", "person.death_priority: there is no source acut (did you mean acute?)"),
+        ("person.death_priority=[gp, Acute]", "person.death_priority: there is no source Acute (did you mean acute?)"),
+        ("person.death_priority=[gp, acute, gp]", "person.death_priority: Value error, name each source once"),
+        (
+            "person.earliest_capture={acute/: 2010-01-01}",
+            "person.earliest_capture.acute/.[key]: Value error, expected a source",
+        ),
+        ("person.earliest_capture={acute/R/x: 2010-01-01}", "person.earliest_capture.acute/R/x.[key]: Value error, expected"),
+        (
+            "person.earliest_capture={acut/RXN: 2010-01-01}",
+            "person.earliest_capture: there is no source acut (did you mean acute",
+        ),
+        ("person.earliest_capture={'*': 2010-01-01}", "person.earliest_capture: there is no source *"),
+    ],
+)
+def test_what_is_said_of_a_source_or_provider_that_cannot_be_is_refused(override: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "gates.change.max_age_days={'*': 62, acute: 3, acute/RXN: 4, 'acute/a b-c': 5}",
+        "person.source_priority=[acute, synthea]",
+        "person.death_priority=[gp]",
+        "person.earliest_capture={acute: 2010-01-01, acute/RXN: 2010-01-01}",
+    ],
+)
+def test_what_is_said_of_a_source_or_provider_that_can_be_is_taken(override: str, tmp_path: Path) -> None:
+    load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
+
+
 def test_an_earliest_capture_of_no_source_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"earliest_capture: hospice/H1: name a source"):
+    with pytest.raises(ConfigError, match=r"earliest_capture: there is no source hospice$"):
         load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), ["person.earliest_capture.hospice/H1=2015-04-01"])

@@ -142,8 +142,22 @@ def test_what_is_named_has_to_be_there(entry: str, fault: str | None) -> None:
     given = GatePolicy.model_validate({"waivers": [{"check": entry, "reason": "r", "owner": "o", "until": "2026-02-01"}]})
     assert KNOWN.faults(given) == ([f"waiver {entry}: {fault}"] if fault else [])
     if fault:
-        with pytest.raises(ConfigError, match="limits and waivers name what there is not"):
+        with pytest.raises(ConfigError, match="limits, waivers and ages name what there is not"):
             KNOWN.require(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("gp/A81O01", "change.max_age_days gp/A81O01: there is no provider A81O01; is A81001 meant?"),
+        ("gp/a81001", "change.max_age_days gp/a81001: there is no provider a81001; is A81001 meant?"),
+        ("gp/A81001", None),
+        ("gp", None),
+        ("*", None),
+    ],
+)
+def test_a_provider_of_whom_an_age_is_said_has_to_be_there(name: str, fault: str | None) -> None:
+    assert KNOWN.faults(GatePolicy.model_validate({"change": {"max_age_days": {name: 3}}})) == ([fault] if fault else [])
 
 
 def test_the_packaged_limits_name_what_there_is() -> None:
