@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,6 +14,7 @@ from databricks.bundles.volumes import Volume
 from tests.builders.bundle import ENTRY_POINT, PACKAGE, bundle, references, resources, tasks
 
 MODELS = {"jobs": Job, "schemas": Schema, "volumes": Volume, "secret_scopes": SecretScope}
+PROJECT = Path(__file__).resolve().parents[2]
 JOBS = ("nightly", "nightly_on_cluster")
 ON_DEMAND = "vocabulary"
 TASKS = ["check_lists", "ingest", "curate", "map", "gate", "release", "report", "publish"]
@@ -33,6 +35,15 @@ def test_everything_that_is_referred_to_is_there() -> None:
     named = {f"resources.{kind}.{name}.name" for kind, found in resources().items() for name in found}
     assert references() - variables - named == {"workspace.file_path"}
     assert variables <= references()
+
+
+def test_the_steps_give_every_variable_that_bundle_commands_ask_for() -> None:
+    """The Databricks CLI demands a value with each of them, not only with deploy."""
+    declared = {name for name, variable in bundle()["variables"].items() if "default" not in variable}
+    asked = {target: declared - set(content["variables"]) for target, content in bundle()["targets"].items()}
+    steps = (PROJECT / "docs/databricks/README.md").read_text(encoding="utf-8")
+    given = set(re.findall(r"export BUNDLE_VAR_(\w+)=\S", steps[: steps.index("`databricks bundle ")]))
+    assert asked == dict.fromkeys(("dev", "test", "prod"), given)
 
 
 def test_each_target_says_which_catalogs_it_uses() -> None:
