@@ -18,7 +18,7 @@ from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.lineage.sending import Lineage
 from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.policy import KnownNames
-from pipelines.run_inputs import RunInputs
+from pipelines.run_inputs import RunInputs, build_state_path
 from pipelines.runner import BuildState, Runner, code_digest
 from pipelines.settings import Environment, Settings, table_folders
 from pipelines.storage.files import files_below
@@ -72,11 +72,6 @@ def read_register(paths: Places) -> tuple[Registered, ...]:
     """Every file taken so far, in the order of loads."""
     records = paths.records(Zone.CURATION, REGISTER, tuple(REGISTER_SCHEMA))
     return tuple(sorted((Registered.of(record) for record in records), key=lambda file: (file.load_id, file.file_id)))
-
-
-def build_state_path(settings: Settings) -> Path:
-    """The document that remembers what every table was made from: below the restricted root."""
-    return settings.storage.restricted / "build_state.json"
 
 
 def tables_not_current(settings: Settings) -> Counter[str]:

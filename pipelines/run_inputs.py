@@ -10,13 +10,16 @@ from pipelines.columns.keyed import Pads
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
-from pipelines.errors import OPT_OUT_ERRORS, OptOutChangedError
+from pipelines.contracts.zones import Zone
+from pipelines.errors import OPT_OUT_ERRORS, KeyChangedError, OptOutChangedError
 from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads, resolve_key
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
 from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.mapping.plausibility import Plausibility, load_plausibility
 from pipelines.mapping.spec import Mapping, load_mappings
 from pipelines.quality.expectations.suites import Expectation, known_columns, read_expectations, suite_files
+from pipelines.release.published import release_folder
+from pipelines.runner import BuildState
 from pipelines.settings import Environment, Settings
 from pipelines.storage.documents import Document, digest_of_files
 from pipelines.terminology.vocabulary import DEMO_REFUSED, MAPS_FOLDER, LoadedVocabulary, vocabulary_path
@@ -60,7 +63,16 @@ class RunInputs:
     @property
     def key_id(self) -> str:
         """The short mark of the key that releases and parameters name."""
-        return self.key_fingerprint[:8]
+        return _key_id(self.key_fingerprint)
+
+
+def _key_id(fingerprint: str) -> str:
+    return fingerprint[:8]
+
+
+def build_state_path(settings: Settings) -> Path:
+    """The document that remembers what every table was made from: below the restricted root."""
+    return settings.storage.restricted / "build_state.json"
 
 
 def state_path(settings: Settings) -> Path:
@@ -102,22 +114,19 @@ def read_run_inputs(settings: Settings, run_date: date) -> RunInputs:
 
 def store_key_fingerprint(settings: Settings, fingerprint: str) -> None:
     """Store the fingerprint of the key before its first pseudonym is written."""
-    _state(settings).model_copy(update={"key_fingerprint": fingerprint}).write(state_path(settings))
+    _remember(settings, _remembered(settings).model_copy(update={"key_fingerprint": fingerprint}))
 
 
 def store_lists_used(settings: Settings, lists: OptOutFiles) -> None:
     """Remember the lists that a release uses: an older list, or one much shorter, is refused from then on."""
-    state = _state(settings)
     dates = {facts.kind: facts.as_at for facts in lists.facts}
     left_out = {facts.kind: facts.left_out for facts in lists.facts}
-    used = state.model_copy(update={"opt_outs": dates, "left_out": left_out})
-    if used != state:
-        used.write(state_path(settings))
+    _remember(settings, _remembered(settings).model_copy(update={"opt_outs": dates, "left_out": left_out}))
 
 
 def lists_used(settings: Settings) -> dict[str, date]:
     """The as-at date of the opt-out lists that were last used, by kind."""
-    return _state(settings).opt_outs
+    return _remembered(settings).opt_outs
 
 
 def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles) -> None:
@@ -137,8 +146,21 @@ def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles)
 _CHANGED = "opt-out lists have changed since the run read them, and nothing is released"
 
 
-def _state(settings: Settings) -> RestrictedState:
-    return RestrictedState.read(state_path(settings)) or RestrictedState()
+def _remembered(settings: Settings) -> RestrictedState:
+    """What is remembered of key and lists; of each kind of list the newest that the restricted root or a release names.
+
+    The document of the restricted root can be lost, or older than the releases, as after a restore.
+    """
+    state = RestrictedState.read(state_path(settings)) or RestrictedState()
+    newest = dict(state.opt_outs)
+    for release in release_folder(settings).oldest_first():
+        newest |= {kind: max(as_at, newest.get(kind, as_at)) for kind, as_at in release.opt_outs.items()}
+    return state.model_copy(update={"opt_outs": newest})
+
+
+def _remember(settings: Settings, state: RestrictedState) -> None:
+    if state != RestrictedState.read(state_path(settings)):
+        state.write(state_path(settings))
 
 
 def _digest(folder: Path, pattern: str) -> str:
@@ -151,19 +173,49 @@ def known_key(settings: Settings) -> str:
     Raises KeyMissingError where there is no usable key, KeyChangedError where tables were made with another.
     """
     _, fingerprint = _key(settings)
-    made_with_it = _state(settings).key_fingerprint is not None
-    return f"{settings.key.kind}, fingerprint {fingerprint[:8]}" + ("" if made_with_it else "; nothing is made with it yet")
+    said = "" if _keys_in_use(settings) else "; nothing is made with it yet"
+    return f"{settings.key.kind}, fingerprint {_key_id(fingerprint)}{said}"
 
 
 def _key(settings: Settings) -> tuple[Key, str]:
-    """The key and its fingerprint, which is that of the tables that are there."""
+    """The key and its fingerprint, which is that of the tables and of every release that is there."""
+    in_use = _keys_in_use(settings)
     key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
-    return key, check_fingerprint(_state(settings).key_fingerprint, key)
+    fingerprint = check_fingerprint(_remembered(settings).key_fingerprint, key)
+    for made, key_id in in_use.items():
+        if key_id != _key_id(fingerprint):
+            raise KeyChangedError(
+                f"the pseudonymisation key has the fingerprint {_key_id(fingerprint)}, and {made} was made with {key_id}. Put "
+                "that key back, or, to rotate keys on purpose, start with empty storage roots: every id changes"
+            )
+    return key, fingerprint
+
+
+def _keys_in_use(settings: Settings) -> dict[str, str]:
+    """The mark of the key that was used, by what remembers it: the restricted root, and every release.
+
+    Raises KeyChangedError where tables were made with a key that nothing remembers.
+    """
+    stored = _remembered(settings).key_fingerprint
+    in_use = {str(state_path(settings)): _key_id(stored)} if stored else {}
+    in_use |= {f"release {made.release_id}": made.key_id for made in release_folder(settings).oldest_first()}
+    if not in_use and _has_pseudonyms(settings):
+        raise KeyChangedError(
+            f"{state_path(settings)} is gone, which says with what key the tables here were made: restore it from a backup. "
+            f"Nothing was released, so you may remove {build_state_path(settings)} instead: then a run makes everything again"
+        )
+    return in_use
+
+
+def _has_pseudonyms(settings: Settings) -> bool:
+    """Whether a run has made tables with a key."""
+    state = BuildState.read(build_state_path(settings)) or BuildState()
+    return any(name.startswith(f"{Zone.SILVER}.") for name in state.tables)
 
 
 def newest_opt_outs(settings: Settings, run_date: date) -> OptOutFiles:
     """The opt-out lists that a run on a day would use. Raises one of OPT_OUT_ERRORS where one may not be used."""
-    policy, state = settings.opt_outs, _state(settings)
+    policy, state = settings.opt_outs, _remembered(settings)
     band = policy.national_share
     limits = OptOutPolicy(policy.max_age_days, band.least, band.most, policy.max_shrinkage)
     last_used = {kind: UsedList(as_at, state.left_out.get(kind)) for kind, as_at in state.opt_outs.items()}

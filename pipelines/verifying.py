@@ -33,8 +33,8 @@ from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE
 from pipelines.quality.release_figures import FIGURES_OF_RUNS
 from pipelines.release.published import runs_of
-from pipelines.run_context import RunContext, build_state_path, read_register, reads_little, rebuilds_folder
-from pipelines.run_inputs import read_run_inputs
+from pipelines.run_context import RunContext, read_register, reads_little, rebuilds_folder
+from pipelines.run_inputs import build_state_path, read_run_inputs
 from pipelines.run_lock import holder_of
 from pipelines.runner import BuildState, Runner, run_in_parallel
 from pipelines.scratch import scratch_folder

@@ -11,7 +11,7 @@ from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.quality.gates import FAILING_ROWS
 from pipelines.release.published import release_folder
-from pipelines.run_context import build_state_path
+from pipelines.run_inputs import build_state_path
 from pipelines.run_log import day_begun
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.documents import Document

@@ -20,7 +20,7 @@ from pipelines.engine_settings import EngineKind, EngineSettings
 from pipelines.errors import OmopPipelineError, UpkeepError
 from pipelines.progress import ShowStage, no_stages
 from pipelines.release.published import release_folder
-from pipelines.run_context import build_state_path
+from pipelines.run_inputs import build_state_path
 from pipelines.scratch import remove_left
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk, unneeded_files

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 
 from pipelines.nightly import plan_run
 from pipelines.release.published import chosen_release
-from pipelines.run_context import build_state_path
+from pipelines.run_inputs import build_state_path
 from pipelines.run_lock import run_lock
 from pipelines.run_log import RunState, last_runs
 from pipelines.runner import BuildState, BuiltTable

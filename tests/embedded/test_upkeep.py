@@ -17,7 +17,7 @@ from pipelines.errors import UpkeepError
 from pipelines.release.model import Code, Gates, Release, TablePin
 from pipelines.release.published import release_folder
 from pipelines.release.store import Hold
-from pipelines.run_context import build_state_path
+from pipelines.run_inputs import build_state_path
 from pipelines.runner import BuildState, Runner
 from pipelines.settings import Settings, UpkeepSettings, table_folders
 from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk

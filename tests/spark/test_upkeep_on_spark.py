@@ -11,7 +11,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.release.model import Code, Gates, Release, TablePin
 from pipelines.release.published import release_folder
 from pipelines.release.store import Hold
-from pipelines.run_context import build_state_path
+from pipelines.run_inputs import build_state_path
 from pipelines.runner import BuildState, BuiltTable
 from pipelines.settings import Settings, UpkeepSettings
 from pipelines.storage.maintenance import executor_for, on_disk
