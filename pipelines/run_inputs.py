@@ -180,7 +180,8 @@ def known_key(settings: Settings) -> str:
 def _key(settings: Settings) -> tuple[Key, str]:
     """The key and its fingerprint, which is that of the tables and of every release that is there."""
     in_use = _keys_in_use(settings)
-    key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION)
+    first = next(iter(in_use.values()), None)
+    key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION, in_use=first)
     fingerprint = check_fingerprint(_remembered(settings).key_fingerprint, key)
     for made, key_id in in_use.items():
         if key_id != _key_id(fingerprint):

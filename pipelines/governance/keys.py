@@ -70,16 +70,19 @@ class Key:
         raise TypeError("a key is not pickled")
 
 
-def resolve_key(reference: SecretReference, *, production: bool) -> Key:
+def resolve_key(reference: SecretReference, *, production: bool, in_use: str | None = None) -> Key:
     """The key that a reference points to, as hexadecimal, base64 or binary; read once: the environment is cleared.
 
+    `in_use` is the mark of the key that tables or releases were made with, where there are any: no new one will do.
     Raises KeyMissingError where there is none, it is too short or not random, or it is a published key in production.
     """
     try:
         content = reference.resolve()
         reference.clear()
     except ConfigError as error:
-        raise KeyMissingError(f"no pseudonymisation key: {error}. To begin, {_HOW_TO_MAKE_ONE}") from error
+        put_back = f"What is here was made with the key of fingerprint {in_use}: put that one back, another is refused"
+        step = put_back if in_use else f"To begin, {_HOW_TO_MAKE_ONE}"
+        raise KeyMissingError(f"no pseudonymisation key: {error}. {step}") from error
     key = Key(_decoded(content))
     if production and not _PUBLISHED_FINGERPRINTS.isdisjoint({fingerprint(key), _fingerprint(key.material.rstrip(b"\r\n"))}):
         raise KeyMissingError(f"the demo key is public and refused in production; {_HOW_TO_MAKE_ONE}")

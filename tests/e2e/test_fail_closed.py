@@ -137,7 +137,7 @@ FAULTS = {
         nothing, OptOutStaleError.exit_code, "22 days old.*fetch a new", OLDEST_ALLOWED + timedelta(days=1)
     ),
     "opt-out list older than the last": Fault(with_older_list, OptOutStaleError.exit_code, "older than.*fetch the newest"),
-    "no key": Fault(without_key, KeyMissingError.exit_code, "no pseudonymisation key.*nhs-omop key new"),
+    "no key": Fault(without_key, KeyMissingError.exit_code, "no pseudonymisation key.*put that one back"),
     "another key": Fault(with_another_key, KeyChangedError.exit_code, "[Pp]ut the former key back"),
     "no vocabulary": Fault(without_vocabulary, VocabularyError.exit_code, "nhs-omop vocab load"),
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import KeyChangedError, OmopPipelineError, OptOutStaleError
+from pipelines.errors import KeyChangedError, KeyMissingError, OmopPipelineError, OptOutStaleError
 from pipelines.governance.keys import fingerprint, new_key_file
 from pipelines.nightly import nightly
 from pipelines.release.model import Release
@@ -127,3 +127,16 @@ def test_of_the_lists_that_either_root_remembers_the_newest_counts(
         assert {facts.as_at for facts in newest_opt_outs(settings, DAY).facts} == {date(2026, 1, 5)}
     store_key_fingerprint(settings, "ab")  # and what is written then has not lost any
     assert RestrictedState.read(state_path(settings)) == RestrictedState(key_fingerprint="ab", opt_outs=dated(newest))
+
+
+@pytest.mark.parametrize("remembers", ["nothing", "restricted", "release"])
+def test_where_a_key_is_in_use_a_lost_one_has_to_come_back(tmp_path: Path, settings: Settings, remembers: str) -> None:
+    if remembers == "restricted":
+        RestrictedState(key_fingerprint=fingerprint(DEMO_KEY)).write(state_path(settings))
+    if remembers == "release":
+        released(settings, key_id=MARK)
+    (tmp_path / "key").unlink()
+    put_back = f"What is here was made with the key of fingerprint {MARK}: put that one back, another is refused$"
+    step = "To begin, make one with: nhs-omop key new --out FILE$" if remembers == "nothing" else put_back
+    with pytest.raises(KeyMissingError, match=f"no pseudonymisation key: .* {step}"):
+        known_key(settings)
