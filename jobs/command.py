@@ -2,12 +2,15 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, TextIO
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -132,6 +135,37 @@ def writing(place: AnyPath) -> Iterator[None]:
         if is_out_of_space(error):
             raise
         raise ReleaseError(f"{place}: cannot be written: {why(error)}") from error
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end the block with what it cleans up; the exit code is that which shells give them.
+
+    A signal that is ignored (`nohup`) stays so, and outside the main thread, which Python gives its signals, nothing changes.
+    """
+    came: list[int] = []
+
+    def end(number: int, _: FrameType | None) -> NoReturn:
+        came.append(number)
+        raise SystemExit(_OF_SIGNALS + number)
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: found for number in _ENDING if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    except Exception as error:
+        if not came:
+            raise
+        raise SystemExit(_OF_SIGNALS + came[0]) from error  # what was under way says in its own way that it was interrupted
+    finally:
+        for number, found in before.items():
+            signal.signal(number, found)
+
+
+_ENDING, _OF_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), 128
 
 
 def refuse_inside_roots(settings: Settings, place: AnyPath, option: str) -> None:

@@ -12,6 +12,7 @@ from jobs.command import (
     Env,
     JsonLines,
     Overrides,
+    ended_by_signals,
     new_app,
     place_of,
     refuse_inside_roots,
@@ -99,7 +100,7 @@ def publish_to(
         refuse_inside_roots(settings, place_of(target.place), "--to")
     publication = publication_of(settings, release_id, version)
     parts = len(publication.tables) * (2 if target.kind == "postgresql" else 1)
-    with stage(f"publish {publication.release.release_id}", parts) as on_progress:
+    with stage(f"publish {publication.release.release_id}", parts) as on_progress, ended_by_signals():
         if target.kind == "postgresql":
             return _publish_postgresql(settings, target.place, publication, on_progress)
         return _publish_files(settings, target, publication, on_progress)

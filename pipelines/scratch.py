@@ -1,4 +1,4 @@
-"""Scratch folders of engines: private, removed at the end, and after a process that was killed by the next one.
+"""Scratch folders, of engines and of what is not finished: private, removed at the end, or by the next one if that was a kill.
 
 A folder holds a file that its process keeps locked. A lock that can be had belongs to a process that has died.
 """
@@ -16,17 +16,17 @@ OWNER = ".owner"
 
 
 @contextmanager
-def scratch_folder(parent: Path | None) -> Iterator[Path]:
+def scratch_folder(parent: Path | None, prefix: str = PREFIX) -> Iterator[Path]:
     """A private folder for what does not fit in memory, below a folder or below that of the system; removed at the end.
 
-    Those that processes of this account have left there, because they were killed, are removed first.
+    Those of the same prefix that processes of this account have left there, because they were killed, are removed first.
     """
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    remove_left(parent)
+    remove_left(parent, prefix)
     place = Path(parent or tempfile.gettempdir())
     # Locked before it has its name: whatever has the name and can be locked was left.
-    made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=place))
+    made = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=place))
     owner = os.open(made / OWNER, os.O_RDWR | os.O_CREAT, 0o600)
     folder = made.with_name(made.name[1:])
     try:
@@ -39,9 +39,9 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
         os.close(owner)
 
 
-def remove_left(parent: Path | None) -> None:
+def remove_left(parent: Path | None, prefix: str = PREFIX) -> None:
     """Remove the scratch folders that killed processes of this account have left below a folder or below that of the system."""
-    for folder in Path(parent or tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(parent or tempfile.gettempdir()).glob(f"{prefix}*"):
         with suppress(OSError):  # not ours, not of this kind, or just removed by another
             if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 continue

@@ -34,6 +34,9 @@ BLOCK: Final = 8 << 20
 
 _PIECE: Final = 1 << 20
 
+_UNFINISHED: Final = ".unfinished-"
+"""What the folder is named in which something is made beside its place."""
+
 
 class _Store(NamedTuple):
     """How a kind of store is reached: the package that does it, our extra that installs it, and options of the package."""
@@ -274,13 +277,14 @@ def made_whole(target: AnyPath, scratch: Path | None = None, last: str = "") -> 
     """Where to make a file, or a folder of files, that takes its place as a whole when the block has ended without an error.
 
     On this machine it is made beside its place and renamed: a file replaces the one that is there, a folder needs a free place.
+    What killed processes have left there unfinished is removed first.
     For a store it is made below `scratch`, or below the folder of the system, and copied, file by file. `last` is the file by
     which readers see that the folder is complete.
     """
     if isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
-            unfinished = Path(beside) / target.name
+        with scratch_folder(target.parent, _UNFINISHED) as beside:
+            unfinished = beside / target.name
             yield unfinished
             unfinished.replace(target)
         return

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,7 +199,25 @@ def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: C
         data.unlink()
     assert run(publish, "--to", f"duckdb:{target}").exit_code != 0
     assert target.read_bytes() == before
-    assert [path.name for path in tmp_path.glob(".cdm*")] == []
+    assert [path.name for path in tmp_path.glob(".unfinished*")] == []
+
+
+def test_a_publication_that_is_ended_by_a_signal_leaves_the_old_file_alone(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    target = tmp_path / "out" / "cdm.duckdb"
+    run(publish, "--to", f"duckdb:{target}")
+    before = target.read_bytes()
+    monkeypatch.setattr("pipelines.release.publish.duckdb_file._keys", end)
+    outside = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert run(publish, "--to", f"duckdb:{target}").exit_code == 143
+    finally:
+        signal.signal(signal.SIGTERM, outside)
+    assert [(path.name, path.read_bytes()) for path in target.parent.iterdir()] == [("cdm.duckdb", before)]
 
 
 def test_a_publication_replaces_nothing_but_a_publication(run: Callable[..., Result], tmp_path: Path) -> None:

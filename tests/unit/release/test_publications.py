@@ -1,6 +1,10 @@
 """Small tables published to DuckDB and Parquet: what a failure leaves, and what another version of the CDM says."""
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime
@@ -11,6 +15,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from jobs.command import ended_by_signals
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.errors import ReleaseError, StoreError
 from pipelines.release.publish.duckdb_file import publish_duckdb
@@ -19,6 +24,7 @@ from pipelines.release.publish.publication import Publication
 from pipelines.release.reading import PinnedTable
 from tests.builders.object_store import ObjectStore, object_store
 from tests.builders.publications import RELEASE, Row, publication
+from tests.conftest import PROJECT
 
 ROW: Row = (1, "a", 1.5, date(2024, 5, 1), datetime(2024, 5, 1, 12, 30))
 
@@ -51,6 +57,73 @@ def test_other_rows_than_the_release_has_leave_no_duckdb_file(tmp_path: Path) ->
     with pytest.raises(ReleaseError, match="kept: 1 rows were written of 2"):
         publish_duckdb(tmp_path / "out" / "cdm.duckdb", publication(tmp_path / "kept", [ROW], pinned_rows=2))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+BEGIN = """
+import sys
+from pathlib import Path
+from pipelines.storage.files import made_whole
+with made_whole(Path(sys.argv[1])) as unfinished:
+    unfinished.write_text("rows")
+    print("under way", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def begun(target: Path) -> subprocess.Popen[str]:
+    """A process that has written what is not finished, and goes on when it is given a line."""
+    arguments, pipe = [sys.executable, "-c", BEGIN, str(target)], subprocess.PIPE
+    started = subprocess.Popen(arguments, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "under way\n"
+    return started
+
+
+@pytest.mark.parametrize(
+    ("publish", "target", "made"),
+    [(publish_duckdb, "out/cdm.duckdb", "cdm.duckdb"), (publish_parquet, "out", RELEASE.release_id)],
+)
+def test_a_publication_removes_what_killed_ones_left_and_nothing_of_one_under_way(
+    publish: Callable[..., dict[str, int]], target: str, made: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (out / ".unfinished-notes").mkdir(parents=True)  # somebody's own
+    killed, running = begun(out / "killed.duckdb"), begun(out / "running.duckdb")
+    killed.kill()
+    killed.communicate()
+    assert sorted(path.name for path in out.glob(".unfinished-*/*.duckdb")) == ["killed.duckdb", "running.duckdb"]
+    publish(tmp_path / target, publication(tmp_path / "kept", [ROW]))
+    assert [path.name for path in out.glob(".unfinished-*/*.duckdb")] == ["running.duckdb"]
+    running.communicate("\n")
+    assert sorted(path.name for path in out.iterdir()) == sorted([".unfinished-notes", "running.duckdb", made])
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("said", [None, ReleaseError("interrupted")], ids=["at once", "by what was under way"])
+def test_signals_end_a_publication_that_then_leaves_nothing(
+    sent: signal.Signals, code: int, said: Exception | None, tmp_path: Path
+) -> None:
+    def end(_: str) -> None:
+        try:
+            os.kill(os.getpid(), sent)
+        except SystemExit:
+            if said is None:
+                raise
+            raise said from None
+
+    before = signal.getsignal(sent)
+    with pytest.raises(SystemExit) as ended, ended_by_signals():
+        publish_duckdb(tmp_path / "out" / "cdm.duckdb", publication(tmp_path / "kept", [ROW]), on_progress=end)
+    assert (ended.value.code, list((tmp_path / "out").iterdir()), signal.getsignal(sent)) == (code, [], before)
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="module")
