@@ -102,6 +102,10 @@ class Cohort(BaseCohort, _CohortBase):
     """One row is a subject's time in a cohort."""
 
 
+COHORT_TABLES: Final = ("cohort", "cohort_definition")
+"""Tables of the CDM that no release has rows of: rows in a publication are the work of analysts."""
+
+
 @dataclass(frozen=True, slots=True)
 class CdmColumn:
     """One field of a CDM table. `references` is the table and field it refers to; `length` is in characters.

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from functools import cache
 from typing import Final
 
-from pipelines.contracts.cdm import CdmColumn, CdmTable, cdm_tables
+from pipelines.contracts.cdm import CDM_VERSIONS, CdmColumn, CdmTable, cdm_tables
 
 _PERSON: Final = CdmColumn("person_id", "bigint", nullable=False, references=("person", "person_id"))
 _EVENT: Final = (
@@ -243,6 +243,12 @@ DERIVED_TABLES: Final[dict[str, CdmTable]] = {
 def published_tables(version: str) -> dict[str, CdmTable]:
     """The tables of a CDM version and the derived ones by name. Raises ConfigError for an unknown version."""
     return cdm_tables(version) | DERIVED_TABLES
+
+
+@cache
+def published_names() -> frozenset[str]:
+    """The names of the tables of all versions: what else is in a publication is the work of others."""
+    return frozenset(name for version in CDM_VERSIONS for name in published_tables(version))
 
 
 def released_tables(version: str, made: Collection[str]) -> dict[str, CdmTable]:

@@ -244,6 +244,40 @@ def test_a_publication_replaces_nothing_but_a_publication(run: Callable[..., Res
     assert (link.readlink(), target.stat().st_ino != before) == (target, True)
 
 
+WORK = {
+    "macro main.age_in, macro main.born, sequence main.next_id, table main.my_cohort, table study.person": (
+        "CREATE TABLE my_cohort AS SELECT person_id FROM person; CREATE SCHEMA study; CREATE TABLE study.person (a int); "
+        "CREATE SEQUENCE next_id; CREATE MACRO age_in(y) AS y - 1950; "
+        "CREATE MACRO born(y) AS TABLE SELECT * FROM person WHERE year_of_birth = y",
+        "DROP TABLE my_cohort; DROP SCHEMA study CASCADE; DROP SEQUENCE next_id; DROP MACRO age_in; DROP MACRO TABLE born",
+    ),
+    "type main.mood, view main.people, rows of table main.cohort, rows of table main.cohort_definition": (
+        "CREATE TYPE mood AS ENUM ('good'); CREATE VIEW people AS SELECT * FROM person; "
+        "INSERT INTO cohort VALUES (1, 11, '2024-01-01', '2024-02-01'); "
+        "INSERT INTO cohort_definition VALUES (1, 'mine', NULL, 0, NULL, 0, NULL)",
+        "DROP TYPE mood; DROP VIEW people; DELETE FROM cohort; DELETE FROM cohort_definition",
+    ),
+}
+"""Work of analysts in a published file, by its names: how it is made and removed."""
+
+
+def test_the_work_of_others_in_a_duckdb_file_is_named_and_stays(run: Callable[..., Result], tmp_path: Path) -> None:
+    target = tmp_path / "cdm.duckdb"
+    assert run(publish, "--to", f"duckdb:{target}").exit_code == 0
+    for names, (made, removed) in WORK.items():
+        with duckdb.connect(str(target)) as connection:
+            connection.execute(made)
+        before = target.read_bytes()
+        assert str(run(publish, "--to", f"duckdb:{target}").exception) == (
+            f"{target} has what is not of a publication ({names}); nothing was written. Move that to another file, or choose "
+            "another path"
+        )
+        assert target.read_bytes() == before
+        with duckdb.connect(str(target)) as connection:
+            connection.execute(removed)
+    assert run(publish, "--to", f"duckdb:{target}").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "to", ["duckdb:landing/x", "duckdb:restricted/x", "parquet:deidentified", "parquet:deidentified/x", "duckdb:link/x"]
 )

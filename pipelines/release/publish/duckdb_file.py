@@ -1,13 +1,15 @@
 """Publishes a release as a DuckDB file, with keys, indexes and comments."""
 
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
-from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.cdm import COHORT_TABLES, CdmTable
+from pipelines.contracts.derived import published_names
 from pipelines.errors import ReleaseError
 from pipelines.progress import OnProgress, ignore_progress
-from pipelines.release.publish.publication import TITLE, Publication, describe_column
+from pipelines.release.publish.publication import TITLE, Publication, describe_column, some
 from pipelines.release.reading import create_table, literal, quoted
 from pipelines.storage.files import AnyPath, entry_at, made_whole, opened
 
@@ -40,33 +42,62 @@ def publish_duckdb(
 
 
 def require_replaceable(target: AnyPath) -> None:
-    """Raises ReleaseError where there is anything but a publication: nobody's file is replaced.
+    """Raises ReleaseError where there is anything but a publication, or one that others have put their work into.
 
     One on this machine is known by the comment of its cdm_source. Of one in a store only the kind of file is looked at.
     """
     found = entry_at(target)
     if found is None:
         return
-    is_ours = found.is_file
+    is_ours, foreign = found.is_file, list[str]()
     if is_ours:
         with opened(target) as file:
             is_ours = file.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] == _MAGIC
     if is_ours and isinstance(target, Path):
-        is_ours = _names_a_release(target)
+        try:
+            with duckdb.connect(str(target), read_only=True) as connection:
+                is_ours = _names_a_release(connection)
+                foreign = _work_of_others(connection) if is_ours else []
+        except duckdb.Error:
+            is_ours = False
     if not is_ours:
         raise ReleaseError(
             f"{target} is there and is no publication, or is open for writing; nothing was written. Choose another path, or "
             "move it away"
         )
+    if foreign:
+        raise ReleaseError(
+            f"{target} has what is not of a publication ({some(foreign)}); nothing was written. Move that to another file, or "
+            "choose another path"
+        )
 
 
-def _names_a_release(path: Path) -> bool:
-    try:
-        with duckdb.connect(str(path), read_only=True) as connection:
-            found = connection.execute("SELECT comment FROM duckdb_tables() WHERE table_name = 'cdm_source'").fetchall()
-    except duckdb.Error:
-        return False
+def _names_a_release(connection: duckdb.DuckDBPyConnection) -> bool:
+    found = connection.execute("SELECT comment FROM duckdb_tables() WHERE table_name = 'cdm_source'").fetchall()
     return any(str(comment).startswith(TITLE) for (comment,) in found)
+
+
+_OBJECTS: Final = """
+    SELECT kind, schema_name, name FROM (
+        SELECT 'table' AS kind, database_name, schema_name, table_name AS name, internal FROM duckdb_tables()
+        UNION ALL SELECT 'view', database_name, schema_name, view_name, internal FROM duckdb_views()
+        UNION ALL SELECT 'sequence', database_name, schema_name, sequence_name, false FROM duckdb_sequences()
+        UNION ALL SELECT 'macro', database_name, schema_name, function_name, internal FROM duckdb_functions()
+        UNION ALL SELECT 'type', database_name, schema_name, type_name, internal FROM duckdb_types()
+    ) WHERE database_name = current_database() AND NOT internal ORDER BY ALL
+"""
+"""What somebody has made in a file: its kind, schema and name."""
+
+
+def _work_of_others(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """What a file holds beside the tables of a publication, and its cohort tables that have rows."""
+    ours = {("table", "main", name) for name in published_names()}
+    made = connection.execute(_OBJECTS).fetchall()
+    cohorts = [name for name in COHORT_TABLES if ("table", "main", name) in made and connection.table(name).limit(1).fetchall()]
+    return [
+        *(f"{kind} {schema}.{name}" for kind, schema, name in made if (kind, schema, name) not in ours),
+        *(f"rows of table main.{name}" for name in cohorts),
+    ]
 
 
 def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, table: CdmTable, indexes: bool) -> int:

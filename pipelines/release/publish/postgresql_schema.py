@@ -23,12 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from psycopg import sql
 
-from pipelines.contracts.cdm import CDM_VERSIONS, CdmColumn, CdmTable
-from pipelines.contracts.derived import published_tables
+from pipelines.contracts.cdm import COHORT_TABLES, CdmColumn, CdmTable
+from pipelines.contracts.derived import published_names
 from pipelines.errors import ConfigError, ReleaseError
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.publish.postgresql_ddl import TableDdl, postgresql_ddl
-from pipelines.release.publish.publication import Publication
+from pipelines.release.publish.publication import Publication, some
 from pipelines.release.reading import quoted
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def publish_postgresql(
     _refuse_password(target.url)
     try:
         with _connected(target) as connection:
-            known = {*publication.tables, *(name for version in CDM_VERSIONS for name in published_tables(version))}
+            known = published_names() | set(publication.tables)
             _prepare(connection, target, known)
             try:
                 rows = _load(connection, target, publication, on_progress)
@@ -172,15 +172,29 @@ def _refuse_foreign(connection: psycopg.Connection, schema: str, known: Collecti
     comment = _value(connection, "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s", schema)
     if _MARK.fullmatch(str(comment or "")) is None:
         raise ReleaseError(f"schema {schema} is not of a publication, so it is not replaced; choose another publish.cdm_schema")
-    within = _names(connection, _FOREIGN_WITHIN, schema, known)
+    within = [*_names(connection, _FOREIGN_WITHIN, schema, known), *_rows_of_cohorts(connection, schema)]
     if within:
-        raise ReleaseError(f"schema {schema} has what is not of a publication ({_some(within)}); move that to another schema")
+        raise ReleaseError(f"schema {schema} has what is not of a publication ({some(within)}); move that to another schema")
     outside = _names(connection, _RESTING_ON, schema)
     if outside:
         raise ReleaseError(
-            f"what rests on schema {schema} would go on showing its release ({_some(outside)}): drop it, publish, and make it "
+            f"what rests on schema {schema} would go on showing its release ({some(outside)}): drop it, publish, and make it "
             "again"
         )
+
+
+def _rows_of_cohorts(connection: psycopg.Connection, schema: str) -> list[str]:
+    """The cohort tables of a schema that have rows."""
+    there = connection.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s) ORDER BY 1",
+        (schema, list(COHORT_TABLES)),
+    )
+    has_rows = sql.SQL("SELECT 1 FROM {} LIMIT 1")
+    return [
+        f"rows of table {schema}.{name}"
+        for (name,) in there.fetchall()
+        if connection.execute(has_rows.format(sql.Identifier(schema, name))).fetchone()
+    ]
 
 
 _FOREIGN_WITHIN: Final = """
@@ -213,18 +227,11 @@ _RESTING_ON: Final = """
 row and so on, but not the links of its own tables. https://www.postgresql.org/docs/current/catalog-pg-depend.html
 """
 
-_NAMED: Final = 5
-"""Objects that a message names at most."""
-
 
 def _names(connection: psycopg.Connection, statement: LiteralString, schema: str, known: Collection[str] = ()) -> list[str]:
     """Objects of the catalog as PostgreSQL describes them, such as `view study.v`."""
     values = {"schema": sql.Identifier(schema).as_string(connection), "known": list(known)}
     return [str(name) for (name,) in connection.execute(statement, values).fetchall()]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
 
 
 def _value(connection: psycopg.Connection, statement: LiteralString, *values: str) -> object:

@@ -1,9 +1,10 @@
 """What is published: the tables of a release in a version of the CDM, and what every publication checks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
@@ -12,8 +13,11 @@ from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
 from pipelines.release.reading import PinnedTable, literal, released
 
-TITLE = "nhs-omop release"
+TITLE: Final = "nhs-omop release"
 """What the name that a publication gives itself begins with."""
+
+_NAMED: Final = 5
+"""Objects that a message names at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +105,8 @@ def describe_column(table: CdmTable, column: CdmColumn) -> str:
     link = f"refers to {'.'.join(column.references)}" if column.references else ""
     text = "; ".join(filter(None, (ending, link)))
     return text[:1].upper() + text[1:]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of the objects that are in the way of a publication, for a message."""
+    return ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])

@@ -231,7 +231,13 @@ WITHIN = {
         "DROP FUNCTION cdm.helper",
     ),
     "type cdm.kind": ("CREATE TYPE cdm.kind AS ENUM ('a')", "DROP TYPE cdm.kind"),
+    "rows of table cdm.cohort": ("CREATE TABLE cdm.cohort AS SELECT 1 AS subject_id", "TRUNCATE cdm.cohort"),
+    "rows of table cdm.cohort_definition": (
+        "CREATE TABLE cdm.cohort_definition AS SELECT 1 AS cohort_definition_id",
+        "TRUNCATE cdm.cohort_definition",
+    ),
 }
+"""What others put into a schema, by its name: how it is made and removed. Tables of cohorts are of a publication, not rows."""
 
 
 def test_what_rests_on_the_tables_is_named_before_anything_is_loaded(database: str, tmp_path: Path) -> None:
