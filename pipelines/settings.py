@@ -365,6 +365,14 @@ class PublishSettings(Frozen):
     password: SecretReference | None = None
     duckdb_indexes: bool = True
 
+    @field_validator("cdm_schema")
+    @classmethod
+    def nobody_elses(cls, name: str) -> str:
+        """Refuse names that PostgreSQL keeps for itself, and those that a publication to another schema makes and drops."""
+        if name.startswith("pg_") or name.endswith(("_former", "_unfinished")):
+            raise ValueError("expected a name that neither begins with pg_ nor ends with _former or _unfinished")
+        return name
+
 
 def _number_as_text(value: Any) -> Any:
     """A version without quotes is a number in YAML."""

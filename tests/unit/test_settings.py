@@ -460,6 +460,21 @@ def test_a_value_that_cannot_be_is_refused_with_what_is_expected(override: str, 
         load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
 
 
+@pytest.mark.parametrize("name", ["z_former", "z_unfinished", "_former", "pg_cdm", "pg_"])
+def test_a_schema_that_another_publication_drops_or_postgresql_keeps_is_refused(name: str, tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    with pytest.raises(
+        ConfigError, match=r"publish\.cdm_schema: .*neither begins with pg_ nor ends with _former or _unfinished"
+    ):
+        load_settings("here", folder, [f"publish.cdm_schema={name}"])
+
+
+@pytest.mark.parametrize("name", ["former", "cdm_formerly", "unfinished_cdm", "pgcdm", "cdm_pg_"])
+def test_a_schema_of_any_other_name_is_taken(name: str, tmp_path: Path) -> None:
+    folder = conf_dir(tmp_path, "{}", COMPLETE)
+    assert load_settings("here", folder, [f"publish.cdm_schema={name}"]).publish.cdm_schema == name
+
+
 def test_settings_are_frozen(settings: Settings) -> None:
     with pytest.raises(ValidationError):
         settings.cdm_version = "5.5"  # type: ignore[misc]
