@@ -58,6 +58,7 @@ from pipelines.ingest.register import Registered, delivered_by_provider, in_cont
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import changed_bronze, left_without_contract, take_back, without_deliveries
 from pipelines.lineage.sending import Lineage
+from pipelines.making_releases import inputs_fingerprint, make_release, pins_of
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
@@ -72,7 +73,6 @@ from pipelines.quality.gates import GateReport, Measured, unreadable_checks
 from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
-from pipelines.release.making import inputs_fingerprint, make_release, pins_of
 from pipelines.release.model import release_id_of
 from pipelines.release.published import ledger_of, release_folder, runs_before
 from pipelines.run_context import RunContext, known_names, reads_little, rebuilds_folder

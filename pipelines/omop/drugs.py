@@ -107,28 +107,30 @@ def drug_dosing(drugs: DataFrame, table: CdmTable) -> DataFrame:
     return conform(drugs, values, table)
 
 
-def drug_order_administration(events: DataFrame, table: CdmTable) -> DataFrame:
+def drug_order_administration(events: DataFrame, drugs: DataFrame, table: CdmTable) -> DataFrame:
     """One row per row of a dose and row of its order, of one person, that are of the same drug.
 
-    `events` (`numbered_events`) carry an `order_key`: that of the order they were given for, or their own `_row_key` where they
-    are the order. A code of several drugs gives several rows of either. A drug that the order does not have was given for it
-    all the same, and is linked to each of its rows.
+    `events` (of the stem) carry an `order_key`: that of the order they were given for, or their own `_row_key` where they are
+    the order; `drugs` is the table of drug exposures. A code of several drugs gives several rows of either. A drug that the
+    order does not have was given for it all the same, and is linked to each of its rows.
     """
-    drugs = events.where(F.col("_table") == DRUG_EXPOSURE)
+    keys = events.select("_row_key", "_rule", "order_key")
+    columns = ("_row_key", "_rule", "person_id", "drug_concept_id", "drug_exposure_id")
+    exposures = keys.join(drugs.select(*columns), on=["_row_key", "_rule"], how="inner")
     is_order = F.col("_row_key") == F.col("order_key")
-    ordered = (F.col("_target_concept_id").alias("_ordered_concept_id"), F.col("_id").alias("_order_id"))
-    orders = drugs.where(is_order).select("person_id", "order_key", *ordered)
-    doses = drugs.where(~is_order).select("person_id", "order_key", "_target_concept_id", "_id")
+    ordered = (F.col("drug_concept_id").alias("_ordered_concept_id"), F.col("drug_exposure_id").alias("_order_id"))
+    orders = exposures.where(is_order).select("person_id", "order_key", *ordered)
+    doses = exposures.where(~is_order).select("person_id", "order_key", "drug_concept_id", "drug_exposure_id")
     pairs = doses.join(orders, on=["order_key", "person_id"], how="inner")
-    is_same = F.col("_ordered_concept_id") == F.col("_target_concept_id")
-    by_dose = pairs.groupBy("person_id", "_id").agg(
+    is_same = F.col("_ordered_concept_id") == F.col("drug_concept_id")
+    by_dose = pairs.groupBy("person_id", "drug_exposure_id").agg(
         F.collect_list(F.when(is_same, F.col("_order_id"))).alias("_of_drug"), F.collect_list("_order_id").alias("_of_dose")
     )
     linked = F.when(F.size("_of_drug") > 0, F.col("_of_drug")).otherwise(F.col("_of_dose"))
     values = {
         "person_id": F.col("person_id"),
         "order_drug_exposure_id": F.col("_order_id"),
-        "administration_drug_exposure_id": F.col("_id"),
+        "administration_drug_exposure_id": F.col("drug_exposure_id"),
         "link_rule": F.lit(ORDER_NAMED),
     }
-    return conform(by_dose.select("person_id", "_id", F.explode(linked).alias("_order_id")), values, table)
+    return conform(by_dose.select("person_id", "drug_exposure_id", F.explode(linked).alias("_order_id")), values, table)

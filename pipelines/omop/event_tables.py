@@ -226,12 +226,11 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
             inputs,
             "drug_order_administration",
             "one row per drug that was given for an order, and the row of the order that has this drug",
-            (*inputs.stems, ROUTES, EVENT_COLLISIONS, UNOBSERVED),
+            (*inputs.stems, drugs),
             lambda made: drug_order_administration(
-                _events_with(inputs, made, "order_key"), inputs.table("drug_order_administration")
+                _stem_rows(inputs, made, "order_key"), made.read(*drugs), inputs.table("drug_order_administration")
             ),
-            affected=AffectedScope(columns={ROUTES: (*ROUTE, "target_concept_id"), UNOBSERVED: ("person_id",)}),
-            narrows=inputs.stems,
+            narrows=(*inputs.stems, drugs),
         ),
     ]
 

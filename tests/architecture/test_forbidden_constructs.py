@@ -333,7 +333,7 @@ RULES = (
             "pipelines/tracing/reasons.py": "what the rules say of one record: one row",
             "pipelines/trial.py": "one count a file of a delivery and reason",
             "pipelines/verifying.py": "one count a table, source, entity and rule, and the people of the sample",
-            "pipelines/release/making.py": "one count a table",
+            "pipelines/making_releases.py": "one count a table",
             "pipelines/release/publish/catalog_views.py": "names and comments of schemas",
             "pipelines/omop/changes.py": "names of fields and tables, numbers of buckets",
             "pipelines/synthetic": "Arrow and numpy, no engine",

@@ -103,33 +103,36 @@ def test_the_first_rule_of_themis_that_applies_gives_the_end(
 
 def test_a_dose_is_linked_to_the_row_of_its_order_that_has_its_drug_else_to_all_of_it(sail: SparkSession) -> None:
     anna, ben = 101, 102
-    events = [
-        ("drug_exposure", anna, "o1", "o1", "A", 1),  # a code of two drugs
-        ("drug_exposure", anna, "o1", "o1", "B", 2),
-        ("drug_exposure", anna, "o1", "d1", "B", 11),
-        ("drug_exposure", anna, "o1", "d1", "A", 12),
-        ("drug_exposure", anna, "o1", "d2", "A", 13),
-        ("drug_exposure", anna, "o1", "d3", "C", 14),  # another product than the one ordered
-        ("device_exposure", anna, "o1", "d4", "A", 15),
-        ("drug_exposure", ben, "o1", "d5", "A", 16),
-        ("drug_exposure", anna, "gone", "d6", "A", 17),
-        ("device_exposure", ben, "o2", "o2", "A", 3),
-        ("drug_exposure", ben, "o2", "d7", "A", 18),
-        ("drug_exposure", ben, "o3", "o3", "A", 4),
-        ("drug_exposure", ben, "o3", "d8", "A", 19),
-        ("drug_exposure", ben, "o3", "d9", "B", 20),
-        ("drug_exposure", ben, "o3", "d10", "A", 21),  # of more drugs than ordered
-        ("drug_exposure", ben, "o3", "d10", "B", 22),
-        ("drug_exposure", ben, "o4", "o4", "none", 5),  # a name without a concept
-        ("drug_exposure", ben, "o4", "d11", "none", 23),
-        ("drug_exposure", ben, "o4", "d12", "A", 24),
+    exposures = [
+        (anna, "o1", "o1", "A", 1),  # a code of two drugs
+        (anna, "o1", "o1", "B", 2),
+        (anna, "o1", "d1", "B", 11),
+        (anna, "o1", "d1", "A", 12),
+        (anna, "o1", "d2", "A", 13),
+        (anna, "o1", "d3", "C", 14),  # another product than the one ordered
+        (anna, "o1", "d4", None, None),  # no drug, but a device
+        (ben, "o1", "d5", "A", 16),
+        (anna, "gone", "d6", "A", 17),
+        (ben, "o2", "o2", None, None),
+        (ben, "o2", "d7", "A", 18),
+        (ben, "o3", "o3", "A", 4),
+        (ben, "o3", "d8", "A", 19),
+        (ben, "o3", "d9", "B", 20),
+        (ben, "o3", "d10", "A", 21),  # of more drugs than ordered
+        (ben, "o3", "d10", "B", 22),
+        (ben, "o4", "o4", "none", 5),  # a name without a concept
+        (ben, "o4", "d11", "none", 23),
+        (ben, "o4", "d12", "A", 24),
     ]
     concepts = {"A": TABLETS, "B": CREAM, "C": TWO_SUBSTANCES, "none": 0}
-    frame = sail.createDataFrame(
-        [(*event[:4], concepts[event[4]], event[5]) for event in events],
-        "_table string, person_id bigint, order_key string, _row_key string, _target_concept_id bigint, _id bigint",
+    keys = [(row_key, "r", order_key) for _, order_key, row_key, _, _ in exposures]
+    events = sail.createDataFrame(list(dict.fromkeys(keys)), "_row_key string, _rule string, order_key string")
+    rows_of_drugs = [(row_key, "r", who, concepts[drug], n) for who, _, row_key, drug, n in exposures if drug]
+    rows_of_drugs.append(("d2", "of another rule", anna, TABLETS, 25))
+    drugs = sail.createDataFrame(
+        rows_of_drugs, "_row_key string, _rule string, person_id bigint, drug_concept_id bigint, drug_exposure_id bigint"
     )
-    rows = drug_order_administration(frame, DRUG_ORDER_ADMINISTRATION)
+    rows = drug_order_administration(events, drugs, DRUG_ORDER_ADMINISTRATION)
     assert rows.columns == [*DRUG_ORDER_ADMINISTRATION.schema]
     assert sorted(tuple(row) for row in rows.collect()) == [
         (anna, 1, 12, "order_named"),

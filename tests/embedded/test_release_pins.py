@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.derived import released_tables
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
-from pipelines.release.making import pins_of
+from pipelines.making_releases import pins_of
 from pipelines.release.model import TablePin
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.tables import TableStore
