@@ -278,8 +278,18 @@ class DerivedSettings(Frozen):
     measurement_harmonised: bool = True
 
 
-def _without_ages(required: Any) -> Any:
-    return dict.fromkeys(required) if isinstance(required, list) else required
+def _with_ages(required: Any) -> Any:
+    """A list of sources, each a name (`- gp`) or a name with its age (`- gp: 3`), as ages by source."""
+    if isinstance(required, dict):
+        return required
+    entries = required if isinstance(required, list) else [None]
+    named = [entry if isinstance(entry, dict) else {entry: None} for entry in entries if isinstance(entry, dict | str)]
+    if len(named) != len(entries):
+        raise ValueError("expected a list of sources, written like [gp, acute], or ages by source, like {gp: 3, acute: null}")
+    sources = [source for entry in named for source in entry]
+    if len(set(sources)) != len(sources):
+        raise ValueError("name each source once")
+    return {source: age for entry in named for source, age in entry.items()}
 
 
 class RunSettings(Frozen):
@@ -290,7 +300,7 @@ class RunSettings(Frozen):
     """
 
     sources: tuple[str, ...] = SOURCES
-    required: Annotated[dict[str, Annotated[int, Field(ge=0, le=MOST_DAYS)] | None], BeforeValidator(_without_ages)] = Field(
+    required: Annotated[dict[str, Annotated[int, Field(ge=0, le=MOST_DAYS)] | None], BeforeValidator(_with_ages)] = Field(
         default_factory=dict
     )
     most_touched: float = Field(default=0.3, ge=0, le=1)

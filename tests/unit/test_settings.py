@@ -392,7 +392,13 @@ def test_source_named_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("required", "ages"),
-    [("[gp, acute]", {"gp": None, "acute": None}), ("{gp: 3, acute: null}", {"gp": 3, "acute": None}), ("[]", {})],
+    [
+        ("[gp, acute]", {"gp": None, "acute": None}),
+        ("{gp: 3, acute: null}", {"gp": 3, "acute": None}),
+        ("[]", {}),
+        ("[{gp: 3}]", {"gp": 3}),
+        ("[{gp: 3}, acute, {community: null}]", {"gp": 3, "acute": None, "community": None}),
+    ],
 )
 def test_required_sources_are_a_list_or_have_ages(required: str, ages: dict[str, int | None]) -> None:
     assert load_settings("test", overrides=[f"run.required={required}"]).run.required == ages
@@ -405,7 +411,16 @@ def test_required_sources_are_a_list_or_have_ages(required: str, ages: dict[str,
         ("[GP]", "GP not among the sources that are loaded"),
         ("{gp: -1}", "greater than or equal to 0"),
         ("{gp: soon}", "valid integer"),
-        ("gp", "valid dictionary"),
+        ("gp", r"run\.required: .*expected a list of sources, written like \[gp, acute\], or ages by source, like {gp: 3"),
+        ("3", r"run\.required: .*expected a list of sources"),
+        ("null", r"run\.required: .*expected a list of sources"),
+        ("[[gp]]", r"run\.required: .*expected a list of sources"),
+        ("[gp, null]", r"run\.required: .*expected a list of sources"),
+        ("[gp, 3]", r"run\.required: .*expected a list of sources"),
+        ("[gp, gp]", r"run\.required: .*name each source once"),
+        ("[gp, {gp: 3}]", r"run\.required: .*name each source once"),
+        ("[{gp: [3]}]", r"run\.required\.gp: .*valid integer"),
+        ("[{[gp]: 3}]", r"--set run\.required"),
     ],
 )
 def test_required_sources_that_cannot_be_are_refused(required: str, fault: str) -> None:
