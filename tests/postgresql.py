@@ -31,10 +31,10 @@ class Server:
         return f"postgresql://{user or self.user}@/{database}?host={self.socket}"
 
     @contextmanager
-    def database(self, name: str) -> Iterator[str]:
+    def database(self, name: str, encoding: str = "UTF8") -> Iterator[str]:
         """The URL of an empty database, which is there within the block."""
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0".encode())
             yield self.url(name)
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 

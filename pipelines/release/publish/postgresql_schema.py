@@ -11,7 +11,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, LiteralString
@@ -132,7 +132,12 @@ def _connected(target: PostgresqlSchema) -> Iterator[psycopg.Connection]:
         connection.execute("SET datestyle = 'ISO'")
         connection.execute("SET timezone = 'UTC'")
         connection.execute("SET search_path = pg_catalog")
-        yield connection
+        try:
+            yield connection
+        finally:
+            # The server notices the end of a connection a little later; the next publication may begin at once.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock_all()")
 
 
 def _first_line(error: psycopg.Error) -> str:
@@ -150,8 +155,11 @@ def _prepare(connection: psycopg.Connection, target: PostgresqlSchema, known: Co
 
     `known` are the tables that publications make.
 
-    Raises ConfigError where a role is missing, ReleaseError where somebody else's work would be lost.
+    Raises ConfigError where the encoding, a right or a role is not as needed, ReleaseError where somebody else's work would be
+    lost.
     """
+    _require_utf8(connection)
+    _require_right_to_create(connection)
     if not _value(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", target.lock):
         raise ReleaseError(f"another publication to {target.schema} is under way")
     missing = [
@@ -165,13 +173,57 @@ def _prepare(connection: psycopg.Connection, target: PostgresqlSchema, known: Co
         _drop(connection, schema)
 
 
+def _require_utf8(connection: psycopg.Connection) -> None:
+    """Raises ConfigError for a database of another encoding: it lacks letters of the vocabulary, and its checksums differ."""
+    encoding = _value(connection, "SHOW server_encoding")
+    if encoding != "UTF8":
+        raise ConfigError(
+            f"--to: the database has the encoding {encoding}; publish to one with UTF8, made by "
+            "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _require_right_to_create(connection: psycopg.Connection) -> None:
+    """Raises ConfigError where the user may not make a schema or give one another name."""
+    grant = _value(
+        connection,
+        "SELECT format('GRANT CREATE ON DATABASE %%I TO %%I', current_database(), current_user) "
+        "WHERE NOT has_database_privilege(current_database(), 'CREATE')",
+    )
+    if grant:
+        raise ConfigError(f"--to: the user may not create schemas in this database; let its owner run: {grant}")
+
+
+def _require_ownership(connection: psycopg.Connection, schema: str, known: Collection[str]) -> None:
+    """Raises ConfigError where a schema or a table of a publication in it belongs to a role that the user has no part in."""
+    grants = _names(connection, _GRANTS_OF_OWNERS, schema, known)
+    if grants:
+        raise ConfigError(
+            f"--to: schema {schema} or tables in it belong to another role, which the user has no part in; let an "
+            f"administrator run: {'; '.join(grants)}"
+        )
+
+
+_GRANTS_OF_OWNERS: Final = """
+    SELECT format('GRANT %%I TO %%I', pg_get_userbyid(owner), current_user) FROM (
+        SELECT nspowner AS owner FROM pg_namespace WHERE oid = %(schema)s::regnamespace
+        UNION SELECT relowner FROM pg_class
+        WHERE relnamespace = %(schema)s::regnamespace AND relkind = 'r' AND relname = ANY(%(known)s)
+    ) AS owners WHERE NOT pg_has_role(owner, 'USAGE') ORDER BY 1
+"""
+"""What makes the user a member of every role that a schema and the tables of a publication in it belong to."""
+
+
 def _refuse_foreign(connection: psycopg.Connection, schema: str, known: Collection[str]) -> None:
-    """Raises ReleaseError for a schema that holds, or that others rest on, what no publication made."""
+    """Raises ReleaseError for a schema that holds, or that others rest on, what no publication made; ConfigError for one of
+    which the user is not the owner.
+    """
     if not _value(connection, "SELECT count(*) FROM pg_namespace WHERE nspname = %s", schema):
         return
     comment = _value(connection, "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s", schema)
     if _MARK.fullmatch(str(comment or "")) is None:
         raise ReleaseError(f"schema {schema} is not of a publication, so it is not replaced; choose another publish.cdm_schema")
+    _require_ownership(connection, schema, known)
     within = [*_names(connection, _FOREIGN_WITHIN, schema, known), *_rows_of_cohorts(connection, schema)]
     if within:
         raise ReleaseError(f"schema {schema} has what is not of a publication ({some(within)}); move that to another schema")
@@ -388,8 +440,8 @@ def _remove_former(connection: psycopg.Connection, target: PostgresqlSchema, kno
     try:
         _refuse_foreign(connection, target.former, known)
         _drop(connection, target.former)
-    except (psycopg.Error, ReleaseError) as error:
-        why = str(error) if isinstance(error, ReleaseError) else f"{_reason(error)}; the next publication removes it"
+    except (psycopg.Error, ConfigError, ReleaseError) as error:
+        why = f"{_reason(error)}; the next publication removes it" if isinstance(error, psycopg.Error) else str(error)
         log.warning(f"the release is published; {target.former}, which it replaced, is still there, but not to be read: {why}")
 
 

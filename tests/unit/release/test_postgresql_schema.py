@@ -128,15 +128,17 @@ def test_a_reader_keeps_the_former_schema_until_the_next_publication(
 
 
 ROLES = ("now_reads", "once_read", "of_a_grant", "of_a_column", "of_the_schema", "of_a_reader", "of_everybody")
+"""Roles that may get rights to read; there are also `publishes`, which logs in, and `Of-DBA`."""
 
 
 @pytest.fixture
-def roles(postgresql: Server, database: str) -> Iterator[None]:
-    """Roles of the server, and one that publishes; they have no rights yet. All are removed with their rights."""
-    names = ", ".join(ROLES)
-    with psycopg.connect(postgresql.url("of_a_test"), autocommit=True) as connection:
-        connection.execute("".join(f"CREATE ROLE {name}; " for name in ROLES).encode())
+def roles(database: str) -> Iterator[None]:
+    """Roles of the server without rights. All are removed with their rights."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        made = dict.fromkeys((*ROLES, '"Of-DBA"'), "NOLOGIN") | {"publishes": "LOGIN"}
+        connection.execute("; ".join(f"CREATE ROLE {name} {kind}" for name, kind in made.items()).encode())
         yield
+        names = ", ".join(made)
         connection.execute(f"DROP OWNED BY {names} CASCADE; DROP ROLE {names}".encode())
 
 
@@ -296,6 +298,55 @@ def test_what_is_made_on_the_former_schema_meanwhile_is_named_and_cannot_be_read
         other.execute("RESET ROLE")
         other.execute("DROP OWNED BY ana_of_former")
         other.execute("DROP ROLE ana_of_former")
+
+
+def test_a_database_that_is_not_in_utf8_is_refused_before_anything_is_loaded(postgresql: Server, tmp_path: Path) -> None:
+    for encoding in ("LATIN1", "SQL_ASCII"):
+        with postgresql.database("of_other_letters", encoding) as url:
+            with pytest.raises(ConfigError) as raised:
+                publish_postgresql(PostgresqlSchema(url, "cdm"), publication(tmp_path / encoding, [ROW]))
+            assert str(raised.value) == (
+                f"--to: the database has the encoding {encoding}; publish to one with UTF8, made by "
+                "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+            )
+            assert schemas(url) == []
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_right_that_is_missing_is_named_before_anything_is_loaded(postgresql: Server, database: str, tmp_path: Path) -> None:
+    """What a message says is done, until nothing is missing."""
+    target = PostgresqlSchema(postgresql.url("of_a_test", "publishes"), "cdm", ("now_reads",))
+    second, loaded = publication(tmp_path / "second", [(2, *ROW[1:])]), list[str]()
+    publish_postgresql(PostgresqlSchema(database, "cdm"), publication(tmp_path / "first", [ROW]))
+    with psycopg.connect(database, autocommit=True) as administrator:
+        for before, said in MISSING:
+            administrator.execute(before.encode())
+            with pytest.raises(ConfigError) as raised:
+                publish_postgresql(target, second, loaded.append)
+            assert str(raised.value) == said
+            administrator.execute(said.rpartition("run: ")[2].encode())
+    assert loaded == []
+    assert publish_postgresql(target, second) == {"kept": 1}
+    assert (schemas(database), content(database)) == (["cdm"], [(2, *ROW[1:])])
+
+
+BELONGS = "--to: schema cdm or tables in it belong to another role, which the user has no part in; let an administrator run:"
+MISSING = [
+    (
+        "SELECT 1",
+        "--to: the user may not create schemas in this database; let its owner run: "
+        "GRANT CREATE ON DATABASE of_a_test TO publishes",
+    ),
+    (
+        'ALTER SCHEMA cdm OWNER TO publishes; ALTER TABLE cdm.kept OWNER TO "Of-DBA"',
+        f'{BELONGS} GRANT "Of-DBA" TO publishes',
+    ),
+    (
+        'REVOKE "Of-DBA" FROM publishes; ALTER TABLE cdm.kept OWNER TO publishes; ALTER SCHEMA cdm OWNER TO "Of-DBA"',
+        f'{BELONGS} GRANT "Of-DBA" TO publishes',
+    ),
+]
+"""What happens before a publication, and what it says."""
 
 
 @pytest.mark.parametrize(
