@@ -1,5 +1,7 @@
 """Write a release where analysts can use it: a DuckDB file, Parquet files, a PostgreSQL schema, or views in a catalog."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -78,10 +80,11 @@ def publish(
         raise ConfigError("--webapi-sql: WebAPI reads PostgreSQL; give --to postgresql://...")
     release = chosen_release(settings, release_id)
     require_nobody_left_out(settings, release, accepted=older_opt_outs)
-    rows = publish_to(settings, target, release.release_id, version)
     if webapi_sql:
+        # Written first: where that fails nothing is published, and of a publication that fails it says nothing untrue.
         with writing(webapi_sql):
             webapi_sql.write_text(sql_for_webapi(settings, target.place), encoding="utf-8")
+    rows = publish_to(settings, target, release.release_id, version)
     show_table(f"{target.kind}: {target.place}", [{"table": name, "rows": n} for name, n in rows.items() if n])
 
 
@@ -150,10 +153,8 @@ def _publish_catalog(settings: Settings, schema: str, release_id: str | None, ve
 
 
 def _publish_postgresql(settings: Settings, url: str, publication: Publication, on_progress: OnProgress) -> dict[str, int]:
-    try:
+    with _with_client():
         from pipelines.release.publish.postgresql_schema import PostgresqlSchema, publish_postgresql
-    except ImportError as error:
-        raise ConfigError("PostgreSQL needs its client: pip install 'nhs-omop[postgresql]'") from error
     chosen = settings.publish
     password = chosen.password.resolve().decode().strip() if chosen.password else None
     return publish_postgresql(PostgresqlSchema(url, chosen.cdm_schema, chosen.readers, password), publication, on_progress)
@@ -161,11 +162,21 @@ def _publish_postgresql(settings: Settings, url: str, publication: Publication, 
 
 def sql_for_webapi(settings: Settings, url: str) -> str:
     """The SQL that makes the schema of a publication known to WebAPI."""
-    from pipelines.release.publish.postgresql_schema import PostgresqlSchema
-    from pipelines.release.publish.webapi import webapi_sql
+    with _with_client():
+        from pipelines.release.publish.postgresql_schema import PostgresqlSchema
+        from pipelines.release.publish.webapi import webapi_sql
 
     chosen = settings.publish
     return webapi_sql(PostgresqlSchema(url, chosen.cdm_schema, chosen.readers), settings.cdm_holder)
+
+
+@contextmanager
+def _with_client() -> Iterator[None]:
+    """Raises ConfigError where what the block imports needs the client of PostgreSQL, and it is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError("PostgreSQL needs its client: pip install 'nhs-omop[postgresql]'") from error
 
 
 def target_of(text: str) -> Target:

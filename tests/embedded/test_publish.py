@@ -295,6 +295,26 @@ def test_publish_to_an_unknown_target_names_what_is_expected(text: str) -> None:
         publish.target_of(text)
 
 
+def test_the_sql_for_webapi_is_written_before_anything_is_published(run: Callable[..., Result], tmp_path: Path) -> None:
+    """No server is there, so that a publication would fail with a ConfigError."""
+    (tmp_path / "file").touch()
+    url, file = f"postgresql://me@/sde?host={tmp_path}", tmp_path / "webapi.sql"
+    said = {
+        f"{url}&password=geheim --webapi-sql {file}": (ConfigError, "--to: leave the password out"),
+        f"{url}&host --webapi-sql {file}": (ConfigError, "--to: expected postgresql://"),
+        f"duckdb:{tmp_path}/cdm.duckdb --webapi-sql {file}": (ConfigError, "--webapi-sql: WebAPI reads PostgreSQL"),
+        f"{url} --webapi-sql {tmp_path}/file/webapi.sql": (ReleaseError, f"{tmp_path}/file/webapi.sql: cannot be written: "),
+    }
+    for arguments, (kind, message) in said.items():
+        error = run(publish, "--to", *arguments.split()).exception
+        assert type(error) is kind, arguments
+        assert str(error).startswith(message)
+    assert not file.exists()
+    error = run(publish, "--to", url, "--webapi-sql", str(file)).exception
+    assert str(error).startswith("--to: no connection to PostgreSQL")
+    assert "INSERT INTO webapi.source " in file.read_text(encoding="utf-8")
+
+
 def test_the_times_of_a_publication_do_not_depend_on_the_zone_of_the_machine(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

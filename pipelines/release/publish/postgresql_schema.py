@@ -49,12 +49,26 @@ _SEPARATOR, _NULL = 31, 30
 
 @dataclass(frozen=True, slots=True)
 class PostgresqlSchema:
-    """Where to publish: a libpq URL without a password, the schema, and the roles that may read it."""
+    """Where to publish: a libpq URL without a password, the schema, and the roles that may read it.
+
+    Raises ConfigError for a URL that is none, or that has a password.
+    """
 
     url: str
     schema: str
     readers: tuple[str, ...] = ()
     password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a URL with a password: it would be in the list of processes and in the history of the shell."""
+        try:
+            parts = psycopg.conninfo.conninfo_to_dict(self.url)
+        except psycopg.Error as error:
+            raise ConfigError("--to: expected postgresql://USER@HOST:PORT/DATABASE") from error
+        if {"password", "sslpassword"} & set(parts):
+            raise ConfigError(
+                "--to: leave the password out; set publish.password to a secret reference, or PGPASSWORD, or ~/.pgpass"
+            )
 
     @property
     def unfinished(self) -> str:
@@ -89,7 +103,6 @@ def publish_postgresql(
     nothing of the new one. Raises ConfigError where the target cannot be written to, ReleaseError where the load fails or what
     arrived is not what was sent.
     """
-    _refuse_password(target.url)
     try:
         with _connected(target) as connection:
             known = published_names() | set(publication.tables)
@@ -105,18 +118,6 @@ def publish_postgresql(
     except psycopg.Error as error:
         raise ReleaseError(f"the publication failed, and {target.schema} is as it was: {_reason(error)}") from error
     return rows
-
-
-def _refuse_password(url: str) -> None:
-    """A password in a URL would be in the list of processes and in the history of the shell. Raises ConfigError."""
-    try:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise ConfigError("--to: expected postgresql://USER@HOST:PORT/DATABASE") from error
-    if {"password", "sslpassword"} & set(parts):
-        raise ConfigError(
-            "--to: leave the password out; set publish.password to a secret reference, or PGPASSWORD, or ~/.pgpass"
-        )
 
 
 @contextmanager
