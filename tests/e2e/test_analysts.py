@@ -16,7 +16,11 @@ from tests.e2e.world import DemoWorld
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-R_QUERY = re.compile(r"dbGetQuery\(\w+, \"(.*?)\"\)", re.DOTALL)
+CALLED = {
+    "r": re.compile(r"dbGetQuery\(\w+, \"(.*?)\"\)", re.DOTALL),
+    "python": re.compile(r"cdm\.sql\(\"(?:\"\")?(.*?)\"(?:\"\")?\)", re.DOTALL),
+}
+"""How an example of another language asks a query."""
 
 
 class Example(NamedTuple):
@@ -41,8 +45,8 @@ QUERIES = [
     *(
         example._replace(text=query)
         for example in EXAMPLES
-        if example.language == "r"
-        for query in R_QUERY.findall(example.text)
+        if example.language in CALLED
+        for query in CALLED[example.language].findall(example.text)
     ),
 ]
 WITHOUT_ROWS = {"Deaths"}
@@ -51,7 +55,7 @@ WITHOUT_ROWS = {"Deaths"}
 
 def test_the_page_has_examples_in_all_three_languages_and_no_others() -> None:
     assert {example.language for example in EXAMPLES} == {"sql", "python", "r"}
-    assert all(R_QUERY.findall(example.text) for example in EXAMPLES if example.language == "r")
+    assert all(CALLED[example.language].findall(example.text) for example in EXAMPLES if example.language in CALLED)
 
 
 def test_the_page_names_every_derived_table() -> None:

@@ -22,6 +22,7 @@ from pipelines.errors import ConfigError, ReleaseError
 from pipelines.release.model import Release
 from pipelines.release.published import chosen_release
 from pipelines.settings import Settings
+from tests.e2e.test_analysts import QUERIES
 from tests.e2e.world import DemoWorld
 from tests.postgresql import Server
 
@@ -219,6 +220,25 @@ def test_postgresql_has_keys_indexes_links_and_comments(published: str) -> None:
         }
         comment = connection.execute("SELECT obj_description('cdm.person'::regclass)").fetchone()
         assert comment == ("One row per person",)
+
+
+def test_every_query_of_the_page_for_analysts_gives_the_same_number_of_rows_in_postgresql(
+    world: DemoWorld, postgresql: Server, published: str
+) -> None:
+    reading = f"{postgresql.url('published', READER)}&options=-csearch_path%3Dcdm"
+    failed = {}
+    with (
+        psycopg.connect(reading, autocommit=True) as connection,
+        duckdb.connect(str(world.duckdb), read_only=True) as cdm,
+    ):
+        for query in QUERIES:
+            try:
+                found = len(connection.execute(query.text.encode()).fetchall())
+            except psycopg.Error as error:
+                failed[query.text] = str(error)
+                continue
+            assert found == len(cdm.execute(query.text).fetchall()), query.text
+    assert failed == {}
 
 
 def test_readers_read_the_schema_and_cannot_write(postgresql: Server, published: str) -> None:
