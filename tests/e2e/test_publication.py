@@ -41,6 +41,15 @@ INDEXES = {
     ("episode", "person_id"),
     ("event_evidence", "event_id"),
 }
+WHOLE_NUMBERS = {
+    ("person", "year_of_birth", "bigint"),
+    ("procedure_occurrence", "quantity", "bigint"),
+    ("drug_exposure", "refills", "bigint"),
+    ("drug_exposure", "days_supply", "bigint"),
+    ("drug_era", "gap_days", "bigint"),
+}
+"""Fields that are integer in OHDSI's DDL and no ids."""
+
 LINKS = {
     ("measurement", "person_id", "person"),
     ("measurement", "measurement_concept_id", "concept"),
@@ -203,21 +212,16 @@ def test_postgresql_has_keys_indexes_links_and_comments(published: str) -> None:
         ).fetchall()
         assert set(indexes) >= INDEXES
         types = connection.execute(
-            "SELECT column_name, data_type, character_maximum_length FROM information_schema.columns "
-            "WHERE table_schema = 'cdm' AND table_name = 'measurement'"
+            "SELECT table_name, column_name, data_type, character_maximum_length FROM information_schema.columns "
+            "WHERE table_schema = 'cdm'"
         ).fetchall()
-        assert {name: (kind, length) for name, kind, length in types if name.startswith(("measurement_", "value_as_n"))} == {
-            "measurement_id": ("bigint", None),
-            "measurement_concept_id": ("bigint", None),
-            "measurement_date": ("date", None),
-            "measurement_datetime": ("timestamp without time zone", None),
-            "measurement_time": ("character varying", 10),
-            "measurement_type_concept_id": ("bigint", None),
-            "measurement_source_value": ("character varying", 50),
-            "measurement_source_concept_id": ("bigint", None),
-            "measurement_event_id": ("bigint", None),
-            "value_as_number": ("numeric", None),
+        kinds = {"bigint": "bigint", "date": "date", "timestamp": "timestamp without time zone", "double": "numeric"}
+        assert {(table, name): (kind, length) for table, name, kind, length in types} == {
+            (table.name, column.name): (kinds.get(column.type, "character varying" if column.length else "text"), column.length)
+            for table in CDM.values()
+            for column in table.columns
         }
+        assert {(table, name, kind) for table, name, kind, _ in types} >= WHOLE_NUMBERS
         comment = connection.execute("SELECT obj_description('cdm.person'::regclass)").fetchone()
         assert comment == ("One row per person",)
 
