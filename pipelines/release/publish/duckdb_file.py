@@ -84,7 +84,7 @@ _OBJECTS: Final = """
         UNION ALL SELECT 'sequence', database_name, schema_name, sequence_name, false FROM duckdb_sequences()
         UNION ALL SELECT 'macro', database_name, schema_name, function_name, internal FROM duckdb_functions()
         UNION ALL SELECT 'type', database_name, schema_name, type_name, internal FROM duckdb_types()
-    ) WHERE database_name = current_database() AND NOT internal ORDER BY ALL
+    ) WHERE database_name = current_database() AND NOT internal ORDER BY kind, schema_name, name
 """
 """What somebody has made in a file: its kind, schema and name."""
 
