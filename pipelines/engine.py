@@ -7,8 +7,10 @@ Three kinds: `sail` (embedded, no JVM), `spark` (Apache Spark with Delta: local,
 import atexit
 import ctypes
 import os
+import re
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import current_thread, main_thread
+from urllib.parse import urlsplit
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -41,6 +44,15 @@ rows does not fit the memory of the demo."""
 _ATTEMPTS = 4
 """How often a server in this process is asked again, in four seconds: if it does not answer it has ended. The ten minutes of
 pyspark are for servers elsewhere."""
+
+
+_CONNECT_PORT = 15002
+"""Where a Spark Connect server listens unless its URL says otherwise."""
+
+_FIRST_TRY_SECONDS = 10
+
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""Variables by which gRPC goes through a proxy."""
 
 
 @contextmanager
@@ -207,8 +219,32 @@ def _remote(engine: EngineSettings) -> Iterator[SparkSession]:
         raise EngineError(f"engine.url: {error}") from error
     if not url.startswith("sc://"):
         raise EngineError("engine.url must refer to a Spark Connect URL (sc://host:port)")
+    _require_answer(url)
     with _connected(url) as session:
         yield session
+
+
+def _require_answer(url: str) -> None:
+    """Raises EngineError, which names the host and never the rest of the URL, where nothing takes a connection there.
+
+    pyspark itself tries for twenty minutes without a word. Where gRPC goes through a proxy nothing is tried.
+    """
+    if any(os.environ.get(name) for name in _PROXIES):
+        return
+    try:
+        place = urlsplit(url)
+        host, port = place.hostname or "", place.port or _CONNECT_PORT
+    except ValueError:  # its message would show the text
+        host = ""
+    if not re.fullmatch(r"[\w.:-]+", host):  # after a forgotten slash a token stands here
+        raise EngineError("engine.url must refer to a Spark Connect URL (sc://host:port, or sc://host:port/;token=...)")
+    try:
+        socket.create_connection((host, port), timeout=_FIRST_TRY_SECONDS).close()
+    except OSError as error:
+        raise EngineError(
+            f"engine.url: no Spark Connect server answers at {host}:{port} ({error.strerror or 'timed out'}); start it, or "
+            "correct the address, and see that the network lets this machine reach it"
+        ) from error
 
 
 @contextmanager

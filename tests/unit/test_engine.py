@@ -1,3 +1,4 @@
+import socket
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -73,6 +74,33 @@ def test_remote_with_unset_url_names_the_variable(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("NHS_OMOP_TEST_URL", raising=False)
     with pytest.raises(EngineError, match="NHS_OMOP_TEST_URL"):
         opened(EngineSettings(kind="remote", url=URL))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sc://127.0.0.1:{port}/;token=s3cr3t", "no Spark Connect server answers at 127.0.0.1:{port} (Connection refused)"),
+        ("sc://s3cr3t@localhost:{port}", "no Spark Connect server answers at localhost:{port} (Connection refused)"),
+        ("sc://nowhere.invalid:15002/;token=s3cr3t", "no Spark Connect server answers at nowhere.invalid:15002 ("),
+        ("sc://nowhere.invalid/;token=s3cr3t", "no Spark Connect server answers at nowhere.invalid:15002 ("),
+        ("sc://127.0.0.1:port/;token=s3cr3t", "must refer to a Spark Connect URL"),
+        ("sc://127.0.0.1;token=s3cr3t", "must refer to a Spark Connect URL"),
+        ("sc://127.0.0.1:{port};token=s3cr3t", "must refer to a Spark Connect URL"),
+        ("sc:///;token=s3cr3t", "must refer to a Spark Connect URL"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named_at_once(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(engine, "_connected", lambda _: pytest.fail("pyspark was asked"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("NHS_OMOP_TEST_URL", url.format(port=port))
+    with pytest.raises(EngineError, match=r"engine\.url") as caught:
+        opened(EngineSettings(kind="remote", url=URL))
+    assert said.format(port=port) in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_remote_with_another_kind_of_url_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
