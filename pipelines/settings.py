@@ -28,7 +28,7 @@ from upath import UPath
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.free_text import FreeText, free_text
 from pipelines.contracts.gate_policy import ANY, GatePolicy, SourceOrProvider
-from pipelines.contracts.locations import NO_URI, Folder, Location, absolute
+from pipelines.contracts.locations import NO_URI, Folder, Location, looks_like_uri
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import sources_in
 from pipelines.contracts.yaml_files import InvalidYamlError, parse_yaml, read_yaml
@@ -84,7 +84,9 @@ def _anywhere(location: Any) -> AnyPath:
     if not isinstance(location, str | Path | UPath):
         raise ValueError("expected a path or a URI")
     path = path_of(str(location))
-    return absolute(path) if isinstance(path, Path) else path
+    if isinstance(path, Path) and looks_like_uri(str(location)):
+        raise ValueError("expected a path, or a URI with two slashes after the colon, such as s3://bucket/folder")
+    return path
 
 
 AnyLocation = Annotated[AnyPath, PlainValidator(_anywhere), PlainSerializer(str)]
@@ -534,6 +536,7 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
     for folder in dict.fromkeys((PACKAGED_CONF_DIR.resolve(), conf_dir.resolve())):
         for path in sorted((folder / QUALITY).glob("*.yaml")):
             content = _merged(content, {"gates": _gate_policy(path)})
+    of_files = {name: len(entries) for name, entries in content.get("gates", {}).items() if name in _ADDED}
     for path in (conf_dir / "base.yaml", conf_dir / f"{env}.yaml"):
         content = _merged(content, _read(path))
     for override in overrides:
@@ -541,7 +544,7 @@ def load_settings(env: str, conf_dir: Path = PACKAGED_CONF_DIR, overrides: Itera
     try:
         settings = Settings.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{env}.yaml over base.yaml: {_faults(error)}") from error
+        raise ConfigError(f"{env}.yaml over base.yaml: {_faults(error, of_files)}") from error
     if "expectations_dir" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"expectations_dir": conf_dir / EXPECTATIONS})
@@ -565,15 +568,30 @@ def _gate_policy(path: Path) -> dict[str, Any]:
     return content
 
 
-_SAID_OTHERWISE = {"tuple_type": "expected a list, written like [gp, acute]"}
-"""What is said of a kind of fault in place of pydantic's words, which name a type of Python."""
+_LISTS = {
+    "readers": "[analysts, statisticians]",
+    "limits": "[{check: unique, allowed: 0.1}]",
+    "waivers": "[{check: unique, reason: ..., owner: ..., until: 2026-12-31}]",
+}
+"""How a list is written that is not one of sources, by the name of its setting."""
 
 
-def _faults(error: ValidationError) -> str:
-    lines = [
-        f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {_SAID_OTHERWISE.get(fault['type'], fault['msg'])}"
-        for fault in error.errors()
-    ]
+def _said(kind: str, message: str, name: str) -> str:
+    """What is said of a fault: where a list is expected not in pydantic's words, which name a type of Python."""
+    if kind != "tuple_type":
+        return message
+    return f"expected a list, written like {_LISTS.get(name, '[gp, acute]')}"
+
+
+def _faults(error: ValidationError, read_before: Mapping[str, int] | None = None) -> str:
+    """Every fault by its place. Of lists that are added to, places are counted from those entries that were read before."""
+    lines = []
+    for fault in error.errors():
+        place = list(fault["loc"])
+        if len(place) > 2 and place[0] == "gates" and isinstance(place[2], int):
+            place[2] -= (read_before or {}).get(str(place[1]), 0)
+        name = str(place[-1]) if place else ""
+        lines.append(f"  {'.'.join(map(str, place)) or 'settings'}: {_said(fault['type'], fault['msg'], name)}")
     return counted(len(lines), "fault") + "\n" + "\n".join(lines)
 
 

@@ -72,7 +72,11 @@ def load_type_one_codes(path: Path, contract: SourceContract) -> TypeOneCodes:
     try:
         codes = TypeOneCodes.model_validate(read_yaml(path))
     except (OSError, InvalidYamlError, ValidationError) as error:
-        fields = [".".join(map(str, e["loc"])) for e in error.errors()] if isinstance(error, ValidationError) else [str(error)]
+        fields = (
+            [".".join(map(str, e["loc"])) or "expected sections at the top level" for e in error.errors()]
+            if isinstance(error, ValidationError)
+            else [str(error)]
+        )
         raise OptOutInvalidError(f"Type 1 code list {path.name} cannot be read: {', '.join(fields)}") from error
     if not any(code.meaning == "dissent" for code in codes.codes):
         raise OptOutEmptyError(f"Type 1 code list {path.name} names no dissent code; nobody would be left out")

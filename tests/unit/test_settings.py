@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from pipelines.contracts.source import load_contracts
+from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.engine_settings import EngineKind
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, OptOutInvalidError
 from pipelines.secrets import FileSecret
-from pipelines.settings import PACKAGED_CONF_DIR, Environment, LeftOut, Settings, load_settings
+from pipelines.settings import PACKAGED_CONF_DIR, PACKAGED_MAPPINGS_DIR, Environment, LeftOut, Settings, load_settings
 
 ENVIRONMENTS = sorted(path.stem for path in PACKAGED_CONF_DIR.glob("*.yaml") if path.stem != "base")
 
@@ -235,7 +237,7 @@ def test_a_folder_that_is_named_has_to_be_there(setting: str, tmp_path: Path, mo
 
 @pytest.mark.parametrize(
     ("setting", "place"),
-    [("landing: a", "s3:/bucket"), ("restricted: b", "s3://bucket/b"), ("deidentified: c", "s3://bucket/c")],
+    [("restricted: b", "s3://bucket/b"), ("deidentified: c", "s3://bucket/c")],
 )
 def test_uri_is_refused_as_a_place_of_tables(setting: str, place: str, tmp_path: Path) -> None:
     env = COMPLETE.replace(setting, f"{setting.partition(':')[0]}: {place}")
@@ -488,6 +490,35 @@ def test_a_schema_that_another_publication_drops_or_postgresql_keeps_is_refused(
 def test_a_schema_of_any_other_name_is_taken(name: str, tmp_path: Path) -> None:
     folder = conf_dir(tmp_path, "{}", COMPLETE)
     assert load_settings("here", folder, [f"publish.cdm_schema={name}"]).publish.cdm_schema == name
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("gates.limits=[{check: unique}]", "  gates.limits.0: Value error, expected allowed, severity or both"),
+        ("gates.limits=[{check: unique, allowed: 0}, {check: unique, allowed: 2}]", "  gates.limits.1.allowed: Input should"),
+        ("gates.limits={check: unique}", "  gates.limits: expected a list, written like [{check: unique, allowed: 0.1}]"),
+        ("gates.waivers={check: unique}", "  gates.waivers: expected a list, written like [{check: unique, reason: ..."),
+        ("publish.readers=researchers", "  publish.readers: expected a list, written like [analysts, statisticians]"),
+        ("run.sources=gp", "  run.sources: expected a list, written like [gp, acute]"),
+        ("storage.landing=s3:/bucket/x", "  storage.landing: Value error, expected a path, or a URI with two slashes after"),
+        (
+            "storage.deidentified=s3:/bucket/x",
+            "  storage.deidentified: Value error, expected a path, or a URI with two slashes",
+        ),
+    ],
+)
+def test_a_fault_is_said_of_what_somebody_has_written(override: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("here", conf_dir(tmp_path, "{}", COMPLETE), [override])
+    assert said in str(caught.value)
+
+
+def test_a_list_of_type_1_codes_that_is_none_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("a text\n", encoding="utf-8")
+    with pytest.raises(OptOutInvalidError, match=r"list\.yaml cannot be read: expected sections at the top level$"):
+        load_type_one_codes(path, load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"])
 
 
 def test_settings_are_frozen(settings: Settings) -> None:
