@@ -1,5 +1,6 @@
 """Publishes a release as a folder of Parquet files, one a table, with a manifest."""
 
+import errno
 import logging
 from pathlib import Path
 from typing import ClassVar, Final
@@ -70,6 +71,15 @@ def publish_parquet(
     folder = target / _folder_name(publication)
     if is_folder(folder) and not (in_store(folder) and entry_at(folder / MANIFEST) is None):
         return _published(folder, publication)
+    try:
+        return _made(folder, publication, on_progress, scratch)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return _published(folder, publication)  # another publication of the release has ended meanwhile
+
+
+def _made(folder: AnyPath, publication: Publication, on_progress: OnProgress, scratch: Path | None) -> dict[str, int]:
     with made_whole(folder, scratch, last=MANIFEST) as unfinished:
         unfinished.mkdir(mode=0o755)
         with publication.connected(unfinished.parent) as connection:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,26 @@ def test_a_parquet_folder_that_fails_leaves_nothing_and_the_others(tmp_path: Pat
         publish_parquet(folder, later)
     assert [path.name for path in folder.iterdir()] == [RELEASE.release_id]
     assert duckdb.read_parquet(str(folder / RELEASE.release_id / "kept.parquet")).fetchall() == [ROW]
+
+
+def test_of_two_parquet_publications_at_once_the_later_checks_the_folder_and_leaves_it(tmp_path: Path) -> None:
+    made = publication(tmp_path / "kept", [ROW])
+    folder = tmp_path / "out" / RELEASE.release_id
+
+    def same(_: str) -> None:
+        publish_parquet(tmp_path / "out", made)
+
+    assert publish_parquet(tmp_path / "out", made, on_progress=same) == {"kept": 1}
+    assert duckdb.read_parquet(str(folder / "kept.parquet")).fetchall() == [ROW]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+    def other(_: str) -> None:
+        folder.mkdir()
+        (folder / "notes").touch()
+
+    shutil.rmtree(folder)
+    with pytest.raises(ReleaseError, match="is there and is not the release as it was published; move it away"):
+        publish_parquet(tmp_path / "out", made, on_progress=other)
 
 
 def test_other_rows_than_the_release_has_leave_no_duckdb_file(tmp_path: Path) -> None:
