@@ -14,13 +14,33 @@ from pathlib import Path
 
 from pipelines import __version__
 from pipelines.contracts.source import load_contracts
-from pipelines.errors import EngineError, OmopPipelineError, StoreError, counted
+from pipelines.errors import DocumentError, EngineError, OmopPipelineError, ReleaseError, StoreError, counted
+from pipelines.ingest.checksums import KnownChecksums, checksums_path
+from pipelines.ingest.delivery_log import (
+    AcceptedDeliveries,
+    SetAsideDeliveries,
+    Withdrawals,
+    accepted_path,
+    set_aside_path,
+    withdrawn_path,
+)
 from pipelines.ingest.landing import is_junk
+from pipelines.ingest.load import LoadUnderWay, load_path
 from pipelines.mapping.spec import load_mappings
-from pipelines.run_inputs import known_key, loaded_vocabulary, newest_opt_outs
+from pipelines.release.model import Release
+from pipelines.release.published import release_folder
+from pipelines.release.store import HOLDS, POINTER, REMOVED, Holds, Pointer, Removed
+from pipelines.run_context import build_state_path
+from pipelines.run_inputs import RestrictedState, known_key, loaded_vocabulary, newest_opt_outs, state_path
+from pipelines.run_lock import HOLDER, Holder
+from pipelines.run_log import RunRecord, run_documents
+from pipelines.runner import BuildState
 from pipelines.settings import Environment, Settings
+from pipelines.storage.documents import Document
 from pipelines.storage.files import AnyPath, entries_in
 from pipelines.storage.rights import require_private
+from pipelines.terminology.vocabulary import LoadedVocabulary, vocabulary_path
+from pipelines.upkeep.due import UpkeepState, upkeep_state_path
 from vocab.errors import VocabularyError
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
@@ -61,6 +81,7 @@ def findings(settings: Settings, day: date) -> Iterator[Finding]:
     if isinstance(settings.storage.deidentified, Path):
         yield _deidentified(settings.storage.deidentified)
         yield _disk("deidentified", settings.storage.deidentified)
+    yield from _documents(settings)
     yield _found("key", lambda: known_key(settings))
     yield _vocabulary(settings)
     yield from _opt_outs(settings, day)
@@ -143,6 +164,53 @@ def _deidentified(root: Path) -> Finding:
         found = f"every user of the machine can write to {root}, and change what analysts read"
         return Finding("deidentified", State.WARNING, found, f"take the right: chmod -R o-w {root}")
     return Finding("deidentified", State.OK, str(root))
+
+
+def documents(settings: Settings) -> list[tuple[AnyPath, type[Document]]]:
+    """Every document in which a lakehouse remembers something, whether or not it is there, and its kind."""
+    restricted, releases = settings.storage.restricted, release_folder(settings)
+    return [
+        (state_path(settings), RestrictedState),
+        (build_state_path(settings), BuildState),
+        (load_path(restricted), LoadUnderWay),
+        (checksums_path(restricted), KnownChecksums),
+        (set_aside_path(restricted), SetAsideDeliveries),
+        (withdrawn_path(restricted), Withdrawals),
+        (accepted_path(restricted), AcceptedDeliveries),
+        (restricted / HOLDER, Holder),
+        (upkeep_state_path(settings), UpkeepState),
+        *((path, RunRecord) for path in run_documents(restricted)),
+        (vocabulary_path(settings), LoadedVocabulary),
+        (releases.root / POINTER, Pointer),
+        (releases.root / HOLDS, Holds),
+        (releases.root / REMOVED, Removed),
+        *((releases.root / f"{release_id}.json", Release) for release_id in releases.ids()),
+    ]
+
+
+def _documents(settings: Settings) -> Iterator[Finding]:
+    """A line for each document that cannot be read, a warning where it stops nothing; one line where all can."""
+    try:
+        known = documents(settings)
+    except StoreError as error:
+        yield Finding("documents", State.FAULT, str(error), error=error)
+        return
+    damaged = [found for path, kind in known if (found := _damage(path, kind))]
+    yield from damaged or [Finding("documents", State.OK, "each that is there can be read")]
+
+
+def _damage(path: AnyPath, kind: type[Document]) -> Finding | None:
+    try:
+        kind.checked(path)
+    except OmopPipelineError as error:
+        if isinstance(error, DocumentError) and not error.stops:
+            return Finding("documents", State.WARNING, str(error))
+        as_of_a_run = ReleaseError(str(error)) if kind in _OF_RELEASES else error
+        return Finding("documents", State.FAULT, str(error), error=as_of_a_run)
+    return None
+
+
+_OF_RELEASES = (Pointer, Holds, Removed, Release)
 
 
 def _disk(name: str, root: Path) -> Finding:

@@ -153,6 +153,16 @@ class StoreError(OmopPipelineError):
     exit_code = 32
 
 
+class DocumentError(OmopPipelineError):
+    """A document in which the lakehouse remembers something cannot be read; without `stops` a run goes on without it."""
+
+    exit_code = 33
+
+    def __init__(self, message: str, *, stops: bool = True) -> None:
+        super().__init__(message)
+        self.stops = stops
+
+
 class DifferenceError(OmopPipelineError):
     """Tables of the lakehouse are not what a rebuild from what was delivered gives."""
 

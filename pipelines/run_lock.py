@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import sleep
+from typing import ClassVar
 
 from pipelines.errors import RunUnderWayError
-from pipelines.storage.documents import Document
+from pipelines.storage.documents import Document, Lost
 from pipelines.storage.rights import make_private
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ _PAUSES = (0.02,) * 5
 class Holder(Document):
     """Who holds the lock: a process of a user on a host, what it does, and since when (UTC)."""
 
+    LOST: ClassVar[Lost] = Lost("the next command that writes makes it again", stops=False)
+
     command: str
     host: str
     pid: int
@@ -40,6 +43,9 @@ class Holder(Document):
     def __str__(self) -> str:
         """As messages name it."""
         return f"{self.command} by {self.user} on {self.host}, process {self.pid}, since {self.since}"
+
+
+UNKNOWN = Holder(command="a command", host="unknown", pid=0, user="unknown", since="unknown")
 
 
 @contextmanager
@@ -70,12 +76,11 @@ def run_lock(restricted: Path, command: str) -> Iterator[None]:
 
 
 def holder_of(restricted: Path) -> Holder | None:
-    """Who holds the lock of a lakehouse; None where nobody does.
+    """Who holds the lock of a lakehouse, UNKNOWN where its document cannot be read; None where nobody does.
 
     Where a folder cannot be locked, a holder that has died is taken for one that still works.
     """
-    holder = Holder.read(restricted / HOLDER)
-    if holder is None:
+    if not (restricted / HOLDER).exists():
         return None
     try:
         descriptor = os.open(restricted / LOCK, os.O_RDONLY)
@@ -84,7 +89,7 @@ def holder_of(restricted: Path) -> Holder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # only to see whether that can be done
     except OSError:
-        return holder
+        return Holder.read(restricted / HOLDER) or UNKNOWN
     finally:
         os.close(descriptor)
     return None

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipelines.contracts.models import Frozen
 from pipelines.errors import exit_code_of, next_step_after, shown_message
 from pipelines.measuring.stage_timer import StageTimer, StepTime, peak_gib, reset_peak
 from pipelines.run_lock import holder_of
-from pipelines.storage.documents import Document
+from pipelines.storage.documents import Document, Lost
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,8 @@ class RunRecord(Document):
     run made, or that stays because nothing had changed. `peak_gib` is the most memory that the process held, without engines
     in processes of their own.
     """
+
+    LOST: ClassVar[Lost] = Lost("restore it from a backup, or remove it: the list of runs goes without it", stops=False)
 
     run_id: str
     run_date: date
@@ -202,11 +204,15 @@ def logged_run(
     run.complete()
 
 
+def run_documents(restricted: Path) -> list[Path]:
+    """The document of every run, in the order in which they were begun."""
+    return [restricted / RUNS / f"{run_id}.json" for run_id in _ids(restricted / RUNS)]
+
+
 def last_runs(restricted: Path, most: int | None = None) -> list[Run]:
-    """The last runs, at least one, or all of them, in the order in which they were begun."""
-    folder = restricted / RUNS
-    ids = _ids(folder)
-    found = (RunRecord.read(folder / f"{run_id}.json") for run_id in (ids if most is None else ids[-most:]))
+    """The last runs, at least one, or all of them, in the order in which they were begun, without those that cannot be read."""
+    documents = run_documents(restricted)
+    found = map(RunRecord.read, documents if most is None else documents[-most:])
     records = [record for record in found if record is not None]
     earlier = [Run(record, record.end or RunState.STOPPED) for record in records[:-1]]
     return [*earlier, *(_as_it_is_now(record, restricted) for record in records[-1:])]

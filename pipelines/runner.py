@@ -17,7 +17,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import Field
 from pyspark.sql import DataFrame, SparkSession
@@ -29,7 +29,7 @@ from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
 from pipelines.progress import OnProgress, ignore_progress
-from pipelines.storage.documents import Document, digest_of
+from pipelines.storage.documents import Document, Lost, digest_of
 from pipelines.storage.tables import TableStore, typed
 
 Item = TypeVar("Item")
@@ -60,6 +60,8 @@ class BuiltTable(Document):
 
 class BuildState(Document):
     """What every stored table was made from, by `zone.name`."""
+
+    LOST: ClassVar[Lost] = Lost("remove it: the next run makes every table again. A backup may be older than the tables")
 
     tables: dict[str, BuiltTable] = Field(default_factory=dict)
 

@@ -6,11 +6,11 @@ night, a run remembers them with the size of each file and the mark of its last 
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from pipelines.contracts.delivery_forms import Stated
 from pipelines.contracts.models import Frozen
-from pipelines.storage.documents import Document
+from pipelines.storage.documents import Document, Lost
 from pipelines.storage.files import Entry, digest_of_file
 
 
@@ -34,6 +34,8 @@ class KnownChecksum(Frozen):
 class KnownChecksums(Document):
     """The checksums that a run took of files in the landing folder."""
 
+    LOST: ClassVar[Lost] = Lost("the next run takes the checksums again", stops=False)
+
     entries: tuple[KnownChecksum, ...] = ()
 
 
@@ -47,14 +49,14 @@ class Checksums:
     @classmethod
     def read(cls, restricted: Path) -> "Checksums":
         """With those that the last run took."""
-        stored = KnownChecksums.read(_path(restricted))
+        stored = KnownChecksums.read(checksums_path(restricted))
         return cls(stored.entries if stored else ())
 
     def store(self, restricted: Path) -> None:
         """Remember those that were asked for; of files that are gone nothing is kept."""
         if self._seen != self._known:
             entries = tuple(entry for _, entry in sorted(self._seen.items()))
-            KnownChecksums(entries=entries).write(_path(restricted))
+            KnownChecksums(entries=entries).write(checksums_path(restricted))
 
     def of(self, file: Entry | None) -> str:
         """The SHA-256 of a file; empty for what is no plain file. Raises OSError if it cannot be read."""
@@ -68,5 +70,6 @@ class Checksums:
         return known.sha256
 
 
-def _path(restricted: Path) -> Path:
+def checksums_path(restricted: Path) -> Path:
+    """The document of the checksums."""
     return restricted / "checksums.json"

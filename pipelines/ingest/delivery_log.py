@@ -6,17 +6,20 @@ Both documents are below the restricted root.
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 from pipelines.contracts.models import Frozen
 from pipelines.errors import DeliveryError
 from pipelines.ingest.folders import SetAside
 from pipelines.ingest.landing import Delivery, DeliveryName
 from pipelines.ingest.register import Registered
-from pipelines.storage.documents import Document
+from pipelines.storage.documents import Document, Lost
 
 
 class SetAsideDeliveries(Document):
     """The deliveries that the last run set aside."""
+
+    LOST: ClassVar[Lost] = Lost("the next run makes it again", stops=False)
 
     entries: tuple[SetAside, ...] = ()
 
@@ -91,20 +94,24 @@ class Accepted(Frozen):
 class AcceptedDeliveries(Document):
     """Every delivery that was accepted by name."""
 
+    LOST: ClassVar[Lost] = Lost("restore it from a backup, or remove it and accept again what is then set aside")
+
     entries: tuple[Accepted, ...] = ()
 
 
-def _set_aside_path(restricted: Path) -> Path:
+def set_aside_path(restricted: Path) -> Path:
+    """The document of what the last run set aside."""
     return restricted / "set_aside.json"
 
 
-def _withdrawn_path(restricted: Path) -> Path:
+def withdrawn_path(restricted: Path) -> Path:
+    """The document of every delivery that was taken back."""
     return restricted / "withdrawn.json"
 
 
 def read_set_aside(restricted: Path) -> tuple[SetAside, ...]:
     """The deliveries that the last run set aside."""
-    stored = SetAsideDeliveries.read(_set_aside_path(restricted))
+    stored = SetAsideDeliveries.read(set_aside_path(restricted))
     return stored.entries if stored else ()
 
 
@@ -115,13 +122,13 @@ def store_set_aside(restricted: Path, entries: Sequence[SetAside], run_date: dat
     dated = tuple(
         entry.model_copy(update={"since": seen.get((entry.place, entry.delivery_id)) or run_date}) for entry in entries
     )
-    if dated != stored:
-        SetAsideDeliveries(entries=dated).write(_set_aside_path(restricted))
+    if dated or set_aside_path(restricted).exists():
+        SetAsideDeliveries(entries=dated).write(set_aside_path(restricted))
 
 
 def read_withdrawn(restricted: Path) -> tuple[Withdrawn, ...]:
     """Every delivery that was taken back."""
-    stored = Withdrawals.read(_withdrawn_path(restricted))
+    stored = Withdrawals.read(withdrawn_path(restricted))
     return stored.entries if stored else ()
 
 
@@ -130,7 +137,7 @@ def store_withdrawal(restricted: Path, entry: Withdrawn) -> None:
     stored = read_withdrawn(restricted)
     if any(known.delivery_id == entry.delivery_id for known in stored):
         raise DeliveryError(f"{entry.place} is withdrawn already; nhs-omop withdraw {entry.place} --undo takes that back")
-    Withdrawals(entries=(*stored, entry)).write(_withdrawn_path(restricted))
+    Withdrawals(entries=(*stored, entry)).write(withdrawn_path(restricted))
 
 
 def undo_withdrawal(restricted: Path, place: DeliveryName) -> Withdrawn:
@@ -139,17 +146,18 @@ def undo_withdrawal(restricted: Path, place: DeliveryName) -> Withdrawn:
     undone = next((entry for entry in reversed(stored) if entry.place == place), None)
     if undone is None:
         raise DeliveryError(f"{place} is not withdrawn; nhs-omop deliveries lists what is")
-    Withdrawals(entries=tuple(entry for entry in stored if entry is not undone)).write(_withdrawn_path(restricted))
+    Withdrawals(entries=tuple(entry for entry in stored if entry is not undone)).write(withdrawn_path(restricted))
     return undone
 
 
-def _accepted_path(restricted: Path) -> Path:
+def accepted_path(restricted: Path) -> Path:
+    """The document of every delivery that was accepted by name."""
     return restricted / "accepted.json"
 
 
 def read_accepted(restricted: Path) -> tuple[Accepted, ...]:
     """Every delivery that was accepted by name."""
-    stored = AcceptedDeliveries.read(_accepted_path(restricted))
+    stored = AcceptedDeliveries.read(accepted_path(restricted))
     return stored.entries if stored else ()
 
 
@@ -166,4 +174,4 @@ def store_acceptance(restricted: Path, delivery: Delivery, why: str, accepted_on
         why=why,
         accepted_on=accepted_on,
     )
-    AcceptedDeliveries(entries=(*stored, entry)).write(_accepted_path(restricted))
+    AcceptedDeliveries(entries=(*stored, entry)).write(accepted_path(restricted))

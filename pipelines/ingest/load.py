@@ -1,9 +1,10 @@
 """New deliveries into bronze, each file exactly once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import ClassVar
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -26,7 +27,7 @@ from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Count, Register
 from pipelines.ingest.rows import bronze_rows, bronze_schema
 from pipelines.progress import ShowStage
 from pipelines.runner import Runner, run_in_parallel
-from pipelines.storage.documents import Document
+from pipelines.storage.documents import Document, Lost
 from pipelines.storage.tables import TableStore
 from vocab.schemas import ddl_of
 
@@ -57,8 +58,15 @@ class Allowed:
 class LoadUnderWay(Document):
     """The load that is being written, and the bronze tables that may hold rows of it."""
 
+    LOST: ClassVar[Lost] = Lost("the next run removes the rows of every load that has not ended", stops=False)
+
     load_id: str
     tables: tuple[str, ...]
+
+
+def load_path(restricted: Path) -> Path:
+    """The document of the load that is being written."""
+    return restricted / "load.json"
 
 
 def bronze_tables(load: NewLoad, contracts: Mapping[str, SourceContract]) -> list[Table]:
@@ -122,7 +130,7 @@ def ingest(
     other records than are announced, is set aside: the load is begun again without it. Until its files are in the
     register, nothing of a load is part of the lakehouse.
     """
-    under_way = runner.state_path.with_name("load.json")
+    under_way = load_path(runner.state_path.parent)
     loads = frozenset(file.load_id for file in register)
     while True:
         load = found.load(run_date, register)
@@ -188,19 +196,22 @@ def _held(register: Sequence[Registered]) -> dict[str, Count]:
     return {file.file_id: Count(file.rows) for file in register}
 
 
-def _remove_unfinished(store: TableStore, under_way: Path, loads: Collection[str], but: str) -> None:
+def _remove_unfinished(store: TableStore, under_way: Path, loads: frozenset[str], but: str) -> None:
     """Remove the rows of a load that never reached the register, unless it is the one to be written now.
 
-    A load that is among the `loads` of the register was stopped right after its last step: its rows stay.
+    A load that is among the `loads` of the register was stopped right after its last step: its rows stay. Where nothing can
+    be read of the load, it may have been any, in any table.
     """
-    unfinished = LoadUnderWay.read(under_way)
-    if unfinished is None or unfinished.load_id == but:
+    if not under_way.exists():
         return
-    if unfinished.load_id not in loads:
-        part = Partitions(LOAD, (unfinished.load_id,))
-        for table in unfinished.tables:
-            if unfinished.load_id in store.partition_values(Zone.BRONZE, table, LOAD):
-                store.delete_partitions(Zone.BRONZE, table, part)
+    unfinished = LoadUnderWay.read(under_way)
+    if unfinished is not None and unfinished.load_id == but:
+        return
+    for table in unfinished.tables if unfinished else store.paths.names(Zone.BRONZE):
+        left = store.partition_values(Zone.BRONZE, table, LOAD) - loads
+        gone = left & {unfinished.load_id} if unfinished else left
+        if gone:
+            store.delete_partitions(Zone.BRONZE, table, Partitions(LOAD, tuple(sorted(gone))))
     under_way.unlink()
 
 

@@ -1,45 +1,74 @@
 """Small JSON documents beside the tables: what the lakehouse has to remember between runs.
 
-Each is a pydantic model with the version of its form. A document of another version is refused, not guessed at.
+Each is a pydantic model with the version of its form, and states what is to be done where it cannot be read. A document of
+another version is refused, not guessed at.
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.errors import OmopPipelineError
+from pipelines.errors import DocumentError
 from pipelines.storage.files import AnyPath, read_whole, why, write_whole
+
+log = logging.getLogger(__name__)
+
+
+class Lost(NamedTuple):
+    """What is to be done where a document is damaged. With `stops` nothing goes on until then, else it counts as not there."""
+
+    step: str
+    stops: bool = True
 
 
 class Document(BaseModel):
-    """Base of the documents. `FORM` is the version of the form that the code reads and writes, `MODE` the file's rights."""
+    """Base of the documents: the version of the form that the code reads and writes, the file's rights, what if it is lost."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     FORM: ClassVar[int] = 1
     MODE: ClassVar[int] = 0o600
+    LOST: ClassVar[Lost] = Lost("restore it from a backup")
 
     form: int = 1
 
     @classmethod
     def read(cls, path: AnyPath) -> Self | None:
-        """The document; None where there is none. Raises OmopPipelineError if it cannot be read or has another form."""
+        """The document; None where there is none, or where one that stops nothing is damaged, with a warning.
+
+        Raises DocumentError if it cannot be read or has another form.
+        """
+        return cls._read(path, passes_over=not cls.LOST.stops)
+
+    @classmethod
+    def checked(cls, path: AnyPath) -> Self | None:
+        """The document, or None; raises DocumentError where it is damaged, also if it stops nothing."""
+        return cls._read(path, passes_over=False)
+
+    @classmethod
+    def _read(cls, path: AnyPath, *, passes_over: bool) -> Self | None:
         try:
             content = read_whole(path)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise OmopPipelineError(f"{path}: {why(error)}; check who may read it") from error
+            raise DocumentError(f"{path}: {why(error)}; check who may read it") from error
         try:
             document = cls.model_validate_json(content)
         except ValidationError as error:
-            raise OmopPipelineError(f"{path}: cannot be read; restore it from a backup") from error
+            counts = "" if cls.LOST.stops else " and counts as not there"
+            said = f"{path}: cannot be read{counts}; {cls.LOST.step}"
+            if passes_over:
+                log.warning(said)
+                return None
+            raise DocumentError(said, stops=cls.LOST.stops) from error
         if document.form != cls.FORM:
             found = f"{path}: was written in form {document.form}, this version reads form {cls.FORM}"
-            raise OmopPipelineError(f"{found}; use the version of nhs-omop that wrote it")
+            raise DocumentError(f"{found}; use the version of nhs-omop that wrote it")
         return document
 
     def write(self, path: AnyPath) -> None:

@@ -19,7 +19,7 @@ from pipelines.mapping.spec import load_mappings
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.run_lock import run_lock
 from pipelines.settings import Environment, Settings, storage_paths
-from pipelines.storage.documents import Document, digest_of_files
+from pipelines.storage.documents import Document, Lost, digest_of_files
 from pipelines.storage.files import AnyPath, remove
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.meaning import concepts_of, faults_of_maps, local_constants
@@ -63,6 +63,7 @@ class LoadedVocabulary(Document):
     """
 
     MODE: ClassVar[int] = 0o644
+    LOST: ClassVar[Lost] = Lost("load the vocabulary again: nhs-omop vocab load DIR", stops=False)
 
     release: str
     vocabularies: dict[str, str]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -14,7 +15,7 @@ from pipelines.release.published import release_folder
 from pipelines.run_inputs import build_state_path
 from pipelines.run_log import day_begun
 from pipelines.settings import Settings, table_folders
-from pipelines.storage.documents import Document
+from pipelines.storage.documents import Document, Lost
 from pipelines.storage.maintenance import DeltaFacts, commits_of, facts_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.upkeep.following import pinned_versions, recorded_versions
@@ -40,6 +41,8 @@ KEPT_BY_DAY = (TableName(Zone.LEDGER, FAILING_ROWS),)
 
 class UpkeepState(Document):
     """What upkeep left of every table, by `zone.name`, and the tables of an upkeep that has not ended."""
+
+    LOST: ClassVar[Lost] = Lost("the next upkeep makes it again", stops=False)
 
     tables: dict[str, Upkept] = Field(default_factory=dict)
     under_way: tuple[str, ...] = ()

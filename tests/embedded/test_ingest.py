@@ -232,6 +232,10 @@ def test_rows_of_a_load_that_was_stopped_are_removed_unless_it_is_in_the_registe
     frame = run.store.session.createDataFrame(rows, run.store.read(Zone.BRONZE, "gp_patient").schema)
     stopped = frame.selectExpr(*[f"'20260105-stopped' AS {c}" if c == "_load_id" else c for c in frame.columns])
     stopped.write.format("delta").mode("append").save(run.store.path(Zone.BRONZE, "gp_patient"))
+    under_way.write_text('{"form": 1')  # of a damaged document nothing is known: every load that has not ended goes
+    ingest_deliveries(run)
+    assert (run.store.read(Zone.BRONZE, "gp_patient").count(), under_way.exists()) == (1, False)
+    stopped.write.format("delta").mode("append").save(run.store.path(Zone.BRONZE, "gp_patient"))
     LoadUnderWay(load_id="20260105-stopped", tables=("gp_patient",)).write(under_way)
     ingest_deliveries(run)
     assert (run.store.read(Zone.BRONZE, "gp_patient").count(), under_way.exists()) == (1, False)

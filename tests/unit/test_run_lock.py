@@ -13,7 +13,7 @@ from threading import Timer
 import pytest
 
 from pipelines.errors import RightsError, RunUnderWayError
-from pipelines.run_lock import HOLDER, LOCK, Holder, holder_of, run_lock
+from pipelines.run_lock import HOLDER, LOCK, UNKNOWN, Holder, holder_of, run_lock
 from tests.conftest import PROJECT
 
 HOLD = """
@@ -152,6 +152,21 @@ def test_a_look_at_the_lock_names_its_holder_and_leaves_it_alone(root: Path) -> 
     assert holder_of(root) is None
     with run_lock(root, "run"):
         pass
+    assert holder_of(root) is None
+
+
+def test_a_damaged_note_of_the_holder_stops_nobody(root: Path) -> None:
+    root.mkdir(mode=0o700)
+    (root / HOLDER).write_text('{"form"')
+    assert holder_of(root) is None
+    with run_lock(root, "run"):
+        found = holder_of(root)
+        assert found is not None
+        assert found.pid == os.getpid()
+        (root / HOLDER).write_text('{"form"')
+        assert holder_of(root) == UNKNOWN
+        with pytest.raises(RunUnderWayError), run_lock(root, "run"):
+            pytest.fail("held twice")
     assert holder_of(root) is None
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import OmopPipelineError, OptOutMissingError, QualityGateError
 from pipelines.run_lock import holder_of, run_lock
-from pipelines.run_log import RUNS, RunLog, RunState, TableCounts, in_order, last_runs, logged_run
+from pipelines.run_log import RUNS, RunLog, RunState, TableCounts, day_begun, in_order, last_runs, logged_run
 from tests.conftest import PROJECT
 
 DAY = date(2026, 1, 5)
@@ -177,6 +177,20 @@ def test_a_list_that_cannot_be_written_stops_no_run_that_has_begun(root: Path, c
     with logged_run(root, DAY, "1.0") as logged:
         break_it(logged)
     assert "cannot be kept in the list of runs" in caplog.text
+
+
+@pytest.mark.parametrize(("damaged", "shown"), [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])])
+def test_a_document_that_is_damaged_is_named_and_the_others_are_shown(
+    root: Path, damaged: int, shown: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = [released(root, date(2026, 1, day)) for day in (5, 6, 7)]
+    path = root / RUNS / f"{ids[damaged]}.json"
+    path.write_text(path.read_text()[:100])
+    assert [run.record.run_id for run in last_runs(root)] == [ids[number] for number in shown]
+    step = "restore it from a backup, or remove it: the list of runs goes without it"
+    assert caplog.messages == [f"{path}: cannot be read and counts as not there; {step}"]
+    assert day_begun(root, ids[damaged]) == date(2026, 1, 5 + damaged)
+    assert released(root) == "20260105-00004"
 
 
 def test_a_document_of_another_form_is_refused(root: Path) -> None:

@@ -9,10 +9,14 @@ from typing import ClassVar
 
 import pytest
 
-from pipelines.errors import OmopPipelineError
+from pipelines.diagnosis import State, documents, findings
+from pipelines.errors import DocumentError
+from pipelines.release.publish.parquet_folder import ParquetManifest
 from pipelines.release.store import Pointer
 from pipelines.run_inputs import RestrictedState
-from pipelines.storage.documents import Document, digest_of, digest_of_files
+from pipelines.runner import BuiltTable
+from pipelines.settings import load_settings
+from pipelines.storage.documents import Document, Lost, digest_of, digest_of_files
 
 
 class Note(Document):
@@ -41,7 +45,7 @@ def test_a_document_of_another_form_is_refused(tmp_path: Path, form: int) -> Non
     path = tmp_path / "note.json"
     path.write_text(json.dumps({"form": form, "text": "a"}), encoding="utf-8")
     said = rf"note\.json: was written in form {form}, this version reads form 2; use the version of nhs-omop that wrote it"
-    with pytest.raises(OmopPipelineError, match=said):
+    with pytest.raises(DocumentError, match=said):
         Note.read(path)
 
 
@@ -49,9 +53,73 @@ def test_a_document_of_another_form_is_refused(tmp_path: Path, form: int) -> Non
 def test_a_damaged_document_is_refused_without_its_content(tmp_path: Path, content: str) -> None:
     path = tmp_path / "note.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(OmopPipelineError) as refused:
+    with pytest.raises(DocumentError) as refused:
         Note.read(path)
     assert str(refused.value) == f"{path}: cannot be read; restore it from a backup"
+
+
+class Cache(Document):
+    """A document without which everything goes on."""
+
+    LOST: ClassVar[Lost] = Lost("it is made again", stops=False)
+
+
+def test_a_damaged_document_that_stops_nothing_counts_as_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "cache.json"
+    path.write_text('{"form": 1', encoding="utf-8")
+    said = f"{path}: cannot be read and counts as not there; it is made again"
+    assert (Cache.read(path), caplog.messages) == (None, [said])
+    with pytest.raises(DocumentError) as refused:
+        Cache.checked(path)
+    assert (str(refused.value), refused.value.stops) == (said, False)
+    path.write_text('{"form": 2}', encoding="utf-8")
+    with pytest.raises(DocumentError, match="was written in form 2"):
+        Cache.read(path)
+
+
+STOPS, GOES_ON = (State.FAULT, 33), (State.WARNING, None)
+WHEN_DAMAGED = {
+    "state.json": (*STOPS, "restore it from a backup"),
+    "build_state.json": (*STOPS, "remove it: the next run makes every table again. A backup may be older than the tables"),
+    "withdrawn.json": (*STOPS, "restore it from a backup"),
+    "accepted.json": (*STOPS, "restore it from a backup, or remove it and accept again what is then set aside"),
+    "load.json": (*GOES_ON, "the next run removes the rows of every load that has not ended"),
+    "checksums.json": (*GOES_ON, "the next run takes the checksums again"),
+    "set_aside.json": (*GOES_ON, "the next run makes it again"),
+    "run.json": (*GOES_ON, "the next command that writes makes it again"),
+    "upkeep.json": (*GOES_ON, "the next upkeep makes it again"),
+    "20260105-00001.json": (*GOES_ON, "restore it from a backup, or remove it: the list of runs goes without it"),
+    "loaded.json": (*GOES_ON, "load the vocabulary again: nhs-omop vocab load DIR"),
+    "current": (State.FAULT, 22, "restore it from a backup"),
+    "holds": (State.FAULT, 22, "restore it from a backup"),
+    "removed": (State.FAULT, 22, "restore it from a backup"),
+    "20260105-aaaaaaaa.json": (State.FAULT, 22, "restore it from a backup"),
+}
+
+
+def test_doctor_reads_every_document_and_says_what_is_to_be_done(tmp_path: Path) -> None:
+    options = [f"storage.{name}={tmp_path / name}" for name in ("landing", "restricted", "deidentified")]
+    settings = load_settings("demo", overrides=options)
+    for named in ("restricted/runs/20260105-00001.json", "deidentified/releases/20260105-aaaaaaaa.json"):
+        (tmp_path / named).parent.mkdir(parents=True)
+        (tmp_path / named).touch()
+    (tmp_path / "restricted").chmod(0o700)
+    found = documents(settings)
+    kinds = {kind for kind in Document.__subclasses__() if kind.__module__.startswith("pipelines.")}
+    elsewhere: set[type[Document]] = {BuiltTable, ParquetManifest}
+    assert kinds - {kind for _, kind in found} == elsewhere  # part of another; beside what is published
+    for path, _ in found:
+        Path(str(path)).parent.mkdir(parents=True, exist_ok=True)
+        Path(str(path)).write_text('{"form": 1', encoding="utf-8")
+    lines = [line for line in findings(settings, date(2026, 1, 5)) if line.what == "documents"]
+    shown = {}
+    for line in lines:
+        place, _, step = line.found.partition(": cannot be read")
+        shown[Path(place).name] = (line.state, line.error and line.error.exit_code, step.rpartition("; ")[2])
+    assert shown == WHEN_DAMAGED
+    for path, _ in found:
+        Path(str(path)).unlink()
+    assert [line.state for line in findings(settings, date(2026, 1, 5)) if line.what == "documents"] == [State.OK]
 
 
 def test_a_write_that_is_cut_short_leaves_the_old_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
