@@ -129,6 +129,8 @@ class ReleaseFolder:
         the same inputs on the same day, gets a number more. No release has an id that another had.
         """
         known, gone = self.ids(), {removed.release_id for removed in self.removed()}
+        if not known and _read(Pointer, self.root / POINTER) is None:  # from here on a pointer that is missing was lost
+            Pointer(moves=()).write(self.root / POINTER)
         for number in count(1):
             release_id = release.release_id if number == 1 else f"{release.release_id}-{number}"
             if release_id in known:
@@ -203,8 +205,16 @@ class ReleaseFolder:
         )
 
     def moves(self) -> tuple[Move, ...]:
-        """Every move of the pointer, the oldest first; the last one names the current release."""
+        """Every move of the pointer, the oldest first; the last one names the current release.
+
+        Raises ReleaseError where there are releases and no pointer: with it went which one readers see, and a rollback.
+        """
         pointer = _read(Pointer, self.root / POINTER)
+        if pointer is None and self.ids():
+            raise ReleaseError(
+                f"{self.root / POINTER} is gone, which says what release readers see and whether a rollback holds: restore it "
+                'from a backup. Without one write {"form": 1, "moves": []} into it: then the next run makes its release current'
+            )
         return pointer.moves if pointer else ()
 
     def current(self) -> str | None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import KeyChangedError, KeyMissingError, OmopPipelineError, OptOutStaleError
+from pipelines.errors import KeyChangedError, KeyMissingError, OmopPipelineError, OptOutStaleError, ReleaseError
 from pipelines.governance.keys import fingerprint, new_key_file
 from pipelines.nightly import nightly
 from pipelines.release.model import Release
-from pipelines.release.published import release_folder
+from pipelines.release.published import chosen_release, release_folder
 from pipelines.run_inputs import (
     RestrictedState,
     build_state_path,
@@ -140,3 +140,24 @@ def test_where_a_key_is_in_use_a_lost_one_has_to_come_back(tmp_path: Path, setti
     step = "To begin, make one with: nhs-omop key new --out FILE$" if remembers == "nothing" else put_back
     with pytest.raises(KeyMissingError, match=f"no pseudonymisation key: .* {step}"):
         known_key(settings)
+
+
+def test_a_pointer_that_is_lost_is_said_and_none_is_made_in_its_place(settings: Settings) -> None:
+    """Else the next run would begin a new one, and a rollback would no longer hold."""
+    folder = release_folder(settings)
+    assert folder.current() is None
+    folder.write(RELEASE)  # a first run that is killed before readers see its release
+    assert folder.current() is None
+    folder.point_at(RELEASE.release_id, action="rollback", at="t", reason="r")
+    pointer = Path(str(folder.root)) / "current"
+    pointer.unlink()
+    lost = r"releases/current is gone, .* whether a rollback holds: restore it from a backup\. Without one write .* into it"
+    for read in (lambda: chosen_release(settings), folder.held_rollback, folder.current):
+        with pytest.raises(ReleaseError, match=lost):
+            read()
+    with pytest.raises(ReleaseError, match=lost):
+        folder.point_at(RELEASE.release_id, action="release", at="t")
+    folder.write(RELEASE.model_copy(update={"release_id": "20240106-b"}))
+    assert not pointer.exists()
+    pointer.write_text('{"form": 1, "moves": []}')
+    assert folder.current() is None
