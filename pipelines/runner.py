@@ -9,6 +9,7 @@ every changed input: it follows the input, or the input itself was made again on
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputE
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.storage.documents import Document, Lost, digest_of
 from pipelines.storage.tables import TableStore, typed
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -267,7 +270,7 @@ class Runner:
             raise OmopPipelineError(f"{name} needs {', '.join(missing)}, which is not there; has that stage been run?")
         versions = {i: version for i, version in inputs.items() if version is not None}
         before = self._stored(name, known)
-        if before is None:
+        if before is None or self._is_older_copy(name, before, state):
             self._forget(name, state)
         part = self._part(table, graph, state, versions, known, full=full)
         if table.log is not None:
@@ -292,8 +295,21 @@ class Runner:
         self.on_made(table, version, self.seconds[name])
         return version
 
+    def _is_older_copy(self, name: TableName, stored: int, state: BuildState) -> bool:
+        """Whether a table has fewer versions than were made of it, as after a restore."""
+        built = state.tables.get(str(name))
+        if built is None or stored >= built.version:
+            return False
+        log.warning(
+            "%s is at version %d and %d was made: an older copy was put back; it is made again, with what read it",
+            name,
+            stored,
+            built.version,
+        )
+        return True
+
     def _forget(self, name: TableName, state: BuildState) -> None:
-        """Forget a table whose folder is gone and what read it: its versions count from 0 again, so they say nothing."""
+        """Forget a table that is gone, or is an older copy, and what read it: their numbers come again."""
         with _STATE_LOCK:
             lost = [other for other, built in state.tables.items() if str(name) in (other, *built.inputs)]
             for other in lost:

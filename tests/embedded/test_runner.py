@@ -355,6 +355,25 @@ def test_a_lost_table_counts_its_versions_anew_and_what_read_it_notices(lake: La
     assert asked == []
 
 
+@pytest.mark.parametrize("put_back", ["a", "b"])
+def test_an_older_copy_of_a_table_is_made_again_with_what_read_it(
+    lake: Lake, put_back: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a restore of one root: the versions that follow have the numbers of others that were read."""
+    lake.run(*chain(lake))
+    folder, backup = Path(lake.store.path(Zone.INTERMEDIATE, put_back)), lake.folder / "backup"
+    shutil.copytree(folder, backup)
+    lake.run(*chain(lake, 2))
+    shutil.rmtree(folder)
+    shutil.copytree(backup, folder)
+    lake.called()
+    assert put_back in lake.plan(*chain(lake, 3))
+    lake.run(*chain(lake, 3))
+    assert [lake.version(name) for name in "abc"] == ([1, 2, 2] if put_back == "a" else [2, 1, 2])
+    assert lake.values("c") == {0: 3, 1: 10, 2: 0}, "c was made of a version of the same number"
+    assert f"intermediate.{put_back} is at version 0 and 1 was made: an older copy was put back" in caplog.text
+
+
 def test_a_lost_table_and_a_crash_before_it_is_recorded(lake: Lake) -> None:
     lake.run(*chain(lake))
     shutil.rmtree(lake.store.path(Zone.INTERMEDIATE, "a"))
