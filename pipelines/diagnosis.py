@@ -30,8 +30,7 @@ from pipelines.mapping.spec import load_mappings
 from pipelines.release.model import Release
 from pipelines.release.published import release_folder
 from pipelines.release.store import HOLDS, POINTER, REMOVED, Holds, Pointer, Removed
-from pipelines.run_context import build_state_path
-from pipelines.run_inputs import RestrictedState, known_key, loaded_vocabulary, newest_opt_outs, state_path
+from pipelines.run_inputs import RestrictedState, build_state_path, known_key, loaded_vocabulary, newest_opt_outs, state_path
 from pipelines.run_lock import HOLDER, Holder
 from pipelines.run_log import RunRecord, run_documents
 from pipelines.runner import BuildState

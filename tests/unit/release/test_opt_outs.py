@@ -101,6 +101,6 @@ def test_what_a_restricted_root_decided_before_the_last_release_is_not_compared(
     said = shown_though_left_out(settings, OLD)
     assert said is not None
     assert said.startswith(
-        f"the restricted root is older than release {NEW.release_id}: it does not know run r2, so that nobody can"
+        f"the restricted root is older than release {NEW.release_id}, whose run r2 it does not know, so that nobody can"
     )
     assert shown_though_left_out(settings, NEW) is None
