@@ -55,8 +55,7 @@ WEEKLY = {"1": ("142", "mmHg"), "2": ("88", "mmHg"), "3": ("71.5", "kg")}
 MAPPED_AGAIN = (
     *("measurement", "measurement_harmonised", "observation", "procedure_occurrence", "condition_occurrence"),
     *("observation_period", "condition_era", "drug_era", "dose_era", "episode_event", "event_evidence", "fact_relationship"),
-    *("drug_order_administration", "same_fact"),
-    *("cdm_source", "metadata"),
+    *("same_fact", "cdm_source", "metadata"),
 )
 """What the third run writes: the events that the local codes leave and reach, what is derived from events (a code that gives
 measurements tells of contacts), and the tables that name the release."""
@@ -326,7 +325,7 @@ def test_only_a_contract_and_a_code_map_were_changed(walk: Walk) -> None:
 
 
 def test_usagi_brings_the_same_map(walk: Walk) -> None:
-    assert "3 rows added to by_usagi/concepts/emis_local.csv" in walk.output["from_usagi"]
+    assert re.search(r"3 rows added to \S*/by_usagi/concepts/emis_local\.csv", walk.output["from_usagi"])
     by_hand, by_usagi = (
         {
             (row.source_code.upper(), row.target_concept_id, row.status)

@@ -66,8 +66,8 @@ def practice(patients: int, observations: int, codes: int) -> Rows:
     ("patients", "observations", "codes"),
     [
         (0, 0, 0),
-        (1, 0, 0),
-        (1, 1, 0),
+        pytest.param(1, 0, 0, marks=pytest.mark.deep),
+        pytest.param(1, 1, 0, marks=pytest.mark.deep),
         pytest.param(1, 2, 1, marks=pytest.mark.deep),
         pytest.param(2, 1, 1, marks=pytest.mark.deep),
         (2, 2, 2),

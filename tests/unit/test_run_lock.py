@@ -17,7 +17,8 @@ from pipelines.run_lock import HOLDER, LOCK, UNKNOWN, Holder, holder_of, run_loc
 from tests.conftest import PROJECT
 
 HOLD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that was started in the background ignores it
 from pathlib import Path
 from pipelines.run_lock import run_lock
 with run_lock(Path(sys.argv[1]), sys.argv[2]):
