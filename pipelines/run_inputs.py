@@ -146,12 +146,16 @@ def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles)
 _CHANGED = "opt-out lists have changed since the run read them, and nothing is released"
 
 
+def _state(settings: Settings) -> RestrictedState:
+    return RestrictedState.read(state_path(settings)) or RestrictedState()
+
+
 def _remembered(settings: Settings) -> RestrictedState:
     """What is remembered of key and lists; of each kind of list the newest that the restricted root or a release names.
 
     The document of the restricted root can be lost, or older than the releases, as after a restore.
     """
-    state = RestrictedState.read(state_path(settings)) or RestrictedState()
+    state = _state(settings)
     newest = dict(state.opt_outs)
     for release in release_folder(settings).oldest_first():
         newest |= {kind: max(as_at, newest.get(kind, as_at)) for kind, as_at in release.opt_outs.items()}
@@ -182,7 +186,7 @@ def _key(settings: Settings) -> tuple[Key, str]:
     in_use = _keys_in_use(settings)
     first = next(iter(in_use.values()), None)
     key = resolve_key(settings.key, production=settings.environment is Environment.PRODUCTION, in_use=first)
-    fingerprint = check_fingerprint(_remembered(settings).key_fingerprint, key)
+    fingerprint = check_fingerprint(_state(settings).key_fingerprint, key)
     for made, key_id in in_use.items():
         if key_id != _key_id(fingerprint):
             raise KeyChangedError(
@@ -197,7 +201,7 @@ def _keys_in_use(settings: Settings) -> dict[str, str]:
 
     Raises KeyChangedError where tables were made with a key that nothing remembers.
     """
-    stored = _remembered(settings).key_fingerprint
+    stored = _state(settings).key_fingerprint
     in_use = {str(state_path(settings)): _key_id(stored)} if stored else {}
     in_use |= {f"release {made.release_id}": made.key_id for made in release_folder(settings).oldest_first()}
     if not in_use and _has_pseudonyms(settings):
