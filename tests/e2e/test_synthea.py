@@ -95,7 +95,7 @@ def _records(path: Path) -> int:
 def _completed_vocabulary(folder: Path) -> Path:
     """The vocabulary of the sample, with the genders, races, types and units that it lacks, from the demonstration.
 
-    Existing concepts are not changed: the demonstration adds missing concepts and their relationships only.
+    Existing concepts are not changed: the demonstration adds missing concepts and what they are replaced by only.
     """
     folder.mkdir()
     own = {row[0] for row in _lines(SAMPLE / "vocabulary" / "CONCEPT.csv")}
@@ -105,9 +105,11 @@ def _completed_vocabulary(folder: Path) -> Path:
     maps = read_local_maps(PACKAGED_MAPPINGS_DIR / "concepts")
     targets = {str(row.target_concept_id) for row in maps if row.source_vocabulary_id in used}
     wanted |= {row[0] for row in _lines(DEMO_DIR / "CONCEPT.csv") if row[0] in targets} - own
+    maps_to = [row for row in _lines(DEMO_DIR / "CONCEPT_RELATIONSHIP.csv") if row[0] in targets - own and row[2] == "Maps to"]
+    wanted |= {row[1] for row in maps_to} - own
     additions: dict[str, Callable[[list[str]], bool]] = {
         "CONCEPT": lambda row: row[0] in wanted,
-        "CONCEPT_RELATIONSHIP": lambda row: row[0] == row[1] and row[0] in wanted,
+        "CONCEPT_RELATIONSHIP": lambda row: row in maps_to or (row[0] == row[1] and row[0] in wanted),
     }
     for stem in TABLES:
         lines = (SAMPLE / "vocabulary" / f"{stem}.csv").read_text(encoding="utf-8").splitlines()
