@@ -148,7 +148,9 @@ class Lake:
         commits, former = commits_of(path), self.former(name)
         young_from = newest_at(commits, datetime.now(UTC) - timedelta(days=policy.keep_days))
         first = min(commit.version for commit in commits)
-        readable = frozenset(version for version in former.readable(facts.version) if version >= first)
+        # What is needed counts as readable whatever upkeep remembers: its record may be newer than tables from a backup.
+        known = former.readable(facts.version).union(needed)
+        readable = frozenset(version for version in known if first <= version < facts.version)
         kept, gone = versions_to_keep(readable, needed, young_from)
         # A table that is made again whole gathers no small files: those that it has are gone the next time.
         saved, written = files_saved(facts), last_write(commits)

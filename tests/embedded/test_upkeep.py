@@ -1,6 +1,7 @@
 """Upkeep on real Delta tables over many cheap nights: the lake stays small, and what is kept can be read."""
 
 import os
+import shutil
 import stat
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -267,6 +268,27 @@ def test_a_release_that_is_held_stays_readable_over_many_nights(lake: Lake) -> N
     assert {gone.reason for gone in removed} == {"by upkeep, because newer releases are kept"}
     assert lake.rows(PERSON, release_folder(lake.settings).read(held).pin("omop", "person").version) == lake.expected(1)
     assert on_disk(str(lake.path(PERSON))).files <= 18
+
+
+def test_a_held_release_that_came_back_from_a_backup_stays_readable(lake: Lake, tmp_path: Path) -> None:
+    """What upkeep remembers is of later nights, when nobody held the release and its versions went."""
+    root, backup = lake.settings.storage.deidentified, tmp_path / "backup"
+    for _ in range(3):
+        lake.night()
+    held = lake.releases[0]
+    shutil.copytree(root, backup)
+    for _ in range(6):
+        lake.night()
+    lake.keep_up(thorough=True)
+    shutil.rmtree(root)
+    shutil.copytree(backup, root)
+    build_state_path(lake.settings).unlink()
+    release_folder(lake.settings).put_hold(Hold(release_id=held, owner="study 12", reason="it rests on it", at="2026-01-03"))
+    for _ in range(8):
+        lake.night()
+    lake.keep_up(thorough=True)
+    assert held in lake.releases
+    assert lake.rows(PERSON, release_folder(lake.settings).read(held).pin("omop", "person").version) == lake.expected(1)
 
 
 @pytest.mark.parametrize("followed", [True, False])
