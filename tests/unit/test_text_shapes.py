@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY, Shape, pattern_of
 from pipelines.contracts.source import Column, load_contract, load_contracts
 from pipelines.errors import ContractError
+from pipelines.mapping.spec import load_mappings
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 
 CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR)
@@ -337,10 +338,56 @@ def test_codes_of_local_maps_have_the_shape_of_their_columns() -> None:
         "nhs_local_pathology": Shape.LOCAL_CODE,
     }
     shapes |= {path.stem: Shape.LIST for path in (PACKAGED_MAPPINGS_DIR / "concepts").glob("nhs_cld_*.csv")}
+    shapes |= {"emis_consultation_source": Shape.LIST, "emis_contact_mode": Shape.LIST, "emis_problem_status": Shape.LIST}
+    shapes |= {"emis_job_category": Shape.CODE, "emis_local": Shape.CLINICAL_CODE}
     for name, shape in shapes.items():
         with (PACKAGED_MAPPINGS_DIR / "concepts" / f"{name}.csv").open(encoding="utf-8") as lines:
             codes = [row["source_code"] for row in csv.DictReader(lines)]
         assert [code for code in codes if not fits(shape, code)] == [], name
+
+
+def test_values_that_rules_name_have_the_shape_of_their_columns() -> None:
+    """A value without it would be unreadable, or withheld, before a rule could choose or refuse rows by it."""
+    misshapen = []
+    for source, mapping in load_mappings(PACKAGED_MAPPINGS_DIR, CONTRACTS).items():
+        for rule in mapping.rules:
+            entities = {"": rule.from_} | {alias: lookup.entity for alias, lookup in rule.lookups.items()}
+            for condition in rule.where:
+                alias, _, name = (condition.column or "").rpartition(".")
+                column = CONTRACTS[source].entities[entities[alias]].columns.get(name)
+                if column is not None and column.shape is not None:
+                    named = [value for value in (*(condition.in_ or ()), *(condition.not_in or ())) if value]
+                    misshapen += [(rule.name, name, text) for text in named if not fits(column.shape, text, column.values)]
+    assert misshapen == []
+
+
+EMIS_LISTS = {
+    ("clinical_code", "emis_code_category_description"): (
+        "Administration, documents and attachments|Biological values|Body structure|Conditions, operations and procedures"
+        "|Cytology/Histology|Diagnostics|HMP|KC60|Microbiology|Nationality|Nursing problem domain|Pathology specimen"
+        "|Problem rating scale for outcomes|Religion|Symptoms and Findings|Trade/Branch|Unset"
+    ),
+    (
+        "patient",
+        "patient_type_description",
+    ): "Regular|Walk-In Patient|Yellow Fever|Vasectomy|Coronary Health Checks|Acupuncture",
+    ("observation", "observation_type"): "Allergy|Annotated image|Document|Family history|Immunisation|Value|Diary",
+    ("consultation", "consultation_source_term"): (
+        "Awaiting clinical code migration to EMIS Web|Scanned document|Externally entered note|Mail from patient|OOH report"
+        "|E-mail sent to patient|Outbound referral|Telephone call to relative/carer|Case conference|Discharge details"
+        "|Consultation via video conference|Twilight visit note|Follow up attendance face to face"
+    ),
+    ("observation", "numeric_unit"): "10*9/L|INR|Wks|ng/ml FEU|out of 30|Lit/min",
+}
+"""What EMIS Web has in some lists, of the sources that contract and mapping name."""
+
+
+@pytest.mark.parametrize(("entity", "column"), list(EMIS_LISTS))
+def test_lists_of_a_gp_system_are_read(entity: str, column: str) -> None:
+    declared = CONTRACTS["gp"].entities[entity].columns[column]
+    assert declared.shape is not None
+    texts = EMIS_LISTS[entity, column].split("|")
+    assert [text for text in texts if not fits(declared.shape, text, declared.values)] == []
 
 
 def test_a_contract_with_a_kept_text_without_a_shape_is_refused(tmp_path: Path) -> None:
