@@ -44,15 +44,18 @@ def with_course(drugs: DataFrame, strengths: DataFrame, stated: DataFrame) -> Da
     return known.withColumns({"_counted": F.coalesce(pieces, quantity), "_dosed_days": until_used_up})
 
 
-def with_latest_end(drugs: DataFrame, deaths: DataFrame) -> DataFrame:
-    """`drugs` with `_ends_by`, the last day that a computed end may have: of the extract, or of an earlier death.
+def with_latest_end(drugs: DataFrame, deaths: DataFrame, extracts: DataFrame) -> DataFrame:
+    """`drugs` with `_ends_by`, the last day that a computed end may have: of the newest extract of the provider, or of an
+    earlier death.
 
-    A course that starts after the death of its person lasts for the day. `deaths` has `person_id` and `death_date`, one row a
-    person.
+    Not of the extract that delivered the row: what is delivered by deltas comes once, on the day on which it was supplied. A
+    course that starts after the death of its person lasts for the day. `deaths` has `person_id` and `death_date`, one row a
+    person; `extracts` see NEWEST_SCHEMA.
     """
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
     until_death = F.when(F.col("_died").isNotNull(), F.greatest("_died", "start_date"))
-    return drugs.join(died, on="person_id", how="left").withColumn("_ends_by", F.least(F.col("_extracted_on"), until_death))
+    known = drugs.join(F.broadcast(extracts), on=["_source", "_provider"], how="left").join(died, on="person_id", how="left")
+    return known.withColumn("_ends_by", F.least(F.col("_known_until"), until_death))
 
 
 def read_once(stated: DataFrame) -> DataFrame:

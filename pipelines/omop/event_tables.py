@@ -9,7 +9,7 @@ from pipelines.columns.frames import union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.tables import BelongsTo, Inputs, Selection, Table, TableName
-from pipelines.contracts.touched import NEWEST_EXTRACTS, TOUCHED_BY_CODES, TOUCHED_BY_PLACES
+from pipelines.contracts.touched import NEWEST_EXTRACTS, NEWEST_SCHEMA, TOUCHED_BY_CODES, TOUCHED_BY_PLACES
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Target
 from pipelines.omop.analytes import CONCEPTS_BY_UNIT_SCHEMA
@@ -165,7 +165,7 @@ def _same_fact(inputs: MapInputs) -> Table:
 def _event_table(inputs: MapInputs, name: str) -> Table:
     table, coded = inputs.table(name), coded_fields(inputs.rules, Target.EVENT)
     providers = omop_name("provider")
-    strengths, deaths = ((DRUG_STRENGTH,), (DEATHS,)) if name == DRUG_EXPOSURE else ((), ())
+    strengths, deaths, extracts = ((DRUG_STRENGTH,), (DEATHS,), (NEWEST_EXTRACTS,)) if name == DRUG_EXPOSURE else ((), (), ())
     read = (*inputs.stems, ROUTES, CONCEPT_MAP, VISITS, VISIT_DETAILS, providers)
     of_units = {CONCEPTS_BY_UNIT: tuple(CONCEPTS_BY_UNIT_SCHEMA)} if name == "measurement" else {}
 
@@ -182,6 +182,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
             coded=coded,
             strengths=made.read(*DRUG_STRENGTH) if strengths else None,
             deaths=chosen_deaths(made.read(*DEATHS)) if deaths else None,
+            extracts=made.read(*NEWEST_EXTRACTS) if extracts else None,
             by_unit=made.read(*CONCEPTS_BY_UNIT) if of_units else None,
         )
         return event_table(table, events)
@@ -196,12 +197,13 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         UNOBSERVED: ("person_id",),
         **dict.fromkeys(strengths, STRENGTH_COLUMNS),
         **dict.fromkeys(deaths, ("person_id", "death_date", "is_chosen")),
+        **dict.fromkeys(extracts, tuple(NEWEST_SCHEMA)),
     }
     return omop_table(
         inputs,
         name,
         _GRAINS[name],
-        (*read, EVENT_COLLISIONS, UNOBSERVED, *strengths, *deaths, *of_units),
+        (*read, EVENT_COLLISIONS, UNOBSERVED, *strengths, *deaths, *extracts, *of_units),
         make,
         parameters=canonical(fields_in_use),
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),

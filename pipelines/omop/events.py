@@ -41,7 +41,8 @@ class EventInputs:
 
     `visits` are `visit_names`, `visit_details` and `providers` hold `key` and `id`; `collisions` are those of the event ids;
     `coded` are the concept fields that some rule fills from a code. Drug exposures look up `strengths`, which is DRUG_STRENGTH,
-    and `deaths` (`person_id`, `death_date`, one row a person); measurements `by_unit`, the concepts that depend on the unit.
+    `deaths` (`person_id`, `death_date`, one row a person) and the newest `extracts` (NEWEST_SCHEMA); measurements
+    `by_unit`, the concepts that depend on the unit.
     """
 
     stem: DataFrame
@@ -54,6 +55,7 @@ class EventInputs:
     coded: tuple[str, ...]
     strengths: DataFrame | None = None
     deaths: DataFrame | None = None
+    extracts: DataFrame | None = None
     by_unit: DataFrame | None = None
 
 
@@ -102,7 +104,8 @@ def event_table(table: CdmTable, inputs: EventInputs) -> DataFrame:
         visit_detail_id=(inputs.visit_details, "visit_detail_key"),
         provider_id=(inputs.providers, "provider_key"),
     )
-    lasting = linked if inputs.deaths is None else with_latest_end(linked, inputs.deaths)
+    deaths, extracts = inputs.deaths, inputs.extracts
+    lasting = linked if deaths is None or extracts is None else with_latest_end(linked, deaths, extracts)
     whole = lasting if inputs.strengths is None else with_course(lasting, inputs.strengths, inputs.stem)
     return conform(whole, _common(table.name) | _SPECIFIC[table.name](), table)
 
@@ -217,6 +220,11 @@ def drug_end_rule() -> Column:
     return F.coalesce(*[F.when(end.isNotNull(), F.lit(rule)) for rule, end in _drug_ends()])
 
 
+def is_cut_short() -> Column:
+    """Whether a computed end of a drug exposure is the last day that it may have (`_ends_by`)."""
+    return drug_end_rule().isin(*COMPUTED_ENDS) & (drug_end_date() == F.col("_ends_by"))
+
+
 def _drug_ends() -> tuple[tuple[str, Column], ...]:
     """The rules for the end of a drug exposure in Themis' order, each with the end it gives or null.
 
@@ -233,6 +241,9 @@ def _drug_ends() -> tuple[tuple[str, Column], ...]:
         ("same_day", F.col("start_date")),
     )
 
+
+COMPUTED_ENDS = ("days_supplied", "duration_stated", "quantity_by_dose", "written_prescription")
+"""The rules of `_drug_ends` that give an end by days."""
 
 MAX_DAYS_SUPPLY = 3650
 """Days beyond ten years are no length of a course; the value itself is kept."""

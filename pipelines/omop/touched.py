@@ -9,6 +9,7 @@ from pipelines.columns.frames import differences, union_all
 from pipelines.contracts.tables import CHANGE, BelongsTo, InputChanges, Log, Table, TableName
 from pipelines.contracts.touched import (
     NEWEST_EXTRACTS,
+    NEWEST_SCHEMA,
     TOUCHED,
     TOUCHED_BY_CODES,
     TOUCHED_BY_PLACES,
@@ -21,6 +22,7 @@ from pipelines.omop.changes import ROUTED_CONCEPTS, rows_with_changed_code
 from pipelines.omop.codes import coded_fields, with_concepts
 from pipelines.omop.declared import (
     CONCEPT_MAP,
+    DRUG_STRENGTH,
     PERSONS,
     ROUTES,
     ROW_TABLES,
@@ -31,6 +33,8 @@ from pipelines.omop.declared import (
     omop_name,
     rows_name,
 )
+from pipelines.omop.drugs import DRUG_EXPOSURE, with_course
+from pipelines.omop.events import is_cut_short, routed
 from pipelines.omop.places import care_site_code
 from pipelines.omop.visits import STAYS
 from vocab.schemas import ddl_of
@@ -75,13 +79,35 @@ def _by_codes(inputs: MapInputs) -> Table:
 
 def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
     """The visits, or parts of them, of which the end moves on with the newest extract of their provider."""
-    moved = differences(
-        changes.before(*NEWEST_EXTRACTS), changes.now(*NEWEST_EXTRACTS), ("_source", "_provider", "_known_until")
-    )
-    places = moved.select("_source", "_provider").distinct()
     rows = changes.now(*name).where(F.col("end_date").isNull() & ~F.coalesce(F.col(END_UNREADABLE), F.lit(False)))
-    there = rows.join(F.broadcast(places), on=["_source", "_provider"], how="left_semi")
+    there = rows.join(F.broadcast(_moved_extracts(changes)), on=["_source", "_provider"], how="left_semi")
     return with_concepts(there, ("concept",), changes.now(*CONCEPT_MAP)).where(F.col("concept_target").isin(*STAYS))
+
+
+def _courses_cut_short(changes: InputChanges, stem: TableName) -> DataFrame:
+    """The drug exposures of which the computed end moves with the newest extract of their provider.
+
+    Those that last until the earlier of its two days at least.
+    """
+    routes = changes.now(*ROUTES).where(F.col("table") == DRUG_EXPOSURE)
+    known = F.col("_known_until").alias("_ends_by")
+    rows = (
+        changes.now(*stem)
+        .where(F.col("_set_aside").isNull())
+        .join(
+            F.broadcast(_moved_extracts(changes).select("_source", "_provider", known)),
+            on=["_source", "_provider"],
+            how="inner",
+        )
+    )
+    drugs = routed(rows, routes)
+    return with_course(drugs, changes.now(*DRUG_STRENGTH), drugs).where(is_cut_short())
+
+
+def _moved_extracts(changes: InputChanges) -> DataFrame:
+    """The providers of which the newest extract is another one (NEWEST_SCHEMA), with the earlier of the two days."""
+    moved = differences(changes.before(*NEWEST_EXTRACTS), changes.now(*NEWEST_EXTRACTS), tuple(NEWEST_SCHEMA))
+    return moved.groupBy("_source", "_provider").agg(F.min("_known_until").alias("_known_until"))
 
 
 def _by_places(inputs: MapInputs) -> Table:
@@ -90,6 +116,9 @@ def _by_places(inputs: MapInputs) -> Table:
     referring = {"location": (PERSONS,), "care_site": (PERSONS, *with_site), "provider": with_staff}
 
     def named(changes: InputChanges) -> Iterable[DataFrame]:
+        if NEWEST_EXTRACTS in changes.names:
+            for stem in inputs.stems:
+                yield _touched(_courses_cut_short(changes, stem), "supply")
         if UNOBSERVED in changes.names:
             yield _touched(differences(changes.before(*UNOBSERVED), changes.now(*UNOBSERVED), ("person_id",)), "period")
         for kind, place in places.items():
@@ -100,8 +129,9 @@ def _by_places(inputs: MapInputs) -> Table:
                     yield _touched(_referring(changes.now(*name), kind, keys), kind)
 
     grain = "one row per change, person and reason for which the CDM is made again of the person"
-    searched = (PERSONS, VISITS, VISIT_DETAILS, *inputs.stems)
-    return _log(inputs, TOUCHED_BY_PLACES, TOUCHED_BY_CODES, grain, (UNOBSERVED, *places.values()), searched, named)
+    searched = (PERSONS, VISITS, VISIT_DETAILS, *inputs.stems, ROUTES, DRUG_STRENGTH)
+    follows = (UNOBSERVED, NEWEST_EXTRACTS, *places.values())
+    return _log(inputs, TOUCHED_BY_PLACES, TOUCHED_BY_CODES, grain, follows, searched, named)
 
 
 def _referring(rows: DataFrame, kind: str, keys: DataFrame) -> DataFrame:

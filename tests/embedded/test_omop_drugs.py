@@ -7,8 +7,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.derived import DRUG_ORDER_ADMINISTRATION
+from pipelines.contracts.touched import NEWEST_SCHEMA
 from pipelines.omop.drugs import drug_order_administration, with_course, with_latest_end
 from pipelines.omop.events import drug_end_date, drug_end_rule
+from vocab.schemas import ddl_of
 
 TABLETS, CREAM, TWO_SUBSTANCES, ONCE_TABLETS, IN_GRAMS = 1, 2, 3, 4, 5
 STRENGTHS = [
@@ -23,18 +25,19 @@ STRENGTH = "drug_concept_id bigint, amount_value double, amount_unit_concept_id 
 DRUG = (
     "_target_concept_id bigint, quantity double, dose_unit_source_value string, sig string, days_supply bigint,"
     " prescribed_days bigint, start_date date, end_date date, _extracted_on date,"
-    " person_id bigint"
+    " person_id bigint, _source string, _provider string"
 )
 START, EXTRACT = date(2024, 3, 1), date(2024, 3, 20)
 
 
 def course(session: SparkSession, died: date | None = None, **drug: Any) -> dict[str, Any]:
-    """What comes of one drug exposure that starts on START; what is not said of it is null."""
+    """What comes of one drug exposure that is delivered when it starts; the newest extract of its provider is of EXTRACT."""
     names = [part.split()[0] for part in DRUG.replace(", ", ",").split(",")]
-    values = {"start_date": START, "_extracted_on": EXTRACT, "person_id": 1} | drug
+    values = {"start_date": START, "_extracted_on": START, "person_id": 1, "_source": "gp", "_provider": "P1"} | drug
     rows = session.createDataFrame([tuple(values.get(name) for name in names)], DRUG)
     deaths = session.createDataFrame([(1, died)] if died else [], "person_id bigint, death_date date")
-    read = with_course(with_latest_end(rows, deaths), session.createDataFrame(STRENGTHS, STRENGTH), rows)
+    extracts = session.createDataFrame([("gp", "P1", EXTRACT), ("gp", "P2", date(2024, 5, 1))], ddl_of(NEWEST_SCHEMA))
+    read = with_course(with_latest_end(rows, deaths, extracts), session.createDataFrame(STRENGTHS, STRENGTH), rows)
     ended = read.select("_counted", drug_end_date().alias("end"), drug_end_rule().alias("rule"))
     return dict(ended.toArrow().to_pylist()[0])
 
@@ -80,6 +83,7 @@ ENDS: list[tuple[dict[str, Any], date, str]] = [
     ({"sig": "1 as needed", "quantity": 9.0, "dose_unit_source_value": "tablet"}, START, "same_day"),
     ({"sig": "1 tablet once a day"}, START, "same_day"),
     ({"prescribed_days": 30}, EXTRACT, "written_prescription"),
+    ({"prescribed_days": 30, "_provider": "P2"}, MARCH[30], "written_prescription"),
     ({}, START, "same_day"),
     ({"days_supply": 14, "died": MARCH[5]}, MARCH[5], "days_supplied"),
     ({"days_supply": 14, "died": MARCH[14]}, MARCH[14], "days_supplied"),

@@ -198,11 +198,13 @@ def test_a_drug_is_not_taken_after_the_extract(sail: SparkSession) -> None:
         {"start_date": day("2026-01-05"), "days_supply": 28},
         {"start_date": day("2025-12-20")},
     ]
-    seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES).withColumn("_target_concept_id", F.lit(0))
+    given = {"_target_concept_id": F.lit(0), "_source": F.lit("gp"), "_provider": F.lit("P1")}
+    seen = judged(mapped(sail, Target.EVENT, rows), Target.EVENT, RULES).withColumns(given)
     strength = "drug_concept_id bigint, amount_value double, amount_unit_concept_id bigint, invalid_reason string"
     strengths, deaths = sail.createDataFrame([], strength), sail.createDataFrame([], "person_id bigint, death_date date")
+    extracts = seen.select("_source", "_provider", F.col("_extracted_on").alias("_known_until")).distinct()
     ends = (
-        with_course(with_latest_end(seen, deaths), strengths, seen)
+        with_course(with_latest_end(seen, deaths, extracts), strengths, seen)
         .select("_row_key", drug_end_date().alias("end"), drug_end_rule().alias("rule"), "verbatim_end_date")
         .collect()
     )

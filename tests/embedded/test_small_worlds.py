@@ -3,7 +3,9 @@
 The statistics of such tables say that a column has one value, and the engine plans for that.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -13,9 +15,13 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.derived import published_tables
+from pipelines.contracts.touched import TOUCHED_BY_PLACES
 from pipelines.contracts.zones import Zone
+from pipelines.nightly import declared_tables, ingest_deliveries
+from pipelines.run_context import RunContext
+from tests.builders.landing import deliver
 from tests.builders.worlds import NUMBERS, Rows, demo_vocabulary, loaded
-from tests.golden.cases import golden_cases
+from tests.golden.cases import golden_cases, golden_contracts
 
 PRACTICE = "ORG-P81001"
 SNOMED = ("38341003", "73211009")
@@ -123,6 +129,52 @@ def test_who_is_in_no_period_is_in_the_cdm_only_by_configuration(
     assert not report.failures
     found = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence", "observation_period")}
     assert found == {"person": people, "condition_occurrence": people, "observation_period": 0}
+
+
+def test_a_supply_goes_on_with_the_newest_extract_of_its_practice(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
+    """A night that brings nothing of somebody moves the end of what is still taken, and of nothing else."""
+    common = {"organisation_guid": PRACTICE, "effective_date_precision": "YMD", "processing_id": "1"}
+    issues = [
+        {"patient_guid": "P0", "effective_date": "2025-12-01", "course_duration_in_days": "28"},
+        {"patient_guid": "P1", "effective_date": "2025-12-15"},
+        {
+            "patient_guid": "P2",
+            "effective_date": "2026-01-01",
+            "quantity": "6",
+            "quantity_unit": "tablet",
+            "dosage": "one daily",
+        },
+        {"patient_guid": "P3", "effective_date": "2026-01-03", "course_duration_in_days": "28"},
+    ]
+    delivered = dict(practice(4, 0, 0)) | {
+        "drug_code": [{"code_id": "D", "dmd_product_code_id": "1019999999106", "processing_id": "1"}],
+        "issue_record": [common | issue | {"issue_record_guid": f"I{n}", "code_id": "D"} for n, issue in enumerate(issues)],
+        "consultation": [common | {"patient_guid": "P0", "consultation_guid": "C0", "effective_date": "2026-01-05"}],
+    }
+    run, _ = loaded(sail, tmp_path, vocabulary, {("gp", "P81001"): delivered}, "run.most_touched=1")
+    starts = ["2025-12-01", "2025-12-15", "2026-01-01", "2026-01-03"]
+    assert supplies(run) == list(zip(starts, ["2025-12-28", "2026-01-05", "2026-01-05", "2026-01-05"], strict=True))
+    seen = common | {"patient_guid": "P0", "consultation_guid": "C1", "effective_date": "2026-01-06"}
+    deliver(run.settings.storage.landing, golden_contracts()["gp"], "P81001", "20260107", {"consultation": [seen]}, "delta")
+    later = replace(run, run_date=date(2026, 1, 7))
+    ingest_deliveries(later)
+    later.runner.run(declared_tables(later, later.register()).tables)
+    assert supplies(later) == list(zip(starts, ["2025-12-28", "2026-01-07", "2026-01-06", "2026-01-07"], strict=True))
+    named = later.store.read(*TOUCHED_BY_PLACES).select("person_id", "reason").collect()
+    assert Counter(row.reason for row in named) == {"row": 1, "supply": 3}
+
+
+def supplies(run: RunContext) -> list[tuple[str, str]]:
+    """The first and the last day of each drug exposure, which are those of its era too."""
+    found = [
+        sorted(
+            (str(row[0]), str(row[1]))
+            for row in run.store.read(Zone.OMOP, table).select(f"{name}_start_date", f"{name}_end_date").collect()
+        )
+        for table, name in (("drug_exposure", "drug_exposure"), ("drug_era", "drug_era"))
+    ]
+    assert found[0] == found[1]
+    return found[0]
 
 
 def test_a_wrong_date_of_death_leaves_its_person_out_and_stops_nobody(
