@@ -106,8 +106,8 @@ class Column(Frozen):
     the number that a spreadsheet keeps for it. `shape` is what the values of a kept text may look like; `values` lists those
     that it may have besides, ignoring case. Every column that silver keeps as delivered text has a shape. `same` gives for
     words of a list, as another release of it has them, those that mean the same: in a key they are one. With `key_where` the
-    column is part of a key in some rows only. `unknown` lists codes that name nobody: in a key they are missing, so that no
-    reference finds their row.
+    column is part of a key in some rows only. `unknown` lists codes that name nobody or nothing, such as the number of an
+    episode that is not known: in a key they are missing, so that no reference finds their row.
     """
 
     header: str | None = None

@@ -49,6 +49,8 @@ CASES: dict[str, tuple[str, Row, Row, str]] = {
     "an episode of another day": ("apc_episode", {}, {"episode_start_date": "2025-03-05"}, "AB"),
     "another spell": ("apc_episode", {}, {"hospital_provider_spell_number": "other"}, "AB"),
     "without a number": ("apc_episode", {"episode_number": ""}, {"episode_number": ""}, "AB"),
+    "of a number that is not known": ("apc_episode", {"episode_number": "99"}, {"episode_number": "99"}, "AB"),
+    "of a number that does not apply": ("apc_episode", {"episode_number": "98.0"}, {"episode_number": "098"}, "AB"),
     "an appointment sent again": ("op_attendance", {}, {"attended_code": "6"}, "B"),
     "an appointment of another day": ("op_attendance", {}, {"appointment_date": "2025-04-09"}, "AB"),
     "an attendance sent again": ("ecds_attendance", {}, {"arrival_datetime": "01/05/2025 09:50"}, "B"),
