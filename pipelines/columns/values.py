@@ -264,7 +264,8 @@ def key_part(column: Delivered, text: Column) -> Column:
     """The trimmed text of a column in the form in which it is part of a key: the same however the value is written.
 
     A date that cannot be read, and any text that is no date, number, code or list value, is its own form. Null for a code that
-    names nobody or nothing (`unknown`), and in the rows of whose key the column is no part: `key_where` asks another column of the row.
+    names nobody or nothing (`unknown`), and in the rows of whose key the column is no part: `key_where` asks another column of
+    the row.
     """
     where, form = column.key_where, _form_in_key(column, text)
     form = F.when(~is_one_of(form, column.unknown), form) if column.unknown else form

@@ -66,9 +66,27 @@ def date_and_time(date: Column, time: Column) -> Column:
     return F.concat(day, F.lit(" "), F.regexp_replace(time, "^24", "00")).try_cast("timestamp")
 
 
-def stay_key(spell: Column, stay: Column, date: Column, time: Column) -> Column:
+def stay_key(spell: Column, stay: Column, date: Column, time: Column | None = None) -> Column:
     """What names a stay within a spell, however many episodes repeat it: what it is of, and when it began."""
-    return F.concat(spell, *[F.concat(F.lit("|"), F.coalesce(part.cast("string"), F.lit(""))) for part in (stay, date, time)])
+    parts = [part for part in (stay, date, time) if part is not None]
+    return F.concat(spell, *[F.concat(F.lit("|"), F.coalesce(part.cast("string"), F.lit(""))) for part in parts])
+
+
+def place_in_spell(date: Column, number: Column) -> Column:
+    """What puts the episodes of a spell in order: the day on which each begins, then its number; last where that has none.
+
+    Numbers come wrong, and 98 and 99 are none. So pipelines for Hospital Episode Statistics order them, by EPISTART first
+    (https://github.com/HFAnalyticsLab/HES_pipeline, src/spells.R).
+    """
+    return F.unix_date(date) * 100 + F.coalesce(F.when(number.between(0, 99), number), F.lit(99))
+
+
+def last_day_of_spell(discharge: Column, indicator: Column, end_of_episode: Column) -> Column:
+    """The day of discharge; where none was delivered, that on which the last episode of the spell (indicator 1) ended.
+
+    A spell ends with its last episode.
+    """
+    return F.coalesce(discharge, F.when(is_one_of(indicator, ["1"]), end_of_episode))
 
 
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
@@ -277,6 +295,8 @@ EXPRESSIONS: dict[str, Expression] = {
         attribute_in,
         date_and_time,
         stay_key,
+        place_in_spell,
+        last_day_of_spell,
         minutes_after,
         date_of,
         number_in,
