@@ -89,6 +89,15 @@ def last_day_of_spell(discharge: Column, indicator: Column, end_of_episode: Colu
     return F.coalesce(discharge, F.when(is_one_of(indicator, ["1"]), end_of_episode))
 
 
+def death_by_discharge(method: Column, year_of_birth: Column, admission: Column) -> Column:
+    """The method of discharge, null where it says stillborn (5) of somebody born more than a year before the admission.
+
+    On the record of a delivery it is the baby who was stillborn, and not the mother.
+    """
+    is_of_the_baby = (method == "5") & (F.year(admission) - year_of_birth > 1)
+    return F.when(~F.coalesce(is_of_the_baby, F.lit(False)), method)
+
+
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
     """The moment that many minutes after a date and its time; null where one of the three is missing."""
     return F.timestamp_seconds(F.unix_timestamp(date_and_time(date, time)) + minutes * 60)
@@ -297,6 +306,7 @@ EXPRESSIONS: dict[str, Expression] = {
         stay_key,
         place_in_spell,
         last_day_of_spell,
+        death_by_discharge,
         minutes_after,
         date_of,
         number_in,
