@@ -41,12 +41,12 @@ def national_ethnic_category(category: Column) -> Column:
 
 
 def code_without_fillers(code: Column) -> Column:
-    """A code in capitals without blanks, dots and what fills its places: `R69` of `r69.x`, `R69X9` and `R69-`.
+    """A code in capitals without blanks, dots and what fills its places: `R69` of `r69.x`, `R69X9`, `R69XXD` and `R69-`.
 
     Null where nothing is left: hospitals send `&` and `-` for no code.
     """
     bare = F.translate(F.upper(code), " \u00a0.&-", "")
-    return F.nullif(F.regexp_replace(bare, "^([A-Z][0-9]{2})X[0-9]?$", "$1"), F.lit(""))
+    return F.nullif(F.regexp_replace(bare, "^([A-Z][0-9]{2})X[0-9X]?[AD+*]?$", "$1"), F.lit(""))
 
 
 def attribute_in(code: Column, attribute: str) -> Column:
