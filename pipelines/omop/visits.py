@@ -42,6 +42,9 @@ ADMISSIONS = (
 STAYS = (*ADMISSIONS, INPATIENT_CRITICAL_CARE_CONCEPT_ID, INTENSIVE_CARE_CONCEPT_ID, LONG_TERM_CARE_VISIT_CONCEPT_ID)
 """Visits of which a missing end means that the person is still there; any other visit without an end is over that day."""
 
+OF_A_NIGHT_AT_MOST = ("4", "5")
+"""Patient classifications of stays that nobody goes on with: regular night attenders, mother and baby at a delivery."""
+
 TELEHEALTH_CONCEPT_IDS = (722455, 5083)
 HOME_VISIT_CONCEPT_ID = 581476
 
@@ -322,7 +325,7 @@ def spells(rows: DataFrame) -> DataFrame:
 
 def with_end(frame: DataFrame) -> DataFrame:
     """Every visit with an end: the delivered one; else for stays the newest extract of the provider, or an earlier death of
-    the person; else the day it began.
+    the person; else, and for stays OF_A_NIGHT_AT_MOST, the day it began.
 
     An end before the start or after the extract is not believed, nor one of CONTACTS after LONGEST_CONTACT_DAYS, and one that
     cannot be read is not known: the visit ends when it starts, and `end_rule` says so.
@@ -331,7 +334,8 @@ def with_end(frame: DataFrame) -> DataFrame:
         (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
     )
     is_too_late = F.col("concept_target").isin(*CONTACTS) & (F.col("end_date") > F.date_add("start_date", LONGEST_CONTACT_DAYS))
-    is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False))
+    is_of_a_night = F.coalesce(F.col("patient_classification").isin(*OF_A_NIGHT_AT_MOST), F.lit(False))
+    is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False)) & ~is_of_a_night
     rule = (
         F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
         .when(is_backwards, F.lit("before_start"))

@@ -158,10 +158,14 @@ def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_perso
         "died later": {"_died": date(2024, 3, 2)},
         "discharged after": {"_died": date(2024, 2, 10), "end_date": date(2024, 2, 20)},
         "died at home": {"_died": date(2024, 2, 10), "concept_target": 9202},
+        "ordinary": {"patient_classification": "1"},
+        "for the night": {"patient_classification": "4"},
+        "for a delivery": {"patient_classification": "5", "_died": date(2024, 2, 10)},
+        "for the night, with an end": {"patient_classification": "4", "end_date": date(2024, 1, 2)},
     }
     starts: dict[str, Any] = {"start_date": date(2024, 1, 1), "start_datetime": None, "end_date": None, "end_datetime": None}
     schema = {"key": "string", "concept_target": "bigint", "end_unreadable": "boolean", "_flagged": "string"}
-    schema |= dict.fromkeys(("start_date", "end_date", "_known_until", "_died"), "date")
+    schema |= {"patient_classification": "string"} | dict.fromkeys(("start_date", "end_date", "_known_until", "_died"), "date")
     schema |= dict.fromkeys(("start_datetime", "end_datetime"), "timestamp")
     found = with_end(frame_of(sail, schema, [{"key": key} | known | starts | values for key, values in stays.items()]))
     assert {row.key: (row.end_date, row.end_rule) for row in found.collect()} == {
@@ -173,6 +177,10 @@ def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_perso
         "died later": (date(2024, 3, 1), "open"),
         "discharged after": (date(2024, 2, 20), "delivered"),
         "died at home": (date(2024, 1, 1), "same_day"),
+        "ordinary": (date(2024, 3, 1), "open"),
+        "for the night": (date(2024, 1, 1), "same_day"),
+        "for a delivery": (date(2024, 1, 1), "same_day"),
+        "for the night, with an end": (date(2024, 1, 2), "delivered"),
     }
 
 
