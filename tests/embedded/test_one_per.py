@@ -29,7 +29,12 @@ KINDS: dict[str, Row] = {
         "episode_start_date": "2025-03-04",
         "episode_end_date": "2025-03-08",
     },
-    "op_attendance": {"attendance_identifier": "T1", "appointment_date": "2025-04-02", "attended_code": "5"},
+    "op_attendance": {
+        "attendance_identifier": "T1",
+        "appointment_date": "2025-04-02",
+        "attended_code": "5",
+        "treatment_function_code": "300",
+    },
     "ecds_attendance": {
         "attendance_identifier": "T1",
         "arrival_datetime": "2025-05-01 10:00:00",
@@ -52,6 +57,8 @@ CASES: dict[str, tuple[str, Row, Row, str]] = {
     "of a number that is not known": ("apc_episode", {"episode_number": "99"}, {"episode_number": "99"}, "AB"),
     "of a number that does not apply": ("apc_episode", {"episode_number": "98.0"}, {"episode_number": "098"}, "AB"),
     "an appointment sent again": ("op_attendance", {}, {"attended_code": "6"}, "B"),
+    "an appointment of another clinic": ("op_attendance", {}, {"treatment_function_code": "130"}, "AB"),
+    "an appointment of a clinic that is not known": ("op_attendance", {}, {"treatment_function_code": ""}, "AB"),
     "an appointment of another day": ("op_attendance", {}, {"appointment_date": "2025-04-09"}, "AB"),
     "an attendance sent again": ("ecds_attendance", {}, {"arrival_datetime": "01/05/2025 09:50"}, "B"),
     "an attendance sent again while it lasts": ("ecds_attendance", {}, {"departure_datetime": ""}, "A"),
