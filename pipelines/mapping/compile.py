@@ -49,6 +49,9 @@ BIRTH_UNREADABLE = "birth_unreadable"
 UNKNOWN_SCHEME = "unknown scheme "
 """What the vocabulary of a code begins with whose coding scheme no list has; the scheme follows, as delivered."""
 
+NO_SCHEME = "(none)"
+"""What follows where no scheme was delivered."""
+
 EVIDENCE = "evidence"
 """The column of events with the grade of evidence (`Evidence`)."""
 
@@ -445,7 +448,7 @@ def _scheme(vocabulary: VocabularyBy) -> Column:
 
 def _unlisted(vocabulary: VocabularyBy) -> Column:
     """What stands for the vocabulary of a scheme that `values` lacks: its codes are work to do. Null for any other row."""
-    named = F.concat(F.lit(UNKNOWN_SCHEME), F.upper(_scheme(vocabulary)))
+    named = F.concat(F.lit(UNKNOWN_SCHEME), F.coalesce(F.upper(_scheme(vocabulary)), F.lit(NO_SCHEME)))
     return F.when(~reduce(or_, _schemes(vocabulary).values()), named)
 
 

@@ -149,7 +149,7 @@ def test_a_coding_scheme_picks_the_vocabulary_and_a_code_of_an_unknown_scheme_is
         ("d", "SNOMED", "123456", "123456"),
         ("e", "unknown scheme X9", "Z", " Z "),
     ]
-    last = ("g", None, None, "Z")
+    last = ("g", "unknown scheme (none)", "Z", "Z")
     assert kept(sail, event(candidates), *CODE_PARTS, entry=entries) == [*listed, last]
     by_name = event([*candidates, {"column": "text", "vocabulary": "Read"}])
     named = [entry("h", scheme="x9", code="Z", text="8H")]
