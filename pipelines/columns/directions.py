@@ -81,7 +81,11 @@ _COUNT = "(?:[1-9]|1[0-2])"
 _COUNTS = f"{_COUNT}(?:-{_COUNT})?"
 _EACH = "(?:(?:a|per|each|every) )?"
 
+_SEVERAL = ("[(](e?s)[)]", "$1")
+"""How systems write a unit that may be one or several: `tablet(s)`, `patch(es)`."""
+
 _BEFORE_WORDS = (
+    _SEVERAL,
     ("\u00bd", ".5"),
     ("\u00bc", ".25"),
     ("\u00be", ".75"),
@@ -177,6 +181,14 @@ def frequency_in(directions: Column) -> Column:
     return F.regexp_replace(directions, amount, "$1")
 
 
+def as_needed(directions: Column) -> Column:
+    """Directions of what is to be taken as needed, in their closed form: `twice a day as needed for 7 days` of `twice a day for
+    7 days`. `as needed` where there are none.
+    """
+    said = F.regexp_replace(F.regexp_replace(directions, " as directed", ""), "^(.*?)( for [0-9]+ days)?$", "$1 as needed$2")
+    return F.coalesce(F.when(directions.contains("as needed"), directions), said, F.lit("as needed"))
+
+
 def doses_per_day_in(directions: Column) -> Column:
     """How many doses a day directions ask for: 0.5 where it is every other day.
 
@@ -225,7 +237,8 @@ def days_in(directions: Column) -> Column:
 def unit_in(text: Column) -> Column:
     """The one form of a unit of doses or quantities (`tablet` of `Tabs`); null where the text is none that is known."""
     # As an array of one, so that an engine plans the text once and not with every form.
-    return F.get(F.transform(F.array(F.lower(F.trim(text))), lambda word: _form_of(word, _UNITS)), F.lit(0))
+    bare = F.regexp_replace(F.lower(F.trim(text)), *_SEVERAL)
+    return F.get(F.transform(F.array(bare), lambda word: _form_of(word, _UNITS)), F.lit(0))
 
 
 def in_milligrams(amount: Column, unit: Column) -> Column:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from pipelines.columns import directions
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import DatePrecision
@@ -234,7 +235,8 @@ def order_directions(
     """The directions of an order (`1000 mg 4 times a day`): its dose and how often it is due.
 
     How often is said by `count` doses in `period` units (FHIR: h, d, wk) if they are delivered, else by the text, which is in a
-    closed form and may give a dose of its own: the delivered dose counts, in a unit that is known.
+    closed form and may give a dose of its own: the delivered dose counts, in a unit that is known. What is to be taken
+    `as_needed` is so however often, and where nobody says how often.
     """
     times = F.concat(count.cast("string"), F.lit(" times"))
     often = F.when(count == 1, F.lit("once")).when(count == 2, F.lit("twice")).when(count.between(3, 12), times)
@@ -245,8 +247,8 @@ def order_directions(
         .when((count == 1) & (period_unit == "h") & period.between(1, 99), F.concat(every, F.lit(" hours")))
         .when((count == 1) & (period_unit == "d") & period.between(2, 99), F.concat(every, F.lit(" days")))
     )
-    coded = F.concat(by_code, F.when(as_needed, F.lit(" as needed")).otherwise(F.lit("")))
-    frequency = F.coalesce(coded, text)
+    said = F.coalesce(by_code, text)
+    frequency = F.when(as_needed, directions.as_needed(said)).otherwise(said)
     dosed = F.nullif(F.concat_ws(" ", amount_in(dose, unit), frequency_in(frequency)), F.lit(""))
     return F.when(dose.isNull(), frequency).otherwise(dosed)
 

@@ -188,13 +188,14 @@ def _condition() -> dict[str, Column]:
 
 
 def _drug() -> dict[str, Column]:
-    """Drug exposures. The end date is required: see `drug_end_date`."""
+    """Drug exposures. The end date is required: see `drug_end_date`. A time of the end that is before that of the start is none."""
+    ends_before = F.coalesce(F.col("end_datetime") < F.col("start_datetime"), F.lit(False))
     return {
         "drug_exposure_start_date": F.col("start_date"),
         "drug_exposure_start_datetime": F.col("start_datetime"),
         "drug_exposure_end_date": drug_end_date(),
         "_end_rule": drug_end_rule(),
-        "drug_exposure_end_datetime": F.when(_end_is_usable(), F.col("end_datetime")),
+        "drug_exposure_end_datetime": F.when(_end_is_usable() & ~ends_before, F.col("end_datetime")),
         "verbatim_end_date": F.coalesce(F.col("verbatim_end_date"), F.col("end_date")),
         "stop_reason": F.col("stop_reason"),
         "refills": F.col("refills"),

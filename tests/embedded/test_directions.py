@@ -21,6 +21,8 @@ from tests.embedded.test_columns import evaluated
 
 KEPT: dict[str, tuple[str, float | None, str | None, float | None, int | None]] = {
     "Take ONE tablet TWICE a day": ("1 tablet twice a day", 1, "tablet", 2, None),
+    "1 tablet(s) BD": ("1 tablet twice a day", 1, "tablet", 2, None),
+    "1 patch(es) every 3 days": ("1 patch every 3 days", 1, "patch", 1 / 3, None),
     "1 tablet twice a day": ("1 tablet twice a day", 1, "tablet", 2, None),
     "One To Be Taken Each Day": ("1 once a day", 1, None, 1, None),
     "ONE TO BE TAKEN TWO TIMES A DAY": ("1 twice a day", 1, None, 2, None),
