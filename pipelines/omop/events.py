@@ -188,7 +188,7 @@ def _condition() -> dict[str, Column]:
 
 
 def _drug() -> dict[str, Column]:
-    """Drug exposures. The end date is required: see `drug_end_date`. A time of the end that is before that of the start is none."""
+    """Drug exposures. The end date is required: see `drug_end_date`. A time of the end before that of the start is none."""
     ends_before = F.coalesce(F.col("end_datetime") < F.col("start_datetime"), F.lit(False))
     return {
         "drug_exposure_start_date": F.col("start_date"),
