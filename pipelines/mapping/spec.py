@@ -51,6 +51,7 @@ _VISIT_FIELDS = {
     "start_datetime": "timestamp",
     "end_date": "date",
     "end_datetime": "timestamp",
+    "open_until": "date",
     "type_concept_id": "bigint",
     "care_site_code": "string",
     "provider_key": "string",
@@ -84,7 +85,6 @@ FIELDS: dict[Target, dict[str, str]] = {
     | {
         "encounter_key": "string",
         "episode_key": "string",
-        "open_until": "date",
         "came_by": "string",
         "patient_classification": "string",
         "conveyed": "boolean",

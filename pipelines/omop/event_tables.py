@@ -25,6 +25,7 @@ from pipelines.omop.declared import (
     DEATHS,
     DRUG_STRENGTH,
     EVENT_COLLISIONS,
+    NEWEST_MONTHS,
     PERIODS,
     PERSONS,
     ROUTES,
@@ -250,18 +251,23 @@ def _events_with(inputs: MapInputs, made: Inputs, key: str) -> DataFrame:
     return numbered_events(observed(made, _stem_rows(inputs, made, key)), made.read(*ROUTES), made.read(*EVENT_COLLISIONS))
 
 
-def _closing(inputs: MapInputs) -> frozenset[str]:
-    """The sources whose open episodes end where a newer submission no longer has them."""
-    rules = {source.name: source.rules(Target.EPISODE) for source in inputs.sources}
-    return frozenset(name for name, of_source in rules.items() if any("open_until" in rule.fields for rule in of_source))
+def _newest_months(inputs: MapInputs) -> Table:
+    """The newest month that each provider has submitted: a new submission makes again only what it no longer has."""
+    rows = [(*place, day) for place, day in sorted(newest_months(inputs.coverage).items())]
+    return Table(
+        name=NEWEST_MONTHS,
+        grain="one row per source and provider: the first day of the newest month that it has submitted",
+        schema=NEWEST_MONTHS_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=lambda made: made.session.createDataFrame(rows, ddl_of(NEWEST_MONTHS_SCHEMA)),
+        parameters=repr(rows),
+        keeps_equal=True,
+    )
 
 
 def episode_tables(inputs: MapInputs) -> list[Table]:
-    """Episodes of care, and what happened in them."""
+    """Episodes of care and what happened in them, and until when their sources have submitted."""
     rows, collisions, stored = rows_name(Target.EPISODE), intermediate("episode_collisions"), intermediate("episodes")
-
-    months = newest_months(inputs.coverage)
-    newest = [(source, provider, day) for (source, provider), day in sorted(months.items()) if source in _closing(inputs)]
 
     def make_events(made: Inputs) -> DataFrame:
         links = (
@@ -271,21 +277,21 @@ def episode_tables(inputs: MapInputs) -> list[Table]:
         return episode_event(observed(made, made.read(*stored)), links, made.read(*CONCEPT), inputs.table("episode_event"))
 
     return [
+        _newest_months(inputs),
         collisions_table(collisions, (rows,), lambda made: episode_ids(sound_rows(made, rows)), EPISODE_KEY),
         Table(
             name=stored,
             grain="one row per episode of care",
             schema=EPISODES_SCHEMA,
             belongs_to=BelongsTo.PERSON,
-            inputs=(rows, CONCEPT_MAP, collisions, DEATHS),
+            inputs=(rows, CONCEPT_MAP, collisions, NEWEST_MONTHS, DEATHS),
             make=lambda made: episodes(
                 sound_rows(made, rows),
                 made.read(*CONCEPT_MAP),
                 made.read(*collisions),
                 chosen_deaths(made.read(*DEATHS)),
-                made.session.createDataFrame(newest, ddl_of(NEWEST_MONTHS_SCHEMA)),
+                made.read(*NEWEST_MONTHS),
             ),
-            parameters=canonical(newest),
             affected=AffectedScope(
                 columns={DEATHS: ("person_id", "death_date", "is_chosen")}, coded={rows: ("concept", "object")}
             ),

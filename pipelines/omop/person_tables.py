@@ -12,6 +12,7 @@ from pipelines.omop.deaths import DEATHS_SCHEMA, chosen_deaths, death, death_rec
 from pipelines.omop.declared import (
     CONCEPT_MAP,
     DEATHS,
+    NEWEST_MONTHS,
     PERSONS,
     UNOBSERVED,
     VISIT_DETAILS,
@@ -161,13 +162,14 @@ def _visits(inputs: MapInputs, target: Target, name: TableName, kind: str) -> tu
         grain="one row per visit" if target is Target.VISIT else "one row per part of a visit",
         schema=VISITS_SCHEMA,
         belongs_to=BelongsTo.PERSON,
-        inputs=(rows, CONCEPT_MAP, collisions, NEWEST_EXTRACTS, DEATHS),
+        inputs=(rows, CONCEPT_MAP, collisions, NEWEST_EXTRACTS, NEWEST_MONTHS, DEATHS),
         make=lambda made: visits(
             sound_rows(made, rows),
             rules,
             made.read(*CONCEPT_MAP),
             made.read(*collisions),
             made.read(*NEWEST_EXTRACTS),
+            made.read(*NEWEST_MONTHS),
             chosen_deaths(made.read(*DEATHS)),
             kind,
         ),

@@ -23,6 +23,7 @@ from pipelines.omop.codes import coded_fields, with_concepts
 from pipelines.omop.declared import (
     CONCEPT_MAP,
     DRUG_STRENGTH,
+    NEWEST_MONTHS,
     PERSONS,
     ROUTES,
     ROW_TABLES,
@@ -57,6 +58,7 @@ def touched_tables(inputs: MapInputs) -> list[Table]:
 
 def _by_codes(inputs: MapInputs) -> Table:
     stays = (rows_name(Target.VISIT), rows_name(Target.VISIT_DETAIL))
+    open_ended = (*stays, rows_name(Target.EPISODE))
     fields = {rows_name(target): coded_fields(inputs.rules, target) for target in ROW_TABLES if target in PERSON_BOUND}
     fields |= dict.fromkeys(inputs.stems, coded_fields(inputs.rules, Target.EVENT))
     coded = {name: of_table for name, of_table in fields.items() if of_table}
@@ -71,10 +73,14 @@ def _by_codes(inputs: MapInputs) -> Table:
         if NEWEST_EXTRACTS in changes.names:
             for name in stays:
                 yield _touched(_open_stays(changes, name), "stay")
+        if NEWEST_MONTHS in changes.names:
+            for name in open_ended:
+                yield _touched(_gone_or_back(changes, name), "stay")
 
-    searched = (*dict.fromkeys((*coded, *stays)),)
+    searched = (*dict.fromkeys((*coded, *open_ended)),)
     grain = "one row per change, person and reason for which tables with concepts are made again of the person"
-    return _log(inputs, TOUCHED_BY_CODES, TOUCHED, grain, (CONCEPT_MAP, ROUTES, NEWEST_EXTRACTS), searched, named)
+    follows = (CONCEPT_MAP, ROUTES, NEWEST_EXTRACTS, NEWEST_MONTHS)
+    return _log(inputs, TOUCHED_BY_CODES, TOUCHED, grain, follows, searched, named)
 
 
 def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
@@ -108,6 +114,16 @@ def _moved_extracts(changes: InputChanges) -> DataFrame:
     """The providers of which the newest extract is another one (NEWEST_SCHEMA), with the earlier of the two days."""
     moved = differences(changes.before(*NEWEST_EXTRACTS), changes.now(*NEWEST_EXTRACTS), tuple(NEWEST_SCHEMA))
     return moved.groupBy("_source", "_provider").agg(F.min("_known_until").alias("_known_until"))
+
+
+def _gone_or_back(changes: InputChanges, name: TableName) -> DataFrame:
+    """The visits, or parts of them, or episodes without an end that are no longer in the newest submission, or are so again."""
+    rows = changes.now(*name).where(F.col("end_date").isNull() & F.col("open_until").isNotNull())
+    for months, at in ((changes.before, "_before"), (changes.now, "_now")):
+        newest = months(*NEWEST_MONTHS).select("_source", "_provider", F.col("_newest_month").alias(at))
+        rows = rows.join(F.broadcast(newest), on=["_source", "_provider"], how="left")
+    was_gone, is_gone = (F.coalesce(F.col("open_until") < F.col(at), F.lit(False)) for at in ("_before", "_now"))
+    return rows.where(was_gone != is_gone)
 
 
 def _by_places(inputs: MapInputs) -> Table:

@@ -98,7 +98,8 @@ VISITS_SCHEMA = {
 }
 """One row per visit (or visit detail) with its id.
 
-`end_rule`: delivered, unreadable, open, died, same_day, before_start, after_extract or too_late. `encounter_key`: the name by
+`end_rule`: delivered, unreadable, open, last_submission, died, same_day, before_start, after_extract or too_late.
+`encounter_key`: the name by
 which events refer to it that do not say what kind of visit they mean; it means this visit from the day `named_from` to the day
 before `named_until` (null: without a limit). `came_by`: the admission method of a stay or the arrival mode of an attendance, as
 delivered. `patient_classification`: of hospital provider spells only, 9 where it is not known. `conveyed`, `destination_code`:
@@ -201,6 +202,7 @@ def visits(
     concept_map: DataFrame,
     collisions: DataFrame,
     newest_extracts: DataFrame,
+    newest_months: DataFrame,
     deaths: DataFrame,
     kind: str,
 ) -> DataFrame:
@@ -208,7 +210,8 @@ def visits(
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for. `newest_extracts`
     (NEWEST_SCHEMA) says until when an open stay is known to last, a row's `open_until` that it is known until an earlier day
-    only; `deaths` has `person_id` and `death_date`, one row a person.
+    only, `newest_months` (NEWEST_MONTHS_SCHEMA) whether its provider has submitted a newer month without it; `deaths` has
+    `person_id` and `death_date`, one row a person.
     """
     rules = tuple(rules)
     grouped = [rule.name for rule in rules if rule.group]
@@ -219,9 +222,9 @@ def visits(
     merged = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(merged, ("concept", "admitted_from", "discharged_to"), concept_map)
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
-    known = coded.join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
-    if "open_until" in known.columns:
-        known = known.withColumn("_known_until", F.least("_known_until", "open_until"))
+    known = coded
+    for newest in (newest_extracts, newest_months):
+        known = known.join(F.broadcast(newest), on=["_source", "_provider"], how="left")
     ended = with_end(known.join(died, on="person_id", how="left"))
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
@@ -324,11 +327,13 @@ def spells(rows: DataFrame) -> DataFrame:
 
 
 def with_end(frame: DataFrame) -> DataFrame:
-    """Every visit with an end: the delivered one; else for stays the newest extract of the provider, or an earlier death of
-    the person; else, and for stays OF_A_NIGHT_AT_MOST, the day it began.
+    """Every visit with an end: the delivered one; else for stays the last day on which the person is known to be there, or an
+    earlier death; else, and for stays OF_A_NIGHT_AT_MOST, the day it began.
 
-    An end before the start or after the extract is not believed, nor one of CONTACTS after LONGEST_CONTACT_DAYS, and one that
-    cannot be read is not known: the visit ends when it starts, and `end_rule` says so.
+    A stay is known until the newest extract of its provider, or the end of the last submission that has it (`open_until`). One
+    that a newer submission (`_newest_month`) no longer has is over. An end before the start or after the extract is not
+    believed, nor one of CONTACTS after LONGEST_CONTACT_DAYS, and one that cannot be read is not known: the visit ends when it
+    starts, and `end_rule` says so.
     """
     is_backwards = F.coalesce(
         (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
@@ -336,22 +341,25 @@ def with_end(frame: DataFrame) -> DataFrame:
     is_too_late = F.col("concept_target").isin(*CONTACTS) & (F.col("end_date") > F.date_add("start_date", LONGEST_CONTACT_DAYS))
     is_of_a_night = F.coalesce(F.col("patient_classification").isin(*OF_A_NIGHT_AT_MOST), F.lit(False))
     is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False)) & ~is_of_a_night
+    is_gone = F.coalesce(F.col("open_until") < F.col("_newest_month"), F.lit(False))
+    last_known = F.least("_known_until", "open_until")
+    died_there = F.col("_died").between(F.col("start_date"), F.when(is_gone, last_known).otherwise(F.col("_known_until")))
     rule = (
         F.when(F.col("_flagged") == str(Check.END_AFTER_EXTRACT), F.lit("after_extract"))
         .when(is_backwards, F.lit("before_start"))
         .when(is_too_late, F.lit("too_late"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
         .when(F.col(END_UNREADABLE), F.lit("unreadable"))
-        .when(is_stay & F.col("_died").between(F.col("start_date"), F.col("_known_until")), F.lit("died"))
+        .when(is_stay & died_there, F.lit("died"))
+        .when(is_stay & is_gone, F.lit("last_submission"))
         .when(is_stay, F.lit("open"))
         .otherwise(F.lit("same_day"))
     )
     ruled = frame.withColumn("end_rule", rule)
     has_end = F.col("end_rule").isin("delivered", "after_extract")
-    still_there = F.greatest(F.col("start_date"), F.col("_known_until"))
     end_date = (
         F.when(has_end, F.col("end_date"))
-        .when(F.col("end_rule") == "open", still_there)
+        .when(F.col("end_rule").isin("open", "last_submission"), F.greatest(F.col("start_date"), last_known))
         .when(F.col("end_rule") == "died", F.col("_died"))
         .otherwise(F.col("start_date"))
     )
@@ -494,7 +502,7 @@ def _ended_with_visit(details: DataFrame, visits: DataFrame) -> DataFrame:
     ends = visits.select(F.col("key").alias("visit_key"), "person_id", F.col("end_date").alias("_visit_end"))
     joined = details.join(ends, on=["visit_key", "person_id"], how="left")
     last_day = F.greatest(F.col("start_date"), F.least(F.col("end_date"), F.col("_visit_end")))
-    end_date = F.when(F.col("end_rule").isin("open", "died"), last_day).otherwise(F.col("end_date"))
+    end_date = F.when(F.col("end_rule").isin("open", "last_submission", "died"), last_day).otherwise(F.col("end_date"))
     return joined.withColumn("end_date", end_date).drop("_visit_end")
 
 

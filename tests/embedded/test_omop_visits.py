@@ -127,14 +127,8 @@ def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: S
     rows += [part("u", "r5", 1, "2024-01-01", None)]
     known = {"end_unreadable": False, "_source": "acute", "_extracted_on": date(2024, 3, 1)}
     spelled = spells(frame_of(sail, target_schema(Target.VISIT), [known | row for row in rows]))
-    inpatient = spelled.withColumns(
-        {
-            "concept_target": F.lit(INPATIENT).cast("bigint"),
-            "_known_until": F.lit(date(2024, 3, 1)),
-            "_died": F.lit(None).cast("date"),
-        }
-    )
-    found = with_end(inpatient).select("key", "end_date", "end_rule").collect()
+    inpatient = spelled.withColumn("concept_target", F.lit(INPATIENT).cast("bigint"))
+    found = with_end(known_until(inpatient, date(2024, 3, 1))).select("key", "end_date", "end_rule").collect()
     assert sorted(map(tuple, found)) == [
         ("s", date(2024, 1, 1), "unreadable"),
         ("t", date(2024, 1, 5), "delivered"),
@@ -142,13 +136,16 @@ def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: S
     ]
 
 
-def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_person(sail: SparkSession) -> None:
+def test_a_stay_without_an_end_lasts_until_the_extract_the_last_submission_or_the_death_of_the_person(
+    sail: SparkSession,
+) -> None:
     known: dict[str, Any] = {
         "concept_target": INPATIENT,
         "_known_until": date(2024, 3, 1),
         "end_unreadable": False,
         "_flagged": None,
     }
+    submitted: dict[str, Any] = {"_newest_month": date(2024, 2, 1)}
     stays: dict[str, dict[str, Any]] = {
         "alive": {"_died": None},
         "died": {"_died": date(2024, 2, 10)},
@@ -162,10 +159,21 @@ def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_perso
         "for the night": {"patient_classification": "4"},
         "for a delivery": {"patient_classification": "5", "_died": date(2024, 2, 10)},
         "for the night, with an end": {"patient_classification": "4", "end_date": date(2024, 1, 2)},
+        # Of submissions by month, the newest of which is that of February.
+        "submitted": submitted | {"open_until": date(2024, 2, 29)},
+        "submitted and died since": submitted | {"open_until": date(2024, 2, 29), "_died": date(2024, 3, 1)},
+        "no longer submitted": submitted | {"open_until": date(2024, 1, 31)},
+        "no longer submitted and died before": submitted | {"open_until": date(2024, 1, 31), "_died": date(2024, 1, 31)},
+        "no longer submitted and died since": submitted | {"open_until": date(2024, 1, 31), "_died": date(2024, 2, 1)},
+        "submitted before it began": submitted | {"open_until": date(2023, 12, 31)},
+        "submitted last and discharged": submitted | {"open_until": date(2024, 1, 31), "end_date": date(2024, 1, 20)},
+        "of a later month": submitted | {"open_until": date(2024, 3, 31)},
+        "submitted contact": submitted | {"open_until": date(2024, 1, 31), "concept_target": 9202},
     }
     starts: dict[str, Any] = {"start_date": date(2024, 1, 1), "start_datetime": None, "end_date": None, "end_datetime": None}
     schema = {"key": "string", "concept_target": "bigint", "end_unreadable": "boolean", "_flagged": "string"}
-    schema |= {"patient_classification": "string"} | dict.fromkeys(("start_date", "end_date", "_known_until", "_died"), "date")
+    dates = ("start_date", "end_date", "open_until", "_known_until", "_newest_month", "_died")
+    schema |= {"patient_classification": "string"} | dict.fromkeys(dates, "date")
     schema |= dict.fromkeys(("start_datetime", "end_datetime"), "timestamp")
     found = with_end(frame_of(sail, schema, [{"key": key} | known | starts | values for key, values in stays.items()]))
     assert {row.key: (row.end_date, row.end_rule) for row in found.collect()} == {
@@ -181,7 +189,22 @@ def test_a_stay_without_an_end_lasts_until_the_extract_or_the_death_of_the_perso
         "for the night": (date(2024, 1, 1), "same_day"),
         "for a delivery": (date(2024, 1, 1), "same_day"),
         "for the night, with an end": (date(2024, 1, 2), "delivered"),
+        "submitted": (date(2024, 2, 29), "open"),
+        "submitted and died since": (date(2024, 3, 1), "died"),
+        "no longer submitted": (date(2024, 1, 31), "last_submission"),
+        "no longer submitted and died before": (date(2024, 1, 31), "died"),
+        "no longer submitted and died since": (date(2024, 1, 31), "last_submission"),
+        "submitted before it began": (date(2024, 1, 1), "last_submission"),
+        "submitted last and discharged": (date(2024, 1, 20), "delivered"),
+        "of a later month": (date(2024, 3, 1), "open"),
+        "submitted contact": (date(2024, 1, 1), "same_day"),
     }
+
+
+def known_until(frame: DataFrame, day: date) -> DataFrame:
+    """The visits of a provider whose newest extract is of a day, without submissions by month, of people who are alive."""
+    nothing = {name: F.lit(None).cast("date") for name in ("_newest_month", "_died")}
+    return frame.withColumns({"_known_until": F.lit(day), **nothing})
 
 
 ENDS = [
@@ -201,8 +224,7 @@ def test_a_contact_does_not_last_for_weeks(sail: SparkSession) -> None:
         for place, (concept, end, _, _) in enumerate(ENDS)
     ]
     frame = frame_of(sail, target_schema(Target.VISIT), rows).withColumn("concept_target", F.col("order"))
-    dated = frame.withColumns({"_known_until": F.lit(date(2026, 1, 1)), "_died": F.lit(None).cast("date")})
-    found = with_end(dated).select("key", "end_date", "end_datetime", "end_rule")
+    found = with_end(known_until(frame, date(2026, 1, 1))).select("key", "end_date", "end_datetime", "end_rule")
     assert [(str(row.end_date), row.end_rule) for row in sorted(found.collect(), key=lambda row: row.key)] == [
         (end, rule) for _, _, end, rule in ENDS
     ]
@@ -229,8 +251,10 @@ def test_only_an_end_that_is_known_to_be_before_the_start_is_not_believed(sail: 
         for key, (start, end, _, _) in times.items()
     ]
     frame = frame_of(sail, target_schema(Target.VISIT), rows).withColumn("concept_target", F.col("order"))
-    dated = frame.withColumns({"_known_until": F.lit(date(2026, 1, 1)), "_died": F.lit(None).cast("date")})
-    found = {row.key: (row.end_date, row.end_datetime, row.end_rule) for row in with_end(dated).collect()}
+    found = {
+        row.key: (row.end_date, row.end_datetime, row.end_rule)
+        for row in with_end(known_until(frame, date(2026, 1, 1))).collect()
+    }
     assert found == {key: (date(2024, 1, 1), moment(end), rule) for key, (_, _, end, rule) in times.items()}
 
 
