@@ -12,7 +12,7 @@ from pipelines.mapping.compile import BIRTH_UNREADABLE
 from pipelines.mapping.outcomes import UNKNOWN_PERSON, UNREADABLE_BIRTH
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform, priority
-from pipelines.omop.places import location_index, with_care_site
+from pipelines.omop.places import care_site_code, location_index, with_care_site
 
 CODED = ("gender", "race", "ethnicity")
 """The coded attributes of a person. Ethnicity is Hispanic or not, as OMOP means it; UK sources do not say."""
@@ -45,7 +45,7 @@ def persons(person_rows: DataFrame, concept_map: DataFrame, sources: Sequence[st
     Records count in the order of `sources`, then by `order`, those without one first, then the newest first (`recorded_on`),
     then by row key. A code without a concept of any kind is not known; one that has a source concept alone, as mixed ethnic
     groups do, is known, and its concept is 0. Where no record knows a code, the first delivered value is kept with concept 0.
-    The month comes from the record that gives the year.
+    A practice whose code names no organisation is not known either. The month comes from the record that gives the year.
     """
     by_rule, newest_first = F.col("order").asc_nulls_first(), F.col("recorded_on").desc_nulls_last()
     order = (priority(sources), by_rule, newest_first, F.col("_row_key"), F.col("_rule"))
@@ -73,8 +73,8 @@ def _attributes() -> dict[str, tuple[Column, tuple[str, ...]]]:
         "record": (F.lit(True), ("_source", "_entity", "_rule")),
         "birth": (F.col("year_of_birth").isNotNull(), ("year_of_birth", "month_of_birth")),
     }
-    for name in ("postcode_area", "care_site_code"):
-        attributes[name] = (F.col(name).isNotNull(), (name,))
+    for name, value in (("postcode_area", F.col("postcode_area")), ("care_site_code", care_site_code())):
+        attributes[name] = (value.isNotNull(), (name,))
     for field in CODED:
         parts = (f"{field}_source_value", f"{field}_source_concept")
         is_known = (F.col(f"{field}_target") > 0) | (F.col(f"{field}_source_concept") > 0)

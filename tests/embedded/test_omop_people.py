@@ -55,6 +55,18 @@ def test_source_priority_comes_before_recency_and_known_before_unknown(sail: Spa
         assert merged(sail, concept_map, order, *columns) == [(1950, FEMALE, "2", "PR", "X", "gp")]
 
 
+def test_a_code_that_names_no_practice_does_not_hide_the_practice_that_another_source_knows(
+    sail: SparkSession, concept_map: DataFrame
+) -> None:
+    """What hospitals send of who is not registered, or of whom they do not know it, in any case and with blanks."""
+    for code in ("V81999", "v81997 ", "V81998", "X99999", ""):
+        rows = [
+            record("acute", "a", "1", "2025-01-01", year_of_birth=1950, care_site_code=code),
+            record("community", "b", "1", "2024-01-01", care_site_code="P81001"),
+        ]
+        assert merged(sail, concept_map, rows, "care_site_code") == [("P81001",)]
+
+
 def test_an_unknown_gender_keeps_the_first_delivered_value(sail: SparkSession, concept_map: DataFrame) -> None:
     rows = [record("acute", "b", "X", year_of_birth=1951), record("gp", "a", None), record("gp", "c", "9")]
     assert merged(sail, concept_map, rows, "gender_concept_id", "gender_source_value") == [(0, "9")]
