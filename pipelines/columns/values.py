@@ -102,6 +102,7 @@ _POWERS = "|".join(
 _INTEGER = f"^'?[+\u2212-]?(?:(?:[0-9]{{1,{_MOST_DIGITS}}}|[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,4}})(?:[.]0*)?|{_POWERS})$"
 
 _WHOLE = "^'?[+]?0*([0-9]+)(?:[.]0*)?$"
+_DECIMAL_IN_KEY = "^'?[+]?0*([0-9]+(?:[.][0-9]*[1-9])?)[.]?0*$"
 _ID_AND_MORE = "^'?([0-9]{6,18})(?:[.]0+)?(?: ?[|][^|]*[|]?)?$"
 """An id of SNOMED CT with its term, or with what a spreadsheet adds. The id alone is compared, and kept."""
 _ICD10_IN_KEY = "(?i)^([A-Z][0-9]{2})[.]?([0-9]{0,2}|X[0-9])X?-*(?: ?[AD+*\u2020\u2021])?$"
@@ -277,6 +278,8 @@ def _form_in_key(column: Delivered, text: Column) -> Column:
         return F.coalesce(READERS[column.type](text).cast("string"), text)
     if column.type is ColumnType.INTEGER or column.shape is Shape.NUMBER:
         return F.regexp_replace(text, _WHOLE, "$1")
+    if column.type is ColumnType.DECIMAL:
+        return F.regexp_replace(text, _DECIMAL_IN_KEY, "$1")
     if column.width is not None:
         return padded(text, column.width)
     if column.shape in (Shape.LIST, Shape.LISTED, Shape.SAMPLE):
