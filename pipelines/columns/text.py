@@ -26,6 +26,13 @@ daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
 """
 
 
+_NOBODY = (
+    "^(?:[^0-9A-Za-z]*|[0 .-]+|x+"
+    "|(?:unknown|unk|unidentified|anon|anonymous|n[ /.]?k|n[ /.]?a|nil|no[ _-]?id|tbc"
+    "|not[ _-]?(?:known|recorded|stated|given|available|applicable))(?:[ _-]*(?:unknown|person|patient|male|female))?)$"
+)
+"""What stands in place of an identifier where nobody knew one: signs, zeros, and words that say so."""
+
 _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 """Blanks and dashes between the words of a list value."""
 
@@ -53,6 +60,11 @@ def is_one_of(value: Column, values: Iterable[str]) -> Column:
 def joined(value: Column) -> Column:
     """A value of a list in upper case, without what joins or separates its words."""
     return F.translate(F.upper(value), _JOINTS, "")
+
+
+def names_nobody(identifier: Column) -> Column:
+    """Whether a trimmed identifier of a person is none (`UNKNOWN`, `N/K`, `000000`): many people have it."""
+    return F.lower(identifier).rlike(_NOBODY)
 
 
 def postcode_area(value: Column) -> Column:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
-from pipelines.columns.text import is_one_of, trimmed
+from pipelines.columns.text import is_one_of, names_nobody, trimmed
 from pipelines.columns.values import (
     known,
     moment_to_sort_by,
@@ -232,10 +232,11 @@ def _shared_key(columns: tuple[str, ...]) -> Column:
 
 
 def _local_id(column: str, local_ids: LocalIds) -> Column:
-    """A local identifier with that within which it is unique behind it; null if it is missing."""
+    """A local identifier with that within which it is unique behind it; null if it is missing or stands for nobody."""
+    local_id = F.when(~names_nobody(F.col(column)), F.col(column))
     if local_ids.within is None:
-        return F.col(column)
-    return F.concat(F.col(column), F.lit(SEPARATOR), F.coalesce(F.col(local_ids.within), F.lit("")))
+        return local_id
+    return F.concat(local_id, F.lit(SEPARATOR), F.coalesce(F.col(local_ids.within), F.lit("")))
 
 
 def _version_parts(spec: Entity) -> dict[_Part, str]:

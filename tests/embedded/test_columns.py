@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, message_of_known, row_key
 from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
-from pipelines.columns.text import is_one_of, postcode_area, trimmed
+from pipelines.columns.text import is_one_of, names_nobody, postcode_area, trimmed
 from pipelines.contracts.derived import published_tables
 from pipelines.governance.keys import Key, hmac_pads
 from pipelines.governance.nhs_numbers import nhs_number_in
@@ -33,6 +33,36 @@ def in_order(numbered_texts: DataFrame, expression: Column) -> list[object]:
     """The expression over numbered texts, in their order."""
     rows = numbered_texts.select("i", expression.alias("value"))
     return [row["value"] for row in sorted(rows.toArrow().to_pylist(), key=lambda row: row["i"])]
+
+
+IDENTIFIERS = {
+    "nobody": ("UNKNOWN", "Unknown Unknown", "unknown-male", "Not known", "NOT_KNOWN", "N/K", "nk", "N/A", "Anon", "UNK"),
+    "nobody either": ("0", "000000", "0.0", "00-00", "-", "???", "X", "xxxx", "Not recorded", "NO ID", "TBC", "unidentified"),
+    "somebody": (
+        "1",
+        "10",
+        "0012",
+        "A0",
+        "NK1",
+        "UNKNOWN7",
+        "X1",
+        "NA123",
+        "anon-4",
+        "K-0",
+        "Nilson",
+        "00A0",
+        "9",
+        "tbc1",
+        None,
+    ),
+}
+"""Local identifiers as providers send them, by whom they name."""
+
+
+def test_what_stands_in_place_of_an_identifier_names_nobody(sail: SparkSession) -> None:
+    for whom, written in IDENTIFIERS.items():
+        expected = [None if text is None else whom != "somebody" for text in written]
+        assert evaluated(sail, written, names_nobody(F.col("t"))) == expected, whom
 
 
 SOURCE_VALUES = {
