@@ -210,8 +210,8 @@ def visits(
 
     `visit_rows` are the rows of Target.VISIT or Target.VISIT_DETAIL; `kind` names the table the ids are for. `newest_extracts`
     (NEWEST_SCHEMA) says until when an open stay is known to last, a row's `open_until` that it is known until an earlier day
-    only, `newest_months` (NEWEST_MONTHS_SCHEMA) whether its provider has submitted a newer month without it; `deaths` has
-    `person_id` and `death_date`, one row a person.
+    only and that an end after the extract is planned, so that the stay is open, `newest_months` (NEWEST_MONTHS_SCHEMA) whether
+    its provider has submitted a newer month without it; `deaths` has `person_id` and `death_date`, one row a person.
     """
     rules = tuple(rules)
     grouped = [rule.name for rule in rules if rule.group]
@@ -222,7 +222,11 @@ def visits(
     merged = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(merged, ("concept", "admitted_from", "discharged_to"), concept_map)
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
-    known = coded
+    is_planned = F.col("open_until").isNotNull() & (F.col("_flagged") == str(Check.END_AFTER_EXTRACT))
+    of_open = {
+        name: F.when(~F.coalesce(is_planned, F.lit(False)), F.col(name)) for name in ("end_date", "end_datetime", "_flagged")
+    }
+    known = coded.withColumns(of_open)
     for newest in (newest_extracts, newest_months):
         known = known.join(F.broadcast(newest), on=["_source", "_provider"], how="left")
     ended = with_end(known.join(died, on="person_id", how="left"))
