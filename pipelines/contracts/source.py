@@ -239,12 +239,14 @@ class Reference(Frozen):
 class OnePer(Frozen):
     """What an entity has one current record of, under whatever keys it was sent.
 
-    `columns` are the key of `entity`, in the order of that key. Where one of them is empty nobody can say. A record without the
-    date `ended` was sent unfinished: one that has it is newer, whatever their versions say.
+    `columns` are the key of `entity`, in the order of that key. Where one of them is empty nobody can say, unless it
+    `may_be_empty`; so it is where an NHS number among them is not valid. A record without the date `ended` was sent unfinished:
+    one that has it is newer, whatever their versions say.
     """
 
     entity: str
     columns: tuple[str, ...]
+    may_be_empty: tuple[str, ...] = ()
     ended: str | None = None
 
     @property
@@ -411,7 +413,7 @@ class SourceContract(Frozen):
         used += [("deleted", (entity.deleted.column,))] if entity.deleted else []
         used += [("test", (flag.column,)) for flag in entity.test]
         used += [("confidential", (flag.column,)) for flag in entity.confidential]
-        used += [("one_per", entity.one_per.used)] if entity.one_per else []
+        used += [("one_per", (*entity.one_per.used, *entity.one_per.may_be_empty))] if entity.one_per else []
         used += [("withhold", (withheld, flag.column)) for withheld, flag in entity.withhold.items()]
         parts = {column: entity.columns[column].key_where for column in entity.key if column in entity.columns}
         used += [(f"{column}.key_where", (where.column,)) for column, where in parts.items() if where]

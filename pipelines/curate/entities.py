@@ -1,6 +1,6 @@
 """The delivered entities of a run, and the order in which their rows find their persons."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pyspark.sql import Column
@@ -43,16 +43,17 @@ class EntityOf:
         """The name of a row of trimmed values as the text that is hashed; parts of its key may be missing."""
         return message_of(self._parts(self.name, self.spec.key))
 
-    def message_of(self, entity: str, columns: tuple[str, ...]) -> Column:
+    def message_of(self, entity: str, columns: tuple[str, ...], may_be_empty: Collection[str] = ()) -> Column:
         """The name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing.
 
         They are read as the columns of its key are: where that is a day, our moment points to its day.
         """
-        return message_of_known(self._parts(entity, columns))
+        return message_of_known(self._parts(entity, columns, may_be_empty))
 
-    def _parts(self, entity: str, columns: tuple[str, ...]) -> list[Column]:
+    def _parts(self, entity: str, columns: tuple[str, ...], may_be_empty: Collection[str] = ()) -> list[Column]:
         named = self.contract.entities[entity]
-        values = [key_part(named.columns[theirs], F.col(ours)) for theirs, ours in zip(named.key, columns, strict=True)]
+        read = {ours: key_part(named.columns[theirs], F.col(ours)) for theirs, ours in zip(named.key, columns, strict=True)}
+        values = [F.coalesce(part, F.lit("")) if ours in may_be_empty else part for ours, part in read.items()]
         return [F.lit(self.source), F.lit(entity), F.col("_provider"), *values]
 
 

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
+from pipelines.columns.nhs_number import digits_of, is_valid
 from pipelines.columns.text import is_one_of, names_nobody, trimmed
 from pipelines.columns.values import (
     known,
@@ -64,6 +65,9 @@ deliveries by period.
 
 _VALUE = "_value_"
 """Stands before the name of a column for what was read of it."""
+
+_DIGITS = "_digits_"
+"""Stands before the name of a column for the NHS number in it."""
 
 SEPARATOR = "|"
 UNKNOWN_VERSION = "0"
@@ -159,7 +163,8 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     if via:
         values["parent_message"] = entity.message_of(via.entity, via.columns)
     if spec.one_per:
-        values["same_key"] = entity.message_of(spec.one_per.entity, spec.one_per.columns)
+        rows, named_by = _with_usable_numbers(rows, spec, spec.one_per.columns)
+        values["same_key"] = entity.message_of(spec.one_per.entity, named_by, spec.one_per.may_be_empty)
         ended = spec.one_per.ended
         values |= {"is_ended": known(spec.columns[ended].type, value_of(ended)).isNotNull()} if ended else {}
     if direct:
@@ -179,6 +184,15 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     return rows.select(
         *[(columns[name] if name in columns else F.col(name)).cast(kind).alias(name) for name, kind in schema.items()]
     )
+
+
+def _with_usable_numbers(rows: DataFrame, spec: Entity, columns: tuple[str, ...]) -> tuple[DataFrame, tuple[str, ...]]:
+    """`rows` with the NHS numbers among some trimmed columns as ten digits, null unless valid, and the columns to take."""
+    numbers = {name: f"{_DIGITS}{name}" for name in columns if spec.columns[name].identifier is Identifier.NHS_NUMBER}
+    for name, digits in numbers.items():
+        rows = rows.withColumn(digits, digits_of(F.col(name)))
+        rows = rows.withColumn(digits, F.when(is_valid(F.col(digits)), F.col(digits)))
+    return rows, tuple(numbers.get(name, name) for name in columns)
 
 
 def trimmed_values(frame: DataFrame, columns: Iterable[str]) -> DataFrame:
