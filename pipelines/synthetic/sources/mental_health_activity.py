@@ -156,6 +156,7 @@ def stay_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
         "end_date_ward_stay": date_text(end, DAY),
         "end_time_ward_stay": clock_text(end),
         "mh_admitted_patient_class": same("200", count),
+        "site_id_of_treat": None,
         "specialised_mh_service_code": None,
     }
     professional_columns = {

@@ -34,6 +34,24 @@ OLD_NAMES = {
         "DischMethCodeHospProvSpell": "meth_of_disch_mh_hosp_prov_spell",
         "DischDestCodeHospProvSpell": "dest_of_disch_hosp_prov_spell",
     },
+    ("mental_health", "gp"): {
+        "LocalPatientId": "local_patient_id",
+        "GMPCodeReg": "gmp_reg",
+        "StartDateGMPRegistration": "start_date_gmp_registration",
+    },
+    ("mental_health", "ward_stay"): {
+        "WardStayId": "ward_stay_id",
+        "HospProvSpellNum": "hosp_prov_spell_id",
+        "StartDateWardStay": "start_date_ward_stay",
+        "SiteIDOfTreat": "site_id_of_treat",
+        "HospitalBedTypeMH": "mh_admitted_patient_class",
+    },
+    ("mental_health", "score_referral"): {
+        "ServiceRequestId": "service_request_id",
+        "CodedAssToolType": "coded_ass_tool_type",
+        "PersScore": "pers_score",
+        "AssToolCompDate": "ass_tool_comp_timestamp",
+    },
     ("mental_health", "prim_diag"): {
         "ServiceRequestID": "service_request_id",
         "PrimDiag": "prim_diag",
@@ -99,6 +117,7 @@ def test_old_names_fill_the_columns_of_the_contract(contracts: dict[str, SourceC
     ("source", "entity", "old", "new", "column"),
     [
         ("mental_health", "care_contact", "AttendOrDNACode", "AttendStatus", "attend_status"),
+        ("mental_health", "score_referral", "AssToolCompDate", "AssToolCompTimestamp", "ass_tool_comp_timestamp"),
         ("community", "care_contact", "ATTENDED OR DID NOT ATTEND CODE", "ATTENDANCE STATUS", "attendance_status"),
     ],
 )
