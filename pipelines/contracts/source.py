@@ -173,13 +173,15 @@ class Direct(Frozen):
     """The row itself has the person's NHS number or local identifier.
 
     `sex` is compared, as the birth date is, between the rows that name one person. It is the registered or stated sex of the
-    person, not a gender identity.
+    person, not a gender identity. Where they are `restated`, each reporting period says anew what is known of the person, on
+    every row: of a local identifier with its number only what the newest period says is compared.
     """
 
     nhs_number: str
     local_id: str
     nhs_number_status: str | None = None
     sex: str | None = None
+    restated: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -443,6 +445,8 @@ class SourceContract(Frozen):
                 faults.append(f"{name}.{part}: no entity {link.entity}")
             elif len(parent.key) != len(link.columns):
                 faults.append(f"{name}.{part}: {link.entity} has a key of {len(parent.key)} columns")
+        if subject.direct and subject.direct.restated and not entity.period:
+            faults.append(f"{name}.subject.direct.restated: its rows have no period")
         if entity.confidential and not (subject.direct or subject.via):
             faults.append(f"{name}.confidential: its rows do not belong to one person")
         if subject.shared:

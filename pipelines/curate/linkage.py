@@ -5,12 +5,13 @@ exactly one. A number is used when it passes Modulus 11, is no placeholder, has 
 belongs to the range of the environment: the 999 test range outside production, any other number in production.
 
 What rows of one number or of one local identifier say of the person may not be true of one person: other birth dates, other
-sexes, or two numbers. Only valid rows are compared, so a correction that replaces its row is no conflict.
+sexes, or two numbers. Only valid rows are compared, so a correction that replaces its row is no conflict, nor is one that the
+next reporting period makes.
 """
 
 from collections.abc import Iterable
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
@@ -103,9 +104,18 @@ def out_of_range(production: bool) -> tuple[str, str]:
     return ("test_patient", "test_range_number") if production else ("quarantined", "real_number_outside_production")
 
 
-def identities_in(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
-    """What the valid rows of some entities of a source say of their persons, each statement once (STATED_SCHEMA)."""
+def identities_in(versions: DataFrame, entities: Iterable[str], source: str, restated: Iterable[str] = ()) -> DataFrame:
+    """What the valid rows of some entities of a source say of their persons, each statement once (STATED_SCHEMA).
+
+    Events of an earlier period that no later one repeats keep the birth date that was corrected since, for good. Where it is
+    `restated`, what an earlier period than the newest says of a local identifier with its number is therefore left out.
+    """
     rows = valid_rows(versions, *entities).withColumn("_source", F.lit(source))
+    if names := tuple(restated):
+        newest = F.max("period").over(Window.partitionBy("entity", "_provider", "local_id", "nhs_number"))
+        is_older = F.col("entity").isin(*names) & F.coalesce(F.col("period") < newest, F.lit(False))
+        rows = rows.withColumn("_is_older", is_older)
+        rows = rows.withColumns({name: F.when(~F.col("_is_older"), F.col(name)) for name in _COMPARED})
     return rows.select(*STATED_SCHEMA).distinct()
 
 

@@ -162,6 +162,11 @@ class CurateInputs:
         """The delivered entities of a source whose rows name their person."""
         return [entity.name for entity in self.entities(source) if entity.spec.subject.direct]
 
+    def restating_people(self, source: str) -> list[str]:
+        """Those of which each reporting period says anew who the person is."""
+        direct = {entity.name: entity.spec.subject.direct for entity in self.entities(source)}
+        return [name for name, subject in direct.items() if subject and subject.restated]
+
     def marking_people(self, source: str) -> list[str]:
         """The delivered entities of a source whose rows may mark their person as confidential, unless that is not followed."""
         if not self.excludes_confidential:
@@ -285,11 +290,13 @@ def _stated(
 
 def _stated_identities(inputs: CurateInputs) -> Table:
     naming = _naming(inputs)
+    restated = {source: inputs.restating_people(source) for source in naming}
+
+    def stated_in(versions: DataFrame, names: list[str], source: str) -> DataFrame:
+        return identities_in(versions, names, source, restated[source])
 
     def make(tables: Inputs) -> DataFrame:
-        return stated_identities(
-            _stated(tables, naming, identities_in, dict.fromkeys(STATED_SCHEMA, "string")), inputs.production
-        )
+        return stated_identities(_stated(tables, naming, stated_in, dict.fromkeys(STATED_SCHEMA, "string")), inputs.production)
 
     return Table(
         name=_curation(STATED),
@@ -299,7 +306,7 @@ def _stated_identities(inputs: CurateInputs) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=tuple(_curation(f"versions_{source}") for source in naming),
-        parameters=repr((naming, inputs.production)),
+        parameters=repr((naming, restated, inputs.production)),
         may_hold_identity=True,
     )
 

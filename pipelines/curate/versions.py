@@ -62,6 +62,7 @@ VERSION_SCHEMA = {
     "birth_date": "string",
     "sex": "string",
     "is_confidential": "boolean",
+    "period": "string",
     "effective": "string",
     "is_winner": "boolean",
     "disposition": "string",
@@ -69,8 +70,8 @@ VERSION_SCHEMA = {
 }
 """One row per delivered row with the disposition that the other rows of its record give it.
 
-`effective` sorts by when the content of its file took effect. `disposition` is null for a winner that is still valid: its
-person decides.
+`period` is the reporting period of the row; `effective` sorts by when the content of its file took effect. `disposition` is
+null for a winner that is still valid: its person decides.
 """
 
 

@@ -19,13 +19,14 @@ from pipelines.curate.linkage import (
     linked_identities,
     stated_identities,
 )
-from pipelines.curate.tables import CONFLICTS
+from pipelines.curate.tables import CONFLICTS, LINK
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import PADS, ingested_and_curated, run_in
 from tests.embedded.test_curate import ANNA, BEN, CARL, DORA, GP, consultation, counted, patient
 
-ACUTE = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute",))["acute"]
+ACUTE, COUNCIL = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute", "social_care")).values()
 DAY = date(2026, 1, 5)
 BORN, OTHER = "1990-03-04", "2024-11-30"
 
@@ -242,6 +243,47 @@ def test_a_birth_date_that_was_corrected_is_no_conflict(sail: SparkSession, tmp_
     opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
     counts = counted(ingested_and_curated(run_in(sail, tmp_path, DAY, ("gp",))))
     assert counts == {("patient", "current", ""): 1, ("patient", "superseded", ""): 1}
+
+
+SUBMITTED: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
+    "a birth date corrected": ({"date_of_birth": "1905-06-07"}, {}, None),
+    "a sex corrected": ({"gender": "Male"}, {}, None),
+    "both, not known now": ({"gender": "Male", "date_of_birth": "1905-06-07"}, {"gender": "", "date_of_birth": ""}, None),
+    "said by the newer period alone": ({}, {}, None),
+    "two births in one period": (
+        {"date_of_birth": "1905-06-07", "reporting_period_end_date": "31/12/2025"},
+        {},
+        "birth_date",
+    ),
+    "an older row without the number": ({"date_of_birth": "1905-06-07", "nhs_number": ""}, {}, "birth_date"),
+    "an older row under another local identifier": (
+        {"date_of_birth": "1905-06-07", "la_person_unique_identifier": "other"},
+        {},
+        "birth_date",
+    ),
+    "an older row with another number": ({"nhs_number": BEN}, {}, "numbers_of_local_id"),
+}
+"""What a row of an earlier period of a council says otherwise, what one of the newest does, and the conflict of the latter."""
+
+
+def test_the_newest_submission_of_a_council_says_who_a_person_is(sail: SparkSession, tmp_path: Path) -> None:
+    landing, numbers = tmp_path / "landing", [str(number) for number in valid_numbers()[700 : 700 + len(SUBMITTED)]]
+    earlier, newest = [], []
+    for number, (case, (before, now, _)) in zip(numbers, SUBMITTED.items(), strict=True):
+        person = {"nhs_number": number, "la_person_unique_identifier": case, "client_type": "Service user"}
+        person |= {"gender": "Female", "date_of_birth": "1950-06-07", "event_type": "Review"}
+        start, now_start = {"event_start_date": "2024-05-01"}, {"event_start_date": "2025-05-01"}
+        earlier.append(person | start | {"reporting_period_end_date": "31/12/2024"} | before)
+        newest.append(person | now_start | {"reporting_period_end_date": "2025-12-31"} | now)
+    deliver(landing, COUNCIL, "994", "20260104", {"cld": earlier})
+    deliver(landing, COUNCIL, "994", "20260105", {"cld": newest})
+    opt_out_lists(landing, "20260105", [*numbers, BEN], local=[CARL])
+    run = run_in(sail, tmp_path, DAY, ("social_care",))
+    ingested_and_curated(run)
+    links = run.store.read(Zone.CURATION, LINK).toArrow().to_pylist()
+    known = [link for link in links if link["local_id"] in SUBMITTED and link["nhs_number"] in numbers]
+    found = {link["local_id"]: link["conflict"] for link in known}
+    assert found == {case: conflict for case, (_, _, conflict) in SUBMITTED.items()}
 
 
 def test_a_hospital_and_a_practice_that_contradict_each_other_are_both_counted(sail: SparkSession, tmp_path: Path) -> None:
