@@ -31,7 +31,7 @@ _NOBODY = (
     "|(?:unknown|unk|unidentified|anon|anonymous|n[ /.]?k|n[ /.]?a|nil|no[ _-]?id|tbc"
     "|not[ _-]?(?:known|recorded|stated|given|available|applicable))(?:[ _-]*(?:unknown|person|patient|male|female))?)$"
 )
-"""What stands in place of an identifier where nobody knew one: signs, zeros, and words that say so."""
+"""What is written where nobody knew an identifier: signs, zeros, and words that say so."""
 
 _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 """Blanks and dashes between the words of a list value."""
