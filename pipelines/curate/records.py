@@ -24,7 +24,7 @@ from pipelines.columns.values import (
     with_moments_to_sort_by,
 )
 from pipelines.contracts.ledger import UNREADABLE
-from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier, LocalIds
+from pipelines.contracts.source import LOAD, ColumnType, Entity, Flag, Identifier
 from pipelines.contracts.source import Column as DeliveredColumn
 from pipelines.curate.entities import EntityOf
 
@@ -168,7 +168,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         ended = spec.one_per.ended
         values |= {"is_ended": known(spec.columns[ended].type, value_of(ended)).isNotNull()} if ended else {}
     if direct:
-        values |= {"nhs_number": F.col(direct.nhs_number), "local_id": _local_id(direct.local_id, entity.contract.local_ids)}
+        values |= {"nhs_number": F.col(direct.nhs_number), "local_id": _local_id(direct.local_id, entity)}
         status = direct.nhs_number_status
         values |= {"nhs_number_status": _in_normal_form(spec.columns[status], F.col(status))} if status else {}
         values |= {"sex": F.col(direct.sex)} if direct.sex else {}
@@ -245,12 +245,13 @@ def _shared_key(columns: tuple[str, ...]) -> Column:
     return F.concat_ws(SEPARATOR, F.col("_provider"), *[F.coalesce(F.col(column), F.lit("")) for column in columns])
 
 
-def _local_id(column: str, local_ids: LocalIds) -> Column:
+def _local_id(column: str, entity: EntityOf) -> Column:
     """A local identifier with that within which it is unique behind it; null if it is missing or stands for nobody."""
-    local_id = F.when(~names_nobody(F.col(column)), F.col(column))
-    if local_ids.within is None:
+    local_id, within = F.when(~names_nobody(F.col(column)), F.col(column)), entity.contract.local_ids.within
+    if within is None:
         return local_id
-    return F.concat(local_id, F.lit(SEPARATOR), F.coalesce(F.col(local_ids.within), F.lit("")))
+    scope = _in_normal_form(entity.spec.columns[within], F.col(within))
+    return F.concat(local_id, F.lit(SEPARATOR), F.coalesce(scope, F.lit("")))
 
 
 def _version_parts(spec: Entity) -> dict[_Part, str]:
