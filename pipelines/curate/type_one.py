@@ -37,8 +37,10 @@ LINE = ("_file", "_line")
 _QUOTED = "[=\"', ]"
 """What spreadsheets put around a code, and between its digits."""
 
-_CODE_IN = {"SNOMED": "^([0-9]{6,18})(?:$|[^0-9eE])", "Read": "^([0-9A-Za-z]{1,5})", "CTV3": "^([0-9A-Za-z]{1,5})"}
-"""What is compared of a code: the id of SNOMED CT without its term, Read codes without their padding dots and term code."""
+_CODE_IN = {"SNOMED": "^([0-9]{6,18})(?:$|[^0-9eE])", "Read": "^(\\^?[0-9A-Za-z]{1,5})", "CTV3": "^([0-9A-Za-z]{1,5})"}
+"""What is compared of a code: the id of SNOMED CT without its term, Read codes without their padding dots and term code.
+
+A caret before a Read code is part of codes that EMIS made."""
 
 _NO_CODE = "^(?:0+|[^0-9A-Za-z]*)$"
 """What stands where there is no code."""

@@ -67,6 +67,11 @@ def date_and_time(date: Column, time: Column) -> Column:
     return F.concat(day, F.lit(" "), F.regexp_replace(time, "^24", "00")).try_cast("timestamp")
 
 
+def date_and_time_of_day(date: Column, time: Column, day: Column) -> Column:
+    """As `date_and_time`, where the time is of this date: null where it is of another day."""
+    return F.when(F.coalesce(day, date) == date, date_and_time(date, time))
+
+
 def stay_key(spell: Column, stay: Column, date: Column, time: Column | None = None) -> Column:
     """What names a stay within a spell, however many episodes repeat it: what it is of, and when it began."""
     parts = [part for part in (stay, date, time) if part is not None]
@@ -305,6 +310,7 @@ EXPRESSIONS: dict[str, Expression] = {
         code_without_fillers,
         attribute_in,
         date_and_time,
+        date_and_time_of_day,
         stay_key,
         place_in_spell,
         last_day_of_spell,

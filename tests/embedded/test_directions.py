@@ -179,8 +179,8 @@ def test_amounts_of_mass_in_milligrams(sail: SparkSession) -> None:
 
 def test_units_and_amounts_have_one_form(sail: SparkSession) -> None:
     """Spellings of a unit; a dose with a unit that nobody knows is no amount."""
-    spellings = ["Tablets", "mg", "MILLIGRAMS", "mcg", "Units", "puffs", "mL", "scoop", "", None]
-    forms = ["tablet", "mg", "mg", "microgram", "unit", "puff", "ml", None, None, None]
+    spellings = ["Tablets", "mg", "MILLIGRAMS", "mcg", "Units", "puffs", "mL", "Tablet(s)", "patch(es)", "scoop", "", None]
+    forms = ["tablet", "mg", "mg", "microgram", "unit", "puff", "ml", "tablet", "patch", None, None, None]
     assert evaluated(sail, spellings, unit_in(F.col("t"))) == forms
     doses = ["1000", "0.5", "2.50", "0", "-1", None]
     amounts = ["1000 mg", "0.5 mg", "2.5 mg", None, None, None]
