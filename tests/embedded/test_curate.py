@@ -304,6 +304,8 @@ SPELLINGS: dict[str, list[tuple[str, str]]] = {
     "": [
         ("read_term_id", "9nu0."),
         ("read_term_id", "9Nu2.-1"),
+        ("read_term_id", "XaZ8A"),
+        ("read_term_id", "^ESCT1305304"),
         ("snomed_ct_concept_id", "8272410000001035"),
         ("snomed_ct_concept_id", "271649006.0"),
         ("snomed_ct_concept_id", "827261000000102 |Withdrawn|"),
