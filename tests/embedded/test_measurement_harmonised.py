@@ -73,6 +73,7 @@ CONVERTED = [
     ("platelets", 3024929, 255000.0, 9442, 255.0, 9444),  # million per liter
     ("red_cells", 3020416, 4.6, 8815, 4.6, 8734),  # million per microliter
     ("haematocrit", 3023314, 41.0, 8554, 0.41, 44777604),  # percent
+    ("haematocrit", 3023314, 0.41, 8523, 0.41, 44777604),  # ratio
     ("estimated_glomerular_filtration_rate", 40764999, 62.0, 9117, 62.0, 720870),
     ("creatinine", 3016723, 1.0, 8840, 88.4, 8749),  # milligram per deciliter
     ("creatinine", 3020564, 0.1, 8753, 100.0, 8749),  # millimole per liter
