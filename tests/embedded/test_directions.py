@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.directions import (
     amount_in,
+    as_needed,
     daily_amount_in,
     days_in,
     directions_in,
@@ -185,6 +186,21 @@ def test_units_and_amounts_have_one_form(sail: SparkSession) -> None:
     doses = ["1000", "0.5", "2.50", "0", "-1", None]
     amounts = ["1000 mg", "0.5 mg", "2.5 mg", None, None, None]
     assert evaluated(sail, doses, amount_in(F.col("t").try_cast("double"), F.lit("mg"))) == amounts
+
+
+def test_what_is_taken_as_needed_says_so_once_and_in_a_closed_form(sail: SparkSession) -> None:
+    said = {
+        "twice a day": "twice a day as needed",
+        "twice a day for 7 days": "twice a day as needed for 7 days",
+        "as directed": "as directed as needed",
+        "once a day as directed for 3 days": "once a day as needed for 3 days",
+        "2 tablet twice a day with food": "2 tablet twice a day with food as needed",
+        "as needed": "as needed",
+        "up to 4 times a day": "up to 4 times a day as needed",
+        None: "as needed",
+    }
+    assert evaluated(sail, list(said), as_needed(F.col("t"))) == list(said.values())
+    assert evaluated(sail, list(said.values()), directions_in(F.col("t"))) == list(said.values())
 
 
 def test_a_frequency_is_what_follows_the_dose(sail: SparkSession) -> None:
