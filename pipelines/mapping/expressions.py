@@ -189,6 +189,11 @@ def diagnosis_status(position: Column) -> Column:
     """OMOP condition status by the place in the list of diagnoses: 1 is primary (32902), any later one secondary (32908)."""
     return F.when(position == 1, F.lit(32902)).when(position > 1, F.lit(32908)).cast("bigint")
 
+def newest_first(date: Column) -> Column:
+    """What puts records in order by a date, the newest first and those without one last."""
+    return F.coalesce(F.negate(F.unix_date(date)), F.lit(0)).cast("bigint")
+
+
 
 def date_precision(code: Column) -> Column:
     """How exactly EMIS knows a date (EffectiveDatePrecision): Y year, YM month, YMD and YMDT day; null for any other code."""
@@ -335,6 +340,7 @@ EXPRESSIONS: dict[str, Expression] = {
         quantity_given,
         order_directions,
         days_of_prescription,
+        newest_first,
         way_of_contact,
         was_conveyed,
     )
