@@ -125,6 +125,15 @@ def number_or_in(number: Column, text: Column) -> Column:
     return number_in(F.coalesce(number, text))
 
 
+def rating_in(text: Column, scale: Column, unknown_is_nine: list[str]) -> Column:
+    """The number of a score; null for 9 on a scale of `unknown_is_nine`, whose raters give 0 to 4, or 9 for not known.
+
+    So does the Health of the Nation Outcome Scale: METeOR 676216 counts "recorded in the HoNOS tool as 9 - Unknown" as unknown.
+    """
+    number = number_in(text)
+    return F.when(~((number == 9) & scale.isin(*unknown_is_nine)), number)
+
+
 def operator_in(text: Column) -> Column:
     """OMOP operator concept of a result text with a number, in any spelling of the operator; null for a bare number.
 
@@ -180,6 +189,11 @@ def first_of(first: Column, second: Column) -> Column:
     return F.coalesce(first, second)
 
 
+def newest_first(date: Column) -> Column:
+    """What puts records in order by a date, the newest first and those without one last."""
+    return F.coalesce(F.negate(F.unix_date(date)), F.lit(0)).cast("bigint")
+
+
 def date_of_first(first: Column, second: Column) -> Column:
     """The calendar day of the first timestamp, or of the second where the first is missing."""
     return F.coalesce(first, second).cast("date")
@@ -188,11 +202,6 @@ def date_of_first(first: Column, second: Column) -> Column:
 def diagnosis_status(position: Column) -> Column:
     """OMOP condition status by the place in the list of diagnoses: 1 is primary (32902), any later one secondary (32908)."""
     return F.when(position == 1, F.lit(32902)).when(position > 1, F.lit(32908)).cast("bigint")
-
-def newest_first(date: Column) -> Column:
-    """What puts records in order by a date, the newest first and those without one last."""
-    return F.coalesce(F.negate(F.unix_date(date)), F.lit(0)).cast("bigint")
-
 
 
 def date_precision(code: Column) -> Column:
@@ -324,12 +333,14 @@ EXPRESSIONS: dict[str, Expression] = {
         date_of,
         number_in,
         number_or_in,
+        rating_in,
         operator_in,
         operator_or_in,
         blood_pressure_pair,
         systolic_in,
         diastolic_in,
         first_of,
+        newest_first,
         date_of_first,
         diagnosis_status,
         date_precision,
@@ -340,7 +351,6 @@ EXPRESSIONS: dict[str, Expression] = {
         quantity_given,
         order_directions,
         days_of_prescription,
-        newest_first,
         way_of_contact,
         was_conveyed,
     )
