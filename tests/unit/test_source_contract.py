@@ -61,3 +61,14 @@ def test_a_key_asks_a_column_that_exists() -> None:
     contract(columns | {"kind": {"type": "code"}})
     with pytest.raises(ValidationError, match="key_where: no column kind"):
         contract(columns)
+
+
+def test_what_is_restated_has_a_period_and_what_may_be_empty_is_there() -> None:
+    direct = {"nhs_number": "n", "local_id": "k", "restated": True}
+    columns: dict[str, Any] = {"k": {"identifier": "local_id"}, "n": {"identifier": "nhs_number"}, "p": {"type": "date"}}
+    assert contract(columns, subject={"direct": direct}, period="p").entities["e"].period == "p"
+    with pytest.raises(ValidationError, match=r"restated: its rows have no period"):
+        contract(columns, subject={"direct": direct})
+    one_per = {"entity": "e", "columns": ["n"], "may_be_empty": ["gone"]}
+    with pytest.raises(ValidationError, match="one_per: no column gone"):
+        contract(columns, one_per=one_per)
