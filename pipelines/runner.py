@@ -8,7 +8,6 @@ A table with a selection is made again only for what its log names since the tab
 every changed input: it follows the input, or the input itself was made again only for what the log, or one before it, names.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -30,7 +29,7 @@ from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
 from pipelines.progress import OnProgress, ignore_progress
-from pipelines.storage.documents import Document, Lost, digest_of
+from pipelines.storage.documents import Document, Lost, digest_of, digest_of_files
 from pipelines.storage.tables import TableStore, typed
 
 log = logging.getLogger(__name__)
@@ -71,13 +70,15 @@ class BuildState(Document):
 
 @cache
 def code_digest() -> str:
-    """The recipe of every table: SHA-256 over the code of the transforms."""
-    whole = hashlib.sha256()
+    """The recipe of every table: SHA-256 over the code of the transforms and the lists that it reads."""
+    return digest_of_files(code_files())
+
+
+def code_files() -> dict[str, Path]:
+    """The files that decide the rows of tables whatever is configured: code, and words, units and checks as data."""
     project = Path(__file__).resolve().parent.parent
-    for package in ("pipelines", "vocab"):
-        for path in sorted((project / package).rglob("*.py")):
-            whole.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return whole.hexdigest()
+    found = (path for package in ("pipelines", "vocab") for path in (project / package).rglob("*.*"))
+    return {path.relative_to(project).as_posix(): path for path in found if path.suffix in (".py", ".yaml", ".csv")}
 
 
 @dataclass(frozen=True)
