@@ -68,6 +68,15 @@ def test_a_root_is_taken_where_the_platform_shows_a_fixed_owner(tmp_path: Path, 
     make_private(tmp_path)
 
 
+def test_an_own_root_that_cannot_be_written_to_is_not_said_to_be_of_another_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != tmp_path)  # root may write whatever the mode
+    with pytest.raises(RightsError, match=f"^{tmp_path} cannot be written to: mount it for writing, or chmod u\\+rwx"):
+        make_private(tmp_path)
+
+
 def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RightsError, match="file"):
