@@ -180,8 +180,11 @@ def _name(file: ListFile) -> str:
 
 
 def _there(folder: AnyPath) -> dict[str, Entry]:
-    """What is in a folder and is no junk, by name."""
-    return by_name(entry for entry in files.entries_in(folder) if not is_junk(entry.name))
+    """What is in a folder and is no junk, by name. Raises OptOutInvalidError where it may not be read."""
+    try:
+        return by_name(entry for entry in files.entries_in(folder) if not is_junk(entry.name))
+    except OSError as error:
+        raise OptOutInvalidError(f"{folder}: cannot be read: {files.why(error)}; check who may read it") from error
 
 
 def _refuse_others(there: Mapping[str, Entry], known: Iterable[str], where: str) -> None:

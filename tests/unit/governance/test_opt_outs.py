@@ -1,5 +1,6 @@
 """Opt-out lists: any doubt stops the run; every cause has its own exit code and no message shows an entry."""
 
+import errno
 import hashlib
 import json
 from datetime import date
@@ -13,6 +14,8 @@ from pipelines.errors import OmopPipelineError, OptOutEmptyError, OptOutInvalidE
 from pipelines.governance.nhs_numbers import nhs_number_in
 from pipelines.governance.opt_out_lists import OptOutFiles, UsedList, read_opt_outs
 from pipelines.governance.opt_out_manifests import list_manifest
+from pipelines.storage import files
+from pipelines.storage.files import AnyPath
 from pipelines.synthetic.nhs_numbers import break_check_digit, valid_numbers
 from tests.builders.landing import opt_out_lists
 from tests.builders.runs import POLICY
@@ -444,6 +447,21 @@ def test_an_implausible_share_of_opt_outs_stops(tmp_path: Path, allowed: int, fi
     else:
         with pytest.raises(OptOutInvalidError, match="of 200 submitted numbers are opted out"):
             read(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "local", f"local/{FOLDER}"])
+def test_a_folder_that_may_not_be_read_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    refused, entries = tmp_path / "optouts" / folder, files.entries_in
+
+    def entries_but_of_one(place: AnyPath) -> list[files.Entry]:
+        if place == refused:
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return entries(place)
+
+    monkeypatch.setattr(files, "entries_in", entries_but_of_one)  # root may read whatever its mode
+    with pytest.raises(OptOutInvalidError, match=f"^{refused}: cannot be read: Permission denied; check who may read it$"):
+        read(tmp_path)
 
 
 def test_a_changed_file_stops(tmp_path: Path) -> None:
