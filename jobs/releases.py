@@ -129,8 +129,8 @@ def diff(
 ) -> None:
     """Compare two releases: rows added, removed and changed, by table, source, month and concept.
 
-    A row is added or removed by its id, and changed where a field of the CDM is different. Numbers from 1 to 7, and those that
-    would give them away, are shown as *.
+    A row is added or removed by its id, and changed where a field of the CDM is different. Numbers from 1 to 7, those of rows
+    of fewer than 8 people, and those that would give them away, are shown as *.
     """
     settings = settings_of(env, conf_dir, overrides)
     if exact and not os.access(settings.storage.restricted, os.R_OK | os.X_OK):

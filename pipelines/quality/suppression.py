@@ -5,10 +5,15 @@ Applied to every table of counts that may be of few people. A zero is shown as a
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Final, NamedTuple, TypeVar
 
 SMALLEST_SHOWN: Final = 8
 """Counts from 1 to 7 are hidden, as NHS England asks of published figures."""
+
+EVERYBODY: Final = 2**64 - 1
+"""People as a set of bits: each has one of 64, which several may share, so that a set has at least as many people as bits."""
 
 HIDDEN: Final = "*"
 TOTAL: Final = "total"
@@ -160,19 +165,28 @@ def suppressed_breakdowns(
     smallest_shown: int = SMALLEST_SHOWN,
     *,
     hides_total: bool = False,
+    people: Sequence[Mapping[_Part, int]] = (),
 ) -> tuple[int | str, list[dict[_Part, int | str]]]:
     """A total, and the ways in which it is broken down into parts, small numbers hidden.
+
+    `people` says for each breakdown whose rows its parts are, as sets of bits (EVERYBODY): of fewer people than
+    `smallest_shown` a number is as small as if it were of so few rows; the caller says so of the total.
 
     Where the total is shown, the smallest of the other parts is hidden too if only one part is, if what is hidden adds up to a
     small number, or if it is as many as there are hidden parts, which are all 1 then. Where there is no other, the total is
     hidden; so it is where it is small or `hides_total`. A hidden total has a hidden part in each breakdown.
     """
-    hidden = [{part for part, n in parts.items() if 0 < n < smallest_shown} for parts in breakdowns]
+    whose = people or [dict.fromkeys(parts, EVERYBODY) for parts in breakdowns]
+    hidden = [
+        {part for part, n in parts.items() if n and (n < smallest_shown or bits[part].bit_count() < smallest_shown)}
+        for parts, bits in zip(breakdowns, whose, strict=True)
+    ]
     is_hidden = hides_total or 0 < total < smallest_shown
-    for parts, few in zip(breakdowns, hidden, strict=True):
+    for parts, bits, few in zip(breakdowns, whose, hidden, strict=True):
         rest = sum(parts[part] for part in few)
-        if few and not is_hidden and (len(few) == 1 or rest < smallest_shown or rest == len(few)):
-            others = [part for part, n in parts.items() if n >= smallest_shown]
+        of_few = reduce(or_, (bits[part] for part in few), 0).bit_count() < smallest_shown
+        if few and not is_hidden and (len(few) == 1 or rest < smallest_shown or rest == len(few) or of_few):
+            others = [part for part, n in parts.items() if n and part not in few]
             few.update(sorted(others, key=lambda part: parts[part])[:1])
             is_hidden = not others
     for parts, few in zip(breakdowns, hidden, strict=True):

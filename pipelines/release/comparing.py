@@ -64,10 +64,11 @@ class _Side:
         return cls(path, files, found.schema, found.format)
 
     def relation(self, database: duckdb.DuckDBPyConnection, table: CdmTable) -> duckdb.DuckDBPyRelation:
-        """Key, content, source, month and concept of the rows."""
+        """Key, content, person (as one of the bits of EVERYBODY), source, month and concept of the rows."""
         if not self.files:
             return database.sql(
-                "SELECT NULL::BIGINT AS k, NULL::UBIGINT AS h, '' AS source, '' AS month, '' AS concept LIMIT 0"
+                "SELECT NULL::BIGINT AS k, NULL::UBIGINT AS h, NULL::UBIGINT AS who, '' AS source, '' AS month, '' AS concept"
+                " LIMIT 0"
             )
         rows = dataset.FileSystemDataset(list(self.files), self.schema, self.form, files_below(self.path))
         return database.from_arrow(rows).project(_compared(table, set(self.schema.names)))
@@ -77,7 +78,7 @@ def _database(memory_gib: float, scratch: Path) -> duckdb.DuckDBPyConnection:
     """A database in memory that writes to the scratch folder what does not fit."""
     database = duckdb.connect(":memory:", config={"memory_limit": f"{memory_gib}GiB", "temp_directory": str(scratch)})
     database.execute("SET preserve_insertion_order = false")
-    columns = ", ".join(f"{kind} BIGINT" for kind in KINDS)
+    columns = ", ".join([*(f"{kind} BIGINT" for kind in KINDS), *(f"{kind}_people UBIGINT" for kind in KINDS)])
     database.execute(f"CREATE TABLE different (name VARCHAR, source VARCHAR, month VARCHAR, concept VARCHAR, {columns})")
     return database
 
@@ -98,9 +99,11 @@ def _enter(database: duckdb.DuckDBPyConnection, table: CdmTable, before: _Side, 
 
 _BY_KEY: Final = """
 SELECT $name, source, month, concept,
-    count(*) FILTER (is_new), count(*) FILTER (is_gone), count(*) FILTER (NOT is_new AND NOT is_gone)
+    count(*) FILTER (is_new), count(*) FILTER (is_gone), count(*) FILTER (NOT is_new AND NOT is_gone),
+    bit_or(who) FILTER (is_new), bit_or(who) FILTER (is_gone), bit_or(who) FILTER (NOT is_new AND NOT is_gone)
 FROM (
     SELECT old.k IS NULL AS is_new, new.k IS NULL AS is_gone,
+        CASE WHEN new.k IS NULL THEN old.who ELSE new.who END AS who,
         CASE WHEN new.k IS NULL THEN old.source ELSE new.source END AS source,
         CASE WHEN new.k IS NULL THEN old.month ELSE new.month END AS month,
         CASE WHEN new.k IS NULL THEN old.concept ELSE new.concept END AS concept
@@ -111,11 +114,12 @@ GROUP BY source, month, concept
 """
 
 _BY_CONTENT: Final = """
-SELECT $name, source, month, concept, sum(greatest(surplus, 0)), sum(greatest(-surplus, 0)), 0
+SELECT $name, source, month, concept, sum(greatest(surplus, 0)), sum(greatest(-surplus, 0)), 0,
+    bit_or(who) FILTER (surplus > 0), bit_or(who) FILTER (surplus < 0), NULL
 FROM (
-    SELECT h, source, month, concept, sum(step) AS surplus
+    SELECT h, who, source, month, concept, sum(step) AS surplus
     FROM (SELECT *, 1 AS step FROM after_rows UNION ALL SELECT *, -1 AS step FROM before_rows)
-    GROUP BY h, source, month, concept
+    GROUP BY h, who, source, month, concept
     HAVING sum(step) <> 0
 )
 GROUP BY source, month, concept
@@ -132,11 +136,15 @@ def _compared(table: CdmTable, there: set[str]) -> str:
         (
             f'CAST("{table.primary_key}" AS BIGINT) AS k' if table.primary_key else "NULL::BIGINT AS k",
             f"hash({content}) AS h",
+            f"{_A_BIT if 'person_id' in there else 'NULL::UBIGINT'} AS who",
             _as_text(f'"{source}"' if source else None, "source"),
             _as_text(f"strftime({_field(day, there)}, '%Y-%m')" if day else None, "month"),
             _as_text(_field(concept, there) if concept else None, "concept"),
         )
     )
+
+
+_A_BIT: Final = "1::UBIGINT << (hash(person_id) % 64)"
 
 
 def _as_text(value: str | None, name: str) -> str:
@@ -160,10 +168,13 @@ def _pins(release: Release) -> dict[tuple[str, str], int]:
 
 def _parts(database: duckdb.DuckDBPyConnection, dimension: str) -> tuple[Part, ...]:
     """The parts of one dimension, by table."""
-    sums = ", ".join(f"CAST(sum({kind}) AS BIGINT)" for kind in KINDS)
+    sums = ", ".join([*(f"CAST(sum({kind}) AS BIGINT)" for kind in KINDS), *(f"bit_or({kind}_people)" for kind in KINDS)])
     given = f"FROM different WHERE {dimension} IS NOT NULL"
     found = database.execute(f"SELECT name, {dimension}, {sums} {given} GROUP BY 1, 2 ORDER BY 1, 2")
-    return tuple(Part(*row) for row in found.fetchall())
+    return tuple(
+        Part(table, value, added, removed, changed, tuple(people))
+        for table, value, added, removed, changed, *people in found.fetchall()
+    )
 
 
 def _names(settings: Settings, release: Release, ids: set[int]) -> dict[str, str]:

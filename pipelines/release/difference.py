@@ -1,14 +1,16 @@
 """What is different between two releases: rows added, removed and changed, by table, source, month and concept."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import attrgetter, methodcaller, or_
 from typing import Any, Final
 
 from pipelines.contracts.cdm import ROUTED_TABLES
 from pipelines.contracts.derived import EVENT_EVIDENCE
 from pipelines.progress import Field
-from pipelines.quality.suppression import HIDDEN, suppressed_breakdowns
+from pipelines.quality.suppression import EVERYBODY, HIDDEN, SMALLEST_SHOWN, suppressed_breakdowns
 
 KINDS: Final = ("added", "removed", "changed")
 
@@ -24,13 +26,22 @@ Figure = int | str
 
 @dataclass(frozen=True)
 class Part:
-    """How many rows of one table are different that have one source, month or concept."""
+    """How many rows of one table are different that have one source, month or concept.
+
+    `people` says for each kind whose rows these are, as sets of bits (EVERYBODY); None where the rows name no person.
+    """
 
     table: str
     value: str
     added: Figure
     removed: Figure
     changed: Figure
+    people: tuple[int | None, ...] = field(default=(EVERYBODY,) * len(KINDS), compare=False, repr=False)
+
+    def people_of(self, kind: str, others: int) -> int:
+        """Whose rows of a kind these are; of a table that names no person, `others`."""
+        people = self.people[KINDS.index(kind)]
+        return others if people is None else people
 
     @property
     def concept_id(self) -> int | None:
@@ -72,25 +83,31 @@ class Difference:
     def suppressed(self) -> "Difference":
         """The same with small numbers hidden, and as many others that none of them follows from what is shown.
 
-        `event_evidence` has a row for each row of the event tables, so its number is hidden where one of theirs is.
+        A number of rows is small as well if they are of few people: who has opted out may have left hundreds. Rows of tables
+        that name no person are taken to be of everybody who has a row in the others. `event_evidence` has a row for each row of
+        the event tables, so its number is hidden where one of theirs is.
         """
         shown: dict[tuple[str, str, str, str], Figure] = {}
+        everybody = reduce(or_, (people or 0 for part in self.tables for people in part.people), 0) or EVERYBODY
         for kind in KINDS:
-            counts = {name: _by_table(getattr(self, name), kind) for name in _DIMENSIONS}
-            totals = {part.table: getattr(part, kind) for part in self.tables}
+            rows = {name: _by_table(getattr(self, name), attrgetter(kind)) for name in _DIMENSIONS}
+            people = {name: _by_table(getattr(self, name), methodcaller("people_of", kind, everybody)) for name in _DIMENSIONS}
+            totals = {part.table: part for part in self.tables}
             hides_events = False
             for table in sorted(totals, key=lambda name: name == EVENT_EVIDENCE.name):
+                of_few = totals[table].people_of(kind, everybody).bit_count() < SMALLEST_SHOWN
                 total, breakdowns = suppressed_breakdowns(
-                    totals[table],
-                    [counts[name].get(table, {}) for name in _DIMENSIONS],
-                    hides_total=hides_events and table == EVENT_EVIDENCE.name,
+                    getattr(totals[table], kind),
+                    [rows[name].get(table, {}) for name in _DIMENSIONS],
+                    hides_total=of_few or (hides_events and table == EVENT_EVIDENCE.name),
+                    people=[people[name].get(table, {}) for name in _DIMENSIONS],
                 )
                 hides_events |= total == HIDDEN and table in ROUTED_TABLES
                 for name, figures in (("tables", {"": total}), *zip(_DIMENSIONS, breakdowns, strict=True)):
                     shown |= {(name, table, value, kind): figure for value, figure in figures.items()}
         dimensions: dict[str, Any] = {
             name: tuple(
-                Part(part.table, part.value, *(shown[name, part.table, part.value, kind] for kind in KINDS))
+                replace(part, **{kind: shown[name, part.table, part.value, kind] for kind in KINDS})
                 for part in getattr(self, name)
             )
             for name in ("tables", *_DIMENSIONS)
@@ -124,9 +141,9 @@ def _row(part: Part, value: dict[str, Field]) -> dict[str, Field]:
     return {"name": part.table, **value, "added": part.added, "removed": part.removed, "changed": part.changed}
 
 
-def _by_table(parts: Iterable[Part], kind: str) -> dict[str, dict[str, int]]:
-    """The numbers of one kind by table and value."""
+def _by_table(parts: Iterable[Part], figure: Callable[[Part], int]) -> dict[str, dict[str, int]]:
+    """One figure of each part, by table and value."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for part in parts:
-        found[part.table][part.value] = getattr(part, kind)
+        found[part.table][part.value] = figure(part)
     return found

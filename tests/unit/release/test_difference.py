@@ -66,8 +66,16 @@ def release(**versions: int | None) -> Release:
     return RELEASE.model_copy(update={"tables": tuple(pins)})
 
 
-def condition(key: int, concept: int = ASTHMA, day: date | None = MAY, end: date | None = None, source: str = "gp") -> Row:
-    return key, 11, concept, day, end, source, f"k{key}"
+def condition(
+    key: int,
+    concept: int = ASTHMA,
+    day: date | None = MAY,
+    end: date | None = None,
+    source: str = "gp",
+    person: int | None = None,
+) -> Row:
+    """A condition; of a person of its own unless another is given."""
+    return key, key if person is None else person, concept, day, end, source, f"k{key}"
 
 
 def compared(settings: Settings, before: Sequence[Row], after: Sequence[Row]) -> Difference:
@@ -165,6 +173,69 @@ def test_small_numbers_are_hidden_with_what_would_give_them_away(settings: Setti
     assert {part.value: part.added for part in found.sources} == {"gp": 20, "acute": "*", "ambulance": "*"}
     assert {part.value: part.removed for part in found.sources} == {"gp": "*", "acute": 0, "ambulance": 0}
     assert [(part.added, part.removed) for part in found.months] == [(40, "*")]
+
+
+EPILEPSY = 380378
+FEW, MANY = range(1000, 1030), range(2000, 2060)
+
+
+@pytest.mark.parametrize(
+    ("removed", "shown", "by_concept", "links"),
+    [
+        pytest.param(
+            [condition(key, person=11) for key in FEW],
+            "*",
+            {ASTHMA: "*"},
+            "*",
+            id="one person has left, with thirty rows",
+        ),
+        pytest.param(
+            [condition(key, DIABETES if key % 2 else ASTHMA, person=key % 7) for key in FEW],
+            "*",
+            {ASTHMA: "*", DIABETES: "*"},
+            "*",
+            id="seven people have left",
+        ),
+        pytest.param(
+            [*(condition(key, DIABETES, person=11) for key in FEW), *(condition(key) for key in MANY)],
+            90,
+            {ASTHMA: "*", DIABETES: "*"},
+            50,
+            id="one disease is that of one person, and the other would tell how often",
+        ),
+        pytest.param(
+            [
+                *(condition(key, DIABETES, person=11) for key in FEW),
+                *(condition(key, EPILEPSY, person=12) for key in range(10, 19)),
+                *(condition(key) for key in MANY),
+            ],
+            99,
+            {ASTHMA: "*", DIABETES: "*", EPILEPSY: "*"},
+            50,
+            id="what is hidden together is of two people, so that more is hidden",
+        ),
+        pytest.param([condition(key) for key in MANY], 60, {ASTHMA: 60}, 50, id="sixty people"),
+    ],
+)
+def test_rows_of_few_people_are_hidden_however_many_they_are(
+    settings: Settings, removed: list[Row], shown: int | str, by_concept: dict[int, int | str], links: int | str
+) -> None:
+    """`fact_relationship` names no person."""
+    facts = {name: pa.int64() for name in ("domain_concept_id_1", "fact_id_1", "domain_concept_id_2", "fact_id_2")}
+    versions = []
+    for conditions, linked in ((removed, range(50)), ([], range(0))):
+        pins = {
+            "condition_occurrence": write(
+                settings, "omop/condition_occurrence", CONDITION, [condition(1, person=1), *conditions]
+            )
+        }
+        pins["fact_relationship"] = write(settings, "omop/fact_relationship", facts, [(21, fact, 36, fact) for fact in linked])
+        pins["concept"] = write(settings, "vocabulary/concept", CONCEPT, [(ASTHMA, "Asthma")])
+        versions.append(release(**pins))
+    found = compare(settings, *versions).suppressed()
+    assert {part.table: part.removed for part in found.tables} == {"condition_occurrence": shown, "fact_relationship": links}
+    assert {part.concept_id: part.removed for part in found.concepts} == by_concept
+    assert {part.removed for part in found.months} == {shown}
 
 
 def test_a_total_does_not_tell_how_many_rows_each_hidden_concept_has() -> None:
