@@ -11,8 +11,8 @@ from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.models import Frozen
 from pipelines.errors import OmopPipelineError, ReleaseError
 from pipelines.progress import OnProgress, ignore_progress
-from pipelines.release.publish.publication import Publication
-from pipelines.release.reading import create_table, quoted
+from pipelines.release.publish.publication import Publication, in_order
+from pipelines.release.reading import create_table
 from pipelines.storage.documents import Document
 from pipelines.storage.files import AnyPath, digest_of_file, entry_at, in_store, is_folder, made_whole
 
@@ -127,8 +127,8 @@ def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, tabl
         connection.execute(create_table(table))
         rows = connection.table(table.name)
     path = folder / f"{table.name}.parquet"
-    in_order = rows.order(", ".join(map(quoted, _order(table))))
-    in_order.write_parquet(str(path), compression="zstd", row_group_size=ROWS_A_GROUP)
+    ordered = in_order(rows, table) if table.is_vocabulary else rows
+    ordered.write_parquet(str(path), compression="zstd", row_group_size=ROWS_A_GROUP)
     path.chmod(0o644)
     written = connection.read_parquet(str(path)).aggregate("count(*)").fetchall()[0][0]
     return ManifestTable(
@@ -148,10 +148,3 @@ def _write(connection: duckdb.DuckDBPyConnection, publication: Publication, tabl
             for column in table.columns
         ),
     )
-
-
-def _order(table: CdmTable) -> list[str]:
-    """The fields by which rows are in order: the person, then the key, or everything where there is none."""
-    names = [column.name for column in table.columns]
-    rest = [table.primary_key] if table.primary_key else names
-    return list(dict.fromkeys([*(["person_id"] if "person_id" in names else []), *rest]))

@@ -11,7 +11,7 @@ import duckdb
 from pipelines.contracts.cdm import CdmColumn, CdmTable, version_code_pattern
 from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
-from pipelines.release.reading import PinnedTable, literal, released
+from pipelines.release.reading import PinnedTable, literal, quoted, released
 
 TITLE: Final = "nhs-omop release"
 """What the name that a publication gives itself begins with."""
@@ -57,11 +57,16 @@ class Publication:
             raise ReleaseError(f"the publication failed: DuckDB {type(error).__name__}") from error
 
     def rows_of(self, connection: duckdb.DuckDBPyConnection, table: CdmTable) -> duckdb.DuckDBPyRelation | None:
-        """The rows of a table, read in batches when the relation is used; None where the release does not have the table."""
+        """The rows of a table, read in batches when the relation is used; None where the release does not have the table.
+
+        Those about people are in order: as they are stored they lie much as they were delivered, and the patients of a file may
+        be in the order of their names or numbers.
+        """
         pinned = self.pinned.get(table.name)
         if pinned is None:
             return None
-        return released(connection, table, pinned, self._replaced(connection) if table.name == "cdm_source" else None)
+        rows = released(connection, table, pinned, self._replaced(connection) if table.name == "cdm_source" else None)
+        return rows if table.is_vocabulary else in_order(rows, table)
 
     def check_rows(self, name: str, rows: int) -> int:
         """The number of rows that was written of a table. Raises ReleaseError where it is not that of the release."""
@@ -87,6 +92,14 @@ class Publication:
             found = concepts.filter(f"{usable} AND {code}").aggregate("coalesce(min(concept_id), 0)").fetchall()
             concept = int(found[0][0])
         return {"cdm_version": literal(self.cdm_version), "cdm_version_concept_id": f"CAST({concept} AS BIGINT)"}
+
+
+def in_order(rows: duckdb.DuckDBPyRelation, table: CdmTable) -> duckdb.DuckDBPyRelation:
+    """The rows of a table by the person, then by the key, or by everything where there is none."""
+    names = [column.name for column in table.columns]
+    rest = [table.primary_key] if table.primary_key else names
+    order = dict.fromkeys([*(["person_id"] if "person_id" in names else []), *rest])
+    return rows.order(", ".join(map(quoted, order)))
 
 
 _BY_ENDING = {

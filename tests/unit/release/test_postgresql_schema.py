@@ -55,6 +55,14 @@ def test_values_arrive_as_they_are(database: str, tmp_path: Path) -> None:
     assert found == sorted(rows)
 
 
+def test_rows_lie_in_the_order_of_their_keys_not_as_they_were_delivered(database: str, tmp_path: Path) -> None:
+    rows: list[Row] = [(number * 7919 % 1009, None, None, None, None) for number in range(1000)]
+    publish_postgresql(PostgresqlSchema(database, "cdm"), publication(tmp_path / "kept", rows))
+    with psycopg.connect(database) as connection:
+        found = connection.execute("SELECT kept_id FROM cdm.kept ORDER BY ctid").fetchall()
+    assert found == sorted((number,) for number, *_ in rows)
+
+
 def test_a_table_without_rows_is_published(database: str, tmp_path: Path) -> None:
     assert publish_postgresql(PostgresqlSchema(database, "cdm"), publication(tmp_path / "kept", [])) == {"kept": 0}
     assert content(database) == []

@@ -41,6 +41,35 @@ def test_a_key_that_is_there_twice_leaves_the_former_duckdb_file(tmp_path: Path)
         assert connection.execute("SELECT * FROM kept").fetchall() == [ROW]
 
 
+@pytest.mark.parametrize("form", ["duckdb", "parquet"])
+def test_rows_lie_in_the_order_of_people_and_keys_not_as_they_were_delivered(tmp_path: Path, form: str) -> None:
+    """More rows than DuckDB writes at once, by several threads."""
+    periods = cdm_tables("5.4")["observation_period"]
+    delivered = [(key, key * 7919 % 1009) for key in range(300_000, 0, -1)]
+    keys, people = ([row[place] for row in delivered] for place in (0, 1))
+    values: dict[str, list[int]] = {
+        "observation_period_id": keys,
+        "person_id": people,
+        "period_type_concept_id": [0] * len(delivered),
+    }
+    columns = {
+        column.name: pa.array(values[column.name] if column.name in values else [date(2024, 5, 1)] * len(delivered))
+        for column in periods.columns
+    }
+    write_deltalake(str(tmp_path / "stored"), pa.table(columns))
+    pinned = {periods.name: PinnedTable(str(tmp_path / "stored"), 0, len(delivered))}
+    made = Publication(RELEASE, "5.4", {periods.name: periods}, pinned)
+    if form == "duckdb":
+        publish_duckdb(tmp_path / "cdm.duckdb", made)
+        with duckdb.connect(str(tmp_path / "cdm.duckdb"), read_only=True) as connection:
+            found = connection.execute(f"SELECT observation_period_id, person_id FROM {periods.name} ORDER BY rowid").fetchall()
+    else:
+        publish_parquet(tmp_path / "out", made)
+        path = tmp_path / "out" / RELEASE.release_id / f"{periods.name}.parquet"
+        found = duckdb.read_parquet(str(path)).project("observation_period_id, person_id").fetchall()
+    assert found == sorted(delivered, key=lambda row: (row[1], row[0]))
+
+
 def test_a_parquet_folder_that_fails_leaves_nothing_and_the_others(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     publish_parquet(folder, publication(tmp_path / "kept", [ROW]))
