@@ -179,6 +179,9 @@ said, the time alone tells. A visit that names another way (a planned admission,
 
 FIRST_DAY, LAST_DAY = "0001-01-01", "9999-12-31"
 
+_BEFORE_WAY = "\n"
+"""Stands between the position of a part and how it came about: no code has it."""
+
 _FIRST = "first"
 _LAST = "last"
 
@@ -278,8 +281,8 @@ def spells(rows: DataFrame) -> DataFrame:
     """One row per `key` and person from their parts.
 
     It has the least start, the greatest end, and where it was discharged to from the last part; times are those of its first
-    and last day. It is an ordinary admission if one of its parts is. All else comes from the first part by `order`, then start,
-    then those without an end, then row key.
+    and last day. It is an ordinary admission if one of its parts is. How it came about says the first part that says so. All
+    else comes from the first part by `order`, then start, then those without an end, then row key.
     When the last part has no end, neither has the spell: the person is still there, unless the end of a part could not be read.
     """
     start = F.coalesce(F.col("start_datetime"), F.col("start_date").cast("timestamp"))
@@ -300,6 +303,7 @@ def spells(rows: DataFrame) -> DataFrame:
         *[F.min(name).alias(f"_least_{name}") for name in ("start_date", "start_datetime")],
         *[F.max(name).alias(f"_greatest_{name}") for name in ("end_date", "end_datetime", END_UNREADABLE)],
         *[F.max(F.when(is_admission, F.col(name))).alias(f"_admission_{name}") for name in _CLASS],
+        F.min(F.when(F.col("came_by").isNotNull(), F.concat("_position", F.lit(_BEFORE_WAY), "came_by"))).alias("_first_way"),
     )
     last_parts = (
         "end_date",
@@ -327,6 +331,7 @@ def spells(rows: DataFrame) -> DataFrame:
     values |= {name: F.col(f"_last_{name}") for name in last_parts if name != "end_date"}
     values[END_UNREADABLE] = F.col(f"_greatest_{END_UNREADABLE}")
     values |= {name: F.coalesce(F.col(f"_admission_{name}"), F.col(name)) for name in _CLASS}
+    values["came_by"] = F.substring_index("_first_way", _BEFORE_WAY, -1)
     return first.select(*[values.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 

@@ -121,6 +121,15 @@ def test_a_spell_is_an_admission_if_one_of_its_parts_is_and_else_what_the_first_
     ]
 
 
+def test_how_a_spell_came_about_says_the_first_part_that_does(sail: SparkSession) -> None:
+    def came(key: str, *ways: str | None) -> list[dict[str, Any]]:
+        return [part(key, f"{key}{place}", place, "2024-01-01", "2024-01-03", came_by=way) for place, way in enumerate(ways)]
+
+    rows = came("a", "21", "11") + came("b", None, "11", "21") + came("c", None, None) + came("d", "2A")
+    found = spells(frame_of(sail, target_schema(Target.VISIT), rows)).select("key", "_row_key", "came_by")
+    assert sorted(map(tuple, found.collect())) == [("a", "a0", "21"), ("b", "b0", "11"), ("c", "c0", None), ("d", "d0", "2A")]
+
+
 def test_a_spell_of_which_an_end_is_unreadable_is_neither_open_nor_ended(sail: SparkSession) -> None:
     rows = [part("s", "r1", 1, "2024-01-01", None), part("s", "r2", 2, "2024-01-03", None, end_unreadable=True)]
     rows += [part("t", "r3", 1, "2024-01-01", None, end_unreadable=True), part("t", "r4", 2, "2024-01-03", "2024-01-05")]
