@@ -601,7 +601,9 @@ def _coverage(contracts: Mapping[str, SourceContract], register: Iterable[Regist
     found = []
     for (source, provider), delivered in sorted(delivered_by_provider(register).items()):
         lengths = {entity.period_months for entity in contracts[source].entities.values() if entity.period}
-        found.append(Coverage(source, provider, delivered.first, delivered.newest, delivered.periods, min(lengths, default=1)))
+        months = min(lengths, default=1)
+        days = delivered.first, delivered.newest
+        found.append(Coverage(source, provider, *days, delivered.periods, months, delivered.by_entity))
     return tuple(found)
 
 

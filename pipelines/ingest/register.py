@@ -226,23 +226,39 @@ def in_contracts(register: Iterable[Registered], contracts: Mapping[str, SourceC
 
 
 class DeliveredByProvider(NamedTuple):
-    """What a provider has delivered: the days of its first and its newest extract, and the reporting periods in order."""
+    """What a provider has delivered: the days of its first and its newest extract, and the reporting periods in order.
+
+    `by_entity` has the periods of the deliveries that have a file of the entity, with or without rows: only they say what of it
+    is open.
+    """
 
     first: date
     newest: date
     periods: tuple[str, ...]
+    by_entity: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def delivered_by_provider(register: Iterable[Registered]) -> dict[tuple[str, str], DeliveredByProvider]:
     """What each provider of each source (source, provider) has delivered."""
     files: dict[tuple[str, str], list[Registered]] = defaultdict(list)
+    together: dict[str, set[str]] = defaultdict(set)
     for file in register:
         files[file.source, file.provider].append(file)
+        together[file.delivery_id].update(file.periods)
     return {
         place: DeliveredByProvider(
             min(file.extract_date for file in delivered),
             max(file.extract_date for file in delivered),
             tuple(sorted({period for file in delivered for period in file.periods})),
+            tuple(
+                (
+                    entity,
+                    tuple(
+                        sorted({period for file in delivered if file.entity == entity for period in together[file.delivery_id]})
+                    ),
+                )
+                for entity in sorted({file.entity for file in delivered})
+            ),
         )
         for place, delivered in files.items()
     }

@@ -38,8 +38,11 @@ EPISODES_SCHEMA = {
 """One row per episode with its id. `end_rule`: delivered, open (no end is known), died, last_submission, before_start or
 after_extract."""
 
-NEWEST_MONTHS_SCHEMA = {"_source": "string", "_provider": "string", "_newest_month": "date"}
-"""One row per source and provider: the first day of the newest month that it has submitted."""
+NEWEST_MONTHS_SCHEMA = {"_source": "string", "_provider": "string", "_entity": "string", "_newest_month": "date"}
+"""One row per source, provider and entity: the first day of the newest month that was submitted with a file of the entity."""
+
+SUBMITTED_BY = ("_source", "_provider", "_entity")
+"""What finds the newest month of a row."""
 
 EPISODE_KEY = ("key",)
 """What names an episode: its key in the source."""
@@ -71,7 +74,7 @@ def episodes(
     """
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
     rows = episode_rows.join(died, on="person_id", how="left")
-    rows = rows.join(F.broadcast(newest_months), on=["_source", "_provider"], how="left")
+    rows = rows.join(F.broadcast(newest_months), on=list(SUBMITTED_BY), how="left")
     coded = with_concepts(rows, ("concept", "object"), concept_map)
     unique = without_collisions(coded.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
     is_backwards = F.coalesce(F.col("end_date") < F.col("start_date"), F.lit(False))

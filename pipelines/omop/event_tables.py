@@ -252,11 +252,11 @@ def _events_with(inputs: MapInputs, made: Inputs, key: str) -> DataFrame:
 
 
 def _newest_months(inputs: MapInputs) -> Table:
-    """The newest month that each provider has submitted: a new submission makes again only what it no longer has."""
+    """The newest month that each provider has submitted of an entity: a new one makes again only what it no longer has."""
     rows = [(*place, day) for place, day in sorted(newest_months(inputs.coverage).items())]
     return Table(
         name=NEWEST_MONTHS,
-        grain="one row per source and provider: the first day of the newest month that it has submitted",
+        grain="one row per source, provider and entity: the first day of the newest month that it has submitted",
         schema=NEWEST_MONTHS_SCHEMA,
         belongs_to=BelongsTo.WHOLE,
         make=lambda made: made.session.createDataFrame(rows, ddl_of(NEWEST_MONTHS_SCHEMA)),

@@ -40,7 +40,7 @@ class Coverage:
     """What a provider of a source has delivered: the days of its first and newest extract, and the reporting periods.
 
     A period is a text as the register has it: the number of a month (since April 1900) or its last day in the form of ISO 8601;
-    it covers `period_months`.
+    it covers `period_months`. `by_entity` has those that the provider submitted with a file of each entity.
     """
 
     source: str
@@ -49,6 +49,7 @@ class Coverage:
     last_extract: date
     periods: tuple[str, ...] = ()
     period_months: int = 1
+    by_entity: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def spans_of(coverage: Coverage, captured_from: Mapping[str, date]) -> Iterator[tuple[str, date, date]]:
@@ -70,17 +71,18 @@ def spans_of(coverage: Coverage, captured_from: Mapping[str, date]) -> Iterator[
             yield basis, start, end
 
 
-def newest_months(coverage: Iterable[Coverage]) -> dict[tuple[str, str], date]:
-    """The first day of the newest month that each provider of each source has submitted, none that began after its extract."""
+def newest_months(coverage: Iterable[Coverage]) -> dict[tuple[str, str, str], date]:
+    """By source, provider and entity: the first day of the newest month submitted, none that began after the newest extract."""
     return {
-        (of.source, of.provider): max(began)
+        (of.source, of.provider, entity): max(began)
         for of in coverage
-        if (began := [day for day in _months_begun(of) if day <= of.last_extract])
+        for entity, periods in of.by_entity
+        if (began := [day for day in _months_begun(periods, of.period_months) if day <= of.last_extract])
     }
 
 
-def _months_begun(of: Coverage) -> Iterator[date]:
-    return (_first_day(month) for text in of.periods for month in _months(text, of.period_months))
+def _months_begun(periods: Iterable[str], length: int) -> Iterator[date]:
+    return (_first_day(month) for text in periods for month in _months(text, length))
 
 
 def _months(period: str, length: int) -> Iterable[int]:

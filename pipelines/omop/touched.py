@@ -35,6 +35,7 @@ from pipelines.omop.declared import (
     rows_name,
 )
 from pipelines.omop.drugs import DRUG_EXPOSURE, with_course
+from pipelines.omop.episodes import SUBMITTED_BY
 from pipelines.omop.events import is_cut_short, routed
 from pipelines.omop.places import care_site_code
 from pipelines.omop.visits import STAYS
@@ -120,8 +121,8 @@ def _gone_or_back(changes: InputChanges, name: TableName) -> DataFrame:
     """The visits, or parts of them, or episodes without an end that are no longer in the newest submission, or are so again."""
     rows = changes.now(*name).where(F.col("end_date").isNull() & F.col("open_until").isNotNull())
     for months, at in ((changes.before, "_before"), (changes.now, "_now")):
-        newest = months(*NEWEST_MONTHS).select("_source", "_provider", F.col("_newest_month").alias(at))
-        rows = rows.join(F.broadcast(newest), on=["_source", "_provider"], how="left")
+        newest = months(*NEWEST_MONTHS).select(*SUBMITTED_BY, F.col("_newest_month").alias(at))
+        rows = rows.join(F.broadcast(newest), on=list(SUBMITTED_BY), how="left")
     was_gone, is_gone = (F.coalesce(F.col("open_until") < F.col(at), F.lit(False)) for at in ("_before", "_now"))
     return rows.where(was_gone != is_gone)
 

@@ -16,6 +16,7 @@ from pipelines.mapping.plausibility import Check
 from pipelines.mapping.spec import Rule
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform
+from pipelines.omop.episodes import SUBMITTED_BY
 from pipelines.omop.events import with_links
 from pipelines.omop.places import provider_index, with_care_site
 
@@ -229,9 +230,8 @@ def visits(
     of_open = {
         name: F.when(~F.coalesce(is_planned, F.lit(False)), F.col(name)) for name in ("end_date", "end_datetime", "_flagged")
     }
-    known = coded.withColumns(of_open)
-    for newest in (newest_extracts, newest_months):
-        known = known.join(F.broadcast(newest), on=["_source", "_provider"], how="left")
+    known = coded.withColumns(of_open).join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
+    known = known.join(F.broadcast(newest_months), on=list(SUBMITTED_BY), how="left")
     ended = with_end(known.join(died, on="person_id", how="left"))
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)

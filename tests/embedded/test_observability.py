@@ -54,10 +54,18 @@ def test_what_a_provider_delivered_says_when_it_would_have_seen_people(
     assert list(spans_of(coverage, captured)) == spans
 
 
-def test_the_newest_month_of_a_provider_is_one_that_had_begun_when_it_delivered() -> None:
+def test_the_newest_month_of_an_entity_is_one_that_had_begun_when_its_provider_delivered() -> None:
     periods = {"A": ("2024-09-30", "2024-12-31", "2024-03-31"), "B": ("2024-01-31", "2099-12-31"), "C": ("spring",), "D": ()}
-    coverage = [Coverage("acute", provider, FIRST, NEWEST, texts, 3) for provider, texts in periods.items()]
-    assert newest_months(coverage) == {("acute", "A"): d("2024-12-01"), ("acute", "B"): d("2024-01-01")}
+    coverage = [
+        Coverage("acute", provider, FIRST, NEWEST, texts, 3, (("spell", texts), ("ward", texts[:1])))
+        for provider, texts in periods.items()
+    ]
+    assert newest_months(coverage) == {
+        ("acute", "A", "spell"): d("2024-12-01"),
+        ("acute", "A", "ward"): d("2024-09-01"),
+        ("acute", "B", "spell"): d("2024-01-01"),
+        ("acute", "B", "ward"): d("2024-01-01"),
+    }
 
 
 def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str, Any]]) -> DataFrame:

@@ -40,12 +40,12 @@ def frame_of(session: SparkSession, schema: dict[str, str], rows: list[dict[str,
 def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[str, Any], ...] = ()) -> DataFrame:
     """The episodes of mapped rows that are Anna's referrals unless they say otherwise."""
     common: dict[str, Any] = {"person_id": ANNA, "concept_concept_id": REFERRAL, "type_concept_id": REFERRAL_RECORD}
-    common |= {"_source": "mental_health", "_provider": "RX1"}
+    common |= {"_source": "mental_health", "_provider": "RX1", "_entity": "referral"}
     mapped = frame_of(session, target_schema(Target.EPISODE), [common | row for row in rows])
     concept_map = [("NHS MHSDS Referral Reason", "04", 0, 0, DEPRESSION, "Condition", None, "local")]
     known = session.createDataFrame(concept_map, ", ".join(f"{name} {kind}" for name, kind in CODE_MAP_SCHEMA.items()))
     died = session.createDataFrame([(BEN, date(2024, 5, 1))], "person_id bigint, death_date date")
-    newest = session.createDataFrame([("mental_health", "RX1", date(2024, 6, 1))], ddl_of(NEWEST_MONTHS_SCHEMA))
+    newest = session.createDataFrame([("mental_health", "RX1", "referral", date(2024, 6, 1))], ddl_of(NEWEST_MONTHS_SCHEMA))
     return episodes(mapped, known, frame_of(session, COLLISIONS_SCHEMA, list(collisions)), died, newest)
 
 
@@ -69,6 +69,7 @@ def made(session: SparkSession, *rows: dict[str, Any], collisions: tuple[dict[st
         ({"open_until": date(2024, 5, 31)}, date(2024, 5, 31), None, "last_submission"),
         ({"open_until": date(2024, 6, 30)}, None, None, "open"),
         ({"open_until": date(2024, 5, 31), "_provider": "RX2"}, None, None, "open"),  # which submitted nothing newer
+        ({"open_until": date(2024, 5, 31), "_entity": "mha_period"}, None, None, "open"),  # of which nothing newer came
         ({"open_until": date(2024, 5, 31), "end_date": date(2024, 6, 3)}, date(2024, 6, 3), None, "delivered"),
         ({"open_until": date(2024, 3, 31)}, date(2024, 4, 2), None, "last_submission"),
         ({"person_id": BEN, "open_until": date(2024, 4, 30)}, date(2024, 4, 30), None, "last_submission"),
