@@ -106,9 +106,8 @@ class _Inputs:
         if wanted not in self.table.inputs:
             raise UndeclaredInputError(f"{self.table.name} reads {wanted}, which its declaration does not name as an input")
         frame = self.store.read(zone, name)
-        if isinstance(self.part, Selected) and wanted in self.part.selection.narrows:
-            on = list(self.part.selection.on)
-            return frame.join(F.broadcast(_named(self.store, self.part)), on=on, how="left_semi")
+        if isinstance(self.part, Selected) and (on := self.part.selection.narrowed_by(wanted)):
+            return frame.join(F.broadcast(_named(self.store, self.part, on)), on=list(on), how="left_semi")
         if isinstance(self.part, Partitions) and wanted in self.table.parts_of:
             return frame.where(F.col(self.part.column).isin(*self.part.values))
         return frame
@@ -140,10 +139,10 @@ class _Changes:
         return self.store.read(zone, name).where(F.col(CHANGE) > since)
 
 
-def _named(store: TableStore, part: Selected) -> DataFrame:
-    """What a log names since one of its versions, each once."""
+def _named(store: TableStore, part: Selected, columns: Sequence[str] = ()) -> DataFrame:
+    """What a log names since one of its versions, each once: by the columns of the selection, or by others of the log."""
     entries = store.read(*part.selection.log).where(F.col(CHANGE) > part.since)
-    return entries.select(*part.selection.on).distinct()
+    return entries.select(*(columns or part.selection.on)).distinct()
 
 
 @dataclass

@@ -22,14 +22,18 @@ WITHHELD = "_withheld"
 LOAD = "_load_id"
 """The column of bronze and silver with the load that brought a row."""
 
-SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, LOAD, "_file", "_line")
+SILVER_COLUMNS = ("row_key", "person_id", "provider_code", "_flags", WITHHELD, LOAD, "_file")
 """Columns that every silver table starts or ends with; a contract may not use these names.
 
 `_flags` names, comma separated, the columns whose delivered value is unreadable and null in silver. Nothing is derived from
 them: mapping rules count such a row under `unreadable:<column>` where the column decides, and the ledger counts the values.
 `_withheld` names in the same way the kept texts that were not taken over: they hold an identifier, or do not have the shape of
-their column.
+their column. Silver does not say which line a row was: lines that are missing between others would tell how many rows of a
+delivery are left out, and which. `curation.versions_<source>`, in the restricted root, knows the line of a row key.
 """
+
+LINE = ("_file", "_line")
+"""What names a delivered row, in bronze and in the tables of curate."""
 
 SUBJECT_COLUMNS = {"year_of_birth": "bigint", "month_of_birth": "bigint", "postcode_area": "string"}
 """The columns that replace birth date and postcode in silver, for entities that have them."""
@@ -299,7 +303,7 @@ class Entity(Frozen):
         if Identifier.POSTCODE in kinds:
             columns |= {"postcode_area": "string"}
         columns |= {name: column.type.spark for name, column in self.kept.items()}
-        return columns | {"_flags": "string", WITHHELD: "string", "_load_id": "string", "_file": "string", "_line": "bigint"}
+        return columns | {"_flags": "string", WITHHELD: "string", LOAD: "string", "_file": "string"}
 
     @property
     def links(self) -> dict[str, "Reference | Via | OnePer"]:
@@ -453,7 +457,7 @@ class SourceContract(Frozen):
             shared_entity = self.entities.get(subject.shared.entity)
             missing = [c for c in subject.shared.theirs if shared_entity is None or c not in shared_entity.columns]
             faults += [f"{name}.subject.shared: {subject.shared.entity} has no column {column}" for column in missing]
-        reserved = set(SILVER_COLUMNS) | set(SUBJECT_COLUMNS)
+        reserved = {*SILVER_COLUMNS, *LINE, *SUBJECT_COLUMNS}
         faults += [f"{name}.{column}: the name is reserved" for column in entity.columns if column in reserved]
         kept_keys = [column for column in entity.key if column in entity.columns and not entity.columns[column].identifier]
         if subject != Subject() and set(kept_keys) == set(entity.key):

@@ -51,12 +51,18 @@ class Selection:
 
     `log` is the table that names what has changed (`Log`); a row belongs to what is named there by the columns `on`, which the
     log and the inputs in `narrows` have too. A row of the table depends only on rows of those inputs with the same values
-    there, and on other inputs, whose changes the log follows.
+    there, and on other inputs, whose changes the log follows. `others` are inputs that have not these columns, each with the
+    columns by which the log names the rows of it that the named rows are made of.
     """
 
     log: TableName
     narrows: tuple[TableName, ...]
     on: tuple[str, ...] = ("person_id",)
+    others: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)
+
+    def narrowed_by(self, name: TableName) -> tuple[str, ...]:
+        """The columns by which an input is narrowed; none where all of it is read."""
+        return self.on if name in self.narrows else self.others.get(name, ())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.shapes import without_identifiers
 from pipelines.columns.text import postcode_area
 from pipelines.columns.values import known
-from pipelines.contracts.source import ColumnType, Identifier
+from pipelines.contracts.source import LINE, LOAD, ColumnType, Identifier
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.records import is_raised, trimmed_values, value_of, with_values_read
 
@@ -60,8 +60,8 @@ def _flags(entity: EntityOf, columns: Iterable[str]) -> Column:
 
 def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pads: Pads) -> DataFrame:
     """One row per valid record, with the columns of `Entity.silver_columns`."""
-    current = dispositions.where(F.col("disposition") == "current").select("_file", "_line", "row_key", "person_id")
-    valid = pads.joined_to(trimmed_values(bronze.join(current, on=["_file", "_line"], how="inner"), entity.spec.columns))
+    current = dispositions.where(F.col("disposition") == "current").select(*LINE, "row_key", "person_id")
+    valid = pads.joined_to(trimmed_values(bronze.join(current, on=list(LINE), how="inner"), entity.spec.columns))
     read_of = _read_columns(entity)
     references = entity.spec.references
     messages = [entity.message_of(link.entity, link.columns).alias(f"{_MESSAGE}{name}") for name, link in references.items()]
@@ -70,7 +70,7 @@ def silver_rows(bronze: DataFrame, dispositions: DataFrame, entity: EntityOf, pa
     columns |= {name: row_key(F.col(f"{_MESSAGE}{name}")) for name in references}
     columns |= _subject_parts(entity)
     columns |= {name: _shown(name, entity) for name in entity.spec.kept}
-    columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in ("_load_id", "_file", "_line")}
+    columns |= {"_flags": _flags(entity, read_of)} | {name: F.col(name) for name in (LOAD, "_file")}
     rows = values.select(*[column.alias(name) for name, column in columns.items()])
     texts = {name: entity.spec.columns[name] for name in entity.spec.kept_texts}
     return without_identifiers(rows, texts, _numbers(entity)).select(*entity.spec.silver_columns)

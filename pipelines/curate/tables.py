@@ -16,7 +16,7 @@ from pipelines.columns.ids import COLLISIONS_SCHEMA, find_collisions, shared_ids
 from pipelines.columns.keyed import Pads
 from pipelines.contracts.column_notes import silver_notes
 from pipelines.contracts.ledger import DISPOSITIONS, PERSON
-from pipelines.contracts.source import LOAD, SourceContract
+from pipelines.contracts.source import LINE, LOAD, SourceContract
 from pipelines.contracts.tables import (
     CHANGE,
     Affected,
@@ -574,14 +574,10 @@ def _silver(inputs: CurateInputs, entity: EntityOf, level: int) -> Table:
         make=make,
         inputs=(bronze, dispositions),
         parameters=repr((entity.spec.model_dump_json(), inputs.key_id)),
-        selection=Selection(_changed_name(entity.source), (bronze, dispositions), LINE),
+        selection=Selection(_changed_name(entity.source), (dispositions,), ("row_key",), {bronze: LINE}),
         notes=silver_notes(entity.spec),
-        never_null=frozenset({"row_key", *LINE}),
+        never_null=frozenset({"row_key", "_file"}),
     )
-
-
-LINE = ("_file", "_line")
-"""What names a delivered row."""
 
 
 def _changed_name(source: str) -> TableName:

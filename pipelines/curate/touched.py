@@ -10,16 +10,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import differences, union_all
+from pipelines.contracts.source import LINE, LOAD
 from pipelines.contracts.tables import CHANGE
 from vocab.schemas import ddl_of
 
-CHANGED_SCHEMA = {"_file": "string", "_line": "bigint", "person_id": "bigint", CHANGE: "bigint"}
-"""One row per change, delivered row that silver has or had, and person it is or was of (null: nobody)."""
+CHANGED_SCHEMA = {"_file": "string", "_line": "bigint", "row_key": "string", "person_id": "bigint", CHANGE: "bigint"}
+"""One row per change, delivered row that silver has or had, its record, and person it is or was of (null: nobody)."""
 
-_DECIDED = ("_file", "_line", "row_key", "person_id")
+_DECIDED = (*LINE, "row_key", "person_id")
 """What silver takes from the dispositions of current rows."""
 
-_WHERE_FROM = ("_load_id", "_file", "_line")
+_WHERE_FROM = (LOAD, "_file")
 
 
 def changed_rows(before: Sequence[DataFrame], now: Sequence[DataFrame], session: SparkSession) -> DataFrame:
@@ -29,7 +30,7 @@ def changed_rows(before: Sequence[DataFrame], now: Sequence[DataFrame], session:
     old, new = (
         union_all([frame.where(F.col("disposition") == "current").select(*_DECIDED) for frame in s]) for s in (before, now)
     )
-    return differences(old, new, _DECIDED).select("_file", "_line", "person_id").distinct()
+    return differences(old, new, _DECIDED).select(*_DECIDED).distinct()
 
 
 def of_changed_rows(changed: DataFrame) -> DataFrame:

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.text import trimmed
 from pipelines.columns.values import date_in, known
 from pipelines.contracts.ledger import TYPE_ONE_UNKNOWN
-from pipelines.contracts.source import ColumnType
+from pipelines.contracts.source import LINE, ColumnType
 from pipelines.contracts.type_one import TypeOneCodes
 from pipelines.curate.versions import valid_rows
 
@@ -29,10 +29,6 @@ _ON_RECORD = ("_provider", "_code_id")
 
 TYPE_ONE_SCHEMA = {"person_id": "bigint", "reason": "string"}
 """One row per person whose GP-held data may not be used, and why: `type_one`, or TYPE_ONE_UNKNOWN where it cannot be told."""
-
-LINE = ("_file", "_line")
-"""What finds a delivered row again: the file and the physical line."""
-
 
 _QUOTED = "[=\"', ]"
 """What spreadsheets put around a code, and between its digits."""

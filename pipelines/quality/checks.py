@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Final
 
 from pipelines.contracts.cdm import OPTIONAL_PROVENANCE, CdmTable, cdm_tables, delta_schema, provenance_columns
-from pipelines.contracts.source import WITHHELD, Entity, SourceContract, Subject
+from pipelines.contracts.source import LINE, LOAD, WITHHELD, Entity, SourceContract, Subject
 
 MAX_ID: Final = 2**53 - 1
 """The greatest identifier that R and JavaScript read exactly."""
@@ -243,7 +243,7 @@ DQD_NAMES: Final[Mapping[Rule, tuple[str, ...]]] = {
 """What DataQualityDashboard calls a rule on a table of the CDM. A second name is of a check that counts the same faults among
 as many rows or more, so that it holds wherever the first does."""
 
-LINE_COLUMNS: Final = ("_load_id", "_file", "_line")
+LINE_COLUMNS: Final = (LOAD, *LINE)
 """Where a row was delivered: together unique in bronze."""
 
 
@@ -260,7 +260,7 @@ def silver_checks(table: str, entity: Entity) -> Iterator[Check]:
     yield Check(Zone.SILVER, table, Rule.COLUMNS, argument=",".join(f"{n} {t}" for n, t in entity.silver_columns.items()))
     dropped = [name for name in entity.columns if name not in entity.kept]
     yield Check(Zone.SILVER, table, Rule.NO_IDENTIFIER, argument=",".join(dropped))
-    for column in ("row_key", "provider_code", *LINE_COLUMNS):
+    for column in ("row_key", "provider_code", LOAD, "_file"):
         yield Check(Zone.SILVER, table, Rule.REQUIRED, column)
     if entity.subject != Subject() and entity.subject.shared is None:
         yield Check(Zone.SILVER, table, Rule.REQUIRED, "person_id")

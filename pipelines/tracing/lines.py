@@ -8,7 +8,7 @@ from bisect import bisect_right
 from typing import Final
 
 from pipelines.contracts.ledger import Disposition
-from pipelines.contracts.source import LOAD
+from pipelines.contracts.source import LINE, LOAD
 from pipelines.contracts.zones import Zone
 from pipelines.errors import NothingToTraceError
 from pipelines.ingest.register import Registered
@@ -101,9 +101,6 @@ def trace_line(lake: Lake, name: str, line: int, judge: Judge) -> list[Section]:
     return sections
 
 
-_PLACE: Final = ("_file", "_line")
-
-
 def _version(lake: Lake, file: Registered, line: int) -> Record:
     where = {"entity": file.entity, "_file": file.same_as, "_line": line}
     columns = ("row_key", "is_winner", "disposition", "reason")
@@ -139,7 +136,7 @@ def _kept_line(lake: Lake, file: Registered, version: Record) -> dict[str, Field
     if version["is_winner"]:
         return {}
     where = {"entity": file.entity, "row_key": version["row_key"], "is_winner": True}
-    winner = next(iter(lake.rows(Zone.CURATION, f"versions_{file.source}", where, _PLACE)), None)
+    winner = next(iter(lake.rows(Zone.CURATION, f"versions_{file.source}", where, LINE)), None)
     kept = lake.register.get(winner["_file"]) if winner else None
     return {"line_that_counts": f"{path_of(kept)} line {winner['_line']}"} if winner and kept else {}
 

@@ -113,7 +113,7 @@ def _origins_section(lake: Lake, origins: Origins, places: dict[Origin, Place]) 
         place = places.get(origin)
         row: dict[str, Field] = {"role": origin.role, "omop_table": origin.table, "id": shown(origin.id), "rule": origin.rule}
         if place:
-            row |= {"silver_table": f"silver.{place.table}", "row_key": origin.row_key} | line_of(lake, place.silver)
+            row |= {"silver_table": f"silver.{place.table}", "row_key": origin.row_key} | line_of(lake, place)
             row |= {} if place.silver else {"note": NOT_IN_SILVER}
         elif origin.rule:
             row |= {"row_key": origin.row_key, "note": "the mapping has no such rule any more"}
@@ -150,7 +150,7 @@ def _of_one(lake: Lake, origin: Origin, places: dict[Origin, Place]) -> Iterator
         withheld=silver[WITHHELD],
     )
     yield _values(lake, origin, place)
-    yield _line(lake, place.table, silver)
+    yield _line(lake, place)
 
 
 def _maps(lake: Lake, origin: Origin, target: Target, source: str) -> Iterator[Section]:
@@ -211,14 +211,14 @@ def _values(lake: Lake, origin: Origin, place: Place) -> Section:
     return Section("silver values", tuple(listed))
 
 
-def _line(lake: Lake, table: str, silver: Record) -> Section:
-    if not lake.may_read_restricted:
+def _line(lake: Lake, place: Place) -> Section:
+    if place.line is None:
         return facts(
             "line",
             note="bronze row, file, line and delivery are below the restricted root, which this account may not read",
         )
-    bronze = {"bronze_table": f"bronze.{table}", "line": silver["_line"]}
-    file = lake.register.get(silver["_file"])
+    bronze = {"bronze_table": f"bronze.{place.table}", "line": place.line["_line"]}
+    file = lake.register.get(place.line["_file"])
     if file is None:
         return facts("line", **bronze, note="its delivery was withdrawn")
     return facts(

@@ -175,7 +175,6 @@ SILVER: dict[str, object] = {
     "sex": "1",
     "_load_id": "L",
     "_file": "f",
-    "_line": 1,
 }
 BRONZE: dict[str, object] = {
     "patient_guid": "g",

@@ -78,6 +78,11 @@ def path(lake: Lake, file_id: str) -> str:
     return f"{file.source}/{file.provider}/{file.folder}/{file.file_name}"
 
 
+def delivered_as(lake: Lake, source: str, row_key: str) -> dict[str, Any]:
+    """File and line of the valid row of a record."""
+    return lake.rows(Zone.CURATION, f"versions_{source}", {"row_key": row_key, "is_winner": True}, ("_file", "_line"))[0]
+
+
 def steps(sections: Sequence[Section]) -> dict[str, list[dict[str, Any]]]:
     return {section.title: [dict(row) for row in section.rows] for section in sections}
 
@@ -249,8 +254,8 @@ def test_a_record_that_no_rule_takes_has_the_reason_of_each_rule(lake: Lake, jud
         if (name.endswith("_rows") and name != "left_out_rows") or name == "stem_gp"
         for row in lake.rows(Zone.INTERMEDIATE, name, {"_entity": "observation"}, ("_row_key",))
     }
-    records = lake.rows(Zone.SILVER, "gp_observation", {}, ("row_key", "_file", "_line"))
-    record = next(row for row in records if row["row_key"] not in taken)
+    keys = [row["row_key"] for row in lake.rows(Zone.SILVER, "gp_observation", {}, ("row_key",))]
+    record = delivered_as(lake, "gp", next(key for key in keys if key not in taken))
     trace = steps(trace_line(lake, path(lake, record["_file"]), record["_line"], judge))
     rules = [rule.name for rule in lake.mappings["gp"].rules if rule.from_ == "observation"]
     assert [row["rule"] for row in trace["taken by no rule"]] == rules
@@ -263,8 +268,8 @@ def test_a_result_whose_specimen_another_result_names_too(lake: Lake, judge: Jud
     kept = {row["_row_key"] for row in lake.rows(Zone.INTERMEDIATE, "stem_acute", {"_rule": "acute_specimen"}, ("_row_key",))}
     results = lake.rows(Zone.INTERMEDIATE, "stem_acute", {"_rule": "acute_pathology_result"}, ("_row_key",))
     other = next(row["_row_key"] for row in results if row["_row_key"] not in kept)
-    silver = lake.rows(Zone.SILVER, "acute_pathology_result", {"row_key": other}, ("_file", "_line"))[0]
-    rows = steps(trace_line(lake, path(lake, silver["_file"]), silver["_line"], judge))["rows"]
+    record = delivered_as(lake, "acute", other)
+    rows = steps(trace_line(lake, path(lake, record["_file"]), record["_line"], judge))["rows"]
     specimen = next(row for row in rows if row["rule"] == "acute_specimen")
     assert (specimen["omop_table"], specimen["note"]) == ("specimen", "deduplicated")
     assert lake.released("specimen", {"specimen_id": specimen["id"]}, ("_row_key",))[0]["_row_key"] in kept

@@ -171,6 +171,54 @@ def test_above_the_share_everything_is_made_whole_and_then_people_again(lake: La
     assert lake.run() == {"sums": [{3}], "shown": [{3}]}
 
 
+def test_an_input_is_narrowed_by_what_it_has_of_the_log(sail: SparkSession, tmp_path: Path) -> None:
+    """Lines have no key, and what is made of them says of no row which line it was."""
+    store = TableStore(sail, StoragePaths(tmp_path / "restricted", tmp_path / "deidentified"))
+    lines, decided = TableName(Zone.BRONZE, "lines"), TableName(Zone.CURATION, "decided")
+    line_schema, decided_schema = {"line": "bigint", "text": "string"}, {"line": "bigint", "key": "string"}
+    log_schema, read = decided_schema | {CHANGE: "bigint"}, []
+
+    def named(changes: InputChanges) -> DataFrame:
+        return differences(changes.before(*decided), changes.now(*decided), tuple(decided_schema))
+
+    def shown(made: Inputs) -> DataFrame:
+        read.append(sorted(row.line for row in made.read(*lines).collect()))
+        return made.read(*lines).join(made.read(*decided), on="line", how="inner").select("key", "text")
+
+    tables = [
+        Table(
+            name=LOG,
+            grain="a change",
+            schema=log_schema,
+            belongs_to=BelongsTo.LOAD,
+            make=lambda made: made.session.createDataFrame([], ddl_of(log_schema)),
+            inputs=(decided, lines),
+            partition_by=(CHANGE,),
+            log=Log(named, (decided, lines), of=lines, most=1.0),
+        ),
+        Table(
+            name=SHOWN,
+            grain="a key",
+            schema={"key": "string", "text": "string"},
+            belongs_to=BelongsTo.PERSON,
+            make=shown,
+            inputs=(lines, decided),
+            selection=Selection(LOG, (decided,), ("key",), {lines: ("line",)}),
+        ),
+    ]
+
+    def night(texts: Mapping[int, str], keys: Mapping[int, str]) -> list[tuple[str, str]]:
+        store.overwrite(sail.createDataFrame(sorted(texts.items()), ddl_of(line_schema)), *lines, line_schema)
+        store.overwrite(sail.createDataFrame(sorted(keys.items()), ddl_of(decided_schema)), *decided, decided_schema)
+        Runner(store, tmp_path / "state.json", 1).run(tables)
+        return sorted(tuple(row) for row in store.read(*SHOWN).collect())
+
+    texts = {1: "one", 2: "two", 3: "three"}
+    assert night(texts, {1: "a", 2: "b", 3: "c"}) == [("a", "one"), ("b", "two"), ("c", "three")]
+    assert night(texts | {4: "new"}, {1: "a", 4: "b"}) == [("a", "one"), ("b", "new")]  # b came again, c has gone
+    assert read == [[1, 2, 3], [2, 3, 4]]
+
+
 def test_a_change_that_no_log_accounts_for_makes_a_table_whole_and_those_that_read_it(lake: Lake) -> None:
     def tables() -> list[Table]:
         def with_other(made: Inputs) -> DataFrame:

@@ -13,6 +13,7 @@ from pipelines.contracts.column_notes import (
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import Identifier, load_contracts
 from pipelines.contracts.type_one import load_type_one_codes
+from pipelines.contracts.zones import RESTRICTED_ZONES
 from pipelines.dictionary import every_table
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import load_mappings
@@ -63,6 +64,7 @@ def test_what_is_said_is_of_columns_that_are_there_and_names_are_alike() -> None
     mappings, plausibility = load_mappings(PACKAGED_MAPPINGS_DIR, CONTRACTS), load_plausibility(PACKAGED_MAPPINGS_DIR)
     type_one = load_type_one_codes(PACKAGED_MAPPINGS_DIR / "opt_outs/type1.yaml", CONTRACTS["gp"])
     tables = every_table(CONTRACTS, mappings, type_one, plausibility)
+    assert [str(table.name) for table in tables if table.name.zone not in RESTRICTED_ZONES and "_line" in table.schema] == []
     for table in tables:
         assert table.never_null <= set(table.schema)
         assert set(table.notes) <= set(table.schema)
