@@ -103,7 +103,7 @@ def show(
     tables = [{"zone": pin.zone, "name": pin.name, "version": pin.version, "rows": pin.rows} for pin in release.tables]
     warnings = [
         {"rule": str(r.check.rule), "of": f"{r.check.zone}.{r.check.table}", "column": r.check.column}
-        for r in gates_of(settings, release.run_id)
+        for r in (gates_of(settings, release.run_id) if _may_read_restricted(settings) else ())
         if not r.passed
     ]
     holds = [_hold(hold) for hold in release_folder(settings).holds() if hold.release_id == release.release_id]
@@ -112,6 +112,12 @@ def show(
     for title, rows in parts.items():
         if rows:
             show_table(title, rows)
+    if not _may_read_restricted(settings):
+        log.info("the warnings of its gates are for who may read %s", settings.storage.restricted)
+
+
+def _may_read_restricted(settings: Settings) -> bool:
+    return os.access(settings.storage.restricted, os.R_OK | os.X_OK)
 
 
 @app.command()
@@ -133,7 +139,7 @@ def diff(
     of fewer than 8 people, and those that would give them away, are shown as *.
     """
     settings = settings_of(env, conf_dir, overrides)
-    if exact and not os.access(settings.storage.restricted, os.R_OK | os.X_OK):
+    if exact and not _may_read_restricted(settings):
         raise RightsError(f"--exact is for who may read {settings.storage.restricted}; leave it out")
     new = chosen_release(settings, after)
     old = chosen_release(settings, before or release_folder(settings).before(new.release_id))

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from pipelines import __version__
 from pipelines.contracts.source import load_contracts
+from pipelines.contracts.tables import TableName
+from pipelines.contracts.zones import Zone
 from pipelines.errors import DocumentError, EngineError, OmopPipelineError, ReleaseError, StoreError, counted
 from pipelines.ingest.checksums import KnownChecksums, checksums_path
 from pipelines.ingest.delivery_log import (
@@ -34,9 +36,10 @@ from pipelines.run_inputs import RestrictedState, build_state_path, known_key, l
 from pipelines.run_lock import HOLDER, Holder
 from pipelines.run_log import RunRecord, run_documents
 from pipelines.runner import BuildState
-from pipelines.settings import Environment, Settings
+from pipelines.settings import Environment, Settings, table_folders
 from pipelines.storage.documents import Document
-from pipelines.storage.files import AnyPath, entries_in
+from pipelines.storage.files import AnyPath, entries_in, why
+from pipelines.storage.paths import StoragePaths
 from pipelines.storage.rights import require_private
 from pipelines.terminology.vocabulary import LoadedVocabulary, vocabulary_path
 from pipelines.upkeep.due import UpkeepState, upkeep_state_path
@@ -81,6 +84,8 @@ def findings(settings: Settings, day: date) -> Iterator[Finding]:
         yield _deidentified(settings.storage.deidentified)
         yield _disk("deidentified", settings.storage.deidentified)
     yield from _documents(settings)
+    if settings.storage.catalog is None:
+        yield from _tables(table_folders(settings))
     yield _found("key", lambda: known_key(settings))
     yield _vocabulary(settings)
     yield from _opt_outs(settings, day)
@@ -212,6 +217,19 @@ def _damage(path: AnyPath, kind: type[Document]) -> Finding | None:
 _OF_RELEASES = (Pointer, Holds, Removed, Release)
 
 
+def _tables(paths: StoragePaths) -> Iterator[Finding]:
+    """A fault for each table whose log cannot be read; one line where all can."""
+    names = [TableName(zone, name) for zone in Zone for name in paths.names(zone)]
+    found = [_found("tables", partial(_version, paths, name)) for name in names]
+    yield from [line for line in found if line.state is not State.OK] or [
+        Finding("tables", State.OK, "the log of each that is there can be read")
+    ]
+
+
+def _version(paths: StoragePaths, name: TableName) -> str:
+    return f"{name} {paths.version(*name)}"
+
+
 def _disk(name: str, root: Path) -> Finding:
     place = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(place).free / _GIB
@@ -252,6 +270,9 @@ def _providers(settings: Settings) -> Iterator[Finding]:
         except StoreError as error:
             yield Finding("deliveries", State.FAULT, str(error), error=error)
             return
+        except OSError as error:
+            yield Finding(f"deliveries of {source}", State.WARNING, f"{folder}: {why(error)}", "check who may read the folder")
+            continue
         if there:
             yield Finding(f"deliveries of {source}", State.OK, counted(len(there), "provider"))
         else:

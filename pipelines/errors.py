@@ -154,7 +154,10 @@ class StoreError(OmopPipelineError):
 
 
 class DocumentError(OmopPipelineError):
-    """A document in which the lakehouse remembers something cannot be read; without `stops` a run goes on without it."""
+    """A document in which the lakehouse remembers something, or the log of a table, cannot be read.
+
+    Without `stops` a run goes on without the document.
+    """
 
     exit_code = 33
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract
+from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE, EngineKind
+from pipelines.errors import DocumentError
 from pipelines.ingest.delivery_log import read_set_aside, read_withdrawn
 from pipelines.ingest.register import REGISTER, REGISTER_SCHEMA, Registered
 from pipelines.lineage.sending import Lineage
@@ -56,7 +58,19 @@ class RunContext:
         return runner
 
     def register(self) -> tuple[Registered, ...]:
-        """Every file taken so far; control data, one small record a file."""
+        """Every file taken so far; control data, one small record a file.
+
+        Raises DocumentError where it is gone, or an older copy was put back: what has left the landing folder would be lost.
+        """
+        place = TableName(Zone.CURATION, REGISTER)
+        state, stored = BuildState.read(build_state_path(self.settings)), self.store.version(*place)
+        built = state.tables.get(str(place)) if state else None
+        if built and (stored is None or stored < built.version):
+            raise DocumentError(
+                f"{self.store.path(*place)} is {'gone' if stored is None else f'at version {stored}'}, and version "
+                f"{built.version} was made: restore the restricted root from a backup, whole. If there is none, remove "
+                f"{build_state_path(self.settings)}: then what the landing folder still has is loaded again, and nothing else"
+            )
         return read_register(self.store.paths)
 
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
-from pipelines.errors import ReleaseError
-from pipelines.storage.paths import files_below
+from pipelines.errors import DocumentError, ReleaseError
+from pipelines.storage.paths import files_below, opened
 
 DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
 """DuckDB type of each Spark type; text has the length of the CDM field."""
@@ -35,11 +34,15 @@ class PinnedTable:
 
 def read_delta(path: str, version: int | None = None) -> Any:
     """A Delta table as an Arrow dataset, read without an engine. Raises ReleaseError if the version cannot be read."""
+    which = f" at version {version}" if version is not None else ""
+    fault = f"{path}{which} cannot be read; was the folder moved or vacuumed?"
     try:
-        return DeltaTable(path, version=version).to_pyarrow_dataset(filesystem=files_below(path))
-    except (DeltaError, TableNotFoundError, OSError) as error:
-        which = f" at version {version}" if version is not None else ""
-        raise ReleaseError(f"{path}{which} cannot be read; was the folder moved or vacuumed?") from error
+        table = opened(path, version)
+        if table is None:
+            raise ReleaseError(fault)
+        return table.to_pyarrow_dataset(filesystem=files_below(path))
+    except (DeltaError, DocumentError, OSError) as error:
+        raise ReleaseError(fault) from error
 
 
 @contextmanager

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyspark.sql import SparkSession
 
-from pipelines.storage.paths import LOG_PROPERTIES
+from pipelines.storage.paths import LOG_PROPERTIES, opened
 
 TARGET_BYTES = 128 * 2**20
 """The size that compacted files have, about."""
@@ -56,8 +55,8 @@ class DeltaFacts:
 
 
 def facts_of(path: str) -> DeltaFacts | None:
-    """What the log says of a table; None where there is no table."""
-    table = _opened(path)
+    """What the log says of a table; None where there is no table. Raises DocumentError if it cannot be read."""
+    table = opened(path)
     if table is None:
         return None
     files = table.get_add_actions(flatten=True)
@@ -189,13 +188,6 @@ class _Sql:
 
     def shorten_log(self, path: str, oldest: int) -> None:
         _shorten_log(path, oldest)
-
-
-def _opened(path: str) -> DeltaTable | None:
-    try:
-        return DeltaTable(path)
-    except (TableNotFoundError, DeltaError, OSError):
-        return None
 
 
 def _commit(entry: Mapping[str, Any]) -> Commit:

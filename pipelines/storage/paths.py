@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
-from pipelines.errors import OmopPipelineError
+from pipelines.errors import DocumentError, OmopPipelineError
 from pipelines.spark_options import FILES_ARE_LISTED
+from pipelines.storage.files import why
 
 if TYPE_CHECKING:
+    from deltalake import DeltaTable
     from pyarrow.fs import SubTreeFileSystem
     from pyspark.sql import DataFrame, SparkSession
 
@@ -61,22 +63,16 @@ class StoragePaths:
         return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
     def version(self, zone: Zone, name: str) -> int | None:
-        """The newest version of a table; None if there is no such table."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError, TableNotFoundError
-
-        try:
-            return DeltaTable(self.path(zone, name)).version()
-        except (TableNotFoundError, DeltaError, OSError):
-            return None
+        """The newest version of a table; None if there is no such table. Raises DocumentError if its log cannot be read."""
+        table = opened(self.path(zone, name))
+        return None if table is None else table.version()
 
     def row_count(self, zone: Zone, name: str) -> int | None:
         """The rows of a table, from its log alone; None where there is no table or the log does not say."""
-        from deltalake import DeltaTable
-
-        if self.version(zone, name) is None:
+        table = opened(self.path(zone, name))
+        if table is None:
             return None
-        files = DeltaTable(self.path(zone, name)).get_add_actions(flatten=True)
+        files = table.get_add_actions(flatten=True)
         if "num_records" not in files.schema.names:
             return None
         counts = [*files.column("num_records").to_pylist()]
@@ -91,14 +87,14 @@ class StoragePaths:
         With `where`, a column and a value, only the rows that have the value there. A column that a table of an earlier version
         has not is null.
         """
-        from deltalake import DeltaTable
         from pyarrow import dataset
 
-        if self.version(zone, name) is None:
+        path = self.path(zone, name)
+        table = opened(path)
+        if table is None:
             return []
         chosen = dataset.field(where[0]) == where[1] if where else None
-        path = self.path(zone, name)
-        files = DeltaTable(path).to_pyarrow_dataset(filesystem=files_below(path))
+        files = table.to_pyarrow_dataset(filesystem=files_below(path))
         there = [name for name in columns if name in files.schema.names]
         records: list[dict[str, Any]] = files.to_table(columns=there, filter=chosen).to_pylist()
         return records if len(there) == len(columns) else [{name: record.get(name) for name in columns} for record in records]
@@ -143,12 +139,12 @@ class StoragePaths:
 
         Sail 0.7.2 cannot change the schema of a table in a write that replaces partitions.
         """
-        from deltalake import DeltaTable, Field
+        from deltalake import Field
         from deltalake.schema import PrimitiveType
 
-        if self.version(zone, name) is None:
+        table = opened(self.path(zone, name))
+        if table is None:
             return {}
-        table = DeltaTable(self.path(zone, name))
         there = {field.name: field.type for field in table.schema().fields}
         missing = {column: kind for column, kind in schema.items() if column not in there}
         if missing:
@@ -181,11 +177,44 @@ class StoragePaths:
 
     def partition_values(self, _session: "SparkSession", zone: Zone, name: str, column: str) -> frozenset[str]:
         """The values of a partition column that a table holds."""
-        from deltalake import DeltaTable
+        table = opened(self.path(zone, name))
+        return frozenset() if table is None else frozenset(str(partition[column]) for partition in table.partitions())
 
-        if self.version(zone, name) is None:
-            return frozenset()
-        return frozenset(str(partition[column]) for partition in DeltaTable(self.path(zone, name)).partitions())
+
+def opened(path: str, version: int | None = None) -> "DeltaTable | None":
+    """A table at its newest version, or at another one; None where nothing was ever committed.
+
+    Raises DocumentError where its log cannot be read: were it taken for no table, its rows would be lost. A commit of no bytes,
+    which a machine without power or a copy to a full disk leaves, the library takes for one that changes nothing.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    log = Path(path) / "_delta_log"
+    try:
+        table = DeltaTable(path, version=version)
+    except (DeltaError, OSError) as error:
+        if not _is_committed(log):
+            return None
+        raise _unreadable(path, "its log is damaged") from error
+    with suppress(FileNotFoundError):  # a checkpoint has it
+        if not (log / f"{table.version():020}.json").stat().st_size:
+            raise _unreadable(path, f"version {table.version()} in its log is an empty file")
+    return table
+
+
+def _is_committed(log: Path) -> bool:
+    """Whether a log has a commit. Raises DocumentError where it may not be read."""
+    try:
+        return any(entry.suffix == ".json" for entry in log.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _unreadable(str(log.parent), why(error)) from error
+
+
+def _unreadable(path: str, fault: str) -> DocumentError:
+    return DocumentError(f"{path}: {fault}; see who may read it, or restore the table from a backup")
 
 
 @cache

@@ -18,13 +18,14 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
-from pipelines.errors import DeliveryError, RequiredSourceError
+from pipelines.errors import DeliveryError, DocumentError, RequiredSourceError
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
 from pipelines.ingest.folders import SetAside
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.profile import FILE_COLUMNS
+from pipelines.ingest.register import REGISTER
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import left_without_contract
 from pipelines.nightly import ingest_deliveries, new_arrivals, require_day
@@ -218,6 +219,36 @@ def test_a_loaded_delivery_may_leave_the_landing_folder(run: RunContext, landing
     if left == "an empty folder":
         folder.mkdir()
     assert ingest_deliveries(run) == Ingested(0, 0, ())
+
+
+def test_nothing_is_loaded_or_removed_while_the_register_cannot_be_read(run: RunContext, landing: Path, tmp_path: Path) -> None:
+    """Taken for an empty one, what has left the landing folder would be lost, and all of bronze be rows of stopped loads."""
+    folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
+    ingest_deliveries(run)
+    shutil.rmtree(folder)
+    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("B")]})
+    register = Path(run.store.path(Zone.CURATION, REGISTER))
+    (commit,) = (register / "_delta_log").glob("*.json")
+    whole = commit.read_bytes()
+    run.runner.state_path.with_name("load.json").write_text('{"form": 1')
+    for damaged in (b"", whole[:100]):
+        commit.write_bytes(damaged)
+        with pytest.raises(DocumentError, match="curation/register: "):
+            ingest_deliveries(run)
+    commit.write_bytes(whole)
+    assert taken(run) == {"P81001/20260105": 1}
+    older = shutil.copytree(register, tmp_path / "older")
+    ingest_deliveries(run)
+    assert taken(run) == {"P81001/20260105": 1, "P81002/20260105": 1}
+    newest = register.rename(tmp_path / "newest")
+    with pytest.raises(DocumentError, match="curation/register is gone, and version 1 was made: restore the restricted root"):
+        ingest_deliveries(run)
+    shutil.copytree(older, register)
+    with pytest.raises(DocumentError, match="curation/register is at version 0, and version 1 was made: restore"):
+        ingest_deliveries(run)
+    shutil.rmtree(register)
+    newest.rename(register)
+    assert taken(run) == {"P81001/20260105": 1, "P81002/20260105": 1}
 
 
 def test_rows_of_a_load_that_was_stopped_are_removed_unless_it_is_in_the_register(run: RunContext, landing: Path) -> None:

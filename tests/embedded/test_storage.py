@@ -1,6 +1,6 @@
 """Delta tables by zone: writes of whole tables and of partitions, and what is read of them without an engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.columns.frames import union_all
 from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.errors import OmopPipelineError
+from pipelines.errors import DocumentError, OmopPipelineError, ReleaseError
+from pipelines.release.reading import read_delta
+from pipelines.storage.maintenance import facts_of
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.tables import TableStore
 
@@ -203,6 +205,37 @@ def test_a_log_without_a_commit_does_not_block_its_table(store: TableStore, left
     store.overwrite(frame(store, [("r1", "a", 1)]), Zone.SILVER, "whole", SCHEMA)
     store.replace_partitions(frame(store, [("r1", "a", 1)]), Zone.SILVER, "parts", SCHEMA, runs("r1"))
     assert stored(store, Zone.SILVER, "whole") == stored(store, Zone.SILVER, "parts") == [("r1", "a", 1)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        pytest.param(lambda newest: newest.write_bytes(b""), "version 1 in its log is an empty file", id="no bytes"),
+        pytest.param(lambda newest: newest.write_bytes(newest.read_bytes()[:150]), "its log is damaged", id="cut short"),
+        pytest.param(lambda newest: newest.write_bytes(bytes(300)), "its log is damaged", id="zeros"),
+    ],
+)
+def test_a_table_with_a_damaged_log_does_not_count_as_one_that_is_not_there(
+    store: TableStore, damage: Callable[[Path], object], fault: str
+) -> None:
+    """What a machine without power, a full disk or a copy that was cut short leaves."""
+    for run in ("r1", "r2"):
+        store.replace_partitions(frame(store, [(run, "a", 1)]), Zone.LEDGER, "t", SCHEMA, runs(run))
+    damage(Path(store.path(Zone.LEDGER, "t")) / "_delta_log" / f"{1:020}.json")
+    asked: list[Callable[[], object]] = [
+        lambda: store.version(Zone.LEDGER, "t"),
+        lambda: store.paths.records(Zone.LEDGER, "t", COLUMNS),
+        lambda: store.paths.row_count(Zone.LEDGER, "t"),
+        lambda: store.partition_values(Zone.LEDGER, "t", "run"),
+        lambda: store.replace_partitions(frame(store, [("r3", "a", 1)]), Zone.LEDGER, "t", SCHEMA, runs("r3")),
+        lambda: store.overwrite(frame(store, [("r3", "a", 1)]), Zone.LEDGER, "t", SCHEMA),
+        lambda: facts_of(store.path(Zone.LEDGER, "t")),
+    ]
+    for ask in asked:
+        with pytest.raises(DocumentError, match=f"/ledger/t: {fault}; see who may read it, or restore the table from a backup"):
+            ask()
+    with pytest.raises(ReleaseError, match="/ledger/t at version 1 cannot be read"):
+        read_delta(store.path(Zone.LEDGER, "t"), 1)
 
 
 def test_a_table_that_is_not_there_is_an_error_with_the_next_step(store: TableStore) -> None:

@@ -1,5 +1,6 @@
 """Documents beside the tables: written whole, read in their own form only."""
 
+import errno
 import json
 import os
 import stat
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from pipelines import diagnosis
 from pipelines.diagnosis import State, documents, findings
 from pipelines.errors import DocumentError
 from pipelines.release.publish.parquet_folder import ParquetManifest
@@ -17,6 +19,7 @@ from pipelines.run_inputs import RestrictedState
 from pipelines.runner import BuiltTable
 from pipelines.settings import load_settings
 from pipelines.storage.documents import Document, Lost, digest_of, digest_of_files
+from pipelines.storage.files import Entry
 
 
 class Note(Document):
@@ -97,9 +100,11 @@ WHEN_DAMAGED = {
 }
 
 
+ROOTS = ("landing", "restricted", "deidentified")
+
+
 def test_doctor_reads_every_document_and_says_what_is_to_be_done(tmp_path: Path) -> None:
-    options = [f"storage.{name}={tmp_path / name}" for name in ("landing", "restricted", "deidentified")]
-    settings = load_settings("demo", overrides=options)
+    settings = load_settings("demo", overrides=[f"storage.{name}={tmp_path / name}" for name in ROOTS])
     for named in ("restricted/runs/20260105-00001.json", "deidentified/releases/20260105-aaaaaaaa.json"):
         (tmp_path / named).parent.mkdir(parents=True)
         (tmp_path / named).touch()
@@ -120,6 +125,37 @@ def test_doctor_reads_every_document_and_says_what_is_to_be_done(tmp_path: Path)
     for path, _ in found:
         Path(str(path)).unlink()
     assert [line.state for line in findings(settings, date(2026, 1, 5)) if line.what == "documents"] == [State.OK]
+
+
+def test_doctor_names_every_table_with_a_damaged_log(tmp_path: Path) -> None:
+    settings = load_settings("demo", overrides=[f"storage.{name}={tmp_path / name}" for name in ROOTS])
+
+    def found() -> list[tuple[str, State, int | None]]:
+        lines = [line for line in findings(settings, date(2026, 1, 5)) if line.what == "tables"]
+        return [(line.found, line.state, line.error.exit_code if line.error else None) for line in lines]
+
+    assert found() == [("the log of each that is there can be read", State.OK, None)]
+    step = "see who may read it, or restore the table from a backup"
+    faults = []
+    for place in ("restricted/curation/register", "deidentified/omop/person"):
+        log = tmp_path / place / "_delta_log"
+        log.mkdir(parents=True)
+        (log / f"{0:020}.json").write_text('{"commitInfo"')
+        faults.append((f"{log.parent}: its log is damaged; {step}", State.FAULT, 33))
+    assert found() == faults
+
+
+def test_doctor_goes_on_where_deliveries_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings("demo", overrides=[f"storage.{name}={tmp_path / name}" for name in ROOTS])
+
+    def refuse(folder: Path) -> list[Entry]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(diagnosis, "entries_in", refuse)
+    found = {line.what: line for line in findings(settings, date(2026, 1, 5))}
+    of_gp, clock = found["deliveries of gp"], found["clock"]
+    assert (of_gp.state, of_gp.found) == (State.WARNING, f"{tmp_path / 'landing' / 'gp'}: Permission denied")
+    assert clock
 
 
 def test_a_write_that_is_cut_short_leaves_the_old_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
