@@ -7,7 +7,7 @@ import difflib
 from bisect import bisect_right
 from typing import Final
 
-from pipelines.contracts.ledger import Disposition
+from pipelines.contracts.ledger import PERSON, Disposition
 from pipelines.contracts.source import LINE, LOAD
 from pipelines.contracts.zones import Zone
 from pipelines.errors import NothingToTraceError
@@ -15,6 +15,7 @@ from pipelines.ingest.register import Registered
 from pipelines.progress import Field
 from pipelines.tracing.lake import Lake, Record, check_restricted, shown
 from pipelines.tracing.meanings import explained
+from pipelines.tracing.origins import ROWS_WITH_ID
 from pipelines.tracing.places import path_of
 from pipelines.tracing.sections import Section, facts
 from pipelines.tracing.taken import Judge, rows_of_record
@@ -98,7 +99,28 @@ def trace_line(lake: Lake, name: str, line: int, judge: Judge) -> list[Section]:
         table = f"silver.{file.source}_{file.entity}"
         sections.append(facts("silver row", silver_table=table, row_key=version["row_key"]))
         sections += _rows(lake, file, version["row_key"], judge)
+    elif disposition is Disposition.OPTED_OUT:
+        sections += _still_released(lake, version["row_key"], decided.get("person_id"))
     return sections
+
+
+def _still_released(lake: Lake, row_key: str, person_id: int | None) -> list[Section]:
+    """What the release has of somebody who opted out after it was made, as while runs fail: their row, and those of the record.
+
+    Where only some rows are left out, those of the GP record or a marked one, that of the person may be there.
+    """
+    where = {"person_id": person_id}
+    is_whole = any(row["opt_out"] for row in lake.rows(Zone.CURATION, PERSON, where, ("opt_out",)))
+    released = lake.released("person", where, ("person_id",)) if is_whole else []
+    rows: list[dict[str, Field]] = [{"omop_table": "person", "id": row["person_id"]} for row in released]
+    for name in ROWS_WITH_ID:
+        if name in lake.tables:
+            found = lake.released(name, {"_row_key": row_key}, (f"{name}_id",))
+            rows += [{"omop_table": name, "id": row[f"{name}_id"]} for row in found]
+    return [Section("still in the release", tuple(rows), how=_STILL)] if rows else []
+
+
+_STILL: Final = "it was made before; publications of it have these rows too, until a newer release is made and published"
 
 
 def _version(lake: Lake, file: Registered, line: int) -> Record:
@@ -125,7 +147,7 @@ def _decision(lake: Lake, file: Registered, line: int) -> Record | None:
     where = {"entity": file.entity, "_file": file.same_as, "_line": line}
     for name in lake.names(Zone.CURATION):
         if name.startswith(f"dispositions_{file.source}_"):
-            found = lake.rows(Zone.CURATION, name, where, ("disposition", "reason"))
+            found = lake.rows(Zone.CURATION, name, where, ("disposition", "reason", "person_id"))
             if found:
                 return found[0]
     return None

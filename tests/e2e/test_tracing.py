@@ -233,6 +233,30 @@ def test_a_line_of_each_outcome(outcome: str, lake: Lake, decided: dict[str, tup
     assert bool(said.get("reason")) or outcome not in ("quarantined", "opted_out", "deleted_at_source")
 
 
+def test_of_an_opt_out_a_release_from_before_is_named_with_what_it_still_has(
+    world: DemoWorld, lake: Lake, judge: Judge
+) -> None:
+    """A line of everybody who opted out between the two nights: the first release has them, the second has not."""
+    former = Lake(world.settings, chosen_release(world.settings, release_folder(world.settings).ids()[0]))
+    there = {row["person_id"] for row in former.released("person", {}, ("person_id",))}
+    wanted, columns = (
+        {"disposition": "opted_out", "entity": "consultation"},
+        ("_file", "_line", "person_id", "reason", "row_key"),
+    )
+    left = {row["person_id"]: row for row in lake.rows(Zone.CURATION, "dispositions_gp_1", wanted, columns)}
+    gone = [row for person, row in left.items() if person in there]
+    assert {row["reason"] for row in gone} > {"type_one"}
+    for row in gone:
+        place = path(lake, row["_file"]), row["_line"]
+        visits = former.released("visit_occurrence", {"_row_key": row["row_key"]}, ("visit_occurrence_id",))
+        expected = [("visit_occurrence", visit["visit_occurrence_id"]) for visit in visits]
+        if row["reason"] != "type_one":
+            expected.insert(0, ("person", row["person_id"]))
+        trace = steps(trace_line(former, *place, judge))
+        assert [(shown["omop_table"], shown["id"]) for shown in trace.get("still in the release", [])] == expected
+        assert "still in the release" not in steps(trace_line(lake, *place, judge))
+
+
 def test_these_are_all_outcomes(decided: dict[str, tuple[str, int]]) -> None:
     assert set(decided) == set(OUTCOMES)
 
