@@ -38,7 +38,7 @@ from pipelines.omop.drugs import DRUG_EXPOSURE, with_course
 from pipelines.omop.episodes import SUBMITTED_BY
 from pipelines.omop.events import is_cut_short, routed
 from pipelines.omop.places import care_site_code
-from pipelines.omop.visits import STAYS
+from pipelines.omop.visits import STAYS, is_planned
 from vocab.schemas import ddl_of
 
 PERSON = TableName(Zone.CURATION, "person")
@@ -86,7 +86,8 @@ def _by_codes(inputs: MapInputs) -> Table:
 
 def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
     """The visits, or parts of them, of which the end moves on with the newest extract of their provider."""
-    rows = changes.now(*name).where(F.col("end_date").isNull() & ~F.coalesce(F.col(END_UNREADABLE), F.lit(False)))
+    has_no_end = F.col("end_date").isNull() | is_planned()
+    rows = changes.now(*name).where(has_no_end & ~F.coalesce(F.col(END_UNREADABLE), F.lit(False)))
     there = rows.join(F.broadcast(_moved_extracts(changes)), on=["_source", "_provider"], how="left_semi")
     return with_concepts(there, ("concept",), changes.now(*CONCEPT_MAP)).where(F.col("concept_target").isin(*STAYS))
 
@@ -119,7 +120,7 @@ def _moved_extracts(changes: InputChanges) -> DataFrame:
 
 def _gone_or_back(changes: InputChanges, name: TableName) -> DataFrame:
     """The visits, or parts of them, or episodes without an end that are no longer in the newest submission, or are so again."""
-    rows = changes.now(*name).where(F.col("end_date").isNull() & F.col("open_until").isNotNull())
+    rows = changes.now(*name).where((F.col("end_date").isNull() & F.col("open_until").isNotNull()) | is_planned())
     for months, at in ((changes.before, "_before"), (changes.now, "_now")):
         newest = months(*NEWEST_MONTHS).select(*SUBMITTED_BY, F.col("_newest_month").alias(at))
         rows = rows.join(F.broadcast(newest), on=list(SUBMITTED_BY), how="left")

@@ -226,10 +226,7 @@ def visits(
     merged = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(merged, ("concept", "admitted_from", "discharged_to"), concept_map)
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
-    is_planned = F.col("open_until").isNotNull() & (F.col("_flagged") == str(Check.END_AFTER_EXTRACT))
-    of_open = {
-        name: F.when(~F.coalesce(is_planned, F.lit(False)), F.col(name)) for name in ("end_date", "end_datetime", "_flagged")
-    }
+    of_open = {name: F.when(~is_planned(), F.col(name)) for name in ("end_date", "end_datetime", "_flagged")}
     known = coded.withColumns(of_open).join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
     known = known.join(F.broadcast(newest_months), on=list(SUBMITTED_BY), how="left")
     ended = with_end(known.join(died, on="person_id", how="left"))
@@ -245,6 +242,14 @@ def visits(
     values |= {name: F.lit(None) for name in ("named_from", "named_until")}
     whole = unique.select(*[values.get(name, F.col(name)).cast(kind_).alias(name) for name, kind_ in VISITS_SCHEMA.items()])
     return with_days_named(whole) if has_encounters(rules) else whole
+
+
+def is_planned() -> Column:
+    """Whether the end of a row of Target.VISIT or VISIT_DETAIL is planned: it is after the extract, and the row says until when
+    the stay is known to last (`open_until`).
+    """
+    is_late = F.col("_flagged") == str(Check.END_AFTER_EXTRACT)
+    return F.col("open_until").isNotNull() & F.coalesce(is_late, F.lit(False))
 
 
 def has_encounters(rules: Iterable[Rule]) -> bool:

@@ -272,7 +272,7 @@ def test_a_release_that_is_held_stays_readable_over_many_nights(lake: Lake) -> N
 
 def test_a_held_release_that_came_back_from_a_backup_stays_readable(lake: Lake, tmp_path: Path) -> None:
     """What upkeep remembers is of later nights, when nobody held the release and its versions went."""
-    root, backup = Path(lake.settings.storage.deidentified), tmp_path / "backup"
+    root, backup = Path(str(lake.settings.storage.deidentified)), tmp_path / "backup"
     for _ in range(3):
         lake.night()
     held = lake.releases[0]
