@@ -10,8 +10,10 @@ TOUCHED_BY_CODES = TableName(Zone.CURATION, "touched_persons_codes")
 """The log of tables with concepts: TOUCHED, and who has a code that means something else, or is in hospital."""
 
 TOUCHED_BY_PLACES = TableName(Zone.CURATION, "touched_persons_places")
-"""The log of the tables of the CDM: TOUCHED_BY_CODES, and who is or was left out, takes what lasts until the newest extract, or
-refers to a place that has changed."""
+"""The log of the tables of the CDM: TOUCHED_BY_CODES, and who is or was left out or refers to a place that has changed."""
+
+TOUCHED_BY_SUPPLIES = TableName(Zone.CURATION, "touched_persons_supplies")
+"""The log of drug exposures and what is made of them: TOUCHED_BY_PLACES, and who takes what lasts until the newest extract."""
 
 TOUCHED_SCHEMA = {"person_id": "bigint", "reason": "string", CHANGE: "bigint"}
 """One row per change, touched person and reason: row, file, code, stay, supply, period, or the name of a changed table."""

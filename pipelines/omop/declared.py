@@ -147,10 +147,11 @@ def omop_table(
     keeps_equal: bool = False,
     partition_by: tuple[str, ...] = (),
     narrows: tuple[TableName, ...] = (),
+    log: TableName = TOUCHED_BY_PLACES,
 ) -> Table:
     """A table of the CDM or a derived one. The runner compares its schema, and with it the version of the CDM.
 
-    With `narrows`, the inputs that it takes the rows of touched persons from, it is made again for these only.
+    With `narrows`, the inputs that it takes the rows of touched persons from, it is made again for those only whom `log` names.
     """
     return Table(
         name=omop_name(name),
@@ -163,7 +164,7 @@ def omop_table(
         affected=affected,
         keeps_equal=keeps_equal,
         partition_by=partition_by,
-        selection=Selection(TOUCHED_BY_PLACES, narrows) if narrows else None,
+        selection=Selection(log, narrows) if narrows else None,
         notes=cdm_notes(inputs.table(name)),
         never_null=cdm_keys(inputs.table(name)),
     )

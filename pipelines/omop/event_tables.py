@@ -9,7 +9,7 @@ from pipelines.columns.frames import union_all
 from pipelines.columns.ids import COLLISIONS_SCHEMA
 from pipelines.contracts.cdm import CODE_BUCKET
 from pipelines.contracts.tables import BelongsTo, Inputs, Selection, Table, TableName
-from pipelines.contracts.touched import NEWEST_EXTRACTS, NEWEST_SCHEMA, TOUCHED_BY_CODES, TOUCHED_BY_PLACES
+from pipelines.contracts.touched import NEWEST_EXTRACTS, NEWEST_SCHEMA, TOUCHED_BY_CODES, TOUCHED_BY_PLACES, TOUCHED_BY_SUPPLIES
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.spec import Target
 from pipelines.omop.analytes import CONCEPTS_BY_UNIT_SCHEMA
@@ -128,6 +128,7 @@ def event_tables(inputs: MapInputs) -> list[Table]:
                 {name: made.read(*omop_name(name)) for name in CONCEPT_FIELDS}, inputs.table("event_evidence")
             ),
             narrows=tuple(omop_name(name) for name in CONCEPT_FIELDS),
+            log=TOUCHED_BY_SUPPLIES,
         ),
         _event_after_death(inputs),
         _same_fact(inputs),
@@ -148,6 +149,7 @@ def _event_after_death(inputs: MapInputs) -> Table:
         ),
         keeps_equal=True,
         narrows=(*tables.values(), omop_name("death")),
+        log=TOUCHED_BY_SUPPLIES,
     )
 
 
@@ -160,6 +162,7 @@ def _same_fact(inputs: MapInputs) -> Table:
         tuple(tables.values()),
         lambda made: same_fact({name: made.read(*table) for name, table in tables.items()}, inputs.table("same_fact")),
         narrows=tuple(tables.values()),
+        log=TOUCHED_BY_SUPPLIES,
     )
 
 
@@ -210,6 +213,7 @@ def _event_table(inputs: MapInputs, name: str) -> Table:
         affected=EventScope(name, inputs.stems, fields_in_use, read_columns),
         partition_by=(CODE_BUCKET,),
         narrows=(*inputs.stems, VISITS, VISIT_DETAILS, *deaths),
+        log=TOUCHED_BY_SUPPLIES if extracts else TOUCHED_BY_PLACES,
     )
 
 
@@ -224,6 +228,7 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
             (drugs,),
             lambda made: drug_dosing(made.read(*drugs), inputs.table("drug_dosing")),
             narrows=(drugs,),
+            log=TOUCHED_BY_SUPPLIES,
         ),
         omop_table(
             inputs,
@@ -234,6 +239,7 @@ def drug_tables(inputs: MapInputs) -> list[Table]:
                 _stem_rows(inputs, made, "order_key"), made.read(*drugs), inputs.table("drug_order_administration")
             ),
             narrows=(*inputs.stems, drugs),
+            log=TOUCHED_BY_SUPPLIES,
         ),
     ]
 
@@ -428,11 +434,19 @@ def era_tables(inputs: MapInputs) -> list[Table]:
             make=lambda made: eras(
                 made.read(*conditions), made.read(*drugs), DrugVocabulary(*[made.read(*name) for name in vocabulary])
             ),
-            selection=Selection(TOUCHED_BY_PLACES, (conditions, drugs)),
+            selection=Selection(TOUCHED_BY_SUPPLIES, (conditions, drugs)),
         ),
         collisions_table(collisions, (stored,), lambda made: era_ids(made.read(*stored)), ERA_KEY),
         *[
-            omop_table(inputs, name, _GRAINS[name], (stored, collisions), partial(make_table, name), narrows=(stored,))
+            omop_table(
+                inputs,
+                name,
+                _GRAINS[name],
+                (stored, collisions),
+                partial(make_table, name),
+                narrows=(stored,),
+                log=TOUCHED_BY_SUPPLIES,
+            )
             for name in ERA_TABLES
         ],
     ]

@@ -13,6 +13,7 @@ from pipelines.contracts.touched import (
     TOUCHED,
     TOUCHED_BY_CODES,
     TOUCHED_BY_PLACES,
+    TOUCHED_BY_SUPPLIES,
     TOUCHED_SCHEMA,
 )
 from pipelines.contracts.zones import Zone
@@ -54,7 +55,7 @@ _PLACES = {
 
 def touched_tables(inputs: MapInputs) -> list[Table]:
     """The logs by which the tables with concepts, and those of the CDM, are made again."""
-    return [_by_codes(inputs), _by_places(inputs)]
+    return [_by_codes(inputs), _by_places(inputs), _by_supplies(inputs)]
 
 
 def _by_codes(inputs: MapInputs) -> Table:
@@ -134,9 +135,6 @@ def _by_places(inputs: MapInputs) -> Table:
     referring = {"location": (PERSONS,), "care_site": (PERSONS, *with_site), "provider": with_staff}
 
     def named(changes: InputChanges) -> Iterable[DataFrame]:
-        if NEWEST_EXTRACTS in changes.names:
-            for stem in inputs.stems:
-                yield _touched(_courses_cut_short(changes, stem), "supply")
         if UNOBSERVED in changes.names:
             yield _touched(differences(changes.before(*UNOBSERVED), changes.now(*UNOBSERVED), ("person_id",)), "period")
         for kind, place in places.items():
@@ -147,9 +145,21 @@ def _by_places(inputs: MapInputs) -> Table:
                     yield _touched(_referring(changes.now(*name), kind, keys), kind)
 
     grain = "one row per change, person and reason for which the CDM is made again of the person"
-    searched = (PERSONS, VISITS, VISIT_DETAILS, *inputs.stems, ROUTES, DRUG_STRENGTH)
-    follows = (UNOBSERVED, NEWEST_EXTRACTS, *places.values())
-    return _log(inputs, TOUCHED_BY_PLACES, TOUCHED_BY_CODES, grain, follows, searched, named)
+    searched = (PERSONS, VISITS, VISIT_DETAILS, *inputs.stems)
+    return _log(inputs, TOUCHED_BY_PLACES, TOUCHED_BY_CODES, grain, (UNOBSERVED, *places.values()), searched, named)
+
+
+def _by_supplies(inputs: MapInputs) -> Table:
+    def named(changes: InputChanges) -> Iterable[DataFrame]:
+        if NEWEST_EXTRACTS in changes.names:
+            for stem in inputs.stems:
+                yield _touched(_courses_cut_short(changes, stem), "supply")
+
+    grain = (
+        "one row per change, person and reason for which drug exposures and what is made of them are made again of the person"
+    )
+    searched = (*inputs.stems, ROUTES, DRUG_STRENGTH)
+    return _log(inputs, TOUCHED_BY_SUPPLIES, TOUCHED_BY_PLACES, grain, (NEWEST_EXTRACTS,), searched, named)
 
 
 def _referring(rows: DataFrame, kind: str, keys: DataFrame) -> DataFrame:

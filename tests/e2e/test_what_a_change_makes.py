@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from jobs import plan
 from jobs.publish import publication_of
 from pipelines.contracts.cdm import CODE_BUCKET
-from pipelines.contracts.touched import TOUCHED_BY_CODES, TOUCHED_BY_PLACES
+from pipelines.contracts.touched import TOUCHED_BY_CODES, TOUCHED_BY_PLACES, TOUCHED_BY_SUPPLIES
 from pipelines.ingest.delivery_log import Withdrawn, store_withdrawal
 from pipelines.nightly import nightly, plan_run
 from pipelines.omop.events import CONCEPT_FIELDS
@@ -114,7 +114,9 @@ def test_one_changed_row_of_a_map_makes_only_what_holds_its_code(world: DemoWorl
     reasons = planned(settings)
     assert reasons["intermediate.local_maps"] == "its parameters have changed"
     delivered = [name for name in reasons if name.startswith(("bronze.", "curation.", "silver.", "intermediate.stem_"))]
-    assert set(delivered) <= {str(TOUCHED_BY_CODES), str(TOUCHED_BY_PLACES)}  # they name who has the code
+    assert set(delivered) <= {
+        str(log) for log in (TOUCHED_BY_CODES, TOUCHED_BY_PLACES, TOUCHED_BY_SUPPLIES)
+    }  # they name who has the code
     assert nightly(settings, LAST_NIGHT).figures is not None
     made = written(copy, before)
     assert made <= reasons.keys() | EACH_RUN

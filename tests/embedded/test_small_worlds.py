@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.derived import published_tables
-from pipelines.contracts.touched import TOUCHED_BY_PLACES
+from pipelines.contracts.touched import TOUCHED_BY_SUPPLIES
 from pipelines.contracts.zones import Zone
 from pipelines.nightly import declared_tables, ingest_deliveries
 from pipelines.run_context import RunContext
@@ -160,7 +160,7 @@ def test_a_supply_goes_on_with_the_newest_extract_of_its_practice(sail: SparkSes
     ingest_deliveries(later)
     later.runner.run(declared_tables(later, later.register()).tables)
     assert supplies(later) == list(zip(starts, ["2025-12-28", "2026-01-07", "2026-01-06", "2026-01-07"], strict=True))
-    named = later.store.read(*TOUCHED_BY_PLACES).select("person_id", "reason").collect()
+    named = later.store.read(*TOUCHED_BY_SUPPLIES).select("person_id", "reason").collect()
     assert Counter(row.reason for row in named) == {"row": 1, "supply": 3}
 
 
