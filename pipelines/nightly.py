@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines import __version__
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.delivered_names import some
-from pipelines.contracts.derived import released_tables
+from pipelines.contracts.derived import DERIVED_TABLES, released_tables
 from pipelines.contracts.ledger import (
     IMPLAUSIBLE,
     LEDGER_SCHEMA,
@@ -54,9 +54,10 @@ from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_wi
 from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName
 from pipelines.ingest.load import ENTERED, Allowed, Ingested, bronze_tables, ingest, keep_bronze
-from pipelines.ingest.register import Registered, delivered_by_provider, in_contracts
+from pipelines.ingest.profile import FILE_COLUMNS
+from pipelines.ingest.register import REGISTER, Registered, delivered_by_provider, in_contracts
 from pipelines.ingest.required import require_sources
-from pipelines.ingest.taking_back import changed_bronze, left_without_contract, take_back, without_deliveries
+from pipelines.ingest.taking_back import changed_bronze, take_back, without_deliveries
 from pipelines.lineage.sending import Lineage
 from pipelines.making_releases import inputs_fingerprint, make_release, pins_of
 from pipelines.measuring.stage_timer import StepTime
@@ -67,9 +68,9 @@ from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check, untaken_checks
-from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
+from pipelines.quality.expectations.tables import expectation_tables, expectations_measured
 from pipelines.quality.failing import failing_rows_table
-from pipelines.quality.gates import GateReport, Measured, unreadable_checks
+from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE, GateReport, Measured, unreadable_checks
 from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
 from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
@@ -87,6 +88,7 @@ from pipelines.storage.files import make_folder
 from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, others_may_write, private_files
 from pipelines.terminology.vocabulary import rows_with_local_vocabularies, store_local_vocabularies, store_of, usable_local_maps
+from pipelines.upkeep.following import pinned_versions
 from pipelines.upkeep.keeping import after_run, finish_following
 from vocab.local_maps import LocalMap
 from vocab.schemas import ddl_of
@@ -420,8 +422,10 @@ def _made(
     """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
-        runner.drop(left_of_expectations({table.name for table in declared.measures}, runner.known_tables()))
-        runner.drop(left_without_contract(runner.known_tables(), run.register(), run.inputs.contracts))
+        # With what a table reads the runner forgets the table too: those of releases are known all the same.
+        known = {*runner.known_tables(), *(TableName(Zone.OMOP, name) for name in DERIVED_TABLES)}
+        pinned = pinned_versions(release_folder(run.settings).oldest_first())
+        runner.drop(asked_for_no_longer(sorted(known), {table.name for table in tables}, pinned))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [
@@ -440,6 +444,29 @@ def _made(
     }
     logged.timer.times[-1:] = shared_out(logged.timer.times[-1], runner.seconds, rows)
     return ledger
+
+
+OF_EVERY_RUN = frozenset(
+    {
+        TableName(Zone.CURATION, REGISTER),
+        TableName(Zone.CURATION, FILE_COLUMNS),
+        FIGURES_OF_RUNS,
+        *(TableName(Zone.LEDGER, name) for name in (LEDGER_TABLE, GATE_TABLE, FAILING_ROWS, READABLE)),
+    }
+)
+"""The tables that every run enters something of its own into."""
+
+
+def asked_for_no_longer(
+    known: Iterable[TableName], declared: Collection[TableName], pinned: Collection[TableName]
+) -> list[TableName]:
+    """The tables that runs have made and that nothing asks for any more: no source, setting or suite.
+
+    No run would take people out of them who opt out from now on. Bronze stays, in case that its source comes back, and what a
+    release pins stays until that release is gone.
+    """
+    kept = {*declared, *OF_EVERY_RUN, *pinned}
+    return [name for name in known if name.zone is not Zone.BRONZE and name not in kept]
 
 
 def shared_out(whole: StepTime, seconds: Mapping[TableName, float], rows: Mapping[str, int]) -> list[StepTime]:

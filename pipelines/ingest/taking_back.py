@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import union_all
-from pipelines.contracts.source import LOAD, SourceContract
+from pipelines.contracts.source import LOAD
 from pipelines.contracts.tables import Partitions, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.load import register_table
 from pipelines.ingest.profile import FILE_COLUMNS
-from pipelines.ingest.register import Registered, in_contracts
+from pipelines.ingest.register import Registered
 from pipelines.runner import Runner
 from pipelines.storage.tables import TableStore
 
@@ -95,19 +95,6 @@ def _is_made_of(name: TableName, sources: Collection[str]) -> bool:
     """Whether a table of curate or map holds what was made of one of some sources."""
     of_source = re.compile("|".join(f"(^|_){source}(_|$)" for source in sorted(sources)) or "$^")
     return name.zone in (Zone.CURATION, Zone.INTERMEDIATE) and of_source.search(name.name) is not None
-
-
-def left_without_contract(
-    known: Iterable[TableName], register: Sequence[Registered], contracts: Mapping[str, SourceContract]
-) -> list[TableName]:
-    """What was made of sources and entities that no contract has any more; bronze stays, in case that they come back.
-
-    No run would take people out of these tables who opt out from now on.
-    """
-    lost = {(file.source, file.entity) for file in {*register} - {*in_contracts(register, contracts)}}
-    silver = {f"{source}_{entity}" for source, entity in lost}
-    sources = {source for source, _ in lost} - contracts.keys()
-    return [name for name in known if (name.zone is Zone.SILVER and name.name in silver) or _is_made_of(name, sources)]
 
 
 def _rewrite_bronze(store: TableStore, taken_back: TakenBack) -> None:

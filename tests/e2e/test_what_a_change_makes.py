@@ -90,7 +90,7 @@ def test_another_threshold_judges_again_and_makes_only_the_descriptions(copy: De
 
 
 def test_a_table_that_is_switched_off_is_in_no_later_release(copy: DemoWorld) -> None:
-    """Nor has it lost rows; the table itself stays, because earlier releases have it."""
+    """Nor has it lost rows; the table itself stays while earlier releases have it, and no longer: nobody would be taken out."""
     derived = copy.settings.derived.model_copy(update={"measurement_harmonised": False})
     settings = copy.settings.model_copy(update={"derived": derived})
     before = release_folder(copy.settings).current()
@@ -104,6 +104,12 @@ def test_a_table_that_is_switched_off_is_in_no_later_release(copy: DemoWorld) ->
     assert "measurement_harmonised" not in set(of_run["table"])
     assert "measurement_harmonised" not in publication_of(settings).pinned
     assert planned(settings) == {}
+    table, folder = copy.table_path("omop", "measurement_harmonised"), release_folder(settings)
+    assert table.exists()
+    earlier = [found.release_id for found in folder.oldest_first() if found != release]
+    folder.remove(earlier, at=LAST_NIGHT.isoformat(), reason="a test", day=LAST_NIGHT)
+    assert nightly(settings.model_copy(update={"cdm_holder": "Somebody else"}), LAST_NIGHT).figures is not None
+    assert not table.exists()
 
 
 def test_one_changed_row_of_a_map_makes_only_what_holds_its_code(world: DemoWorld, copy: DemoWorld, mappings: Path) -> None:

@@ -14,7 +14,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Severity, omop_checks
 from pipelines.quality.expectations.suites import Expectation
-from pipelines.quality.expectations.tables import expectation_tables, expectations_measured, left_of_expectations
+from pipelines.quality.expectations.tables import expectation_tables, expectations_measured
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateReport, GateResult, judge
 from pipelines.quality.measure import MEASURE_SCHEMA
 from pipelines.quality.tables import results_table, run_gates
@@ -324,4 +324,3 @@ def test_what_a_suite_expects_is_counted_in_tables_of_its_own_and_judged_with_th
     )
     with pytest.raises(QualityGateError, match=r"not counted on omop.person; .*\n  s.yaml: expectation 2 \("):
         expectations_measured(store.paths, asked(3), CHECKED)
-    assert [str(name) for name in left_of_expectations([], runner.known_tables())] == [measures["omop.person"]]

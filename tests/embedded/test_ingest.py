@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
+from pipelines.curate.tables import curate_tables
 from pipelines.errors import DeliveryError, DocumentError, RequiredSourceError
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
@@ -25,10 +26,9 @@ from pipelines.ingest.folders import SetAside
 from pipelines.ingest.landing import DeliveryName, read_delivery
 from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.profile import FILE_COLUMNS
-from pipelines.ingest.register import REGISTER
+from pipelines.ingest.register import REGISTER, in_contracts
 from pipelines.ingest.required import require_sources
-from pipelines.ingest.taking_back import left_without_contract
-from pipelines.nightly import ingest_deliveries, new_arrivals, require_day
+from pipelines.nightly import asked_for_no_longer, curate_inputs, ingest_deliveries, new_arrivals, require_day
 from pipelines.progress import OnProgress
 from pipelines.run_context import RunContext
 from pipelines.runner import BuildState
@@ -770,8 +770,19 @@ def test_sources_and_entities_that_a_run_has_no_longer_are_left_out(sail: SparkS
     for name, less in {"source": by(run, gp=GP), "entity": by(run, **contracts | {"gp": without("issue_record")})}.items():
         ledger = ingested_and_curated(less)
         assert {(row.source, row.entity) for row in whole} > {(row.source, row.entity) for row in ledger}
-        left[name] = {*map(str, left_without_contract(run.runner.known_tables(), run.register(), less.inputs.contracts))}
+        declared = curate_tables(curate_inputs(less, in_contracts(less.register(), less.inputs.contracts)))
+        left[name] = {*map(str, asked_for_no_longer(run.runner.known_tables(), {table.name for table in declared}, ()))}
     assert {"curation.records_ambulance", "curation.versions_ambulance"} <= left["source"]
     assert not {name for name in left["source"] if name.startswith("bronze") or "gp" in name}
-    assert left["entity"] == {"silver.gp_issue_record"}
+    assert left["entity"] == {"silver.gp_issue_record", "curation.dispositions_gp_1"}
     assert ingested_and_curated(run) == whole
+
+
+def test_what_nothing_asks_for_any_more_goes() -> None:
+    """Bronze stays, and so do what every run enters something into and what a release pins."""
+    stay = ["bronze.gp_patient", "curation.register", "curation.file_columns", "ledger.rows", "ledger.gates", "ledger.figures"]
+    stay += ["ledger.failing_rows", "ledger.readable_values", "omop.person", "omop.measurement_harmonised"]
+    go = ["silver.gp_patient", "curation.records_gp", "intermediate.analyte_concepts", "omop.drug_dosing", "quarantine.gp"]
+    go += ["ledger.gate_measures_silver_gp", "ledger.gate_measures_expectations_omop_person"]
+    declared, pinned = {TableName.of("omop.person")}, {TableName.of("omop.measurement_harmonised")}
+    assert [*map(str, asked_for_no_longer(map(TableName.of, [*stay, *go]), declared, pinned))] == go

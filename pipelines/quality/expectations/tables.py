@@ -26,11 +26,6 @@ def expectation_tables(expectations: Collection[Expectation], checked: Collectio
     return [_declared(table, asked) for table, asked in _by_table(expectations) if table in checked]
 
 
-def left_of_expectations(made: Collection[TableName], known: Collection[TableName]) -> list[TableName]:
-    """The tables of counts of earlier runs that no suite asks for any more."""
-    return [name for name in known if name.zone is Zone.LEDGER and name.name.startswith(PREFIX) and name not in made]
-
-
 def expectations_measured(
     paths: Places, expectations: Collection[Expectation], checked: Collection[TableName]
 ) -> list[Measured]:
