@@ -122,7 +122,7 @@ MENTAL_HEALTH = {
     "MHS903WardDetails": "ward",
 }
 """The same of the Mental Health Services Data Set, versions 4 to 6: the tables that NHS England counts
-(https://github.com/nhsengland/MHSDS, counts of submitted tables by provider)."""
+(https://github.com/NHSDigital/mental-health-monthly-statistics, coverage of tables by provider)."""
 
 TABLES = [("community", *of) for of in COMMUNITY.items()] + [("mental_health", *of) for of in MENTAL_HEALTH.items()]
 CONTRACTS = {
