@@ -28,7 +28,7 @@ from tests.conftest import PROJECT
 from tests.e2e.test_rerun import LOGS
 from vocab.local_maps import read_local_maps
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.deep]
 
 DOCUMENT = PROJECT / "docs" / "onboarding.md"
 DAY = date(2026, 1, 5)

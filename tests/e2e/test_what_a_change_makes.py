@@ -74,9 +74,8 @@ def test_without_a_change_nothing_is_planned_and_nothing_made(copy: DemoWorld) -
     assert state_of(copy) == before
 
 
-@pytest.mark.parametrize(
-    ("check", "share"), [("quarantined_share", 0.5), pytest.param("mapped_share", 0.9, marks=pytest.mark.deep)]
-)
+@pytest.mark.deep
+@pytest.mark.parametrize(("check", "share"), [("quarantined_share", 0.5), ("mapped_share", 0.9)])
 def test_another_threshold_judges_again_and_makes_only_the_descriptions(copy: DemoWorld, check: str, share: float) -> None:
     """No table with rows of people is made, and no check of bronze, silver or the vocabulary is counted again."""
     before, release = copy.versions(), release_folder(copy.settings).current()

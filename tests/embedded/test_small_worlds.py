@@ -95,7 +95,7 @@ def test_a_small_practice_is_loaded(
     ("waits_for", "left_out"),
     [
         (("acute", "ambulance", "community", "mental_health", "social_care"), ()),
-        (("ambulance",), ("derived.measurement_harmonised=false", "cdm_version=5.5")),
+        pytest.param(("ambulance",), ("derived.measurement_harmonised=false", "cdm_version=5.5"), marks=pytest.mark.deep),
     ],
     ids=["sources", "tables"],
 )

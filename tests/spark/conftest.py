@@ -44,9 +44,9 @@ def _load(command: list[str], landing: Path, lake: Path, key: Path) -> None:
     settings = [f"storage.{name}={path}" for name, path in places.items()]
     # All golden patients may be used, so fewer of all people have opted out than is plausible.
     # Some of them show how attributes that differ are combined, so identities that contradict each other are linked.
-    # Many refer to rows that their case does not need.
+    # Many refer to rows that their case does not need, and some show what becomes of codes that no map has.
     settings += [f"key.path={key}", "opt_outs.national_share.least=0", "person.on_conflict=link", "person.unobserved=keep"]
-    settings += [limit("orphan_share", 1)]
+    settings += [limit("orphan_share", 1), limit("mapped_share", 0.5)]
     options = [word for setting in settings for word in ("--set", setting)]
     done = subprocess.run(
         [*command, *options], cwd=PROJECT, env=environment(), capture_output=True, text=True, timeout=1500, check=False

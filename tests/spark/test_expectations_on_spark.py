@@ -1,5 +1,6 @@
 """Expectations are counted on Spark as on Sail, and Great Expectations says the same there."""
 
+import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.quality.expectations.by_library import counts_by_library
@@ -12,6 +13,7 @@ def test_rows_and_violations_of_every_expectation(spark: SparkSession) -> None:
     assert found(table, *asked) == {case.text: (rows, violations) for case, rows, violations in CASES}
 
 
+@pytest.mark.deep
 def test_the_library_runs_on_the_frames_of_spark(spark: SparkSession) -> None:
     table = spark.createDataFrame(ROWS, SCHEMA)
     quantiles = {"quantiles": [0.5], "value_ranges": [[2, 3]]}

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -22,6 +23,7 @@ BRONZE, PERSON, ROWS = TableName(Zone.BRONZE, "gp_journal"), TableName(Zone.OMOP
 NIGHTS = 6
 
 
+@pytest.mark.deep
 def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> None:
     settings.storage.restricted.mkdir(mode=0o700)
     settings.storage.deidentified.mkdir()
