@@ -422,8 +422,9 @@ def _made(
     """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
-        # With what a table reads the runner forgets the table too: those of releases are known all the same.
+        # With what a table reads the runner forgets the table too: those of releases and measures are known all the same.
         known = {*runner.known_tables(), *(TableName(Zone.OMOP, name) for name in DERIVED_TABLES)}
+        known |= {TableName(Zone.LEDGER, name) for name in run.store.paths.names(Zone.LEDGER) if name.startswith(MEASURES)}
         pinned = pinned_versions(release_folder(run.settings).oldest_first())
         runner.drop(asked_for_no_longer(sorted(known), {table.name for table in tables}, pinned))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
