@@ -251,17 +251,19 @@ def delivered_by_provider(register: Iterable[Registered]) -> dict[tuple[str, str
             max(file.extract_date for file in delivered),
             tuple(sorted({period for file in delivered for period in file.periods})),
             tuple(
-                (
-                    entity,
-                    tuple(
-                        sorted({period for file in delivered if file.entity == entity for period in together[file.delivery_id]})
-                    ),
-                )
-                for entity in sorted({file.entity for file in delivered})
+                (entity, tuple(sorted(periods))) for entity, periods in sorted(_periods_by_entity(delivered, together).items())
             ),
         )
         for place, delivered in files.items()
     }
+
+
+def _periods_by_entity(delivered: Iterable[Registered], together: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The reporting periods of the deliveries that have a file of each entity; `together` has those of each delivery."""
+    periods: dict[str, set[str]] = defaultdict(set)
+    for file in delivered:
+        periods[file.entity] |= together[file.delivery_id]
+    return periods
 
 
 def extracts_by_file(register: Iterable[Registered]) -> dict[str, dict[str, tuple[date, date]]]:
