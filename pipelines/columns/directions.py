@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, once
+
 PIECES = (
     "tablet", "capsule", "caplet", "lozenge", "pastille", "sachet", "patch", "suppository", "pessary", "ampoule", "vial",
     "nebule", "syringe", "injection", "enema", "plaster",
@@ -186,7 +188,7 @@ def as_needed(directions: Column) -> Column:
     7 days`. `as needed` where there are none.
     """
     said = F.regexp_replace(F.regexp_replace(directions, " as directed", ""), "^(.*?)( for [0-9]+ days)?$", "$1 as needed$2")
-    return F.coalesce(F.when(directions.contains("as needed"), directions), said, F.lit("as needed"))
+    return first_true([(directions.isNull(), F.lit("as needed")), (directions.contains("as needed"), directions)], said)
 
 
 def doses_per_day_in(directions: Column) -> Column:
@@ -236,9 +238,7 @@ def days_in(directions: Column) -> Column:
 
 def unit_in(text: Column) -> Column:
     """The one form of a unit of doses or quantities (`tablet` of `Tabs`); null where the text is none that is known."""
-    # As an array of one, so that an engine plans the text once and not with every form.
-    bare = F.regexp_replace(F.lower(F.trim(text)), *_SEVERAL)
-    return F.get(F.transform(F.array(bare), lambda word: _form_of(word, _UNITS)), F.lit(0))
+    return once(F.regexp_replace(F.lower(F.trim(text)), *_SEVERAL), lambda word: _form_of(word, _UNITS))
 
 
 def in_milligrams(amount: Column, unit: Column) -> Column:

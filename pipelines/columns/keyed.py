@@ -49,7 +49,7 @@ def message_of_known(parts: Iterable[Column]) -> Column:
 
 
 def _part(part: Column) -> Column:
-    return F.coalesce(_known_part(part), F.lit("-:"))
+    return F.when(part.isNull(), F.lit("-:")).otherwise(_known_part(part))
 
 
 def _known_part(part: Column) -> Column:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.contracts.identifiers import DATE, IDENTIFYING, SNOMED_ID
 from pipelines.contracts.number_spellings import DIGIT, NUMBER_IN_TEXT
 from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY
@@ -64,7 +65,7 @@ def without_identifiers(rows: DataFrame, columns: Mapping[str, Delivered], numbe
     out = {name: F.get("_identifies", F.lit(place)) for place, name in enumerate(columns)}
     out |= {name: out[name] | F.get("_misshapen", F.lit(place)) for place, name in enumerate(texts)}
     found = {name: F.get("_identifies", F.lit(place)) for place, name in enumerate(numbers, len(columns))}
-    out |= {name: F.coalesce(is_found, F.lit(False)) for name, is_found in found.items()}
+    out |= {name: is_true(is_found) for name, is_found in found.items()}
     judged = rows.withColumns(asked).withColumn("_out", F.array(*out.values()))
     names = F.array(*[F.lit(name) for name in out])
     named = F.transform("_out", lambda is_out, place: F.when(is_out, F.get(names, place)))

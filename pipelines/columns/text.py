@@ -54,7 +54,7 @@ def is_one_of(value: Column, values: Iterable[str]) -> Column:
     A missing value is the empty one of `values`, so that it is in no list that does not have it.
     """
     listed = [text.upper().translate(dict.fromkeys(map(ord, _JOINTS))) for text in values]
-    return joined(F.coalesce(value, F.lit(""))).isin(*listed)
+    return joined(F.concat_ws("", value)).isin(*listed)
 
 
 def joined(value: Column) -> Column:

@@ -42,6 +42,9 @@ _DAY = (
 )
 """Year, month and day; the day first where the year is last. Two digits are a year only after the name of a month."""
 
+_NAMES_A_MONTH = "[A-Za-z]{3}"
+"""No other letters of a date stand together: those of a time are single ones."""
+
 _AS_DAY = "$1$4$9$12-$2$5$8$11-$3$6$7$10"
 """The groups of the form that matched; those of the other forms are empty."""
 
@@ -129,18 +132,19 @@ def date_in(text: Column, *, of_birth: bool = False) -> Column:
     """
     plain = _year_first(text)
     last_hour = F.from_utc_timestamp(F.concat(F.substring(plain, 1, 10), F.lit(" 23:00:00")).try_cast("timestamp"), _LONDON)
-    in_london = F.when(plain.rlike(_LAST_HOUR_IN_UTC), last_hour.cast("date"))
-    return F.coalesce(in_london, _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES))
+    as_written = _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES)
+    return F.when(plain.rlike(_LAST_HOUR_IN_UTC), last_hour.cast("date")).otherwise(as_written)
 
 
 def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTURIES) -> Column:
     """The day in a text that may go on with a time."""
-    plain = _year_first(text)
-    day = F.when(plain.rlike(_PLAIN_DAY), plain).otherwise(F.regexp_replace(text, _DATE, _AS_DAY))
-    named = day
+    plain, in_parts = _year_first(text), F.regexp_replace(text, _DATE, _AS_DAY)
+    named = in_parts
     for digits, year in centuries:
         named = F.regexp_replace(named, digits, year)
-    return F.coalesce(day.try_cast("date"), F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date"))
+    by_name = F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date")
+    in_digits = F.when(plain.rlike(_PLAIN_DAY), plain).otherwise(in_parts).try_cast("date")
+    return F.when(text.rlike(_NAMES_A_MONTH), by_name).otherwise(in_digits)
 
 
 def birth_date_in(text: Column) -> Column:
@@ -150,8 +154,8 @@ def birth_date_in(text: Column) -> Column:
 
 def serial_date_in(text: Column) -> Column:
     """The date of a trimmed text, also where it is the number that a spreadsheet keeps for it (45355 is 2024-03-04)."""
-    serial = F.when(text.rlike(_SERIAL), text.try_cast("double").try_cast("int"))
-    return F.coalesce(date_in(text), F.date_add(F.lit(_SERIAL_DAY_ZERO).cast("date"), serial))
+    serial = F.date_add(F.lit(_SERIAL_DAY_ZERO).cast("date"), text.try_cast("double").try_cast("int"))
+    return F.when(text.rlike(_SERIAL), serial).otherwise(date_in(text))
 
 
 def time_in(text: Column) -> Column:

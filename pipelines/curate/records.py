@@ -10,6 +10,7 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.nhs_number import digits_of, is_valid
@@ -65,6 +66,9 @@ deliveries by period.
 
 _VALUE = "_value_"
 """Stands before the name of a column for what was read of it."""
+
+_IS_DELETED = "_is_deleted"
+"""Whether the flag of deletion of a row is raised."""
 
 _DIGITS = "_digits_"
 """Stands before the name of a column for the NHS number in it."""
@@ -148,12 +152,13 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     spec = entity.spec
     trimmed_rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns)))
     rows = with_values_read(trimmed_rows, spec, _values_judged(spec))
+    rows = rows.withColumn(_IS_DELETED, is_raised(spec.deleted, spec)) if spec.deleted else rows
     via, direct = spec.subject.via, spec.subject.direct
     values = {
         "entity": F.lit(entity.name),
         "message": entity.own_message(),
         "content": F.col("_row_hash"),
-        "is_deleted": is_raised(spec.deleted, spec),
+        "is_deleted": F.col(_IS_DELETED) if spec.deleted else F.lit(False),
         "is_test": reduce(or_, [is_raised(flag, spec) for flag in spec.test], F.lit(False)),
         "is_confidential": reduce(or_, [_may_be_raised(flag, spec) for flag in spec.confidential], F.lit(False)),
         "unusable": _unusable(spec),
@@ -293,24 +298,24 @@ def _unusable(spec: Entity) -> Column:
     deleted may have nothing but its key.
     """
     without_key = reduce(lambda left, right: left & right, [F.col(name).isNull() for name in spec.key])
-    reasons = [F.col("_reason"), F.when(without_key, F.lit("missing_key"))]
+    reasons = [(F.col("_reason").isNotNull(), F.col("_reason")), (without_key, F.lit("missing_key"))]
     needed = {name: _required(name, column) for name, column in spec.columns.items() if column.required}
     reasons += [reason for name in needed if name in spec.key for reason in needed[name]]
+    stays = ~F.col(_IS_DELETED)
     others = [reason for name in needed if name not in spec.key for reason in needed[name]]
-    if others:
-        reasons.append(F.when(~is_raised(spec.deleted, spec), F.coalesce(*others)) if spec.deleted else F.coalesce(*others))
-    return F.coalesce(*reasons, *[_unreadable_flag(flag, spec) for flag in spec.flags])
+    reasons += [(stays & fails, reason) if spec.deleted else (fails, reason) for fails, reason in others]
+    return first_true([*reasons, *[why for flag in spec.flags for why in _unreadable_flag(flag, spec)]])
 
 
-def _required(name: str, column: DeliveredColumn) -> list[Column]:
-    """The reasons of rows without a required value."""
+def _required(name: str, column: DeliveredColumn) -> list[tuple[Column, Column]]:
+    """What is wrong with rows without a required value, with its reason."""
     text = F.col(name)
-    reasons = [F.when(text.isNull(), F.lit(f"{_MISSING}{name}"))]
+    reasons = [(text.isNull(), F.lit(f"{_MISSING}{name}"))]
     if column.type is not ColumnType.TEXT:
         value = value_of(name)
-        reasons.append(F.when(value.isNull(), F.lit(f"{UNREADABLE}{name}")))
+        reasons.append((value.isNull(), F.lit(f"{UNREADABLE}{name}")))
         if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
-            reasons.append(F.when(known(column.type, value).isNull(), F.lit(f"{_MISSING}{name}")))
+            reasons.append((known(column.type, value).isNull(), F.lit(f"{_MISSING}{name}")))
     return reasons
 
 
@@ -320,25 +325,25 @@ def is_raised(flag: Flag | None, spec: Entity) -> Column:
         return F.lit(False)
     column, text = spec.columns[flag.column], F.col(flag.column)
     if column.type is ColumnType.BOOLEAN:
-        return F.coalesce(read(column, text), F.lit(False))
+        return is_true(read(column, text))
     return is_one_of(_in_normal_form(column, text), flag.values)
 
 
 def _may_be_raised(flag: Flag, spec: Entity) -> Column:
     """Whether a flag is raised, or nobody can say whether it is."""
-    return is_raised(flag, spec) | _unreadable_flag(flag, spec).isNotNull()
+    return reduce(or_, [unreadable for unreadable, _ in _unreadable_flag(flag, spec)], is_raised(flag, spec))
 
 
-def _unreadable_flag(flag: Flag, spec: Entity) -> Column:
-    """The reason of rows of which nobody can say whether the flag is raised."""
+def _unreadable_flag(flag: Flag, spec: Entity) -> list[tuple[Column, Column]]:
+    """Whether nobody can say of a row if the flag is raised, with the reason; empty for a flag that nothing else clears."""
     column, text = spec.columns[flag.column], F.col(flag.column)
     if column.type is ColumnType.BOOLEAN:
         is_understood = read(column, text).isNotNull()
     elif flag.cleared:
         is_understood = is_one_of(_in_normal_form(column, text), (*flag.values, *flag.cleared))
     else:
-        return F.lit(None).cast("string")
-    return F.when(text.isNotNull() & ~is_understood, F.lit(f"{UNREADABLE}{flag.column}"))
+        return []
+    return [(text.isNotNull() & ~is_understood, F.lit(f"{UNREADABLE}{flag.column}"))]
 
 
 def _in_normal_form(column: DeliveredColumn, code: Column) -> Column:

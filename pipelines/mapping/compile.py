@@ -12,6 +12,7 @@ from operator import and_, or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.ledger import UNREADABLE
@@ -280,7 +281,7 @@ def _is_kept(checks: Iterable[Check]) -> Column:
         if check.unreadable:
             unreadable.setdefault(_flags_of(check.unreadable), []).append(check.unreadable)
     kept = [~check.fails for check in checks if not check.unreadable]
-    kept += [~F.coalesce(unreadable_in(*columns), F.lit(False)) for columns in unreadable.values()]
+    kept += [~is_true(unreadable_in(*columns)) for columns in unreadable.values()]
     return reduce(and_, kept, F.lit(True))
 
 
@@ -299,7 +300,7 @@ def _holds(condition: Condition) -> Column:
 def _has_code(how: FieldRule) -> Column:
     if how.concept is None:
         return _value(how).isNotNull()
-    return F.coalesce(*[_delivered(code) for code in how.concept]).isNotNull()
+    return reduce(or_, [_delivered(code).isNotNull() for code in how.concept])
 
 
 def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
@@ -314,9 +315,11 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
         filled |= _concept(field, how) if is_concept else {field: _typed(how, schema[field], types)}
     for day, moment in _DAY_OF.items():
         if day in filled and moment in filled:
-            filled[day] = F.coalesce(filled[moment].cast("date"), filled[day])
+            of_moment, copied = filled[moment].cast("date"), rule.fields[moment].copy_
+            is_one = copied is not None and copied == rule.fields[day].copy_
+            filled[day] = of_moment if is_one else F.coalesce(of_moment, filled[day])
     if rule.to in _VISITS:
-        unreadable = [F.coalesce(unreadable_in(column), F.lit(False)) for column in _end_columns(rule, contract)]
+        unreadable = [is_true(unreadable_in(column)) for column in _end_columns(rule, contract)]
         filled[END_UNREADABLE] = reduce(or_, unreadable, F.lit(False))
     if rule.to is Target.PERSON:
         birth = contract.entities[rule.from_].identified_by(Identifier.BIRTH_DATE)
@@ -331,18 +334,17 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
 
 def _evidence(rule: Rule) -> Column:
     """The grade of the first candidate that applies."""
-    grades = []
+    grades: list[tuple[Column, Column]] = []
     for candidate in rule.grades:
         if isinstance(candidate, Evidence):
-            grades.append(F.lit(candidate.value))
-            continue
+            return first_true(grades, F.lit(candidate.value))
         column, values = F.col(flat(candidate.column)), candidate.values
         for grade in dict.fromkeys(values.values()):
             listed = [value for value, of in values.items() if of is grade]
-            grades.append(F.when(is_one_of(F.trim(column.cast("string")), listed), F.lit(grade.value)))
+            grades.append((is_one_of(F.trim(column.cast("string")), listed), F.lit(grade.value)))
         if candidate.present is not None:
-            grades.append(F.when(column.isNotNull(), F.lit(candidate.present.value)))
-    return F.coalesce(*grades)
+            grades.append((column.isNotNull(), F.lit(candidate.present.value)))
+    return first_true(grades)
 
 
 def _silver_types(rule: Rule, contract: SourceContract) -> dict[str, str]:
@@ -396,9 +398,9 @@ def _concept(field: str, how: FieldRule) -> dict[str, Column]:
         only = {"vocabulary": F.when(usable[0], vocabularies[0]), "code": codes[0], "source_value": delivered[0]}
         return stated | {f"{field}_{part}": column for part, column in only.items()}
     return stated | {
-        f"{field}_vocabulary": F.coalesce(*[F.when(ok, name) for ok, name in zip(usable, vocabularies, strict=True)]),
+        f"{field}_vocabulary": first_true(zip(usable, vocabularies, strict=True)),
         f"{field}_code": F.coalesce(*codes),
-        f"{field}_source_value": F.coalesce(*[F.when(ok, raw) for ok, raw in zip(usable, delivered, strict=True)], *delivered),
+        f"{field}_source_value": first_true(zip(usable, delivered, strict=True), _first_delivered(how)),
     }
 
 
@@ -429,10 +431,16 @@ def _delivered(code: Code) -> Column:
     return F.lit(code.code) if code.column is None else F.nullif(F.col(flat(code.column)).cast("string"), F.lit(""))
 
 
+def _first_delivered(how: FieldRule) -> Column:
+    """What was delivered for the first candidate that has anything."""
+    delivered = {(code.column, code.code): _delivered(code) for code in how.codes}
+    return F.coalesce(*delivered.values())
+
+
 def _vocabulary(vocabulary: str | VocabularyBy) -> Column:
     if isinstance(vocabulary, str):
         return F.lit(vocabulary)
-    return F.coalesce(*[F.when(is_scheme, F.lit(name)) for name, is_scheme in _schemes(vocabulary).items()])
+    return first_true((is_scheme, F.lit(name)) for name, is_scheme in _schemes(vocabulary).items())
 
 
 def _schemes(vocabulary: VocabularyBy) -> dict[str, Column]:
@@ -449,7 +457,7 @@ def _scheme(vocabulary: VocabularyBy) -> Column:
 def _unlisted(vocabulary: VocabularyBy) -> Column:
     """What stands for the vocabulary of a scheme that `values` lacks: its codes are work to do. Null for any other row."""
     named = F.concat(F.lit(UNKNOWN_SCHEME), F.coalesce(F.upper(_scheme(vocabulary)), F.lit(NO_SCHEME)))
-    return F.when(~reduce(or_, _schemes(vocabulary).values()), named)
+    return F.when(~is_one_of(_scheme(vocabulary), vocabulary.values), named)
 
 
 def _normalised(code: Code) -> Column:
@@ -459,4 +467,4 @@ def _normalised(code: Code) -> Column:
         raw = F.when(F.trim(raw).rlike(code.pattern), raw)
     if isinstance(code.vocabulary, str):
         return normalise(code.vocabulary, raw)
-    return F.coalesce(*[F.when(is_scheme, normalise(name, raw)) for name, is_scheme in _schemes(code.vocabulary).items()])
+    return first_true((is_scheme, normalise(name, raw)) for name, is_scheme in _schemes(code.vocabulary).items())

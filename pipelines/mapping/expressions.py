@@ -6,6 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns import directions
+from pipelines.columns.choices import once
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import DatePrecision
@@ -266,9 +267,9 @@ def order_directions(
         .when((count == 1) & (period_unit == "h") & period.between(1, 99), F.concat(every, F.lit(" hours")))
         .when((count == 1) & (period_unit == "d") & period.between(2, 99), F.concat(every, F.lit(" days")))
     )
-    said = F.coalesce(by_code, text)
-    frequency = F.when(as_needed, directions.as_needed(said)).otherwise(said)
-    dosed = F.nullif(F.concat_ws(" ", amount_in(dose, unit), frequency_in(frequency)), F.lit(""))
+    frequency = once(F.coalesce(by_code, text), lambda said: F.when(as_needed, directions.as_needed(said)).otherwise(said))
+    amount = amount_in(dose, unit)
+    dosed = once(frequency, lambda said: F.nullif(F.concat_ws(" ", amount, frequency_in(said)), F.lit("")))
     return F.when(dose.isNull(), frequency).otherwise(dosed)
 
 

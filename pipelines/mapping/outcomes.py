@@ -16,6 +16,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true
 from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.contracts.ledger import SILVER_ROWS_SCHEMA, Disposition
 from pipelines.contracts.source import Identifier, SourceContract
@@ -111,8 +112,8 @@ class NumberedRule:
     @property
     def number(self) -> Column:
         """The number of the first check that a row fails, or of a row that is taken."""
-        failed = [F.when(check.fails, F.lit(n)) for check, n in zip(self.checks, self.numbers, strict=True)]
-        return F.coalesce(*failed, F.lit(self.taken))
+        failed = [(check.fails, F.lit(n)) for check, n in zip(self.checks, self.numbers, strict=True)]
+        return first_true(failed, F.lit(self.taken))
 
 
 @dataclass(frozen=True)

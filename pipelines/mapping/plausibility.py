@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
 from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.models import Frozen
@@ -157,7 +158,7 @@ def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
     broken = {action: _first_broken(target, rules, action) for action in Action}
     values = {"_set_aside": broken[Action.SET_ASIDE], "_flagged": broken[Action.FLAG]}
     if _day_of(target, "end"):
-        rows = rows.withColumn("_is_late", F.coalesce(_last("end", target) > F.col("_extracted_on"), F.lit(False)))
+        rows = rows.withColumn("_is_late", is_true(_last("end", target) > F.col("_extracted_on")))
         values |= _usable_ends(target)
     return rows.select(*[values.get(name, F.col(name)).alias(name) for name in target_schema(target)])
 
@@ -189,13 +190,13 @@ def _usable_ends(target: Target) -> dict[str, Column]:
 def _first_broken(target: Target, rules: Plausibility, action: Action) -> Column:
     """The name of the first rule with this action that a row breaks; null where it breaks none."""
     names = [
-        F.when(_is_broken(check, rules.rules[check], target), F.lit(str(check)))
+        (_is_broken(check, rules.rules[check], target), F.lit(str(check)))
         for check in Check
         if check in rules.rules and target in rules.rules[check].to and rules.rules[check].action is action
     ]
     if target is Target.EVENT:
-        names += [F.when(_is_outside(rule), F.lit(name)) for name, rule in rules.units.items() if rule.action is action]
-    return F.coalesce(*names, F.lit(None).cast("string"))
+        names += [(_is_outside(rule), F.lit(name)) for name, rule in rules.units.items() if rule.action is action]
+    return first_true(names, F.lit(None).cast("string"))
 
 
 def _is_broken(check: Check, rule: DateRule, target: Target) -> Column:
