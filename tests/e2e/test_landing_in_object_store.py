@@ -24,7 +24,7 @@ from tests.builders.runs import settings_in
 pytestmark = pytest.mark.embedded
 
 PEOPLE, SEED = 24, 3
-SOURCES = ("gp", "ambulance")
+SOURCES = ("ambulance",)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def loaded(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    """A night of two sources, from a folder and from a store."""
+    """A night of one source, from a folder and from a store."""
     folder = tmp_path_factory.mktemp("landings")
     generate(PEOPLE, SEED, 1, folder)
     with object_store() as store:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true, once
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of, message_of_known, row_key
 from pipelines.columns.nhs_number import digits_of, is_in_test_range, is_valid
 from pipelines.columns.text import is_one_of, names_nobody, postcode_area, trimmed
@@ -33,6 +34,26 @@ def in_order(numbered_texts: DataFrame, expression: Column) -> list[object]:
     """The expression over numbered texts, in their order."""
     rows = numbered_texts.select("i", expression.alias("value"))
     return [row["value"] for row in sorted(rows.toArrow().to_pylist(), key=lambda row: row["i"])]
+
+
+def test_the_first_true_condition_chooses(sail: SparkSession) -> None:
+    texts = ["a", "ab", "b", "c", None]
+    t = F.col("t")
+    cases = [(t.contains("b"), F.lit("has b")), (t.startswith("a"), F.lit("begins with a"))]
+    assert evaluated(sail, texts, first_true(cases, t)) == ["begins with a", "has b", "has b", "c", None]
+    assert evaluated(sail, texts, first_true(cases)) == ["begins with a", "has b", "has b", None, None]
+    assert evaluated(sail, texts, first_true([], t)) == texts
+    assert evaluated(sail, texts, first_true([(t.isNull(), F.lit("none"))], F.upper(t))) == ["A", "AB", "B", "C", "none"]
+
+
+def test_a_condition_that_is_null_is_not_true(sail: SparkSession) -> None:
+    assert evaluated(sail, ["a", "b", None], is_true(F.col("t") == "a")) == [True, False, False]
+    assert evaluated(sail, ["a", "b", None], ~is_true(F.col("t") == "a")) == [False, True, True]
+
+
+def test_a_value_that_is_named_several_times_is_one_value(sail: SparkSession) -> None:
+    doubled = once(F.upper("t"), lambda text: F.when(text == "A", F.concat(text, text, F.col("i"))).otherwise(text))
+    assert evaluated(sail, ["a", "b", None], doubled) == ["AA0", "B", None]
 
 
 IDENTIFIERS = {
