@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,14 @@ class Rule:
         return inside and not any(path.startswith(exception) for exception in self.allowed)
 
 
-def calls(tree: ast.Module) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+@cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
+
+
+@cache
+def calls(tree: ast.Module) -> tuple[ast.Call, ...]:
+    return tuple(node for node in nodes(tree) if isinstance(node, ast.Call))
 
 
 def method_of(call: ast.Call) -> str:
@@ -44,7 +51,7 @@ def method_of(call: ast.Call) -> str:
 
 
 def attributes(*names: str) -> Finder:
-    return lambda tree: (node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in names)
+    return lambda tree: (node for node in nodes(tree) if isinstance(node, ast.Attribute) and node.attr in names)
 
 
 def methods(*names: str) -> Finder:
@@ -79,15 +86,13 @@ def builtins(*names: str) -> Finder:
     return lambda tree: (call for call in calls(tree) if isinstance(call.func, ast.Name) and call.func.id in names)
 
 
-def texts(tree: ast.Module) -> Iterator[tuple[ast.Constant, str]]:
+@cache
+def texts(tree: ast.Module) -> tuple[tuple[ast.Constant, str], ...]:
     """String constants, docstrings and the arguments of Python's own `re` left out."""
     skipped = {id(node) for call in calls(tree) if ast.unparse(call.func).startswith("re.") for node in ast.walk(call)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            skipped.add(id(node.value))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
-            yield node, node.value
+    skipped |= {id(node.value) for node in nodes(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in nodes(tree) if isinstance(node, ast.Constant) and id(node) not in skipped)
+    return tuple((node, node.value) for node in constants if isinstance(node.value, str))
 
 
 def texts_matching(pattern: str, flags: int = 0) -> Finder:
@@ -105,7 +110,7 @@ def chains(*owners: str) -> Finder:
     verbs = {"format", "parquet", "csv", "json", "text", "load", "save", "table", "option", "options", "mode", "schema"}
 
     def find(tree: ast.Module) -> Iterator[ast.AST]:
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             match node:
                 case ast.Attribute(attr=verb, value=ast.Attribute(attr=owner)) if verb in verbs and owner in owners:
                     yield node
@@ -447,8 +452,13 @@ RULES = (
 SOURCES = sorted(path for package in PACKAGES for path in (PROJECT / package).rglob("*.py"))
 
 
-def found_in(rule: Rule, source: str) -> list[int]:
-    return sorted({getattr(node, "lineno", 0) for node in rule.find(ast.parse(source))})
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def found_in(rule: Rule, tree: ast.Module) -> list[int]:
+    return sorted({getattr(node, "lineno", 0) for node in rule.find(tree)})
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -457,18 +467,18 @@ def test_code_holds_no_forbidden_construct(rule: Rule) -> None:
     for path in SOURCES:
         name = path.relative_to(PROJECT).as_posix()
         if rule.applies_to(name):
-            faults += [f"{name}:{line}" for line in found_in(rule, path.read_text(encoding="utf-8"))]
+            faults += [f"{name}:{line}" for line in found_in(rule, parsed(path))]
     assert not faults, f"{rule.name} ({rule.why})"
 
 
 @pytest.mark.parametrize(("rule", "code"), [(rule, code) for rule in RULES for code in rule.caught])
 def test_rule_catches_its_example(rule: Rule, code: str) -> None:
-    assert found_in(rule, code)
+    assert found_in(rule, ast.parse(code))
 
 
 @pytest.mark.parametrize(("rule", "code"), [(rule, code) for rule in RULES for code in rule.passes])
 def test_rule_lets_the_right_form_pass(rule: Rule, code: str) -> None:
-    assert not found_in(rule, code)
+    assert not found_in(rule, ast.parse(code))
 
 
 def test_every_exception_names_something_that_is_there() -> None:
