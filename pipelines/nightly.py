@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines import __version__
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.delivered_names import some
-from pipelines.contracts.derived import DERIVED_TABLES, released_tables
+from pipelines.contracts.derived import released_tables
 from pipelines.contracts.ledger import (
     IMPLAUSIBLE,
     LEDGER_SCHEMA,
@@ -422,11 +422,8 @@ def _made(
     """Bring every table up to date and store the ledger of the run, which is given; the time is kept by stage."""
     tables, runner, run_id = declared.tables, run.runner, logged.run_id
     with logged.stage("make"), run.show_stage("make tables", len(tables)) as on_progress:
-        # With what a table reads the runner forgets the table too: those of releases and measures are known all the same.
-        known = {*runner.known_tables(), *(TableName(Zone.OMOP, name) for name in DERIVED_TABLES)}
-        known |= {TableName(Zone.LEDGER, name) for name in run.store.paths.names(Zone.LEDGER) if name.startswith(MEASURES)}
         pinned = pinned_versions(release_folder(run.settings).oldest_first())
-        runner.drop(asked_for_no_longer(sorted(known), {table.name for table in tables}, pinned))
+        runner.drop(asked_for_no_longer(runner.known_tables(), {table.name for table in tables}, pinned))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
         lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
         ledger = [

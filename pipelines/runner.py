@@ -50,7 +50,7 @@ class BuiltTable(Document):
     """What one stored table was made from, and the version that came of it.
 
     Every version after `whole_since` differs from it only in rows that the log of the table names. A record without it is of
-    older code, so its table is made whole.
+    older code, so its table is made whole; so is one of which it is not known what it was made from (no `parameters`).
     """
 
     recipe: str
@@ -58,6 +58,10 @@ class BuiltTable(Document):
     inputs: dict[str, int]
     version: int
     whole_since: int = 0
+
+    def of_unknown(self, version: int) -> "BuiltTable":
+        """The record of the table at a version of which it is not known what it was made from."""
+        return self.model_copy(update={"parameters": "", "inputs": {}, "version": version, "whole_since": version})
 
 
 class BuildState(Document):
@@ -218,7 +222,7 @@ class Runner:
         return made
 
     def drop(self, names: Iterable[TableName]) -> None:
-        """Remove tables that nothing needs any more, and what is remembered of them and of what read them."""
+        """Remove tables that nothing needs any more; what read them is made again."""
         state = self._state()
         for name in names:
             self.store.drop(*name)
@@ -233,7 +237,7 @@ class Runner:
         state, versions = self._state(), dict[TableName, int | None]()
         run_in_parallel(names, lambda name: versions.update({name: self.store.version(*name)}))
         moved = {
-            str(name): built.model_copy(update={"parameters": "", "version": version, "whole_since": version})
+            str(name): built.of_unknown(version)
             for name, version in versions.items()
             if version is not None and (built := state.tables.get(str(name))) and built.version != version
         }
@@ -241,7 +245,7 @@ class Runner:
             BuildState(tables=state.tables | moved).write(self.state_path)
 
     def known_tables(self) -> list[TableName]:
-        """Every table that any run has made."""
+        """Every table that any run has made and that was not removed."""
         return [TableName(Zone(zone), table) for zone, _, table in (name.partition(".") for name in self._state().tables)]
 
     def versions(self, tables: Iterable[Table]) -> dict[TableName, int]:
@@ -309,12 +313,11 @@ class Runner:
         return True
 
     def _forget(self, name: TableName, state: BuildState) -> None:
-        """Forget a table that is gone, or is an older copy, and what read it: their numbers come again."""
+        """Forget a table that is gone, or is an older copy, and what was made of it: the numbers of its versions come again."""
         with _STATE_LOCK:
-            lost = [other for other, built in state.tables.items() if str(name) in (other, *built.inputs)]
-            for other in lost:
-                del state.tables[other]
-            if lost:
+            readers = {other: built for other, built in state.tables.items() if str(name) in built.inputs}
+            state.tables.update({other: built.of_unknown(built.version) for other, built in readers.items()})
+            if state.tables.pop(str(name), None) or readers:
                 state.write(self.state_path)
 
     def _make(self, table: Table, part: Affected) -> int:
@@ -461,6 +464,8 @@ class Runner:
             return "it was never made"
         if built.version != self._stored(table.name, known):
             return "it was changed or not finished"
+        if not built.parameters:
+            return "what it was made from is gone or was replaced"
         if built.recipe != code_digest():
             return "the code has changed"
         if not self._differs_in_inputs_only(table, built, known):

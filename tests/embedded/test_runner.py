@@ -384,6 +384,29 @@ def test_a_lost_table_and_a_crash_before_it_is_recorded(lake: Lake) -> None:
     assert lake.values("c") == {0: 3, 1: 10, 2: 0}
 
 
+def test_what_was_made_is_known_until_it_is_removed(lake: Lake) -> None:
+    """Also what read a table that is removed: it is still there, and made again as a whole if anything asks for it."""
+
+    def affected(_changes: InputChanges) -> Affected:
+        raise AssertionError("asked of which rows a table differs that is not there")
+
+    lake.run(*chain(lake))
+    lake.runner.drop([name_of("a")])
+    assert sorted(map(str, lake.runner.known_tables())) == ["intermediate.b", "intermediate.c", "silver.d"]
+    assert lake.plan(*chain(lake)) == {
+        "a": "it was never made",
+        "b": "intermediate.a is made again",
+        "c": "intermediate.b is made again",
+    }
+    assert lake.runner.plan(chain(lake)[2:3])[0].reason == "what it was made from is gone or was replaced"
+    assert lake.run(*chain(lake, 3, affected=affected)) == ["a", "b", "c"]
+    assert lake.values("c") == {0: 3, 1: 10, 2: 0}
+    assert (lake.version("a"), lake.version("b")) == (0, 1)
+    lake.runner.drop(lake.runner.known_tables())
+    assert lake.runner.known_tables() == []
+    assert [lake.version(name) for name in ("a", "b", "c", "silver.d")] == [None] * 4
+
+
 # How much of a table is made again
 
 
