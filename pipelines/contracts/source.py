@@ -9,13 +9,13 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.contracts.delivery_forms import DeliveryForm
+from pipelines.contracts.model_files import faulty, read_model
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.shapes import Shape, pattern_of
-from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError, counted
+from pipelines.errors import ContractError
 
 WITHHELD = "_withheld"
 
@@ -476,24 +476,16 @@ def load_contract(path: Path) -> SourceContract:
     Raises ContractError, which lists every fault of the file with its field and what was expected. A text column that silver
     keeps has a shape: without one anything that somebody typed could be published.
     """
-    try:
-        content = read_yaml(path)
-        contract = SourceContract.model_validate(content)
-    except OSError as error:
-        raise ContractError(f"{path.parent.name}/{path.name}: {error.strerror}") from error
-    except InvalidYamlError as error:
-        raise ContractError(f"{path.parent.name}/{path.name}: {error}") from error
-    except ValidationError as error:
-        faults = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ContractError(f"{path.parent.name}/{path.name}: {error.error_count()} faults\n{faults}") from error
+    where = f"{path.parent.name}/{path.name}"
+    contract = read_model(path, SourceContract, where)
     shapeless = [
-        f"  entities.{name}.columns.{column}: no shape; a kept text has one of {', '.join(Shape)}, or is an identifier"
+        f"entities.{name}.columns.{column}: no shape; a kept text has one of {', '.join(Shape)}, or is an identifier"
         for name, entity in contract.entities.items()
         for column, delivered in entity.columns.items()
         if delivered.is_kept_text and delivered.shape is None
     ]
     if shapeless:
-        raise ContractError(f"{path.parent.name}/{path.name}: {counted(len(shapeless), 'fault')}\n" + "\n".join(shapeless))
+        raise faulty(where, shapeless)
     return contract
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipelines.contracts.free_text import FreeText
+from pipelines.contracts.model_files import COPY_IT, faults_in, faulty, read_model
 from pipelines.contracts.models import Frozen
-from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError, counted
+from pipelines.errors import ContractError
 from vocab.written_files import InvalidTextError, read_rows
 
 ANALYTES_FILE = "analytes.yaml"
@@ -156,19 +156,11 @@ NO_ANALYTES = Analytes()
 
 def load_analytes(mappings_dir: Path) -> Analytes:
     """Read both files. Raises ContractError, which lists every fault of the first file that has any."""
-    path = mappings_dir / ANALYTES_FILE
-    try:
-        declared = _AnalytesFile.model_validate(read_yaml(path))
-    except OSError as error:
-        raise ContractError(f"{path}: {error.strerror}; copy it from the packaged mappings") from error
-    except InvalidYamlError as error:
-        raise ContractError(f"{ANALYTES_FILE}: {error}") from error
-    except ValidationError as error:
-        raise ContractError(f"{ANALYTES_FILE}: {_listed(error)}") from error
+    declared = read_model(mappings_dir / ANALYTES_FILE, _AnalytesFile, ANALYTES_FILE, COPY_IT)
     analytes = Analytes(declared.analytes, declared.units, _same_concepts(mappings_dir / CONCEPTS_FILE))
     faults = list(analytes.faults())
     if faults:
-        raise ContractError(f"{ANALYTES_FILE}: {counted(len(faults), 'fault')}\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise faulty(ANALYTES_FILE, faults)
     return analytes
 
 
@@ -176,13 +168,8 @@ def _same_concepts(path: Path) -> tuple[SameConcept, ...]:
     try:
         return tuple(SameConcept.model_validate(row) for _, row in read_rows(path))
     except OSError as error:
-        raise ContractError(f"{path}: {error.strerror}; copy it from the packaged mappings") from error
+        raise ContractError(f"{path}: {error.strerror}; {COPY_IT}") from error
     except InvalidTextError as error:
         raise ContractError(f"{path.name}: {error}") from error
     except ValidationError as error:
-        raise ContractError(f"{path.name}: {_listed(error)}") from error
-
-
-def _listed(error: ValidationError) -> str:
-    lines = [f"  {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()]
-    return f"{counted(error.error_count(), 'fault')}\n" + "\n".join(lines)
+        raise faulty(path.name, faults_in(error)) from error

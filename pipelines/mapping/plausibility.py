@@ -8,16 +8,15 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
 from pipelines.contracts.ledger import IMPLAUSIBLE
+from pipelines.contracts.model_files import COPY_IT, read_model
 from pipelines.contracts.models import Frozen
-from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError, counted
 from pipelines.mapping.compile import target_schema
 from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.spec import FIELDS, Target
@@ -128,16 +127,7 @@ def _day_of(target: Target, side: str) -> str | None:
 
 def load_plausibility(mappings_dir: Path) -> Plausibility:
     """Read the rules. Raises ContractError, which lists every fault of the file."""
-    path = mappings_dir / FILE_NAME
-    try:
-        return Plausibility.model_validate(read_yaml(path))
-    except OSError as error:
-        raise ContractError(f"{path}: {error.strerror}; copy it from the packaged mappings") from error
-    except InvalidYamlError as error:
-        raise ContractError(f"{FILE_NAME}: {error}") from error
-    except ValidationError as error:
-        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ContractError(f"{FILE_NAME}: {counted(error.error_count(), 'fault')}\n{lines}") from error
+    return read_model(mappings_dir / FILE_NAME, Plausibility, FILE_NAME, COPY_IT)
 
 
 def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:

@@ -9,13 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.contracts.evidence import Evidence
+from pipelines.contracts.model_files import faulty, read_model
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import SourceContract
-from pipelines.contracts.yaml_files import InvalidYamlError, read_yaml
-from pipelines.errors import ContractError, counted
+from pipelines.errors import ContractError
 from pipelines.mapping.expressions import EXPRESSIONS
 
 
@@ -476,20 +476,12 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
 def load_mapping(path: Path, contract: SourceContract) -> Mapping:
     """Read one mapping and check it against its contract. Raises ContractError, which lists every fault of the file."""
     where = f"{path.parent.name}/{path.name}"
-    try:
-        mapping = Mapping.model_validate(read_yaml(path))
-    except OSError as error:
-        raise ContractError(f"{where}: {error.strerror}") from error
-    except InvalidYamlError as error:
-        raise ContractError(f"{where}: {error}") from error
-    except ValidationError as error:
-        lines = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
-        raise ContractError(f"{where}: {counted(error.error_count(), 'fault')}\n{lines}") from error
+    mapping = read_model(path, Mapping, where)
     faults = mapping.faults(contract)
     if mapping.source != contract.source:
         faults.append(f"source: expected {contract.source}")
     if faults:
-        raise ContractError(f"{where}: {counted(len(faults), 'fault')}\n" + "\n".join(f"  {fault}" for fault in faults))
+        raise faulty(where, faults)
     return mapping
 
 

@@ -1,11 +1,13 @@
 """What a contract may say of versions, flags and forms of values; every fault is named."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pipelines.contracts.source import SourceContract
+from pipelines.contracts.source import SourceContract, load_contract
+from pipelines.errors import ContractError
 
 
 def contract(columns: dict[str, Any], **more: Any) -> SourceContract:
@@ -72,3 +74,26 @@ def test_what_is_restated_has_a_period_and_what_may_be_empty_is_there() -> None:
     one_per = {"entity": "e", "columns": ["n"], "may_be_empty": ["gone"]}
     with pytest.raises(ValidationError, match="one_per: no column gone"):
         contract(columns, one_per=one_per)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "{path}: No such file or directory"),
+        (
+            "a: 1\na: 2\n",
+            "gp/contract.yaml: not valid YAML at line 2: the key a stands twice, first at line 1; keep one of them",
+        ),
+        ("source: gp\ntitle: GP\n", "gp/contract.yaml: 1 fault\n  entities: Field required"),
+        ("source: gp\n", "gp/contract.yaml: 2 faults\n  title: Field required\n  entities: Field required"),
+    ],
+    ids=["missing", "not YAML", "one fault", "two faults"],
+)
+def test_a_file_says_all_its_faults(text: str | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "gp" / "contract.yaml"
+    path.parent.mkdir()
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ContractError) as refused:
+        load_contract(path)
+    assert str(refused.value) == said.format(path=path)
