@@ -35,9 +35,9 @@ be one place for thousands of them.
 """
 
 
-def care_site_code(column: str = "care_site_code") -> Column:
+def care_site_code() -> Column:
     """The organisation code as it is compared: trimmed, upper case; null where it names no organisation."""
-    code = F.upper(F.trim(F.col(column)))
+    code = F.upper(F.trim(F.col("care_site_code")))
     return F.when(~code.isin(*NO_ORGANISATION), code)
 
 

@@ -45,6 +45,6 @@ def violations(counted: DataFrame) -> DataFrame:
     return counts(counted.select("position", F.lit(0).alias("rows"), F.col("n").alias("violations")))
 
 
-def sum_where(condition: Column, n: str = "n") -> Column:
+def sum_where(condition: Column) -> Column:
     """The sum of `n` over the rows of which the condition holds; 0 where it holds of none."""
-    return F.sum(F.when(condition, F.col(n)).otherwise(F.lit(0)))
+    return F.sum(F.when(condition, F.col("n")).otherwise(F.lit(0)))

@@ -212,14 +212,15 @@ class GateReport:
     def _with(self, verdict: Verdict) -> tuple[GateResult, ...]:
         return tuple(result for result in self.results if result.verdict is verdict)
 
-    def require_passed(self, consequence: str = "nothing was published and the last release stands") -> None:
+    def require_passed(self) -> None:
         """Raise QualityGateError with rule, table and count of each failure, if there is one."""
         if not self.failures:
             return
         lines = [f"  {failure}" for failure in self.failures[:SHOWN_FAILURES]]
         if len(self.failures) > SHOWN_FAILURES:
             lines.append(f"  and {len(self.failures) - SHOWN_FAILURES} more")
-        raise QualityGateError(f"{len(self.failures)} of {len(self.results)} gates failed; {consequence}\n" + "\n".join(lines))
+        failed = f"{len(self.failures)} of {len(self.results)} gates failed"
+        raise QualityGateError(f"{failed}; nothing was published and the last release stands\n" + "\n".join(lines))
 
     def records(self, run_id: str) -> list[dict[str, str | int | float | bool | date | None]]:
         """All results as stored rows."""

@@ -11,9 +11,9 @@ CATALOGUE_DIR = Path(__file__).parent / "catalogue"
 NUMBERS = ("prevalence", "min_age", "max_age", "mean", "sd", "low", "high", "quantity", "days")
 
 
-def load_catalogue(folder: Path = CATALOGUE_DIR) -> Catalogue:
+def load_catalogue() -> Catalogue:
     """The catalogue of the package; codes are texts, so that leading zeros are kept."""
-    return Catalogue(**{field.name: _load_table(folder / f"{field.name}.csv") for field in fields(Catalogue)})
+    return Catalogue(**{field.name: _load_table(CATALOGUE_DIR / f"{field.name}.csv") for field in fields(Catalogue)})
 
 
 def _load_table(path: Path) -> pd.DataFrame:

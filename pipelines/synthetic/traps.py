@@ -231,9 +231,13 @@ def known_codes(catalogue: Catalogue) -> dict[str, set[str]]:
     }
 
 
-def _vocabulary_of(values: pa.ChunkedArray, vocabularies: dict[str, set[str]], sample: int = 2000) -> str:
-    """The vocabulary of most of the first codes of a column, or None."""
-    seen = {_unpadded(code) for code in pc.unique(values.slice(0, sample).drop_null()).to_pylist()}
+_SAMPLE = 2000
+"""How many values of a column say of which vocabulary it is."""
+
+
+def _vocabulary_of(values: pa.ChunkedArray, vocabularies: dict[str, set[str]]) -> str:
+    """The vocabulary of most of the first codes of a column; empty where none has most of them."""
+    seen = {_unpadded(code) for code in pc.unique(values.slice(0, _SAMPLE).drop_null()).to_pylist()}
     shares = {name: len(seen & codes) / max(1, len(seen)) for name, codes in vocabularies.items()}
     best = max(shares, key=lambda name: shares[name])
     return best if shares[best] > 0.5 else ""

@@ -71,17 +71,17 @@ def clinical_codes(catalogue: Catalogue) -> ClinicalCodes:
     )
     family = conditions.head(20).assign(group="family_history", category="Family history", read="")
     family = family.assign(term="FH: " + family["term"])
-    observations = catalogue.observations[_in_setting(catalogue.observations, "gp")]
+    observations = catalogue.observations[_of_gp(catalogue.observations)]
     findings = _of_catalogue(observations, "", "Symptoms and Findings").assign(
         group=observations["kind"].where(observations["snomed"] != "", "read_only")
     )
     findings["category"] = findings["group"].map({"allergy": "Allergy and adverse reactions"}).fillna(findings["category"])
-    measurements = catalogue.measurements[_in_setting(catalogue.measurements, "gp") & (catalogue.measurements["snomed"] != "")]
+    measurements = catalogue.measurements[_of_gp(catalogue.measurements) & (catalogue.measurements["snomed"] != "")]
     values = _of_catalogue(measurements, "value", "Investigations")
     immunisations = _of_catalogue(
         catalogue.immunisations[catalogue.immunisations["snomed"] != ""], "immunisation", "Immunisations"
     )
-    done = catalogue.procedures[_in_setting(catalogue.procedures, "gp") & (catalogue.procedures["snomed"] != "")]
+    done = catalogue.procedures[_of_gp(catalogue.procedures) & (catalogue.procedures["snomed"] != "")]
     procedures = _of_catalogue(done, "procedure", "Procedure code")
     ethnic = pd.DataFrame(
         {"group": "ethnicity", "term": "Ethnic category", "category": "Ethnicity", "national": list(ETHNIC_LETTERS)}
@@ -136,8 +136,8 @@ def drug_code_columns(drugs: pd.DataFrame) -> dict[str, pa.Array | None]:
     }
 
 
-def _in_setting(table: pd.DataFrame, setting: str) -> pd.Series:
-    return table["setting"].str.split("|").apply(lambda settings: setting in settings)
+def _of_gp(table: pd.DataFrame) -> pd.Series:
+    return table["setting"].str.split("|").apply(lambda settings: "gp" in settings)
 
 
 def _of_catalogue(table: pd.DataFrame, group: str, category: str) -> pd.DataFrame:
