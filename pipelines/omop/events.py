@@ -246,6 +246,9 @@ def _drug_ends() -> tuple[tuple[str, Column], ...]:
 COMPUTED_ENDS = ("days_supplied", "duration_stated", "quantity_by_dose", "written_prescription")
 """The rules of `_drug_ends` that give an end by days."""
 
+DAYS_FROM = ("days_supply", "sig", "prescribed_days")
+"""The fields of an event that the days are taken from: without any of them its end is as delivered, or the start."""
+
 MAX_DAYS_SUPPLY = 3650
 """Days beyond ten years are no length of a course; the value itself is kept."""
 

@@ -1,8 +1,9 @@
-"""Whose tables have to be made again for a reason that curate cannot see: a code, a stay, an observation period, a place."""
+"""Whose tables have to be made again for a reason that curate cannot see: a code, a stay, an observation period, a place, a supply."""
 
 from collections.abc import Callable, Iterable
+from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.frames import differences, union_all
@@ -34,10 +35,11 @@ from pipelines.omop.declared import (
     MapInputs,
     omop_name,
     rows_name,
+    stem_of,
 )
 from pipelines.omop.drugs import DRUG_EXPOSURE, with_course
 from pipelines.omop.episodes import SUBMITTED_BY
-from pipelines.omop.events import is_cut_short, routed
+from pipelines.omop.events import DAYS_FROM, is_cut_short, routed
 from pipelines.omop.places import care_site_code
 from pipelines.omop.visits import STAYS, is_planned
 from vocab.schemas import ddl_of
@@ -100,9 +102,10 @@ def _courses_cut_short(changes: InputChanges, stem: TableName) -> DataFrame:
     """
     routes = changes.now(*ROUTES).where(F.col("table") == DRUG_EXPOSURE)
     known = F.col("_known_until").alias("_ends_by")
+    has_days = reduce(Column.__or__, [F.col(name).isNotNull() for name in DAYS_FROM])
     rows = (
         changes.now(*stem)
-        .where(F.col("_set_aside").isNull())
+        .where(F.col("_set_aside").isNull() & has_days)
         .join(
             F.broadcast(_moved_extracts(changes).select("_source", "_provider", known)),
             on=["_source", "_provider"],
@@ -150,15 +153,18 @@ def _by_places(inputs: MapInputs) -> Table:
 
 
 def _by_supplies(inputs: MapInputs) -> Table:
+    rules = {stem_of(source.name): source.rules(Target.EVENT) for source in inputs.sources}
+    stems = [stem for stem, of_stem in rules.items() if any(name in rule.fields for rule in of_stem for name in DAYS_FROM)]
+
     def named(changes: InputChanges) -> Iterable[DataFrame]:
         if NEWEST_EXTRACTS in changes.names:
-            for stem in inputs.stems:
+            for stem in stems:
                 yield _touched(_courses_cut_short(changes, stem), "supply")
 
     grain = (
         "one row per change, person and reason for which drug exposures and what is made of them are made again of the person"
     )
-    searched = (*inputs.stems, ROUTES, DRUG_STRENGTH)
+    searched = (*stems, ROUTES, DRUG_STRENGTH)
     return _log(inputs, TOUCHED_BY_SUPPLIES, TOUCHED_BY_PLACES, grain, (NEWEST_EXTRACTS,), searched, named)
 
 

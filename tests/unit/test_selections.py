@@ -1,7 +1,10 @@
 """Which tables are made for touched people only, by the logs that name them."""
 
+from functools import cache
+
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.tables import Table, TableName
+from pipelines.contracts.touched import TOUCHED_BY_SUPPLIES
 from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.dictionary import every_table
 from pipelines.mapping.plausibility import load_plausibility
@@ -9,6 +12,7 @@ from pipelines.mapping.spec import load_mappings
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, OptOutSettings
 
 
+@cache
 def declared() -> dict[TableName, Table]:
     contracts = load_contracts(PACKAGED_MAPPINGS_DIR)
     codes = load_type_one_codes(PACKAGED_MAPPINGS_DIR / OptOutSettings().type1_codes, contracts["gp"])
@@ -38,9 +42,7 @@ def test_a_log_names_everybody_whom_the_logs_of_the_tables_read_name() -> None:
 
 def test_supplies_that_move_on_make_what_is_made_of_drug_exposures_only() -> None:
     by_supplies = {
-        str(table.name)
-        for table in declared().values()
-        if table.selection and table.selection.log.name == "touched_persons_supplies"
+        str(table.name) for table in declared().values() if table.selection and table.selection.log == TOUCHED_BY_SUPPLIES
     }
     assert by_supplies == {
         "intermediate.eras",
@@ -54,3 +56,9 @@ def test_supplies_that_move_on_make_what_is_made_of_drug_exposures_only() -> Non
         "omop.event_evidence",
         "omop.same_fact",
     }
+
+
+def test_supplies_are_looked_for_where_events_say_for_how_long() -> None:
+    """Community, mental health and social care never give the days of a supply."""
+    searched = {str(name) for name in declared()[TOUCHED_BY_SUPPLIES].inputs if name.name.startswith("stem_")}
+    assert searched == {f"intermediate.stem_{source}" for source in ("gp", "acute", "ambulance", "synthea")}
