@@ -1,4 +1,4 @@
-"""Whose tables have to be made again for a reason that curate cannot see: a code, a stay, an observation period, a place, a supply."""
+"""Whose tables are made again for what curate cannot see: a code, a stay, an observation period, a place, a supply."""
 
 from collections.abc import Callable, Iterable
 from functools import reduce
