@@ -21,7 +21,6 @@ from pipelines.ingest.parse import Layout
 from pipelines.ingest.profile import file_columns_table
 from pipelines.mapping.plausibility import Plausibility
 from pipelines.mapping.spec import Mapping as SourceMapping
-from pipelines.nightly import ledger_table
 from pipelines.omop.declared import MapInputs, MappedSource
 from pipelines.omop.source import CdmSource
 from pipelines.omop.tables import map_tables
@@ -29,6 +28,7 @@ from pipelines.quality.failing import failing_rows_table
 from pipelines.quality.gates import GateReport
 from pipelines.quality.release_figures import figures_of_run, figures_table
 from pipelines.quality.tables import gate_tables, results_table
+from pipelines.run_ledger import ledger_table
 
 _DAY = date(2000, 1, 1)
 _CDM_VERSION = "5.4"

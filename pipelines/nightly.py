@@ -1,7 +1,6 @@
 """The nightly load: everything that is declared, from new deliveries to a release."""
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,45 +8,15 @@ from datetime import date
 from pathlib import Path
 
 from pipelines import __version__
-from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.delivered_names import some
-from pipelines.contracts.derived import released_tables
-from pipelines.contracts.ledger import (
-    IMPLAUSIBLE,
-    LEDGER_SCHEMA,
-    LEDGER_TABLE,
-    ORPHAN,
-    SILVER_ROWS_SCHEMA,
-    SILVER_ROWS_TABLE,
-    Disposition,
-    LedgerRow,
-    Stage,
-    check_balance,
-    mapped_share,
-    totals_by,
-)
-from pipelines.contracts.source import SourceContract, load_contracts, sources_in
-from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
+from pipelines.contracts.ledger import IMPLAUSIBLE, LEDGER_TABLE, Disposition, LedgerRow, Stage, mapped_share, totals_by
+from pipelines.contracts.source import sources_in
+from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
-from pipelines.curate.opt_outs import ENTRY_SCHEMA
-from pipelines.curate.references import REFERENCE_SCHEMA
-from pipelines.curate.tables import (
-    CONFLICTS,
-    FLAGGED,
-    OPT_OUT_ENTRIES,
-    OUTCOME_SCHEMA,
-    OUTCOMES,
-    READABLE,
-    REFERENCES,
-    CurateInputs,
-    curate_tables,
-    readable_table,
-)
-from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, values_lost
-from pipelines.curate.unreadable import value_ledger as ledger_of_values
+from pipelines.curate.tables import READABLE
+from pipelines.declaring import Declared, declared_tables
 from pipelines.engine import open_session
 from pipelines.errors import DeliveryError
-from pipelines.governance.opt_out_lists import entries_listed
 from pipelines.ingest.arrivals import Arrivals, arrivals, nothing_loaded
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import read_accepted, read_set_aside, read_withdrawn, store_set_aside
@@ -55,43 +24,31 @@ from pipelines.ingest.folders import SetAside, find_deliveries
 from pipelines.ingest.landing import DeliveryName
 from pipelines.ingest.load import ENTERED, Allowed, Ingested, bronze_tables, ingest, keep_bronze
 from pipelines.ingest.profile import FILE_COLUMNS
-from pipelines.ingest.register import REGISTER, Registered, delivered_by_provider, in_contracts
+from pipelines.ingest.register import REGISTER, Registered, in_contracts
 from pipelines.ingest.required import require_sources
 from pipelines.ingest.taking_back import changed_bronze, take_back, without_deliveries
+from pipelines.judging import judged, require_known_names
 from pipelines.lineage.sending import Lineage
 from pipelines.making_releases import inputs_fingerprint, make_release, pins_of
 from pipelines.measuring.stage_timer import StepTime
-from pipelines.omop.declared import MapInputs, MappedSource
-from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
-from pipelines.omop.observability import Coverage
-from pipelines.omop.source import CdmSource
-from pipelines.omop.tables import map_tables
 from pipelines.progress import ShowStage, no_stages
-from pipelines.quality.change import Figures, age_checks, change_checks, people_check, untaken_checks
-from pipelines.quality.expectations.tables import expectation_tables, expectations_measured
-from pipelines.quality.failing import failing_rows_table
-from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE, GateReport, Measured, unreadable_checks
-from pipelines.quality.policy import Policy
-from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, ROUTES, figures_of_run, figures_table
-from pipelines.quality.tables import MEASURES, gate_tables, results_table, run_gates
-from pipelines.release.model import release_id_of
-from pipelines.release.published import ledger_of, release_folder, runs_before
-from pipelines.run_context import RunContext, known_names, reads_little, rebuilds_folder
+from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE, GateReport
+from pipelines.quality.release_figures import FIGURES_OF_RUNS
+from pipelines.quality.tables import MEASURES
+from pipelines.release.published import release_folder, runs_before
+from pipelines.run_context import RunContext, reads_little, rebuilds_folder
 from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
+from pipelines.run_ledger import ledger_of_run, ledger_table
 from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
 from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
-from pipelines.settings import LeftOut, OnConflict, Settings, Unobserved, storage_paths
-from pipelines.storage.documents import digest_of
+from pipelines.settings import Settings, storage_paths
 from pipelines.storage.files import make_folder
-from pipelines.storage.places import Places
 from pipelines.storage.rights import others_may_read, others_may_write, private_files
-from pipelines.terminology.vocabulary import rows_with_local_vocabularies, store_local_vocabularies, store_of, usable_local_maps
+from pipelines.terminology.vocabulary import rows_with_local_vocabularies, store_local_vocabularies, store_of
 from pipelines.upkeep.following import pinned_versions
 from pipelines.upkeep.keeping import after_run, finish_following
-from vocab.local_maps import LocalMap
-from vocab.schemas import ddl_of
 
 log = logging.getLogger(__name__)
 
@@ -112,18 +69,10 @@ def nightly(settings: Settings, run_date: date, *, full: bool = False, show_stag
 
     Raises the error of whatever is not as it has to be; the current release is then left as it was.
     """
-    with (
-        _writing(settings),
-        _logged(settings, run_date, full=full) as logged,
-        _lineage(settings, logged) as lineage,
-    ):
-        inputs = _checked_inputs(settings, run_date)
-        with open_session(settings.engine, little=reads_little(settings)) as session:
-            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
-            require_day(run)
-            result = _load(run, logged, full=full)
-            after_run(settings, session, show_stage)
-            return result
+    with _begun(settings, run_date, show_stage, full=full) as (run, logged):
+        result = _load(run, logged, full=full)
+        after_run(settings, run.store.session, show_stage)
+        return result
 
 
 def run_selected(
@@ -135,30 +84,22 @@ def run_selected(
     a selector names no table.
     """
     wanted = [selector for selector in selectors if ZONE_OF_STAGE.get(selector, selector) != Zone.BRONZE]
-    with (
-        _writing(settings),
-        _logged(settings, run_date, full=full, selectors=selectors) as logged,
-        _lineage(settings, logged) as lineage,
-    ):
-        inputs = _checked_inputs(settings, run_date)
-        with open_session(settings.engine, little=reads_little(settings)) as session:
-            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
-            require_day(run)
-            before = {(file.load_id, file.file_id) for file in run.register()}
-            _ingest(run, logged)
-            if not wanted:
-                new = [file for file in run.register() if (file.load_id, file.file_id) not in before]
-                logged.ends(RunState.MADE)
-                return sorted({TableName(Zone.BRONZE, f"{file.source}_{file.entity}") for file in new})
-            logged.enter("declare")
-            tables = selected(declared_tables(run, in_contracts(run.register(), inputs.contracts)).tables, wanted)
-            store_key_fingerprint(run.settings, run.inputs.key_fingerprint)
-            with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
-                runner = run.runner
-                made = runner.run(tables, on_progress, full=full)
-            _keep_counts(logged, tables, made, runner)
+    with _begun(settings, run_date, show_stage, full=full, selectors=selectors) as (run, logged):
+        before = {(file.load_id, file.file_id) for file in run.register()}
+        _ingest(run, logged)
+        if not wanted:
+            new = [file for file in run.register() if (file.load_id, file.file_id) not in before]
             logged.ends(RunState.MADE)
-            return made
+            return sorted({TableName(Zone.BRONZE, f"{file.source}_{file.entity}") for file in new})
+        logged.enter("declare")
+        tables = selected(declared_tables(run, in_contracts(run.register(), run.inputs.contracts)).tables, wanted)
+        store_key_fingerprint(settings, run.inputs.key_fingerprint)
+        with logged.stage("make"), show_stage("make selected tables", len(tables)) as on_progress:
+            runner = run.runner
+            made = runner.run(tables, on_progress, full=full)
+        _keep_counts(logged, tables, made, runner)
+        logged.ends(RunState.MADE)
+        return made
 
 
 def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[Step]:
@@ -189,41 +130,21 @@ def plan_run(settings: Settings, run_date: date, *, full: bool = False) -> list[
         return [*[Step(name, "deliveries have come or are withdrawn") for name in entered], *steps]
 
 
-@dataclass(frozen=True)
-class Declared:
-    """The declared tables of a run.
-
-    `released` describes the tables that its release has, `checked` are those that the gates look at. `local_maps` are the maps
-    that are used.
-    """
-
-    curated: tuple[Table, ...]
-    mapped: tuple[Table, ...]
-    measures: tuple[Table, ...]
-    released: Mapping[str, CdmTable]
-    checked: tuple[TableName, ...]
-    local_maps: tuple[LocalMap, ...]
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """Every table that curate, map and the gates store."""
-        return (*self.curated, *self.mapped, *self.measures)
-
-
-def declared_tables(run: RunContext, register: Sequence[Registered]) -> Declared:
-    """The tables for what has been delivered.
-
-    Local maps are checked against the vocabulary here, before anything is written: one that does not fit changes nothing.
-    """
-    to_map = map_inputs(run, register)
-    mapped = map_tables(to_map)
-    released = released_tables(run.settings.cdm_version, {table.name.name for table in mapped if table.name.zone is Zone.OMOP})
-    checked = _checked_tables(run, register, mapped, released)
-    figures = figures_table(checked, released, with_routes=ROUTES in {table.name for table in mapped})
-    expected = expectation_tables(run.inputs.expectations, checked)
-    measures = [*gate_tables(checked, run.inputs.contracts, released, run.run_date), figures, *expected]
-    curated = curate_tables(curate_inputs(run, register))
-    return Declared(tuple(curated), tuple(mapped), tuple(measures), released, tuple(checked), to_map.local_maps)
+@contextmanager
+def _begun(
+    settings: Settings, run_date: date, show_stage: ShowStage, *, full: bool, selectors: Sequence[str] = ()
+) -> Iterator[tuple[RunContext, RunLog]]:
+    """A run with its entry in the list of runs: it holds the lock, its inputs are checked, and the engine is open."""
+    with (
+        _writing(settings),
+        _logged(settings, run_date, full=full, selectors=selectors) as logged,
+        _lineage(settings, logged) as lineage,
+    ):
+        inputs = _checked_inputs(settings, run_date)
+        with open_session(settings.engine, little=reads_little(settings)) as session:
+            run = RunContext(run_date, settings, inputs, store_of(session, settings), show_stage, lineage)
+            require_day(run)
+            yield run, logged
 
 
 @contextmanager
@@ -247,7 +168,7 @@ def _writing(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequence[str] = ()) -> Iterator[RunLog]:
+def _logged(settings: Settings, run_date: date, *, full: bool, selectors: Sequence[str]) -> Iterator[RunLog]:
     """The document of the run in the list of runs, which may lack runs: those of earlier versions, and after a restore."""
     restricted = settings.storage.restricted
     with logged_run(restricted, run_date, __version__, runs_before(settings), full=full, selected=selectors) as logged:
@@ -399,23 +320,6 @@ def _show_what_is_not_loaded(set_aside: Sequence[SetAside], waiting: Sequence[De
         log.info("deliveries of days after the run date wait: %s", some(map(str, waiting)))
 
 
-def curate_inputs(run: RunContext, register: Sequence[Registered]) -> CurateInputs:
-    """What the tables of curate are declared from."""
-    return CurateInputs(
-        contracts=run.inputs.contracts,
-        register=tuple(register),
-        pads=run.inputs.pads,
-        key_id=run.inputs.key_id,
-        opt_outs=run.inputs.opt_outs,
-        type_one=run.inputs.type_one,
-        production=run.production,
-        excludes_unverifiable=run.settings.opt_outs.unverifiable is LeftOut.EXCLUDE,
-        excludes_confidential=run.settings.opt_outs.confidential is LeftOut.EXCLUDE,
-        sets_conflicts_aside=run.settings.person.on_conflict is OnConflict.SET_ASIDE,
-        most_touched=run.settings.run.most_touched,
-    )
-
-
 def _made(
     run: RunContext, logged: RunLog, register: Sequence[Registered], declared: Declared, *, full: bool
 ) -> list[LedgerRow]:
@@ -425,15 +329,7 @@ def _made(
         pinned = pinned_versions(release_folder(run.settings).oldest_first())
         runner.drop(asked_for_no_longer(runner.known_tables(), {table.name for table in tables}, pinned))
         _keep_counts(logged, tables, runner.run(tables, on_progress, full=full), runner)
-        lists, references = opt_out_ledger(run, run_id), reference_ledger(run, run_id)
-        ledger = [
-            *lists,
-            *curate_ledger(run, run_id, register),
-            *references,
-            *value_ledger(run, run_id),
-            *map_ledger(run, run_id),
-        ]
-        ledger += take_ledger(run, ledger, run_id)
+        ledger = ledger_of_run(run, run_id, register)
         runner.run([ledger_table(ledger, run_id)])
     rows = {
         "curate": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
@@ -484,268 +380,6 @@ _STAGE_OF_ZONE = {
     Zone.OMOP: "map",
     Zone.VOCABULARY: "map",
 }
-
-
-def opt_out_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
-    """The entries of the opt-out lists, and how many of them match nobody and why."""
-    rows = [
-        LedgerRow(run_id, Stage.OPT_OUT, "opt_outs", kind, Disposition.LISTED, entries, reason=named_by)
-        for (kind, named_by), entries in entries_listed(run.inputs.opt_outs).items()
-    ]
-    for row in run.store.paths.records(Zone.LEDGER, OPT_OUT_ENTRIES, tuple(ENTRY_SCHEMA)):
-        outcome = Disposition.UNMATCHED if row["reason"] else Disposition.MATCHED
-        rows.append(LedgerRow(run_id, Stage.OPT_OUT, "opt_outs", row["list"], outcome, row["entries"], reason=row["reason"]))
-    return rows
-
-
-def curate_ledger(run: RunContext, run_id: str, register: Sequence[Registered]) -> list[LedgerRow]:
-    """What was delivered, and what became of each delivered row."""
-    counted = run.store.paths.records(Zone.LEDGER, OUTCOMES, tuple(OUTCOME_SCHEMA))
-    outcomes = [
-        LedgerRow(
-            run_id,
-            Stage.CURATE,
-            row["source"],
-            row["entity"],
-            Disposition(row["disposition"]),
-            row["rows"],
-            reason=row["reason"] or "",
-        )
-        for row in counted
-    ]
-    return [*_delivered(run_id, register), *outcomes, *_conflicts(run, run_id)]
-
-
-def _conflicts(run: RunContext, run_id: str) -> list[LedgerRow]:
-    """How many people each provider states in contradiction, by kind."""
-    found = run.store.paths.records(Zone.CURATION, CONFLICTS, ("source", "provider", "conflict"))
-    people = Counter((row["source"], f"{row['provider']}:{row['conflict']}") for row in found)
-    return [
-        LedgerRow(run_id, Stage.CURATE, source, "", Disposition.IDENTITY_CONFLICT, number, reason=reason)
-        for (source, reason), number in sorted(people.items())
-    ]
-
-
-def reference_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
-    """The rows of each provider that refer to another row, and those whose other row is missing."""
-    rows = []
-    for counted in run.store.paths.records(Zone.LEDGER, REFERENCES, tuple(REFERENCE_SCHEMA)):
-        name = counted["reference"]
-        outcomes = (
-            (Disposition.REFERRED, counted["rows"], name),
-            (Disposition.FOUND, counted["rows"] - counted["orphans"], name),
-            (Disposition.ORPHAN, counted["orphans"], f"{ORPHAN}{name}"),
-        )
-        place = Stage.REFER, counted["source"], counted["entity"]
-        rows += [
-            LedgerRow(run_id, *place, outcome, n, reason=reason, provider=counted["provider"])
-            for outcome, n, reason in outcomes
-        ]
-    return rows
-
-
-def value_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
-    """The values that could not be read or were withheld, with those that were read, of the same columns and providers."""
-    paths = run.store.paths
-    readable = readable_of_flagged(paths, run.inputs.contracts)
-    if readable is None:
-        return []
-    run.runner.run([readable])
-    flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
-    return ledger_of_values(run_id, flagged, paths.records(Zone.LEDGER, READABLE, tuple(READABLE_SCHEMA)))
-
-
-def readable_of_flagged(paths: Places, contracts: Mapping[str, SourceContract]) -> Table | None:
-    """The table of the values that were read of columns of which others could not be; None where all could."""
-    flagged = list(paths.records(Zone.LEDGER, FLAGGED, tuple(FLAGGED_SCHEMA)))
-    lost = values_lost(flagged, "flags") + values_lost(flagged, "withheld")
-    columns: dict[tuple[str, str], list[str]] = {}
-    for source, entity, column in sorted({(source, entity, column) for source, entity, _, column in lost}):
-        columns.setdefault((source, entity), []).append(column)
-    return readable_table(contracts, columns) if columns else None
-
-
-def take_ledger(run: RunContext, ledger: Iterable[LedgerRow], run_id: str) -> list[LedgerRow]:
-    """The silver rows that curate passed on, and what became of each: rules took it, or none did."""
-    current = totals_by((row for row in ledger if row.disposition is Disposition.CURRENT), "source", "entity")
-    rows = [LedgerRow(run_id, Stage.TAKE, at[0], at[1], Disposition.SILVER, n) for at, n in current.items()]
-    for row in run.store.paths.records(Zone.LEDGER, SILVER_ROWS_TABLE, tuple(SILVER_ROWS_SCHEMA), where=("column", "")):
-        rows.append(LedgerRow.of({"run_id": run_id, "stage": Stage.TAKE, **row}))
-    return rows
-
-
-def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
-    """What each mapping rule was shown, left out and wrote."""
-    records = run.store.paths.records(Zone.INTERMEDIATE, "map_ledger", tuple(MAP_LEDGER_SCHEMA))
-    return [LedgerRow.of({"run_id": run_id, **record}) for record in records]
-
-
-def _delivered(run_id: str, register: Iterable[Registered]) -> list[LedgerRow]:
-    """What came in, as the manifests say, and the repeated files, whose records are duplicates as a whole."""
-    delivered: dict[tuple[str, str], int] = {}
-    repeated: dict[tuple[str, str], int] = {}
-    for file in register:
-        place = file.source, file.entity
-        delivered[place] = delivered.get(place, 0) + file.rows
-        if file.same_as != file.file_id:
-            repeated[place] = repeated.get(place, 0) + file.rows
-    rows = [LedgerRow(run_id, Stage.CURATE, *place, Disposition.DELIVERED, rows) for place, rows in sorted(delivered.items())]
-    return rows + [
-        LedgerRow(run_id, Stage.CURATE, *place, Disposition.DUPLICATE, rows, reason="repeated_file")
-        for place, rows in sorted(repeated.items())
-    ]
-
-
-def map_inputs(run: RunContext, register: Sequence[Registered]) -> MapInputs:
-    """What the tables of map and derive are declared from."""
-    inputs = run.inputs
-    extracted: dict[str, date] = {}
-    for file in register:
-        extracted[file.source] = max(extracted.get(file.source, file.extract_date), file.extract_date)
-    return MapInputs(
-        sources=tuple(MappedSource(contract, inputs.mappings[source]) for source, contract in inputs.contracts.items()),
-        delivered=frozenset(f"{file.source}_{file.entity}" for file in register),
-        local_maps=usable_local_maps(run.store, run.settings, inputs.local_maps, inputs.mappings, inputs.vocabulary),
-        source_priority=run.settings.person.source_priority,
-        plausibility=inputs.plausibility,
-        analytes=inputs.analytes,
-        described_as=_described(run, register, extracted),
-        with_measurement_harmonised=run.settings.derived.measurement_harmonised,
-        with_month_of_birth=run.settings.person.month_of_birth,
-        death_priority=run.settings.person.death_priority,
-        captured_from=run.settings.person.earliest_capture,
-        coverage=_coverage(inputs.contracts, register),
-        keeps_unobserved=run.settings.person.unobserved is Unobserved.KEEP,
-        cdm_version=run.settings.cdm_version,
-        most_touched=run.settings.run.most_touched,
-    )
-
-
-def _coverage(contracts: Mapping[str, SourceContract], register: Iterable[Registered]) -> tuple[Coverage, ...]:
-    """What each provider of each source has delivered."""
-    found = []
-    for (source, provider), delivered in sorted(delivered_by_provider(register).items()):
-        lengths = {entity.period_months for entity in contracts[source].entities.values() if entity.period}
-        months = min(lengths, default=1)
-        days = delivered.first, delivered.newest
-        found.append(Coverage(source, provider, *days, delivered.periods, months, delivered.by_entity))
-    return tuple(found)
-
-
-def _described(run: RunContext, register: Sequence[Registered], extracted: Mapping[str, date]) -> CdmSource:
-    """What the tables say about themselves. Nothing of it tells two runs of the same inputs apart."""
-    settings, inputs = run.settings, run.inputs
-    extracts = {source: extracted[source] for source in inputs.contracts if source in extracted}
-    return CdmSource(
-        name="NHS Secure Data Environment OMOP CDM",
-        abbreviation="NHS SDE OMOP",
-        holder=settings.cdm_holder,
-        description=f"Built by nhs-omop from {', '.join(extracts)}.",
-        etl_reference="nhs-omop",
-        extracted_on=max(extracts.values(), default=run.run_date),
-        built_on=run.run_date,
-        release=release_id_of(run.run_date, inputs_fingerprint(settings, inputs, register)),
-        cdm_version=settings.cdm_version,
-        vocabulary_version=inputs.vocabulary.release,
-        extracts=extracts,
-        versions={
-            "nhs-omop version": __version__,
-            "vocabulary release": inputs.vocabulary.release,
-            "configuration": settings.fingerprint,
-            "mapping rules": inputs.rules_digest,
-            "local code maps": inputs.local_maps_digest,
-        },
-    )
-
-
-def judged(
-    run: RunContext, run_id: str, register: Sequence[Registered], declared: Declared, ledger: list[LedgerRow]
-) -> GateReport:
-    """Judge what the gates have counted, store the results, and demand that they and the ledger hold.
-
-    Raises LedgerError or QualityGateError; both leave the last release as it is.
-    """
-    check_balance(ledger)
-    released, checked, policy = declared.released, declared.checked, Policy(run.settings.gates, run.run_date)
-    newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
-    others = [
-        *unreadable_checks(ledger, unread_columns(run)),
-        *change_measures(run, released, ledger),
-        *age_checks(newest, run.run_date, policy.given.change),
-        *expectations_measured(run.store.paths, run.inputs.expectations, checked),
-    ]
-    report = run_gates(run.store.paths, checked, run.inputs.contracts, released, run.run_date, ledger, policy, others)
-    run.runner.run([results_table(report, run_id), figures_of_run(run_id)])
-    if report.failures or report.waived:
-        run.runner.run([failing_rows_table(report, run_id, checked, released, policy.given.failing_rows)])
-    if run.lineage is not None:
-        run.lineage.judged(report, checked)
-    report.require_passed()
-    return report
-
-
-def unread_columns(run: RunContext) -> frozenset[tuple[str, str, str]]:
-    """The delivered columns (source, entity, column) that neither a rule reads nor curate uses."""
-    contracts, mappings = run.inputs.contracts, run.inputs.mappings
-    unread = {source: mappings[source].unread_columns(contract) for source, contract in contracts.items()}
-    places = [(source, entity, names) for source, entities in unread.items() for entity, names in entities.items()]
-    return frozenset((source, entity, name) for source, entity, names in places for name in names)
-
-
-def change_measures(run: RunContext, released: Collection[str], ledger: Sequence[LedgerRow]) -> list[Measured]:
-    """What the figures of the tables as they are say of themselves, and against those of the release that readers see.
-
-    A table that is not `released` any more, by configuration, has lost nothing.
-    """
-    paths, folder = run.store.paths, release_folder(run.settings)
-    now = Figures.of(paths.records(*FIGURES, tuple(FIGURE_SCHEMA)))
-    measures, current = [people_check(now)], folder.current()
-    if current is not None:
-        of_release = folder.read(current).run_id
-        figures = paths.records(*FIGURES_OF_RUNS, tuple(FIGURE_SCHEMA), where=("run_id", of_release))
-        before = Figures.of(figure for figure in figures if not figure["table"] or figure["table"] in released)
-        measures += change_checks(now, before, run.settings.gates.change)
-        measures += untaken_checks(ledger, ledger_of(run.settings, of_release))
-    return measures
-
-
-def require_known_names(run: RunContext, register: Sequence[Registered]) -> None:
-    """Raise ConfigError where a limit or a waiver names no rule, table, column or provider that there is or ever was."""
-    settings = run.settings
-    known = known_names(settings, run.inputs.contracts, register)
-    if known.faults(settings.gates):  # a source that this environment does not load may be named all the same
-        known = known_names(settings, load_contracts(settings.mappings_dir), register)
-    known.require(settings.gates)
-
-
-def _checked_tables(
-    run: RunContext, register: Sequence[Registered], mapped: Sequence[Table], released: Mapping[str, CdmTable]
-) -> list[TableName]:
-    """The tables that the gates check: what was delivered, in bronze and silver, and the tables of the CDM."""
-    delivered = sorted({f"{file.source}_{file.entity}" for file in register})
-    names = [TableName(zone, name) for zone in (Zone.BRONZE, Zone.SILVER) for name in delivered]
-    made = [table.name for table in mapped if table.name.zone in (Zone.OMOP, Zone.VOCABULARY)]
-    loaded = [
-        TableName(Zone.VOCABULARY, name)
-        for name, table in released.items()
-        if table.is_vocabulary and run.store.exists(Zone.VOCABULARY, name)
-    ]
-    return [*names, *dict.fromkeys([*made, *loaded])]
-
-
-def ledger_table(ledger: Sequence[LedgerRow], run_id: str) -> Table:
-    """The stored ledger of all runs, of which this one is made."""
-    rows = [tuple(record[name] for name in LEDGER_SCHEMA) for record in (row.record() for row in ledger)]
-    return Table(
-        name=TableName(Zone.LEDGER, LEDGER_TABLE),
-        grain="one row per run, stage, source, entity, rule, disposition and reason with its number of rows",
-        schema=LEDGER_SCHEMA,
-        belongs_to=BelongsTo.WHOLE,
-        make=lambda inputs: inputs.session.createDataFrame(rows, ddl_of(LEDGER_SCHEMA)),
-        parameters=digest_of(*map(repr, rows)),
-        partition_by=("run_id",),
-        replaces=Partitions("run_id", (run_id,)),
-    )
 
 
 def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int:

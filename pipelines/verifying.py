@@ -24,17 +24,18 @@ from pipelines.contracts.ledger import LEDGER_TABLE, PERSON
 from pipelines.contracts.tables import BelongsTo, Inputs, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import READABLE
+from pipelines.declaring import declared_tables
 from pipelines.engine import open_session
 from pipelines.errors import NotCurrentError, RunUnderWayError, counted
 from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import REGISTER, Registered, in_contracts
-from pipelines.nightly import declared_tables, readable_of_flagged
 from pipelines.progress import ShowStage, no_stages
 from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE
 from pipelines.quality.release_figures import FIGURES_OF_RUNS
 from pipelines.release.published import runs_of
 from pipelines.run_context import RunContext, read_register, reads_little, rebuilds_folder
 from pipelines.run_inputs import build_state_path, read_run_inputs
+from pipelines.run_ledger import readable_of_flagged
 from pipelines.run_lock import holder_of
 from pipelines.runner import BuildState, Runner, run_in_parallel
 from pipelines.scratch import scratch_folder

@@ -11,14 +11,16 @@ from pipelines.contracts.ledger import LedgerRow, check_balance
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.curate.tables import curate_tables
+from pipelines.declaring import curate_inputs
 from pipelines.governance.keys import derive, hmac_pads
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, read_opt_outs
 from pipelines.ingest.register import in_contracts
 from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.plausibility import load_plausibility
-from pipelines.nightly import curate_inputs, curate_ledger, ingest_deliveries
+from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs
+from pipelines.run_ledger import curate_ledger
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings, load_settings, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.synthetic.demo_key import DEMO_KEY

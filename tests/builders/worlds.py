@@ -9,11 +9,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.contracts.ledger import check_balance
 from pipelines.contracts.zones import Zone
+from pipelines.declaring import declared_tables
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
-from pipelines.nightly import curate_ledger, declared_tables, ingest_deliveries, map_ledger
+from pipelines.nightly import ingest_deliveries
 from pipelines.quality.gates import GateReport
 from pipelines.quality.tables import run_gates
 from pipelines.run_context import RunContext
+from pipelines.run_ledger import curate_ledger, map_ledger
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.synthetic.nhs_numbers import valid_numbers

@@ -78,18 +78,6 @@ def reasons_by_local_id(run: RunContext) -> dict[str, str]:
     return {row.local_id.partition("|")[0]: row.reason for row in left_out.join(links, on="person_id", how="inner").collect()}
 
 
-@pytest.fixture
-def landing(tmp_path: Path) -> Path:
-    """An empty landing folder."""
-    return tmp_path / "landing"
-
-
-@pytest.fixture
-def run(sail: SparkSession, tmp_path: Path) -> RunContext:
-    """A run of the GP source on the first day."""
-    return run_in(sail, tmp_path, DAY, ("gp",))
-
-
 def test_rows_of_kept_people_reach_silver_typed_and_without_identity(run: RunContext, landing: Path) -> None:
     deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "consultation": [consultation("C1", "A")]})
     opt_out_lists(landing, "20260105", [ANNA], local=[BEN])

@@ -23,7 +23,7 @@ from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.damage import damaged_file
 from tests.builders.landing import csv_text, deliver_files, opt_out_lists
-from tests.builders.runs import ingested_and_curated, run_in
+from tests.builders.runs import ingested_and_curated
 
 GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
 PATIENT = GP.entities["patient"]
@@ -40,12 +40,6 @@ def patients(count: int) -> list[dict[str, str]]:
         same | {"patient_guid": f"P{place}", "nhs_number": NUMBERS[place % 4], "surname": surnames[place % 5]}
         for place in range(count)
     ]
-
-
-@pytest.fixture
-def run(sail: SparkSession, tmp_path: Path) -> RunContext:
-    """A run of the GP source on the first day."""
-    return run_in(sail, tmp_path, DAY, ("gp",))
 
 
 def read(path: Path) -> list[pa.RecordBatch] | None:

@@ -56,12 +56,6 @@ def run(sail: SparkSession, tmp_path: Path, form: dict[str, Any]) -> RunContext:
     return replace(made, inputs=replace(made.inputs, contracts={"gp": gp(form)}))
 
 
-@pytest.fixture
-def landing(tmp_path: Path) -> Path:
-    """An empty landing folder."""
-    return tmp_path / "landing"
-
-
 def test_each_is_loaded_once_with_the_rows_that_are_found(run: RunContext, landing: Path, form: dict[str, Any]) -> None:
     put(landing, form, "20260104", 2)
     put(landing, form, "20260105", 3)

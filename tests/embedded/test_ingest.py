@@ -19,6 +19,7 @@ from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.tables import TableName
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import curate_tables
+from pipelines.declaring import curate_inputs
 from pipelines.errors import DeliveryError, DocumentError, RequiredSourceError
 from pipelines.ingest.checksums import Checksums
 from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_acceptance, store_withdrawal, undo_withdrawal
@@ -28,7 +29,7 @@ from pipelines.ingest.load import Ingested, LoadUnderWay
 from pipelines.ingest.profile import FILE_COLUMNS
 from pipelines.ingest.register import REGISTER, in_contracts
 from pipelines.ingest.required import require_sources
-from pipelines.nightly import asked_for_no_longer, curate_inputs, ingest_deliveries, new_arrivals, require_day
+from pipelines.nightly import asked_for_no_longer, ingest_deliveries, new_arrivals, require_day
 from pipelines.progress import OnProgress
 from pipelines.run_context import RunContext
 from pipelines.runner import BuildState
@@ -46,18 +47,6 @@ DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
 def patient(guid: str, number: str = ANNA) -> dict[str, str]:
     """A registered patient."""
     return {"organisation_guid": "ORG", "patient_guid": guid, "nhs_number": number, "processing_id": "1"}
-
-
-@pytest.fixture
-def landing(tmp_path: Path) -> Path:
-    """An empty landing folder."""
-    return tmp_path / "landing"
-
-
-@pytest.fixture
-def run(sail: SparkSession, tmp_path: Path) -> RunContext:
-    """A run of the GP source on the first day."""
-    return run_in(sail, tmp_path, DAY, ("gp",))
 
 
 def taken(run: RunContext) -> dict[str, int]:

@@ -16,8 +16,10 @@ from pipelines.contracts.ledger import Disposition, LedgerRow, check_balance
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import curate_tables
+from pipelines.declaring import curate_inputs
 from pipelines.governance.opt_out_lists import read_opt_outs
-from pipelines.nightly import curate_inputs, ingest_deliveries, opt_out_ledger
+from pipelines.nightly import ingest_deliveries
+from pipelines.run_ledger import opt_out_ledger
 from pipelines.runner import selected
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from pipelines.synthetic.nhs_numbers import valid_numbers

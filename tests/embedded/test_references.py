@@ -1,20 +1,18 @@
 """Rows that refer to a row which is not there: kept, counted by provider and reference, and gated by share."""
 
 from datetime import date
-from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from pipelines.contracts.ledger import Disposition, check_balance
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.references import counted_references
-from pipelines.nightly import reference_ledger
 from pipelines.run_context import RunContext
+from pipelines.run_ledger import reference_ledger
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import Row, deliver, opt_out_lists
-from tests.builders.runs import RUN_ID, ingested_and_curated, run_in
+from tests.builders.runs import RUN_ID, ingested_and_curated
 from tests.embedded.test_curate import ANNA, BEN, CODES, GP, consultation, observation, patient
 
 DAY = date(2026, 1, 5)
@@ -23,12 +21,6 @@ ORGANISATION = KEYS | {"organisation_name": "Practice"}
 STAFF = KEYS | {"user_in_role_guid": "DOC"}
 
 Counts = dict[tuple[str, str, str], tuple[int, int]]
-
-
-@pytest.fixture
-def run(sail: SparkSession, tmp_path: Path) -> RunContext:
-    """A run of the GP source on the first day."""
-    return run_in(sail, tmp_path, DAY, ("gp",))
 
 
 def counted(run: RunContext) -> Counts:

@@ -17,7 +17,8 @@ from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.derived import published_tables
 from pipelines.contracts.touched import TOUCHED_BY_SUPPLIES
 from pipelines.contracts.zones import Zone
-from pipelines.nightly import declared_tables, ingest_deliveries
+from pipelines.declaring import declared_tables
+from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from tests.builders.landing import deliver
 from tests.builders.worlds import NUMBERS, Rows, demo_vocabulary, loaded
@@ -76,7 +77,6 @@ def practice(patients: int, observations: int, codes: int) -> Rows:
         pytest.param(1, 1, 0, marks=pytest.mark.deep),
         pytest.param(1, 2, 1, marks=pytest.mark.deep),
         pytest.param(2, 1, 1, marks=pytest.mark.deep),
-        (2, 2, 2),
         pytest.param(3, 3, 1, marks=pytest.mark.deep),
     ],
 )
@@ -91,31 +91,27 @@ def test_a_small_practice_is_loaded(
         assert rows["condition_occurrence"] == observations
 
 
-@pytest.mark.parametrize(
-    ("waits_for", "left_out"),
-    [
-        (("acute", "ambulance", "community", "mental_health", "social_care"), ()),
-        pytest.param(("ambulance",), ("derived.measurement_harmonised=false", "cdm_version=5.5"), marks=pytest.mark.deep),
-    ],
-    ids=["sources", "tables"],
-)
-def test_what_has_not_come_or_is_left_out_holds_nobody_up(
-    sail: SparkSession, tmp_path: Path, vocabulary: Path, waits_for: tuple[str, ...], left_out: tuple[str, ...]
+def test_sources_that_have_not_come_hold_nobody_up_and_nobody_is_observed_before_the_configured_day(
+    sail: SparkSession, tmp_path: Path, vocabulary: Path
 ) -> None:
-    run, report = loaded(sail, tmp_path, vocabulary, {("gp", "P81001"): practice(1, 1, 1)}, *left_out, waits_for=waits_for)
+    delivered, captured = {("gp", "P81001"): practice(2, 2, 2)}, "person.earliest_capture.gp/P81001=2010-01-01"
+    others = ("acute", "ambulance", "community", "mental_health", "social_care")
+    run, report = loaded(sail, tmp_path, vocabulary, delivered, captured, waits_for=others)
     assert not report.failures
-    assert run.store.exists(Zone.OMOP, "measurement_harmonised") is not bool(left_out)
+    rows = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence")}
+    assert rows == {"person": 2, "condition_occurrence": 2}
+    assert run.store.exists(Zone.OMOP, "measurement_harmonised")
+    for table, column in (("observation_period", "observation_period_start_date"), ("observability", "span_start_date")):
+        assert [row[0] for row in run.store.read(Zone.OMOP, table).select(column).collect()] == [date(2010, 1, 1)] * 2
+
+
+@pytest.mark.deep
+def test_tables_that_are_left_out_hold_nobody_up(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
+    delivered, left_out = {("gp", "P81001"): practice(1, 1, 1)}, ("derived.measurement_harmonised=false", "cdm_version=5.5")
+    run, report = loaded(sail, tmp_path, vocabulary, delivered, *left_out, waits_for=("ambulance",))
+    assert not report.failures
+    assert not run.store.exists(Zone.OMOP, "measurement_harmonised")
     assert run.store.read(Zone.OMOP, "condition_occurrence").count() == 1
-
-
-def test_nobody_is_observed_before_the_configured_day(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
-    delivered = {("gp", "P81001"): practice(1, 0, 0)}
-    run, report = loaded(sail, tmp_path, vocabulary, delivered, "person.earliest_capture.gp/P81001=2010-01-01")
-    assert not report.failures
-    assert [row.observation_period_start_date for row in run.store.read(Zone.OMOP, "observation_period").collect()] == [
-        date(2010, 1, 1)
-    ]
-    assert [row.span_start_date for row in run.store.read(Zone.OMOP, "observability").collect()] == [date(2010, 1, 1)]
 
 
 @pytest.mark.parametrize(("unobserved", "people"), [("exclude", 0), ("keep", 1)])

@@ -3,7 +3,6 @@
 from datetime import date
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
@@ -14,8 +13,8 @@ from pipelines.contracts.zones import Zone
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.records import record_rows
 from pipelines.curate.versions import FILE_SCHEMA, version_rows
-from pipelines.nightly import value_ledger
 from pipelines.run_context import RunContext
+from pipelines.run_ledger import value_ledger
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import PADS, RUN_ID, ingested_and_curated, run_in
@@ -23,18 +22,6 @@ from tests.embedded.test_curate import ANNA, BEN, CARL, DAY, DORA, GP, consultat
 from vocab.schemas import ddl_of
 
 ACUTE = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute",))["acute"]
-
-
-@pytest.fixture
-def landing(tmp_path: Path) -> Path:
-    """An empty landing folder."""
-    return tmp_path / "landing"
-
-
-@pytest.fixture
-def run(sail: SparkSession, tmp_path: Path) -> RunContext:
-    """A run of the GP source on the first day."""
-    return run_in(sail, tmp_path, DAY, ("gp",))
 
 
 def test_unreadable_values_are_null_named_and_counted_by_provider_entity_and_column(run: RunContext, landing: Path) -> None:

@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.zones import Zone
+from pipelines.declaring import map_inputs
 from pipelines.mapping.spec import load_mappings
-from pipelines.nightly import map_inputs
 from pipelines.omop.row_tables import SOURCE_TO_CONCEPT_MAP
 from pipelines.omop.tables import map_tables
 from pipelines.run_context import RunContext

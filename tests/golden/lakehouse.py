@@ -14,10 +14,11 @@ from pipelines.contracts.derived import published_tables
 from pipelines.contracts.type_one import load_type_one_codes
 from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import LINK, curate_tables
+from pipelines.declaring import curate_inputs, map_inputs
 from pipelines.governance.opt_out_lists import OptOutPolicy, read_opt_outs
 from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.plausibility import load_plausibility
-from pipelines.nightly import curate_inputs, ingest_deliveries, map_inputs
+from pipelines.nightly import ingest_deliveries
 from pipelines.omop.tables import map_tables
 from pipelines.run_context import RunContext
 from pipelines.run_inputs import RunInputs

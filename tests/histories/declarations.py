@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines import nightly
 from pipelines.contracts.tables import Affected, Extent, InputChanges, Table, TableName
+from pipelines.declaring import Declared, declared_tables
 
 EVERYBODY = 1000.0
 """A share that is never reached: of a handful of people most are touched every night."""
@@ -18,9 +18,8 @@ EVERYBODY = 1000.0
 @contextmanager
 def declarations(change: Callable[[Table], Table]) -> Iterator[None]:
     """Runs take every declared table as a function gives it."""
-    declared_tables = nightly.declared_tables
 
-    def changed(*arguments: Any) -> nightly.Declared:
+    def changed(*arguments: Any) -> Declared:
         declared = declared_tables(*arguments)
         curated, mapped, measures = (
             tuple(map(change, tables)) for tables in (declared.curated, declared.mapped, declared.measures)
@@ -28,7 +27,7 @@ def declarations(change: Callable[[Table], Table]) -> Iterator[None]:
         return replace(declared, curated=curated, mapped=mapped, measures=measures)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nightly, "declared_tables", changed)
+        patch.setattr("pipelines.nightly.declared_tables", changed)
         yield
 
 
