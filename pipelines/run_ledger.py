@@ -15,7 +15,7 @@ from pipelines.contracts.ledger import (
     totals_by,
 )
 from pipelines.contracts.source import SourceContract
-from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
+from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName, entered
 from pipelines.contracts.zones import Zone
 from pipelines.curate.opt_outs import ENTRY_SCHEMA
 from pipelines.curate.references import REFERENCE_SCHEMA
@@ -35,9 +35,7 @@ from pipelines.governance.opt_out_lists import entries_listed
 from pipelines.ingest.register import Registered
 from pipelines.omop.ledger import MAP_LEDGER_SCHEMA
 from pipelines.run_context import RunContext
-from pipelines.storage.documents import digest_of
 from pipelines.storage.places import Places
-from vocab.schemas import ddl_of
 
 
 def ledger_of_run(run: RunContext, run_id: str, register: Sequence[Registered]) -> list[LedgerRow]:
@@ -165,13 +163,6 @@ def map_ledger(run: RunContext, run_id: str) -> list[LedgerRow]:
 def ledger_table(ledger: Sequence[LedgerRow], run_id: str) -> Table:
     """The stored ledger of all runs, of which this one is made."""
     rows = [tuple(record[name] for name in LEDGER_SCHEMA) for record in (row.record() for row in ledger)]
-    return Table(
-        name=TableName(Zone.LEDGER, LEDGER_TABLE),
-        grain="one row per run, stage, source, entity, rule, disposition and reason with its number of rows",
-        schema=LEDGER_SCHEMA,
-        belongs_to=BelongsTo.WHOLE,
-        make=lambda inputs: inputs.session.createDataFrame(rows, ddl_of(LEDGER_SCHEMA)),
-        parameters=digest_of(*map(repr, rows)),
-        partition_by=("run_id",),
-        replaces=Partitions("run_id", (run_id,)),
-    )
+    grain = "one row per run, stage, source, entity, rule, disposition and reason with its number of rows"
+    name, own = TableName(Zone.LEDGER, LEDGER_TABLE), Partitions("run_id", (run_id,))
+    return entered(name, grain, LEDGER_SCHEMA, BelongsTo.WHOLE, own, rows)

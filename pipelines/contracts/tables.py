@@ -1,11 +1,12 @@
 """What a stored table is. Every table is declared once; runner, documents and checks all read the declaration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pipelines.contracts.zones import Zone
+from vocab.schemas import ddl_of
 
 if TYPE_CHECKING:  # settings import this module, and a command without an engine starts without pyspark
     from pyspark.sql import DataFrame, SparkSession
@@ -191,3 +192,24 @@ class Table:
         """A table is made again after the log that says for what: the log is one of its inputs."""
         if self.selection is not None and self.selection.log not in self.inputs:
             object.__setattr__(self, "inputs", (*self.inputs, self.selection.log))
+
+
+def entered(
+    name: TableName,
+    grain: str,
+    schema: Mapping[str, str],
+    belongs_to: BelongsTo,
+    own: Partitions,
+    rows: Sequence[tuple[Any, ...]],
+) -> Table:
+    """A table into which each load or run enters `rows` of its own: they are all that the partitions `own` then have."""
+    return Table(
+        name=name,
+        grain=grain,
+        schema=schema,
+        belongs_to=belongs_to,
+        make=lambda inputs: inputs.session.createDataFrame(rows, ddl_of(schema)),
+        parameters=repr((own.values, rows)),
+        partition_by=(own.column,),
+        replaces=own,
+    )

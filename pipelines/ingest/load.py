@@ -14,7 +14,7 @@ from pipelines.contracts.column_notes import bronze_notes
 from pipelines.contracts.delivered_names import shown
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import LOAD, SourceContract
-from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
+from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName, entered
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.arrivals import Arrivals, NewLoad, Place, recipe_of
 from pipelines.ingest.comparing import compare_deliveries, periods_of
@@ -29,7 +29,6 @@ from pipelines.progress import ShowStage
 from pipelines.runner import Runner, run_in_parallel
 from pipelines.storage.documents import Document, Lost
 from pipelines.storage.tables import TableStore
-from vocab.schemas import ddl_of
 
 FILES_PER_TASK = 4
 
@@ -258,13 +257,5 @@ def differing_from_statements(
 def register_table(entries: Sequence[Registered], load_ids: Sequence[str]) -> Table:
     """The register, of which the entries of some loads are replaced."""
     rows = [entry.record() for entry in entries]
-    return Table(
-        name=TableName(Zone.CURATION, REGISTER),
-        grain="one row per delivered file that has been taken",
-        schema=REGISTER_SCHEMA,
-        belongs_to=BelongsTo.LOAD,
-        make=lambda tables: tables.session.createDataFrame(rows, ddl_of(REGISTER_SCHEMA)),
-        parameters=repr((load_ids, rows)),
-        partition_by=("load_id",),
-        replaces=Partitions("load_id", tuple(load_ids)),
-    )
+    name, own = TableName(Zone.CURATION, REGISTER), Partitions("load_id", tuple(load_ids))
+    return entered(name, "one row per delivered file that has been taken", REGISTER_SCHEMA, BelongsTo.LOAD, own, rows)

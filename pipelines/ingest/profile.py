@@ -16,7 +16,7 @@ from pipelines.columns.text import TRUE_TEXTS
 from pipelines.columns.values import period_in
 from pipelines.contracts.number_spellings import BLANKS
 from pipelines.contracts.source import Entity, SourceContract
-from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName
+from pipelines.contracts.tables import BelongsTo, Partitions, Table, TableName, entered
 from pipelines.contracts.zones import Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
 from pipelines.errors import DeliveryError, StoreError
@@ -26,7 +26,6 @@ from pipelines.ingest.landing import File
 from pipelines.ingest.parse import Layout, parse_file, refusal_of
 from pipelines.ingest.register import Count
 from pipelines.storage.files import AnyPath, path_of
-from vocab.schemas import ddl_of
 
 FILE_COLUMNS = "file_columns"
 """Name of the stored table."""
@@ -177,13 +176,6 @@ def _of_file(path: AnyPath, layout: Layout, marks: _Marks) -> dict[tuple[str, st
 def file_columns_table(filled: Filled, load_id: str) -> Table:
     """What is stored of the columns of the files, of which a load replaces its own rows."""
     rows = [(load_id, file_id, column, count) for file_id, columns in filled.items() for column, count in columns.items()]
-    return Table(
-        name=TableName(Zone.CURATION, FILE_COLUMNS),
-        grain="one row per loaded file and column of its contract that it has: how many records have a value",
-        schema=FILE_COLUMNS_SCHEMA,
-        belongs_to=BelongsTo.LOAD,
-        make=lambda tables: tables.session.createDataFrame(rows, ddl_of(FILE_COLUMNS_SCHEMA)),
-        parameters=repr((load_id, rows)),
-        partition_by=("load_id",),
-        replaces=Partitions("load_id", (load_id,)),
-    )
+    grain = "one row per loaded file and column of its contract that it has: how many records have a value"
+    name, own = TableName(Zone.CURATION, FILE_COLUMNS), Partitions("load_id", (load_id,))
+    return entered(name, grain, FILE_COLUMNS_SCHEMA, BelongsTo.LOAD, own, rows)

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.ledger import LedgerRow
 from pipelines.contracts.source import SourceContract
-from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
+from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName, entered
 from pipelines.contracts.zones import Zone
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, contract_checks, omop_checks
@@ -27,7 +27,6 @@ from pipelines.quality.measure_people import needs_people
 from pipelines.quality.policy import Policy
 from pipelines.storage.documents import digest_of
 from pipelines.storage.places import Places
-from vocab.schemas import ddl_of
 
 MEASURES: Final = "gate_measures"
 
@@ -79,16 +78,8 @@ def results_table(report: GateReport, run_id: str) -> Table:
     """The stored results of all runs, of which this one is made: one row per run and check."""
     records = report.records(run_id)
     rows = [tuple(record[name] for name in GATE_SCHEMA) for record in records]
-    return Table(
-        name=TableName(Zone.LEDGER, GATE_TABLE),
-        grain="one row per run and check",
-        schema=GATE_SCHEMA,
-        belongs_to=BelongsTo.WHOLE,
-        make=lambda inputs: inputs.session.createDataFrame(rows, ddl_of(GATE_SCHEMA)),
-        parameters=digest_of(*map(repr, rows)),
-        partition_by=("run_id",),
-        replaces=Partitions("run_id", (run_id,)),
-    )
+    name, own = TableName(Zone.LEDGER, GATE_TABLE), Partitions("run_id", (run_id,))
+    return entered(name, "one row per run and check", GATE_SCHEMA, BelongsTo.WHOLE, own, rows)
 
 
 def _groups(
