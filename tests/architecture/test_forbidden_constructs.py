@@ -100,9 +100,14 @@ def texts_matching(pattern: str, flags: int = 0) -> Finder:
     return lambda tree: (node for node, text in texts(tree) if compiled.search(text))
 
 
+@cache
+def names_spark(tree: ast.Module) -> bool:
+    return "pyspark" in ast.unparse(tree)
+
+
 def texts_beside_spark_matching(pattern: str) -> Finder:
     find = texts_matching(pattern)
-    return lambda tree: find(tree) if "pyspark" in ast.unparse(tree) else iter(())
+    return lambda tree: find(tree) if names_spark(tree) else iter(())
 
 
 def chains(*owners: str) -> Finder:

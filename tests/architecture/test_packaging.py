@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,15 @@ def packages(requirements: list[str]) -> set[str]:
 def imported_by(*folders: str) -> set[str]:
     """The packages that the code in some folders imports, the standard library and our own left out."""
     modules = {
-        module.split(".")[0]
-        for folder in folders
-        for path in (PROJECT / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        for module in _modules(node)
+        module.split(".")[0] for folder in folders for path in (PROJECT / folder).rglob("*.py") for module in _modules_of(path)
     }
     ours = {*OURS, "tests", *STARTED_BESIDE}
     return {PACKAGE_OF_MODULE.get(name, name) for name in modules - ours - set(sys.stdlib_module_names)}
+
+
+@cache
+def _modules_of(path: Path) -> frozenset[str]:
+    return frozenset(module for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for module in _modules(node))
 
 
 def _modules(node: ast.AST) -> Iterator[str]:
