@@ -14,7 +14,7 @@ import pytest
 
 from jobs.publish import publish_release
 from pipelines.errors import OptOutChangedError, OptOutStaleError
-from pipelines.nightly import nightly
+from pipelines.nightly import nightly, plan_run
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.release.published import chosen_release, pinned_tables, release_folder
 from pipelines.run_log import RUNS
@@ -54,20 +54,14 @@ def multiset(rows: pd.DataFrame) -> Counter[tuple[object, ...]]:
     return Counter(ordered.where(ordered.notna(), None).itertuples(index=False, name=None))
 
 
-def test_running_again_writes_nothing_at_all(copy: DemoWorld) -> None:
-    before = state_of(copy)
-    outcome = nightly(copy.settings, LAST_NIGHT)
-    assert outcome.figures is None
-    assert outcome.release_id == copy.outcomes[-1].release_id
-    assert state_of(copy) == before
-
-
-def test_running_again_days_later_makes_no_release(copy: DemoWorld) -> None:
+def test_running_again_plans_nothing_and_writes_nothing_at_all(copy: DemoWorld) -> None:
     """A new run date alone does not make a release."""
     before = state_of(copy)
-    outcome = nightly(copy.settings, LAST_NIGHT + timedelta(days=3))
-    assert outcome.release_id == copy.outcomes[-1].release_id
-    assert state_of(copy) == before
+    for day in (LAST_NIGHT, LAST_NIGHT + timedelta(days=3)):
+        assert plan_run(copy.settings, day) == []
+        outcome = nightly(copy.settings, day)
+        assert (outcome.figures, outcome.release_id) == (None, copy.outcomes[-1].release_id)
+        assert state_of(copy) == before, day
 
 
 def test_the_tables_name_the_release_that_they_are_of(world: DemoWorld) -> None:

@@ -2,7 +2,6 @@
 
 import shutil
 from collections import defaultdict
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -47,9 +46,9 @@ def mappings(tmp_path: Path) -> Path:
     return shutil.copytree(PACKAGED_MAPPINGS_DIR, tmp_path / "mappings")
 
 
-def planned(settings: Settings, day: date = LAST_NIGHT) -> dict[str, str]:
+def planned(settings: Settings) -> dict[str, str]:
     """The tables that a run would make, each with its reason."""
-    return {str(step.name): step.reason for step in plan_run(settings, day)}
+    return {str(step.name): step.reason for step in plan_run(settings, LAST_NIGHT)}
 
 
 def written(world: DemoWorld, before: dict[str, int]) -> set[str]:
@@ -64,14 +63,6 @@ def files_by_partition(world: DemoWorld, table: str) -> dict[str, set[str]]:
     for uri in DeltaTable(str(world.table_path("omop", table))).file_uris():
         files[Path(uri).parent.name].add(Path(uri).name)
     return files
-
-
-def test_without_a_change_nothing_is_planned_and_nothing_made(copy: DemoWorld) -> None:
-    before = state_of(copy)
-    for day in (LAST_NIGHT, LAST_NIGHT + timedelta(1)):
-        assert planned(copy.settings, day) == {}
-        assert nightly(copy.settings, day).figures is None
-    assert state_of(copy) == before
 
 
 @pytest.mark.deep
