@@ -154,8 +154,8 @@ def sections_of(
 
 
 def rows_of_two_sources(settings: Settings, release: Release | None, edition: Edition = Edition.SUPPRESSED) -> Section:
-    """The rows of a release that say what a row of another source says, by confidence; none of tables in catalogs."""
-    title, rows = "Rows that another source has too, by confidence", []
+    """The rows of a release that say what a row of another recorder says, by confidence; none of tables in catalogs."""
+    title, rows = "Rows that another source or practice has too, by confidence", []
     if release is not None and settings.storage.catalog is None:  # tables in catalogs have no files that could be read here
         pinned = {name: table for name, table in pinned_tables(settings, release).items() if name == "same_fact"}
         with open_release(pinned, cdm_of(release)) as connection:

@@ -52,6 +52,10 @@ EVIDENCE_COLUMNS: Final[dict[str, str]] = {"_evidence": "string", "_date_precisi
 """Further hidden columns of ROUTED_TABLES, which `event_evidence` publishes: how an event is known, and how exactly its start
 and its end are known where a source says so."""
 
+RECORDER: Final = "_recorder"
+"""Hidden column of ROUTED_TABLES: who recorded an event. That is the provider by its code, or one of the practices that a
+provider delivers, by the key of its row."""
+
 OPTIONAL_PROVENANCE: Final = frozenset({"_map_origin", "_date_precision", "_end_date_precision"})
 """Hidden columns that may be empty: a rule that names the concept itself needs no map, and few sources state a precision."""
 
@@ -225,8 +229,8 @@ def provenance_columns(table: CdmTable) -> dict[str, str]:
     """Name and Spark type of the provenance columns of the table; they are never published."""
     if table.name not in EVENT_TABLES:
         return {}
-    evidence = EVIDENCE_COLUMNS if table.name in ROUTED_TABLES else {}
-    return PROVENANCE_COLUMNS | evidence | OWN_PROVENANCE_COLUMNS.get(table.name, {})
+    of_events = EVIDENCE_COLUMNS | {RECORDER: "string"} if table.name in ROUTED_TABLES else {}
+    return PROVENANCE_COLUMNS | of_events | OWN_PROVENANCE_COLUMNS.get(table.name, {})
 
 
 def delta_schema(table: CdmTable) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pipelines.contracts.cdm import CDM_VERSIONS, CdmTable, cdm_tables
+from pipelines.contracts.cdm import CDM_VERSIONS, RECORDER, CdmTable, cdm_tables
 from pipelines.contracts.source import LOAD, WITHHELD, Entity
 from pipelines.contracts.tables import Description
 
@@ -29,6 +29,7 @@ EVERYWHERE: Final[Mapping[str, str]] = {
     "_evidence": "how the event is known",
     "_date_precision": "how exactly the start is known",
     "_end_date_precision": "how exactly the end is known",
+    RECORDER: "who recorded the event: the provider, or one of the practices that it delivers, by the key of its row",
     "_end_rule": "rule that chose the end",
     "_code_bucket": "hash of the source code, by which the table is partitioned",
     "year_of_birth": "from the birth date, which is not kept",

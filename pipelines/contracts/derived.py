@@ -221,7 +221,7 @@ SAME_FACT: Final = CdmTable(
     ),
     primary_key=None,
 )
-"""A row of an event table (`event_id`) that says what a row of another source says (`other_event_id`), and how sure that is."""
+"""A row of an event table (`event_id`) that says what a row of another recorder says (`other_event_id`), and how sure it is."""
 
 DERIVED_TABLES: Final[dict[str, CdmTable]] = {
     EVENT_EVIDENCE.name: EVENT_EVIDENCE,

@@ -127,6 +127,7 @@ FIELDS: dict[Target, dict[str, str]] = {
         "specimen_key": "string",
         "date_precision": "string",
         "end_date_precision": "string",
+        "recorder": "string",
     },
     Target.OBSERVATION_PERIOD: {"start_date": "date", "end_date": "date", "type_concept_id": "bigint"},
     Target.PROVIDER: {"specialty": "concept", "care_site_code": "string"},

@@ -158,7 +158,7 @@ def _same_fact(inputs: MapInputs) -> Table:
     return omop_table(
         inputs,
         "same_fact",
-        "one row per event that another source recorded too",
+        "one row per event that another source, or another provider or practice, recorded too",
         tuple(tables.values()),
         lambda made: same_fact({name: made.read(*table) for name, table in tables.items()}, inputs.table("same_fact")),
         narrows=tuple(tables.values()),

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.frames import join_small
 from pipelines.columns.ids import omop_id, without_collisions
-from pipelines.contracts.cdm import CODE_BUCKET, CdmTable
+from pipelines.contracts.cdm import CODE_BUCKET, RECORDER, CdmTable
 from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
 from pipelines.omop.analytes import with_concept_of_unit
 from pipelines.omop.codes import FIRST_ORDINAL, with_concepts, with_rule_concepts
@@ -165,6 +165,7 @@ def _common(table: str) -> dict[str, Column]:
         "_evidence": F.when(is_past, F.lit(Evidence.HISTORY.value)).otherwise(F.col("evidence")),
         "_date_precision": F.col("date_precision"),
         "_end_date_precision": F.col("end_date_precision"),
+        RECORDER: F.coalesce(F.col("recorder"), F.col("_provider")),
     } | {name: F.col(name) for name in ("_source", "_rule", "_row_key", "_map_origin", CODE_BUCKET)}
 
 

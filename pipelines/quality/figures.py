@@ -268,7 +268,7 @@ def _percentage(exact: dict[str, int], shown: dict[str, int | str], smallest_sho
 
 
 def same_facts(counts: Iterable[tuple[str, str, int]], smallest_shown: int = SMALLEST_SHOWN) -> list[Figure]:
-    """Rows that say what a row of another source says: one row per table, one column per confidence.
+    """Rows that say what a row of another recorder says: one row per table, one column per confidence.
 
     `counts` are tables, confidences and rows.
     """

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from pipelines.contracts.cdm import CODE_BUCKET, PROVENANCE_COLUMNS, CdmTable
+from pipelines.contracts.cdm import CODE_BUCKET, PROVENANCE_COLUMNS, RECORDER, CdmTable
 from pipelines.contracts.source import SILVER_COLUMNS, WITHHELD
 from pipelines.contracts.zones import Zone
 from pipelines.errors import NothingToTraceError
@@ -73,7 +73,10 @@ def _rows(lake: Lake, table: CdmTable, row_id: int | None) -> list[Record]:
 def _row_section(lake: Lake, table: CdmTable, rows: Sequence[Record], total: int) -> Section:
     """What the rows say: what a release publishes of them, and why an end, a date or a kind of evidence is as it is."""
     hidden = [
-        name for row in rows[:1] for name in row if name.startswith("_") and name not in (*PROVENANCE_COLUMNS, CODE_BUCKET)
+        name
+        for row in rows[:1]
+        for name in row
+        if name.startswith("_") and name not in (*PROVENANCE_COLUMNS, RECORDER, CODE_BUCKET)
     ]
     names = (*table.schema, *hidden)
     values = [{name.lstrip("_"): shown(row[name]) for name in names if row.get(name) is not None} for row in rows]

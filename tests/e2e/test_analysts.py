@@ -89,13 +89,14 @@ def test_r_runs(world: DemoWorld, example: Example) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_one_row_per_fact_is_what_is_left_of_the_rows_of_two_sources(world: DemoWorld) -> None:
-    """The rows that `same_fact` leaves of a fact are those of one source, and every link is between rows of two sources."""
+def test_one_row_per_fact_is_what_is_left_of_the_rows_of_two_recorders(world: DemoWorld) -> None:
+    """The rows that `same_fact` leaves of a fact are those of one recorder, and every link is between rows of two."""
     with duckdb.connect(str(world.duckdb), read_only=True) as cdm:
         links = cdm.execute("SELECT event_id, other_event_id FROM same_fact WHERE event_table = 'measurement'").fetchall()
-    source = dict(world.rows("omop", "measurement", ["measurement_id", "_source"]).itertuples(index=False))
+    rows = world.rows("omop", "measurement", ["measurement_id", "_source", "_recorder"]).itertuples(index=False)
+    recorder = {event: by for event, *by in rows}
     assert links
-    assert all(source[event] != source[other] for event, other in links)
+    assert all(recorder[event] != recorder[other] for event, other in links)
     assert not {event for event, _ in links} & {other for _, other in links}
 
 

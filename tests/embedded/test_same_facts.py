@@ -1,4 +1,4 @@
-"""The same fact from two sources: which rows are linked, to which, and how surely. Cases written out."""
+"""The same fact from two recorders: which rows are linked, to which, and how surely. Cases written out."""
 
 from datetime import date, datetime
 from typing import Any
@@ -13,20 +13,23 @@ from pipelines.omop.same_facts import RULES, same_fact
 SODIUM, PULSE, ASPIRIN = 3019550, 3027018, 1112807
 ASTHMA, STROKE, PAIN, SCAN, CANNULA = 317009, 381316, 77670, 4013636, 4052413
 MMOL_L, PER_MINUTE = 8753, 8541
-GIVEN, ORDERED = 32818, 32838
+NEBULIZER, ALLERGY, SMOKER = 4219814, 43530807, 4298794
+GIVEN, ORDERED, ISSUED = 32818, 32838, 32839
 MONDAY, TUESDAY = date(2025, 3, 3), date(2025, 3, 4)
 MORNING, NOON = datetime(2025, 3, 3, 8, 30), datetime(2025, 3, 3, 12)
 
 STARTS = {
     "condition_occurrence": ("condition", "condition_start"),
+    "device_exposure": ("device", "device_exposure_start"),
     "drug_exposure": ("drug", "drug_exposure_start"),
     "measurement": ("measurement", "measurement"),
+    "observation": ("observation", "observation"),
     "procedure_occurrence": ("procedure", "procedure"),
 }
 
 
 def event(table: str, event_id: int, source: str, concept: int, at: date | datetime = MONDAY, **more: Any) -> dict[str, Any]:
-    """A row of an event table, coded unless it says otherwise, with a time if `at` has one."""
+    """A row of an event table, coded unless it says otherwise, with a time if `at` has one. Its recorder may follow the source."""
     prefix, start = STARTS[table]
     moment = {f"{start}_datetime": at} if isinstance(at, datetime) else {}
     return {
@@ -35,7 +38,8 @@ def event(table: str, event_id: int, source: str, concept: int, at: date | datet
         f"{prefix}_concept_id": concept,
         f"{start}_date": at.date() if isinstance(at, datetime) else at,
         "_evidence": "coded",
-        "_source": source,
+        "_source": source.partition("/")[0],
+        "_recorder": source.partition("/")[2] or "RXN",
         **moment,
         **more,
     }
@@ -95,11 +99,23 @@ SAME_RESULTS = {
         [],
     ),
     "known to the month": ([result(1, "acute", 140.0), result(2, "gp", 140.0, _date_precision="month")], []),
+    "known to the month by both": (
+        [result(n, practice, 140.0, _date_precision="month") for n, practice in ((1, "gp/A"), (2, "gp/B"))],
+        [(2, 1, "high")],
+    ),
     "known to the day": ([result(1, "acute", 140.0), result(2, "gp", 140.0, _date_precision="day")], [(2, 1, "high")]),
     "three sources": (
         [result(1, "acute", 140.0), result(2, "gp", 140.0), result(3, "community", 140.0)],
         [(2, 1, "high"), (3, 1, "high")],
     ),
+    "copied from practice to practice": ([result(1, "gp/B", 140.0), result(2, "gp/A", 140.0)], [(1, 2, "high")]),
+    "copied twice, and of a hospital": (
+        [result(n, place, 140.0) for n, place in ((1, "gp/A"), (2, "gp/B"), (3, "gp/C"), (4, "acute"))],
+        [(1, 4, "high"), (2, 4, "high"), (3, 4, "high")],
+    ),
+    "two hospitals at two times": ([result(1, "acute/A", 140.0, MORNING), result(2, "acute/B", 140.0, NOON)], [(2, 1, "low")]),
+    "one trust in two sources": ([result(1, "acute/A", 140.0), result(2, "community/A", 140.0)], [(2, 1, "high")]),
+    "one practice": ([result(1, "gp/A", 140.0), result(2, "gp/A", 140.0)], []),
     "twice in both": (
         [
             result(1, "acute", 140.0, MORNING),
@@ -119,7 +135,7 @@ SAME_RESULTS = {
 }
 
 
-def test_results_of_two_sources_are_linked_where_all_that_they_say_is_the_same(sail: SparkSession) -> None:
+def test_results_of_two_recorders_are_linked_where_all_that_they_say_is_the_same(sail: SparkSession) -> None:
     """All cases at once: one person each, who is also the number in front of the ids."""
     people = {name: place for place, name in enumerate(SAME_RESULTS, start=1)}
     rows, expected = [], []
@@ -134,7 +150,7 @@ def test_results_of_two_sources_are_linked_where_all_that_they_say_is_the_same(s
     assert found == sorted(expected)
 
 
-def test_conditions_procedures_and_drugs_are_linked_by_concept_and_day(sail: SparkSession) -> None:
+def test_other_events_are_linked_by_concept_and_day_and_what_else_they_say(sail: SparkSession) -> None:
     conditions = [
         event("condition_occurrence", 11, "gp", ASTHMA),
         event("condition_occurrence", 12, "acute", ASTHMA),
@@ -154,12 +170,39 @@ def test_conditions_procedures_and_drugs_are_linked_by_concept_and_day(sail: Spa
         event("drug_exposure", 22, "acute", ASPIRIN, MORNING, drug_type_concept_id=GIVEN),
         event("drug_exposure", 23, "gp", ASPIRIN, drug_type_concept_id=ORDERED),
     ]
-    found = linked(sail, condition_occurrence=conditions, procedure_occurrence=procedures, drug_exposure=drugs)
+    devices = [
+        event("device_exposure", 31, "gp/A", NEBULIZER, device_type_concept_id=ISSUED),
+        event("device_exposure", 32, "gp/B", NEBULIZER, device_type_concept_id=ISSUED),
+        event("device_exposure", 33, "gp/C", NEBULIZER, device_type_concept_id=GIVEN),
+    ]
+    observations = [
+        event("observation", 41, "gp/A", ALLERGY, value_as_concept_id=ASPIRIN),
+        event("observation", 42, "gp/B", ALLERGY, value_as_concept_id=ASPIRIN),
+        event("observation", 43, "gp/A", ALLERGY, value_as_concept_id=0),
+        event("observation", 44, "gp/B", ALLERGY, value_as_concept_id=0),
+        event("observation", 45, "gp/A", SMOKER),
+        event("observation", 46, "gp/B", SMOKER),
+        event("observation", 47, "gp/C", SMOKER, value_as_string="Urgent"),
+        event("observation", 48, "mental_health", SMOKER, _evidence="reported"),
+        event("observation", 49, "gp/A", SMOKER, qualifier_concept_id=5),
+    ]
+    found = linked(
+        sail,
+        condition_occurrence=conditions,
+        procedure_occurrence=procedures,
+        drug_exposure=drugs,
+        device_exposure=devices,
+        observation=observations,
+    )
     assert found == [
         ("condition_occurrence", 11, 12, "same_code_same_day", "medium"),
         ("condition_occurrence", 13, 14, "same_code_same_day", "low"),
         ("condition_occurrence", 16, 15, "same_code_same_day", "medium"),
+        ("device_exposure", 32, 31, "same_device_same_day", "medium"),
         ("drug_exposure", 21, 22, "same_drug_same_day", "high"),
+        ("observation", 42, 41, "same_statement", "medium"),
+        ("observation", 46, 45, "same_statement", "medium"),
+        ("observation", 48, 45, "same_statement", "low"),
         ("procedure_occurrence", 11, 12, "same_code_same_day", "medium"),
         ("procedure_occurrence", 14, 13, "same_code_same_day", "low"),
     ]
