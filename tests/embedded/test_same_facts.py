@@ -29,7 +29,7 @@ STARTS = {
 
 
 def event(table: str, event_id: int, source: str, concept: int, at: date | datetime = MONDAY, **more: Any) -> dict[str, Any]:
-    """A row of an event table, coded unless it says otherwise, with a time if `at` has one. Its recorder may follow the source."""
+    """A row of an event table, coded unless it says otherwise, with a time if `at` has one. The source may be `gp/A`."""
     prefix, start = STARTS[table]
     moment = {f"{start}_datetime": at} if isinstance(at, datetime) else {}
     return {
