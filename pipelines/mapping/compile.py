@@ -5,7 +5,7 @@ row of its target must have; the first check that fails gives the reason under w
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_, or_
 
@@ -17,7 +17,7 @@ from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.ledger import UNREADABLE
 from pipelines.contracts.source import ColumnType, Identifier, SourceContract
-from pipelines.mapping.expressions import EXPRESSIONS
+from pipelines.mapping.expressions import EXPRESSIONS, FIRST_KNOWN
 from pipelines.mapping.spec import FIELDS, REQUIRED, Code, Condition, FieldRule, Lookup, Rule, Target, VocabularyBy
 from vocab.codes import normalise
 
@@ -106,13 +106,14 @@ def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
 class Check:
     """What leaves a row out. Rows for which `fails` is true (false and null keep them) are counted under `reason`.
 
-    `unreadable` is the column whose value could not be read, where that is the reason. A condition `selects` if the rule
-    chooses its rows by it.
+    `unreadable` is the column whose value could not be read, where that is the reason; it matters only in rows that `asks` is
+    true of, if that is there. A condition `selects` if the rule chooses its rows by it.
     """
 
     reason: str
     fails: Column
     unreadable: str = ""
+    asks: Column | None = None
     selects: bool = False
 
 
@@ -232,7 +233,10 @@ def checks_of(rule: Rule, contract: SourceContract, fields: Mapping[str, Column]
         checks.append(Check("person_missing", F.col("person_id").isNull()))
     for field in REQUIRED[rule.to]:
         if FIELDS[rule.to][field] != "concept":
-            checks += [*readable(_dates_of(field, rule, contract)), Check(f"{field}_missing", fields[field].isNull())]
+            dates = _dates_of(field, rule, contract)
+            first, others = (dates[:1], dates[1:]) if _counts_in_turn(field, rule) else (dates, [])
+            checks += [*readable(first), *[_instead(first[0], check) for check in readable(others)]]
+            checks.append(Check(f"{field}_missing", fields[field].isNull()))
     if rule.to in _OPEN_WITHOUT_END:
         checks += readable(_end_columns(rule, contract))
     if "key" in rule.fields:
@@ -257,6 +261,18 @@ def _dates_of(field: str, rule: Rule, contract: SourceContract) -> list[str]:
     return [column for column in columns if _type_of(column, rule, contract) in (ColumnType.DATE, ColumnType.TIMESTAMP)]
 
 
+def _counts_in_turn(field: str, rule: Rule) -> bool:
+    """Whether a field is filled from the first of its columns that has a value: the others are then not looked at."""
+    how = rule.fields.get(field) or rule.fields.get(_DAY_OF.get(field, ""))
+    return how is not None and how.expression in FIRST_KNOWN
+
+
+def _instead(first: str, check: Check) -> Check:
+    """The check that a column can be read, for rows in which the `first` has no value."""
+    asks = F.col(flat(first)).isNull()
+    return replace(check, fails=check.fails & asks, asks=asks)
+
+
 def _end_columns(rule: Rule, contract: SourceContract) -> list[str]:
     return _dates_of("end_date", rule, contract)
 
@@ -278,9 +294,10 @@ def _is_kept(checks: Iterable[Check]) -> Column:
     checks = tuple(checks)
     unreadable: dict[str, list[str]] = {}
     for check in checks:
-        if check.unreadable:
+        if check.unreadable and check.asks is None:
             unreadable.setdefault(_flags_of(check.unreadable), []).append(check.unreadable)
     kept = [~check.fails for check in checks if not check.unreadable]
+    kept += [~is_true(check.fails) for check in checks if check.asks is not None]
     kept += [~is_true(unreadable_in(*columns)) for columns in unreadable.values()]
     return reduce(and_, kept, F.lit(True))
 

@@ -32,6 +32,9 @@ though numbers may be as long: a viral load of `>170000000`. Source: the value s
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
 
+FIRST_KNOWN = ("first_of", "date_of_first")
+"""The expressions that give the first of their columns that has a value."""
+
 PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
 

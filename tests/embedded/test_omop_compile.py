@@ -514,6 +514,38 @@ def test_a_row_whose_deciding_column_is_unreadable_is_counted_as_such_and_not_un
     }
 
 
+def test_a_date_that_stands_in_for_another_has_to_be_readable_only_where_that_is_missing(sail: SparkSession) -> None:
+    rule = event(
+        {"constant": 1, "note": "for the test"},
+        fields={
+            "source_value": {"copy": "text"},
+            "start_date": {"expression": "date_of_first", "args": {"first": "moment", "second": "day"}},
+        },
+    )
+    moment = datetime(2024, 1, 2, 3, 4)
+    entries = [
+        entry("both", text="x", moment=moment),
+        entry("first_only", text="x", moment=moment, day=None),
+        entry("second_only", text="x"),
+        entry("neither", text="x", day=None),
+        entry("second_unreadable", text="x", moment=moment, day=None, _flags="day"),
+        entry("first_unreadable", text="x", _flags="moment"),
+        entry("first_missing_second_unreadable", text="x", day=None, _flags="day"),
+    ]
+    assert kept(sail, rule, "_row_key", "start_date", entry=entries) == [
+        ("both", date(2024, 1, 2)),
+        ("first_only", date(2024, 1, 2)),
+        ("second_only", date(2024, 1, 1)),
+        ("second_unreadable", date(2024, 1, 2)),
+    ]
+    assert counted(sail, rule, entry=entries) == {
+        "": 4,
+        "start_date_missing": 1,
+        "unreadable:moment": 1,
+        "unreadable:day": 1,
+    }
+
+
 def test_an_unreadable_column_of_a_row_that_is_looked_up_is_named_with_it(sail: SparkSession) -> None:
     rule = event(
         {"constant": 1, "note": "for the test"},
