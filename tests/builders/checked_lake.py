@@ -66,6 +66,7 @@ EVENT: dict[str, object] = {
     "_row_key": "ab",
     "_map_origin": "athena",
     "_evidence": "coded",
+    "_recorder": "P81001",
 }
 PERSON: dict[str, object] = {
     "person_id": 11,

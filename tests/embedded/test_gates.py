@@ -34,7 +34,7 @@ from tests.builders.checked_lake import (
 )
 from tests.builders.policies import policy
 
-CHECKS = 1107 + sum(len(list(omop_checks(table, RUN_DATE))) for table in DERIVED_TABLES.values())
+CHECKS = 1114 + sum(len(list(omop_checks(table, RUN_DATE))) for table in DERIVED_TABLES.values())
 """How many checks the gates make of the tables of the CDM, of one source, and of the derived tables."""
 
 
