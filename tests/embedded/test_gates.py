@@ -229,7 +229,7 @@ PLANTED: list[tuple[str, str, Plant, str]] = [
     ),
     ("omop", "condition_occurrence", value("_rule", None), "required on omop.condition_occurrence._rule: 1 of 1"),
     ("omop", "condition_occurrence", value("_evidence", None), "required on omop.condition_occurrence._evidence: 1 of 1"),
-    ("omop", "condition_occurrence", lambda rows: rows.drop("stop_reason"), "columns on omop.condition_occurrence: 1 of 24"),
+    ("omop", "condition_occurrence", lambda rows: rows.drop("stop_reason"), "columns on omop.condition_occurrence: 1 of 25"),
     (
         "omop",
         "visit_occurrence",
