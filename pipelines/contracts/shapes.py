@@ -41,6 +41,8 @@ class Shape(StrEnum):
     """A unit, the form of a medicine, a route or a site, made of the words for these."""
     RESULT = "result"
     """A number with operator and unit, two numbers (142/88, 1:160), or words for results."""
+    DOSE = "dose"
+    """A number with its unit, or what begins like one (`5-10 mg`, `5mg/5ml`, `<5 mg`); never words alone, as `nil` is."""
     ANSWER = "answer"
     """As RESULT, or as TERM: the answer to a question, which may be the term of a code."""
     SAMPLE = "sample"
@@ -56,7 +58,7 @@ class Shape(StrEnum):
 
 
 IN_LOWER_CASE = (
-    *(Shape.LIST, Shape.MEASURE, Shape.RESULT, Shape.ANSWER, Shape.SAMPLE),
+    *(Shape.LIST, Shape.MEASURE, Shape.RESULT, Shape.DOSE, Shape.ANSWER, Shape.SAMPLE),
     *(Shape.TERM, Shape.MEDICINE, Shape.ORGANISATION, Shape.LISTED),
 )
 """The shapes of words. Their patterns are for the text in lower case: an engine compiles a pattern for each batch of rows, and
@@ -171,7 +173,8 @@ def _patterns() -> dict[Shape, str]:
     lists = parse_yaml(files(__package__).joinpath("words.yaml").read_text(encoding="utf-8"))
     measures, results = lists["measures"], lists["results"]
     word = f"(?:{_one_of(f'{measures} {results}')}|[a-z\u00b5\u03bc]{{1,2}})"
-    words = f"(?:{word}(?:{_GAP}+|{_GAP}*[0-9]{{1,2}}{_GAP}*|$))+"
+    unit = f"(?:{_one_of(measures)}|[a-z\u00b5\u03bc]{{1,2}})"
+    words, units = (f"(?:{known}(?:{_GAP}+|{_GAP}*[0-9]{{1,2}}{_GAP}*|$))+" for known in (word, unit))
     numbers = f"{_OPERATOR}{_NUMBER}(?: ?[/:\u2013-] ?{_OPERATOR}{_NUMBER})?"
     written = {
         Shape.SHORT_CODE: _SHORT,
@@ -187,6 +190,7 @@ def _patterns() -> dict[Shape, str]:
             measures, f"|[%\u2103]|{_GAP}{{0,3}}[0-9]{{1,3}}(?:{_GAP}{{1,3}}[0-9]{{1,3}})?{_GAP}{{0,2}}|[{{(]#[)}}]|{_SCTID}"
         ),
         Shape.RESULT: f"{numbers}{_GAP}*(?:{words})?|{words}|[-+*?!]{{1,4}}",
+        Shape.DOSE: f"{numbers}{_GAP}*(?:{units})?",
         Shape.SAMPLE: _made_of(lists["samples"], f"|{_SCTID}"),
         Shape.TERM: _label(lists["clinical"], _ENDINGS_OF_TERMS),
         Shape.MEDICINE: _label(lists["medicines"], _ENDINGS_OF_MEDICINES, _STRENGTH),

@@ -6,7 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns import directions
-from pipelines.columns.choices import once
+from pipelines.columns.choices import is_true, once
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import DatePrecision
@@ -24,6 +24,12 @@ NUMBER_PATTERN = (
 
 By an apostrophe before it a spreadsheet keeps it a text: `'142`.
 """
+
+DOSE_PATTERN = (
+    "^'?[+]?((?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)(?:e[+-]?[0-9]{1,2})?)"
+    f"{_BLANK}([a-z\u00b5\u03bc]*(?:[(]e?s[)])?)$"
+)
+"""A dose in lower case: a number, and perhaps one word for its unit (`5mg`, `2 puff(s)`)."""
 
 ANSWER_IDS = ("248234008", "130987000", "300202002", "450847001", "422768004")
 """The answers of ACVPU as ids of SNOMED CT: alert, confused, responds to voice, to pain, unresponsive. They are no numbers,
@@ -242,14 +248,36 @@ def end_of_problem(start: Column, end: Column, precision: Column) -> Column:
     return F.when(~is_one_of(precision, UNKNOWN_PRECISIONS), first_day)
 
 
+def number_of_dose(dose: Column, unit: Column | None = None) -> Column:
+    """The number of a dose, that may have its unit behind it (`5mg`); null for anything else, as a range or a ratio.
+
+    Null too where the unit behind it is another one than that of the column `unit`.
+    """
+    number = F.translate(_part_of_dose(dose, 1), ",", "").try_cast("double")
+    if unit is None:
+        return number
+    says_other = (_part_of_dose(dose, 2) != "") & (_part_of_dose(dose, 2) != F.translate(F.lower(unit), " ", ""))
+    return F.when(~is_true(says_other), number)
+
+
+def unit_of_dose(dose: Column, unit: Column) -> Column:
+    """The unit of a dose; where its column is empty, that which stands behind the number (`mg` of `5mg`)."""
+    return F.coalesce(unit, F.nullif(_part_of_dose(dose, 2), F.lit("")))
+
+
+def _part_of_dose(dose: Column, part: int) -> Column:
+    return F.regexp_extract(F.lower(F.trim(dose)), DOSE_PATTERN, part)
+
+
 def dose_given(dose: Column, unit: Column) -> Column:
     """A dose that was given (`1000 mg`); null where it is none, or its unit is none that is known."""
-    return amount_in(dose, unit)
+    return amount_in(number_of_dose(dose, unit), unit_of_dose(dose, unit))
 
 
 def quantity_given(dose: Column, unit: Column) -> Column:
     """The amount of a dose that was given, where its unit is known: without one nobody can say what the number counts."""
-    return F.when(unit_in(unit).isNotNull() & (dose > 0), dose)
+    number = number_of_dose(dose, unit)
+    return F.when(unit_in(unit_of_dose(dose, unit)).isNotNull() & (number > 0), number)
 
 
 def order_directions(
@@ -271,7 +299,7 @@ def order_directions(
         .when((count == 1) & (period_unit == "d") & period.between(2, 99), F.concat(every, F.lit(" days")))
     )
     frequency = once(F.coalesce(by_code, text), lambda said: F.when(as_needed, directions.as_needed(said)).otherwise(said))
-    amount = amount_in(dose, unit)
+    amount = dose_given(dose, unit)
     dosed = once(frequency, lambda said: F.nullif(F.concat_ws(" ", amount, frequency_in(said)), F.lit("")))
     return F.when(dose.isNull(), frequency).otherwise(dosed)
 
@@ -351,6 +379,8 @@ EXPRESSIONS: dict[str, Expression] = {
         day_of_entry,
         end_of_registration,
         end_of_problem,
+        number_of_dose,
+        unit_of_dose,
         dose_given,
         quantity_given,
         order_directions,

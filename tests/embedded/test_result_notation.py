@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.mapping.expressions import date_and_time, number_in, number_or_in, operator_in, operator_or_in
+from pipelines.mapping.expressions import (
+    date_and_time,
+    number_in,
+    number_of_dose,
+    number_or_in,
+    operator_in,
+    operator_or_in,
+    unit_of_dose,
+)
 from tests.embedded.test_columns import evaluated
 
 LESS, AT_MOST, EQUAL, MORE, AT_LEAST = 4171756, 4171754, 4172703, 4172704, 4171755
@@ -67,6 +75,40 @@ def test_numbers_and_operators_are_read_in_every_spelling(sail: SparkSession) ->
     operators = evaluated(sail, texts, operator_in(F.col("t")))
     assert dict(zip(texts, zip(numbers, operators, strict=True), strict=True)) == RESULTS
     assert evaluated(sail, [None], number_in(F.col("t"))) == evaluated(sail, [None], operator_in(F.col("t"))) == [None]
+
+
+DOSES: dict[tuple[str | None, str | None], tuple[float | None, str | None]] = {
+    ("5", "mg"): (5.0, "mg"),
+    ("5", None): (5.0, None),
+    ("0.00", "mg"): (0.0, "mg"),
+    ("1E+03", "mg"): (1000.0, "mg"),
+    ("5mg", None): (5.0, "mg"),
+    (" 5 MG ", None): (5.0, "mg"),
+    ("'5mg", None): (5.0, "mg"),
+    ("1,000\u00a0micrograms", None): (1000.0, "micrograms"),
+    (".5\u00b5g", None): (0.5, "\u00b5g"),
+    ("2 puff(s)", None): (2.0, "puff(s)"),
+    ("5mg", "MG"): (5.0, "MG"),
+    ("5mg", "ml"): (None, "ml"),
+    ("5e", None): (5.0, "e"),
+    ("5-10", "mg"): (None, "mg"),
+    ("5-10mg", None): (None, None),
+    ("1/2", "tablet"): (None, "tablet"),
+    ("<5mg", None): (None, None),
+    ("5mg/5ml", None): (None, None),
+    ("120/80", None): (None, None),
+    ("1,5 mg", None): (None, None),
+    ("5 mg po", None): (None, None),
+    ("-5", "mg"): (None, "mg"),
+    (None, "mg"): (None, "mg"),
+}
+
+
+def test_a_dose_is_one_number_and_perhaps_its_unit(sail: SparkSession) -> None:
+    doses = sail.createDataFrame([(*dose, place) for place, dose in enumerate(DOSES)], "dose string, unit string, place int")
+    read = doses.select("place", number_of_dose(F.col("dose"), F.col("unit")), unit_of_dose(F.col("dose"), F.col("unit")))
+    found = [tuple(row)[1:] for row in sorted(read.collect())]
+    assert dict(zip(DOSES, found, strict=True)) == DOSES
 
 
 SPELLINGS = {
