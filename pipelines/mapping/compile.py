@@ -445,7 +445,10 @@ def _code_column(field: str, place: int) -> str:
 
 
 def _delivered(code: Code) -> Column:
-    return F.lit(code.code) if code.column is None else F.nullif(F.col(flat(code.column)).cast("string"), F.lit(""))
+    if code.column is None:
+        return F.lit(code.code)
+    text = F.nullif(F.col(flat(code.column)).cast("string"), F.lit(""))
+    return text if code.part_of is None else EXPRESSIONS[code.part_of](text)
 
 
 def _first_delivered(how: FieldRule) -> Column:

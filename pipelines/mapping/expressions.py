@@ -31,6 +31,18 @@ DOSE_PATTERN = (
 )
 """A dose in lower case: a number, and perhaps one word for its unit (`5mg`, `2 puff(s)`)."""
 
+_AMOUNT = "(?:[munpfk\u00b5\u03bc]|mc)?(?:mol|g|iu|u|units?|eq|osm)|[mdu\u00b5\u03bc]?l|fl"
+_UNIT = (
+    f"(?:%|mm ?hg|k?pa|\u00b0 ?c|mm/h|mm/hr|(?:{_AMOUNT})(?:/(?:[md]?l|m?mol|k?g|min|h|hr|24 ?hr?s?|day|min/1[.]73 ?m2))?"
+    "|(?:x ?| )10 ?[*^]? ?[0-9]{1,2}/l)"
+)
+WITH_UNIT_PATTERN = (
+    f"(?i)^('?{_OPERATOR}?{_BLANK}[+]?[\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]+)?|[.][0-9]+))"
+    f"{_BLANK}({_UNIT})$"
+)
+"""A number with the unit behind it: `7.2 mmol/L`, `<5mg/L`, `250 x10*9/L`. Units are those of laboratories, and no others: any
+word may stand behind a number."""
+
 ANSWER_IDS = ("248234008", "130987000", "300202002", "450847001", "422768004")
 """The answers of ACVPU as ids of SNOMED CT: alert, confused, responds to voice, to pain, unresponsive. They are no numbers,
 though numbers may be as long: a viral load of `>170000000`. Source: the value set CareConnect-ACVPU-1."""
@@ -124,8 +136,25 @@ def date_of(timestamp: Column) -> Column:
     return timestamp.cast("date")
 
 
-def number_in(text: Column) -> Column:
-    """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none, or one of ANSWER_IDS."""
+def unit_behind(text: Column) -> Column:
+    """The unit behind the number of a result text (`mmol/L` of `7.2 mmol/L`); null where there is none."""
+    return F.nullif(F.trim(F.regexp_extract(F.trim(text), WITH_UNIT_PATTERN, 2)), F.lit(""))
+
+
+def _without_unit(text: Column, unit: Column) -> Column:
+    """The text without the unit behind its number, if that is the one in the column for units, or the column is empty."""
+    bare = F.trim(text)
+    behind, stated = (F.translate(F.lower(said), " ", "") for said in (F.regexp_extract(bare, WITH_UNIT_PATTERN, 2), unit))
+    agrees = (behind != "") & F.coalesce(behind == stated, F.lit(True))
+    return F.when(agrees, F.regexp_extract(bare, WITH_UNIT_PATTERN, 1)).otherwise(bare)
+
+
+def number_in(text: Column, unit: Column | None = None) -> Column:
+    """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none, or one of ANSWER_IDS.
+
+    Where the column for units is given, the text may have that unit behind the number, or any if the column is empty.
+    """
+    text = text if unit is None else _without_unit(text, unit)
     number = F.translate(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), "\u2212,", "-")
     return F.when(~number.isin("", *ANSWER_IDS), number).try_cast("double")
 
@@ -144,11 +173,12 @@ def rating_in(text: Column, scale: Column, unknown_is_nine: list[str]) -> Column
     return F.when(~((number == 9) & scale.isin(*unknown_is_nine)), number)
 
 
-def operator_in(text: Column) -> Column:
+def operator_in(text: Column, unit: Column | None = None) -> Column:
     """OMOP operator concept of a result text with a number, in any spelling of the operator; null for a bare number.
 
-    < 4171756, <= 4171754, = 4172703, > 4172704, >= 4171755.
+    < 4171756, <= 4171754, = 4172703, > 4172704, >= 4171755. A unit behind the number is as in `number_in`.
     """
+    text = text if unit is None else _without_unit(text, unit)
     number = F.when(F.trim(text).rlike(NUMBER_PATTERN), F.translate(F.trim(text), "'", ""))
     return (
         F.when(number.rlike(f"^(?:\u2264|<{_BLANK}=|=<)"), F.lit(4171754))
@@ -363,6 +393,7 @@ EXPRESSIONS: dict[str, Expression] = {
         death_by_discharge,
         minutes_after,
         date_of,
+        unit_behind,
         number_in,
         number_or_in,
         rating_in,

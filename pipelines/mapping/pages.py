@@ -202,6 +202,7 @@ def _expression(how: FieldRule | Condition) -> str:
 
 def _code(code: Code, lists: MappingOf[str, CodeList]) -> str:
     value = f"`{code.column}`" if code.column else f"the code `{code.code}`"
+    value = f"[{code.part_of}](README.md#expressions)({value})" if code.part_of else value
     fitting = f" where it matches `{code.pattern}`" if code.pattern else ""
     if isinstance(code.vocabulary, VocabularyBy):
         schemes = ", ".join(f"{scheme}: {name}" for scheme, name in code.vocabulary.values.items())

@@ -182,10 +182,12 @@ class Code(Frozen):
     """One candidate for a concept: the code in `column`, or the fixed `code`, in a vocabulary.
 
     With `pattern` (a regular expression that all engines support) only matching codes are a candidate, because one delivered
-    column may contain codes of several vocabularies.
+    column may contain codes of several vocabularies. With `part_of` the code is what this registered expression finds in the
+    column, such as the unit behind a number.
     """
 
     column: str | None = None
+    part_of: str | None = None
     code: str | None = None
     vocabulary: str | VocabularyBy
     pattern: str | None = None
@@ -195,6 +197,8 @@ class Code(Frozen):
         """Refuse a candidate with both a column and a fixed code, or with neither."""
         if (self.column is None) == (self.code is None):
             raise ValueError("give one of column or code")
+        if self.part_of is not None and (self.column is None or self.part_of not in EXPRESSIONS):
+            raise ValueError(f"part_of: an expression, of a column; known: {', '.join(sorted(EXPRESSIONS))}")
         return self
 
 

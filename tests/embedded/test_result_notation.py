@@ -14,6 +14,7 @@ from pipelines.mapping.expressions import (
     number_or_in,
     operator_in,
     operator_or_in,
+    unit_behind,
     unit_of_dose,
 )
 from tests.embedded.test_columns import evaluated
@@ -75,6 +76,36 @@ def test_numbers_and_operators_are_read_in_every_spelling(sail: SparkSession) ->
     operators = evaluated(sail, texts, operator_in(F.col("t")))
     assert dict(zip(texts, zip(numbers, operators, strict=True), strict=True)) == RESULTS
     assert evaluated(sail, [None], number_in(F.col("t"))) == evaluated(sail, [None], operator_in(F.col("t"))) == [None]
+
+
+WITH_UNITS: dict[tuple[str, str | None], tuple[float | None, int | None, str | None]] = {
+    ("7.2 mmol/L", None): (7.2, None, "mmol/L"),
+    ("7.2mmol/L", "mmol/l"): (7.2, None, "mmol/L"),
+    ("<5 mg/L", None): (5.0, LESS, "mg/L"),
+    ("1,234 \u00b5mol/L", None): (1234.0, None, "\u00b5mol/L"),
+    ("45 %", "%"): (45.0, None, "%"),
+    ("250 x10*9/L", None): (250.0, None, "x10*9/L"),
+    ("250 10^9/L", "10^9/L"): (250.0, None, "10^9/L"),
+    ("90 mL/min/1.73m2", None): (90.0, None, "mL/min/1.73m2"),
+    ("12", "g/L"): (12.0, None, None),
+    ("7.2 mmol/L", "mg/dL"): (None, None, "mmol/L"),
+    ("25010*9/L", None): (None, None, None),
+    ("5-10 mmol/L", None): (None, None, None),
+    ("120/80 mmHg", None): (None, None, None),
+    ("5mg/5ml", None): (None, None, None),
+    ("3 positive", None): (None, None, None),
+    ("10 pm", None): (None, None, None),
+    ("1/2", None): (None, None, None),
+    ("mmol/L", None): (None, None, None),
+}
+
+
+def test_a_number_may_have_the_unit_of_its_column_behind_it_or_one_if_that_is_empty(sail: SparkSession) -> None:
+    texts = sail.createDataFrame([(*given, n) for n, given in enumerate(WITH_UNITS)], "text string, unit string, place int")
+    said = F.col("text"), F.col("unit")
+    read = texts.select("place", number_in(*said), operator_in(*said), unit_behind(F.col("text")))
+    found = [tuple(row)[1:] for row in sorted(read.collect())]
+    assert dict(zip(WITH_UNITS, found, strict=True)) == WITH_UNITS
 
 
 DOSES: dict[tuple[str | None, str | None], tuple[float | None, str | None]] = {
