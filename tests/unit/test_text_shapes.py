@@ -433,6 +433,10 @@ EMIS_LISTS = {
         "|E-mail sent to patient|Outbound referral|Telephone call to relative/carer|Case conference|Discharge details"
         "|Consultation via video conference|Twilight visit note|Follow up attendance face to face"
     ),
+    ("appointment_slot", "mode_of_contact"): (
+        "Face to Face (Surgery)|Face to Face (Home Visit)|Telephone/Audio|Video with Audio"
+        "|Written (Including Online)|Not an Appointment"
+    ),
     ("observation", "numeric_unit"): "10*9/L|INR|Wks|ng/ml FEU|out of 30|Lit/min",
 }
 """What EMIS Web has in some lists, of the sources that contract and mapping name."""
