@@ -194,10 +194,14 @@ class Direct(Frozen):
 
 
 class Via(Frozen):
-    """The row belongs to the person of its parent row. `columns` are the parent's key, in the order of that key."""
+    """The row belongs to the person of its parent row. `columns` are the parent's key, in the order of that key.
+
+    The rows that are `whole` are a repeating group of their parent: whoever sends the parent again sends all of them again.
+    """
 
     entity: str
     columns: tuple[str, ...]
+    whole: bool = False
 
 
 class Shared(Frozen):
@@ -377,7 +381,8 @@ class LocalIds(Frozen):
 class SourceContract(Frozen):
     """The contract of one source: all its entities by name, and how those deliver who send no manifest.
 
-    `passed_over` are patterns of the names of files that come with deliveries and of which nothing is loaded.
+    `passed_over` are patterns of the names of files that come with deliveries and of which nothing is loaded. `row_by_row` are
+    providers who send changed rows alone, also of what comes `whole` with its parent: there its absence takes back no row.
     """
 
     source: str
@@ -385,6 +390,7 @@ class SourceContract(Frozen):
     local_ids: LocalIds = LocalIds()
     deliveries: tuple[DeliveryForm, ...] = ()
     passed_over: tuple[str, ...] = ()
+    row_by_row: tuple[str, ...] = ()
     entities: dict[str, Entity]
 
     @model_validator(mode="after")
@@ -392,9 +398,19 @@ class SourceContract(Frozen):
         """Refuse names of columns or entities that do not exist; the error lists all of them."""
         faults = [fault for name, entity in self.entities.items() for fault in self._faults(name, entity)]
         faults += self._form_faults()
+        nested = [name for name, parent in self.whole.items() if parent in self.whole]
+        faults += [f"{name}.subject.via.whole: its parent comes whole with another one" for name in nested]
+        if self.row_by_row and not self.whole:
+            faults.append("row_by_row: nothing comes whole with its parent")
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @cached_property
+    def whole(self) -> dict[str, str]:
+        """The entities of which a parent comes with all rows or none, with the entity of the parent."""
+        links = {name: entity.subject.via for name, entity in self.entities.items()}
+        return {name: via.entity for name, via in links.items() if via and via.whole}
 
     def form_of(self, provider: str) -> DeliveryForm | None:
         """How a provider delivers when there is no manifest; None if it always has to send one."""

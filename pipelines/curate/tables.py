@@ -86,6 +86,7 @@ from pipelines.ingest.register import (
     ActiveFile,
     Registered,
     active_files,
+    delivered_beside,
     delivered_by_provider,
     extracts_by_file,
 )
@@ -236,7 +237,7 @@ def _records(inputs: CurateInputs, source: str) -> Table:
         belongs_to=BelongsTo.LOAD,
         make=make,
         inputs=(*bronze, register),
-        parameters=repr((inputs.contracts[source].model_dump_json(exclude={"deliveries"}), inputs.key_id)),
+        parameters=repr((inputs.contracts[source].model_dump_json(exclude={"deliveries", "row_by_row"}), inputs.key_id)),
         may_hold_identity=True,
         partition_by=(LOAD,),
         gathers_partitions=False,
@@ -247,8 +248,18 @@ def _records(inputs: CurateInputs, source: str) -> Table:
 
 def _versions(inputs: CurateInputs, source: str) -> Table:
     records = _curation(f"records_{source}")
+    contract = inputs.contracts[source]
+    own = [file for file in inputs.register if file.source == source and file.provider not in contract.row_by_row]
+    beside = delivered_beside(own) if contract.whole else {}
     listed = {
-        (file.file_id, file.effective, file.is_current, file.by_period, SEPARATOR.join(("", *file.replaced, "")))
+        (
+            file.file_id,
+            file.effective,
+            file.is_current,
+            file.by_period,
+            SEPARATOR.join(("", *file.replaced, "")),
+            SEPARATOR.join(("", *sorted(contract.whole.keys() & beside.get(file.file_id, ())), "")),
+        )
         for entity in inputs.entities(source)
         for file in inputs.files[source, entity.name]
     }
@@ -256,7 +267,7 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
 
     def make(tables: Inputs) -> DataFrame:
         files = tables.session.createDataFrame(sorted(listed), ddl_of(FILE_SCHEMA))
-        return version_rows(tables.read(*records), files, with_one_per)
+        return version_rows(tables.read(*records), files, with_one_per, contract.whole)
 
     return Table(
         name=_curation(f"versions_{source}"),
@@ -265,7 +276,7 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(records,),
-        parameters=repr((with_one_per, sorted(listed))),
+        parameters=repr((with_one_per, contract.whole, sorted(listed))),
         may_hold_identity=True,
         partition_by=("entity",),
         gathers_partitions=False,

@@ -8,13 +8,19 @@ ones are older than all of its own. A row of a delivery by period that does not 
 as deleted, or missing from the newest full delivery of its provider, is deleted at source; a record of which that delivery has
 a row that cannot be used is not missing.
 
+Some entities are repeating groups of their parent (`whole`), such as the diagnoses of an episode: a parent that is sent again
+has all of them with it. So of a parent that several deliveries have, the rows are held that came with its current row or since;
+those of earlier deliveries, and of later ones that repeat an older state of the parent, are withdrawn (ABSENT_FROM_RECORD).
+A delivery without a file of the group says nothing of it.
+
 A provider may send one thing again under another key. Of the winners of records that are of one thing (`one_per` of their
 entity) the newest stays, and the others are superseded, with the reason OTHER_KEY. One that has ended is newer than one that
 was sent unfinished, since those are sent again and again. Those that are deleted do not count: when the newest is deleted, the
 one before it is valid again.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -23,6 +29,7 @@ from pipelines.columns.frames import join_small
 from pipelines.curate.records import SEPARATOR
 
 SAME_VERSION, UNKNOWN_VERSION, OTHER_KEY = "same_version", "unknown_version", "other_key"
+ABSENT_FROM_FULL, ABSENT_FROM_RECORD = "absent_from_full", "absent_from_record"
 
 AFTER_DECLARED = "#"
 
@@ -32,12 +39,14 @@ FILE_SCHEMA = {
     "_is_current": "boolean",
     "_by_period": "boolean",
     "_replaced": "string",
+    "_beside": "string",
 }
 """One row per active file: when its content took effect, whether the newest full delivery still holds it, and whether it came
 by period last.
 
 `_replaced` are the reporting periods that a later delivery has replaced, with a SEPARATOR before and after each; an empty one
-stands for rows without a period.
+stands for rows without a period. `_beside` are in the same way the entities that come whole with their parent of which the
+delivery has files.
 """
 
 _COMPARED = ("same_key", "is_ended", "version")
@@ -75,13 +84,19 @@ null for a winner that is still valid: its person decides.
 """
 
 
-def version_rows(records: DataFrame, files: DataFrame, with_one_per: Collection[str] = ()) -> DataFrame:
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def version_rows(
+    records: DataFrame, files: DataFrame, with_one_per: Collection[str] = (), whole: Mapping[str, str] = _NOTHING
+) -> DataFrame:
     """The records of a source (RECORD_SCHEMA) with their winners (VERSION_SCHEMA). `files` is FILE_SCHEMA.
 
     `with_one_per` are the entities that declare `one_per`. Their rows are judged twice, which is less than what holding all
-    rows of the source for a second look would take.
+    rows of the source for a second look would take. `whole` are the entities that come whole with their parent, with the entity
+    of that parent.
     """
-    rows = _judged(records, files)
+    rows = _judged(records, files, whole)
     if with_one_per:
         rows = _newest_of_same(rows, _judged(records.where(F.col("entity").isin(*with_one_per)), files))
     return rows.select(*VERSION_SCHEMA)
@@ -105,7 +120,7 @@ def _newest_of_same(rows: DataFrame, judged: DataFrame) -> DataFrame:
     return newest.join(rows, on="same_key", how="right").withColumns(values)
 
 
-def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
+def _judged(records: DataFrame, files: DataFrame, whole: Mapping[str, str] = _NOTHING) -> DataFrame:
     """The records with the winner of each key: VERSION_SCHEMA, and what `_newest_of_same` compares.
 
     Rows of files that are not in `files` belong to no finished load and are left out.
@@ -118,7 +133,7 @@ def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
     period = F.concat(F.lit(SEPARATOR), F.coalesce("period", F.lit("")), F.lit(SEPARATOR))
     unusable = F.coalesce("unusable", F.when(F.col("_by_period"), F.col("no_period")))
     is_held = F.col("_is_current") & ~F.col("_replaced").contains(period)
-    known = placed.withColumns({"unusable": unusable, "_is_held": is_held})
+    known = _with_withdrawn(placed.withColumns({"unusable": unusable, "_is_held": is_held}), whole)
     is_usable = F.col("unusable").isNull()
     rows = known.select("row_key", is_usable.alias("_is_usable"), *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
     repeated = rows.groupBy("_hash").agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1).select("_hash")
@@ -145,10 +160,40 @@ def _judged(records: DataFrame, files: DataFrame) -> DataFrame:
         F.col("unusable"),
         F.when(is_usable & ~is_newest & ~same_content, _reason_of_superseded()),
         F.when(is_newest & F.col("is_deleted"), F.lit("deleted_flag")),
-        F.when(is_newest & ~is_held, F.lit("absent_from_full")),
+        F.when(is_newest & ~is_held & F.col("_is_withdrawn"), F.lit(ABSENT_FROM_RECORD)),
+        F.when(is_newest & ~is_held, F.lit(ABSENT_FROM_FULL)),
     )
     values = {"effective": F.col("_effective"), "is_winner": is_winner, "disposition": disposition, "reason": reason}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in (*VERSION_SCHEMA, *_COMPARED)])
+
+
+def _with_withdrawn(known: DataFrame, whole: Mapping[str, str]) -> DataFrame:
+    """Rows with `_is_withdrawn`: of a parent that was sent again without them. Those are held no more.
+
+    Only parents that several deliveries have are looked at, each by the text of its current row: its version with the day of
+    delivery, whether it is deleted (then all that belongs to it goes with it) and what came beside it.
+    """
+    if not whole:
+        return known.withColumn("_is_withdrawn", F.lit(False))
+    is_parent = F.col("entity").isin(*sorted(set(whole.values()))) & F.col("unusable").isNull()
+    row = F.concat_ws(AFTER_DECLARED, _version(), F.col("is_deleted").cast("string"), "_beside")
+    days = {"_first": F.min("_effective"), "_last": F.max("_effective")}
+    parents = known.where(is_parent).groupBy("row_key").agg(F.max(row).alias("_row"), *[d.alias(n) for n, d in days.items()])
+    again = parents.where(F.col("_first") < F.col("_last"))
+    delivered, is_deleted, beside = (
+        F.substring_index(F.substring_index("_row", AFTER_DECLARED, part + 1), AFTER_DECLARED, -1) for part in (1, 2, 3)
+    )
+    current = again.where(is_deleted == "false").select(
+        F.col("row_key").alias("parent_key"),
+        F.substring_index(delivered, SEPARATOR, 1).alias("_stated"),
+        beside.alias("_with_it"),
+        F.col("_last").alias("_last_stated"),
+    )
+    is_of_another = (F.col("_effective") != F.col("_stated")) & (F.col("_effective") <= F.col("_last_stated"))
+    came_with_group = F.col("_with_it").contains(F.concat(F.lit(SEPARATOR), "entity", F.lit(SEPARATOR)))
+    is_withdrawn = F.col("_is_held") & F.coalesce(came_with_group & is_of_another, F.lit(False))
+    rows = current.join(known, on="parent_key", how="right").withColumn("_is_withdrawn", is_withdrawn)
+    return rows.withColumn("_is_held", F.col("_is_held") & ~F.col("_is_withdrawn"))
 
 
 _VERSIONED = ("declared_version", "_is_held", "_effective", "_file", "_line", "content")

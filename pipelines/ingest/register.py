@@ -175,11 +175,10 @@ def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[A
     period has, in any of its files, if it has files of the entity. Rows of a delivery by period that do not say their period
     are replaced with all the periods that it has.
     """
-    last: dict[str, Registered] = {}
     newest_full: dict[tuple[str, str, str], str] = defaultdict(str)
     entries = tuple(register)
+    last = _last_delivered(entries)
     for file in entries:
-        last[file.same_as] = max(last.get(file.same_as, file), file, key=lambda entry: entry.effective_from)
         if file.mode == "full":
             newest_full[_place(file)] = max(newest_full[_place(file)], file.effective_from)
     submitted = _periods_submitted(entries)
@@ -193,6 +192,23 @@ def active_files(register: Iterable[Registered]) -> dict[tuple[str, str], list[A
         is_current = effective >= newest_full[_place(file)]
         active[file.source, file.entity].append(ActiveFile(file_id, effective, is_current, by_period, tuple(replaced)))
     return active
+
+
+def delivered_beside(register: Iterable[Registered]) -> dict[str, frozenset[str]]:
+    """By file with rows: the entities of which the delivery that had its content last has files, with or without rows."""
+    entries = tuple(register)
+    together: dict[str, set[str]] = defaultdict(set)
+    for file in entries:
+        together[file.delivery_id].add(file.entity)
+    return {file_id: frozenset(together[file.delivery_id]) for file_id, file in _last_delivered(entries).items()}
+
+
+def _last_delivered(register: Iterable[Registered]) -> dict[str, Registered]:
+    """By file with rows: the entry of the delivery that had its content last."""
+    last: dict[str, Registered] = {}
+    for file in register:
+        last[file.same_as] = max(last.get(file.same_as, file), file, key=lambda entry: entry.effective_from)
+    return last
 
 
 def _place(file: Registered) -> tuple[str, str, str]:

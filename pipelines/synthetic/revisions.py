@@ -74,6 +74,8 @@ def plant_revisions(
     for later in range(1, plot.world.nights):
         late, correct, delete = (rows[night[rows] < later] for rows in (next(parts), next(parts), next(parts)))
         late = unreferenced(plot, late, tables, contract)
+        if plot.name in contract.whole.values():  # It would take back what is not sent again with it.
+            correct = unreferenced(plot, correct, tables, contract)
         night[late] = later
         plot.note("late_arrival", len(late))
         correction = corrected(plot, correct, later, keep_night=False)

@@ -23,6 +23,7 @@ RULES: Final = {
 _OTHERS: Final = {
     "deleted_flag": "the row itself says that it is deleted",
     "absent_from_full": "the newest full delivery of its provider does not have the record",
+    "absent_from_record": "the record that it belongs to was sent again without it",
     "same_version": "both have one version: the day of delivery, file or line decided",
     "unknown_version": "the version of one of them is missing or unreadable",
     "other_key": "a newer record of the same has another key; what belongs to the older one goes with it",

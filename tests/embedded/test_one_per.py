@@ -1,6 +1,11 @@
-"""Of an episode or attendance that comes again under another CDS identifier one record is current, with what belongs to it."""
+"""What comes again of the Commissioning Data Set: under another identifier, or under its own with other diagnoses.
+
+Of an episode or attendance under another CDS identifier one record is current, with what belongs to it. One that is sent again
+under its own replaces the former whole: CDS UPDATE TYPE 9 is an "original or replacement" (NHS Data Dictionary).
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -67,8 +72,61 @@ CASES: dict[str, tuple[str, Row, Row, str]] = {
 """What comes on the second night after a record A of the first: the entity, what A and B say otherwise, and what is current."""
 
 
+Night = tuple[str, str]
+"""The versions in which a record is sent (a figure each; `-`: deleted, `x`: a row that cannot be used; empty: not sent), and
+the codes that come with it, at the place of their letter; a small one is a row without the code that it needs."""
+
+WHOLE: dict[str, tuple[str, tuple[Night, Night, Night], tuple[str, str, str]]] = {
+    "with fewer": ("apc_episode", (("1", "AB"), ("2", "A"), ("", "")), ("AB", "A", "A")),
+    "with none": ("apc_episode", (("1", "AB"), ("2", ""), ("", "")), ("AB", "", "")),
+    "with others": ("apc_episode", (("1", "AB"), ("2", "C"), ("3", "AB")), ("AB", "C", "AB")),
+    "in an older state": ("apc_episode", (("2", "A"), ("1", "AB"), ("", "")), ("A", "A", "A")),
+    "in states out of order": ("apc_episode", (("1", "A"), ("3", "AB"), ("2", "ABC")), ("A", "AB", "AB")),
+    "twice in one delivery": ("apc_episode", (("1", "AB"), ("23", "AC"), ("", "")), ("AB", "AC", "AC")),
+    "twice in the first delivery": ("apc_episode", (("12", "AB"), ("", ""), ("3", "B")), ("AB", "AB", "B")),
+    "not at all, a code of it alone": ("apc_episode", (("1", "A"), ("", "B"), ("", "")), ("A", "AB", "AB")),
+    "after a code of it alone": ("apc_episode", (("1", "A"), ("", "B"), ("2", "A")), ("A", "AB", "A")),
+    "after its codes": ("apc_episode", (("", "AB"), ("1", ""), ("", "")), ("", "AB", "AB")),
+    "deleted, and then again": ("apc_episode", (("1", "AB"), ("2-", ""), ("3", "A")), ("AB", "", "A")),
+    "in a row that cannot be used": ("apc_episode", (("1", "AB"), ("2x", "A"), ("", "")), ("AB", "AB", "AB")),
+    "with a code that cannot be read": ("apc_episode", (("1", "AB"), ("2", "Ab"), ("", "")), ("AB", "AB", "AB")),
+    "an appointment with fewer": ("op_attendance", (("1", "AB"), ("2", "A"), ("", "")), ("AB", "A", "A")),
+    "an appointment without a file of codes": ("op_attendance", (("1", "AB"), ("", ""), ("2", "")), ("AB", "AB", "AB")),
+    "an attendance with fewer": ("ecds_attendance", (("1", "AB"), ("2", "B"), ("3", "A")), ("AB", "B", "A")),
+}
+"""What comes of a record in each night, and the codes that are in silver after it. The last has no file of `op_diagnosis`."""
+
+FIRST_WHOLE = 50
+ROW_BY_ROW = "RJZ"
+"""A provider of whom the contract says that it sends changed rows alone."""
+
+
+def whole_rows(night: int) -> dict[str, list[Row]]:
+    """The rows of WHOLE that come in a night."""
+    rows: dict[str, list[Row]] = {}
+    for place, (entity, nights, _) in enumerate(WHOLE.values(), start=FIRST_WHOLE):
+        versions, codes = nights[night]
+        number = "hospital_provider_spell_number" if "episode" in entity else "attendance_identifier"
+        key = {"cds_unique_identifier": f"W{place}"}
+        for version in filter(str.isdigit, versions):
+            row = PERSON | KINDS[entity] | {number: f"N{place}"} | key
+            row |= {"cds_applicable_datetime": f"2025-06-0{version} 00:00:00"}
+            row |= {"cds_update_type": "1"} if "-" in versions else {}
+            row |= {"admission_date": "soon"} if "x" in versions else {}
+            rows.setdefault(entity, []).append(row)
+        code = "code" if entity == "ecds_attendance" else "diagnosis_code"
+        sequence = "sequence" if entity == "ecds_attendance" else "diagnosis_sequence"
+        for letter in codes:
+            value = f"{letter}{place}" if letter.isupper() else ""
+            # What is newest by its own account belongs to a state of the record that has been replaced.
+            changed = {"record_last_updated": f"2025-0{9 - night}-01 00:00:00"}
+            part = {sequence: str("ABC".index(letter.upper()) + 1), "item_type": "DIAGNOSIS", code: value}
+            rows.setdefault(PARTS[entity], []).append(key | part | changed)
+    return rows
+
+
 def deliveries() -> list[dict[str, list[Row]]]:
-    """What comes in each night: A of every case, B of it, and that B is deleted."""
+    """What comes in each night: A of every case, B of it, and that B is deleted; and all of WHOLE."""
     nights: list[dict[str, list[Row]]] = [{} for _ in NIGHTS]
     for place, (entity, first, second, _) in enumerate(CASES.values()):
         number = "hospital_provider_spell_number" if "episode" in entity else "attendance_identifier"
@@ -82,6 +140,9 @@ def deliveries() -> list[dict[str, list[Row]]]:
             part = key | {sequence: "1", "item_type": "DIAGNOSIS", code: f"{record}{place:02d}"}
             nights[night].setdefault(PARTS[entity], []).append(part)
         nights[2].setdefault(entity, []).append({"cds_unique_identifier": f"{place}B", **GONE})
+    for night, delivered in enumerate(nights):
+        for name, listed in whole_rows(night).items():
+            delivered.setdefault(name, []).extend(listed)
     return [
         {
             name: [{c: v for c, v in row.items() if c in ACUTE.entities[name].columns} for row in rows]
@@ -91,13 +152,15 @@ def deliveries() -> list[dict[str, list[Row]]]:
     ]
 
 
-def current(run: RunContext) -> dict[str, str]:
-    """The records of each case of which the diagnoses are in silver."""
-    found = []
+def current(run: RunContext, provider: str = "RXN") -> dict[str, str]:
+    """The records of each of CASES of which the diagnoses are in silver, and the codes of each of WHOLE."""
+    found: list[str] = []
     for parent, name in PARTS.items():
         code = "code" if parent == "ecds_attendance" else "diagnosis_code"
-        found += [row[code] for row in run.store.read(Zone.SILVER, f"acute_{name}").select(code).collect()]
-    return {case: "".join(sorted(c[0] for c in found if int(c[1:]) == place)) for place, case in enumerate(CASES)}
+        rows = run.store.read(Zone.SILVER, f"acute_{name}").select("provider_code", code).collect()
+        found += [row[code] for row in rows if row["provider_code"] == provider]
+    places = dict(enumerate(CASES)) | dict(enumerate(WHOLE, start=FIRST_WHOLE))
+    return {case: "".join(sorted(c[0] for c in found if int(c[1:]) == place)) for place, case in places.items()}
 
 
 def rows(run: RunContext) -> dict[str, list[Mapping[str, object]]]:
@@ -107,19 +170,30 @@ def rows(run: RunContext) -> dict[str, list[Mapping[str, object]]]:
     return {name: sorted(listed, key=repr) for name, listed in found.items()}
 
 
-def test_one_record_of_an_episode_or_attendance_is_current_under_whatever_identifier(
+def sent_row_by_row(run: RunContext) -> RunContext:
+    """The run, with what the contract of acute trusts says of ROW_BY_ROW."""
+    contract = run.inputs.contracts["acute"].model_copy(update={"row_by_row": (ROW_BY_ROW,)})
+    return replace(run, inputs=replace(run.inputs, contracts={"acute": contract}))
+
+
+def test_one_record_of_an_episode_or_attendance_is_current_with_what_came_with_it_last(
     sail: SparkSession, tmp_path: Path
 ) -> None:
     """After each of three nights, and as one full build has it."""
-    nightly, full = (run_in(sail, tmp_path / name, date(2026, 1, 6), ("acute",)) for name in ("nightly", "full"))
+    nightly, full = (
+        sent_row_by_row(run_in(sail, tmp_path / name, date(2026, 1, 6), ("acute",))) for name in ("nightly", "full")
+    )
     for run in (nightly, full):
         opt_out_lists(run.settings.storage.landing, NIGHTS[-1], [ANNA], local=[BEN])
     first, second = dict.fromkeys(CASES, "A"), {name: after for name, (*_, after) in CASES.items()}
-    for night, delivered, expected in zip(NIGHTS, deliveries(), (first, second, first), strict=True):
+    for place, (night, delivered, expected) in enumerate(zip(NIGHTS, deliveries(), (first, second, first), strict=True)):
+        by_row = {name: [row for row in rows if "W5" in row["cds_unique_identifier"]] for name, rows in delivered.items()}
         for run in (nightly, full):
             deliver(run.settings.storage.landing, ACUTE, "RXN", night, delivered)
+            deliver(run.settings.storage.landing, ACUTE, ROW_BY_ROW, night, by_row)
         counts = counted(ingested_and_curated(nightly))
-        assert current(nightly) == expected, night
+        assert current(nightly) == expected | {name: after[place] for name, (*_, after) in WHOLE.items()}, night
+        assert current(nightly, ROW_BY_ROW)["with fewer"] == "AB"
         if night == NIGHTS[1]:
             older = {name: counts[name, "superseded", "other_key"] for both in PARTS.items() for name in both}
             assert older == {
@@ -130,5 +204,7 @@ def test_one_record_of_an_episode_or_attendance_is_current_under_whatever_identi
                 "ecds_attendance": 2,
                 "ecds_coded_item": 2,
             }
+            withdrawn = {name: counts[name, "deleted_at_source", "absent_from_record"] for name in PARTS.values()}
+            assert withdrawn == {"apc_diagnosis": 7, "op_diagnosis": 1, "ecds_coded_item": 1}
     ingested_and_curated(full)
     assert rows(nightly) == rows(full)

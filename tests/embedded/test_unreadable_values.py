@@ -246,7 +246,7 @@ def judged_versions(sail: SparkSession, rows: list[tuple[str, str, str]]) -> Dat
         "_provider string, _file string, _line bigint, _load_id string, _row_hash bigint, _reason string, k string, "
         "until string, submission string",
     )
-    files = sail.createDataFrame([("f", "20260105", True, False, "")], ddl_of(FILE_SCHEMA))
+    files = sail.createDataFrame([("f", "20260105", True, False, "", "")], ddl_of(FILE_SCHEMA))
     return version_rows(record_rows({"e": bronze}, [EntityOf(VERSIONED, "e")], PADS), files)
 
 

@@ -65,6 +65,25 @@ def test_a_key_asks_a_column_that_exists() -> None:
         contract(columns)
 
 
+def test_what_comes_whole_has_a_parent_that_does_not() -> None:
+    def groups(second: str, **more: Any) -> SourceContract:
+        """An episode, its diagnoses, and what comes whole with a second entity."""
+        column = {"k": {"identifier": "record_id"}}
+        entity = {"grain": "one", "files": ["x"], "key": ["k"], "columns": column}
+        parents = {"episode": None, "diagnosis": "episode", "part": second}
+        entities = {
+            name: entity | ({"subject": {"via": {"entity": parent, "columns": ["k"], "whole": True}}} if parent else {})
+            for name, parent in parents.items()
+        }
+        return SourceContract.model_validate({"source": "s", "title": "S", "entities": entities} | more)
+
+    assert groups("episode", row_by_row=["P"]).whole == {"diagnosis": "episode", "part": "episode"}
+    with pytest.raises(ValidationError, match=r"part.subject.via.whole: its parent comes whole with another one"):
+        groups("diagnosis")
+    with pytest.raises(ValidationError, match="row_by_row: nothing comes whole with its parent"):
+        contract({}, key=["k"]).model_validate(contract({}).model_dump() | {"row_by_row": ["P"]})
+
+
 def test_what_is_restated_has_a_period_and_what_may_be_empty_is_there() -> None:
     direct = {"nhs_number": "n", "local_id": "k", "restated": True}
     columns: dict[str, Any] = {"k": {"identifier": "local_id"}, "n": {"identifier": "nhs_number"}, "p": {"type": "date"}}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingest.register import ActiveFile, Registered, active_files
+from pipelines.ingest.register import ActiveFile, Registered, active_files, delivered_beside
 
 FIRST = date(2026, 1, 1)
 
@@ -54,6 +54,24 @@ def test_content_delivered_again_is_active_again() -> None:
 def test_a_full_delivery_without_files_of_an_entity_leaves_it_alone() -> None:
     register = [file(0, "full", "a", entity="problem"), file(1, "full", "b")]
     assert active_files(register)["gp", "problem"] == [ActiveFile("a0", "20260101.20260101", True)]
+
+
+def test_a_file_came_beside_the_files_of_the_delivery_that_had_it_last() -> None:
+    register = [
+        file(0, "delta", "a"),
+        file(0, "delta", "b", entity="problem"),
+        file(1, "delta", "c", entity="problem"),
+        file(2, "delta", "a", same_as="a0"),
+        file(2, "delta", "d", entity="consultation"),
+    ]
+    both = frozenset({"patient", "problem"})
+    for listed in (register, register[::-1]):
+        assert delivered_beside(listed) == {
+            "a0": frozenset({"patient", "consultation"}),
+            "b0": both,
+            "c1": frozenset({"problem"}),
+            "d2": frozenset({"patient", "consultation"}),
+        }
 
 
 @given(st.lists(st.tuples(st.sampled_from(["full", "delta"]), st.sampled_from("abc")), min_size=1, max_size=8))
