@@ -178,7 +178,8 @@ class Direct(Frozen):
 
     `sex` is compared, as the birth date is, between the rows that name one person. It is the registered or stated sex of the
     person, not a gender identity. Where they are `restated`, each reporting period says anew what is known of the person, on
-    every row: of a local identifier with its number only what the newest period says is compared.
+    every row: of a local identifier with its number only what the newest period says is compared. Without periods it is the
+    newest version of any record of the person, and only where the number is valid: identifiers are given to others.
     """
 
     nhs_number: str
@@ -398,6 +399,10 @@ class SourceContract(Frozen):
         """Refuse names of columns or entities that do not exist; the error lists all of them."""
         faults = [fault for name, entity in self.entities.items() for fault in self._faults(name, entity)]
         faults += self._form_faults()
+        direct = {name: entity.subject.direct for name, entity in self.entities.items()}
+        restated = [name for name, subject in direct.items() if subject and subject.restated]
+        if len({(bool(self.entities[name].period), self.entities[name].version) for name in restated}) > 1:
+            faults.append(f"subject.direct.restated: {', '.join(restated)} have other versions, so that no row is the newest")
         nested = [name for name, parent in self.whole.items() if parent in self.whole]
         faults += [f"{name}.subject.via.whole: its parent comes whole with another one" for name in nested]
         if self.row_by_row and not self.whole:
@@ -465,8 +470,8 @@ class SourceContract(Frozen):
                 faults.append(f"{name}.{part}: no entity {link.entity}")
             elif len(parent.key) != len(link.columns):
                 faults.append(f"{name}.{part}: {link.entity} has a key of {len(parent.key)} columns")
-        if subject.direct and subject.direct.restated and not entity.period:
-            faults.append(f"{name}.subject.direct.restated: its rows have no period")
+        if subject.direct and subject.direct.restated and not (entity.period or entity.version):
+            faults.append(f"{name}.subject.direct.restated: its rows have neither a period nor a version")
         if entity.confidential and not (subject.direct or subject.via):
             faults.append(f"{name}.confidential: its rows do not belong to one person")
         if subject.shared:

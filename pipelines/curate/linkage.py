@@ -6,7 +6,7 @@ belongs to the range of the environment: the 999 test range outside production, 
 
 What rows of one number or of one local identifier say of the person may not be true of one person: other birth dates, other
 sexes, or two numbers. Only valid rows are compared, so a correction that replaces its row is no conflict, nor is one that the
-next reporting period makes.
+next reporting period, or the next record of the person at that hospital, makes.
 """
 
 from collections.abc import Iterable
@@ -107,16 +107,28 @@ def out_of_range(production: bool) -> tuple[str, str]:
 def identities_in(versions: DataFrame, entities: Iterable[str], source: str, restated: Iterable[str] = ()) -> DataFrame:
     """What the valid rows of some entities of a source say of their persons, each statement once (STATED_SCHEMA).
 
-    Events of an earlier period that no later one repeats keep the birth date that was corrected since, for good. Where it is
-    `restated`, what an earlier period than the newest says of a local identifier with its number is therefore left out.
+    Events that no later delivery repeats keep the birth date that was corrected since, for good. Where it is `restated`, the
+    birth date or sex of a local identifier with its number is therefore left out if a newer row of them states any: one of a
+    later period, or version. Without periods the number has to be valid, because hospitals give an identifier out twice.
     """
     rows = valid_rows(versions, *entities).withColumn("_source", F.lit(source))
     if names := tuple(restated):
-        newest = F.max("period").over(Window.partitionBy("entity", "_provider", "local_id", "nhs_number"))
-        is_older = F.col("entity").isin(*names) & F.coalesce(F.col("period") < newest, F.lit(False))
-        rows = rows.withColumn("_is_older", is_older)
-        rows = rows.withColumns({name: F.when(~F.col("_is_older"), F.col(name)) for name in _COMPARED})
+        when = F.when(F.col("entity").isin(*names), F.col("stated")).alias("_when")
+        said = rows.groupBy(*STATED_SCHEMA, F.col("period").isNotNull().alias("_by_period")).agg(F.max(when).alias("_when"))
+        rows = _with_number_of_place(said)
+        place = Window.partitionBy("_provider", "local_id", "_number")
+        newest = {name: F.max(F.when(F.col(name).isNotNull(), F.col("_when"))).over(place) for name in _COMPARED}
+        rows = rows.withColumns({f"_newest_{name}": moment for name, moment in newest.items()})
+        is_told_apart = F.col("local_id").isNotNull() & (F.col("_by_period") | F.col("_is_number"))
+        is_older = {name: F.coalesce(F.col("_when") < F.col(f"_newest_{name}"), F.lit(False)) for name in _COMPARED}
+        rows = rows.withColumns({name: F.when(~(is_told_apart & older), F.col(name)) for name, older in is_older.items()})
     return rows.select(*STATED_SCHEMA).distinct()
+
+
+def _with_number_of_place(said: DataFrame) -> DataFrame:
+    """Statements with the digits of their number (`_number`) and whether it is valid (`_is_number`)."""
+    numbered = said.withColumn("_number", digits_of(F.col("nhs_number")))
+    return numbered.withColumn("_is_number", is_valid(F.col("_number")))
 
 
 def rows_naming_people(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:

@@ -164,7 +164,7 @@ class CurateInputs:
         return [entity.name for entity in self.entities(source) if entity.spec.subject.direct]
 
     def restating_people(self, source: str) -> list[str]:
-        """Those of which each reporting period says anew who the person is."""
+        """Those of which each reporting period, or each record, says anew who the person is."""
         direct = {entity.name: entity.spec.subject.direct for entity in self.entities(source)}
         return [name for name, subject in direct.items() if subject and subject.restated]
 

@@ -72,6 +72,7 @@ VERSION_SCHEMA = {
     "sex": "string",
     "is_confidential": "boolean",
     "period": "string",
+    "stated": "string",
     "effective": "string",
     "is_winner": "boolean",
     "disposition": "string",
@@ -79,7 +80,9 @@ VERSION_SCHEMA = {
 }
 """One row per delivered row with the disposition that the other rows of its record give it.
 
-`period` is the reporting period of the row; `effective` sorts by when the content of its file took effect. `disposition` is
+`period` is the reporting period of the row; `stated` sorts by when the row said who its person is: by period, else by what it
+says of its version, then by delivery; null where it says neither birth date nor sex. `effective` sorts by when the content of
+its file took effect. `disposition` is
 null for a winner that is still valid: its person decides.
 """
 
@@ -163,7 +166,10 @@ def _judged(records: DataFrame, files: DataFrame, whole: Mapping[str, str] = _NO
         F.when(is_newest & ~is_held & F.col("_is_withdrawn"), F.lit(ABSENT_FROM_RECORD)),
         F.when(is_newest & ~is_held, F.lit(ABSENT_FROM_FULL)),
     )
+    said = F.coalesce("period", F.concat("declared_version", F.lit(AFTER_DECLARED), "_effective"))
+    stated = F.when(F.coalesce("birth_date", "sex").isNotNull(), said)
     values = {"effective": F.col("_effective"), "is_winner": is_winner, "disposition": disposition, "reason": reason}
+    values |= {"stated": stated}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in (*VERSION_SCHEMA, *_COMPARED)])
 
 

@@ -1,5 +1,6 @@
 """Rows that cannot be about one person: which are found, how they are counted, and what becomes of them."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import PADS, ingested_and_curated, run_in
 from tests.embedded.test_curate import ANNA, BEN, CARL, DORA, GP, consultation, counted, patient
 
-ACUTE, COUNCIL = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute", "social_care")).values()
+ACUTE, MENTAL_HEALTH, COUNCIL = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute", "mental_health", "social_care")).values()
 DAY = date(2026, 1, 5)
 BORN, OTHER = "1990-03-04", "2024-11-30"
 
@@ -264,6 +265,81 @@ SUBMITTED: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
     "an older row with another number": ({"nhs_number": BEN}, {}, "numbers_of_local_id"),
 }
 """What a row of an earlier period of a council says otherwise, what one of the newest does, and the conflict of the latter."""
+
+
+WRONG = {"born": "1905-06-07"}
+STATED: dict[str, tuple[list[tuple[str, int, str, dict[str, str]]], str | None]] = {
+    "a birth date corrected by an attendance": ([("apc_episode", 0, "1", WRONG), ("op_attendance", 1, "2", {})], None),
+    "a sex corrected": ([("ecds_attendance", 0, "1", {"sex": "1"}), ("apc_episode", 1, "2", {})], None),
+    "corrected within a delivery": ([("apc_episode", 1, "1", WRONG), ("ecds_attendance", 1, "2", {})], None),
+    "an older state comes later": ([("apc_episode", 0, "2", {}), ("op_attendance", 1, "1", WRONG)], None),
+    "corrected, by delivery": ([("apc_episode", 0, "", WRONG), ("apc_episode", 1, "", {})], None),
+    "two births in one delivery": ([("apc_episode", 1, "", WRONG), ("op_attendance", 1, "", {})], "birth_date"),
+    "two births in one version": ([("apc_episode", 1, "1", WRONG), ("op_attendance", 1, "1", {})], "birth_date"),
+    "without a number": (
+        [("apc_episode", 0, "1", WRONG | {"nhs": ""}), ("op_attendance", 1, "2", {"nhs": ""})],
+        "birth_date",
+    ),
+    "without a number that is valid": (
+        [("apc_episode", 0, "1", WRONG | {"nhs": "9990000019"}), ("op_attendance", 1, "2", {"nhs": "9990000019"})],
+        "birth_date",
+    ),
+    "without a local identifier": (
+        [("apc_episode", 0, "1", WRONG | {"local": ""}), ("op_attendance", 1, "2", {"local": ""}), ("mpi", 1, "1509", {})],
+        "birth_date",
+    ),
+    "nothing said of it since": (
+        [("apc_episode", 0, "1", WRONG), ("op_attendance", 1, "2", {"born": "", "sex": "9"}), ("mpi", 1, "1509", {})],
+        "birth_date",
+    ),
+    "a month corrected by the next": ([("mpi", 0, "1509", WRONG), ("mpi", 1, "1510", {})], None),
+    "an older month delivered later": ([("mpi", 0, "1510", {}), ("mpi", 1, "1509", WRONG)], None),
+    "a month submitted again": ([("mpi", 0, "1509", WRONG), ("mpi", 1, "1509", {})], None),
+}
+"""What rows say of a person: entity, night, version (or month) and what is said otherwise. Then the conflict, of the person."""
+
+
+def stated_rows(night: int, numbers: Mapping[str, str]) -> dict[str, list[dict[str, str]]]:
+    """The rows of STATED that come in a night, by entity."""
+    rows: dict[str, list[dict[str, str]]] = {}
+    for place, (case, (said, _)) in enumerate(STATED.items()):
+        for line, (entity, on, version, otherwise) in enumerate(said):
+            says = {"born": "1950-06-07", "sex": "2", "nhs": numbers[case], "local": case} | otherwise
+            named = {"nhs_number": says["nhs"], "nhs_number_status": "01", "person_birth_date": says["born"]}
+            if entity == "mpi":
+                row = named | {"local_patient_id": says["local"], "gender": says["sex"], "uniq_month_id": version}
+            else:
+                row = named | {"local_patient_identifier": says["local"], "gender_code": says["sex"], "cds_update_type": "9"}
+                row |= {"cds_unique_identifier": f"{place}-{line}", "attendance_identifier": f"{place}-{line}"}
+                row |= {"hospital_provider_spell_number": f"{place}-{line}", "arrival_datetime": "2025-03-04 10:00:00"}
+                row |= dict.fromkeys(("admission_date", "episode_start_date", "appointment_date"), "2025-03-04")
+                row |= {"cds_applicable_datetime": f"2025-06-0{version} 00:00:00" if version else ""}
+            if on == night:
+                rows.setdefault(entity, []).append(row)
+    return rows
+
+
+def test_the_newest_record_of_a_hospital_or_month_says_who_a_person_is(sail: SparkSession, tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    numbers = dict(zip(STATED, [str(number) for number in valid_numbers()[720 : 720 + len(STATED)]], strict=True))
+    for night, day in enumerate(("20260104", "20260105")):
+        rows = stated_rows(night, numbers)
+        for contract, provider in ((ACUTE, "RXN"), (MENTAL_HEALTH, "RMH")):
+            own = {
+                entity: [{name: value for name, value in row.items() if name in contract.entities[entity].columns} for row in r]
+                for entity, r in rows.items()
+                if entity in contract.entities
+            }
+            deliver(landing, contract, provider, day, own)
+    opt_out_lists(landing, "20260105", [*numbers.values(), BEN], local=[CARL])
+    run = run_in(sail, tmp_path, DAY, ("acute", "mental_health"))
+    ingested_and_curated(run)
+    links = run.store.read(Zone.CURATION, LINK).toArrow().to_pylist()
+    case_of = {number: case for case, number in numbers.items()}
+    found: dict[str, set[str | None]] = {}
+    for link in links:
+        found.setdefault(link["local_id"] or case_of[link["nhs_number"]], set()).add(link["conflict"])
+    assert found == {case: {conflict} for case, (_, conflict) in STATED.items()}
 
 
 def test_the_newest_submission_of_a_council_says_who_a_person_is(sail: SparkSession, tmp_path: Path) -> None:

@@ -84,12 +84,17 @@ def test_what_comes_whole_has_a_parent_that_does_not() -> None:
         contract({}, key=["k"]).model_validate(contract({}).model_dump() | {"row_by_row": ["P"]})
 
 
-def test_what_is_restated_has_a_period_and_what_may_be_empty_is_there() -> None:
+def test_what_is_restated_has_a_period_or_version_and_what_may_be_empty_is_there() -> None:
     direct = {"nhs_number": "n", "local_id": "k", "restated": True}
     columns: dict[str, Any] = {"k": {"identifier": "local_id"}, "n": {"identifier": "nhs_number"}, "p": {"type": "date"}}
     assert contract(columns, subject={"direct": direct}, period="p").entities["e"].period == "p"
-    with pytest.raises(ValidationError, match=r"restated: its rows have no period"):
+    assert contract(columns, subject={"direct": direct}, version=["p"]).entities["e"].version == ("p",)
+    with pytest.raises(ValidationError, match=r"restated: its rows have neither a period nor a version"):
         contract(columns, subject={"direct": direct})
+    two = contract(columns, subject={"direct": direct}, version=["p"]).model_dump()
+    two["entities"]["f"] = two["entities"]["e"] | {"version": ["p", "p"]}
+    with pytest.raises(ValidationError, match="restated: e, f have other versions, so that no row is the newest"):
+        SourceContract.model_validate(two)
     one_per = {"entity": "e", "columns": ["n"], "may_be_empty": ["gone"]}
     with pytest.raises(ValidationError, match="one_per: no column gone"):
         contract(columns, one_per=one_per)
