@@ -226,7 +226,7 @@ def visits(
     merged = spells(rows.where(is_grouped)).unionByName(rows.where(~is_grouped)) if grouped else rows
     coded = with_concepts(merged, ("concept", "admitted_from", "discharged_to"), concept_map)
     died = F.broadcast(deaths.select("person_id", F.col("death_date").alias("_died")))
-    of_open = {name: F.when(~is_planned(), F.col(name)) for name in ("end_date", "end_datetime", "_flagged")}
+    of_open = {name: F.when(~is_planned(), F.col(name)) for name in _SAID_OF_END}
     known = coded.withColumns(of_open).join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
     known = known.join(F.broadcast(newest_months), on=list(SUBMITTED_BY), how="left")
     ended = with_end(known.join(died, on="person_id", how="left"))
@@ -242,6 +242,10 @@ def visits(
     values |= {name: F.lit(None) for name in ("named_from", "named_until")}
     whole = unique.select(*[values.get(name, F.col(name)).cast(kind_).alias(name) for name, kind_ in VISITS_SCHEMA.items()])
     return with_days_named(whole) if has_encounters(rules) else whole
+
+
+_SAID_OF_END = ("end_date", "end_datetime", "_flagged", "discharged_to_target", "discharged_to_source_value")
+"""What a row says of the end of its visit, and where to; of a planned end it says nothing yet."""
 
 
 def is_planned() -> Column:
