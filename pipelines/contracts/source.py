@@ -176,22 +176,25 @@ class Flag(Frozen):
 class Direct(Frozen):
     """The row itself has the person's NHS number or local identifier.
 
-    `sex` is compared, as the birth date is, between the rows that name one person. It is the registered or stated sex of the
-    person, not a gender identity. Where they are `restated`, each reporting period says anew what is known of the person, on
-    every row: of a local identifier with its number only what the newest period says is compared. Without periods it is the
-    newest version of any record of the person, and only where the number is valid: identifiers are given to others.
+    `sex` is compared, as the birth date is, between the rows that name one person: the sex that a record has of the person.
+    `gender` is what the person declares (PERSON STATED GENDER CODE), which need not be the sex on record and may change: it is
+    compared within a provider only. Neither is a gender identity. Where they are `restated`, each reporting period says anew
+    what is known of the person, on every row: of a local identifier with its number only what the newest period says is
+    compared. Without periods it is the newest version of any record of the person, and only where the number is valid:
+    identifiers are given to others.
     """
 
     nhs_number: str
     local_id: str
     nhs_number_status: str | None = None
     sex: str | None = None
+    gender: str | None = None
     restated: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that says who the person is."""
-        return tuple(name for name in (self.nhs_number, self.local_id, self.nhs_number_status, self.sex) if name)
+        return tuple(name for name in (self.nhs_number, self.local_id, self.nhs_number_status, self.sex, self.gender) if name)
 
 
 class Via(Frozen):

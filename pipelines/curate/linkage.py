@@ -5,8 +5,8 @@ exactly one. A number is used when it passes Modulus 11, is no placeholder, has 
 belongs to the range of the environment: the 999 test range outside production, any other number in production.
 
 What rows of one number or of one local identifier say of the person may not be true of one person: other birth dates, other
-sexes, or two numbers. Only valid rows are compared, so a correction that replaces its row is no conflict, nor is one that the
-next reporting period, or the next record of the person at that hospital, makes.
+sexes, two genders declared to one provider, or two numbers. Only valid rows are compared, so a correction that replaces its
+row is no conflict, nor is one that the next reporting period, or the next record of the person at that hospital, makes.
 """
 
 from collections.abc import Iterable
@@ -22,15 +22,18 @@ from pipelines.curate.versions import valid_rows
 IDENTITY = ("_source", "_provider", "local_id", "nhs_number")
 """What a row says of its person; `nhs_number` is the usable number, empty where there is none."""
 
-STATED_SCHEMA = ("_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "birth_date", "sex")
+STATED_SCHEMA = ("_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "birth_date", "sex", "gender")
 """What a row says of its person, as delivered; the birth date as yyyy-mm-dd."""
 
-_COMPARED = ("birth_date", "sex")
+_COMPARED = ("birth_date", "sex", "gender")
+
+_OF_PROVIDER = ("gender",)
+"""What is compared within a provider only: the gender that a person declares there, not what another one was told, or when."""
 
 STATED_IDENTITY_SCHEMA = dict.fromkeys(IDENTITY, "string") | {
     f"{side}_{name}": "string" for name in _COMPARED for side in ("first", "last")
 }
-"""One row per identity, with the least and the greatest birth date and sex that its rows state (null: none)."""
+"""One row per identity, with the least and the greatest birth date, sex and gender that its rows state (null: none)."""
 
 NAMING_ROW_SCHEMA = dict.fromkeys(
     ("row_key", "_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "disposition"), "string"
@@ -45,7 +48,7 @@ UNKNOWN_BIRTH_DATES = ("1800-01-01", "1900-01-01")
 """Days that systems write where the day of birth is not known. They contradict nothing."""
 
 SEXES = {"male": ("M", "MALE", "1", "01", "1.0"), "female": ("F", "FEMALE", "2", "02", "2.0")}
-"""How sources write the two sexes, in upper case. Any other value is not known and contradicts nothing."""
+"""How sources write the two sexes, or genders, in upper case. Any other value is not known and contradicts nothing."""
 
 NUMBERS_OF_LOCAL_ID = "numbers_of_local_id"
 """The conflict of a local identifier that has two NHS numbers at its provider."""
@@ -63,7 +66,7 @@ LINK_SCHEMA = {
 }
 """One row per identity seen in any source: the number it was linked by (empty: none), the person and how it was found.
 
-`conflict` says in what the rows of its number or of its local identifier contradict each other (birth_date, sex,
+`conflict` says in what the rows of its number or of its local identifier contradict each other (birth_date, sex, gender,
 numbers_of_local_id; several with commas; null: in nothing).
 """
 
@@ -184,11 +187,11 @@ def identity_columns(source: Column) -> list[Column]:
 
 def stated_identities(stated: Iterable[DataFrame], production: bool) -> DataFrame:
     """One row per identity of all sources (STATED_IDENTITY_SCHEMA), from what `identities_in` gives for each."""
-    birth_date, sex = F.col("birth_date"), F.upper("sex")
-    compared = {
-        "birth_date": F.when(~birth_date.isin(*UNKNOWN_BIRTH_DATES), birth_date),
-        "sex": F.coalesce(*[F.when(sex.isin(*written), F.lit(name)) for name, written in SEXES.items()]),
-    }
+    birth_date = F.col("birth_date")
+    compared = {"birth_date": F.when(~birth_date.isin(*UNKNOWN_BIRTH_DATES), birth_date)}
+    for kind in ("sex", "gender"):
+        said = F.upper(kind)
+        compared[kind] = F.coalesce(*[F.when(said.isin(*written), F.lit(name)) for name, written in SEXES.items()])
     numbered = with_number(union_all(stated), production)
     named = numbered.select(*identity_columns(F.col("_source")), *[column.alias(name) for name, column in compared.items()])
     extremes = [F.min(name).alias(f"first_{name}") for name in _COMPARED]
@@ -208,9 +211,12 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
     by_local_id = (
         stated.where(F.col("local_id") != "")
         .groupBy(*place)
-        .agg(F.min(number).alias("_least"), F.max(number).alias("_greatest"), *_contradictions("of_local_id"))
+        .agg(F.min(number).alias("_least"), F.max(number).alias("_greatest"), *_contradictions("of_local_id", _COMPARED))
     )
-    by_number = stated.where(F.col("nhs_number") != "").groupBy("nhs_number").agg(*_contradictions("of_number"))
+    everywhere = [name for name in _COMPARED if name not in _OF_PROVIDER]
+    with_a_number = stated.where(F.col("nhs_number") != "")
+    by_number = with_a_number.groupBy("nhs_number").agg(*_contradictions("of_number", everywhere))
+    there = with_a_number.groupBy(*place[:-1], "nhs_number").agg(*_contradictions("of_number", _OF_PROVIDER))
     found = stated.join(by_local_id, on=list(place), how="left")
     has_number = F.col("nhs_number") != ""
     has_one_elsewhere = F.col("_least") == F.col("_greatest")
@@ -224,7 +230,9 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
     by_local = message_of([F.lit("local"), *[F.col(name) for name in place]])
     message = F.when(F.col("linked_number") != "", by_linked_number).otherwise(by_local)
     known = found.withColumns({"linked_number": linked, "method": method})
-    compared = known.join(by_number.withColumnRenamed("nhs_number", "linked_number"), on="linked_number", how="left")
+    compared = known.join(by_number.withColumnRenamed("nhs_number", "linked_number"), on="linked_number", how="left").join(
+        there.withColumnRenamed("nhs_number", "linked_number"), on=[*place[:-1], "linked_number"], how="left"
+    )
     kinds = [F.when(F.col(f"_{name}_of_local_id") | F.col(f"_{name}_of_number"), F.lit(name)) for name in _COMPARED]
     kinds.append(F.when(F.col("_least") != F.col("_greatest"), F.lit(NUMBERS_OF_LOCAL_ID)))
     with_number = pads.joined_to(compared.withColumn("conflict", F.nullif(F.concat_ws(",", *kinds), F.lit(""))))
@@ -232,9 +240,9 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
     return keyed.withColumn("person_id", id_of(F.col("person_key"))).select(*LINK_SCHEMA)
 
 
-def _contradictions(of: str) -> list[Column]:
+def _contradictions(of: str, compared: Iterable[str]) -> list[Column]:
     """By what is compared, whether the identities of a group state more than one value: `_<name>_<of>`."""
-    return [(F.min(f"first_{name}") != F.max(f"last_{name}")).alias(f"_{name}_{of}") for name in _COMPARED]
+    return [(F.min(f"first_{name}") != F.max(f"last_{name}")).alias(f"_{name}_{of}") for name in compared]
 
 
 def identity_conflicts(links: DataFrame) -> DataFrame:

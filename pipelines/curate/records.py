@@ -43,6 +43,7 @@ RECORD_SCHEMA = {
     "local_id": "string",
     "birth_date": "string",
     "sex": "string",
+    "gender": "string",
     "declared_version": "string",
     "period": "string",
     "content": "bigint",
@@ -96,6 +97,7 @@ _STATEMENT_SCHEMA = {
     "local_id": "string",
     "birth_date": "string",
     "sex": "string",
+    "gender": "string",
     "content": "bigint",
     "is_deleted": "boolean",
     "is_test": "boolean",
@@ -176,7 +178,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         values |= {"nhs_number": F.col(direct.nhs_number), "local_id": _local_id(direct.local_id, entity)}
         status = direct.nhs_number_status
         values |= {"nhs_number_status": _in_normal_form(spec.columns[status], F.col(status))} if status else {}
-        values |= {"sex": F.col(direct.sex)} if direct.sex else {}
+        values |= {kind: F.col(name) for kind, name in (("sex", direct.sex), ("gender", direct.gender)) if name}
         birth = spec.identified_by(Identifier.BIRTH_DATE)
         values |= {"birth_date": known(ColumnType.DATE, value_of(birth))} if birth else {}
     if shared_columns:

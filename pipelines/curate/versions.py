@@ -70,6 +70,7 @@ VERSION_SCHEMA = {
     "local_id": "string",
     "birth_date": "string",
     "sex": "string",
+    "gender": "string",
     "is_confidential": "boolean",
     "period": "string",
     "stated": "string",
@@ -81,9 +82,8 @@ VERSION_SCHEMA = {
 """One row per delivered row with the disposition that the other rows of its record give it.
 
 `period` is the reporting period of the row; `stated` sorts by when the row said who its person is: by period, else by what it
-says of its version, then by delivery; null where it says neither birth date nor sex. `effective` sorts by when the content of
-its file took effect. `disposition` is
-null for a winner that is still valid: its person decides.
+says of its version, then by delivery; null where it says neither birth date, sex nor gender. `effective` sorts by when the
+content of its file took effect. `disposition` is null for a winner that is still valid: its person decides.
 """
 
 
@@ -167,7 +167,7 @@ def _judged(records: DataFrame, files: DataFrame, whole: Mapping[str, str] = _NO
         F.when(is_newest & ~is_held, F.lit(ABSENT_FROM_FULL)),
     )
     said = F.coalesce("period", F.concat("declared_version", F.lit(AFTER_DECLARED), "_effective"))
-    stated = F.when(F.coalesce("birth_date", "sex").isNotNull(), said)
+    stated = F.when(F.coalesce("birth_date", "sex", "gender").isNotNull(), said)
     values = {"effective": F.col("_effective"), "is_winner": is_winner, "disposition": disposition, "reason": reason}
     values |= {"stated": stated}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in (*VERSION_SCHEMA, *_COMPARED)])

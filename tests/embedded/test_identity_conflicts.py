@@ -36,9 +36,12 @@ Said = tuple[str, str, str, str | None, str | None]
 
 
 def conflicts(session: SparkSession, said: list[Said], status: str = "01") -> dict[tuple[str, str, str], str | None]:
-    """The conflict of each identity: provider, local identifier and number."""
+    """The conflict of each identity: provider, local identifier and number. A sex behind `says ` is the gender declared."""
     schema = ", ".join(f"{name} string" for name in STATED_SCHEMA)
-    rows = [("gp", provider, local, number, status, born, sex) for provider, local, number, born, sex in said]
+    rows = []
+    for provider, local, number, born, sex in said:
+        kinds = (None, sex.removeprefix("says ")) if sex and sex.startswith("says ") else (sex, None)
+        rows.append(("gp", provider, local, number, status, born, *kinds))
     identities = stated_identities([session.createDataFrame(rows, schema)], production=False)
     found = linked_identities(identities, PADS).select("_provider", "local_id", "nhs_number", "conflict").collect()
     return {(row[0], row[1], row[2]): row[3] for row in found}
@@ -105,6 +108,26 @@ CASES: dict[str, tuple[list[Said], list[str | None]]] = {
         [("P1", "A", ANNA, BORN, "F"), ("P2", "B", ANNA, None, "F"), ("P3", "C", ANNA, UNKNOWN_BIRTH_DATES[1], "F")],
         [None] * 3,
     ),
+    "a gender that is not the sex on record": (
+        [("P1", "A", ANNA, BORN, "F"), ("RXN", "1", ANNA, BORN, "says 1"), ("P1", "A", ANNA, BORN, "says 1")],
+        [None, None],
+    ),
+    "a gender declared otherwise at another provider": (
+        [("RXN", "1", ANNA, BORN, "says 1"), ("RMH", "1", ANNA, BORN, "says 2")],
+        [None, None],
+    ),
+    "twins with one number at a hospital, and a practice": (
+        [("RXN", "1", ANNA, OTHER, "says 1"), ("RXN", "2", ANNA, OTHER, "says 2"), ("P1", "A", ANNA, OTHER, "F")],
+        ["gender", "gender", None],
+    ),
+    "two genders of one local identifier": (
+        [("RXN", "1", "", BORN, "says 1"), ("RXN", "1", "", BORN, "says 2")],
+        ["gender"],
+    ),
+    "two genders, one of them not known": (
+        [("RXN", "1", ANNA, BORN, "says 1"), ("RXN", "1", ANNA, BORN, "says X"), ("RXN", "2", ANNA, BORN, "says 9")],
+        [None, None],
+    ),
     "people without a number are not compared with each other": (
         [("P1", "A", "", BORN, "F"), ("P1", "B", "", OTHER, "M")],
         [None, None],
@@ -167,10 +190,10 @@ def test_an_identity_has_a_conflict_if_its_number_or_its_local_identifier_has_on
 def test_people_are_listed_by_key_once_for_each_provider_and_conflict(sail: SparkSession) -> None:
     schema = ", ".join(f"{name} string" for name in STATED_SCHEMA)
     rows = [
-        ("gp", "P1", "A", ANNA, None, BORN, "F"),
-        ("gp", "P1", "B", ANNA, None, OTHER, "F"),
-        ("acute", "RXN", "1", ANNA, "01", BORN, "2"),
-        ("gp", "P1", "C", CARL, None, BORN, "F"),
+        ("gp", "P1", "A", ANNA, None, BORN, "F", None),
+        ("gp", "P1", "B", ANNA, None, OTHER, "F", None),
+        ("acute", "RXN", "1", ANNA, "01", BORN, None, "2"),
+        ("gp", "P1", "C", CARL, None, BORN, "F", None),
     ]
     links = linked_identities(stated_identities([sail.createDataFrame(rows, schema)], production=False), PADS)
     listed = identity_conflicts(links).collect()
@@ -270,7 +293,9 @@ SUBMITTED: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
 WRONG = {"born": "1905-06-07"}
 STATED: dict[str, tuple[list[tuple[str, int, str, dict[str, str]]], str | None]] = {
     "a birth date corrected by an attendance": ([("apc_episode", 0, "1", WRONG), ("op_attendance", 1, "2", {})], None),
-    "a sex corrected": ([("ecds_attendance", 0, "1", {"sex": "1"}), ("apc_episode", 1, "2", {})], None),
+    "another gender since": ([("ecds_attendance", 0, "1", {"sex": "1"}), ("apc_episode", 1, "2", {})], None),
+    "two genders in one version": ([("ecds_attendance", 1, "1", {"sex": "1"}), ("apc_episode", 1, "1", {})], "gender"),
+    "another gender in another service": ([("ecds_attendance", 0, "1", {"sex": "1"}), ("mpi", 1, "1509", {})], None),
     "corrected within a delivery": ([("apc_episode", 1, "1", WRONG), ("ecds_attendance", 1, "2", {})], None),
     "an older state comes later": ([("apc_episode", 0, "2", {}), ("op_attendance", 1, "1", WRONG)], None),
     "corrected, by delivery": ([("apc_episode", 0, "", WRONG), ("apc_episode", 1, "", {})], None),
