@@ -47,7 +47,7 @@ from pipelines.release.report.data_docs import write_data_docs
 from pipelines.release.report.markdown import markdown
 from pipelines.release.report.sections import Cell, Edition, Section, Topic
 from pipelines.release.report.writing import write_report
-from pipelines.run_log import in_order, last_runs
+from pipelines.run_log import RunRecord, RunState, in_order, last_runs
 from pipelines.settings import Settings, storage_paths
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def report(
     ledger, gates = ledger_of(settings, run), gates_of(settings, run)
     release = release_of_run(settings, run)
     sections = [*sections_of(ledger, gates, edition, silver_rows_of(settings)), rows_of_two_sources(settings, release, edition)]
-    facts = facts_of(run, release)
-    shown = [*sections, _not_loaded(settings)]
+    facts = facts_of(run, release, edition)
+    shown = [*sections, _not_loaded(settings, edition)]
     show_table("run", [facts])
     for section in shown:
         if section.rows:
@@ -172,7 +172,7 @@ def html_page(settings: Settings, run: str, edition: Edition, sections: list[Sec
     today = date.today()
     release = release_of_run(settings, run)
     former = _release_before(settings, release)
-    record = next((found.record for found in last_runs(settings.storage.restricted) if found.record.run_id == run), None)
+    record = _record_of(settings, run)
     material = Material(
         run=run,
         edition=edition,
@@ -223,14 +223,15 @@ def _open_codes(settings: Settings, release: Release | None) -> "list[OpenCode]"
     ]
 
 
-def _not_loaded(settings: Settings) -> Section:
-    """The deliveries that are not loaded now, whatever run is reported on."""
-    columns = ("source", "provider", "folder", "state", "since", "reason", "next_step")
+def _not_loaded(settings: Settings, edition: Edition) -> Section:
+    """The deliveries that are not loaded now, whatever run is reported on; reasons and next steps may quote small numbers."""
+    columns = ["source", "provider", "folder", "state", "since"]
+    columns += ["reason", "next_step"] if edition is Edition.FULL else []
     rows = [shown_delivery(entry) for entry in not_loaded(history_of(settings, date.today()))]
     return Section("Deliveries that are not loaded", [{name: row[name] for name in columns} for row in rows])
 
 
-def facts_of(run: str, release: Release | None) -> dict[str, Cell]:
+def facts_of(run: str, release: Release | None, edition: Edition) -> dict[str, Cell]:
     """What a run was, and the release that it made, if it made one."""
     if release is None:
         return {"run": run, "release": "none made by this run"}
@@ -242,15 +243,27 @@ def facts_of(run: str, release: Release | None) -> dict[str, Cell]:
         "vocabulary": release.vocabulary_version,
         "code": release.code.version,
         "newest_extract": max((e.extract_date.isoformat() for e in release.extracts), default=""),
-        "people": release.pin("omop", "person").rows,
+        "people": edition.shown(release.pin("omop", "person").rows),
     }
 
 
 def release_of_run(settings: Settings, run: str) -> Release | None:
-    """The release that a run made; None if it made none."""
+    """The release that a run made, or that it made the current one again; None where there is none.
+
+    After the end of a rollback a run finds its release made already, by an earlier run.
+    """
     folder = release_folder(settings)
-    found = (folder.read(release_id) for release_id in reversed(folder.ids()))
-    return next((release for release in found if release.run_id == run), None)
+    there = folder.ids()
+    made = next((release for release in map(folder.read, reversed(there)) if release.run_id == run), None)
+    record = _record_of(settings, run)
+    if made is None and record is not None and record.end is RunState.RELEASED and record.release_id in there:
+        return folder.read(record.release_id)
+    return made
+
+
+def _record_of(settings: Settings, run: str) -> RunRecord | None:
+    """The run in the list of runs, which may have lost it."""
+    return next((found.record for found in last_runs(settings.storage.restricted) if found.record.run_id == run), None)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from pipelines.release.report.page import (
 )
 from pipelines.release.report.pictures import NARROW, WIDE, Flow, FlowFigure, Link, Node, flow_picture, month_chart
 from pipelines.release.report.sections import Cell, Edition, Section, Topic
-from pipelines.run_log import RunRecord
+from pipelines.run_log import RunRecord, RunState
 
 CODES_SHOWN: Final = 20
 """Codes without a standard concept that the page lists, those with most rows first."""
@@ -126,12 +126,24 @@ def _verdict(material: Material) -> Notice:
     if failed:
         return Notice("bad", f"Not released: {_number_of(failed, 'check')} failed. The release before stays.", "gates")
     if material.release is None:
-        return Notice("bad", "Not released: the run did not come to its end. The release before stays.", "run")
+        return Notice(*_without_release(material.record), "run")
     passed = f"{numbers[Verdict.PASSED]:,} of {len(material.gates):,} checks passed"
     noted = [f"{numbers[name]:,} {text}" for name, text in _LET_THROUGH.items() if numbers[name]]
     if noted:
         return Notice("warn", f"Released. {passed}; {' and '.join(noted)}.", "gates")
     return Notice("good", f"Released. {passed}.", "gates")
+
+
+def _without_release(record: RunRecord | None) -> tuple[str, str]:
+    """Kind and text of the verdict on a run that has no release and no failed check."""
+    match record.end if record else None:
+        case RunState.UNCHANGED if record:
+            return "good", f"Nothing had changed: release {record.release_id} stays."
+        case RunState.MADE if record:
+            return "warn", f"Not released: the run was to make {' '.join(record.selected)} only. The release before stays."
+        case RunState.RELEASED if record:
+            return "warn", f"Released as {record.release_id}, which has been removed since."
+    return "bad", "Not released: the run did not come to its end. The release before stays."
 
 
 def _number_of(number: int, thing: str, things: str = "") -> str:
@@ -149,7 +161,7 @@ def _figures(material: Material) -> list[KeyFigure]:
     ]
     if material.release is not None:
         people, newest = material.release.pin("omop", "person").rows, material.release.extracts
-        figures.insert(0, KeyFigure("People", _text(_one_number(people, material.edition)), "in the release"))
+        figures.insert(0, KeyFigure("People", _text(material.edition.shown(people)), "in the release"))
         if newest:
             figures.append(
                 KeyFigure(
@@ -171,10 +183,6 @@ def _mapped(ledger: Sequence[LedgerRow], edition: Edition) -> str:
     return str(rows[-1]["mapped"]) if rows else ""
 
 
-def _one_number(number: int, edition: Edition) -> int | str:
-    return HIDDEN if 0 < number < edition.smallest_shown else number
-
-
 def _notices(material: Material) -> list[Notice]:
     """What somebody should look at, the worst first."""
     numbers = outcomes(material.gates)
@@ -183,7 +191,7 @@ def _notices(material: Material) -> list[Notice]:
         notices.append(
             Notice("bad", f"{_number_of(numbers[Verdict.FAILED], 'check')} failed, so nothing was released", "gates")
         )
-    elif material.release is None:
+    elif material.release is None and _without_release(material.record)[0] == "bad":
         notices.append(Notice("bad", "The run ended before its release", "run"))
     set_aside = sum(row["state"] == "set aside" for row in material.deliveries)
     if set_aside:
@@ -334,9 +342,7 @@ def _taken(material: Material) -> dict[str, int | str]:
 
 def rounded(number: int, edition: Edition) -> int | str:
     """A number that is the sum of others which may be hidden: in tens, so that none of them follows from it."""
-    return (
-        number if edition is Edition.FULL else _one_number(round(number, -1) if number >= SMALLEST_SHOWN else number, edition)
-    )
+    return edition.shown(round(number, -1) if edition is not Edition.FULL and number >= SMALLEST_SHOWN else number)
 
 
 _TAKEN: Final = {Disposition.MAPPED: ("Mapped", "kept"), Disposition.UNTAKEN: ("Taken by no rule", "left")}

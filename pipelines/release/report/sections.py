@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from pipelines.quality.suppression import SMALLEST_SHOWN
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN
 
 Cell = str | int | float | bool | None
 
@@ -20,6 +20,10 @@ class Edition(StrEnum):
     def smallest_shown(self) -> int:
         """The smallest number of rows or people that is shown; 1 hides none."""
         return SMALLEST_SHOWN if self is Edition.SUPPRESSED else 1
+
+    def shown(self, number: int) -> int | str:
+        """A number of rows or people, or the sign for a hidden one."""
+        return HIDDEN if 0 < number < self.smallest_shown else number
 
 
 class Topic(StrEnum):

@@ -3,16 +3,24 @@
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
+from typer.testing import CliRunner
 
-from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
+from jobs import report
+from pipelines.contracts.ledger import LEDGER_TABLE, Disposition, LedgerRow, Stage
+from pipelines.ingest.history import DeliveryFacts, DeliveryState
+from pipelines.ingest.landing import DeliveryName
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.quality.checks import Check, Rule, Severity, Zone
 from pipelines.quality.figures import Figure
 from pipelines.quality.gates import Measured, judge
 from pipelines.quality.suppression import HIDDEN
 from pipelines.release.model import Code, Extract, Gates, Release, TablePin
+from pipelines.release.published import release_folder
 from pipelines.release.report.checks import broken_checks
 from pipelines.release.report.contents import Material, OpenCode, flow_figure, page_of, rounded
 from pipelines.release.report.counting import ReleaseCounts, months_until
@@ -20,6 +28,7 @@ from pipelines.release.report.page import Folded, Page, columns_of, heading, htm
 from pipelines.release.report.pictures import NARROW, WIDE, Flow, Link, Node, Shape, flow_picture, month_chart
 from pipelines.release.report.sections import Cell, Edition, Section
 from pipelines.run_log import Failure, RunRecord, RunState
+from tests.builders.runs import settings_in
 
 RUN_DATE = date(2026, 1, 6)
 HOSTILE = "<script>document.title = 'taken over'</script>"
@@ -64,6 +73,10 @@ RECORD = RunRecord(
     stages=(StepTime("ingest", 10, 2.04, 0.5), StepTime("map", 10, 30.0, 0.7)),
     end=RunState.RELEASED,
 )
+
+
+def ended(end: RunState, **facts: object) -> RunRecord:
+    return RECORD.model_copy(update={"end": end, **facts})
 
 
 def delivered(source: str, **outcomes: int) -> list[LedgerRow]:
@@ -160,9 +173,24 @@ def test_the_page_asks_for_nothing_and_its_links_lead_somewhere() -> None:
             "Not released: 1 check failed. The release before stays.",
         ),
         (
-            {"gates": [], "release": None, "counts": None},
+            {"gates": [], "record": ended(RunState.STOPPED), "release": None, "counts": None},
             "bad",
             "Not released: the run did not come to its end. The release before stays.",
+        ),
+        (
+            {"gates": [], "record": ended(RunState.UNCHANGED, release_id="20260105-0123abcd"), "release": None, "counts": None},
+            "good",
+            "Nothing had changed: release 20260105-0123abcd stays.",
+        ),
+        (
+            {"gates": [], "record": ended(RunState.MADE, selected=("silver",)), "release": None, "counts": None},
+            "warn",
+            "Not released: the run was to make silver only. The release before stays.",
+        ),
+        (
+            {"record": ended(RunState.RELEASED, release_id="20260106-0123abcd"), "release": None, "counts": None},
+            "warn",
+            "Released as 20260106-0123abcd, which has been removed since.",
         ),
     ],
 )
@@ -170,6 +198,53 @@ def test_the_verdict_is_what_became_of_the_run(changes: dict[str, object], level
     page = page_of(material(**changes))
     assert (page.verdict.level, page.verdict.text) == (level, said)
     assert said in html(page)
+    assert ("The run ended before its release" in html(page)) == ("did not come to its end" in said)
+
+
+def test_the_release_of_a_run_is_that_which_it_made_or_made_current_again(tmp_path: Path) -> None:
+    """After the end of a rollback a run finds its release made already."""
+    settings = settings_in(tmp_path)
+    folder = release_folder(settings)
+    for made in (BEFORE, NOW):
+        folder.write(made)
+    runs = {
+        "20260106-00003": ended(RunState.RELEASED, release_id=NOW.release_id),
+        "20260106-00004": ended(RunState.UNCHANGED, release_id=NOW.release_id),
+        "20260106-00005": ended(RunState.FAILED),
+        "20260106-00006": ended(RunState.RELEASED, release_id="20260106-removed"),
+    }
+    for run, record in runs.items():
+        record.model_copy(update={"run_id": run}).write(tmp_path / "restricted" / "runs" / f"{run}.json")
+    found = {run: report.release_of_run(settings, run) for run in ("r1", "r2", "lost", *runs)}
+    assert {run: release.release_id if release else None for run, release in found.items()} == {
+        "r1": BEFORE.release_id,
+        "r2": NOW.release_id,
+        "lost": None,
+        "20260106-00003": NOW.release_id,
+        "20260106-00004": None,
+        "20260106-00005": None,
+        "20260106-00006": None,
+    }
+
+
+@pytest.mark.parametrize(("edition", "people", "is_quoted"), [("suppressed", "\\*", False), ("full", "3", True)])
+def test_a_report_in_markdown_hides_what_the_page_hides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edition: str, people: str, is_quoted: bool
+) -> None:
+    release_folder(settings_in(tmp_path)).write(release("r1", RUN_DATE, person=3))
+    place, reason = DeliveryName("gp", "P81001", "20260107"), "patient: no record, the last full extract had 3"
+    left_out = DeliveryFacts(place, DeliveryState.SET_ASIDE, day=RUN_DATE, reason=reason, next_step="ask")
+    monkeypatch.setattr(report, "history_of", lambda *_: [left_out])
+    rows = pa.Table.from_pylist([row.record() | {"run_id": "r1"} for row in LEDGER])
+    write_deltalake(str(tmp_path / "restricted" / "ledger" / LEDGER_TABLE), rows)
+    folders = [option for name in ("restricted", "deidentified") for option in ("--set", f"storage.{name}={tmp_path / name}")]
+    out = tmp_path / "report.md"
+    ran = CliRunner().invoke(report.app, ["--env", "test", *folders, "--edition", edition, "--out", str(out)])
+    assert ran.exit_code == 0, ran.exception
+    text = out.read_text(encoding="utf-8")
+    assert f"- people: {people}\n" in text
+    assert "| gp | P81001 | 20260107 | set aside | 2026-01-06 |" in text
+    assert (reason in text) == (reason in ran.output) == is_quoted
 
 
 def test_what_needs_somebody_is_listed_the_worst_first() -> None:
