@@ -9,7 +9,7 @@ from typing import Final
 import duckdb
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable, version_code_pattern
-from pipelines.errors import ReleaseError
+from pipelines.errors import ReleaseError, is_out_of_space
 from pipelines.release.model import Release
 from pipelines.release.reading import PinnedTable, literal, quoted, released
 
@@ -54,7 +54,10 @@ class Publication:
         except duckdb.OutOfMemoryException as error:
             raise ReleaseError("the publication needs more memory: raise engine.memory_gib") from error
         except duckdb.Error as error:
-            raise ReleaseError(f"the publication failed: DuckDB {type(error).__name__}") from error
+            why = (
+                "a disk is full; free space where it is written" if is_out_of_space(error) else f"DuckDB {type(error).__name__}"
+            )
+            raise ReleaseError(f"the publication failed: {why}") from error
 
     def rows_of(self, connection: duckdb.DuckDBPyConnection, table: CdmTable) -> duckdb.DuckDBPyRelation | None:
         """The rows of a table, read in batches when the relation is used; None where the release does not have the table.

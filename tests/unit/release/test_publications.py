@@ -41,6 +41,28 @@ def test_a_key_that_is_there_twice_leaves_the_former_duckdb_file(tmp_path: Path)
         assert connection.execute("SELECT * FROM kept").fetchall() == [ROW]
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            duckdb.TransactionException('Could not write file "x of 4711": No space left on device'),
+            "a disk is full; free space",
+        ),
+        (
+            duckdb.IOException('{"exception_message":"4711: No space left on device","errno":"28"}'),
+            "a disk is full; free space",
+        ),
+        (duckdb.IOException("IO Error: 4711"), "DuckDB IOException"),
+        (duckdb.OutOfMemoryException("4711"), "raise engine.memory_gib"),
+    ],
+)
+def test_a_failure_says_what_is_to_be_done_and_no_value(tmp_path: Path, error: duckdb.Error, said: str) -> None:
+    """The words are those of DuckDB on a full disk, in a file of its own and in a Parquet file."""
+    with pytest.raises(ReleaseError, match=said) as raised, publication(tmp_path / "kept", [ROW]).connected(tmp_path):
+        raise error
+    assert "4711" not in str(raised.value)
+
+
 @pytest.mark.parametrize("form", ["duckdb", "parquet"])
 def test_rows_lie_in_the_order_of_people_and_keys_not_as_they_were_delivered(tmp_path: Path, form: str) -> None:
     """More rows than DuckDB writes at once, by several threads."""
