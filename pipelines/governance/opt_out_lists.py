@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -217,11 +217,14 @@ def _newest(folder: AnyPath, kind: str, run_date: date, latest: date) -> Entry:
         days[day] = entry
     reached = [day for day in days if day <= run_date]
     if not reached:
+        step = f"there is {days[min(days)].name}: {_LATER}" if days else "put the list there, then run again"
         raise OptOutMissingError(
-            f"the {kind} opt-out list is missing: expected a folder {where}/<yyyymmdd> up to the run date; "
-            "put the list there, then run again"
+            f"the {kind} opt-out list is missing: expected a folder {where}/<yyyymmdd> up to the run date {run_date}; {step}"
         )
     return days[max(reached)]
+
+
+_LATER: Final = "the run is of a day before it: give a later --date, or correct the clock of the machine"
 
 
 def _day_of(name: str) -> date | None:
@@ -316,7 +319,8 @@ def _check_age(delivered: _Delivered, policy: OptOutPolicy, run_date: date, last
             f"{where}: {age.days} days old, at most {policy.max_age_days} are allowed; fetch a new {kind} list, then run again"
         )
     if last_used and as_at < last_used.as_at:
-        raise OptOutStaleError(f"{where}: older than the {kind} list that the last run used; fetch the newest one")
+        step = _LATER if last_used.as_at > run_date else "fetch the newest one"
+        raise OptOutStaleError(f"{where}: older than the {kind} list that the last run used; {step}")
 
 
 def _check_days(delivered: _Delivered, folder: AnyPath) -> None:

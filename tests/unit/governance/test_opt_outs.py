@@ -117,10 +117,23 @@ def test_a_list_of_22_days_stops_and_one_of_21_does_not(tmp_path: Path, day: dat
         assert read(tmp_path, day).numbers_allowed == (ANNA,)
 
 
-def test_a_list_older_than_the_one_last_used_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("last_used", "step"),
+    [(date(2026, 1, 21), "fetch the newest one"), (date(2026, 1, 26), "the run is of a day before it: give a later --date")],
+)
+def test_a_list_older_than_the_one_last_used_stops(tmp_path: Path, last_used: date, step: str) -> None:
+    """Where the newest list is there and the clock of the machine went back, no list is to be fetched."""
     opt_out_lists(tmp_path, FOLDER, [ANNA])
-    with pytest.raises(OptOutStaleError, match="older than the local list that the last run used"):
-        read(tmp_path, last_used={"local": UsedList(date(2026, 1, 21))})
+    with pytest.raises(OptOutStaleError, match=f"older than the local list that the last run used; {step}"):
+        read(tmp_path, date(2026, 1, 25), last_used={"local": UsedList(last_used)})
+
+
+def test_a_run_before_the_first_list_says_that_it_is(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, "20260120", [ANNA])
+    with pytest.raises(
+        OptOutMissingError, match="up to the run date 2026-01-19; there is 20260120: the run is of a day before it"
+    ):
+        read(tmp_path, date(2026, 1, 19), today=date(2026, 1, 21))
 
 
 HEADER = "nhs_number,provider,local_id,decision,decided_on\n"
