@@ -563,6 +563,7 @@ def _change(material: Material) -> list[Part]:
 def _changes(former: Release, release: Release, edition: Edition) -> list[dict[str, Cell]]:
     """Rows by table before and now. A change by a small number is hidden together with the number before.
 
+    Where few people have come or gone every change is: it may be of their rows only, and say how much there is of somebody.
     `event_evidence` has a row for each row of the event tables, so what is hidden of one of these is hidden of it too.
     """
     before, now = (
@@ -573,6 +574,8 @@ def _changes(former: Release, release: Release, edition: Edition) -> list[dict[s
     small = range(1, edition.smallest_shown)
     few_now = {name for name, (_, has) in numbers.items() if has in small}
     few_changes = {name for name, (was, has) in numbers.items() if {was, has, abs(has - was)} & set(small)}
+    if "person" in few_changes:
+        few_changes |= {name for name, (was, has) in numbers.items() if was != has}
     for few in (few_now, few_changes):
         if few.intersection(ROUTED_TABLES):
             few.add(EVENT_EVIDENCE.name)

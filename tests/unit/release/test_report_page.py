@@ -285,10 +285,27 @@ def test_a_delivery_of_a_later_run_is_not_of_this_one() -> None:
 
 
 def test_a_small_change_is_hidden_with_the_number_before() -> None:
-    rows = {row["table"]: row for row in table(page_of(material()), "Rows by table")}
-    assert rows["person"] == {"table": "person", "before": "*", "now": 503, "change": "*", "change_in_%": "*"}
+    now = release("r2", RUN_DATE, person=500, death=20, measurement=900, specimen=12)
+    before = release("r1", date(2026, 1, 5), person=500, death=20, measurement=800, specimen=15)
+    rows = {row["table"]: row for row in table(page_of(material(release=now, former=before)), "Rows by table")}
+    assert rows["specimen"] == {"table": "specimen", "before": "*", "now": 12, "change": "*", "change_in_%": "*"}
     assert rows["death"] == {"table": "death", "before": 20, "now": 20, "change": "0", "change_in_%": ""}
     assert rows["measurement"] == {"table": "measurement", "before": 800, "now": 900, "change": "+100", "change_in_%": "+12.5%"}
+
+
+@pytest.mark.parametrize(
+    ("people", "now", "shown"),
+    [(499, 788, ["*", 788, "*"]), (507, 900, ["*", 900, "*"]), (508, 900, [800, 900, "+100"]), (499, 800, [800, 800, "0"])],
+)
+def test_changes_that_may_be_of_few_people_are_hidden(people: int, now: int, shown: list[Cell]) -> None:
+    """One of 500 people has opted out and takes 12 rows along, 7 have come with 100; with 8, and without rows, all is shown."""
+    given = release("r2", RUN_DATE, person=people, measurement=now)
+    former = release("r1", date(2026, 1, 5), person=500, measurement=800)
+    rows = {row["table"]: row for row in table(page_of(material(release=given, former=former)), "Rows by table")}
+    assert [rows["measurement"][name] for name in ("before", "now", "change")] == shown
+
+
+def test_the_full_edition_has_every_change() -> None:
     full = {row["table"]: row for row in table(page_of(material(edition=Edition.FULL)), "Rows by table")}
     assert full["person"]["change"] == "+3"
 
