@@ -47,6 +47,7 @@ def load_command(
     ] = None,
     env: Env = None,
     conf_dir: ConfDir = DEFAULT_CONF_DIR,
+    mappings_dir: MappingsDir = None,
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
@@ -54,7 +55,7 @@ def load_command(
 
     The download is checked as a whole first. Loading the one that is loaded changes nothing.
     """
-    settings: Settings = settings_of(env, conf_dir, overrides)
+    settings: Settings = settings_of(env, conf_dir, overrides, mappings_dir)
     enclose(settings)
     from pipelines.terminology.vocabulary import (
         load,
@@ -69,6 +70,12 @@ def load_command(
     if loaded.retired:
         log.warning(f"{loaded.retired} concepts of this project have an equivalent in this vocabulary, which is used instead")
     warn_of_open_faults(loaded.open_faults)
+    if loaded.unfit:
+        log.warning(
+            f"{len(loaded.unfit)} local maps and constants of mappings lead to no valid standard concept of this vocabulary: "
+            "until they are corrected, or another vocabulary is loaded, no run releases what needs them"
+        )
+        show_table("what stops a run", [misfit.as_row() for misfit in loaded.unfit])
     show_table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
 
 
@@ -98,6 +105,7 @@ def check_command(
     with open_session(settings.engine) as session, stage("check what maps mean"):
         found = check_meaning(store_of(session, settings), settings, loaded.replaced)
     show_table("checked", [found.summary()])
+    _show("maps and constants that lead to no valid standard concept", [misfit.as_row() for misfit in found.unfit], None)
     _show("maps that say something else than their codes", found.map_rows(), None)
     _show("constants that say more than their notes", [constant.as_row() for constant in found.constants], None)
     _show("results whose unit does not fit", [unit.as_row() for unit in found.units], None)
@@ -191,10 +199,11 @@ def diff_command(
     _require_run(settings)
     known = LoadedVocabulary.read(vocabulary_path(settings))
     with open_session(settings.engine) as session, stage("compare vocabularies", total=5) as on_progress:
-        found = difference(store_of(session, settings), settings, (old, new), known.release if known else "", on_progress)
+        found = difference(store_of(session, settings), settings, (old, new), known, on_progress)
     log.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
     show_table("changes", found.summary())
     _show("changed codes", [changed.as_row() for changed in found.changes], None if json_lines else top)
+    _show("what stops a run with the new vocabulary", [misfit.as_row() for misfit in found.unfit], None)
 
 
 def _require_run(settings: Settings) -> None:

@@ -94,11 +94,11 @@ def faults_of_maps(concepts: Mapping[int, Concept], folder: Path, maps: Sequence
 
 
 def faults_of_constants(store: TableStore, mappings: Mapping[str, SourceMapping]) -> tuple[Constant, ...]:
-    """The constants whose concept the vocabulary lacks, or whose name says more than the note in the mapping."""
+    """The constants whose concept has a name that says more than the note in the mapping."""
     found = tuple(constants(mappings.values()))
     concepts = concepts_of(store, (constant.concept_id for constant in found))
     return tuple(
         constant
         for constant in found
-        if constant.concept_id not in concepts or extra_words(constant.note, concepts[constant.concept_id])
+        if constant.concept_id in concepts and extra_words(constant.note, concepts[constant.concept_id])
     )

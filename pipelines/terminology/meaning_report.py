@@ -12,6 +12,7 @@ from pipelines.mapping.spec import load_mappings
 from pipelines.progress import Field
 from pipelines.settings import Settings
 from pipelines.storage.tables import TableStore
+from pipelines.terminology.fit import Unfit, fitted_maps, unfit
 from pipelines.terminology.meaning import Constant, concepts_of, faults_of_constants, faults_of_maps
 from pipelines.terminology.usage import shown
 from pipelines.terminology.vocabulary import MAPS_FOLDER
@@ -20,7 +21,7 @@ from vocab.candidates import Candidate, Description, standard_names
 from vocab.concept_map import MAPS_TO
 from vocab.concepts import is_valid_standard
 from vocab.equivalents import LOCAL_VOCABULARY
-from vocab.local_maps import LocalMap, read_local_maps, with_equivalents
+from vocab.local_maps import LocalMap, read_local_maps
 from vocab.meaning import Concept, MeaningFault, loses_words, pair_fault
 
 _CANDIDATES = 3
@@ -57,10 +58,11 @@ class LocalConcept:
 class MeaningReport:
     """What the check found.
 
-    `maps`, `constants` and `units` are faults. `broader` are maps that lose a part of their text, which is allowed.
+    `unfit`, `maps`, `constants` and `units` are faults. `broader` are maps that lose a part of their text, which is allowed.
     `local_concepts` are those for which OMOP may have a concept.
     """
 
+    unfit: tuple[Unfit, ...]
     maps: tuple[MeaningFault, ...]
     constants: tuple[Constant, ...]
     units: tuple[UnitUse, ...]
@@ -71,11 +73,12 @@ class MeaningReport:
     @property
     def faults(self) -> int:
         """How many faults are open."""
-        return len(self.maps) + len(self.constants) + len(self.units)
+        return len(self.unfit) + len(self.maps) + len(self.constants) + len(self.units)
 
     def summary(self) -> dict[str, Field]:
         """The numbers of what was found."""
         return {
+            "not_in_the_vocabulary": len(self.unfit),
             "map_faults": len(self.maps),
             "constant_faults": len(self.constants),
             "unit_faults": len(self.units),
@@ -110,10 +113,13 @@ class MeaningReport:
 def check_meaning(store: TableStore, settings: Settings, replaced: Mapping[int, tuple[int, str]]) -> MeaningReport:
     """Check the mappings folder and the results of the last run against the loaded vocabulary."""
     folder = settings.mappings_dir / MAPS_FOLDER
-    maps = with_equivalents(read_local_maps(folder), replaced)
     mappings = load_mappings(settings.mappings_dir, load_contracts(settings.mappings_dir, settings.run.sources))
+    vocabulary, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+    fitted = fitted_maps(read_local_maps(folder), vocabulary, relationships, replaced)
+    maps = fitted.maps
     concepts = concepts_of(store, (row.target_concept_id for row in maps if row.target_concept_id))
     return MeaningReport(
+        unfit=unfit(fitted.faults, vocabulary, mappings.values()),
         maps=faults_of_maps(concepts, folder, maps),
         constants=faults_of_constants(store, mappings),
         units=units_in_use(store),

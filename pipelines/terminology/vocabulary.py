@@ -1,7 +1,7 @@
 """Loads a vocabulary into the lakehouse."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -22,20 +22,15 @@ from pipelines.settings import Environment, Settings, storage_paths
 from pipelines.storage.documents import Document, Lost, digest_of_files
 from pipelines.storage.files import AnyPath, remove
 from pipelines.storage.tables import TableStore
+from pipelines.terminology.fit import Unfit, fitted_maps, unfit, vocabulary_of_each
 from pipelines.terminology.meaning import concepts_of, faults_of_maps, local_constants
 from vocab.athena import TABLES, unpacked
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOCAL_DIR, load_vocabulary
 from vocab.local_maps import (
-    CurrentTarget,
     LocalMap,
-    TargetFault,
-    approved_maps,
-    current_targets,
-    faulty_targets,
     local_vocabulary_rows,
     read_local_maps,
-    with_current_targets,
     with_equivalents,
     without_faulty,
 )
@@ -86,7 +81,7 @@ class Loaded:
     """The vocabulary in use: its release, the version of each vocabulary, and whether this load changed anything.
 
     `retired` and `open_faults` are what a new load did and found: how many concepts of this project it retired because the
-    download has an equivalent, and how many local maps mean something else than their codes.
+    download has an equivalent, and how many local maps mean something else than their codes. `unfit` stops the next run.
     """
 
     release: str
@@ -95,6 +90,7 @@ class Loaded:
     is_new: bool
     retired: int = 0
     open_faults: int = 0
+    unfit: tuple[Unfit, ...] = ()
 
 
 def store_of(session: SparkSession, settings: Settings) -> TableStore:
@@ -131,11 +127,14 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
             summary = load_vocabulary(session, folder, write, used, local_constants(mappings.values()))
             folder_of_maps = settings.mappings_dir / MAPS_FOLDER
             maps = read_local_maps(folder_of_maps)
-            concepts = concepts_of(store, [*summary.replaced.values(), *(row.target_concept_id for row in maps)])
-    replaced = {local: (other, concepts[other].vocabulary) for local, other in summary.replaced.items() if other in concepts}
+            concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+            replaced = vocabulary_of_each(concepts, summary.replaced)
+            fitted = fitted_maps(maps, concepts, relationships, replaced)
+            misfits = unfit(fitted.faults, concepts, mappings.values())
+            targets = concepts_of(store, (row.target_concept_id for row in fitted.maps))
     known = LoadedVocabulary(release=summary.release, vocabularies=summary.vocabularies, digest=digest, replaced=replaced)
     known.write(place)
-    faults = faults_of_maps(concepts, folder_of_maps, with_equivalents(maps, replaced))
+    faults = faults_of_maps(targets, folder_of_maps, fitted.maps)
     return Loaded(
         release=known.release,
         vocabularies=known.vocabularies,
@@ -143,6 +142,7 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
         is_new=True,
         retired=summary.newly_retired,
         open_faults=len(faults),
+        unfit=misfits,
     )
 
 
@@ -159,33 +159,22 @@ def usable_local_maps(
     standard concept is that concept. Maps that mean something else than their codes are used, with a warning. Raises
     VocabularyError where a map that is used has a target which the vocabulary does not have as it should.
     """
-    current = with_equivalents(maps, loaded.replaced)
-    moved = sum(new != old for new, old in zip(current, maps, strict=True))
+    moved = sum(new != old for new, old in zip(with_equivalents(maps, loaded.replaced), maps, strict=True))
     if moved:
         log.warning(
             "%d local maps lead to retired concepts of this project; their equivalents in the vocabulary are used", moved
         )
-    approved = approved_maps(store.session, current)
-    found = faulty_targets(approved, store.read(Zone.VOCABULARY, "concept")).toArrow().to_pylist()
-    faulty = [TargetFault(**row) for row in found]
+    concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
+    fitted = fitted_maps(maps, concepts, relationships, loaded.replaced)
     in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings.values()))
-    replacing = _current_targets(store, {fault.target_concept_id for fault in faulty}) if faulty else ()
-    followed = {row.target_concept_id for row in replacing}
-    still_faulty = [fault for fault in faulty if fault.target_concept_id not in followed]
-    usable = without_faulty(with_current_targets(current, replacing), still_faulty, in_use)
+    usable = without_faulty(fitted.maps, fitted.faults, in_use)
     left_out = len(maps) - len(usable)
     if left_out:
         log.warning("%d local maps of codes that no enabled source uses do not fit the vocabulary; they are left out", left_out)
-    concepts = concepts_of(store, (row.target_concept_id for row in usable))
+    targets = concepts_of(store, (row.target_concept_id for row in usable))
     used = [row for row in usable if row.source_vocabulary_id in in_use]
-    warn_of_open_faults(len(faults_of_maps(concepts, settings.mappings_dir / MAPS_FOLDER, used)))
+    warn_of_open_faults(len(faults_of_maps(targets, settings.mappings_dir / MAPS_FOLDER, used)))
     return usable
-
-
-def _current_targets(store: TableStore, targets: Iterable[int]) -> tuple[CurrentTarget, ...]:
-    concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
-    rows = current_targets(targets, concepts, relationships).toArrow().to_pylist()
-    return tuple(CurrentTarget(**row) for row in rows)
 
 
 def warn_of_open_faults(faults: int) -> None:

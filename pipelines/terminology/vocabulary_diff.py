@@ -1,16 +1,19 @@
 """Shows what another vocabulary release would change for the codes in mapped rows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError
 from pipelines.mapping.analytes import Analytes, load_analytes
+from pipelines.mapping.spec import Mapping as SourceMapping
+from pipelines.mapping.spec import load_mappings
 from pipelines.progress import Field, OnProgress
 from pipelines.quality.suppression import HIDDEN
 from pipelines.scratch import scratch_folder
@@ -18,12 +21,15 @@ from pipelines.settings import Settings
 from pipelines.storage.paths import StoragePaths
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.descriptions import descriptions, read_code_tables
+from pipelines.terminology.fit import Unfit, fitted_maps, unfit, vocabulary_of_each
+from pipelines.terminology.meaning import local_constants
 from pipelines.terminology.usage import Use, codes_used, shown, uses
-from pipelines.terminology.vocabulary import MAPS_FOLDER
+from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary
 from vocab.athena import TABLES, read_table, unpacked
 from vocab.changes import Change, Code, CodeTargets, Kind, changes, targets_by_code
 from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes, with_standard_of_analyte
 from vocab.download import check_download
+from vocab.equivalents import equivalents, retired, with_retired
 from vocab.errors import VocabularyError
 from vocab.load import LOCAL_DIR
 from vocab.local_maps import LocalMap, approved_maps, read_local_maps
@@ -80,12 +86,16 @@ class CodeChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """All changes between two releases. `codes` is the number of codes in use that were compared."""
+    """All changes between two releases. `codes` is the number of codes in use that were compared.
+
+    `unfit` are the maps and constants of the mappings with which no run would release anything with the new release.
+    """
 
     old_release: str
     new_release: str
     codes: int
     changes: tuple[CodeChange, ...]
+    unfit: tuple[Unfit, ...]
 
     def summary(self) -> list[dict[str, Field]]:
         """Codes and rows by kind of change; people are not added up, because one person may have several codes.
@@ -113,11 +123,15 @@ def _shown_sum(counts: Sequence[int]) -> int | str:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two vocabularies: its release, and the columns of CONCEPT and CONCEPT_RELATIONSHIP that are needed."""
+    """One of the two vocabularies: its release, and the columns of CONCEPT and CONCEPT_RELATIONSHIP that are needed.
+
+    `replaced` are the concepts of this project that are retired in it, each with its equivalent and that one's vocabulary.
+    """
 
     release: str
     concepts: DataFrame
     relationships: DataFrame
+    replaced: Mapping[int, tuple[int, str]]
 
 
 @dataclass(frozen=True)
@@ -126,20 +140,23 @@ class _Ours:
 
     maps: Sequence[LocalMap]
     analytes: Analytes
+    mappings: Collection[SourceMapping]
 
 
 def difference(
-    store: TableStore, settings: Settings, releases: tuple[str, str], loaded: str, on_progress: OnProgress
+    store: TableStore, settings: Settings, releases: tuple[str, str], loaded: LoadedVocabulary | None, on_progress: OnProgress
 ) -> Difference:
-    """What the second of two vocabularies changes; both are combined with the local maps and the analytes of the
-    settings.
+    """What the second of two vocabularies changes; both are combined with the local maps and the analytes of the settings,
+    as a load and a run would combine them.
 
-    `releases` are two Athena downloads (folder or zip) or the word `loaded`; `loaded` is the release of the loaded
-    vocabulary. The lakehouse is not changed. Raises VocabularyError if a download is not usable, and OmopPipelineError if
-    nothing was mapped yet.
+    `releases` are two Athena downloads (folder or zip) or the word `loaded`; `loaded` is the loaded vocabulary. The lakehouse
+    is not changed. Raises VocabularyError if a download is not usable or none is loaded, and OmopPipelineError if nothing was
+    mapped yet.
     """
     codes = codes_used(store)
-    ours = _Ours(read_local_maps(settings.mappings_dir / MAPS_FOLDER), load_analytes(settings.mappings_dir))
+    mappings = load_mappings(settings.mappings_dir, load_contracts(settings.mappings_dir, settings.run.sources))
+    maps = read_local_maps(settings.mappings_dir / MAPS_FOLDER)
+    ours = _Ours(maps, load_analytes(settings.mappings_dir), tuple(mappings.values()))
     targets: list[dict[Code, CodeTargets]] = []
     named: dict[int, str] = {}
     labels = []
@@ -149,12 +166,14 @@ def difference(
     with scratch_folder(root) as scratch:  # below a root that every engine can open
         sides = []
         for place, name in enumerate(releases):
-            side = _side(store, name, loaded, scratch / str(place))
+            side = _side(store, name, loaded, scratch / str(place), ours)
             sides.append(side)
             labels.append(side.release)
             on_progress(f"read {side.release}")
-            targets.append(_targets(store, codes, side, ours))
+            fitted = fitted_maps(ours.maps, side.concepts, side.relationships, side.replaced)
+            targets.append(_targets(codes, side, fitted.maps, ours.analytes))
             on_progress(f"resolved with {side.release}")
+        misfits = unfit(fitted.faults, side.concepts, ours.mappings)
         all_changes = changes(*targets)
         for side in sides:
             named |= _names(store, side, all_changes)
@@ -170,36 +189,42 @@ def difference(
     ordered = sorted(
         described, key=lambda item: (order.index(item.change.kind), -item.use.rows, item.change.vocabulary, item.change.code)
     )
-    return Difference(labels[0], labels[1], codes.count(), tuple(ordered))
+    return Difference(labels[0], labels[1], codes.count(), tuple(ordered), misfits)
 
 
-def _side(store: TableStore, name: str, loaded: str, scratch: Path) -> _Side:
+def _side(store: TableStore, name: str, loaded: LoadedVocabulary | None, scratch: Path, ours: _Ours) -> _Side:
     if name == LOADED:
-        frames = [store.read(Zone.VOCABULARY, table).select(*columns) for table, columns in _RESOLVED_BY.items()]
-        return _Side(loaded, *frames)
+        if loaded is None:
+            raise VocabularyError("no vocabulary is loaded; name two downloads")
+        concepts, relationships = (store.read(Zone.VOCABULARY, table).select(*names) for table, names in _RESOLVED_BY.items())
+        return _Side(loaded.release, concepts, relationships, loaded.replaced)
     download = Path(name)
     if not download.exists():
         raise VocabularyError(f"{name}: no such folder or zip; give an Athena download, or the word {LOADED}")
+    session, staged = store.session, TableStore(store.session, StoragePaths(scratch, scratch))
     with unpacked(download) as folder:
         release = check_download(folder).release
-        frames = [_staged(TableStore(store.session, StoragePaths(scratch, scratch)), folder, table) for table in _RESOLVED_BY]
-    return _Side(release, *frames)
+        named, synonyms = (read_table(session, folder, stem) for stem in ("CONCEPT", "CONCEPT_SYNONYM"))
+        newly = equivalents(LOCAL_DIR, named, synonyms, local_constants(ours.mappings))
+        concepts, relationships = (_staged(staged, folder, table, newly) for table in _RESOLVED_BY)
+    return _Side(release, concepts, relationships, vocabulary_of_each(concepts, retired(LOCAL_DIR) | newly))
 
 
-def _staged(scratch: TableStore, folder: Path, table: str) -> DataFrame:
-    """The needed part of a table of a download, stored because it is read several times."""
+def _staged(scratch: TableStore, folder: Path, table: str, newly: Mapping[int, int]) -> DataFrame:
+    """The needed part of a table of a download, stored because it is read several times. `newly` are retired in it."""
     stem = table.upper()
-    rows = read_table(scratch.session, folder, stem).unionByName(read_table(scratch.session, LOCAL_DIR, stem))
+    own = with_retired(read_table(scratch.session, LOCAL_DIR, stem), stem, newly)
+    rows = read_table(scratch.session, folder, stem).unionByName(own)
     if table == "concept_relationship":
         rows = rows.where(F.col("relationship_id").isin(MAPS_TO, MAPS_TO_VALUE, REPLACED_BY))
     scratch.overwrite(rows, Zone.VOCABULARY, table, {name: TABLES[stem][name] for name in _RESOLVED_BY[table]})
     return scratch.read(Zone.VOCABULARY, table)
 
 
-def _targets(store: TableStore, codes: DataFrame, side: _Side, ours: _Ours) -> dict[Code, CodeTargets]:
+def _targets(codes: DataFrame, side: _Side, maps: Sequence[LocalMap], analytes: Analytes) -> dict[Code, CodeTargets]:
     asked = codes.select(F.col("vocabulary").alias("source_vocabulary_id"), F.col("code").alias("source_code"))
-    resolved = resolve_codes(asked, side.concepts, side.relationships, approved_maps(store.session, ours.maps))
-    resolved = with_standard_of_analyte(resolved, side.concepts, ours.analytes.standard)
+    resolved = resolve_codes(asked, side.concepts, side.relationships, approved_maps(codes.sparkSession, maps))
+    resolved = with_standard_of_analyte(resolved, side.concepts, analytes.standard)
     return targets_by_code(resolved.where(F.col("target_concept_id") > 0).toArrow().to_pylist())
 
 

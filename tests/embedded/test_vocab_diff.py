@@ -15,6 +15,7 @@ from pipelines.progress import ignore_progress
 from pipelines.settings import Settings, storage_paths
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.usage import Use
+from pipelines.terminology.vocabulary import LoadedVocabulary, load
 from pipelines.terminology.vocabulary_diff import LOADED, CodeChange, Difference, difference
 from vocab.athena import TABLES, read_table
 from vocab.changes import Change, CodeTargets, Kind
@@ -78,8 +79,13 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
     return store
 
 
-def compared(store: TableStore, settings: Settings, old: str, new: str) -> Difference:
-    return difference(store, settings, (old, new), "the loaded release", ignore_progress)
+THE_LOADED = LoadedVocabulary(release="the loaded release", vocabularies={}, digest="")
+
+
+def compared(
+    store: TableStore, settings: Settings, old: str, new: str, loaded: LoadedVocabulary | None = THE_LOADED
+) -> Difference:
+    return difference(store, settings, (old, new), loaded, ignore_progress)
 
 
 def test_losses_gains_retargets_and_domain_moves_with_their_rows_and_people(
@@ -116,7 +122,7 @@ def test_a_sum_from_which_a_hidden_number_follows_is_hidden() -> None:
     def summed(*rows: int) -> Any:
         mapped, nothing = CodeTargets(frozenset({(1, None)}), frozenset({"Condition"})), CodeTargets(frozenset(), frozenset())
         lost = [CodeChange(Change("ICD10", str(n), Kind.LOSS, mapped, nothing), "", {}, Use(n, n)) for n in rows]
-        return Difference("old", "new", 9, tuple(lost)).summary()[0]["rows"]
+        return Difference("old", "new", 9, tuple(lost), ()).summary()[0]["rows"]
 
     assert (summed(), summed(8, 9), summed(8, 9, 7), summed(8, 3, 7), summed(2)) == (0, 17, "*", 18, "*")
 
@@ -138,3 +144,74 @@ def test_a_release_does_not_differ_from_itself(store: TableStore, settings: Sett
 def test_what_is_no_download_is_refused(store: TableStore, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match="no such folder or zip; give an Athena download, or the word loaded"):
         compared(store, settings, LOADED, str(tmp_path / "none"))
+
+
+IMPRESSION, COMPONENT = "NHS Ambulance Impression", "NHS CLD Service Component"
+STROKE, CHEST, SEPSIS, CRISIS = ((IMPRESSION, code) for code in ("40", "31", "50", "60"))
+HOME_SUPPORT, MEALS = (COMPONENT, "home support"), (COMPONENT, "meals")
+
+
+def test_local_maps_are_compared_as_a_load_and_a_run_use_them(store: TableStore, settings: Settings, tmp_path: Path) -> None:
+    """Targets of local maps are replaced by one concept, by two, or by none, and a concept of this project has an equivalent.
+
+    Only what a run would follow is another target; what stops it, constants of the mappings too, is named.
+    """
+    folder = Path(shutil.copytree(DEMO_DIR, tmp_path / "athena"))
+    gone = {5: "", 9: "U"}
+    replaced = {("381316",): gone, ("255573",): gone, ("132797",): gone, ("3019237",): gone, ("432586",): {2: "Observation"}}
+    change(folder / "CONCEPT.csv", replaced)
+    with (folder / "CONCEPT.csv").open("a", encoding="utf-8") as file:
+        for concept_id, name, domain in (
+            (9900001, "Stroke", "Condition"),
+            (9900002, "Bronchitis", "Condition"),
+            (9900003, "Emphysema", "Condition"),
+            (9900004, "Adult social care service: Home support or domiciliary care", "Observation"),
+        ):
+            file.write(f"{concept_id}\t{name}\t{domain}\tSNOMED\tFinding\tS\t{concept_id}\t20200101\t20991231\t\n")
+    relationships = folder / "CONCEPT_RELATIONSHIP.csv"
+    kept = [line for line in relationships.read_text(encoding="utf-8").splitlines() if not line.startswith(GONE)]
+    kept += [f"{old}\t{new}\tMaps to\t20200101\t20991231\t" for old, new in NOW]
+    relationships.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    codes = (STROKE, CHEST, SEPSIS, CRISIS, HOME_SUPPORT, MEALS)
+    in_use = [("event", "acute", "e", "r", "concept", *code, None, 9, None, None) for code in codes]
+    put(store, Zone.INTERMEDIATE, "codes", CODES_SCHEMA, in_use)
+
+    found = compared(store, settings, LOADED, str(folder))
+    assert [(str(changed.change.kind), changed.change.code, changed.as_row()["new"]) for changed in found.changes] == [
+        ("loss", "31", ""),
+        ("loss", "50", ""),
+        ("retarget", "40", "9900001 Stroke"),
+        ("retarget", "home support", "9900004 Adult social care service: Home support or domiciliary care"),
+        ("domain move", "60", "432586 Mental disorder"),
+    ]
+    problem = "target is not a valid standard concept"
+    misfits = [tuple(misfit.as_row().values()) for misfit in found.unfit]
+    assert ("nhs_ambulance_impression.csv line 10", 255573, problem) in misfits
+    assert ("ambulance: ambulance_chief_complaint, concept", 3019237, "is not a valid standard concept") in misfits
+    assert {concept for _, concept, _ in misfits} == {255573, 132797, 3019237}
+
+    retired = {
+        2_000_000_077: (2_000_000_078, "NHS OMOP")
+    }  # as if the loaded vocabulary had retired it, with another equivalent
+    with_retired = THE_LOADED.model_copy(update={"replaced": retired})
+    back = compared(store, settings, str(folder), LOADED, with_retired)
+    assert [(str(changed.change.kind), changed.change.code) for changed in back.changes] == [
+        ("gain", "31"),
+        ("gain", "50"),
+        ("retarget", "40"),
+        ("retarget", "home support"),
+        ("domain move", "60"),
+    ]
+    assert back.unfit == ()
+
+    loaded = load(settings, folder)
+    assert (loaded.retired, loaded.unfit) == (1, found.unfit)
+
+
+GONE = tuple(f"{concept_id}\t" for concept_id in (381316, 255573, 132797, 3019237))
+NOW = ((381316, 9900001), (255573, 9900002), (255573, 9900003))
+
+
+def test_the_loaded_vocabulary_has_to_be_there(store: TableStore, settings: Settings) -> None:
+    with pytest.raises(VocabularyError, match="no vocabulary is loaded; name two downloads"):
+        compared(store, settings, LOADED, str(DEMO_DIR), None)

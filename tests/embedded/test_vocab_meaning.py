@@ -36,7 +36,7 @@ def store(sail: SparkSession, settings: Settings) -> TableStore:
 
 def test_no_fault_is_open_in_maps_constants_and_results(store: TableStore, settings: Settings) -> None:
     found = check_meaning(store, settings, {})
-    assert (found.maps, found.constants, found.units) == ((), (), ())
+    assert (found.unfit, found.maps, found.constants, found.units) == ((), (), (), ())
     assert len(found.broader) > 100
     assert found.faults == 0
 
