@@ -62,7 +62,7 @@ def every_table(
             register=tuple(register),
             pads=Pads({}),
             key_id="",
-            opt_outs=OptOutFiles((), (), (), ()),
+            opt_outs=OptOutFiles((), (), (), (), ()),
             type_one=type_one,
             production=False,
             excludes_unverifiable=True,

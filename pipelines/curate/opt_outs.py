@@ -3,10 +3,11 @@
 Besides the choices of people there are the marks of their records: whom a source marks as sensitive or confidential is left out
 of all sources, because the mark protects the person, wherever one meets them.
 
-The national list is an allow-list: a number is kept only if it came back. A local opt-out and an upheld objection remove
-the whole person; Type 1 removes what comes from the GP record. Who has no usable number cannot be checked against the
-national list and follows the declared policy. An entry finds its person by any number and any local id that rows state of
-them, also by one that was corrected since, and by a number that is not trusted to link by.
+The national list is an allow-list: a number is kept only if it came back. Of a person who has others besides, none may have
+been asked for and not have come back. A local opt-out and an upheld objection remove the whole person; Type 1 removes what
+comes from the GP record. Who has no usable number cannot be checked against the national list and follows the declared policy.
+An entry of any list finds its person by any number and any local id that rows state of them, also by one that was corrected
+since, and by a number that is not trusted to link by.
 
 People write provider codes and local ids by hand: `rxn` for `RXN`, `12345` for `0012345`. An objection is compared in the form
 that the contract of the source declares, so it may reach two people of one provider whose ids differ in leading zeros only;
@@ -65,13 +66,14 @@ class ListEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class OptOutLists:
-    """The lists of a run. `numbers_allowed` (nhs_number) came back from the national check.
+    """The lists of a run. `numbers_allowed` (nhs_number) came back from the national check, `numbers_refused` did not.
 
     `entries` (ListEntry) are those of the other lists, whose people are to be left out. `local_ids` says by source how the
     local ids of entries are compared.
     """
 
     numbers_allowed: DataFrame
+    numbers_refused: DataFrame
     entries: DataFrame
     local_ids: Mapping[str, LocalIds]
 
@@ -115,6 +117,7 @@ def opt_outs_by_person(
     people = links.select("person_id", "linked_number").distinct()
     allowed = _marked(lists.numbers_allowed.select(F.col("nhs_number").alias("linked_number")), "_allowed")
     numbers, stated = _numbers(links, others), _stated(links, others)
+    refused = _marked(_with_number(numbers, lists.numbers_refused), "_refused")
     is_local = F.col("list") == "local"
     local = _marked(_with_number(numbers, lists.entries.where(is_local)), "_local")
     objections = lists.entries.where(~is_local)
@@ -125,6 +128,7 @@ def opt_outs_by_person(
     type_one = people_with_type_one.select("person_id", F.col("reason").alias("type_one"))
     checked = (
         people.join(allowed, on="linked_number", how="left")
+        .join(refused, on="person_id", how="left")
         .join(local, on="person_id", how="left")
         .join(objecting, on="person_id", how="left")
         .join(type_one, on="person_id", how="left")
@@ -136,7 +140,7 @@ def opt_outs_by_person(
         F.when(F.col("_objects").isNotNull(), F.lit("objection"))
         .when(F.col("_local").isNotNull(), F.lit("local"))
         .when(F.col("_confidential").isNotNull() if marked else F.lit(False), F.lit(CONFIDENTIAL))
-        .when(has_number & F.col("_allowed").isNull(), F.lit("national"))
+        .when(F.col("_refused").isNotNull() | (has_number & F.col("_allowed").isNull()), F.lit("national"))
         .when(~has_number & F.lit(exclude_unverifiable), F.lit("unverifiable"))
     )
     return checked.select("person_id", opt_out.alias("opt_out"), "type_one")

@@ -528,9 +528,10 @@ def opt_out_frames(session: SparkSession, inputs: CurateInputs) -> OptOutLists:
 
     kinds = {"bigint": pa.int64(), "string": pa.string()}
     written = {name: pa.array(values, kinds[kind]) for (name, kind), values in zip(schema.items(), columns, strict=True)}
-    allowed = {"nhs_number": pa.array(lists.numbers_allowed, pa.string())}
+    checked = (lists.numbers_allowed, lists.numbers_refused)
+    allowed, refused = (frame({"nhs_number": pa.array(numbers, pa.string())}, {"nhs_number": "string"}) for numbers in checked)
     local_ids = {source: contract.local_ids for source, contract in inputs.contracts.items()}
-    return OptOutLists(frame(allowed, {"nhs_number": "string"}), frame(written, schema), local_ids)
+    return OptOutLists(allowed, refused, frame(written, schema), local_ids)
 
 
 def dispositions_of(source: str, level: int) -> TableName:

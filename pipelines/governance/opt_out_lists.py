@@ -107,10 +107,12 @@ class ListFacts:
 class OptOutFiles:
     """The content of all lists of a run; repr does not show it.
 
-    An objection is an NHS number, or a provider with its local id, or both; what is not given is empty.
+    Of the numbers that the national check was asked for, `numbers_allowed` came back and `numbers_refused` did not. An
+    objection is an NHS number, or a provider with its local id, or both; what is not given is empty.
     """
 
     numbers_allowed: tuple[str, ...]
+    numbers_refused: tuple[str, ...]
     numbers_opted_out_locally: tuple[str, ...]
     objections: tuple[tuple[str, str, str], ...]
     facts: tuple[ListFacts, ...]
@@ -160,7 +162,8 @@ def read_opt_outs(
     allowed, submitted = _national(lists["national"], policy)
     local = _local_numbers(lists["local"])
     upheld, objections = _objections(lists["objection"])
-    left_out = {"national": len(set(submitted) - set(allowed)), "local": len(set(local)), "objection": len(set(upheld))}
+    refused = tuple(sorted(set(submitted) - set(allowed)))
+    left_out = {"national": len(refused), "local": len(set(local)), "objection": len(set(upheld))}
     for kind, delivered in lists.items():
         _check_shrinkage(delivered, left_out[kind], before.get(kind), policy)
     entries = {"national": len(allowed), "local": len(local), "objection": objections}
@@ -168,7 +171,7 @@ def read_opt_outs(
         ListFacts(kind, found.manifest.as_at, _digest(found.manifest), entries[kind], left_out[kind])
         for kind, found in lists.items()
     )
-    return OptOutFiles(allowed, local, upheld, facts)
+    return OptOutFiles(allowed, refused, local, upheld, facts)
 
 
 def _digest(manifest: ListManifest) -> str:

@@ -52,7 +52,7 @@ def run_in(session: SparkSession, folder: Path, run_date: date, sources: tuple[s
         local_maps=(),
         pads=PADS,
         key_fingerprint="",
-        opt_outs=OptOutFiles((), (), (), ()),
+        opt_outs=OptOutFiles((), (), (), (), ()),
         type_one=None,
         vocabulary=LoadedVocabulary(release="demo", vocabularies={}, digest="demo"),
     )

@@ -68,15 +68,18 @@ def left_out_of(
     results: Mapping[str, Sequence[dict[str, str]]],
     objections: Sequence[Objection],
     local: Sequence[str],
+    refused: Sequence[str] = (),
 ) -> tuple[set[str], dict[tuple[str, str, str], int]]:
-    """What `curated` gives, of the results of some trusts and one patient of a practice."""
+    """What `curated` gives, of the results of some trusts and one patient of a practice. `refused` are opted out nationally."""
     run = run_in(session, folder, DAY, SOURCES, "opt_outs.unverifiable=include_with_approval", "opt_outs.approval=test")
     landing = run.settings.storage.landing
     for trust, rows in results.items():
         deliver(landing, CONTRACTS["acute"], trust, "20260105", {"pathology_result": rows})
     deliver(landing, CONTRACTS["gp"], "P81001", "20260105", {"patient": [patient(DORA)]})
     numbers = {number for rows in results.values() for row in rows if (number := row["nhs_number"])}
-    opt_out_lists(landing, "20260105", [*sorted(numbers | {DORA})], local=local, objections=objections)
+    asked = sorted(numbers | {DORA})
+    allowed = [number for number in asked if number not in refused]
+    opt_out_lists(landing, "20260105", allowed, asked, local=local, objections=objections)
     ingest_deliveries(run)
     lists = read_opt_outs(landing, POLICY, DAY)
     ready = replace(run, inputs=replace(run.inputs, opt_outs=lists))
@@ -191,9 +194,12 @@ def test_entries_are_compared_as_a_plain_account_says(
 def test_an_entry_reaches_its_person_by_a_number_that_was_corrected_or_is_not_trusted(
     sail: SparkSession, tmp_path: Path
 ) -> None:
-    """L1 and L2 had other numbers before, those of L3 and L4 were not traced (04) or are to be resolved (05)."""
+    """L1, L2 and L6 had other numbers before, those of L3, L4 and L7 were not traced (04) or are to be resolved (05).
+
+    L8 has another number that came back from the national check, as theirs did.
+    """
     old, new = {"record_last_updated": "2025-03-05 10:00:00"}, {"record_last_updated": "2025-03-06 10:00:00"}
-    first, second, third, fourth = (str(number) for number in valid_numbers()[100:104])
+    first, second, third, fourth, fifth, sixth, last = (str(number) for number in valid_numbers()[100:107])
     results = [
         result("R1", "L1", first, **old),
         result("R1", "L1", ANNA, **new),
@@ -202,10 +208,15 @@ def test_an_entry_reaches_its_person_by_a_number_that_was_corrected_or_is_not_tr
         result("R3", "L3", third, nhs_number_status="04"),
         result("R4", "L4", fourth, nhs_number_status="05"),
         result("R5", "L5", CARL, **new),
+        result("R6", "L6", fifth, **old),
+        result("R6", "L6", "9990000069", **new),
+        result("R7", "L7", sixth, nhs_number_status="04"),
+        result("R8", "L8", last, **old),
+        result("R8", "L8", "9990000077", **new),
     ]
     objections = [(second, "", "", "upheld"), (fourth, "", "", "upheld")]
-    left_out, counts = left_out_of(sail, tmp_path, {"RXN": results}, objections, [first, third, STRANGER])
-    assert left_out == {"RXN L1", "RXN L2", "RXN L3", "RXN L4"}
+    left_out, counts = left_out_of(sail, tmp_path, {"RXN": results}, objections, [first, third, STRANGER], [fifth, sixth])
+    assert left_out == {"RXN L1", "RXN L2", "RXN L3", "RXN L4", "RXN L6", "RXN L7"}
     assert counts == {
         ("local", "matched", ""): 2,
         ("local", "unmatched", "number_unknown"): 1,
