@@ -278,6 +278,16 @@ def key_part(column: Delivered, text: Column) -> Column:
 
 
 def _form_in_key(column: Delivered, text: Column) -> Column:
+    """The form of a text in a key; that of the words or code which mean the same for those of another release (`same`)."""
+    form = _own_form(column, text)
+    for current in dict.fromkeys(column.same.values()):
+        others = [word for word, same in column.same.items() if same == current]
+        is_other = is_one_of(text if column.width is None else form, others)
+        form = F.when(is_other, _own_form(column, F.lit(current))).otherwise(form)
+    return form
+
+
+def _own_form(column: Delivered, text: Column) -> Column:
     if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
         return F.coalesce(READERS[column.type](text).cast("string"), text)
     if column.type is ColumnType.INTEGER or column.shape is Shape.NUMBER:
@@ -287,22 +297,13 @@ def _form_in_key(column: Delivered, text: Column) -> Column:
     if column.width is not None:
         return padded(text, column.width)
     if column.shape in (Shape.LIST, Shape.LISTED, Shape.SAMPLE):
-        return _words_in_key(column, text)
+        return joined(text)
     if column.shape is Shape.CLINICAL_CODE:
         in_key = F.upper(F.regexp_replace(text, _ICD10_IN_KEY, "$1$2"))
         return F.when(text.rlike(_ICD10_IN_KEY), in_key).otherwise(F.regexp_replace(text, _ID_AND_MORE, "$1"))
     if column.shape is Shape.SNOMED:
         return F.regexp_replace(text, _ID_AND_MORE, "$1")
     return F.upper(text) if column.shape is Shape.ORGANISATION_CODE else text
-
-
-def _words_in_key(column: Delivered, text: Column) -> Column:
-    """The words of a list value as they are joined, those of another release as their `same` ones."""
-    words = joined(text)
-    for current in dict.fromkeys(column.same.values()):
-        others = [word for word, same in column.same.items() if same == current]
-        words = F.when(is_one_of(text, others), joined(F.lit(current))).otherwise(words)
-    return words
 
 
 def known(kind: ColumnType, value: Column) -> Column:

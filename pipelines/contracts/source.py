@@ -109,7 +109,8 @@ class Column(Frozen):
     `width` is that of the number of a code: `4` and `04` are one code where it is 2. With `excel_serial` a date may also be
     the number that a spreadsheet keeps for it. `shape` is what the values of a kept text may look like; `values` lists those
     that it may have besides, ignoring case. Every column that silver keeps as delivered text has a shape. `same` gives for
-    words of a list, as another release of it has them, those that mean the same: in a key they are one. With `key_where` the
+    words of a list, as another release of it has them, those that mean the same, and for a code with a `width` the one that has
+    replaced it: in a key they are one. With `key_where` the
     column is part of a key in some rows only. `unknown` lists codes that name nobody or nothing, such as the number of an
     episode that is not known: in a key they are missing, so that no reference finds their row.
     """
@@ -139,8 +140,8 @@ class Column(Frozen):
             raise ValueError("shape: only a text, code or result that is no identifier has one")
         if bool(self.values) and self.shape is None:
             raise ValueError("values: they go with a shape")
-        if self.same and self.shape not in (Shape.LIST, Shape.LISTED):
-            raise ValueError("same: only the words of a list have others that mean the same")
+        if self.same and self.width is None and self.shape not in (Shape.LIST, Shape.LISTED):
+            raise ValueError("same: only the words of a list, and codes with a width, have others that mean the same")
         if self.shape is Shape.LISTED and not self.values:
             raise ValueError("values: a listed column lists them")
         return self

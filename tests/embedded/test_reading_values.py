@@ -276,6 +276,13 @@ KEY_PARTS: list[tuple[dict[str, Any], str | None, tuple[str, ...]]] = [
         ("Unpaid Carer", "CARER", "carer-known", "unpaid  carer"),
     ),
     ({"type": "code", "shape": "list", "same": {"Carer": "Unpaid carer"}}, "SERVICEUSER", ("Service User",)),
+    (
+        {"type": "code", "shape": "short_code", "width": 3, "same": {"053": "599", "504": "599"}},
+        "599",
+        ("53", "053.0", "504", "599"),
+    ),
+    ({"type": "code", "shape": "short_code", "width": 3, "same": {"503": "099"}}, "099", ("503", "99", "099.0")),
+    ({"type": "code", "shape": "short_code", "width": 3, "same": {"503": "599"}}, "601", ("601", "601.0")),
     ({"type": "date", "key_where": {"column": "t", "values": ["01/04/2025"]}}, "2025-04-01", ("01/04/2025",)),
     ({"type": "code", "shape": "sample"}, "SERUM", ("serum", "Serum")),
     ({"type": "code", "shape": "snomed"}, "75004002", ("75004002", "75004002 |Died in department|", "75004002.0")),

@@ -52,8 +52,9 @@ def test_only_a_date_can_be_the_number_of_a_spreadsheet(kind: str) -> None:
 
 
 @pytest.mark.parametrize("column", [{"type": "code", "shape": "code"}, {"type": "date"}, {"identifier": "record_id"}])
-def test_only_words_of_a_list_have_others_that_mean_the_same(column: dict[str, Any]) -> None:
+def test_only_words_of_a_list_and_codes_with_a_width_have_others_that_mean_the_same(column: dict[str, Any]) -> None:
     contract({"c": {"type": "code", "shape": "list", "same": {"Carer": "Unpaid carer"}}})
+    contract({"c": {"type": "code", "shape": "short_code", "width": 3, "same": {"503": "599"}}})
     with pytest.raises(ValidationError, match="same: only the words of a list"):
         contract({"c": column | {"same": {"Carer": "Unpaid carer"}}})
 
