@@ -7,6 +7,7 @@ engines switch quoting off in different ways. So pyarrow reads each file in bloc
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,21 +108,36 @@ _BLOCK_SCHEMA = "file string, start bigint, stop bigint"
 def unpacked(download: Path) -> Iterator[Path]:
     """The folder of a download; a zip is unpacked into a temporary folder until the `with` block ends.
 
-    Raises VocabularyError if `download` is neither a folder nor a zip.
+    Raises VocabularyError if `download` is neither a folder nor a zip, or a zip that cannot be unpacked.
     """
     if download.is_dir():
         yield download
         return
     if not zipfile.is_zipfile(download):
         raise VocabularyError(f"{download}: neither a folder nor a zip; give the Athena download")
-    with tempfile.TemporaryDirectory(prefix="nhs-omop-athena-") as scratch, zipfile.ZipFile(download) as archive:
+    with tempfile.TemporaryDirectory(prefix="nhs-omop-athena-") as scratch:
+        try:
+            _unpack(download, Path(scratch))
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise VocabularyError(f"{download}: damaged, download it again") from error
+        except (RuntimeError, NotImplementedError) as error:  # what zipfile raises for a password or an unknown method
+            raise VocabularyError(
+                f"{download}: cannot be unpacked, as where it has a password; give the unpacked folder"
+            ) from error
+        yield Path(scratch)
+
+
+def _unpack(download: Path, folder: Path) -> None:
+    """Write the tables of a zip into a folder, whatever folders they are in. Raises VocabularyError where one comes twice."""
+    with zipfile.ZipFile(download) as archive:
         for member in archive.infolist():
-            # Only the base name is used, so that no member can be written outside the scratch folder.
+            # Only the base name is used, so that no member can be written outside the folder.
             name = Path(member.filename).name
             if not member.is_dir() and name.casefold().endswith(".csv"):
-                with archive.open(member) as packed, (Path(scratch) / name).open("wb") as out:
+                if find_file(folder, Path(name).stem):
+                    raise VocabularyError(f"{download}: has {name} twice; pack one download only")
+                with archive.open(member) as packed, (folder / name).open("wb") as out:
                     shutil.copyfileobj(packed, out, BLOCK_BYTES)
-        yield Path(scratch)
 
 
 def read_table(session: SparkSession, folder: Path, stem: str) -> DataFrame:

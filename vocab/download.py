@@ -151,13 +151,17 @@ def _is_number(value: str) -> bool:
 
 
 def _content_faults(path: Path, schema: dict[str, str], concepts: Counter[str]) -> Iterator[str]:
-    """The values of a file that cannot be read, each with its first line; on the way, the concepts of each vocabulary."""
+    """The values of a file that cannot be read, each with its first line, and how many concepts CONCEPT repeats.
+
+    On the way the concepts of each vocabulary are counted into `concepts`.
+    """
     names = header_of(path)
+    ids: list[pa.Array] = []
     tests = {column: test for column, kind in schema.items() if (test := _test_of(column, kind))}
     reported: set[tuple[str, str]] = set()
     for _, start, stop in blocks_of(path):
         try:
-            batches = list(rows_of_block(path, start, stop, names, list(tests)))
+            batches = list(rows_of_block(path, start, stop, names, list(schema)))
         except pa.ArrowInvalid:
             yield _broken_line(path, len(names))
             return
@@ -165,12 +169,18 @@ def _content_faults(path: Path, schema: dict[str, str], concepts: Counter[str]) 
             if "concept_code" in schema:
                 counted = batch.column("vocabulary_id").value_counts().to_pylist()
                 concepts.update({item["values"]: item["counts"] for item in counted if item["values"]})
+                ids.append(batch.column("concept_id"))
             for column, test in tests.items():
                 for value in _unreadable(column, batch.column(column), test):
                     if (column, value) not in reported:
                         reported.add((column, value))
                         line = _first_line(path, names.index(column), value)
                         yield f"{path.name} line {line}: {column} is {'empty' if not value else f'not {test.wanted}'}"
+    if ids and not reported:
+        concept_ids = pa.chunked_array(ids).cast(pa.int64())
+        repeated = len(concept_ids) - len(concept_ids.unique())
+        if repeated:
+            yield f"{path.name} has {repeated} concepts more than once, as after completing CPT4 twice"
 
 
 def _unreadable(column: str, values: pa.Array, test: _Test) -> Iterator[str]:

@@ -82,6 +82,39 @@ def test_a_zip_is_unpacked_whatever_folders_it_has(download: Path, tmp_path: Pat
     assert not unpacked_to.exists()
 
 
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("twice", "has concept.csv twice; pack one download only"),
+        ("damaged", "damaged, download it again"),
+        ("password", "cannot be unpacked, as where it has a password; give the unpacked folder"),
+    ],
+)
+def test_a_zip_that_cannot_be_unpacked_is_named(download: Path, tmp_path: Path, harm: str, message: str) -> None:
+    archive = tmp_path / "athena.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(download / "CONCEPT.csv", "new/CONCEPT.csv")
+        if harm == "twice":
+            packed.write(download / "CONCEPT.csv", "old/concept.csv")
+    content = bytearray(archive.read_bytes())
+    if harm == "damaged":
+        content[3000] ^= 0xFF
+    if harm == "password":  # as the headers of the member say it
+        content[content.index(b"PK\x03\x04") + 6] |= 1
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    with pytest.raises(VocabularyError, match=f"athena.zip: {message}"), unpacked(archive):
+        pass
+
+
+def test_concepts_that_are_there_twice_are_refused(download: Path) -> None:
+    path = download / "CONCEPT.csv"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[1], lines[30]]), encoding="utf-8")
+    with pytest.raises(VocabularyError, match=r"CONCEPT.csv has 2 concepts more than once, as after completing CPT4 twice"):
+        check_download(download)
+
+
 def test_neither_folder_nor_zip_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VocabularyError, match="neither a folder nor a zip"), unpacked(tmp_path / "none"):
         pass
@@ -220,10 +253,11 @@ def test_a_line_of_another_form_is_named(download: Path, line: int) -> None:
         check_download(download)
 
 
-def test_another_encoding_is_named(download: Path) -> None:
+@pytest.mark.parametrize("line", ["Ménière\tM\t1", "M\tMénière\t1"])
+def test_another_encoding_is_named(download: Path, line: str) -> None:
     path = download / "CONCEPT_CLASS.csv"
     lines = path.read_bytes().split(b"\n")
-    lines[5] = "Ménière\tM\t1".encode("latin-1")
+    lines[5] = line.encode("latin-1")
     path.write_bytes(b"\n".join(lines))
     with pytest.raises(VocabularyError, match=r"CONCEPT_CLASS.csv line 6: not UTF-8"):
         check_download(download)
