@@ -72,10 +72,10 @@ def load_command(
     warn_of_open_faults(loaded.open_faults)
     if loaded.unfit:
         log.warning(
-            f"{len(loaded.unfit)} local maps and constants of mappings lead to no valid standard concept of this vocabulary: "
-            "until they are corrected, or another vocabulary is loaded, no run releases what needs them"
+            f"{len(loaded.unfit)} local maps, constants of mappings and analytes have no valid standard concept in this "
+            "vocabulary: with such a map no run starts, with such a constant none releases, such an analyte is not harmonised"
         )
-        show_table("what stops a run", [misfit.as_row() for misfit in loaded.unfit])
+        show_table("what does not fit", [misfit.as_row() for misfit in loaded.unfit])
     show_table("vocabulary", [{"release": loaded.release, "vocabularies": len(loaded.vocabularies), "new": loaded.is_new}])
 
 
@@ -105,7 +105,7 @@ def check_command(
     with open_session(settings.engine) as session, stage("check what maps mean"):
         found = check_meaning(store_of(session, settings), settings, loaded.replaced)
     show_table("checked", [found.summary()])
-    _show("maps and constants that lead to no valid standard concept", [misfit.as_row() for misfit in found.unfit], None)
+    _show("maps, constants and analytes without a valid standard concept", [misfit.as_row() for misfit in found.unfit], None)
     _show("maps that say something else than their codes", found.map_rows(), None)
     _show("constants that say more than their notes", [constant.as_row() for constant in found.constants], None)
     _show("results whose unit does not fit", [unit.as_row() for unit in found.units], None)
@@ -203,7 +203,7 @@ def diff_command(
     log.info(f"{found.old_release} -> {found.new_release}: {len(found.changes)} of {found.codes} codes in use change")
     show_table("changes", found.summary())
     _show("changed codes", [changed.as_row() for changed in found.changes], None if json_lines else top)
-    _show("what stops a run with the new vocabulary", [misfit.as_row() for misfit in found.unfit], None)
+    _show("what does not fit the new vocabulary", [misfit.as_row() for misfit in found.unfit], None)
 
 
 def _require_run(settings: Settings) -> None:

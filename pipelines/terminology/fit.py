@@ -1,4 +1,4 @@
-"""Whether the local maps and the constants of the mappings fit a vocabulary, and what the maps lead to in it.
+"""Whether local maps, constants of the mappings and analytes fit a vocabulary, and what the maps lead to in it.
 
 A run, the load of a vocabulary and the comparison of two judge by the same functions.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.mapping.analytes import ANALYTES_FILE, Analytes
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.progress import Field
 from pipelines.terminology.meaning import constants
@@ -35,7 +36,7 @@ class FittedMaps:
 
 @dataclass(frozen=True)
 class Unfit:
-    """A line of a map file, or a rule and field of a mapping, whose concept a vocabulary does not have as a standard one."""
+    """A line of a map file, a field of a mapping rule, or an analyte, whose concept is no standard one of a vocabulary."""
 
     place: str
     concept_id: int
@@ -78,24 +79,32 @@ def fitted_maps(
     return FittedMaps(with_current_targets(current, [CurrentTarget(**row) for row in replacing]), still_faulty)
 
 
-def unfit(faults: Iterable[TargetFault], concepts: DataFrame, mappings: Collection[SourceMapping]) -> tuple[Unfit, ...]:
-    """What stops a run with a vocabulary (CONCEPT): maps of codes that the mappings use, and constants of the mappings.
+def unfit(
+    faults: Iterable[TargetFault], concepts: DataFrame, mappings: Collection[SourceMapping], analytes: Analytes
+) -> tuple[Unfit, ...]:
+    """What does not fit a vocabulary (CONCEPT): maps of codes that the mappings use, constants of the mappings, and analytes.
 
-    `faults` are those of `fitted_maps`.
+    With such a map no run starts, with such a constant the gates stop the release. An analyte without its standard
+    measurement has no common concept, and its results are not harmonised. `faults` are those of `fitted_maps`.
     """
     in_use = frozenset[str]().union(*(mapping.vocabularies for mapping in mappings))
+    named = list(constants(mappings))
+    asked = {*(constant.concept_id for constant in named), *(analyte.concept for analyte in analytes.analytes.values())}
+    found = concepts.where(is_valid_standard() & F.col("concept_id").isin(*asked)).select("concept_id", "domain_id")
+    domains = {row["concept_id"]: row["domain_id"] for row in found.toArrow().to_pylist()}
     of_maps = [
         Unfit(f"{fault.file} line {fault.line}", fault.target_concept_id, fault.problem)
         for fault in faults
         if fault.source_vocabulary_id in in_use
     ]
-    named = list(constants(mappings))
-    asked = {constant.concept_id for constant in named}
-    usable = concepts.where(is_valid_standard() & F.col("concept_id").isin(*asked)).select("concept_id") if asked else None
-    standard = {row["concept_id"] for row in usable.toArrow().to_pylist()} if usable is not None else set()
     of_constants = [
         Unfit(f"{constant.source}: {constant.rule}, {constant.field}", constant.concept_id, "is not a valid standard concept")
         for constant in named
-        if constant.concept_id not in standard
+        if constant.concept_id not in domains
     ]
-    return (*of_maps, *of_constants)
+    of_analytes = [
+        Unfit(f"{ANALYTES_FILE}: {name}", analyte.concept, "is not a valid standard measurement")
+        for name, analyte in analytes.analytes.items()
+        if domains.get(analyte.concept) != "Measurement"
+    ]
+    return (*of_maps, *of_constants, *of_analytes)

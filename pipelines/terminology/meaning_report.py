@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
+from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.spec import load_mappings
 from pipelines.progress import Field
 from pipelines.settings import Settings
@@ -119,7 +120,7 @@ def check_meaning(store: TableStore, settings: Settings, replaced: Mapping[int, 
     maps = fitted.maps
     concepts = concepts_of(store, (row.target_concept_id for row in maps if row.target_concept_id))
     return MeaningReport(
-        unfit=unfit(fitted.faults, vocabulary, mappings.values()),
+        unfit=unfit(fitted.faults, vocabulary, mappings.values(), load_analytes(settings.mappings_dir)),
         maps=faults_of_maps(concepts, folder, maps),
         constants=faults_of_constants(store, mappings),
         units=units_in_use(store),

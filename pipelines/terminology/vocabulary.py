@@ -14,6 +14,7 @@ from pipelines.contracts.column_notes import vocabulary_description
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
+from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import load_mappings
 from pipelines.progress import OnProgress, ignore_progress
@@ -81,7 +82,7 @@ class Loaded:
     """The vocabulary in use: its release, the version of each vocabulary, and whether this load changed anything.
 
     `retired` and `open_faults` are what a new load did and found: how many concepts of this project it retired because the
-    download has an equivalent, and how many local maps mean something else than their codes. `unfit` stops the next run.
+    download has an equivalent, and how many local maps mean something else than their codes. `unfit` is what no longer fits.
     """
 
     release: str
@@ -130,7 +131,7 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
             concepts, relationships = (store.read(Zone.VOCABULARY, name) for name in ("concept", "concept_relationship"))
             replaced = vocabulary_of_each(concepts, summary.replaced)
             fitted = fitted_maps(maps, concepts, relationships, replaced)
-            misfits = unfit(fitted.faults, concepts, mappings.values())
+            misfits = unfit(fitted.faults, concepts, mappings.values(), load_analytes(settings.mappings_dir))
             targets = concepts_of(store, (row.target_concept_id for row in fitted.maps))
     known = LoadedVocabulary(release=summary.release, vocabularies=summary.vocabularies, digest=digest, replaced=replaced)
     known.write(place)

@@ -88,7 +88,7 @@ class CodeChange:
 class Difference:
     """All changes between two releases. `codes` is the number of codes in use that were compared.
 
-    `unfit` are the maps and constants of the mappings with which no run would release anything with the new release.
+    `unfit` are the maps, constants of mappings and analytes that do not fit the new release.
     """
 
     old_release: str
@@ -173,7 +173,7 @@ def difference(
             fitted = fitted_maps(ours.maps, side.concepts, side.relationships, side.replaced)
             targets.append(_targets(codes, side, fitted.maps, ours.analytes))
             on_progress(f"resolved with {side.release}")
-        misfits = unfit(fitted.faults, side.concepts, ours.mappings)
+        misfits = unfit(fitted.faults, side.concepts, ours.mappings, ours.analytes)
         all_changes = changes(*targets)
         for side in sides:
             named |= _names(store, side, all_changes)

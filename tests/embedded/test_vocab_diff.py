@@ -44,8 +44,6 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(folder / "CONCEPT_RELATIONSHIP.csv", ends)
     with (folder / "CONCEPT_RELATIONSHIP.csv").open("a", encoding="utf-8") as file:
         file.write("45756081\t37311061\tMaps to\t20200101\t20991231\t\n")
-    with (folder / "CONCEPT.csv").open("a", encoding="utf-8") as file:
-        file.write("37311061\tCOVID-19\tCondition\tSNOMED\tClinical Finding\tS\tnew\t20200101\t20991231\t\n")
     return folder
 
 
@@ -154,11 +152,18 @@ HOME_SUPPORT, MEALS = (COMPONENT, "home support"), (COMPONENT, "meals")
 def test_local_maps_are_compared_as_a_load_and_a_run_use_them(store: TableStore, settings: Settings, tmp_path: Path) -> None:
     """Targets of local maps are replaced by one concept, by two, or by none, and a concept of this project has an equivalent.
 
-    Only what a run would follow is another target; what stops it, constants of the mappings too, is named.
+    Only what a run would follow is another target; what does not fit, constants of the mappings and analytes too, is named.
     """
     folder = Path(shutil.copytree(DEMO_DIR, tmp_path / "athena"))
     gone = {5: "", 9: "U"}
-    replaced = {("381316",): gone, ("255573",): gone, ("132797",): gone, ("3019237",): gone, ("432586",): {2: "Observation"}}
+    replaced = {
+        ("381316",): gone,
+        ("255573",): gone,
+        ("132797",): gone,
+        ("3019237",): gone,
+        ("3027018",): gone,
+        ("432586",): {2: "Observation"},
+    }
     change(folder / "CONCEPT.csv", replaced)
     with (folder / "CONCEPT.csv").open("a", encoding="utf-8") as file:
         for concept_id, name, domain in (
@@ -188,7 +193,8 @@ def test_local_maps_are_compared_as_a_load_and_a_run_use_them(store: TableStore,
     misfits = [tuple(misfit.as_row().values()) for misfit in found.unfit]
     assert ("nhs_ambulance_impression.csv line 10", 255573, problem) in misfits
     assert ("ambulance: ambulance_chief_complaint, concept", 3019237, "is not a valid standard concept") in misfits
-    assert {concept for _, concept, _ in misfits} == {255573, 132797, 3019237}
+    assert ("analytes.yaml: heart_rate", 3027018, "is not a valid standard measurement") in misfits
+    assert {concept for _, concept, _ in misfits} == {255573, 132797, 3019237, 3027018}
 
     retired = {
         2_000_000_077: (2_000_000_078, "NHS OMOP")
@@ -208,7 +214,7 @@ def test_local_maps_are_compared_as_a_load_and_a_run_use_them(store: TableStore,
     assert (loaded.retired, loaded.unfit) == (1, found.unfit)
 
 
-GONE = tuple(f"{concept_id}\t" for concept_id in (381316, 255573, 132797, 3019237))
+GONE = tuple(f"{concept_id}\t" for concept_id in (381316, 255573, 132797, 3019237, 3027018))
 NOW = ((381316, 9900001), (255573, 9900002), (255573, 9900003))
 
 
