@@ -40,7 +40,7 @@ from pipelines.settings import Environment, Settings, table_folders
 from pipelines.storage.documents import Document
 from pipelines.storage.files import AnyPath, entries_in, why
 from pipelines.storage.paths import StoragePaths
-from pipelines.storage.rights import require_private
+from pipelines.storage.rights import require_private, require_usable
 from pipelines.terminology.vocabulary import LoadedVocabulary, vocabulary_path
 from pipelines.upkeep.due import UpkeepState, upkeep_state_path
 from vocab.errors import VocabularyError
@@ -167,7 +167,12 @@ def _deidentified(root: Path) -> Finding:
     if root.stat().st_mode & 0o002:
         found = f"every user of the machine can write to {root}, and change what analysts read"
         return Finding("deidentified", State.WARNING, found, f"take the right: chmod -R o-w {root}")
-    return Finding("deidentified", State.OK, str(root))
+    return _found("deidentified", lambda: _usable(root))
+
+
+def _usable(root: Path) -> str:
+    require_usable(root)
+    return str(root)
 
 
 def documents(settings: Settings) -> list[tuple[AnyPath, type[Document]]]:

@@ -45,7 +45,7 @@ from pipelines.runner import Runner, Step, selected
 from pipelines.scratch import remove_left
 from pipelines.settings import Settings, storage_paths
 from pipelines.storage.files import make_folder
-from pipelines.storage.rights import others_may_read, others_may_write, private_files
+from pipelines.storage.rights import others_may_read, others_may_write, private_files, require_usable
 from pipelines.terminology.vocabulary import rows_with_local_vocabularies, store_local_vocabularies, store_of
 from pipelines.upkeep.following import pinned_versions
 from pipelines.upkeep.keeping import after_run, finish_following
@@ -160,8 +160,10 @@ def _writing(settings: Settings) -> Iterator[None]:
         if isinstance(landing, Path) and others_may_read(landing, settings.storage.restricted):
             log.warning("other users may read or change the deliveries; run: chmod -R o= %s", landing)
         deidentified = settings.storage.deidentified
-        if isinstance(deidentified, Path) and others_may_write(deidentified, settings.storage.restricted):
-            log.warning("other users may change what analysts read; run: chmod -R o-w %s", deidentified)
+        if isinstance(deidentified, Path):
+            require_usable(deidentified)
+            if others_may_write(deidentified, settings.storage.restricted):
+                log.warning("other users may change what analysts read; run: chmod -R o-w %s", deidentified)
         with private_files():
             finish_following(settings)
             yield

@@ -52,16 +52,24 @@ def require_private(root: Path) -> None:
         keeps_rights = (bool(rights) or not is_own) and _keeps_rights(root)
     except OSError as error:
         raise RightsError(f"{root}: {error.strerror}; it must belong to the account that runs the load") from error
-    is_usable = os.access(root, os.R_OK | os.W_OK | os.X_OK)
-    if not is_own and (keeps_rights or not is_usable):
+    if not is_own and (keeps_rights or not _is_usable(root)):
         raise RightsError(f"{root} belongs to another account; run this command as the account that runs the load")
-    if not is_usable:
-        raise RightsError(f"{root} cannot be written to: mount it for writing, or chmod u+rwx {root}")
+    require_usable(root)
     if rights and keeps_rights:
         raise RightsError(
             f"{root} holds identity and other users have rights on it ({rights:03o}); nothing was done. "
             f"Find out who has read it, then: chmod -R go= {root}"
         )
+
+
+def require_usable(root: Path) -> None:
+    """Raises RightsError for a folder that the account may not read or write, as one that is mounted to be read only."""
+    if not _is_usable(root):
+        raise RightsError(f"{root} cannot be written to: mount it for writing, or chmod u+rwx {root}")
+
+
+def _is_usable(root: Path) -> bool:
+    return os.access(root, os.R_OK | os.W_OK | os.X_OK)
 
 
 def others_may_read(folder: Path, private: Path) -> bool:

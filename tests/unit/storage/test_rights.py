@@ -4,10 +4,12 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from pipelines.diagnosis import State, findings
 from pipelines.errors import RightsError
 from pipelines.nightly import _writing
 from pipelines.settings import PACKAGED_CONF_DIR, load_settings
@@ -75,6 +77,21 @@ def test_an_own_root_that_cannot_be_written_to_is_not_said_to_be_of_another_acco
     monkeypatch.setattr(os, "access", lambda place, _: Path(place) != tmp_path)  # root may write whatever the mode
     with pytest.raises(RightsError, match=f"^{tmp_path} cannot be written to: mount it for writing, or chmod u\\+rwx"):
         make_private(tmp_path)
+
+
+def test_a_deidentified_root_that_cannot_be_written_to_stops_a_run_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is mounted to be read only, of which the engine says nothing that may be shown. `doctor` says the same."""
+    places = {name: tmp_path / name for name in ("landing", "restricted", "deidentified")}
+    settings = load_settings("test", PACKAGED_CONF_DIR, [f"storage.{name}={place}" for name, place in places.items()])
+    places["deidentified"].mkdir()
+    monkeypatch.setattr(os, "access", lambda place, _: Path(place) != places["deidentified"])
+    said = f"{places['deidentified']} cannot be written to: mount it for writing"
+    with pytest.raises(RightsError, match=f"^{said}"), _writing(settings):
+        pytest.fail("the run went on")
+    found = {finding.what: finding for finding in findings(settings, date(2026, 1, 5))}["deidentified"]
+    assert (found.state, found.found.startswith(said)) == (State.FAULT, True)
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
