@@ -31,10 +31,11 @@ from pipelines.errors import ConfigError, ReleaseError
 from pipelines.quality.checks import Check, Rule
 from pipelines.quality.checks import Zone as Checked
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, Measured, judge
-from pipelines.release.model import Code, Extract, Gates, Release, TablePin
+from pipelines.release.model import Extract, TablePin
 from pipelines.release.published import chosen_release, release_folder
 from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.storage.tables import TableStore
+from tests.builders.publications import RELEASE
 
 CDM = published_tables("5.4")
 FIRST, SECOND = "20240105-aaaaaaaa", "20240106-bbbbbbbb"
@@ -134,20 +135,14 @@ def write_release(
     store.overwrite(frame(store.session, CDM["concept"].schema, [CONCEPT]), Zone.VOCABULARY, "concept", CDM["concept"].schema)
     version = store.version(Zone.VOCABULARY, "concept") or 0
     pins.append(TablePin(zone="vocabulary", name="concept", version=version, rows=1))
-    release = Release(
-        release_id=release_id,
-        run_id="r1" if release_id == FIRST else "r2",
-        run_date=date(2024, 1, 5),
-        cdm_version="5.4",
-        vocabulary_version="demo",
-        code=Code(version="0.1.0"),
-        configuration="c" * 64,
-        key_id="k",
-        extracts=(Extract(source="gp", provider="P1", extract_date=date(2024, 1, 4)),),
-        opt_outs=opt_outs,
-        input_fingerprint="f" * 64,
-        gates=Gates(checks=1, failed=0, warnings=0),
-        tables=tuple(pins),
+    release = RELEASE.model_copy(
+        update={
+            "release_id": release_id,
+            "run_id": "r1" if release_id == FIRST else "r2",
+            "extracts": (Extract(source="gp", provider="P1", extract_date=date(2024, 1, 4)),),
+            "opt_outs": opt_outs,
+            "tables": tuple(pins),
+        }
     )
     folder = release_folder(settings)
     folder.write(release)

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts.tables import BelongsTo, Inputs, Partitions, Table, TableName
 from pipelines.contracts.zones import Zone
 from pipelines.errors import UpkeepError
-from pipelines.release.model import Code, Gates, Release, TablePin
+from pipelines.release.model import TablePin
 from pipelines.release.published import release_folder
 from pipelines.release.store import Hold
 from pipelines.run_inputs import build_state_path
@@ -29,6 +29,7 @@ from pipelines.terminology.vocabulary import store_of
 from pipelines.upkeep.due import UpkeepState
 from pipelines.upkeep.following import follow_versions
 from pipelines.upkeep.keeping import finish_following, keep_up, would_do
+from tests.builders.publications import RELEASE
 
 BRONZE = TableName(Zone.BRONZE, "gp_journal")
 REGISTER = TableName(Zone.CURATION, "register")
@@ -147,20 +148,14 @@ class Lake:
             if name.zone is Zone.OMOP
         )
         day = self.day(self.nights)
-        release = Release(
-            release_id=f"{day:%Y%m%d}-{self.nights:08x}",
-            run_id=f"{day:%Y%m%d}-{self.nights + 1:05}",
-            run_date=day,
-            cdm_version="5.4",
-            vocabulary_version="demo",
-            code=Code(version="0"),
-            configuration="c",
-            key_id="k",
-            extracts=(),
-            opt_outs={},
-            input_fingerprint=f"{self.nights:08x}",
-            gates=Gates(checks=1, failed=0, warnings=0),
-            tables=pins,
+        release = RELEASE.model_copy(
+            update={
+                "release_id": f"{day:%Y%m%d}-{self.nights:08x}",
+                "run_id": f"{day:%Y%m%d}-{self.nights + 1:05}",
+                "run_date": day,
+                "input_fingerprint": f"{self.nights:08x}",
+                "tables": pins,
+            }
         )
         folder = release_folder(self.settings)
         folder.write(release)

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.tables import Partitions, TableName
 from pipelines.contracts.zones import Zone
-from pipelines.release.model import Code, Gates, Release, TablePin
+from pipelines.release.model import Release, TablePin
 from pipelines.release.published import release_folder
 from pipelines.release.store import Hold
 from pipelines.run_inputs import build_state_path
@@ -18,6 +18,7 @@ from pipelines.settings import Settings, UpkeepSettings
 from pipelines.storage.maintenance import executor_for, on_disk
 from pipelines.terminology.vocabulary import store_of
 from pipelines.upkeep.keeping import keep_up, would_do
+from tests.builders.publications import RELEASE
 
 BRONZE, PERSON, ROWS = TableName(Zone.BRONZE, "gp_journal"), TableName(Zone.OMOP, "person"), TableName(Zone.LEDGER, "rows")
 NIGHTS = 6
@@ -68,18 +69,11 @@ def test_a_lake_on_spark_is_kept_up(spark: SparkSession, settings: Settings) -> 
 
 
 def release_of(release_id: str, version: int) -> Release:
-    return Release(
-        release_id=release_id,
-        run_id=f"{release_id[:8]}-000{release_id[6:8]}",
-        run_date=f"{release_id[:4]}-{release_id[4:6]}-{release_id[6:8]}",
-        cdm_version="5.4",
-        vocabulary_version="demo",
-        code=Code(version="0"),
-        configuration="c",
-        key_id="k",
-        extracts=(),
-        opt_outs={},
-        input_fingerprint="f",
-        gates=Gates(checks=1, failed=0, warnings=0),
-        tables=(TablePin(zone=PERSON.zone.value, name=PERSON.name, version=version, rows=version),),
+    return RELEASE.model_copy(
+        update={
+            "release_id": release_id,
+            "run_id": f"{release_id[:8]}-000{release_id[6:8]}",
+            "run_date": date.fromisoformat(release_id[:8]),
+            "tables": (TablePin(zone=PERSON.zone.value, name=PERSON.name, version=version, rows=version),),
+        }
     )

@@ -13,9 +13,10 @@ from pyspark.sql import SparkSession
 from jobs.publish import Target, publish_to
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.errors import ConfigError
-from pipelines.release.model import Code, Gates, Release
+from pipelines.release.model import Release
 from pipelines.release.publish.catalog_views import CatalogSchema, drop_views_of_others, publish_views
 from pipelines.settings import Settings
+from tests.builders.publications import RELEASE
 
 CDM = {name: cdm_tables("5.4")[name] for name in ("cohort", "death")}
 FIRST, SECOND = "20260105-aaaaaaaa", "20260106-bbbbbbbb"
@@ -23,21 +24,7 @@ CURRENT = CatalogSchema("cdm_of_test")
 
 
 def release(release_id: str, day: date) -> Release:
-    return Release(
-        release_id=release_id,
-        run_id="r",
-        run_date=day,
-        cdm_version="5.4",
-        vocabulary_version="demo",
-        code=Code(version="0"),
-        configuration="c",
-        key_id="k",
-        extracts=(),
-        opt_outs={},
-        input_fingerprint="f",
-        gates=Gates(checks=1, failed=0, warnings=0),
-        tables=(),
-    )
+    return RELEASE.model_copy(update={"release_id": release_id, "run_date": day})
 
 
 @pytest.fixture
