@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import union_all
 from pipelines.contracts.ledger import CONFIDENTIAL
 from pipelines.curate.entities import EntityOf
@@ -167,7 +168,7 @@ def child_dispositions(
         .agg(F.max("_of_former").alias("_of_another_until"))
     )
     joined = versions.join(parents, on="parent_key", how="left").join(F.broadcast(until), on="parent_key", how="left")
-    is_anothers = F.coalesce(F.col("effective") <= F.col("_of_another_until"), F.lit(False))
+    is_anothers = is_true(F.col("effective") <= F.col("_of_another_until"))
     orphaned = F.col("_parent_disposition").isNull()
     is_marked = F.col("is_confidential") & (F.col("_parent_disposition") == "current") & F.lit(excludes_confidential)
     disposition = (

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, hmac_hex, id_of, message_of
 from pipelines.columns.nhs_number import LINKED_STATUSES, digits_of, is_in_test_range, is_valid
@@ -99,7 +100,7 @@ def _is_trusted() -> Column:
 
 def is_out_of_range() -> Column:
     """Whether a row of `with_number` has a valid number that does not belong in this environment."""
-    return F.coalesce(F.col("_is_valid") & ~F.col("_is_in_range"), F.lit(False))
+    return is_true(F.col("_is_valid") & ~F.col("_is_in_range"))
 
 
 def out_of_range(production: bool) -> tuple[str, str]:
@@ -123,7 +124,7 @@ def identities_in(versions: DataFrame, entities: Iterable[str], source: str, res
         newest = {name: F.max(F.when(F.col(name).isNotNull(), F.col("_when"))).over(place) for name in _COMPARED}
         rows = rows.withColumns({f"_newest_{name}": moment for name, moment in newest.items()})
         is_told_apart = F.col("local_id").isNotNull() & (F.col("_by_period") | F.col("_is_number"))
-        is_older = {name: F.coalesce(F.col("_when") < F.col(f"_newest_{name}"), F.lit(False)) for name in _COMPARED}
+        is_older = {name: is_true(F.col("_when") < F.col(f"_newest_{name}")) for name in _COMPARED}
         rows = rows.withColumns({name: F.when(~(is_told_apart & older), F.col(name)) for name, older in is_older.items()})
     return rows.select(*STATED_SCHEMA).distinct()
 
@@ -191,7 +192,7 @@ def stated_identities(stated: Iterable[DataFrame], production: bool) -> DataFram
     compared = {"birth_date": F.when(~birth_date.isin(*UNKNOWN_BIRTH_DATES), birth_date)}
     for kind in ("sex", "gender"):
         said = F.upper(kind)
-        compared[kind] = F.coalesce(*[F.when(said.isin(*written), F.lit(name)) for name, written in SEXES.items()])
+        compared[kind] = first_true((said.isin(*written), F.lit(name)) for name, written in SEXES.items())
     numbered = with_number(union_all(stated), production)
     named = numbered.select(*identity_columns(F.col("_source")), *[column.alias(name) for name, column in compared.items()])
     extremes = [F.min(name).alias(f"first_{name}") for name in _COMPARED]

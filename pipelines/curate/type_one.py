@@ -18,6 +18,7 @@ from operator import or_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.text import trimmed
 from pipelines.columns.values import date_in, known
 from pipelines.contracts.ledger import TYPE_ONE_UNKNOWN
@@ -122,7 +123,7 @@ def _latest(is_said: Column, moment: Column, name: str) -> tuple[Column, Column]
 
 def _stands(name: str) -> Column:
     """Whether what `_latest` found was not withdrawn later."""
-    withdrawn_later = F.coalesce(F.col("_withdrawal") > F.col(name), F.lit(False))
+    withdrawn_later = is_true(F.col("_withdrawal") > F.col(name))
     return (F.col(f"{name}_undated") == 1) | (F.col(name).isNotNull() & ~withdrawn_later)
 
 

@@ -25,6 +25,7 @@ from types import MappingProxyType
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import join_small
 from pipelines.curate.records import SEPARATOR
 
@@ -115,7 +116,7 @@ def _newest_of_same(rows: DataFrame, judged: DataFrame) -> DataFrame:
         .agg(F.max(version).alias("_newest_of_same"), F.count(F.lit(1)).alias("_records"))
         .where(F.col("_records") > 1)
     )
-    is_older = is_valid & F.coalesce(version < F.col("_newest_of_same"), F.lit(False))
+    is_older = is_valid & is_true(version < F.col("_newest_of_same"))
     values = {
         "disposition": F.when(is_older, F.lit("superseded")).otherwise(F.col("disposition")),
         "reason": F.when(is_older, F.lit(OTHER_KEY)).otherwise(F.col("reason")),
@@ -197,7 +198,7 @@ def _with_withdrawn(known: DataFrame, whole: Mapping[str, str]) -> DataFrame:
     )
     is_of_another = (F.col("_effective") != F.col("_stated")) & (F.col("_effective") <= F.col("_last_stated"))
     came_with_group = F.col("_with_it").contains(F.concat(F.lit(SEPARATOR), "entity", F.lit(SEPARATOR)))
-    is_withdrawn = F.col("_is_held") & F.coalesce(came_with_group & is_of_another, F.lit(False))
+    is_withdrawn = F.col("_is_held") & is_true(came_with_group & is_of_another)
     rows = current.join(known, on="parent_key", how="right").withColumn("_is_withdrawn", is_withdrawn)
     return rows.withColumn("_is_held", F.col("_is_held") & ~F.col("_is_withdrawn"))
 

@@ -123,7 +123,7 @@ def death_by_discharge(method: Column, year_of_birth: Column, admission: Column)
     On the record of a delivery it is the baby who was stillborn, and not the mother.
     """
     is_of_the_baby = (method == "5") & (F.year(admission) - year_of_birth > 1)
-    return F.when(~F.coalesce(is_of_the_baby, F.lit(False)), method)
+    return F.when(~is_true(is_of_the_baby), method)
 
 
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:

@@ -16,7 +16,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.columns.choices import first_true
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.contracts.ledger import SILVER_ROWS_SCHEMA, Disposition
 from pipelines.contracts.source import Identifier, SourceContract
@@ -273,7 +273,7 @@ def _remaining() -> Column:
 
 def _is_taken(numbering: Numbering) -> Column:
     """Whether a rule took the row and did not lose it; of a person who is not in the CDM only a rule for other things."""
-    return F.coalesce(F.array_max(_remaining()) >= _first_taken(numbering), F.lit(False))
+    return is_true(F.array_max(_remaining()) >= _first_taken(numbering))
 
 
 def _first_taken(numbering: Numbering) -> Column:

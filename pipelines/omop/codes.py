@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import empty_rows, rows_of_group, union_all
 from pipelines.contracts.cdm import DOMAIN_TABLES
 from pipelines.contracts.evidence import HISTORY_CONCEPTS
@@ -240,7 +241,7 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     value = F.coalesce(F.when(value_of.isNotNull(), F.col("target_concept_id")), F.col("value_as_concept_id"))
     own = F.when(F.col("concept_id") >= FIRST_OWN_CONCEPT_ID, F.col("concept_id"))
     domain = F.when(by_code & value_of.isNull(), F.col("target_domain_id")).otherwise(F.col("declared"))
-    table = F.coalesce(*[F.when(domain == name, F.lit(to)) for name, to in DOMAIN_TABLES.items()], F.lit("observation"))
+    table = first_true(((domain == name, F.lit(to)) for name, to in DOMAIN_TABLES.items()), F.lit("observation"))
     columns = {
         "ordinal": F.coalesce(F.col("ordinal"), F.lit(FIRST_ORDINAL)).cast("int"),
         "table": table,
@@ -276,8 +277,8 @@ def unmapped_codes(codes: DataFrame, concept_map: DataFrame, mapped: Iterable[Ma
     )
     # A local map may say on purpose that a code has no concept (not stated, not known): that is no work to do.
     is_settled = (F.coalesce(F.col("target_concept_id"), F.lit(0)) > 0) | (F.col("map_origin") == LOCAL_ORIGIN)
-    open_codes = coded.where(~F.coalesce(is_settled, F.lit(False)))
-    listed = open_codes.withColumn("is_known", F.coalesce(F.col("source_concept_id") > 0, F.lit(False)))
+    open_codes = coded.where(~is_true(is_settled))
+    listed = open_codes.withColumn("is_known", is_true(F.col("source_concept_id") > 0))
     wanted = listed.select(*_WANTED)
     touched = [_people_by_code(rows, field) for rows in mapped for field in rows.coded_fields]
     if not touched:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true
 from pipelines.contracts.cdm import CdmTable, delta_schema
 
 _CONTROL_CHARACTERS = "[\\x00-\\x1f\\x7f\u0085\u2028\u2029]+"
@@ -32,8 +33,8 @@ def conform(frame: DataFrame, values: Mapping[str, Column], table: CdmTable) -> 
 
 def priority(sources: Sequence[str]) -> Column:
     """The place of a row's source in an order of preference; sources that are not named come last."""
-    places = [F.when(F.col("_source") == source, F.lit(place)) for place, source in enumerate(sources)]
-    return F.coalesce(*places, F.lit(len(sources)))
+    places = [(F.col("_source") == source, F.lit(place)) for place, source in enumerate(sources)]
+    return first_true(places, F.lit(len(sources)))
 
 
 def empty_table(session: SparkSession, table: CdmTable) -> DataFrame:

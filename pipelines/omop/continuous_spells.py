@@ -7,6 +7,7 @@ spell goes on from the one before it when it begins within two days of its end a
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import rows_of_group
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
@@ -91,7 +92,7 @@ def _evidence() -> Column:
         .when(F.col("_sent_to").isin(*SENT_TO_HOSPITAL), F.lit("discharge_destination"))
     )
     is_department = (F.col("_sent_to") == HOME) & (F.col("_from") == GENERAL_WARD) & (F.col("_method") == OWN_DEPARTMENT)
-    return F.when((F.col("_days") <= DAYS_APART) & ~F.coalesce(is_department, F.lit(False)), evidence)
+    return F.when((F.col("_days") <= DAYS_APART) & ~is_true(is_department), evidence)
 
 
 def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> DataFrame:
@@ -108,7 +109,7 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
         "end_date",
         "end_datetime",
         (F.col("end_rule") == "open").alias("_open"),
-        F.coalesce(without_a_night, F.lit(False)).alias("_day_only"),
+        is_true(without_a_night).alias("_day_only"),
         F.col("came_by"),
         trust_of(F.col("care_site_code")).alias("_trust"),
         _code("discharged_to_source_value").isin(*SENT_TO_HOSPITAL).alias("_sent_on"),
@@ -129,7 +130,7 @@ def continuous_spells(links: DataFrame, visits: DataFrame, table: CdmTable) -> D
     )
     is_last = F.col("visit_number") == F.col("_visits")
     last = parts.join(bounds, on="continuous_inpatient_spell_id", how="inner").where(is_last)
-    is_open = F.col("_open") | (F.col("_any_open") & F.coalesce(F.col("_sent_on"), F.lit(False)))
+    is_open = F.col("_open") | (F.col("_any_open") & is_true(F.col("_sent_on")))
     ended = last.withColumn("_is_open", is_open)
     end_date = F.when(F.col("_is_open"), F.col("_latest")).otherwise(F.col("_closed_date"))
     has_start_time = F.col("_start_datetime") < F.date_add("_start_date", 1).cast("timestamp")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
@@ -77,7 +78,7 @@ def episodes(
     rows = rows.join(F.broadcast(newest_months), on=list(SUBMITTED_BY), how="left")
     coded = with_concepts(rows, ("concept", "object"), concept_map)
     unique = without_collisions(coded.withColumn("id", _episode_id()), "id", EPISODE_KEY, collisions)
-    is_backwards = F.coalesce(F.col("end_date") < F.col("start_date"), F.lit(False))
+    is_backwards = is_true(F.col("end_date") < F.col("start_date"))
     has_no_end = F.col("end_date").isNull()
     death = F.when(has_no_end & (F.col("_died") >= F.col("start_date")), F.col("_died"))
     is_gone = has_no_end & (F.col("open_until") < F.col("_newest_month"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
@@ -88,7 +89,7 @@ def condition_spans(conditions: DataFrame) -> DataFrame:
 
     An end that is missing or before the start is the day after the start.
     """
-    is_suspected = F.coalesce(F.col("condition_status_concept_id") == PRELIMINARY_DIAGNOSIS, F.lit(False))
+    is_suspected = is_true(F.col("condition_status_concept_id") == PRELIMINARY_DIAGNOSIS)
     known = conditions.where((F.col("condition_concept_id") != 0) & ~is_suspected)
     start, end = F.col("condition_start_date"), F.col("condition_end_date")
     return known.select(

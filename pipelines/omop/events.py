@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import join_small
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, RECORDER, CdmTable
@@ -190,7 +191,7 @@ def _condition() -> dict[str, Column]:
 
 def _drug() -> dict[str, Column]:
     """Drug exposures. The end date is required: see `drug_end_date`. A time of the end before that of the start is none."""
-    ends_before = F.coalesce(F.col("end_datetime") < F.col("start_datetime"), F.lit(False))
+    ends_before = is_true(F.col("end_datetime") < F.col("start_datetime"))
     return {
         "drug_exposure_start_date": F.col("start_date"),
         "drug_exposure_start_datetime": F.col("start_datetime"),
@@ -219,7 +220,7 @@ def drug_end_date() -> Column:
 
 def drug_end_rule() -> Column:
     """The name of the rule by which `drug_end_date` chose."""
-    return F.coalesce(*[F.when(end.isNotNull(), F.lit(rule)) for rule, end in _drug_ends()])
+    return first_true((end.isNotNull(), F.lit(rule)) for rule, end in _drug_ends())
 
 
 def is_cut_short() -> Column:
@@ -261,7 +262,7 @@ def _last_of_days(column: str) -> Column:
 
 
 def _end_is_usable() -> Column:
-    return F.coalesce(F.col("end_date") >= F.col("start_date"), F.lit(False))
+    return is_true(F.col("end_date") >= F.col("start_date"))
 
 
 def _procedure() -> dict[str, Column]:
@@ -297,7 +298,7 @@ def _observation() -> dict[str, Column]:
 
 def date_in(text: Column) -> Column:
     """The date that a text is, in the form that delivered dates have once they are typed; null for any other text."""
-    is_date = F.coalesce(text.rlike("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), F.lit(False))
+    is_date = is_true(text.rlike("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))
     return F.when(is_date, F.try_to_timestamp(text, F.lit("yyyy-MM-dd")).cast("date"))
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true
 from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
@@ -121,9 +122,9 @@ def earliest_capture(captured_from: Mapping[str, date]) -> Column:
     `captured_from` has days by source (`acute`) or by source and provider (`acute/RXN`).
     """
     by_provider = [(name.split("/", 1), day) for name, day in sorted(captured_from.items()) if "/" in name]
-    chosen = [F.when((F.col("_source") == s) & (F.col("_provider") == p), F.lit(day)) for (s, p), day in by_provider]
-    chosen += [F.when(F.col("_source") == s, F.lit(day)) for s, day in sorted(captured_from.items()) if "/" not in s]
-    return F.coalesce(*chosen, F.lit(None).cast("date"))
+    chosen = [((F.col("_source") == s) & (F.col("_provider") == p), F.lit(day)) for (s, p), day in by_provider]
+    chosen += [(F.col("_source") == s, F.lit(day)) for s, day in sorted(captured_from.items()) if "/" not in s]
+    return first_true(chosen, F.lit(None).cast("date"))
 
 
 def first_capture(captured_from: Mapping[str, date], source: str, provider: str) -> date | None:

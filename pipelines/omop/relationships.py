@@ -3,6 +3,7 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true
 from pipelines.contracts.cdm import CdmTable
 from pipelines.omop.conform import conform
 
@@ -52,4 +53,4 @@ def _either(back: Column, there: Column) -> Column:
 
 
 def _domain(event_table: Column) -> Column:
-    return F.coalesce(*[F.when(event_table == name, F.lit(concept)) for name, concept in DOMAIN_CONCEPT_IDS.items()])
+    return first_true((event_table == name, F.lit(concept)) for name, concept in DOMAIN_CONCEPT_IDS.items())

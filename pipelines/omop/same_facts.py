@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
 from pipelines.contracts.cdm import RECORDER, CdmTable
 from pipelines.contracts.evidence import DatePrecision, Evidence
@@ -91,7 +92,7 @@ def same_fact(tables: Mapping[str, DataFrame], table: CdmTable) -> DataFrame:
         "event_table": F.col("event_table"),
         "event_id": F.col("_id"),
         "other_event_id": F.col("_other_id"),
-        "rule": F.coalesce(*[F.when(F.col("event_table") == name, F.lit(rule)) for name, rule in RULES.items()]),
+        "rule": first_true((F.col("event_table") == name, F.lit(rule)) for name, rule in RULES.items()),
         "confidence": confidence(
             F.col("event_table") == "condition_occurrence",
             F.col("_source") == F.col("_other_source"),
@@ -112,8 +113,8 @@ def confidence(
     often than not, results of two hospitals among them, and so are things that are known in different ways (a suspicion and a
     diagnosis).
     """
-    differ = F.coalesce(moments[0] != moments[1], F.lit(False))
-    agree = F.coalesce(moments[0] == moments[1], F.lit(False))
+    differ = is_true(moments[0] != moments[1])
+    agree = is_true(moments[0] == moments[1])
     is_of_laboratory = (evidence[0] == Evidence.LABORATORY.value) | (evidence[1] == Evidence.LABORATORY.value)
     is_result = is_of_laboratory & ~(differ & is_of_one_source)
     return (

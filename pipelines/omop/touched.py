@@ -6,6 +6,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import differences, union_all
 from pipelines.contracts.tables import CHANGE, BelongsTo, InputChanges, Log, Table, TableName
 from pipelines.contracts.touched import (
@@ -90,7 +91,7 @@ def _by_codes(inputs: MapInputs) -> Table:
 def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
     """The visits, or parts of them, of which the end moves on with the newest extract of their provider."""
     has_no_end = F.col("end_date").isNull() | is_planned()
-    rows = changes.now(*name).where(has_no_end & ~F.coalesce(F.col(END_UNREADABLE), F.lit(False)))
+    rows = changes.now(*name).where(has_no_end & ~is_true(F.col(END_UNREADABLE)))
     there = rows.join(F.broadcast(_moved_extracts(changes)), on=["_source", "_provider"], how="left_semi")
     return with_concepts(there, ("concept",), changes.now(*CONCEPT_MAP)).where(F.col("concept_target").isin(*STAYS))
 
@@ -128,7 +129,7 @@ def _gone_or_back(changes: InputChanges, name: TableName) -> DataFrame:
     for months, at in ((changes.before, "_before"), (changes.now, "_now")):
         newest = months(*NEWEST_MONTHS).select(*SUBMITTED_BY, F.col("_newest_month").alias(at))
         rows = rows.join(F.broadcast(newest), on=list(SUBMITTED_BY), how="left")
-    was_gone, is_gone = (F.coalesce(F.col("open_until") < F.col(at), F.lit(False)) for at in ("_before", "_now"))
+    was_gone, is_gone = (is_true(F.col("open_until") < F.col(at)) for at in ("_before", "_now"))
     return rows.where(was_gone != is_gone)
 
 

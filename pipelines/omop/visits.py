@@ -8,6 +8,7 @@ from operator import or_
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.compile import END_UNREADABLE
@@ -253,7 +254,7 @@ def is_planned() -> Column:
     the stay is known to last (`open_until`).
     """
     is_late = F.col("_flagged") == str(Check.END_AFTER_EXTRACT)
-    return F.col("open_until").isNotNull() & F.coalesce(is_late, F.lit(False))
+    return F.col("open_until").isNotNull() & is_true(is_late)
 
 
 def has_encounters(rules: Iterable[Rule]) -> bool:
@@ -270,7 +271,7 @@ def with_days_named(visits: DataFrame) -> DataFrame:
     is_spell, is_department = F.col("patient_classification").isNotNull(), F.col("concept_id").isin(*DEPARTMENTS)
     order = Window.partitionBy("person_id", "encounter_key").orderBy("start_date", is_spell, is_department, "key")
     until = F.lead("start_date").over(order)
-    has_limit = (F.min("start_date").over(order) < F.col("start_date")) | F.coalesce(until == F.col("start_date"), F.lit(False))
+    has_limit = (F.min("start_date").over(order) < F.col("start_date")) | is_true(until == F.col("start_date"))
     days = {"named_from": F.when(has_limit, F.col("start_date")), "named_until": until}
     is_named = F.col("encounter_key").isNotNull()
     return visits.withColumns({name: F.when(is_named, day) for name, day in days.items()})
@@ -353,13 +354,11 @@ def with_end(frame: DataFrame) -> DataFrame:
     believed, nor one of CONTACTS after LONGEST_CONTACT_DAYS, and one that cannot be read is not known: the visit ends when it
     starts, and `end_rule` says so.
     """
-    is_backwards = F.coalesce(
-        (F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")), F.lit(False)
-    )
+    is_backwards = is_true((F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")))
     is_too_late = F.col("concept_target").isin(*CONTACTS) & (F.col("end_date") > F.date_add("start_date", LONGEST_CONTACT_DAYS))
-    is_of_a_night = F.coalesce(F.col("patient_classification").isin(*OF_A_NIGHT_AT_MOST), F.lit(False))
-    is_stay = F.coalesce(F.col("concept_target").isin(*STAYS), F.lit(False)) & ~is_of_a_night
-    is_gone = F.coalesce(F.col("open_until") < F.col("_newest_month"), F.lit(False))
+    is_of_a_night = is_true(F.col("patient_classification").isin(*OF_A_NIGHT_AT_MOST))
+    is_stay = is_true(F.col("concept_target").isin(*STAYS)) & ~is_of_a_night
+    is_gone = is_true(F.col("open_until") < F.col("_newest_month"))
     last_known = F.least("_known_until", "open_until")
     died_there = F.col("_died").between(F.col("start_date"), F.when(is_gone, last_known).otherwise(F.col("_known_until")))
     rule = (
@@ -400,7 +399,7 @@ def preceding(visits: DataFrame) -> DataFrame:
 
 def order_of_start() -> Column:
     """When a visit begins among others: without a time a transfer is the last of its day, and any other visit the first."""
-    is_transfer = F.coalesce(F.upper(F.trim("came_by")).isin(*BY_TRANSFER), F.lit(False))
+    is_transfer = is_true(F.upper(F.trim("came_by")).isin(*BY_TRANSFER))
     return F.coalesce("start_datetime", F.date_add("start_date", is_transfer.cast("int")).cast("timestamp"))
 
 
@@ -445,10 +444,10 @@ def _linked(visits: DataFrame) -> DataFrame:
     # Of two stays that begin together one leads to the other, not each to the other.
     is_later_stay = ~F.col("_led").isin(*ADMISSIONS) | (F.col("_place") < F.col("_own_place"))
     is_there = F.coalesce(F.col("_taken_to") == F.col("_own_trust"), F.lit(True))
-    rank = F.coalesce(*[F.when(_qualifies(link), F.lit(len(LINKS) - place)) for place, link in enumerate(LINKS)])
+    rank = first_true((_qualifies(link), F.lit(len(LINKS) - place)) for place, link in enumerate(LINKS))
     fitting = pairs.where(is_after_start & is_later_stay & is_there).withColumn("_rank", rank).where(F.col("_rank").isNotNull())
-    is_same_trust = F.coalesce(F.col("_trust") == F.col("_own_trust"), F.lit(False))
-    is_meant = (is_same_trust == ~F.coalesce(F.col("_way").isin("2A", *BY_TRANSFER), F.lit(False))).cast("int")
+    is_same_trust = is_true(F.col("_trust") == F.col("_own_trust"))
+    is_meant = (is_same_trust == ~is_true(F.col("_way").isin("2A", *BY_TRANSFER))).cast("int")
     ordered = fitting.withColumn(
         "_order", F.concat_ws("|", F.col("_rank").cast("string"), is_meant.cast("string"), F.col("_place"))
     )
@@ -466,7 +465,7 @@ def _may_follow() -> Column:
 
 
 def _came_by(link: Link) -> Column:
-    return F.coalesce(F.col("_way").isin(*link.came_by), F.lit(False)) if link.came_by else F.col("_way").isNull()
+    return is_true(F.col("_way").isin(*link.came_by)) if link.came_by else F.col("_way").isNull()
 
 
 def _qualifies(link: Link) -> Column:

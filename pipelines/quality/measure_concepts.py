@@ -6,6 +6,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.quality.checks import Check, Rule
 from pipelines.quality.counting import Positions, TableKey, Tables, counts, number, omop, sum_where
@@ -46,7 +47,7 @@ def _faults(by_table: Mapping[TableKey, list[Check]], positions: Positions, tabl
         F.lit(True).alias("known"),
         F.col("domain_id").alias("domain"),
         F.col("concept_class_id").alias("concept_class"),
-        F.coalesce((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull(), F.lit(False)).alias("standard"),
+        is_true((F.col("standard_concept") == "S") & F.col("invalid_reason").isNull()).alias("standard"),
     )
     rules = concepts.sparkSession.createDataFrame(
         [

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import first_true
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.compile import checks_of, columns_of_checks, filled_fields, groups_events, with_lookups
@@ -35,9 +36,8 @@ def judged_by(store: TableStore, contract: SourceContract, rules: Iterable[Rule]
         rows = with_lookups(members[0].from_, lookups, contract, silver, columns).where(F.col("row_key") == row_key)
         fields = {rule.name: filled_fields(rule, contract) for rule in members}
         reasons = [
-            F.coalesce(
-                *[F.when(check.fails, F.lit(check.reason)) for check in checks_of(rule, contract, fields[rule.name])],
-                F.lit(KEPT),
+            first_true(
+                [(check.fails, F.lit(check.reason)) for check in checks_of(rule, contract, fields[rule.name])], F.lit(KEPT)
             ).alias(f"reason {rule.name}")
             for rule in members
         ]

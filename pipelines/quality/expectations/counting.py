@@ -12,6 +12,7 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.columns.choices import is_true
 from pipelines.columns.frames import rows_of_group, union_all
 from pipelines.quality.expectations.suites import Expectation
 from vocab.schemas import ddl_of
@@ -136,7 +137,7 @@ def _figure(
     """Whether a figure of the table lies within bounds; one that there is not does not."""
 
     def counted(kwargs: Kwargs, types: Types) -> Counted:
-        within = F.coalesce(_between(of(kwargs), kwargs, kind(kwargs, types)), F.lit(False))
+        within = is_true(_between(of(kwargs), kwargs, kind(kwargs, types)))
         return Counted(F.count(F.lit(1)), F.when(within, F.lit(0)).otherwise(F.lit(1)))
 
     return counted
