@@ -23,7 +23,7 @@ $(STAMP): setup.py $(LOCKS)/development.txt
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || { echo "Python 3.11, 3.12 or 3.13 is needed; set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) (the first time takes a few minutes)"
-	@$(PIP) install --require-hashes --requirement $(LOCKS)/development.txt
+	@$(PIP) install --no-compile --require-hashes --requirement $(LOCKS)/development.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -55,8 +55,13 @@ test-deep: venv ## Random histories of nights, each against one full build: hour
 check: venv ## Style, types, imports between packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types architecture
+
+.PHONY: types architecture
+types: venv
+	@$(BIN)/mypy
+architecture: venv
 	@$(PYTEST) -q --numprocesses 2 tests/architecture
 
 .PHONY: format
