@@ -26,7 +26,7 @@ from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.policies import limit
-from tests.golden.cases import Case, Delivered, delivered_row, expected_rows, golden_contracts, shared_rows
+from tests.golden.cases import BASE_LOADER, Case, Delivered, delivered_row, expected_rows, golden_contracts, shared_rows
 from tests.golden.lakehouse import Published, published
 
 TABLES = (
@@ -79,7 +79,7 @@ class Story:
 
 def read_story(path: Path) -> Story:
     """A story; an error about its form names the night."""
-    written = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    written = yaml.load(path.read_text(encoding="utf-8"), Loader=BASE_LOADER)
     crowd = [f"crowd{place}" for place in range(int(written.get("crowd", 0)))]
     names = [*written["people"], *crowd]
     numbers = dict(zip(names, map(str, valid_numbers()[FIRST_NUMBER : FIRST_NUMBER + len(names)]), strict=True))

@@ -16,6 +16,7 @@ import pytest
 from pipelines.errors import DeliveryError
 from pipelines.ingest import opening
 from pipelines.ingest.opening import content_of
+from tests.builders.texts import random_lines
 
 PLAIN = b"a,b,c\n" + b"".join(b"%d,%d,some text\n" % (number, number * 7919) for number in range(4000))
 
@@ -177,7 +178,7 @@ def test_a_small_file_may_grow_as_it_likes(tmp_path: Path) -> None:
     assert sum(map(len, content_of(path))) == len(text)
 
 
-LONG = b"a,b\n" + bytes(random.Random(1).choices(b"0123456789,\n", k=4_000_000))
+LONG = b"a,b\n" + random_lines(4_000_000)
 PACKED = {"x.csv": LONG, "x.csv.gz": gzip.compress(LONG), "x.zip": zipped(("x.csv", LONG))}
 
 

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import random
 import zipfile
 from collections.abc import Iterator
 from datetime import date
@@ -33,10 +32,11 @@ from pipelines.storage.files import (
 )
 from tests.builders.object_store import ObjectStore, object_store, variables
 from tests.builders.publications import RELEASE
+from tests.builders.texts import random_lines
 
 KINDS = ("local", "memory", "store")
 
-TEXT = b"a,b\n" + bytes(random.Random(1).choices(b"0123456789,\n", k=4_000_000))
+TEXT = b"a,b\n" + random_lines(4_000_000)
 
 
 @pytest.fixture(scope="module")
