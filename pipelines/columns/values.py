@@ -200,8 +200,8 @@ def integer_in(text: Column) -> Column:
 
 
 def decimal_in(text: Column) -> Column:
-    """A number with a point, with thousands, or with a power of ten."""
-    return F.when(text.rlike(_NUMBER), _plain(text).try_cast("double"))
+    """A number with a point, with thousands, or with a power of ten; -0 is 0."""
+    return F.when(text.rlike(_NUMBER), _plain(text).try_cast("double")) + F.lit(0.0)
 
 
 def _plain(number: Column) -> Column:
@@ -261,7 +261,7 @@ def read(column: Delivered, text: Column) -> Column:
     if column.excel_serial:
         return serial_date_in(text)
     code = F.regexp_replace(text, _ID_AND_MORE, "$1") if column.shape in (Shape.SNOMED, Shape.CLINICAL_CODE) else text
-    value = F.when(has_shape(code, column), code) if column.shape else READERS[column.type](text)
+    value = F.when(has_shape(code, column), code) if column.shape else READERS[column.type](_without_unit(column, text))
     return value if column.width is None else padded(value, column.width)
 
 
@@ -287,13 +287,20 @@ def _form_in_key(column: Delivered, text: Column) -> Column:
     return form
 
 
+def _without_unit(column: Delivered, text: Column) -> Column:
+    """The text without the unit behind its number, if that is the one which the column has."""
+    if not column.units:
+        return text
+    return F.regexp_replace(text, f"(?i)^(.*[0-9.]) ?(?:{'|'.join(column.units)})$", "$1")
+
+
 def _own_form(column: Delivered, text: Column) -> Column:
     if column.type in (ColumnType.DATE, ColumnType.TIMESTAMP):
         return F.coalesce(READERS[column.type](text).cast("string"), text)
     if column.type is ColumnType.INTEGER or column.shape is Shape.NUMBER:
-        return F.regexp_replace(text, _WHOLE, "$1")
+        return F.regexp_replace(_without_unit(column, text), _WHOLE, "$1")
     if column.type is ColumnType.DECIMAL:
-        return F.regexp_replace(text, _DECIMAL_IN_KEY, "$1")
+        return F.regexp_replace(_without_unit(column, text), _DECIMAL_IN_KEY, "$1")
     if column.width is not None:
         return padded(text, column.width)
     if column.shape in (Shape.LIST, Shape.LISTED, Shape.SAMPLE):

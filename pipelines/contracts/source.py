@@ -111,8 +111,9 @@ class Column(Frozen):
     that it may have besides, ignoring case. Every column that silver keeps as delivered text has a shape. `same` gives for
     words of a list, as another release of it has them, those that mean the same, and for a code with a `width` the one that has
     replaced it: in a key they are one. With `key_where` the
-    column is part of a key in some rows only. `unknown` lists codes that name nobody or nothing, such as the number of an
-    episode that is not known: in a key they are missing, so that no reference finds their row.
+    column is part of a key in some rows only. `units` are the spellings of the one unit that the numbers of a column have by
+    definition: it may stand behind them, and no other may. `unknown` lists codes that name nobody or nothing, such as the
+    number of an episode that is not known: in a key they are missing, so that no reference finds their row.
     """
 
     header: str | None = None
@@ -127,6 +128,7 @@ class Column(Frozen):
     same: dict[str, str] = Field(default_factory=dict)
     key_where: KeyWhere | None = None
     unknown: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     item: str = ""
 
     @model_validator(mode="after")
@@ -134,6 +136,8 @@ class Column(Frozen):
         """Refuse a form of values that the type does not have."""
         if self.width is not None and self.type is not ColumnType.CODE:
             raise ValueError("width: only a code has one")
+        if self.units and self.type not in (ColumnType.INTEGER, ColumnType.DECIMAL):
+            raise ValueError("units: only a number has one behind it")
         if self.excel_serial and self.type is not ColumnType.DATE:
             raise ValueError("excel_serial: only a date can be one")
         if self.shape is not None and not self.is_kept_text:

@@ -8,53 +8,36 @@ from pyspark.sql import functions as F
 from pipelines.columns import directions
 from pipelines.columns.choices import is_true, once
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
+from pipelines.columns.results import (
+    BLANK,
+    blood_pressure_pair,
+    diastolic_in,
+    number_in,
+    number_or_in,
+    operator_in,
+    operator_or_in,
+    rating_in,
+    score_in,
+    systolic_in,
+    unit_behind,
+)
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import DatePrecision
 from vocab.codes import OWN_ETHNIC_CATEGORY
 
 Expression = Callable[..., Column]
 
-_BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
-_OPERATOR = f"(?:[<>\u2264\u2265=]{_BLANK}=?|=[<>])"
-NUMBER_PATTERN = (
-    f"^'?{_OPERATOR}?{_BLANK}[+]?([\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)"
-    "(?:[eE][+-]?[0-9]{1,2})?)$"
-)
-"""A number, with or without an operator: `5.2`, `<0.5`, `> 1,000`, `>=90` as one sign or two, `.5`, `1E+05`.
-
-By an apostrophe before it a spreadsheet keeps it a text: `'142`.
-"""
-
 DOSE_PATTERN = (
     "^'?[+]?((?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)(?:e[+-]?[0-9]{1,2})?)"
-    f"{_BLANK}([a-z\u00b5\u03bc]*(?:[(]e?s[)])?)$"
+    f"{BLANK}([a-z\u00b5\u03bc]*(?:[(]e?s[)])?)$"
 )
 """A dose in lower case: a number, and perhaps one word for its unit (`5mg`, `2 puff(s)`)."""
-
-_AMOUNT = "(?:[munpfk\u00b5\u03bc]|mc)?(?:mol|g|iu|u|units?|eq|osm)|[mdu\u00b5\u03bc]?l|fl"
-_UNIT = (
-    f"(?:%|mm ?hg|k?pa|\u00b0 ?c|mm/h|mm/hr|(?:{_AMOUNT})(?:/(?:[md]?l|m?mol|k?g|min|h|hr|24 ?hr?s?|day|min/1[.]73 ?m2))?"
-    "|(?:x ?| )10 ?[*^]? ?[0-9]{1,2}/l)"
-)
-WITH_UNIT_PATTERN = (
-    f"(?i)^('?{_OPERATOR}?{_BLANK}[+]?[\u2212-]?(?:(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+|[0-9]+)(?:[.][0-9]+)?|[.][0-9]+))"
-    f"{_BLANK}({_UNIT})$"
-)
-"""A number with the unit behind it: `7.2 mmol/L`, `<5mg/L`, `250 x10*9/L`. Units are those of laboratories, and no others: any
-word may stand behind a number."""
-
-ANSWER_IDS = ("248234008", "130987000", "300202002", "450847001", "422768004")
-"""The answers of ACVPU as ids of SNOMED CT: alert, confused, responds to voice, to pain, unresponsive. They are no numbers,
-though numbers may be as long: a viral load of `>170000000`. Source: the value set CareConnect-ACVPU-1."""
 
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
 
 FIRST_KNOWN = ("first_of", "date_of_first")
 """The expressions that give the first of their columns that has a value."""
-
-PAIR_PATTERN = "^'?([0-9]{2,3}) */ *([0-9]{2,3}) *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
-"""Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
 
 
 def national_ethnic_category(category: Column) -> Column:
@@ -134,94 +117,6 @@ def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
 def date_of(timestamp: Column) -> Column:
     """The calendar day of a timestamp."""
     return timestamp.cast("date")
-
-
-def unit_behind(text: Column) -> Column:
-    """The unit behind the number of a result text (`mmol/L` of `7.2 mmol/L`); null where there is none."""
-    return F.nullif(F.trim(F.regexp_extract(F.trim(text), WITH_UNIT_PATTERN, 2)), F.lit(""))
-
-
-def _without_unit(text: Column, unit: Column) -> Column:
-    """The text without the unit behind its number, if that is the one in the column for units, or the column is empty."""
-    bare = F.trim(text)
-    behind, stated = (F.translate(F.lower(said), " ", "") for said in (F.regexp_extract(bare, WITH_UNIT_PATTERN, 2), unit))
-    agrees = (behind != "") & F.coalesce(behind == stated, F.lit(True))
-    return F.when(agrees, F.regexp_extract(bare, WITH_UNIT_PATTERN, 1)).otherwise(bare)
-
-
-def number_in(text: Column, unit: Column | None = None) -> Column:
-    """The number in a result text such as `5.2`, `<0.5` or `> 90`; null where there is none, or one of ANSWER_IDS.
-
-    Where the column for units is given, the text may have that unit behind the number, or any if the column is empty.
-    """
-    text = text if unit is None else _without_unit(text, unit)
-    number = F.translate(F.regexp_extract(F.trim(text), NUMBER_PATTERN, 1), "\u2212,", "-")
-    return F.when(~number.isin("", *ANSWER_IDS), number).try_cast("double")
-
-
-def number_or_in(number: Column, text: Column) -> Column:
-    """The number in the column for numbers, or in the result text where that column is empty."""
-    return number_in(F.coalesce(number, text))
-
-
-def rating_in(text: Column, scale: Column, unknown_is_nine: list[str]) -> Column:
-    """The number of a score; null for 9 on a scale of `unknown_is_nine`, whose raters give 0 to 4, or 9 for not known.
-
-    So does the Health of the Nation Outcome Scale: METeOR 676216 counts "recorded in the HoNOS tool as 9 - Unknown" as unknown.
-    """
-    number = number_in(text)
-    return F.when(~((number == 9) & scale.isin(*unknown_is_nine)), number)
-
-
-def operator_in(text: Column, unit: Column | None = None) -> Column:
-    """OMOP operator concept of a result text with a number, in any spelling of the operator; null for a bare number.
-
-    < 4171756, <= 4171754, = 4172703, > 4172704, >= 4171755. A unit behind the number is as in `number_in`.
-    """
-    text = text if unit is None else _without_unit(text, unit)
-    number = F.when(F.trim(text).rlike(NUMBER_PATTERN), F.translate(F.trim(text), "'", ""))
-    return (
-        F.when(number.rlike(f"^(?:\u2264|<{_BLANK}=|=<)"), F.lit(4171754))
-        .when(number.rlike(f"^(?:\u2265|>{_BLANK}=|=>)"), F.lit(4171755))
-        .when(number.startswith("<"), F.lit(4171756))
-        .when(number.startswith(">"), F.lit(4172704))
-        .when(number.startswith("="), F.lit(4172703))
-        .cast("bigint")
-    )
-
-
-def operator_or_in(number: Column, text: Column) -> Column:
-    """OMOP operator concept of the column for numbers, or of the result text where that column has no operator."""
-    return F.coalesce(operator_in(number), operator_in(text))
-
-
-def blood_pressure_pair(code: Column, text: Column, codes: str, number: Column | None = None) -> Column:
-    """The text where it is a systolic over a diastolic pressure under one code for both, else null.
-
-    `codes` is the regular expression of such codes. A first number below the second is no such pair. An empty text is looked
-    for in the column for numbers, if there is one.
-    """
-    written = F.trim(_text_or_number(text, number))
-    is_pair = F.trim(code).rlike(codes) & written.rlike(PAIR_PATTERN) & (systolic_in(written) >= diastolic_in(written))
-    return F.when(is_pair, written)
-
-
-def systolic_in(text: Column, number: Column | None = None) -> Column:
-    """The first number of a text such as `142/88`, or of the column for numbers; null where it is none."""
-    return _number_of_pair(_text_or_number(text, number), 1)
-
-
-def diastolic_in(text: Column, number: Column | None = None) -> Column:
-    """The second number of a text such as `142/88`, or of the column for numbers; null where it is none."""
-    return _number_of_pair(_text_or_number(text, number), 2)
-
-
-def _text_or_number(text: Column, number: Column | None) -> Column:
-    return text if number is None else F.coalesce(text, number)
-
-
-def _number_of_pair(text: Column, place: int) -> Column:
-    return F.nullif(F.regexp_extract(F.trim(text), PAIR_PATTERN, place), F.lit("")).try_cast("double")
 
 
 def first_of(first: Column, second: Column) -> Column:
@@ -396,6 +291,7 @@ EXPRESSIONS: dict[str, Expression] = {
         unit_behind,
         number_in,
         number_or_in,
+        score_in,
         rating_in,
         operator_in,
         operator_or_in,

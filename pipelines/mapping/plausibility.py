@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
+from pipelines.columns.results import RESULT_PATTERN
 from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.model_files import COPY_IT, read_model
 from pipelines.contracts.models import Frozen
@@ -26,6 +27,8 @@ FILE_NAME = "plausibility.yaml"
 BIRTH_YEARS = {"first_birth_year": "bigint", "last_birth_year": "bigint"}
 """The least and the greatest year of birth that the records of a person state. Doubt about it is in favour of the row."""
 
+
+_BEGINS_WITH_NUMBER = "^[^0-9A-Za-z]{0,4}[0-9]"
 
 DAYS_AHEAD = 366
 """How many days after its extract a record of a person can be dated: appointments and periods of a report lie ahead."""
@@ -42,6 +45,13 @@ class Check(StrEnum):
     BORN_AFTER_EXTRACT = "born_after_extract"
     BORN_LONG_AGO = "born_long_ago"
     END_BEFORE_START = "end_before_start"
+
+
+class ValueCheck(StrEnum):
+    """What a rule on values asks. Rows are judged in this order."""
+
+    UNIT_UNCLEAR = "unit_unclear"
+    NUMBER_NOT_READ = "number_not_read"
 
 
 class Action(StrEnum):
@@ -64,6 +74,13 @@ class DateRule(Frozen):
     to: tuple[Target, ...]
     tolerance_days: int = Field(default=0, ge=0)
     years: int | None = Field(default=None, ge=1)
+    note: str
+
+
+class ValueRule(Frozen):
+    """A rule on values that begin with a number of which none was read."""
+
+    action: Action
     note: str
 
 
@@ -90,13 +107,15 @@ class Plausibility(Frozen):
     """All rules. Every dated target has those by which nothing dated after its extract is published."""
 
     rules: dict[Check, DateRule]
+    values: dict[ValueCheck, ValueRule] = Field(default_factory=dict)
     units: dict[str, UnitRule] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def complete(self) -> "Plausibility":
         """Refuse rules that do not fit their targets or leave a date after the extract; the error lists all of them."""
         faults = [fault for check, rule in self.rules.items() for fault in _faults(check, rule)]
-        faults += [f"{name}: a rule on dates has this name" for name in self.units if name in {str(check) for check in Check}]
+        others = {str(check) for check in (*Check, *ValueCheck)}
+        faults += [f"{name}: a rule on dates or values has this name" for name in self.units if name in others]
         for check, field in ((Check.START_AFTER_EXTRACT, "start"), (Check.END_AFTER_EXTRACT, "end")):
             dated = {target for target in Target if _day_of(target, field)}
             missing = dated - set(self.rules[check].to) if check in self.rules else dated
@@ -185,6 +204,8 @@ def _first_broken(target: Target, rules: Plausibility, action: Action) -> Column
         if check in rules.rules and target in rules.rules[check].to and rules.rules[check].action is action
     ]
     if target is Target.EVENT:
+        listed = [(check, rules.values[check]) for check in ValueCheck if check in rules.values]
+        names += [(_is_lost(check), F.lit(str(check))) for check, rule in listed if rule.action is action]
         names += [(_is_outside(rule), F.lit(name)) for name, rule in rules.units.items() if rule.action is action]
     return first_true(names, F.lit(None).cast("string"))
 
@@ -220,6 +241,15 @@ def _last(side: str, target: Target) -> Column:
         return F.col(day)
     second_before = F.timestamp_seconds(F.unix_timestamp(F.col(moment)) - 1)
     return F.greatest(F.col(day), second_before.cast("date"))
+
+
+def _is_lost(check: ValueCheck) -> Column:
+    """Whether a value has a number that was not read. A number alone was left out on purpose: it says `not known`."""
+    text, has_none = F.trim("value_source_value"), F.col("value_as_number").isNull()
+    if check is ValueCheck.UNIT_UNCLEAR:
+        return has_none & (F.regexp_extract(text, RESULT_PATTERN, 2) != "")
+    has_meaning = F.coalesce("value_code", F.col("value_concept_id").cast("string")).isNotNull()
+    return has_none & ~has_meaning & text.rlike(_BEGINS_WITH_NUMBER) & ~text.rlike(RESULT_PATTERN)
 
 
 def _is_outside(rule: UnitRule) -> Column:

@@ -244,6 +244,36 @@ def test_values_are_judged_by_what_their_unit_can_be(sail: SparkSession) -> None
     assert found(sail, Target.EVENT, rows) == [(aside, flag) for _, _, aside, flag in VALUES]
 
 
+TEXTS: list[tuple[str | None, float | None, str | None, str | None]] = [
+    # delivered value, its number, the code of a value, the flag
+    ("98.6 F", None, None, "unit_unclear"),
+    ("<180 lb", None, None, "unit_unclear"),
+    ("7.2 L", None, None, "unit_unclear"),
+    ("81 kg", 81.0, None, None),
+    ("5-10", None, None, "number_not_read"),
+    ("7,2", None, None, "number_not_read"),
+    ("~7", None, None, "number_not_read"),
+    ("1/2", None, None, "number_not_read"),
+    ("120/80 mmHg", None, None, "number_not_read"),
+    ("120/80", 80.0, None, None),
+    ("3 or more", None, None, "number_not_read"),
+    ("1+", None, "+", None),
+    ("9", None, None, None),  # not known, on a scale of HoNOS
+    ("21", None, None, None),  # a code
+    ("Positive", None, None, None),
+    ("++", None, None, None),
+    (None, None, None, None),
+]
+
+
+def test_values_that_begin_with_a_number_which_was_not_read_are_counted(sail: SparkSession) -> None:
+    rows = [
+        {"start_date": day("2025-12-01"), "value_source_value": text, "value_as_number": number, "value_code": code}
+        for text, number, code, _ in TEXTS
+    ]
+    assert found(sail, Target.EVENT, rows) == [(None, flag) for _, _, _, flag in TEXTS]
+
+
 def test_sound_rows_and_counts_are_all_rows(sail: SparkSession) -> None:
     place = {"_source": "gp", "_entity": "entry", "_rule": "r"}
     starts = [*["2024-01-01"] * 3, "2099-01-01", "2099-01-01", "0202-03-04"]

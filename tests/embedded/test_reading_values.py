@@ -306,6 +306,8 @@ KEY_PARTS: list[tuple[dict[str, Any], str | None, tuple[str, ...]]] = [
     ({"type": "decimal"}, "0.05", ("0.05", "0.050", "00.05")),
     ({"type": "decimal"}, "0", ("0", "0.00", "000")),
     ({"type": "decimal"}, "refused", ("refused",)),
+    ({"type": "decimal", "units": ["kg", "kgs"]}, "81", ("81", "81.0", "81 kg", "81.0kg", "81 KGS")),
+    ({"type": "decimal", "units": ["kg", "kgs"]}, "180 lb", ("180 lb",)),
     ({"type": "text", "identifier": "record_id"}, "0a1", ("0a1",)),
     ({"type": "text", "identifier": "local_id"}, "0012", ("0012",)),
     ({"type": "text", "identifier": "staff_id", "unknown": ["C9999998"]}, None, ("C9999998", "c9999998")),
@@ -320,6 +322,30 @@ def test_a_key_is_the_same_however_its_parts_are_written(
 ) -> None:
     declared = Delivered.model_validate({"header": "X", "item": "x"} | column)
     assert evaluated(sail, texts, key_part(declared, F.col("t"))) == [part] * len(texts)
+
+
+NUMBERS_WITH_UNITS: dict[str, float | None] = {
+    "1.80": 1.8,
+    "1.80 m": 1.8,
+    "1.80m": 1.8,
+    "1. metres": 1.0,
+    "180 cm": None,
+    "5 ft": None,
+    "m": None,
+    "1.80 m m": None,
+    "1.80 M": 1.8,
+    "NaN": None,
+    "inf": None,
+    "1e400": None,
+    "-0": 0.0,
+}
+
+
+def test_a_number_may_have_the_one_unit_of_its_column_behind_it_and_no_other(sail: SparkSession) -> None:
+    column = Delivered.model_validate({"header": "H", "item": "height", "type": "decimal", "units": ["m", "metres"]})
+    found = evaluated(sail, list(NUMBERS_WITH_UNITS), read(column, trimmed(F.col("t"))))
+    assert dict(zip(NUMBERS_WITH_UNITS, found, strict=True)) == NUMBERS_WITH_UNITS
+    assert str(found[-1]) == "0.0"  # a zero with a sign is another text
 
 
 def test_a_column_may_be_part_of_a_key_in_some_rows_only(sail: SparkSession) -> None:

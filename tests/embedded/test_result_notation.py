@@ -7,16 +7,18 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.mapping.expressions import (
-    date_and_time,
+from pipelines.columns.results import (
+    blood_pressure_pair,
+    diastolic_in,
     number_in,
-    number_of_dose,
     number_or_in,
     operator_in,
     operator_or_in,
+    score_in,
+    systolic_in,
     unit_behind,
-    unit_of_dose,
 )
+from pipelines.mapping.expressions import date_and_time, number_of_dose, unit_of_dose
 from tests.embedded.test_columns import evaluated
 
 LESS, AT_MOST, EQUAL, MORE, AT_LEAST = 4171756, 4171754, 4172703, 4172704, 4171755
@@ -67,6 +69,26 @@ RESULTS: dict[str, tuple[float | None, int | None]] = {
     "1,23": (None, None),
     "1.2.3": (None, None),
     "~5": (None, None),
+    "7,2": (None, None),
+    "1 234": (None, None),
+    "-0": (0.0, None),
+    "NaN": (None, None),
+    "inf": (None, None),
+    "1e400": (None, None),
+    "7.2*": (7.2, None),
+    "7.2 **": (7.2, None),
+    "7.2 H": (7.2, None),
+    "<7.2 LL": (7.2, LESS),
+    "7.2 (L)": (7.2, None),
+    "7.2 [High]": (7.2, None),
+    "7.2 high": (7.2, None),
+    "7.2 L": (None, None),
+    "7.2 h": (None, None),
+    "7.2 (see note)": (None, None),
+    "98%": (None, None),
+    "2+": (None, None),
+    "++": (None, None),
+    "12/27": (None, None),
 }
 
 
@@ -97,6 +119,43 @@ WITH_UNITS: dict[tuple[str, str | None], tuple[float | None, int | None, str | N
     ("10 pm", None): (None, None, None),
     ("1/2", None): (None, None, None),
     ("mmol/L", None): (None, None, None),
+    # the bedside
+    ("120 mmHg", None): (120.0, None, "mmHg"),
+    ("120mmHg", "mm[Hg]"): (120.0, None, "mmHg"),
+    ("37.2 C", None): (37.2, None, "C"),
+    ("37.2\u00b0C", "Cel"): (37.2, None, "\u00b0C"),
+    ("37.2 deg C", "degrees C"): (37.2, None, "deg C"),
+    ("98%", "per cent"): (98.0, None, "%"),
+    ("81 kg", "Kgs"): (81.0, None, "kg"),
+    ("15 L/min", None): (15.0, None, "L/min"),
+    ("72 bpm", "/min"): (72.0, None, "bpm"),
+    ("72 beats/min", "{beats}/min"): (72.0, None, "beats/min"),
+    ("180 lb", None): (180.0, None, "lb"),
+    ("5 \u03bcmol/L", "umol/L"): (5.0, None, "\u03bcmol/L"),
+    ("250 x10*9/L", "10^9/L"): (250.0, None, "x10*9/L"),
+    (">= 120 mmHg", "mmHg"): (120.0, AT_LEAST, "mmHg"),
+    ("7.2 mmol/L (H)", None): (7.2, None, "mmol/L"),
+    ("7.2 mmol/L H", "mmol/L"): (7.2, None, "mmol/L"),
+    # another unit than that of the column
+    ("98.6 F", "Cel"): (None, None, None),
+    ("98.6 \u00b0F", "Cel"): (None, None, "\u00b0F"),
+    ("180 lb", "kg"): (None, None, "lb"),
+    ("1.80 m", "cm"): (None, None, None),
+    (">180 cm", "m"): (None, None, "cm"),
+    ("16 kPa", "mmHg"): (None, None, "kPa"),
+    ("250 10*12/L", "10^9/L"): (None, None, "10*12/L"),
+    # a letter that may be something else counts with its column only
+    ("1.80 m", None): (None, None, None),
+    ("1.80 m", "metres"): (1.8, None, None),
+    ("98.6 F", "degF"): (98.6, None, None),
+    ("7.2 L", None): (None, None, None),
+    ("7.2 L", "mmol/L"): (7.2, None, None),
+    ("2.5 L", "litres"): (2.5, None, None),
+    ("2.5 L", "mL"): (None, None, None),
+    ("2.5 L", "L/min"): (None, None, None),
+    ("2.5 l", None): (2.5, None, "l"),
+    ("60s", None): (None, None, None),
+    ("24 pa", None): (None, None, None),
 }
 
 
@@ -106,6 +165,56 @@ def test_a_number_may_have_the_unit_of_its_column_behind_it_or_one_if_that_is_em
     read = texts.select("place", number_in(*said), operator_in(*said), unit_behind(F.col("text")))
     found = [tuple(row)[1:] for row in sorted(read.collect())]
     assert dict(zip(WITH_UNITS, found, strict=True)) == WITH_UNITS
+
+
+PRESSURES: dict[tuple[str, str | None], tuple[bool, float | None, float | None]] = {
+    ("120/80", None): (True, 120.0, 80.0),
+    ("120/80", "kPa"): (True, 120.0, 80.0),
+    ("120 / 80 mmHg", None): (True, 120.0, 80.0),
+    ("120/80mm[Hg]", "mmHg"): (True, 120.0, 80.0),
+    ("120.0/80.0", "mmHg"): (True, 120.0, 80.0),
+    ("120/80 mmHg", "kPa"): (True, None, None),
+    ("80/120", None): (False, 80.0, 120.0),
+    ("6/9", None): (False, None, None),
+    ("120-80", None): (False, None, None),
+    ("120/80/60", None): (False, None, None),
+}
+
+
+def test_a_blood_pressure_has_no_numbers_where_its_unit_is_not_that_of_its_column(sail: SparkSession) -> None:
+    rows = [(*given, n) for n, given in enumerate(PRESSURES)]
+    texts = sail.createDataFrame(rows, "text string, unit string, place int")
+    text, unit = F.col("text"), F.col("unit")
+    pair = blood_pressure_pair(F.lit("BP"), text, "^BP$").isNotNull()
+    read = texts.select("place", pair, systolic_in(text, unit=unit), diastolic_in(text, unit=unit))
+    assert dict(zip(PRESSURES, [tuple(row)[1:] for row in sorted(read.collect())], strict=True)) == PRESSURES
+
+
+SCORES: dict[str, float | None] = {
+    "12": 12.0,
+    "12.0": 12.0,
+    "0.0": 0.0,
+    "-2": -2.0,
+    "12/27": 12.0,
+    "'12 / 27": 12.0,
+    "12.0/27": 12.0,
+    "27/27": 27.0,
+    "8/10": 8.0,
+    "0/21": 0.0,
+    "12 out of 27": 12.0,
+    "28/27": None,
+    "1/2": None,
+    "3/4": None,
+    "12/0": None,
+    "12/2024": None,
+    "12-13": None,
+    "12 mg": None,
+    "X": None,
+}
+
+
+def test_a_score_may_have_the_greatest_that_there_is_behind_it(sail: SparkSession) -> None:
+    assert dict(zip(SCORES, evaluated(sail, list(SCORES), score_in(F.col("t"))), strict=True)) == SCORES
 
 
 DOSES: dict[tuple[str | None, str | None], tuple[float | None, str | None]] = {

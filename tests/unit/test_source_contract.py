@@ -51,6 +51,13 @@ def test_only_a_date_can_be_the_number_of_a_spreadsheet(kind: str) -> None:
         contract({"c": {"type": kind, "excel_serial": True}})
 
 
+@pytest.mark.parametrize("column", [{"type": "date"}, {"type": "result", "shape": "result"}, {"identifier": "record_id"}])
+def test_only_a_number_has_its_unit_behind_it(column: dict[str, Any]) -> None:
+    contract({"c": {"type": "decimal", "units": ["kg"]}, "d": {"type": "integer", "units": ["min", "mins"]}})
+    with pytest.raises(ValidationError, match="units: only a number has one behind it"):
+        contract({"c": column | {"units": ["kg"]}})
+
+
 @pytest.mark.parametrize("column", [{"type": "code", "shape": "code"}, {"type": "date"}, {"identifier": "record_id"}])
 def test_only_words_of_a_list_and_codes_with_a_width_have_others_that_mean_the_same(column: dict[str, Any]) -> None:
     contract({"c": {"type": "code", "shape": "list", "same": {"Carer": "Unpaid carer"}}})
