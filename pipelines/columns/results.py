@@ -56,6 +56,10 @@ RESULT_PATTERN = f"^'?{_OPERATOR}?{BLANK}[+]?({_NUMBER}){BLANK}(?:(?:{_MARK})|((
 By an apostrophe before it a spreadsheet keeps it a text: `'142`.
 """
 
+_PLAIN = "^[0-9]{1,8}(?:[.][0-9]+)?$"
+_HAS_OPERATOR = "^'?[<>\u2264\u2265=]"
+"""Nearly all results are plain numbers. They are told apart first: RESULT_PATTERN takes many times as long."""
+
 _AMBIGUOUS = ("L", "m", "M", "F", "f", "s", "S")
 """Units that may be something else: a mark for low, minutes or months, the gauge of a catheter, a plural (`60s`). Only the
 column for units can say which."""
@@ -76,7 +80,8 @@ _OF_TOTAL = "^'?([0-9]{1,3})(?:[.]0+)? ?(?:/|out of) ?([1-9][0-9]{1,2})$"
 
 def unit_behind(text: Column) -> Column:
     """The unit behind the number of a result (`mmol/L` of `7.2 mmol/L`); null where there is none that is sure."""
-    return once(_behind(text), lambda behind: F.when(~behind.isin("", *_AMBIGUOUS), behind))
+    behind = once(_behind(text), lambda behind: F.when(~behind.isin("", *_AMBIGUOUS), behind))
+    return F.when(~F.trim(text).rlike(_PLAIN), behind)
 
 
 def number_in(text: Column, unit: Column | None = None) -> Column:
@@ -85,9 +90,10 @@ def number_in(text: Column, unit: Column | None = None) -> Column:
     It may have the unit of the column `unit` behind it in any spelling, or any unit if that column is empty. Without such a
     column it has none: nothing could say what the number counts.
     """
-    number = F.translate(F.regexp_extract(F.trim(text), RESULT_PATTERN, 1), "\u2212,", "-")
+    bare = F.trim(text)
+    number = F.translate(F.regexp_extract(bare, RESULT_PATTERN, 1), "\u2212,", "-")
     read = F.when(~number.isin("", *ANSWER_IDS) & _agrees(_behind(text), unit), number)
-    return read.try_cast("double") + F.lit(0.0)  # -0 is 0
+    return F.when(bare.rlike(_PLAIN), bare).otherwise(read).try_cast("double") + F.lit(0.0)  # -0 is 0
 
 
 def number_or_in(number: Column, text: Column, unit: Column | None = None) -> Column:
@@ -101,7 +107,11 @@ def operator_in(text: Column, unit: Column | None = None) -> Column:
     < 4171756, <= 4171754, = 4172703, > 4172704, >= 4171755. A unit behind the number is as in `number_in`.
     """
     is_read = F.trim(text).rlike(RESULT_PATTERN) & _agrees(_behind(text), unit)
-    number = F.when(is_read, F.translate(F.trim(text), "'", ""))
+    number = F.when(F.trim(text).rlike(_HAS_OPERATOR), F.when(is_read, F.translate(F.trim(text), "'", "")))
+    return once(number, _operator_of)
+
+
+def _operator_of(number: Column) -> Column:
     return (
         F.when(number.rlike(f"^(?:\u2264|<{BLANK}=|=<)"), F.lit(4171754))
         .when(number.rlike(f"^(?:\u2265|>{BLANK}=|=>)"), F.lit(4171755))

@@ -246,10 +246,11 @@ def _last(side: str, target: Target) -> Column:
 def _is_lost(check: ValueCheck) -> Column:
     """Whether a value has a number that was not read. A number alone was left out on purpose: it says `not known`."""
     text, has_none = F.trim("value_source_value"), F.col("value_as_number").isNull()
+    begins = has_none & text.rlike(_BEGINS_WITH_NUMBER)
     if check is ValueCheck.UNIT_UNCLEAR:
-        return has_none & (F.regexp_extract(text, RESULT_PATTERN, 2) != "")
-    has_meaning = F.coalesce("value_code", F.col("value_concept_id").cast("string")).isNotNull()
-    return has_none & ~has_meaning & text.rlike(_BEGINS_WITH_NUMBER) & ~text.rlike(RESULT_PATTERN)
+        return F.when(begins, F.regexp_extract(text, RESULT_PATTERN, 2) != "")
+    has_meaning = F.col("value_code").isNotNull() | F.col("value_concept_id").isNotNull()
+    return F.when(begins & ~has_meaning, ~text.rlike(RESULT_PATTERN))
 
 
 def _is_outside(rule: UnitRule) -> Column:
