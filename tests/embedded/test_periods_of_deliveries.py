@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pyspark.sql import SparkSession
@@ -39,92 +40,196 @@ def submission(number: str, month: tuple[str, str], referrals: list[str], contac
 @pytest.fixture
 def run(sail: SparkSession, tmp_path: Path) -> RunContext:
     """A run of the mental health source."""
-    opt_out_lists(tmp_path / "landing", "20260601", [ANNA, BEN], local=["9990000034"])
-    return run_in(sail, tmp_path, date(2026, 6, 1), ("mental_health",))
+    return mental_health(sail, tmp_path)
 
 
-def current(run: RunContext, entity: str) -> list[tuple[str, str]]:
-    """Month and submission of the current rows of an entity."""
-    rows = run.store.read(Zone.SILVER, f"mental_health_{entity}").toArrow().to_pylist()
-    return sorted((row["uniq_month_id"], row["uniq_submission_id"]) for row in rows)
+def mental_health(session: SparkSession, folder: Path) -> RunContext:
+    """A run of the mental health source, with lists that let everybody through."""
+    opt_out_lists(folder / "landing", "20260601", [ANNA, BEN], local=["9990000034"])
+    return run_in(session, folder, date(2026, 6, 1), ("mental_health",))
 
 
-def sent(run: RunContext, day: str, mode: str, tables: dict[str, list[Row]]) -> None:
-    """Deliver and curate."""
-    deliver(run.settings.storage.landing, MH, "RXN", day, tables, mode=mode)
-    ingested_and_curated(run)
+Tables = dict[str, list[Row]]
+Found = list[tuple[str, str]]
 
 
-def test_contacts_that_a_resubmission_leaves_out_are_gone_and_other_months_stay(run: RunContext) -> None:
-    sent(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"]))
-    sent(run, "20260510", "period", submission("1002", APRIL, ["R1"], ["K2", "K3"]))
-    assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1002"), ("1513", "1002")]
-    sent(run, "20260520", "period", submission("1003", APRIL, ["R1"], ["K2"]))
-    assert current(run, "care_contact") == [("1512", "1001"), ("1513", "1003")]
+class Sent(NamedTuple):
+    """A delivery, and what is current after its day: month and submission of each row, or month and NHS number."""
+
+    day: str
+    mode: str
+    tables: Tables
+    rows: dict[str, Found]
 
 
-def owners(run: RunContext, entity: str) -> list[tuple[str, str]]:
-    """Month and NHS number of the person of the current rows of an entity."""
+class Trust(NamedTuple):
+    """What a trust sends, and which column of its rows tells them apart within a month."""
+
+    sent: list[Sent]
+    by: str = "uniq_submission_id"
+
+
+def of_several(*months: Tables) -> Tables:
+    """One delivery of several months."""
+    return {name: [row for month in months for row in month[name]] for name in months[0]}
+
+
+def with_activity(tables: Tables) -> Tables:
+    """The same with an activity under the first contact."""
+    return tables | {"care_activity": [{"uniq_month_id": "1512", "care_contact_id": "K1", "care_act_id": "V1"}]}
+
+
+def of_ben(tables: Tables) -> Tables:
+    """The same patient and referrals, but as those of Ben."""
+    theirs = {"local_patient_id": "B"}
+    return tables | {
+        "mpi": [row | theirs | {"nhs_number": BEN} for row in tables["mpi"]],
+        "referral": [row | theirs for row in tables["referral"]],
+    }
+
+
+def by_key(mode: str, contacts: Found) -> Trust:
+    """Two months by changes, and the second again in another way."""
+    return Trust(
+        [
+            Sent("20260410", "delta", submission("1001", MARCH, ["R1"], ["K1"]), {}),
+            Sent("20260510", "delta", submission("1002", APRIL, ["R1"], ["K2", "K3"]), {}),
+            Sent("20260520", mode, submission("1003", APRIL, ["R1"], ["K2"]), {"care_contact": contacts}),
+        ]
+    )
+
+
+TRUSTS = {
+    "contacts that a resubmission leaves out are gone and other months stay": Trust(
+        [
+            Sent("20260410", "period", submission("1001", MARCH, ["R1"], ["K1"]), {}),
+            Sent(
+                "20260510",
+                "period",
+                submission("1002", APRIL, ["R1"], ["K2", "K3"]),
+                {"care_contact": [("1512", "1001"), ("1513", "1002"), ("1513", "1002")]},
+            ),
+            Sent(
+                "20260520",
+                "period",
+                submission("1003", APRIL, ["R1"], ["K2"]),
+                {"care_contact": [("1512", "1001"), ("1513", "1003")]},
+            ),
+        ]
+    ),
+    # R1 is Anna's in March and Ben's in April, who has a contact under it then; in May a contact of April is added.
+    "what came with the referral of another person is not taken for ones own": Trust(
+        [
+            Sent(
+                "20260410",
+                "period",
+                with_activity(submission("1001", MARCH, ["R1", "R2"], ["K1"])),
+                {"care_contact": [("1512", ANNA)], "care_activity": [("1512", ANNA)]},
+            ),
+            Sent(
+                "20260510",
+                "period",
+                of_ben(submission("1002", APRIL, ["R1"], ["K2"])),
+                {"referral": [("1512", ANNA), ("1513", BEN)], "care_contact": [("1513", BEN)], "care_activity": []},
+            ),
+            Sent(
+                "20260511",
+                "delta",
+                {"care_contact": submission("1002", APRIL, ["R1"], ["K3"])["care_contact"]},
+                {"care_contact": [("1513", BEN)] * 2},
+            ),
+        ],
+        by="person_id",
+    ),
+    "a month is the same however its number is written": Trust(
+        [
+            Sent("20260410", "period", submission("1001", MARCH, ["R1"], ["K1"]), {}),
+            Sent(
+                "20260520",
+                "period",
+                submission("1003", (" 01512.0 ", MARCH[1]), ["R1"], ["K2"]),
+                {"care_contact": [("01512.0", "1003")]},
+            ),
+        ]
+    ),
+    "a record that an earlier month still has falls back to it": Trust(
+        [
+            Sent("20260410", "period", submission("1001", MARCH, ["R1", "R2"], []), {}),
+            Sent(
+                "20260510",
+                "period",
+                submission("1002", APRIL, ["R1", "R2"], []),
+                {"referral": [("1513", "1002"), ("1513", "1002")]},
+            ),
+            Sent(
+                "20260520",
+                "period",
+                submission("1003", APRIL, ["R1"], []),
+                {"referral": [("1512", "1001"), ("1513", "1003")]},
+            ),
+        ]
+    ),
+    "by key as it was": by_key("delta", [("1512", "1001"), ("1513", "1002"), ("1513", "1003")]),
+    "whole as it was": by_key("full", [("1513", "1003")]),
+    "a submission of several months replaces each of them": Trust(
+        [
+            Sent(
+                "20260510",
+                "period",
+                of_several(submission("1001", MARCH, ["R1"], ["K1", "K2"]), submission("1001", APRIL, ["R1"], ["K3"])),
+                {"care_contact": [("1512", "1001"), ("1512", "1001"), ("1513", "1001")]},
+            ),
+            Sent(
+                "20260520",
+                "period",
+                submission("1002", MARCH, ["R1"], ["K1"]),
+                {"care_contact": [("1512", "1002"), ("1513", "1001")]},
+            ),
+        ]
+    ),
+    "a month whose contacts are all gone is replaced by an empty file": Trust(
+        [
+            Sent("20260510", "period", submission("1001", APRIL, ["R1"], ["K1", "K2"]), {}),
+            Sent("20260520", "period", submission("1002", APRIL, ["R1"], []), {"care_contact": []}),
+        ]
+    ),
+}
+"""What trusts send, each for itself: their deliveries of a day come in one run."""
+
+PROVIDERS = {name: f"RX{place}" for place, name in enumerate(TRUSTS)}
+
+
+def current(run: RunContext, entity: str) -> dict[str, Found]:
+    """Month and what tells them apart of the current rows of an entity, by provider."""
     link = run.store.read(Zone.CURATION, "link").toArrow().to_pylist()
     numbers = {row["person_id"]: row["linked_number"] for row in link}
-    rows = run.store.read(Zone.SILVER, f"mental_health_{entity}").toArrow().to_pylist()
-    return sorted((row["uniq_month_id"], numbers[row["person_id"]]) for row in rows)
+    told_apart = {PROVIDERS[name]: trust.by for name, trust in TRUSTS.items()}
+    found: dict[str, Found] = {}
+    for row in run.store.read(Zone.SILVER, f"mental_health_{entity}").toArrow().to_pylist():
+        by = told_apart[row["provider_code"]]
+        value = numbers[row["person_id"]] if by == "person_id" else row[by]
+        found.setdefault(row["provider_code"], []).append((row["uniq_month_id"], value))
+    return {provider: sorted(rows) for provider, rows in found.items()}
 
 
-def test_what_came_with_the_referral_of_another_person_is_not_taken_for_ones_own(run: RunContext) -> None:
-    """R1 is Anna's in March and Ben's in April, who has a contact under it then; in May a contact of April is added."""
-    march = submission("1001", MARCH, ["R1", "R2"], ["K1"])
-    march["care_activity"] = [{"uniq_month_id": "1512", "care_contact_id": "K1", "care_act_id": "V1"}]
-    sent(run, "20260410", "period", march)
-    assert owners(run, "care_contact") == owners(run, "care_activity") == [("1512", ANNA)]
-    april = submission("1002", APRIL, ["R1"], ["K2"])
-    for row in (*april["mpi"], *april["referral"]):
-        row |= {"local_patient_id": "B"} | ({"nhs_number": BEN} if "nhs_number" in row else {})
-    sent(run, "20260510", "period", april)
-    assert owners(run, "referral") == [("1512", ANNA), ("1513", BEN)]
-    assert owners(run, "care_contact") == [("1513", BEN)]
-    assert owners(run, "care_activity") == []
-    sent(run, "20260511", "delta", {"care_contact": [april["care_contact"][0] | {"care_contact_id": "K3"}]})
-    assert owners(run, "care_contact") == [("1513", BEN)] * 2
+@pytest.fixture(scope="module")
+def days(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Found]]:
+    """The current rows after each day, by day and entity."""
+    run = mental_health(sail, tmp_path_factory.mktemp("trusts"))
+    found: dict[tuple[str, str], dict[str, Found]] = {}
+    for day in sorted({sent.day for trust in TRUSTS.values() for sent in trust.sent}):
+        of_day = [(PROVIDERS[name], sent) for name, trust in TRUSTS.items() for sent in trust.sent if sent.day == day]
+        for provider, sent in of_day:
+            deliver(run.settings.storage.landing, MH, provider, day, sent.tables, mode=sent.mode)
+        ingested_and_curated(run)
+        found |= {(day, entity): current(run, entity) for entity in {name for _, sent in of_day for name in sent.rows}}
+    return found
 
 
-def test_a_month_is_the_same_however_its_number_is_written(run: RunContext) -> None:
-    sent(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"]))
-    sent(run, "20260520", "period", submission("1003", (" 01512.0 ", MARCH[1]), ["R1"], ["K2"]))
-    assert [submitted for _, submitted in current(run, "care_contact")] == ["1003"]
-
-
-def test_a_record_that_an_earlier_month_still_has_falls_back_to_it(run: RunContext) -> None:
-    sent(run, "20260410", "period", submission("1001", MARCH, ["R1", "R2"], []))
-    sent(run, "20260510", "period", submission("1002", APRIL, ["R1", "R2"], []))
-    assert current(run, "referral") == [("1513", "1002"), ("1513", "1002")]
-    sent(run, "20260520", "period", submission("1003", APRIL, ["R1"], []))
-    assert current(run, "referral") == [("1512", "1001"), ("1513", "1003")]
-
-
-@pytest.mark.parametrize(
-    ("mode", "contacts"),
-    [("delta", [("1512", "1001"), ("1513", "1002"), ("1513", "1003")]), ("full", [("1513", "1003")])],
-)
-def test_by_key_and_whole_are_as_they_were(run: RunContext, mode: str, contacts: list[tuple[str, str]]) -> None:
-    sent(run, "20260410", "delta", submission("1001", MARCH, ["R1"], ["K1"]))
-    sent(run, "20260510", "delta", submission("1002", APRIL, ["R1"], ["K2", "K3"]))
-    sent(run, "20260520", mode, submission("1003", APRIL, ["R1"], ["K2"]))
-    assert current(run, "care_contact") == contacts
-
-
-def test_a_submission_of_several_months_replaces_each_of_them(run: RunContext) -> None:
-    march, april = submission("1001", MARCH, ["R1"], ["K1", "K2"]), submission("1001", APRIL, ["R1"], ["K3"])
-    sent(run, "20260510", "period", {name: march[name] + april[name] for name in march})
-    assert current(run, "care_contact") == [("1512", "1001"), ("1512", "1001"), ("1513", "1001")]
-    sent(run, "20260520", "period", submission("1002", MARCH, ["R1"], ["K1"]))
-    assert current(run, "care_contact") == [("1512", "1002"), ("1513", "1001")]
-
-
-def test_a_month_whose_contacts_are_all_gone_is_replaced_by_an_empty_file(run: RunContext) -> None:
-    sent(run, "20260510", "period", submission("1001", APRIL, ["R1"], ["K1", "K2"]))
-    sent(run, "20260520", "period", submission("1002", APRIL, ["R1"], []))
-    assert current(run, "care_contact") == []
+@pytest.mark.parametrize("name", TRUSTS)
+def test_what_is_current_after_each_delivery(days: dict[tuple[str, str], dict[str, Found]], name: str) -> None:
+    expected = {(sent.day, entity): rows for sent in TRUSTS[name].sent for entity, rows in sent.rows.items()}
+    assert {at: days[at].get(PROVIDERS[name], []) for at in expected} == expected
 
 
 MAY, JUNE = "2024-05-31", "2024-06-30"
@@ -209,45 +314,50 @@ def test_a_period_is_the_same_however_it_is_written_and_one_that_cannot_be_read_
     assert referrals_of(run)["RO"] == "1"
 
 
-def taken(run: RunContext, day: str, mode: str, tables: dict[str, list[Row]]) -> tuple[str, ...]:
-    """Deliver and ingest; the faults of the delivery, none where it is loaded."""
-    deliver(run.settings.storage.landing, MH, "RXN", day, tables, mode=mode)
+def taken(run: RunContext, mode: str, deliveries: dict[str, Tables]) -> dict[str, tuple[str, ...]]:
+    """Deliver by day and ingest; the faults of each of them, none where it is loaded."""
+    for day, tables in deliveries.items():
+        deliver(run.settings.storage.landing, MH, "RXN", day, tables, mode=mode)
     found = {entry.folder: entry.faults for entry in ingest_deliveries(run).set_aside}
-    return found.get(day, ())
+    return {day: found.get(day, ()) for day in deliveries}
 
 
 def test_a_submission_that_lost_records_of_a_month_is_set_aside(run: RunContext) -> None:
     """Each month against the delivery that submitted it last, by whatever mode but changes."""
     many, few = [f"K{n}" for n in range(40)], [f"K{n}" for n in range(19)]
     march, april = submission("1001", MARCH, ["R1"], many), submission("1001", APRIL, ["R1"], many)
-    assert taken(run, "20260410", "period", march) == ()
-    assert taken(run, "20260510", "full", {name: march[name] + april[name] for name in march}) == ()
-    april["care_contact"][7]["uniq_month_id"] = MARCH[0]
+    deliver(run.settings.storage.landing, MH, "RXN", "20260410", march, mode="period")
+    both = of_several(march, april)
+    assert taken(run, "full", {"20260510": both}) == {"20260510": ()}
+    assert {file.folder for file in run.register()} == {"20260410", "20260510"}
+    moved = submission("1001", APRIL, ["R1"], many)
+    moved["care_contact"][7]["uniq_month_id"] = MARCH[0]
     lost = "at most 50% may be gone"
-    assert taken(run, "20260511", "period", april) == (
-        f"care_contact of period 1512: 1 records, its last submission had 40; {lost}",
-    )
-    assert taken(run, "20260512", "period", submission("1002", APRIL, ["R1"], few)) == (
-        f"care_contact of period 1513: 19 records, its last submission had 40; {lost}",
-    )
-    assert taken(run, "20260513", "period", submission("1003", APRIL, ["R1"], [])) == (
-        "care_contact of period 1513: no record, its last submission had 40",
-    )
-    assert taken(run, "20260514", "delta", submission("1004", APRIL, ["R1"], few)) == ()
-    assert taken(run, "20260515", "period", submission("1005", APRIL, ["R1"], many[:20])) == ()
-    assert taken(run, "20260516", "period", submission("1006", APRIL, ["R1"], many[:10])) == ()
-    assert taken(run, "20260517", "period", submission("1007", APRIL, ["R1"], [])) == ()
+    submitted = {
+        "20260511": moved,
+        "20260512": submission("1002", APRIL, ["R1"], few),
+        "20260513": submission("1003", APRIL, ["R1"], []),
+    }
+    assert taken(run, "period", submitted) == {
+        "20260511": (f"care_contact of period 1512: 1 records, its last submission had 40; {lost}",),
+        "20260512": (f"care_contact of period 1513: 19 records, its last submission had 40; {lost}",),
+        "20260513": ("care_contact of period 1513: no record, its last submission had 40",),
+    }
+    assert taken(run, "delta", {"20260514": submission("1004", APRIL, ["R1"], few)}) == {"20260514": ()}
+    for day, left in (("20260515", 20), ("20260516", 10), ("20260517", 0)):
+        assert taken(run, "period", {day: submission(f"of {day}", APRIL, ["R1"], many[:left])}) == {day: ()}
 
 
 def test_a_submission_that_does_not_say_its_month_is_set_aside(run: RunContext) -> None:
     fault = "mode period, but no record has a value that can be read in UniqMonthID, which says of which period it is"
-    assert taken(run, "20260410", "period", submission("1001", MARCH, ["R1"], ["K1"])) == ()
-    for day, written in (("20260510", ""), ("20260511", " "), ("20260512", "NULL"), ("20260513", "n/a")):
-        assert taken(run, day, "period", submission("1001", (written, "2026-04-30"), ["R1"], ["K1"])) == (fault,)
-    assert taken(run, "20260514", "period", {"mpi": [], "referral": []}) == (fault,)
+    written = {"20260510": "", "20260511": " ", "20260512": "NULL", "20260513": "n/a"}
+    unsaid = {day: submission("1001", (text, "2026-04-30"), ["R1"], ["K1"]) for day, text in written.items()}
+    unsaid["20260514"] = {"mpi": [], "referral": []}
     mixed = submission("1001", APRIL, ["R1"], ["K1"])
     mixed["care_contact"][0]["uniq_month_id"] = ""
-    assert taken(run, "20260515", "period", mixed) == ()
+    said = {"20260410": submission("1001", MARCH, ["R1"], ["K1"]), "20260515": mixed}
+    expected = dict.fromkeys(said, ()) | dict.fromkeys(unsaid, (fault,))
+    assert taken(run, "period", said | unsaid) == expected
 
 
 def test_the_register_has_the_months_of_each_file(run: RunContext) -> None:
