@@ -39,7 +39,7 @@ from tests.builders.runs import ingested_and_curated, run_in
 from tests.unit.ingest.test_register import file
 
 GP = load_contracts(PACKAGED_MAPPINGS_DIR, ("gp",))["gp"]
-ANNA, BEN = "9990000018", "9990000026"
+ANNA, BEN, CEM, DEE, EVE = "9990000018", "9990000026", "9990000034", "9990000042", "9990000050"
 FILE = file_name(GP, "patient").removesuffix(".csv") + ".csv"
 DAY, NEXT = date(2026, 1, 5), date(2026, 1, 6)
 
@@ -73,49 +73,44 @@ def announce_rows(folder: Path, rows: int) -> None:
     announce(folder, files=[file | {"rows": rows}])
 
 
-def _cut_archive(landing: Path) -> None:
+def _cut_archive(folder: Path) -> None:
     """An archive whose beginning can be read and whose end is missing; random letters, so that it is long."""
     text = csv_text(GP, "patient", [patient(f"{n * 7919 % 100_003:x}{n}", BEN) for n in range(40_000)])
-    shutil.rmtree(landing / "gp" / "P81002" / "20260105")
+    shutil.rmtree(folder)
     whole = gzip.compress(text.encode())
-    deliver_files(landing, "gp", "P81002", "20260105", {f"{FILE}.gz": (whole[: len(whole) // 2], 40_000)})
-
-
-def _bad(landing: Path) -> Path:
-    return landing / "gp" / "P81002" / "20260105"
+    landing, provider = folder.parents[2], folder.parent.name
+    deliver_files(landing, "gp", provider, folder.name, {f"{FILE}.gz": (whole[: len(whole) // 2], 40_000)})
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no manifest": (lambda landing: (_bad(landing) / "manifest.json").unlink(), "no manifest.json"),
-    "broken manifest": (lambda landing: (_bad(landing) / "manifest.json").write_text("{"), "manifest.json: not a manifest"),
-    "changed file": (lambda landing: (_bad(landing) / FILE).write_text("x"), f"{FILE}: checksum differs from the manifest"),
-    "missing file": (lambda landing: (_bad(landing) / FILE).unlink(), f"1 announced files are missing: {FILE}"),
-    "surplus file": (lambda landing: (_bad(landing) / "y.csv").write_text("x"), "1 files are not in the manifest: y.csv"),
-    "too many rows": (lambda landing: announce_rows(_bad(landing), 2), f"{FILE}: 1 records, the manifest says 2"),
-    "no row": (lambda landing: announce_rows(_bad(landing), 0), f"{FILE}: 1 records, the manifest says 0"),
-    "dated 2099": (
-        lambda landing: announce(_bad(landing), extract_date="2099-01-01"),
-        "its extract date is after the run date",
-    ),
+    "no manifest": (lambda bad: (bad / "manifest.json").unlink(), "no manifest.json"),
+    "broken manifest": (lambda bad: (bad / "manifest.json").write_text("{"), "manifest.json: not a manifest"),
+    "changed file": (lambda bad: (bad / FILE).write_text("x"), f"{FILE}: checksum differs from the manifest"),
+    "missing file": (lambda bad: (bad / FILE).unlink(), f"1 announced files are missing: {FILE}"),
+    "surplus file": (lambda bad: (bad / "y.csv").write_text("x"), "1 files are not in the manifest: y.csv"),
+    "too many rows": (lambda bad: announce_rows(bad, 2), f"{FILE}: 1 records, the manifest says 2"),
+    "no row": (lambda bad: announce_rows(bad, 0), f"{FILE}: 1 records, the manifest says 0"),
+    "dated 2099": (lambda bad: announce(bad, extract_date="2099-01-01"), "its extract date is after the run date"),
     "cut archive": (_cut_archive, f"{FILE}.gz: the gzip file is cut short; deliver it again"),
-    "of nobody": (lambda landing: announce(_bad(landing), provider="P81003"), "manifest.json: source or provider differs"),
+    "of nobody": (lambda bad: announce(bad, provider="P81003"), "manifest.json: source or provider differs"),
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_delivery_with_a_fault_is_set_aside_and_the_others_load(run: RunContext, landing: Path, name: str) -> None:
-    damage, fault = FAULTS[name]
+def test_deliveries_with_a_fault_are_set_aside_and_the_others_load(run: RunContext, landing: Path) -> None:
+    """Each fault in the delivery of another practice."""
     deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B")]})
-    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
-    damage(landing)
+    expected = {}
+    for place, (damage, fault) in enumerate(FAULTS.values()):
+        damage(deliver(landing, GP, f"P820{place:02}", "20260105", {"patient": [patient(f"C{place}")]}))
+        expected[f"gp/P820{place:02}/20260105"] = fault
     outcome = ingest_deliveries(run)
     assert (outcome.deliveries, outcome.rows, taken(run)) == (1, 2, {"P81001/20260105": 2})
-    assert list(refused(outcome)) == ["gp/P81002/20260105"]
-    assert outcome.set_aside[0].faults[0].startswith(fault)
-    (stored,) = read_set_aside(run.settings.storage.restricted)
-    assert (str(stored.place), stored.faults, stored.since) == ("gp/P81002/20260105", outcome.set_aside[0].faults, DAY)
+    assert {name: faults[0][: len(expected[name])] for name, faults in refused(outcome).items()} == expected
+    stored = {str(entry.place): entry for entry in read_set_aside(run.settings.storage.restricted)}
+    assert {name: entry.faults for name, entry in stored.items()} == refused(outcome)
+    assert {entry.since for entry in stored.values()} == {DAY}
     assert run.store.read(Zone.BRONZE, "gp_patient").count() == 2
-    assert ANNA not in stored.message
+    assert not [name for name, entry in stored.items() if ANNA in entry.message]
 
 
 def test_a_file_that_changes_while_it_is_loaded_is_set_aside_and_leaves_no_row(run: RunContext, landing: Path) -> None:
@@ -199,15 +194,14 @@ def test_other_contents_in_a_used_folder_are_named_with_the_next_step(run: RunCo
     assert taken(run) == {"P81001/20260105": 1}
 
 
-@pytest.mark.parametrize("left", ["nothing", "an empty folder", "the delivery"])
-def test_a_loaded_delivery_may_leave_the_landing_folder(run: RunContext, landing: Path, left: str) -> None:
+def test_a_loaded_delivery_may_leave_the_landing_folder(run: RunContext, landing: Path) -> None:
     folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A")]})
     ingest_deliveries(run)
-    if left != "the delivery":
-        shutil.rmtree(folder)
-    if left == "an empty folder":
-        folder.mkdir()
-    assert ingest_deliveries(run) == Ingested(0, 0, ())
+    assert ingest_deliveries(run) == Ingested(0, 0, ()), "the delivery is there"
+    shutil.rmtree(folder)
+    assert ingest_deliveries(run) == Ingested(0, 0, ()), "nothing is there"
+    folder.mkdir()
+    assert ingest_deliveries(run) == Ingested(0, 0, ()), "an empty folder is there"
 
 
 def test_nothing_is_loaded_or_removed_while_the_register_cannot_be_read(run: RunContext, landing: Path, tmp_path: Path) -> None:
@@ -274,16 +268,13 @@ def test_rows_of_a_load_that_was_stopped_are_removed_unless_it_is_in_the_registe
         ({"acute": 5, "gp": 1}, ["acute: no delivery of it", "gp: its newest extract is 2 days old"]),
     ],
 )
-def test_required_sources_are_there_and_new_enough(
-    run: RunContext, landing: Path, required: dict[str, int | None], faults: list[str]
-) -> None:
-    deliver(landing, GP, "P81001", "20260103", {"patient": [patient("A")]})
-    outcome = ingest_deliveries(run)
+def test_required_sources_are_there_and_new_enough(required: dict[str, int | None], faults: list[str]) -> None:
+    register = [replace(file(0, "full", "a"), extract_date=date(2026, 1, 3))]
     if not faults:
-        require_sources(required, run.register(), outcome.set_aside, DAY)
+        require_sources(required, register, (), DAY)
         return
     with pytest.raises(RequiredSourceError) as raised:
-        require_sources(required, run.register(), outcome.set_aside, DAY)
+        require_sources(required, register, (), DAY)
     assert all(fault in str(raised.value) for fault in faults)
     assert raised.value.exit_code == 12
 
@@ -332,9 +323,9 @@ def test_a_newest_delivery_counts_by_the_day_at_the_start_of_its_folder(folder: 
         require_sources({"gp": None}, register, [entry], NEXT)
 
 
-def withdraw(run: RunContext, folder: str) -> None:
-    """Take a loaded delivery of the practice back."""
-    files = [file for file in run.register() if file.folder == folder]
+def withdraw(run: RunContext, folder: str, practice: str = "P81001") -> None:
+    """Take a loaded delivery of a practice back."""
+    files = [file for file in run.register() if (file.provider, file.folder) == (practice, folder)]
     store_withdrawal(run.settings.storage.restricted, Withdrawn.of_loaded(files, "sent by mistake", NEXT))
 
 
@@ -370,6 +361,8 @@ def consultation(guid: str) -> dict[str, str]:
     return row | {"effective_date": "2025-03-04"}
 
 
+REFERRAL = {"organisation_guid": "ORG", "patient_guid": "A", "observation_guid": "1", "processing_id": "1"}
+
 DELIVERIES: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {
     "the first of three": {
         "20260103": {"patient": [patient("A"), patient("X", BEN)]},
@@ -377,33 +370,37 @@ DELIVERIES: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {
         "20260105": {"consultation": [consultation("2")]},
     },
     "one that a later one repeats": {
-        "20260103": {"patient": [patient("A")], "consultation": [consultation("1"), consultation("3")]},
-        "20260104": {"patient": [patient("A")]},
-        "20260105": {"patient": [patient("A")], "consultation": [consultation("2")]},
+        "20260103": {"patient": [patient("A", CEM)], "consultation": [consultation("1"), consultation("3")]},
+        "20260104": {"patient": [patient("A", CEM)]},
+        "20260105": {"patient": [patient("A", CEM)], "consultation": [consultation("2")]},
     },
     "the only one of an entity": {
-        "20260103": {"consultation": [consultation("1")]},
-        "20260104": {"patient": [patient("A")]},
-        "20260105": {"patient": [patient("A"), patient("B", BEN)]},
+        "20260103": {"referral": [REFERRAL]},
+        "20260104": {"patient": [patient("A", DEE)]},
+        "20260105": {"patient": [patient("A", DEE), patient("B", EVE)]},
     },
 }
-"""Deliveries of one practice, of which the first is withdrawn."""
+"""Deliveries of practices whose people and repeated files are their own; the first of each is withdrawn."""
 
 
-@pytest.mark.parametrize("name", DELIVERIES)
 @pytest.mark.parametrize("mode", ["delta", "full"])
-def test_after_a_withdrawal_all_is_as_if_it_had_never_come(sail: SparkSession, tmp_path: Path, name: str, mode: str) -> None:
+def test_after_a_withdrawal_all_is_as_if_it_had_never_come(sail: SparkSession, tmp_path: Path, mode: str) -> None:
     lakes = {}
+    practices = {f"P8100{place}": deliveries for place, deliveries in enumerate(DELIVERIES.values())}
     for lake in ("with", "without"):
-        for day, tables in DELIVERIES[name].items():
-            if lake == "with" or day != "20260103":
-                deliver(tmp_path / lake / "landing", GP, "P81001", day, tables, mode=mode)
-        opt_out_lists(tmp_path / lake / "landing", "20260105", [ANNA, BEN], local=["9990000034"])
+        for practice, deliveries in practices.items():
+            for day, tables in deliveries.items():
+                if lake == "with" or day != "20260103":
+                    deliver(tmp_path / lake / "landing", GP, practice, day, tables, mode=mode)
+        opt_out_lists(tmp_path / lake / "landing", "20260105", [ANNA, BEN, CEM, DEE, EVE], local=["9990000069"])
         lakes[lake] = run_in(sail, tmp_path / lake, DAY, ("gp",))
         ingested_and_curated(lakes[lake])
-    before = content_of(lakes["with"])
-    assert before != content_of(lakes["without"])
-    withdraw(lakes["with"], "20260103")
+    before, without = content_of(lakes["with"]), content_of(lakes["without"])
+    assert before["bronze.gp_patient"] != without["bronze.gp_patient"]
+    assert before["bronze.gp_consultation"] != without["bronze.gp_consultation"]
+    assert before.keys() - without.keys() == {"bronze.gp_referral", "silver.gp_referral"}
+    for practice in practices:
+        withdraw(lakes["with"], "20260103", practice)
     ingested_and_curated(replace(lakes["with"], run_date=NEXT))
     assert recorded_versions_of(lakes["with"]) == versions_of(lakes["with"])
     ingested_and_curated(replace(lakes["without"], run_date=NEXT))
@@ -516,7 +513,7 @@ def test_a_run_cannot_be_of_a_day_before_what_is_loaded(run: RunContext, landing
     with pytest.raises(DeliveryError, match="extracts are loaded up to 2026-01-06, so that a run cannot be of 2026-01-05"):
         require_day(run)
     assert new_arrivals(run, run.register(), Checksums.read(run.settings.storage.restricted)).waiting == ()
-    withdraw(run, "20260106")
+    withdraw(run, "20260106", "P81002")
     require_day(run)
 
 
@@ -532,6 +529,7 @@ def extract(
     without: Collection[str] = (),
     died: int = 3,
     alive: Sequence[str] = ("",),
+    provider: str = "P81001",
 ) -> Path:
     """A delivery of patients, of whom some have died, without some of the columns; `alive` is written in turn for no day."""
     columns = [name for name in PATIENT_COLUMNS if name not in without]
@@ -541,32 +539,35 @@ def extract(
         values = dict(zip(PATIENT_COLUMNS, ("ORG", f"P{n}", "", "1950-01-01", death, "", "F", day), strict=True))
         lines.append(",".join(values[name] for name in columns))
     text = "\n".join(lines) + "\n"
-    return deliver_files(landing, "gp", "P81001", day, {FILE: (text, patients)}, mode)
+    return deliver_files(landing, "gp", provider, day, {FILE: (text, patients)}, mode)
 
 
 LOST = "patient: columns that had values in earlier deliveries are missing: DateOfDeath"
 
+LOSSES: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+    ({"without": ["DateOfDeath"]}, (LOST,)),
+    ({"without": ["DateOfDeath"], "mode": "delta", "patients": 1}, (LOST,)),
+    ({"patients": 0}, ("patient: no record, the last full extract had 40",)),
+    ({"patients": 19}, ("patient: 19 records, the last full extract had 40; at most 50% may be gone",)),
+    ({"died": 0, "patients": 39}, ()),
+    ({"patients": 20}, ()),
+    ({"without": ["Postcode"]}, ()),
+]
+"""How an extract differs from that of 40 patients before it, and its faults."""
 
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        ({"without": ["DateOfDeath"]}, LOST),
-        ({"without": ["DateOfDeath"], "mode": "delta", "patients": 1}, LOST),
-        ({"patients": 0}, "patient: no record, the last full extract had 40"),
-        ({"patients": 19}, "patient: 19 records, the last full extract had 40; at most 50% may be gone"),
-        ({"died": 0, "patients": 39}, None),
-        ({"patients": 20}, None),
-        ({"without": ["Postcode"]}, None),
-    ],
-)
-def test_an_extract_that_lost_what_it_had_is_set_aside(
-    run: RunContext, landing: Path, change: dict[str, Any], fault: str | None
-) -> None:
-    extract(landing, "20260104", 40)
+
+def test_an_extract_that_lost_what_it_had_is_set_aside(run: RunContext, landing: Path) -> None:
+    """Each loss at another practice, against its own past."""
+    practices = [f"P820{place:02}" for place in range(len(LOSSES))]
+    for practice in practices:
+        extract(landing, "20260104", 40, provider=practice)
     ingest_deliveries(run)
-    extract(landing, "20260105", **{"patients": 40, **change})
-    assert refused(ingest_deliveries(run)) == ({"gp/P81001/20260105": (fault,)} if fault else {})
-    assert len(taken(run)) == (1 if fault else 2)
+    for practice, (change, _) in zip(practices, LOSSES, strict=True):
+        extract(landing, "20260105", **{"patients": 40, "provider": practice, **change})
+    lost = {practice: faults for practice, (_, faults) in zip(practices, LOSSES, strict=True) if faults}
+    assert refused(ingest_deliveries(run)) == {f"gp/{practice}/20260105": faults for practice, faults in lost.items()}
+    loaded = Counter(name.partition("/")[0] for name in taken(run))
+    assert loaded == {practice: 1 if practice in lost else 2 for practice in practices}
 
 
 def test_two_deliveries_of_one_night_are_compared_with_each_other(run: RunContext, landing: Path) -> None:
@@ -582,10 +583,9 @@ def test_a_damaged_file_of_a_provider_with_a_past_is_set_aside_for_its_damage(ru
     """Not for the columns that could not be seen in it."""
     extract(landing, "20260104", 40)
     ingest_deliveries(run)
-    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("C")]})
-    _cut_archive(landing)
-    (landing / "gp" / "P81002" / "20260105").rename(landing / "gp" / "P81001" / "20260105")
-    announce(landing / "gp" / "P81001" / "20260105", provider="P81001", mode="full")
+    folder = deliver(landing, GP, "P81001", "20260105", {"patient": [patient("C")]})
+    _cut_archive(folder)
+    announce(folder, mode="full")
     fault = f"{FILE}.gz: the gzip file is cut short; deliver it again"
     assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
 
@@ -640,8 +640,7 @@ def test_an_accepted_delivery_that_changes_is_not_accepted(run: RunContext, land
 
 
 def test_the_past_of_another_provider_does_not_count(run: RunContext, landing: Path) -> None:
-    extract(landing, "20260104", 40).parent.rename(landing / "gp" / "P81002")
-    announce(landing / "gp" / "P81002" / "20260104", provider="P81002")
+    extract(landing, "20260104", 40, provider="P81002")
     extract(landing, "20260105", 1, without=["DateOfDeath"])
     assert ingest_deliveries(run).set_aside == ()
 
