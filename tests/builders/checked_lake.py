@@ -188,8 +188,11 @@ BRONZE: dict[str, object] = {
 }
 
 Plant = Callable[[DataFrame], DataFrame]
-Checked = Callable[[str, str, Plant], GateReport]
-"""Runs the gates with a change planted in a table, by zone and name."""
+Planted = tuple[str, str, Plant]
+"""A change that is planted in a table: zone, name and change."""
+
+Checked = Callable[..., GateReport]
+"""Runs the gates with changes planted in tables."""
 
 CHECKED = frozenset(
     {
