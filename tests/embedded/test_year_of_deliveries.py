@@ -10,9 +10,8 @@ from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.ingest.delivery_log import Withdrawn, store_withdrawal
+from pipelines.ingest.delivery_log import Withdrawn, read_set_aside, store_withdrawal
 from pipelines.ingest.landing import day_of
-from pipelines.nightly import ingest_deliveries
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, deliver_files, opt_out_lists
@@ -47,8 +46,9 @@ class Year:
         return self.run
 
     def set_aside(self) -> list[str]:
-        """The folders that are set aside on this day."""
-        return sorted((entry.folder for entry in ingest_deliveries(self.run).set_aside), key=lambda name: (len(name), name))
+        """The folders that the run of this day has set aside."""
+        stored = read_set_aside(self.run.settings.storage.restricted)
+        return sorted((entry.folder for entry in stored), key=lambda name: (len(name), name))
 
     def withdraw(self, folder: str) -> None:
         """Take a delivery back."""
