@@ -1,32 +1,29 @@
 """`doctor` on a lakehouse that is as it should be, and ids that a narrow pipe does not cut."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 
-from tests.conftest import PROJECT
+import pytest
+
+from tests.e2e.test_runs import ended
 from tests.e2e.world import LAST_NIGHT, DemoWorld
 
 
-def shown(world: DemoWorld, *arguments: str) -> str:
+@pytest.fixture
+def shown(world: DemoWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What a command writes to a pipe of 40 columns."""
-    places = {f"storage.{name}": world.folder / name for name in ("landing", "restricted", "deidentified")}
-    places["key.path"] = world.folder / "restricted/demo.key"
-    options = ["--env", "demo", *[f"--set={name}={place}" for name, place in places.items()]]
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *arguments, *options],
-        cwd=PROJECT,
-        env={"COLUMNS": "40", "PATH": "", "TZ": "UTC"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    monkeypatch.setenv("COLUMNS", "40")
+
+    def shown(*arguments: str) -> str:
+        code = ended(world, *arguments)
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return said.out
+
+    return shown
 
 
-def test_the_demo_is_as_it_should_be(world: DemoWorld) -> None:
-    found = shown(world, "doctor", "--date", LAST_NIGHT.isoformat(), "--engine")
+def test_the_demo_is_as_it_should_be(world: DemoWorld, shown: Callable[..., str]) -> None:
+    found = shown("doctor", "--date", LAST_NIGHT.isoformat(), "--engine")
     lines = [[cell.strip() for cell in line.split("│")[1:4]] for line in found.splitlines() if line.startswith("│")]
     assert "fault" not in {state for state, _, _ in lines}
     said = {what: text for _, what, text in lines}
@@ -37,12 +34,12 @@ def test_the_demo_is_as_it_should_be(world: DemoWorld) -> None:
     assert said["engine"] == "starts"
 
 
-def test_no_id_is_cut_in_a_narrow_pipe(world: DemoWorld) -> None:
+def test_no_id_is_cut_in_a_narrow_pipe(world: DemoWorld, shown: Callable[..., str]) -> None:
     release = world.outcomes[-1].release_id
     for arguments in (["status"], ["runs"], ["releases", "list"]):
-        assert release in shown(world, *arguments), arguments
-    assert str(world.folder / "landing") in shown(world, "doctor", "--date", LAST_NIGHT.isoformat())
-    deliveries = shown(world, "deliveries")
+        assert release in shown(*arguments), arguments
+    assert str(world.folder / "landing") in shown("doctor", "--date", LAST_NIGHT.isoformat())
+    deliveries = shown("deliveries")
     assert all(
         folder.parent.name in deliveries and folder.name in deliveries for folder in (world.folder / "landing/gp").glob("*/*")
     )
