@@ -19,7 +19,9 @@ from pipelines.contracts.touched import TOUCHED_BY_SUPPLIES
 from pipelines.contracts.zones import Zone
 from pipelines.declaring import declared_tables
 from pipelines.nightly import ingest_deliveries
+from pipelines.quality.gates import GateReport
 from pipelines.run_context import RunContext
+from pipelines.runner import selected
 from tests.builders.landing import deliver
 from tests.builders.worlds import NUMBERS, Rows, demo_vocabulary, loaded
 from tests.golden.cases import golden_cases, golden_contracts
@@ -91,18 +93,41 @@ def test_a_small_practice_is_loaded(
         assert rows["condition_occurrence"] == observations
 
 
-def test_sources_that_have_not_come_hold_nobody_up_and_nobody_is_observed_before_the_configured_day(
-    sail: SparkSession, tmp_path: Path, vocabulary: Path
-) -> None:
-    delivered, captured = {("gp", "P81001"): practice(2, 2, 2)}, "person.earliest_capture.gp/P81001=2010-01-01"
+def with_temporary(rows: Rows) -> Rows:
+    """The same practice, whose last patient is not registered but temporary."""
+    *patients, last = rows["patient"]
+    return dict(rows) | {"patient": [*patients, dict(last) | {"patient_type_description": "Temporary"}]}
+
+
+def counted(run: RunContext, *tables: str) -> dict[str, int]:
+    """How many rows tables of OMOP have."""
+    return {name: run.store.read(Zone.OMOP, name).count() for name in tables}
+
+
+WHO = ("person", "condition_occurrence", "observation_period")
+
+
+@pytest.fixture(scope="module")
+def waiting(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory, vocabulary: Path) -> tuple[RunContext, GateReport]:
+    """A practice while the other sources have not come; two patients are registered, and a third is kept."""
+    delivered = {("gp", "P81001"): with_temporary(practice(3, 3, 2))}
+    changed = ("person.earliest_capture.gp/P81001=2010-01-01", "person.unobserved=keep")
     others = ("acute", "ambulance", "community", "mental_health", "social_care")
-    run, report = loaded(sail, tmp_path, vocabulary, delivered, captured, waits_for=others)
+    return loaded(sail, tmp_path_factory.mktemp("waiting") / "lake", vocabulary, delivered, *changed, waits_for=others)
+
+
+def test_sources_that_have_not_come_hold_nobody_up_and_nobody_is_observed_before_the_configured_day(
+    waiting: tuple[RunContext, GateReport],
+) -> None:
+    run, report = waiting
     assert not report.failures
-    rows = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence")}
-    assert rows == {"person": 2, "condition_occurrence": 2}
     assert run.store.exists(Zone.OMOP, "measurement_harmonised")
     for table, column in (("observation_period", "observation_period_start_date"), ("observability", "span_start_date")):
         assert [row[0] for row in run.store.read(Zone.OMOP, table).select(column).collect()] == [date(2010, 1, 1)] * 2
+
+
+def test_who_is_in_no_period_is_in_the_cdm_where_that_is_configured(waiting: tuple[RunContext, GateReport]) -> None:
+    assert counted(waiting[0], *WHO) == {"person": 3, "condition_occurrence": 3, "observation_period": 2}
 
 
 @pytest.mark.deep
@@ -114,21 +139,14 @@ def test_tables_that_are_left_out_hold_nobody_up(sail: SparkSession, tmp_path: P
     assert run.store.read(Zone.OMOP, "condition_occurrence").count() == 1
 
 
-@pytest.mark.parametrize(("unobserved", "people"), [("exclude", 0), ("keep", 1)])
-def test_who_is_in_no_period_is_in_the_cdm_only_by_configuration(
-    sail: SparkSession, tmp_path: Path, vocabulary: Path, unobserved: str, people: int
-) -> None:
-    rows = practice(1, 1, 1)
-    temporary = [dict(row) | {"patient_type_description": "Temporary"} for row in rows["patient"]]
-    delivered = {("gp", "P81001"): dict(rows) | {"patient": temporary}}
-    run, report = loaded(sail, tmp_path, vocabulary, delivered, f"person.unobserved={unobserved}")
-    assert not report.failures
-    found = {name: run.store.read(Zone.OMOP, name).count() for name in ("person", "condition_occurrence", "observation_period")}
-    assert found == {"person": people, "condition_occurrence": people, "observation_period": 0}
+STARTS = ["2025-12-01", "2025-12-15", "2026-01-01", "2026-01-03"]
 
 
-def test_a_supply_goes_on_with_the_newest_extract_of_its_practice(sail: SparkSession, tmp_path: Path, vocabulary: Path) -> None:
-    """A night that brings nothing of somebody moves the end of what is still taken, and of nothing else."""
+@pytest.fixture(scope="module")
+def nights(
+    sail: SparkSession, tmp_path_factory: pytest.TempPathFactory, vocabulary: Path
+) -> tuple[RunContext, list[list[tuple[str, str]]]]:
+    """A practice with four issues after two nights, and the supplies of each; a fifth patient is left out."""
     common = {"organisation_guid": PRACTICE, "effective_date_precision": "YMD", "processing_id": "1"}
     issues = [
         {"patient_guid": "P0", "effective_date": "2025-12-01", "course_duration_in_days": "28"},
@@ -142,22 +160,42 @@ def test_a_supply_goes_on_with_the_newest_extract_of_its_practice(sail: SparkSes
         },
         {"patient_guid": "P3", "effective_date": "2026-01-03", "course_duration_in_days": "28"},
     ]
-    delivered = dict(practice(4, 0, 0)) | {
+    of_the_fifth = dict(practice(5, 5, 1)["observation"][4])
+    delivered = dict(with_temporary(practice(5, 0, 1))) | {
         "drug_code": [{"code_id": "D", "dmd_product_code_id": "1019999999106", "processing_id": "1"}],
         "issue_record": [common | issue | {"issue_record_guid": f"I{n}", "code_id": "D"} for n, issue in enumerate(issues)],
         "consultation": [common | {"patient_guid": "P0", "consultation_guid": "C0", "effective_date": "2026-01-05"}],
+        "observation": [of_the_fifth],
     }
-    run, _ = loaded(sail, tmp_path, vocabulary, {("gp", "P81001"): delivered}, "run.most_touched=1")
-    starts = ["2025-12-01", "2025-12-15", "2026-01-01", "2026-01-03"]
-    assert supplies(run) == list(zip(starts, ["2025-12-28", "2026-01-05", "2026-01-05", "2026-01-05"], strict=True))
+    changed = ("run.most_touched=1", "person.unobserved=exclude")
+    run, report = loaded(sail, tmp_path_factory.mktemp("nights") / "lake", vocabulary, {("gp", "P81001"): delivered}, *changed)
+    assert not report.failures
+    first = supplies(run)
     seen = common | {"patient_guid": "P0", "consultation_guid": "C1", "effective_date": "2026-01-06"}
     deliver(run.settings.storage.landing, golden_contracts()["gp"], "P81001", "20260107", {"consultation": [seen]}, "delta")
     later = replace(run, run_date=date(2026, 1, 7))
     ingest_deliveries(later)
-    later.runner.run(declared_tables(later, later.register()).tables)
-    assert supplies(later) == list(zip(starts, ["2025-12-28", "2026-01-07", "2026-01-06", "2026-01-07"], strict=True))
-    named = later.store.read(*TOUCHED_BY_SUPPLIES).select("person_id", "reason").collect()
+    tables = declared_tables(later, later.register()).tables
+    later.runner.run(selected(tables, ("omop.drug_exposure", "omop.drug_era")))
+    return later, [first, supplies(later)]
+
+
+def test_a_supply_goes_on_with_the_newest_extract_of_its_practice(
+    nights: tuple[RunContext, list[list[tuple[str, str]]]],
+) -> None:
+    """A night that brings nothing of somebody moves the end of what is still taken, and of nothing else."""
+    run, (first, second) = nights
+    assert first == list(zip(STARTS, ["2025-12-28", "2026-01-05", "2026-01-05", "2026-01-05"], strict=True))
+    assert second == list(zip(STARTS, ["2025-12-28", "2026-01-07", "2026-01-06", "2026-01-07"], strict=True))
+    named = run.store.read(*TOUCHED_BY_SUPPLIES).select("person_id", "reason").collect()
     assert Counter(row.reason for row in named) == {"row": 1, "supply": 3}
+
+
+def test_who_is_in_no_period_is_left_out_of_the_cdm_where_that_is_configured(
+    nights: tuple[RunContext, list[list[tuple[str, str]]]],
+) -> None:
+    assert counted(nights[0], *WHO) == {"person": 4, "condition_occurrence": 0, "observation_period": 4}
+    assert nights[0].store.read(Zone.INTERMEDIATE, "unobserved_persons").count() == 1
 
 
 def supplies(run: RunContext) -> list[tuple[str, str]]:
