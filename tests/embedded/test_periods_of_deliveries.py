@@ -203,10 +203,10 @@ def current(run: RunContext, entity: str) -> dict[str, Found]:
     """Month and what tells them apart of the current rows of an entity, by provider."""
     link = run.store.read(Zone.CURATION, "link").toArrow().to_pylist()
     numbers = {row["person_id"]: row["linked_number"] for row in link}
-    told_apart = {PROVIDERS[name]: trust.by for name, trust in TRUSTS.items()}
+    columns = {PROVIDERS[name]: trust.by for name, trust in TRUSTS.items()}
     found: dict[str, Found] = {}
     for row in run.store.read(Zone.SILVER, f"mental_health_{entity}").toArrow().to_pylist():
-        by = told_apart[row["provider_code"]]
+        by = columns[row["provider_code"]]
         value = numbers[row["person_id"]] if by == "person_id" else row[by]
         found.setdefault(row["provider_code"], []).append((row["uniq_month_id"], value))
     return {provider: sorted(rows) for provider, rows in found.items()}
