@@ -1,4 +1,4 @@
-"""A run makes the same tables whether its deliveries are in a folder or in an object store, on a real S3 server."""
+"""A run gives the same tables whether its deliveries are in a folder or in an object store, on a real S3 server."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +12,12 @@ from pyspark.sql import SparkSession
 from upath import UPath
 
 from jobs.cli import main
-from pipelines.declaring import declared_tables
-from pipelines.making_releases import inputs_fingerprint
-from pipelines.nightly import nightly, run_selected
-from pipelines.run_context import RunContext
-from pipelines.run_inputs import read_run_inputs
+from pipelines.nightly import nightly
 from pipelines.settings import Settings
 from pipelines.storage.files import entries_in, entry_at
 from pipelines.synthetic.demo_key import demo_key_file
 from pipelines.synthetic.generate import FIRST_NIGHT, generate
-from pipelines.terminology.vocabulary import load, store_of
+from pipelines.terminology.vocabulary import load
 from tests.builders.object_store import ObjectStore, object_store, variables
 from tests.builders.runs import settings_in
 
@@ -29,9 +25,6 @@ pytestmark = pytest.mark.embedded
 
 PEOPLE, SEED = 24, 3
 SOURCES = ("ambulance",)
-
-UP_TO_SILVER = ("bronze", "quarantine", "silver")
-"""The zones that are made of the deliveries in a folder too, with the tables of curation that they need."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +35,6 @@ class Loaded:
     landing: UPath
     store: ObjectStore
 
-    @property
-    def places(self) -> dict[str, Path | UPath]:
-        """Where the deliveries of each lakehouse are."""
-        return {"from_folder": self.folder / "landing", "from_store": self.landing}
-
     def tables(self, lake: str) -> dict[str, Path]:
         """The Delta tables of a lakehouse by zone and name."""
         found = sorted((self.folder / lake).glob("*/*/*/_delta_log"))
@@ -55,22 +43,18 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 def loaded(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    """A night of one source from a store, and as far as silver from a folder."""
+    """A night of one source, from a folder and from a store."""
     folder = tmp_path_factory.mktemp("landings")
     generate(PEOPLE, SEED, 1, folder)
     with object_store() as store:
         landing = store.bucket("deliveries") / "sde" / "landing"
         store.copy(folder / "landing", landing)
-        made = Loaded(folder, landing, store)
-        for lake, place in made.places.items():
+        for lake, place in (("from_folder", folder / "landing"), ("from_store", landing)):
             settings = settings_for(folder / lake, place)
             demo_key_file(folder / lake / "restricted" / "demo.key")
             load(settings)
-            if lake == "from_store":
-                nightly(settings, FIRST_NIGHT)
-            else:
-                run_selected(settings, FIRST_NIGHT, UP_TO_SILVER)
-        yield made
+            nightly(settings, FIRST_NIGHT)
+        yield Loaded(folder, landing, store)
 
 
 def settings_for(folder: Path, landing: Path | UPath) -> Settings:
@@ -84,27 +68,11 @@ def rows(table: Path) -> list[str]:
     return sorted(DeltaTable(str(table)).to_pandas().astype(str).agg("|".join, axis=1))
 
 
-def declared(session: SparkSession, settings: Settings) -> tuple[str, dict[str, tuple[object, ...]]]:
-    """What decides the rows of every table of a run: the fingerprint of what it reads, and what each table declares."""
-    run = RunContext(FIRST_NIGHT, settings, read_run_inputs(settings, FIRST_NIGHT), store_of(session, settings))
-    register = run.register()
-    tables = declared_tables(run, register).tables
-    return inputs_fingerprint(settings, run.inputs, register), {
-        str(table.name): (table.inputs, table.parameters, dict(table.schema)) for table in tables
-    }
-
-
-def test_every_table_up_to_silver_is_the_same_and_what_makes_the_others_too(sail: SparkSession, loaded: Loaded) -> None:
-    """No table right of silver reads the landing folder: it is made from tables before it and from its parameters."""
+def test_every_table_is_the_same(loaded: Loaded) -> None:
     from_folder, from_store = loaded.tables("from_folder"), loaded.tables("from_store")
-    compared = {name: table for name, table in from_folder.items() if not name.startswith("vocabulary.")}
-    wanted = {name for name in from_store if name.startswith(UP_TO_SILVER)} | {"curation.register", "curation.link"}
-    assert wanted <= set(compared) <= set(from_store)
-    assert len(compared) > 20
-    assert [name for name, table in compared.items() if rows(table) != rows(from_store[name])] == []
-    made = [declared(sail, settings_for(loaded.folder / lake, place)) for lake, place in loaded.places.items()]
-    assert made[0] == made[1]
-    assert len(made[0][1]) > 100
+    assert list(from_store) == list(from_folder)
+    assert len(from_store) > 100
+    assert [name for name, table in from_folder.items() if rows(table) != rows(from_store[name])] == []
 
 
 def options(loaded: Loaded, **changed: str) -> list[str]:
