@@ -118,7 +118,8 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
     if rule.group:
         details.append("rows with one key become one")
     if rule.value_of is not None:
-        details.append(f"a concept that is neither a condition nor an observation is the value of `{rule.value_of}`")
+        domains = " or ".join(rule.value_of.unless)
+        details.append(f"a concept of another domain than {domains} is the value of `{rule.value_of.concept}`")
     details += _evidence(rule)
     if details:
         parts.append("\n".join(f"- {detail}" for detail in details))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.model_files import faulty, read_model
@@ -329,6 +329,21 @@ class Lookup(Frozen):
         return self.by != "row_key"
 
 
+class ValueOf(Frozen):
+    """The concept that codes are the value of, unless their own concept is of one of these domains: those say it all."""
+
+    concept: int
+    unless: tuple[str, ...] = Field(min_length=1)
+
+    @field_validator("unless")
+    @classmethod
+    def domains_are_known(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse a domain that no event has."""
+        if unknown := sorted(set(domains) - set(EVENT_DOMAINS)):
+            raise ValueError(f"{', '.join(unknown)}: expected {', '.join(EVENT_DOMAINS)}")
+        return domains
+
+
 class Rule(Frozen):
     """One mapping rule. `name` is unique over all sources and is in the provenance of every row that the rule makes.
 
@@ -337,8 +352,8 @@ class Rule(Frozen):
     `discharged_to` from the last. Of events with the same `key` and person (a specimen from its results) the first by start
     and row key is kept; the id is made from the `key`, so it does not depend on which row is first.
 
-    `value_of` is for rules whose codes are findings or else what the finding is about (an allergy, or a medicine): a code whose
-    concept is neither a condition nor an observation is the value of this concept, which is of `domain`.
+    `value_of` is for rules whose codes say it all or else name what it is about (an allergy, or a medicine): a code of the
+    second kind is the value of a concept, which is of `domain`.
 
     `evidence` says how the events are known: one grade, or candidates of which the first that applies decides and the last is
     a grade.
@@ -350,7 +365,7 @@ class Rule(Frozen):
     where: tuple[Condition, ...] = ()
     to: Target
     domain: str | None = None
-    value_of: int | None = None
+    value_of: ValueOf | None = None
     evidence: Evidence | tuple[EvidenceBy | Evidence, ...] | None = None
     group: bool = False
     note: str = ""

@@ -86,9 +86,6 @@ FIRST_OWN_CONCEPT_ID = 2_000_000_000
 FIRST_ORDINAL = 0
 """Ordinal of the first target of a code, and of an event without one: its id stays when its code becomes mapped."""
 
-FINDING_DOMAINS = ("Condition", "Observation")
-"""Domains of what a person has; concepts of others are what it is about where a rule has a `value_of`."""
-
 LOCAL_ORIGIN = "local"
 """Origin of what an approved local map says."""
 
@@ -223,20 +220,22 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     The domain of the standard concept names the table. Without a standard concept the event keeps concept 0 and goes to
     the domain its rule declares; so does one whose rule gives the concept itself: its code, if it has any, gives the source
     concept. A concept of this project that a rule gives stands for a data item, for which nobody else has a code: it is its
-    own source concept. Where a rule has a `value_of`, what is no finding is the value of that.
+    own source concept. Where a rule has a `value_of`, a concept of another domain than those it names is the value of that.
     """
-    domains = [(rule.name, rule.domain, rule.value_of) for rule in rules if rule.to is Target.EVENT]
+    domains = [(rule.name, rule.domain, *_value_of(rule)) for rule in rules if rule.to is Target.EVENT]
     events = _with_code_key(codes.where((F.col("target") == Target.EVENT.value) & (F.col("field") == "concept")))
     if not domains:
         return empty_rows(codes, ROUTES_SCHEMA)
-    declared = codes.sparkSession.createDataFrame(domains, "rule string, declared string, value_of bigint")
+    declared = codes.sparkSession.createDataFrame(
+        domains, "rule string, declared string, value_of bigint, unless array<string>"
+    )
     on = (F.col("vocabulary") == F.col("source_vocabulary_id")) & (F.col("code") == F.col("source_code"))
     mapped = events.join(F.broadcast(declared), on="rule", how="inner").join(F.broadcast(code_map), on=on, how="left")
     is_given = F.col("concept_id").isNotNull()
     joined = mapped.where(~is_given | (F.coalesce("ordinal", F.lit(FIRST_ORDINAL)) == FIRST_ORDINAL))
     zero = F.lit(0).cast("bigint")
     by_code = F.col("concept_id").isNull() & (F.col("target_concept_id") > 0)
-    value_of = F.when(by_code & ~F.col("target_domain_id").isin(*FINDING_DOMAINS), F.col("value_of"))
+    value_of = F.when(by_code & ~F.array_contains("unless", F.col("target_domain_id")), F.col("value_of"))
     target = F.coalesce(value_of, F.col("concept_id"), F.col("target_concept_id"), zero)
     value = F.coalesce(F.when(value_of.isNotNull(), F.col("target_concept_id")), F.col("value_as_concept_id"))
     own = F.when(F.col("concept_id") >= FIRST_OWN_CONCEPT_ID, F.col("concept_id"))
@@ -251,6 +250,10 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
         "map_origin": F.when(~is_given, F.col("map_origin")),
     }
     return joined.select(*[columns[name].alias(name) if name in columns else F.col(name) for name in ROUTES_SCHEMA])
+
+
+def _value_of(rule: Rule) -> tuple[int | None, list[str]]:
+    return (rule.value_of.concept, list(rule.value_of.unless)) if rule.value_of else (None, [])
 
 
 def _with_code_key(events: DataFrame) -> DataFrame:

@@ -210,7 +210,9 @@ def code_tables(inputs: MapInputs) -> list[Table]:
     fields_in_use = {
         f"{source.name}.{target}": coded_fields(source.rules(target), target) for source in inputs.sources for target in Target
     }
-    domains = {rule.name: (rule.domain, rule.value_of) for rule in inputs.rules_for(Target.EVENT)}
+    domains = {
+        rule.name: (rule.domain, rule.value_of and rule.value_of.model_dump()) for rule in inputs.rules_for(Target.EVENT)
+    }
     all_rows = (*map(rows_name, ROW_TABLES), *inputs.stems)
     code_map, concept_map = intermediate("code_map"), CONCEPT_MAP
     return [

@@ -5,7 +5,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipelines.mapping.spec import Rule
+from pipelines.mapping.spec import Rule, ValueOf
 from pipelines.omop.codes import CODE_MAP_SCHEMA, CODES_SCHEMA, routes
 from vocab.schemas import ddl_of
 
@@ -32,7 +32,7 @@ ALLERGY = Rule.model_validate(
         "from": "entry",
         "to": "event",
         "domain": "Observation",
-        "value_of": 43530807,
+        "value_of": {"concept": 43530807, "unless": ["Condition", "Observation"]},
         "evidence": "coded",
         "fields": {
             "concept": {"concept": [{"column": "code", "vocabulary": "SNOMED"}]},
@@ -41,6 +41,9 @@ ALLERGY = Rule.model_validate(
         },
     }
 )
+
+
+RELATIVE = ALLERGY.model_copy(update={"name": "relative", "value_of": ValueOf(concept=4167217, unless=("Observation",))})
 
 
 def routed(sail: SparkSession, code: str | None, concept_id: int | None, rule: Rule = RULE) -> list[tuple[Any, ...]]:
@@ -58,7 +61,7 @@ def routed(sail: SparkSession, code: str | None, concept_id: int | None, rule: R
     found = routes(
         sail.createDataFrame(codes, ddl_of(CODES_SCHEMA)),
         sail.createDataFrame(code_map, ddl_of(CODE_MAP_SCHEMA)),
-        [RULE, ALLERGY],
+        [RULE, ALLERGY, RELATIVE],
     ).collect()
     columns = ("ordinal", "table", "target_concept_id", "source_concept_id", "value_as_concept_id", "map_origin")
     return sorted(tuple(row[name] for name in columns) for row in found)
@@ -96,3 +99,11 @@ def test_what_is_no_finding_is_the_value_of_the_concept_that_the_rule_has_for_it
         "unknown": [(0, "observation", 0, 0, None, "none")],
     }
     assert routed(sail, "drug", None) == [(0, "drug_exposure", 24, 13, 34, "athena")]
+
+
+def test_an_illness_is_the_value_where_the_rule_takes_none_for_its_own(sail: SparkSession) -> None:
+    assert {code: routed(sail, code, None, RELATIVE) for code in ("one", "two", "unknown")} == {
+        "one": [(0, "observation", 23, 12, None, "athena")],
+        "two": [(0, "observation", 4167217, 11, 21, "athena"), (1, "observation", 4167217, 11, 22, "athena")],
+        "unknown": [(0, "observation", 0, 0, None, "none")],
+    }
