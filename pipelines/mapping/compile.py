@@ -258,6 +258,8 @@ def _dates_of(field: str, rule: Rule, contract: SourceContract) -> list[str]:
     """The columns of dates and moments that a field is filled from, or that fill the day which it is part of."""
     how = rule.fields.get(field) or rule.fields.get(_DAY_OF.get(field, ""))
     columns = how.columns if how else ()
+    if how is not None and _counts_in_turn(field, rule):
+        columns = tuple(how.args[name] for name in ("first", "second"))
     return [column for column in columns if _type_of(column, rule, contract) in (ColumnType.DATE, ColumnType.TIMESTAMP)]
 
 

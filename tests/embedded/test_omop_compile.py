@@ -35,6 +35,7 @@ CONTRACT = SourceContract.model_validate(
                     "id": KEY,
                     "day": {"type": "date"},
                     "moment": {"type": "timestamp"},
+                    "until": {"type": "date"},
                     "scheme": {"type": "code"},
                     "code": {"type": "code"},
                     "number": {"type": "decimal"},
@@ -544,6 +545,27 @@ def test_a_date_that_stands_in_for_another_has_to_be_readable_only_where_that_is
         "unreadable:moment": 1,
         "unreadable:day": 1,
     }
+
+
+def test_the_bounds_of_a_stay_need_not_be_readable_and_then_are_none(sail: SparkSession) -> None:
+    stay = {"first": "moment", "second": "day", "start": "day", "end": "until"}
+    fields = {"source_value": {"copy": "text"}, "start_date": {"expression": "date_within_stay", "args": stay}}
+    rule = event({"constant": 1, "note": "for the test"}, fields=fields)
+    late = datetime(2025, 1, 2, 3, 4)
+    entries = [
+        entry("late", text="x", moment=late, until=date(2024, 1, 3)),
+        entry("late_unbounded", text="x", moment=late),
+        entry("late_unreadable_bound", text="x", moment=late, _flags="until"),
+        entry("none_unreadable_bound", text="x", _flags="until"),
+        entry("none_unreadable", text="x", moment=None, day=None, _flags="day"),
+    ]
+    assert kept(sail, rule, "_row_key", "start_date", entry=entries) == [
+        ("late", date(2024, 1, 1)),
+        ("late_unbounded", date(2025, 1, 2)),
+        ("late_unreadable_bound", date(2025, 1, 2)),
+        ("none_unreadable_bound", date(2024, 1, 1)),
+    ]
+    assert counted(sail, rule, entry=entries) == {"": 4, "unreadable:day": 1}
 
 
 def test_an_unreadable_column_of_a_row_that_is_looked_up_is_named_with_it(sail: SparkSession) -> None:
