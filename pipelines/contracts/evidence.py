@@ -42,3 +42,11 @@ HISTORY_CONCEPTS: Final = (1340204, 1340206, 1340219)
 
 Athena maps codes such as "H/O: asthma" to them (OHDSI/Themis issue 194), so their events are HISTORY whatever their rule says.
 """
+
+FAMILY_HISTORY_CONCEPTS: Final = (4167217, 4210989)
+"""Standard concepts that say of their value that a relative has it: Family history of clinical finding, or with explicit
+context.
+
+Athena maps codes such as ICD-10 Z80 to the first (OHDSI/Vocabulary-v5.0 issue 883), Themis names the second (issue 201). Their
+events are HISTORY too. The value is never the patient's, so that it stands for no code.
+"""

@@ -13,7 +13,13 @@ from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import join_small
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CODE_BUCKET, RECORDER, CdmTable
-from pipelines.contracts.evidence import HISTORY_CONCEPTS, PRELIMINARY_DIAGNOSIS, PROBLEM_LIST_TYPE, Evidence
+from pipelines.contracts.evidence import (
+    FAMILY_HISTORY_CONCEPTS,
+    HISTORY_CONCEPTS,
+    PRELIMINARY_DIAGNOSIS,
+    PROBLEM_LIST_TYPE,
+    Evidence,
+)
 from pipelines.omop.analytes import with_concept_of_unit
 from pipelines.omop.codes import FIRST_ORDINAL, with_concepts, with_rule_concepts
 from pipelines.omop.conform import conform
@@ -148,11 +154,12 @@ _PREFIX = {
 def _common(table: str) -> dict[str, Column]:
     """The columns that every event table has, under the names that the table gives them.
 
-    Entries of the problem list are of its type, and what a code says to be past is history, whatever their rule says.
+    Entries of the problem list are of its type, and what a code says to be past, or of a relative, is history, whatever their
+    rule says.
     """
     prefix = _PREFIX.get(table, table)
     listed = F.lit(PROBLEM_LIST_TYPE).cast("bigint")
-    is_past = F.col("_target_concept_id").isin(*HISTORY_CONCEPTS)
+    is_history = F.col("_target_concept_id").isin(*HISTORY_CONCEPTS, *FAMILY_HISTORY_CONCEPTS)
     return {
         f"{table}_id": F.col("_id"),
         "person_id": F.col("person_id"),
@@ -163,7 +170,7 @@ def _common(table: str) -> dict[str, Column]:
         "provider_id": F.col("provider_id"),
         "visit_occurrence_id": F.col("visit_occurrence_id"),
         "visit_detail_id": F.col("visit_detail_id"),
-        "_evidence": F.when(is_past, F.lit(Evidence.HISTORY.value)).otherwise(F.col("evidence")),
+        "_evidence": F.when(is_history, F.lit(Evidence.HISTORY.value)).otherwise(F.col("evidence")),
         "_date_precision": F.col("date_precision"),
         "_end_date_precision": F.col("end_date_precision"),
         RECORDER: F.coalesce(F.col("recorder"), F.col("_provider")),
