@@ -15,11 +15,12 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
-from jobs.logs import logging_to_stderr, use_json_lines
+from jobs.logs import json_lines, logging_to_stderr, use_json_lines
 from pipelines.contracts.free_text import fault_of, in_one_line
 from pipelines.contracts.source import sources_in
 from pipelines.engine_settings import EngineKind
 from pipelines.errors import (
+    EXIT_CODES_PAGE,
     USER_ERRORS,
     ConfigError,
     EngineError,
@@ -244,19 +245,36 @@ def _exit_code(app: typer.Typer, arguments: Sequence[str] | None, program: str |
 
     With NHS_OMOP_TRACEBACK set, an error that users cannot meet is raised as it is: for developers, on generated extracts.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--json" in given[: given.index("--") if "--" in given else None]:
+        use_json_lines()  # before a wrong command line can end the reading of its options
     try:
-        typer.main.get_command(app)(args=arguments, prog_name=program)
-    except SystemExit as end:  # typer ends every command like this, a successful one too
-        return 0 if _help_was_cut_short(end, arguments) else end.code
+        code: int | None = typer.main.get_command(app)(args=given, prog_name=program, standalone_mode=not json_lines())
+    except SystemExit as end:  # typer ends every command like this that writes for people, a successful one too
+        return 0 if _help_was_cut_short(end, given) else end.code
+    except _UsageError as error:  # only of a command that writes JSON lines: to people typer shows it
+        return _wrong_command_line(error)
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE) and not isinstance(error, USER_ERRORS):
             raise
         code = exit_code_of(error)
         log.error(shown_message(error), extra={"error": type(error).__name__, "exit_code": code, "page": page_of(error)})
         return code
-    return 0
+    return code
 
 
-def _help_was_cut_short(end: SystemExit, arguments: Sequence[str] | None) -> bool:
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""What typer raises for every wrong command line; only older versions of it have a public name for that."""
+
+
+def _wrong_command_line(error: Any) -> int:
+    """Report a wrong command line to machines; its exit code."""
+    hint = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+    facts = {"error": "UsageError", "exit_code": error.exit_code, "page": f"{EXIT_CODES_PAGE}#usageerror"}
+    log.error(f"{error.format_message().rstrip('.')}{hint}", extra=facts)
+    return int(error.exit_code)
+
+
+def _help_was_cut_short(end: SystemExit, arguments: Sequence[str]) -> bool:
     """Whether whoever reads the help has seen enough (`--help | head`), where typer ends the process with 1."""
-    return "--help" in (sys.argv if arguments is None else arguments) and isinstance(end.__context__, BrokenPipeError)
+    return "--help" in arguments and isinstance(end.__context__, BrokenPipeError)

@@ -206,11 +206,11 @@ def expire(
     """
     reason = said(reason, "the removal of releases needs a reason", "--reason")
     settings = settings_of(env, conf_dir, overrides)
-    now = datetime.now(UTC)
+    now, removed = datetime.now(UTC), tuple(dict.fromkeys(release_ids))
     with run_lock(settings.storage.restricted, "releases expire"):
         folder = release_folder(settings)
-        folder.remove(dict.fromkeys(release_ids), at=now.isoformat(timespec="seconds"), reason=reason, day=now.date())
-    log.info("removed; nhs-omop upkeep takes what only they kept off the disk", extra={"releases": len(release_ids)})
+        folder.remove(removed, at=now.isoformat(timespec="seconds"), reason=reason, day=now.date())
+    log.info("removed; nhs-omop upkeep takes what only they kept off the disk", extra={"releases": len(removed)})
 
 
 def _summary(release: Release) -> dict[str, Field]:

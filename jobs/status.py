@@ -43,7 +43,9 @@ def status(
     held = release_folder(settings).held_rollback()
     if held is not None:
         show_table("a rollback holds until nhs-omop rollback --lift", [held.model_dump(include={"release_id", "at", "reason"})])
-    _show_lists(settings, release, today)
+    lists = opt_out_lists(settings, release, today)
+    if lists:
+        show_table("opt-out lists", lists)
     _show_last_run(settings)
     _show_what_is_to_be_done(settings, today)
 
@@ -57,25 +59,33 @@ def _show_running(settings: Settings) -> None:
         show_table("running", [{**holder.model_dump(exclude={"form"}), **at}])
 
 
-def _show_lists(settings: Settings, release: "Release | None", today: date) -> None:
-    """The opt-out lists of the current release, and those that the last run used with their age."""
+def opt_out_lists(settings: Settings, release: "Release | None", today: date) -> list[dict[str, Field]]:
+    """The opt-out lists of the current release, those that a run used last, and the newest ones with their age."""
+    from pipelines.governance.opt_out_lists import days_delivered
     from pipelines.run_inputs import lists_used
 
-    policy, used = settings.opt_outs, lists_used(settings)
+    policy, used, delivered = settings.opt_outs, lists_used(settings), days_delivered(settings.storage.landing, today)
     released = release.opt_outs if release else {}
     rows: list[dict[str, Field]] = []
     for kind in sorted({*used, *released}):
-        row: dict[str, Field] = {"opt_out": kind, "in_release": str(released.get(kind, ""))}
-        if kind in used:
-            age = (today - used[kind]).days
-            row |= {"last_used": used[kind].isoformat(), "age_days": age}
+        row: dict[str, Field] = {
+            "opt_out": kind,
+            "in_release": str(released.get(kind, "")),
+            "last_used": str(used.get(kind, "")),
+            "delivered": str(delivered.get(kind, "")),
+        }
+        newest = delivered.get(kind, used.get(kind))
+        if newest is not None:
+            age = (today - newest).days
+            row["age_days"] = age
             if age > policy.max_age_days:
                 row["next_step"] = "too old: fetch a new one, a run stops without it"
             elif age >= policy.warn_at_days:
                 row["next_step"] = f"fetch a new one within {policy.max_age_days - age} days"
+            elif kind in used and newest > used[kind]:
+                row["next_step"] = "nhs-omop run: it uses the one that was delivered"
         rows.append(row)
-    if rows:
-        show_table("opt-out lists", rows)
+    return rows
 
 
 def _show_last_run(settings: Settings) -> None:

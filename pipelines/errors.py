@@ -86,9 +86,16 @@ class LedgerError(OmopPipelineError):
 
 
 class QualityGateError(OmopPipelineError):
-    """A quality gate failed; nothing was published."""
+    """A quality gate failed; nothing was published.
+
+    `can_be_waived` says whether a waiver could accept any of what failed.
+    """
 
     exit_code = 21
+
+    def __init__(self, message: str, *, can_be_waived: bool = False) -> None:
+        super().__init__(message)
+        self.can_be_waived = can_be_waived
 
 
 class ReleaseError(OmopPipelineError):
@@ -262,13 +269,17 @@ def shown_message(error: Exception) -> str:
 _FREE_SPACE = "free space below the storage roots and engine.scratch_dir"
 
 
+_A_WAIVER = "a waiver into a .yaml file of the folder quality beside base.yaml (docs/gates.md#waivers)"
+
+
 def next_step_after(error: Exception) -> str:
     """What to do about a run that ended with an error, beside what the message says."""
     match error:
         case LedgerError():
             return "report it: this is a fault of the software"
         case QualityGateError():
-            return "nhs-omop gate shows what failed; correct mapping or data, or write a waiver, then nhs-omop run"
+            waiver = f", or write {_A_WAIVER}" if error.can_be_waived else ""
+            return f"nhs-omop gate shows what failed; correct mapping or data{waiver}, then nhs-omop run"
         case OmopPipelineError() | VocabularyError():
             return "do what the message says, then nhs-omop run"
         case _ if is_out_of_space(error):

@@ -7,7 +7,7 @@ Nothing in it identifies anybody: names, times and counts, and of an error what 
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -207,6 +207,12 @@ def logged_run(
 def run_documents(restricted: Path) -> list[Path]:
     """The document of every run, in the order in which they were begun."""
     return [restricted / RUNS / f"{run_id}.json" for run_id in _ids(restricted / RUNS)]
+
+
+def forget_runs(restricted: Path, run_ids: Iterable[str]) -> None:
+    """Remove runs from the list; the newest has to stay, because ids of runs go on from its number."""
+    for run_id in run_ids:
+        (restricted / RUNS / f"{run_id}.json").unlink(missing_ok=True)
 
 
 def last_runs(restricted: Path, most: int | None = None) -> list[Run]:

@@ -12,6 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,7 +23,14 @@ from pydantic import Field
 from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.models import Frozen
 from pipelines.contracts.source import normalise_header
-from pipelines.errors import DeliveryError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
+from pipelines.errors import (
+    OPT_OUT_ERRORS,
+    DeliveryError,
+    OptOutEmptyError,
+    OptOutInvalidError,
+    OptOutMissingError,
+    OptOutStaleError,
+)
 from pipelines.governance.nhs_numbers import nhs_number_in
 from pipelines.ingest.landing import MANIFEST, Day, by_name, is_junk, manifest_in, plain
 from pipelines.storage import files
@@ -172,6 +180,20 @@ def read_opt_outs(
         for kind, found in lists.items()
     )
     return OptOutFiles(allowed, refused, local, upheld, facts)
+
+
+def days_delivered(landing: AnyPath, day: date) -> dict[str, date]:
+    """The day of the newest list of each kind up to a day, by its folder: neither is a manifest opened nor a list read.
+
+    A kind of which there is none, or whose folders a run would refuse, is left out.
+    """
+    found: dict[str, date] = {}
+    for kind in KINDS:
+        with suppress(*OPT_OUT_ERRORS):
+            newest = _day_of(_newest(landing / "optouts" / kind, kind, day, day).name)
+            if newest is not None:
+                found[kind] = newest
+    return found
 
 
 def _digest(manifest: ListManifest) -> str:

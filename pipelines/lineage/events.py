@@ -166,11 +166,17 @@ def _facets_of(made: MadeTable) -> dict[str, DatasetFacet]:
 
 
 def _statistics(rows: int | None) -> dict[str, OutputDatasetFacet]:
-    """The rows of a table; numbers so small that they may point at people are left out."""
+    """The rows of a table, rounded; numbers so small that they may point at people are left out."""
     if rows is None or 0 < rows < SMALLEST_SHOWN:
         return {}
-    facet = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=rows, producer=PRODUCER)
+    facet = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(rowCount=_rounded(rows), producer=PRODUCER)
     return {"outputStatistics": facet}
+
+
+def _rounded(rows: int) -> int:
+    """To two digits, and at least to 5: exact numbers of two nights would say what the rows of one person between them are."""
+    step = max(5, 10 ** (len(str(rows)) - 2))
+    return (rows + step // 2) // step * step
 
 
 def _checked(result: GateResult, vocabulary: Collection[str]) -> TableName:

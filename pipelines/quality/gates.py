@@ -12,7 +12,7 @@ from pipelines.contracts.gate_policy import Waiver
 from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
-from pipelines.quality.policy import NO_POLICY, Policy
+from pipelines.quality.policy import NEVER_WAIVED, NO_POLICY, Policy
 
 GATE_TABLE: Final = "gates"
 """Name of the stored results in the zone of ledgers, sliced by run."""
@@ -220,7 +220,9 @@ class GateReport:
         if len(self.failures) > SHOWN_FAILURES:
             lines.append(f"  and {len(self.failures) - SHOWN_FAILURES} more")
         failed = f"{len(self.failures)} of {len(self.results)} gates failed"
-        raise QualityGateError(f"{failed}; nothing was published and the last release stands\n" + "\n".join(lines))
+        can_be_waived = any(failure.check.rule not in NEVER_WAIVED for failure in self.failures)
+        message = f"{failed}; nothing was published and the last release stands\n" + "\n".join(lines)
+        raise QualityGateError(message, can_be_waived=can_be_waived)
 
     def records(self, run_id: str) -> list[dict[str, str | int | float | bool | date | None]]:
         """All results as stored rows."""

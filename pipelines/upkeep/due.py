@@ -13,7 +13,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.quality.gates import FAILING_ROWS
 from pipelines.release.published import release_folder
 from pipelines.run_inputs import build_state_path
-from pipelines.run_log import day_begun
+from pipelines.run_log import day_begun, run_documents
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.documents import Document, Lost
 from pipelines.storage.maintenance import DeltaFacts, commits_of, facts_of
@@ -134,6 +134,11 @@ class Lake:
             for name, version in known
             if version is not None and (name in KEPT_BY_DAY or has_its_turn(self.former(name), version, needed.get(name, ())))
         ]
+
+    def old_runs(self) -> tuple[str, ...]:
+        """The runs whose documents go, as their ledger does."""
+        listed = [path.stem for path in run_documents(self.settings.storage.restricted)]
+        return runs_to_drop(listed, self.released_by, self.settings.upkeep.keep_runs)
 
     def former(self, name: TableName) -> Upkept:
         """What upkeep left of a table."""

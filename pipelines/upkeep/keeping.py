@@ -21,6 +21,7 @@ from pipelines.errors import OmopPipelineError, UpkeepError
 from pipelines.progress import ShowStage, no_stages
 from pipelines.release.published import release_folder
 from pipelines.run_inputs import build_state_path
+from pipelines.run_log import forget_runs
 from pipelines.scratch import remove_left
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk, unneeded_files
@@ -70,13 +71,15 @@ def keep_up(
     lake = Lake.of(settings)
     remove_left(settings.engine.scratch_dir)
     release_folder(settings).remove(lake.dropped, at=lake.at.isoformat(timespec="seconds"), reason=OF_AGE, day=lake.at.date())
+    runs = lake.old_runs()
+    forget_runs(settings.storage.restricted, runs)
     if settings.storage.catalog is not None:  # which sees to the files of its tables itself, for as long as they state
-        return UpkeepReport(releases=lake.dropped)
+        return UpkeepReport(releases=lake.dropped, runs=runs)
     names = lake.tables(thorough=thorough)
     failed: dict[TableName, str] = {}
     due = _all_due(lake, names, failed)
     if not failed and not any(found.is_any for found in due.values()):
-        return UpkeepReport(releases=lake.dropped)
+        return UpkeepReport(releases=lake.dropped, runs=runs)
     before = {name: on_disk(lake.paths.path(*name)) for name in due if thorough}
     UpkeepState(tables=lake.state.tables, under_way=tuple(map(str, due))).write(upkeep_state_path(settings))
     upkept = dict(lake.state.tables)
@@ -97,7 +100,7 @@ def keep_up(
         raise UpkeepError(_failure(failed))
     return UpkeepReport(
         releases=lake.dropped,
-        runs=_runs(due),
+        runs=_runs(due, runs),
         tables=[
             _report(name, due[name], size, on_disk(lake.paths.path(*name))) for name, size in before.items() if due[name].is_any
         ],
@@ -107,7 +110,7 @@ def keep_up(
 def would_do(settings: Settings) -> UpkeepReport:
     """What a thorough upkeep would do; nothing is written."""
     lake = Lake.of(settings)
-    report = UpkeepReport(releases=lake.dropped)
+    report = UpkeepReport(releases=lake.dropped, runs=lake.old_runs())
     if settings.storage.catalog is not None:
         return report
     due = _all_due(lake, lake.tables(thorough=True), {})
@@ -118,7 +121,7 @@ def would_do(settings: Settings) -> UpkeepReport:
             keep = {*found.kept, found.facts.version}
             files = unneeded_files(path, settings.upkeep.keep_days, keep) if found.gone else []
             report.tables.append(_report(name, found, size, size.without(files)))
-    report.runs = _runs(due)
+    report.runs = _runs(due, report.runs)
     return report
 
 
@@ -198,8 +201,9 @@ def _failure(failed: Mapping[TableName, str]) -> str:
     return f"no upkeep of {tables}; their rows are as they were. See to disk space and rights, then run nhs-omop upkeep"
 
 
-def _runs(due: Mapping[TableName, Due]) -> tuple[str, ...]:
-    return tuple(sorted({run for found in due.values() for run in found.runs}))
+def _runs(due: Mapping[TableName, Due], listed: Collection[str]) -> tuple[str, ...]:
+    """The runs of which something goes: rows of tables, or the document of the list of runs."""
+    return tuple(sorted({*listed, *(run for found in due.values() for run in found.runs)}))
 
 
 def _report(name: TableName, due: Due, before: OnDisk, after: OnDisk) -> TableReport:

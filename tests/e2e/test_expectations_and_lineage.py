@@ -166,7 +166,7 @@ def test_every_table_that_a_run_wrote_is_sent_with_what_it_was_made_from(added: 
     metadata = of(added, "omop.metadata", "COMPLETE")[0]["outputs"][0]
     rows = len(world.rows("omop", "metadata"))
     assert rows >= SMALLEST_SHOWN
-    assert metadata["outputFacets"]["outputStatistics"]["rowCount"] == rows
+    assert metadata["outputFacets"]["outputStatistics"]["rowCount"] == round(rows / 5) * 5
 
 
 def test_the_gates_are_sent_as_assertions_of_the_tables_that_they_looked_at(added: Added) -> None:

@@ -194,6 +194,38 @@ def test_wrong_options_have_their_exit_code() -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("key check --json --nothing", "No such option: --nothing; see nhs-omop key check --help"),
+        ("key check --nothing --json", "No such option: --nothing; see nhs-omop key check --help"),
+        ("run --date x --json", "Invalid value for '--date'"),
+        ("publsh --json", "No such command 'publsh'"),
+        ("--json", "No such option: --json"),
+        ("vocab --json", "No such option: --json"),
+        ("query --json", "Missing argument 'SQL'; see nhs-omop query --help"),
+        ("report --run a --release b --json", "Invalid value: give --run or --release, not both"),
+    ],
+)
+def test_a_wrong_command_line_is_a_json_line_for_machines(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments.split())
+    out, err = capsys.readouterr()
+    (line,) = map(json.loads, err.splitlines())
+    assert (caught.value.code, out, line["level"], line["error"], line["exit_code"]) == (2, "", "error", "UsageError", 2)
+    assert line["page"] == "docs/exit-codes.md#usageerror"
+    assert line["message"].startswith(said)
+
+
+def test_a_value_that_looks_like_the_option_does_not_ask_for_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["query", "--nothing", "--", "--json"])
+    assert caught.value.code == 2
+    assert not capsys.readouterr().err.startswith("{")
+
+
 def test_version_is_shown() -> None:
     assert nhs_omop("--version").stdout.strip() == f"nhs-omop {__version__}"
 

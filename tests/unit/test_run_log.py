@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import OmopPipelineError, OptOutMissingError, QualityGateError
 from pipelines.run_lock import holder_of, run_lock
-from pipelines.run_log import RUNS, RunLog, RunState, TableCounts, day_begun, in_order, last_runs, logged_run
+from pipelines.run_log import RUNS, RunLog, RunState, TableCounts, day_begun, forget_runs, in_order, last_runs, logged_run
 from tests.conftest import PROJECT
 
 DAY = date(2026, 1, 5)
@@ -90,7 +90,19 @@ def test_a_run_that_released_says_what_it_took_and_made(root: Path) -> None:
     ("error", "code", "message", "next_step"),
     [
         (OptOutMissingError("no national list; put the list there"), 13, "no national list; put the list there", "do what the"),
-        (QualityGateError("2 of 9 gates failed"), 21, "2 of 9 gates failed", "nhs-omop gate shows what failed"),
+        (
+            QualityGateError("2 of 9 gates failed", can_be_waived=True),
+            21,
+            "2 of 9 gates failed",
+            "nhs-omop gate shows what failed; correct mapping or data, or write a waiver into a .yaml file of the folder "
+            "quality beside base.yaml (docs/gates.md#waivers), then nhs-omop run",
+        ),
+        (
+            QualityGateError("1 of 9 gates failed"),
+            21,
+            "1 of 9 gates failed",
+            "nhs-omop gate shows what failed; correct mapping or data, then nhs-omop run",
+        ),
         (ValueError("cannot cast 'Zoe Smith'"), 70, "unexpected ValueError: its message may hold values", "report class and"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -198,3 +210,13 @@ def test_a_document_of_another_form_is_refused(root: Path) -> None:
     path.write_text(path.read_text().replace('"form": 1', '"form": 2'))
     with pytest.raises(OmopPipelineError, match="was written in form 2"):
         last_runs(root)
+
+
+def test_runs_that_are_forgotten_are_not_in_the_list_and_give_their_number_to_nobody(root: Path) -> None:
+    for _ in range(3):
+        with logged_run(root, DAY, "1.0") as logged:
+            logged.ends(RunState.UNCHANGED)
+    forget_runs(root, ["20260105-00001", "20260105-00002", "20260105-00009"])
+    with logged_run(root, DAY, "1.0") as logged:
+        logged.ends(RunState.UNCHANGED)
+    assert [run.record.run_id for run in last_runs(root)] == ["20260105-00003", "20260105-00004"]

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts
+from pipelines.release.published import release_folder
+from pipelines.run_log import RUNS, RunRecord, run_documents
+from pipelines.settings import Settings, UpkeepSettings
+from pipelines.storage.maintenance import TARGET_BYTES, Commit, DeltaFacts, executor_for
+from pipelines.upkeep.keeping import keep_up, would_do
 from pipelines.upkeep.policy import (
     Upkept,
     files_saved,
@@ -18,6 +22,7 @@ from pipelines.upkeep.policy import (
     versions_to_keep,
     why_kept,
 )
+from tests.builders.publications import RELEASE
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 IDS = ["20260101-aa", "20260102-bb", "20260103-cc", "20260104-dd"]
@@ -168,3 +173,25 @@ def test_runs_go_by_the_day_on_which_they_were_begun() -> None:
     assert older_runs(begun, date(2026, 3, 2), 30) == ("20260130-00003",)
     assert older_runs(begun, date(2026, 3, 3), 30) == ("20260131-00001", "20260130-00003")
     assert older_runs(begun, date(2026, 3, 3), 31) == ("20260130-00003",)
+
+
+def test_the_list_of_runs_keeps_the_newest_and_those_of_kept_releases(settings: Settings) -> None:
+    settings = settings.model_copy(update={"upkeep": UpkeepSettings(keep_runs=2, keep_releases=1)})
+    run_ids = [f"202601{day:02}-{day:05}" for day in range(1, 7)]
+    for run_id in run_ids:
+        record = RunRecord(run_id=run_id, run_date=date(2026, 1, 1), version="1.0", process=1, started=NOW)
+        record.write(settings.storage.restricted / RUNS / f"{run_id}.json")
+    folder = release_folder(settings)
+    for run_id in (run_ids[0], run_ids[2]):
+        folder.write(RELEASE.model_copy(update={"release_id": f"{run_id[:8]}-aaaaaaaa", "run_id": run_id}))
+    folder.point_at("20260103-aaaaaaaa", action="release", at="2026-01-03")
+    gone = ("20260101-00001", "20260102-00002", "20260104-00004")
+    assert would_do(settings).runs == gone
+    assert [path.stem for path in run_documents(settings.storage.restricted)] == run_ids
+    assert keep_up(settings, executor_for(None)).runs == gone
+    assert [path.stem for path in run_documents(settings.storage.restricted)] == [
+        "20260103-00003",
+        "20260105-00005",
+        "20260106-00006",
+    ]
+    assert would_do(settings).runs == ()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.status import opt_out_lists as opt_out_lists_now
 from pipelines.errors import OptOutChangedError
 from pipelines.governance.opt_out_lists import read_opt_outs
 from pipelines.run_inputs import RestrictedState, check_lists_unchanged, state_path, store_lists_used
@@ -75,6 +76,35 @@ def test_a_change_of_the_lists_refuses_the_release(settings: Settings, happens: 
     happens(settings)
     with pytest.raises(OptOutChangedError, match=f"have changed since the run read them, and nothing is released.*{said}"):
         check_lists_unchanged(settings, DAY, used)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "today", "shown", "next_step"),
+    [
+        ("20260120", date(2026, 1, 26), ("2026-01-20", "2026-01-20", 6), None),
+        ("20260120", date(2026, 2, 8), ("2026-01-20", "2026-01-20", 19), "fetch a new one within 2 days"),
+        ("20260120", date(2026, 2, 11), ("2026-01-20", "2026-01-20", 22), "too old: fetch a new one, a run stops without it"),
+        # Nights fail for another reason: the newest list has come and no release uses it yet.
+        ("20260210", date(2026, 2, 11), ("2026-01-20", "2026-02-10", 1), "nhs-omop run: it uses the one that was delivered"),
+        ("20260212", date(2026, 2, 11), ("2026-01-20", "", 22), "too old: fetch a new one, a run stops without it"),
+    ],
+    ids=["young", "soon too old", "too old", "a newer one has come", "of a day in the future"],
+)
+def test_status_judges_the_newest_list_that_has_come(
+    settings: Settings,
+    delivered: str,
+    today: date,
+    shown: tuple[str, str, int],
+    next_step: str | None,
+) -> None:
+    store_lists_used(settings, read_opt_outs(settings.storage.landing, POLICY, DAY))
+    for kind in ("national", "local", "objection"):
+        (landing_of(settings) / "optouts" / kind / delivered).mkdir(exist_ok=True)
+    rows = opt_out_lists_now(settings, None, today)
+    assert [row["opt_out"] for row in rows] == ["local", "national", "objection"]
+    for row in rows:
+        assert (row["last_used"], row["delivered"], row["age_days"]) == shown
+        assert row.get("next_step") == next_step
 
 
 def test_the_lists_last_used_are_remembered_beside_the_key(settings: Settings) -> None:

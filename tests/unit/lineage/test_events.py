@@ -114,8 +114,25 @@ def test_a_table_begins_and_ends_with_its_inputs_its_columns_and_its_rows() -> N
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == 900
 
 
-@pytest.mark.parametrize(("rows", "shown"), [(None, None), (0, 0), (1, None), (7, None), (8, 8)])
-def test_small_numbers_of_rows_are_left_out(rows: int | None, shown: int | None) -> None:
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        (None, None),
+        (0, 0),
+        (1, None),
+        (7, None),
+        (8, 10),
+        (12, 10),
+        (13, 15),
+        (99, 100),
+        (104, 100),
+        (900, 900),
+        (19_692, 20_000),
+        (19_499, 19_000),
+        (3_246_450, 3_200_000),
+    ],
+)
+def test_small_numbers_of_rows_are_left_out_and_others_rounded(rows: int | None, shown: int | None) -> None:
     statistics = Serde.to_dict(made(rows)[1])["outputs"][0]["outputFacets"].get("outputStatistics", {})
     assert statistics.get("rowCount") == shown
 

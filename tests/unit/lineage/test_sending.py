@@ -61,7 +61,7 @@ def test_events_are_appended_to_a_file(tmp_path: Path) -> None:
     run_with(lineage_to({"kind": "file", "path": str(path)}, tmp_path / "two"))
     of_a_run = [("nightly", "START"), ("omop.death", "START"), ("omop.death", "COMPLETE"), ("nightly", "COMPLETE")]
     assert shown(lines_of(path)) == [*of_a_run, *of_a_run]
-    assert lines_of(path)[2]["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 9
+    assert lines_of(path)[2]["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 10
 
 
 @pytest.mark.parametrize(
