@@ -1,7 +1,7 @@
 """Small JSON documents beside the tables: what the lakehouse has to remember between runs.
 
 Each is a pydantic model with the version of its form, and states what is to be done where it cannot be read. A document of
-another version is refused, not guessed at.
+another version is not guessed at: it is refused, or counts as not there if it is an earlier one that stops nothing.
 """
 
 import hashlib
@@ -57,19 +57,22 @@ class Document(BaseModel):
             return None
         except OSError as error:
             raise DocumentError(f"{path}: {why(error)}; check who may read it") from error
+        form = _form_of(content, cls.FORM)  # before the fields, which another form may have others of
+        of_another = f"was written in form {form}, this version reads form {cls.FORM}"
+        if form > cls.FORM or (form < cls.FORM and cls.LOST.stops):
+            raise DocumentError(f"{path}: {of_another}; use the version of nhs-omop that wrote it")
         try:
-            document = cls.model_validate_json(content)
-        except ValidationError as error:
-            counts = "" if cls.LOST.stops else " and counts as not there"
-            said = f"{path}: cannot be read{counts}; {cls.LOST.step}"
-            if passes_over:
-                log.warning(said)
-                return None
-            raise DocumentError(said, stops=cls.LOST.stops) from error
-        if document.form != cls.FORM:
-            found = f"{path}: was written in form {document.form}, this version reads form {cls.FORM}"
-            raise DocumentError(f"{found}; use the version of nhs-omop that wrote it")
-        return document
+            if form == cls.FORM:
+                return cls.model_validate_json(content)
+            fault = of_another
+        except ValidationError:
+            fault = "cannot be read"
+        counts = "" if cls.LOST.stops else ", and counts as not there"
+        said = f"{path}: {fault}{counts}; {cls.LOST.step}"
+        if passes_over:
+            log.warning(said)
+            return None
+        raise DocumentError(said, stops=cls.LOST.stops)
 
     def write(self, path: AnyPath) -> None:
         """Replace the stored document as a whole, also when the machine stops in between."""
@@ -77,6 +80,20 @@ class Document(BaseModel):
             # A private document may be the first thing below the restricted root: then it makes the root private too.
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o755 if self.MODE & 0o044 else 0o700)
         write_whole(path, f"{self.model_dump_json(indent=1)}\n".encode(), self.MODE)
+
+
+class _Form(BaseModel):
+    """What every form of a document has."""
+
+    form: int
+
+
+def _form_of(content: bytes, unless_said: int) -> int:
+    """The form that a document says it has."""
+    try:
+        return _Form.model_validate_json(content).form
+    except ValidationError:
+        return unless_said
 
 
 def digest_of_files(paths: Mapping[str, Path]) -> str:

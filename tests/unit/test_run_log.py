@@ -200,7 +200,7 @@ def test_a_document_that_is_damaged_is_named_and_the_others_are_shown(
     path.write_text(path.read_text()[:100])
     assert [run.record.run_id for run in last_runs(root)] == [ids[number] for number in shown]
     step = "restore it from a backup, or remove it: the list of runs goes without it"
-    assert caplog.messages == [f"{path}: cannot be read and counts as not there; {step}"]
+    assert caplog.messages == [f"{path}: cannot be read, and counts as not there; {step}"]
     assert day_begun(root, ids[damaged]) == date(2026, 1, 5 + damaged)
     assert released(root) == "20260105-00004"
 

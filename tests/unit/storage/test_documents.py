@@ -43,10 +43,11 @@ def test_where_there_is_none_nothing_is_read(tmp_path: Path) -> None:
     assert Note.read(tmp_path / "note.json") is None
 
 
+@pytest.mark.parametrize("fields", [{"text": "a"}, {"text": "a", "of_another_form": 1}, {}])
 @pytest.mark.parametrize("form", [1, 3])
-def test_a_document_of_another_form_is_refused(tmp_path: Path, form: int) -> None:
+def test_a_document_of_another_form_is_refused(tmp_path: Path, form: int, fields: dict[str, object]) -> None:
     path = tmp_path / "note.json"
-    path.write_text(json.dumps({"form": form, "text": "a"}), encoding="utf-8")
+    path.write_text(json.dumps({"form": form, **fields}), encoding="utf-8")
     said = rf"note\.json: was written in form {form}, this version reads form 2; use the version of nhs-omop that wrote it"
     with pytest.raises(DocumentError, match=said):
         Note.read(path)
@@ -70,14 +71,17 @@ class Cache(Document):
 def test_a_damaged_document_that_stops_nothing_counts_as_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "cache.json"
     path.write_text('{"form": 1', encoding="utf-8")
-    said = f"{path}: cannot be read and counts as not there; it is made again"
+    said = f"{path}: cannot be read, and counts as not there; it is made again"
     assert (Cache.read(path), caplog.messages) == (None, [said])
     with pytest.raises(DocumentError) as refused:
         Cache.checked(path)
     assert (str(refused.value), refused.value.stops) == (said, False)
-    path.write_text('{"form": 2}', encoding="utf-8")
+    path.write_text('{"form": 2, "of_a_later_version": 1}', encoding="utf-8")
     with pytest.raises(DocumentError, match="was written in form 2"):
         Cache.read(path)
+    path.write_text('{"form": 0, "of_an_earlier_version": 1}', encoding="utf-8")
+    said = f"{path}: was written in form 0, this version reads form 1, and counts as not there; it is made again"
+    assert (Cache.read(path), caplog.messages[-1]) == (None, said)
 
 
 STOPS, GOES_ON = (State.FAULT, 33), (State.WARNING, None)
