@@ -8,7 +8,7 @@ import typer
 
 from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, new_app, said, settings_of, start
 from pipelines.release.opt_outs import require_nobody_left_out
-from pipelines.release.published import chosen_release, release_folder
+from pipelines.release.published import chosen_release, release_folder, require_as_released
 from pipelines.release.store import ROLLBACK
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
@@ -52,6 +52,7 @@ def _go_back(settings: Settings, release_id: str | None, older_opt_outs: bool, a
     folder = release_folder(settings)
     current = chosen_release(settings)
     target = chosen_release(settings, release_id or folder.before(current.release_id))
+    require_as_released(settings, target)
     require_nobody_left_out(settings, target, accepted=older_opt_outs)
     folder.point_at(target.release_id, action=ROLLBACK, at=at, reason=reason)
     log.info(f"readers see release {target.release_id} until nhs-omop rollback --lift", extra={"before": current.release_id})

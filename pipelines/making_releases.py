@@ -17,8 +17,10 @@ from pipelines.ingest.register import Registered
 from pipelines.quality.gates import GateReport
 from pipelines.release.model import Code, Extract, Gates, Release, TablePin, fingerprint_of, release_id_of
 from pipelines.release.published import release_folder
+from pipelines.release.reading import digest_of_data_files, read_delta
 from pipelines.run_inputs import RunInputs
 from pipelines.settings import Settings
+from pipelines.storage.paths import StoragePaths
 from pipelines.storage.rights import share
 from pipelines.storage.tables import TableStore
 
@@ -108,9 +110,15 @@ def pins_of(store: TableStore, released: Mapping[str, CdmTable], versions: Mappi
             pinned[place] = version
     rows = _row_counts(store, pinned)
     return tuple(
-        TablePin(zone=zone.value, name=name, version=version, rows=rows[name])
+        TablePin(zone=zone.value, name=name, version=version, rows=rows[name], files=_files(store, zone, name, version))
         for (zone, name), version in sorted(pinned.items())
     )
+
+
+def _files(store: TableStore, zone: Zone, name: str, version: int) -> str | None:
+    """The digest of the files of a table at a version; None where a catalog has them."""
+    paths = store.paths
+    return digest_of_data_files(read_delta(paths.path(zone, name), version)) if isinstance(paths, StoragePaths) else None
 
 
 def _row_counts(store: TableStore, pinned: Mapping[TableName, int]) -> dict[str, int]:

@@ -577,7 +577,9 @@ _LISTS = {
 
 
 def _said(kind: str, message: str, name: str) -> str:
-    """What is said of a fault: where a list is expected not in pydantic's words, which name a type of Python."""
+    """What is said of a fault: not in pydantic's words where these name a type of Python, or an input, which is none here."""
+    if kind == "extra_forbidden":
+        return "there is no such setting; all are in docs/configuration.md"
     if kind != "tuple_type":
         return message
     return f"expected a list, written like {_LISTS.get(name, '[gp, acute]')}"

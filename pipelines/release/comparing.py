@@ -18,7 +18,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.release.difference import KINDS, NOT_GIVEN, Difference, Part, Versions
 from pipelines.release.model import Release
-from pipelines.release.published import cdm_of
+from pipelines.release.published import cdm_of, require_as_released
 from pipelines.release.reading import DUCKDB_TYPES, read_delta
 from pipelines.scratch import scratch_folder
 from pipelines.settings import Settings, table_folders
@@ -26,7 +26,9 @@ from pipelines.storage.paths import files_below
 
 
 def compare(settings: Settings, before: Release, after: Release) -> Difference:
-    """What is different in `after`. Raises ReleaseError where a version cannot be read any more."""
+    """What is different in `after`. Raises ReleaseError where a version cannot be read any more, or not as it was released."""
+    for release in (before, after):
+        require_as_released(settings, release)
     described, pinned = cdm_of(before) | cdm_of(after), (_pins(before), _pins(after))
     with scratch_folder(settings.engine.scratch_dir) as scratch, _database(settings.engine.memory_gib, scratch) as database:
         for name, table in sorted(described.items()):

@@ -14,12 +14,20 @@ _FINGERPRINT_IN_ID: Final = 8
 
 
 class TablePin(Frozen):
-    """One table as it was released: its zone, its name, its Delta version and how many rows that version has."""
+    """One table as it was released: its zone, its name, its Delta version, and how many rows that version has.
+
+    `files` is a digest of its files; None for a table of a catalog, and in a release of an earlier version of nhs-omop.
+    """
 
     zone: str
     name: str
     version: int
     rows: int
+    files: str | None = None
+
+    def is_same(self, other: "TablePin") -> bool:
+        """Whether two pins have the same content; one that names no files is only as sure as its version."""
+        return self == other.model_copy(update={"files": other.files if self.files else None})
 
 
 class Extract(Frozen):

@@ -8,7 +8,7 @@ from pipelines.contracts.ledger import LEDGER_SCHEMA, LEDGER_TABLE, SILVER_ROWS_
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.release.model import Release
-from pipelines.release.reading import PinnedTable
+from pipelines.release.reading import PinnedTable, read_pinned
 from pipelines.release.store import ReleaseFolder
 from pipelines.run_log import in_order
 from pipelines.settings import Settings, storage_paths, table_folders
@@ -46,8 +46,15 @@ def pinned_tables(settings: Settings, release: Release) -> dict[str, PinnedTable
         for table in release.tables:
             if table.zone == zone and table.name not in pinned:
                 path = table_folders(settings).path(zone, table.name)
-                pinned[table.name] = PinnedTable(path, table.version, table.rows)
+                pinned[table.name] = PinnedTable(path, table.version, table.rows, table.files)
     return {name: table for name, table in pinned.items() if name in cdm_of(release)}
+
+
+def require_as_released(settings: Settings, release: Release) -> None:
+    """Raises ReleaseError where a table of a release cannot be read any more or has been written anew since."""
+    for pinned in pinned_tables(settings, release).values():
+        if pinned.files is not None:
+            read_pinned(pinned)
 
 
 def ledger_of(settings: Settings, run_id: str) -> list[LedgerRow]:

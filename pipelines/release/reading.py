@@ -3,6 +3,8 @@
 Tables are read from Delta as Arrow batches, with the fields of the CDM only, without the hidden provenance columns.
 """
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ import duckdb
 from deltalake.exceptions import DeltaError
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
-from pipelines.errors import DocumentError, ReleaseError
+from pipelines.errors import DocumentError, ReleaseError, is_out_of_space
+from pipelines.storage.documents import digest_of
 from pipelines.storage.paths import files_below, opened
 
 DUCKDB_TYPES: Final = {"bigint": "BIGINT", "date": "DATE", "timestamp": "TIMESTAMP", "double": "DOUBLE"}
@@ -25,11 +28,31 @@ _QUESTIONS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 @dataclass(frozen=True, slots=True)
 class PinnedTable:
-    """The path and the released version of a table, and how many rows that version has."""
+    """The path and the released version of a table, how many rows that version has, and the digest of its files, if known."""
 
     path: str
     version: int
     rows: int
+    files: str | None = None
+
+
+def digest_of_data_files(stored: Any) -> str:
+    """SHA-256 over the names of the data files that `read_delta` gives, which no two writes have in common."""
+    return digest_of(*sorted(fragment.path for fragment in stored.get_fragments()))
+
+
+def read_pinned(pinned: PinnedTable) -> Any:
+    """A released table as an Arrow dataset. Raises ReleaseError if its version cannot be read or has been written anew.
+
+    After a restore of an older table the numbers of its versions are given again.
+    """
+    found = read_delta(pinned.path, pinned.version)
+    if pinned.files is not None and digest_of_data_files(found) != pinned.files:
+        raise ReleaseError(
+            f"{pinned.path} has other content at version {pinned.version} than was released: an older table was restored, and "
+            "written to since. Restore it from a backup of the release, or use the release of a later run"
+        )
+    return found
 
 
 def read_delta(path: str, version: int | None = None) -> Any:
@@ -78,10 +101,28 @@ def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[list[str
     except UnicodeEncodeError as error:
         raise ReleaseError("the query cannot be run: a letter in it is not UTF-8") from error
     except duckdb.Error as error:
-        # Messages of other errors may quote a value of a row.
-        raise ReleaseError(f"the query failed on a value or a limit: {type(error).__name__}") from error
+        raise ReleaseError(f"the query failed: {why_it_failed(error)}") from error
     columns = [column[0] for column in connection.description or ()]
-    return columns, iter(connection.fetchone, None)
+    return columns, _rows_of(connection)
+
+
+def _rows_of(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from iter(connection.fetchone, None)
+    except duckdb.Error as error:
+        raise ReleaseError(f"the query failed: {why_it_failed(error)}") from error
+
+
+def why_it_failed(error: duckdb.Error) -> str:
+    """What may be said of an error of DuckDB, whose message may quote a value of a row: its class.
+
+    Two causes are not in the class: a full disk, and a file of the release that went while it was read.
+    """
+    if is_out_of_space(error):
+        return "a disk is full; free space where it is written"
+    if os.strerror(errno.ENOENT) in str(error):
+        return "a file of the release is gone; was it removed while it was read? nhs-omop releases lists those there are"
+    return f"on a value or a limit: {type(error).__name__}"
 
 
 def released(
@@ -94,7 +135,7 @@ def released(
 
     A field that the stored table does not have is null. `replaced` gives the SQL value of fields that are not as stored.
     """
-    stored = read_delta(pinned.path, pinned.version)
+    stored = read_pinned(pinned)
     columns = {c.name: _value(c) if c.name in stored.schema.names else f"CAST(NULL AS {duckdb_type(c)})" for c in table.columns}
     columns |= replaced or {}
     return connection.from_arrow(stored).project(", ".join(f"{value} AS {quoted(name)}" for name, value in columns.items()))

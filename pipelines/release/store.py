@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 
 from pipelines.contracts.models import Frozen
 from pipelines.errors import OmopPipelineError, ReleaseError
-from pipelines.release.model import Release
+from pipelines.release.model import Release, TablePin
 from pipelines.run_log import in_order
 from pipelines.storage.documents import Document
 from pipelines.storage.files import AnyPath, entries_in, remove
@@ -135,7 +135,7 @@ class ReleaseFolder:
             release_id = release.release_id if number == 1 else f"{release.release_id}-{number}"
             if release_id in known:
                 stored = self.read(release_id)
-                if stored.tables == release.tables:
+                if len(stored.tables) == len(release.tables) and all(map(TablePin.is_same, stored.tables, release.tables)):
                     return stored
             elif release_id not in gone:
                 break

@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 
 from pipelines.contracts.cdm import EVENT_TABLES, CdmTable
-from pipelines.release.reading import PinnedTable, read_delta
+from pipelines.release.reading import PinnedTable, read_pinned
 
 MONTHS_SHOWN: Final = 24
 """The months of which rows are shown one by one, up to the month of the run."""
@@ -86,7 +86,7 @@ def _people(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, PinnedTa
 
 def _rows(connection: duckdb.DuckDBPyConnection, pinned: PinnedTable, day: str, months: Sequence[str]) -> Counts:
     """Rows by month and source of one table; all months are there where any row is."""
-    events = connection.from_arrow(read_delta(pinned.path, pinned.version))
+    events = connection.from_arrow(read_pinned(pinned))
     months_of_rows = events.project(f"strftime({day}, '%Y-%m') AS month, _source")
     counted = months_of_rows.aggregate("month, _source, count(*)", "month, _source").order("month, _source").fetchall()
     if not counted:
@@ -100,7 +100,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, pinned: PinnedTable, day: str, 
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, pinned: PinnedTable) -> None:
-    connection.from_arrow(read_delta(pinned.path, pinned.version)).create_view(name)
+    connection.from_arrow(read_pinned(pinned)).create_view(name)
 
 
 def _date_of(table: CdmTable) -> str:
