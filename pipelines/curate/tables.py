@@ -435,7 +435,7 @@ def _check_type_one(inputs: CurateInputs) -> None:
         raise OptOutReferenceError(
             f"{codes.source}: {len(blind)} providers have delivered {codes.observation.entity} and no usable row of "
             f"{codes.dictionary.entity}, so that nobody's Type 1 opt-out can be seen there: {', '.join(blind)}. Ask them to "
-            f"deliver it ({patterns}), then run again"
+            f"deliver it ({patterns}), or take back the withdrawal of a delivery that had it, then run again"
         )
 
 

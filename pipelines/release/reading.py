@@ -121,7 +121,7 @@ def why_it_failed(error: duckdb.Error) -> str:
     if is_out_of_space(error):
         return "a disk is full; free space where it is written"
     if os.strerror(errno.ENOENT) in str(error):
-        return "a file of the release is gone; was it removed while it was read? nhs-omop releases lists those there are"
+        return "a file of the release is gone; was it removed while it was read? See nhs-omop releases"
     return f"on a value or a limit: {type(error).__name__}"
 
 
