@@ -209,7 +209,7 @@ def run_documents(restricted: Path) -> list[Path]:
     return [restricted / RUNS / f"{run_id}.json" for run_id in _ids(restricted / RUNS)]
 
 
-def forget_runs(restricted: Path, run_ids: Iterable[str]) -> None:
+def remove_runs(restricted: Path, run_ids: Iterable[str]) -> None:
     """Remove runs from the list; the newest has to stay, because ids of runs go on from its number."""
     for run_id in run_ids:
         (restricted / RUNS / f"{run_id}.json").unlink(missing_ok=True)

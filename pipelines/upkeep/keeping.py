@@ -21,7 +21,7 @@ from pipelines.errors import OmopPipelineError, UpkeepError
 from pipelines.progress import ShowStage, no_stages
 from pipelines.release.published import release_folder
 from pipelines.run_inputs import build_state_path
-from pipelines.run_log import forget_runs
+from pipelines.run_log import remove_runs
 from pipelines.scratch import remove_left
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.maintenance import Executor, OnDisk, executor_for, on_disk, unneeded_files
@@ -72,7 +72,7 @@ def keep_up(
     remove_left(settings.engine.scratch_dir)
     release_folder(settings).remove(lake.dropped, at=lake.at.isoformat(timespec="seconds"), reason=OF_AGE, day=lake.at.date())
     runs = lake.old_runs()
-    forget_runs(settings.storage.restricted, runs)
+    remove_runs(settings.storage.restricted, runs)
     if settings.storage.catalog is not None:  # which sees to the files of its tables itself, for as long as they state
         return UpkeepReport(releases=lake.dropped, runs=runs)
     names = lake.tables(thorough=thorough)

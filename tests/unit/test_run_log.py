@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import OmopPipelineError, OptOutMissingError, QualityGateError
 from pipelines.run_lock import holder_of, run_lock
-from pipelines.run_log import RUNS, RunLog, RunState, TableCounts, day_begun, forget_runs, in_order, last_runs, logged_run
+from pipelines.run_log import RUNS, RunLog, RunState, TableCounts, day_begun, in_order, last_runs, logged_run, remove_runs
 from tests.conftest import PROJECT
 
 DAY = date(2026, 1, 5)
@@ -212,11 +212,11 @@ def test_a_document_of_another_form_is_refused(root: Path) -> None:
         last_runs(root)
 
 
-def test_runs_that_are_forgotten_are_not_in_the_list_and_give_their_number_to_nobody(root: Path) -> None:
+def test_runs_that_are_removed_are_not_in_the_list_and_give_their_number_to_nobody(root: Path) -> None:
     for _ in range(3):
         with logged_run(root, DAY, "1.0") as logged:
             logged.ends(RunState.UNCHANGED)
-    forget_runs(root, ["20260105-00001", "20260105-00002", "20260105-00009"])
+    remove_runs(root, ["20260105-00001", "20260105-00002", "20260105-00009"])
     with logged_run(root, DAY, "1.0") as logged:
         logged.ends(RunState.UNCHANGED)
     assert [run.record.run_id for run in last_runs(root)] == ["20260105-00003", "20260105-00004"]
