@@ -4,12 +4,15 @@ from collections.abc import Collection, Sequence
 
 from pipelines.contracts.ledger import LedgerRow, check_balance
 from pipelines.contracts.source import load_contracts
+from pipelines.contracts.zones import Zone
+from pipelines.curate.tables import CAME_AGAIN
+from pipelines.curate.versions import CAME_AGAIN_SCHEMA
 from pipelines.declaring import Declared
 from pipelines.ingest.register import Registered, delivered_by_provider
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check, untaken_checks
 from pipelines.quality.expectations.tables import expectations_measured
 from pipelines.quality.failing import failing_rows_table
-from pipelines.quality.gates import GateReport, Measured, unreadable_checks
+from pipelines.quality.gates import GateReport, Measured, unreadable_checks, withdrawn_checks
 from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, figures_of_run
 from pipelines.quality.tables import results_table, run_gates
@@ -29,6 +32,7 @@ def judged(
     newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
     others = [
         *unreadable_checks(ledger, unread_columns(run)),
+        *withdrawn_checks(run.store.paths.records(Zone.LEDGER, CAME_AGAIN, tuple(CAME_AGAIN_SCHEMA))),
         *change_measures(run, released, ledger),
         *age_checks(newest, run.run_date, policy.given.change),
         *expectations_measured(run.store.paths, run.inputs.expectations, checked),

@@ -78,7 +78,7 @@ from pipelines.curate.touched import (
 )
 from pipelines.curate.type_one import TYPE_ONE_SCHEMA, people_with_type_one, type_one_codes
 from pipelines.curate.unreadable import FLAGGED_SCHEMA, READABLE_SCHEMA, Place, flagged_rows, readable_values
-from pipelines.curate.versions import FILE_SCHEMA, VERSION_SCHEMA, valid_rows, version_rows
+from pipelines.curate.versions import CAME_AGAIN_SCHEMA, FILE_SCHEMA, VERSION_SCHEMA, came_again, valid_rows, version_rows
 from pipelines.errors import OptOutReferenceError
 from pipelines.governance.opt_out_lists import OptOutFiles
 from pipelines.ingest.register import (
@@ -99,6 +99,7 @@ CONFLICTS = "identity_conflicts"
 OUTCOMES = "row_outcomes"
 OPT_OUT_ENTRIES = "opt_out_entries"
 REFERENCES = "references"
+CAME_AGAIN = "came_again"
 LINES = "lines"
 FLAGGED, READABLE = "unreadable_rows", "readable_values"
 PERSON_ID = ("person_id", ("person_key",))
@@ -204,6 +205,7 @@ def curate_tables(inputs: CurateInputs) -> list[Table]:
         _outcomes(inputs),
         _opt_out_entries(inputs),
         _references(inputs),
+        _came_again(inputs),
         _flagged(inputs),
     ]
 
@@ -770,6 +772,36 @@ def _references(inputs: CurateInputs) -> Table:
             *(_curation(f"versions_{source}") for source in sources),
         ),
         parameters=repr([(entity.table, counted_references(entity)) for entity in entities]),
+    )
+
+
+def _came_again(inputs: CurateInputs) -> Table:
+    whole = {source: contract.whole.keys() for source, contract in inputs.contracts.items() if source in inputs.sources}
+    held = {
+        source: sorted(
+            (file.file_id,) for entity in sorted(entities) for file in inputs.files.get((source, entity), ()) if file.is_current
+        )
+        for source, entities in whole.items()
+        if entities
+    }
+
+    def make(tables: Inputs) -> DataFrame:
+        frames = [tables.session.createDataFrame([], ddl_of(CAME_AGAIN_SCHEMA))]
+        for source, files in held.items():
+            current = tables.session.createDataFrame(files, "_file string")
+            versions = tables.read(Zone.CURATION, f"versions_{source}")
+            frames.append(came_again(versions, current, sorted(whole[source]), source))
+        return union_all(frames)
+
+    return Table(
+        name=TableName(Zone.LEDGER, CAME_AGAIN),
+        grain="one row per source, entity that comes whole with its parent, and provider: the rows that came again or were "
+        "withdrawn, and those that were withdrawn",
+        schema=CAME_AGAIN_SCHEMA,
+        belongs_to=BelongsTo.WHOLE,
+        make=make,
+        inputs=tuple(_curation(f"versions_{source}") for source in held),
+        parameters=repr([(source, sorted(whole[source]), files) for source, files in held.items()]),
     )
 
 

@@ -87,6 +87,10 @@ says of its version, then by delivery; null where it says neither birth date, se
 content of its file took effect. `disposition` is null for a winner that is still valid: its person decides.
 """
 
+CAME_AGAIN_SCHEMA = dict.fromkeys(("source", "entity", "provider"), "string") | dict.fromkeys(("rows", "withdrawn"), "bigint")
+"""One row per source, entity that comes whole with its parent, and provider: the rows that a later delivery had again or has
+withdrawn, and those of them that are withdrawn because they did not come with their parent."""
+
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -235,3 +239,17 @@ def _reason_of_superseded() -> Column:
 def valid_rows(versions: DataFrame, *entities: str) -> DataFrame:
     """The winners of some entities that are still valid."""
     return versions.where(F.col("entity").isin(*entities) & F.col("is_winner") & F.col("disposition").isNull())
+
+
+def came_again(versions: DataFrame, files: DataFrame, entities: Collection[str], source: str) -> DataFrame:
+    """How many rows of some entities that come whole with their parent were sent again, and withdrawn (CAME_AGAIN_SCHEMA).
+
+    `files` are those that their provider still holds (`_file`): what a full delivery has replaced says nothing of the others.
+    """
+    is_withdrawn = F.col("reason") == ABSENT_FROM_RECORD
+    repeated = F.col("disposition").isin("superseded", "duplicate") | is_true(F.col("is_winner") & is_withdrawn)
+    rows = join_small(versions.where(F.col("entity").isin(*entities) & repeated), files, "_file")
+    counted = rows.groupBy("entity", F.col("_provider").alias("provider")).agg(
+        F.count(F.lit(1)).alias("rows"), F.count(F.when(is_withdrawn, F.lit(1))).alias("withdrawn")
+    )
+    return counted.withColumn("source", F.lit(source)).select(*CAME_AGAIN_SCHEMA)

@@ -144,6 +144,9 @@ class Rule(StrEnum):
     """Not too many delivered rows of the entity were quarantined."""
     ORPHANS = "orphan_share"
     """Not too many rows refer to a row that is missing; the table is the entity's, or that with `@` and the provider."""
+    WITHDRAWN = "withdrawn_share"
+    """Of the rows that belong to records which a provider has sent again, most came with them; the table is that of the entity,
+    `@` and the provider."""
     UNMATCHED = "unmatched_opt_outs"
     """Enough entries of the opt-out lists match somebody who has been delivered."""
     UNREADABLE = "unreadable_share"

@@ -67,6 +67,9 @@ ROWS_TO_JUDGE: Final = 100
 FEW_ORPHANS: Final = 5
 """Rows with a missing other row that say nothing of how complete a table is."""
 
+ROWS_SENT_AGAIN: Final = 20
+"""Rows of records sent again from which their number says how a provider sends them."""
+
 FEW_VALUES: Final = 5
 """Unreadable values of a column at one provider that say nothing of how it writes them."""
 
@@ -336,6 +339,18 @@ def unreadable_checks(ledger: Sequence[LedgerRow], unread: Collection[tuple[str,
             severity = Severity.WARN if (row.source, row.entity, column) in unread else Severity.ERROR
             check = Check(Zone.RUN, table, Rule.UNREADABLE, column=column, severity=severity)
             yield Measured(check, given[row.source, row.entity, row.provider, column], row.rows)
+
+
+def withdrawn_checks(counted: Iterable[Mapping[str, Any]]) -> Iterator[Measured]:
+    """Rows that are withdrawn because their record was sent again without them (CAME_AGAIN_SCHEMA), from ROWS_SENT_AGAIN.
+
+    Of a record that is replaced most rows come again. A provider that sends changed rows alone would lose the others.
+    """
+    for row in counted:
+        if row["rows"] >= ROWS_SENT_AGAIN:
+            check = Check(Zone.RUN, f"{row['source']}_{row['entity']}@{row['provider']}", Rule.WITHDRAWN)
+            detail = f"if {row['provider']} sends changed rows alone, name it in row_by_row of the contract {row['source']}"
+            yield Measured(check, row["rows"], row["withdrawn"], detail if row["withdrawn"] else "")
 
 
 def by_disposition(ledger: Iterable[LedgerRow], stage: Stage, *columns: str) -> dict[tuple[str, ...], dict[Disposition, int]]:

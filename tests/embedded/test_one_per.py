@@ -13,9 +13,13 @@ from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
+from pipelines.curate.tables import CAME_AGAIN
+from pipelines.curate.versions import CAME_AGAIN_SCHEMA
+from pipelines.quality.gates import Verdict, judge, withdrawn_checks
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
+from tests.builders.policies import policy
 from tests.builders.runs import ingested_and_curated, run_in
 from tests.embedded.test_curate import ANNA, BEN, counted
 
@@ -125,6 +129,35 @@ def whole_rows(night: int) -> dict[str, list[Row]]:
     return rows
 
 
+CHANGED_ALONE = "RCH"
+"""A provider that sends changed rows alone, and of whom the contract does not say so."""
+
+
+STOPPED = (
+    "withdrawn_share on run.acute_apc_diagnosis@RCH: 18 of 24, 50.0% allowed "
+    "(if RCH sends changed rows alone, name it in row_by_row of the contract acute)"
+)
+
+
+def changed_alone(night: int) -> dict[str, list[Row]]:
+    """Six episodes with four diagnoses each, and on the second night the episodes anew, each with one of its diagnoses."""
+    episodes, diagnoses = [], []
+    for place in range(6 if night < 2 else 0):
+        key = {"cds_unique_identifier": f"C{place}"}
+        applicable = {"cds_applicable_datetime": f"2025-06-0{night + 1} 00:00:00"}
+        episodes.append(PERSON | KINDS["apc_episode"] | {"hospital_provider_spell_number": f"C{place}"} | key | applicable)
+        for sequence in range(1, 5 if night == 0 else 2):
+            diagnoses.append(key | {"diagnosis_sequence": str(sequence), "diagnosis_code": f"D{night}{sequence}"})
+    return {"apc_episode": episodes, "apc_diagnosis": diagnoses} if episodes else {}
+
+
+def of_changed_alone(run: RunContext) -> list[str]:
+    """What the gate says of rows that did not come again with their record, where it stops a release."""
+    counted = run.store.paths.records(Zone.LEDGER, CAME_AGAIN, tuple(CAME_AGAIN_SCHEMA))
+    results = judge(withdrawn_checks(counted), policy()).results
+    return [str(result) for result in results if result.verdict is Verdict.FAILED]
+
+
 def deliveries() -> list[dict[str, list[Row]]]:
     """What comes in each night: A of every case, B of it, and that B is deleted; and all of WHOLE."""
     nights: list[dict[str, list[Row]]] = [{} for _ in NIGHTS]
@@ -191,9 +224,12 @@ def test_one_record_of_an_episode_or_attendance_is_current_with_what_came_with_i
         for run in (nightly, full):
             deliver(run.settings.storage.landing, ACUTE, "RXN", night, delivered)
             deliver(run.settings.storage.landing, ACUTE, ROW_BY_ROW, night, by_row)
+            if alone := changed_alone(place):
+                deliver(run.settings.storage.landing, ACUTE, CHANGED_ALONE, night, alone)
         counts = counted(ingested_and_curated(nightly))
         assert current(nightly) == expected | {name: after[place] for name, (*_, after) in WHOLE.items()}, night
         assert current(nightly, ROW_BY_ROW)["with fewer"] == "AB"
+        assert of_changed_alone(nightly) == ([] if place == 0 else [STOPPED])
         if night == NIGHTS[1]:
             older = {name: counts[name, "superseded", "other_key"] for both in PARTS.items() for name in both}
             assert older == {
@@ -205,6 +241,6 @@ def test_one_record_of_an_episode_or_attendance_is_current_with_what_came_with_i
                 "ecds_coded_item": 2,
             }
             withdrawn = {name: counts[name, "deleted_at_source", "absent_from_record"] for name in PARTS.values()}
-            assert withdrawn == {"apc_diagnosis": 7, "op_diagnosis": 1, "ecds_coded_item": 1}
+            assert withdrawn == {"apc_diagnosis": 7 + 18, "op_diagnosis": 1, "ecds_coded_item": 1}
     ingested_and_curated(full)
     assert rows(nightly) == rows(full)
