@@ -387,16 +387,28 @@ class LocalIds(Frozen):
     within: str | None = None
 
 
+class Submissions(Frozen):
+    """The columns by which rows of a reporting period name the submission that they are of: whose it is, and its number.
+
+    A later submission of a period replaces the one before it, and has the greater number.
+    """
+
+    of: str
+    number: str
+
+
 class SourceContract(Frozen):
     """The contract of one source: all its entities by name, and how those deliver who send no manifest.
 
     `passed_over` are patterns of the names of files that come with deliveries and of which nothing is loaded. `row_by_row` are
     providers who send changed rows alone, also of what comes `whole` with its parent: there its absence takes back no row.
+    `submissions` says of which submission a row with a period is: of several in one delivery the last counts.
     """
 
     source: str
     title: str
     local_ids: LocalIds = LocalIds()
+    submissions: Submissions | None = None
     deliveries: tuple[DeliveryForm, ...] = ()
     passed_over: tuple[str, ...] = ()
     row_by_row: tuple[str, ...] = ()
@@ -406,7 +418,7 @@ class SourceContract(Frozen):
     def names_exist(self) -> "SourceContract":
         """Refuse names of columns or entities that do not exist; the error lists all of them."""
         faults = [fault for name, entity in self.entities.items() for fault in self._faults(name, entity)]
-        faults += self._form_faults()
+        faults += [*self._form_faults(), *self._submission_faults()]
         direct = {name: entity.subject.direct for name, entity in self.entities.items()}
         restated = [name for name, subject in direct.items() if subject and subject.restated]
         if len({(bool(self.entities[name].period), self.entities[name].version) for name in restated}) > 1:
@@ -441,6 +453,18 @@ class SourceContract(Frozen):
             if form.mode == "period" and not any(entity.period for entity in self.entities.values()):
                 faults.append(f"deliveries.{position}.mode: period, but no entity has a period")
         return faults
+
+    def _submission_faults(self) -> list[str]:
+        if self.submissions is None:
+            return []
+        of, number = self.submissions.of, self.submissions.number
+        with_periods = {name: entity for name, entity in self.entities.items() if entity.period}
+        faults = [f"{name}.submissions: no column {of}" for name, entity in with_periods.items() if of not in entity.columns]
+        return faults + [
+            f"{name}.version: its last column is not {number}, the number of the submission"
+            for name, entity in with_periods.items()
+            if entity.version[-1:] != (number,)
+        ]
 
     def _faults(self, name: str, entity: Entity) -> list[str]:
         used: list[tuple[str, tuple[str, ...]]] = [("key", entity.key), ("version", entity.version)]

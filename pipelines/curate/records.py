@@ -3,7 +3,7 @@
 Bronze is read once for all decisions about rows. What follows reads these narrow rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 
@@ -46,6 +46,7 @@ RECORD_SCHEMA = {
     "gender": "string",
     "declared_version": "string",
     "period": "string",
+    "submission": "string",
     "content": "bigint",
     "is_deleted": "boolean",
     "is_test": "boolean",
@@ -60,9 +61,10 @@ RECORD_SCHEMA = {
 `row_key` names its record, also where the row cannot be used, `parent_key` the record that it belongs to; `shared_key` is the
 key of shared records. `same_key` names that of which there is one record (`one_per` of its entity), null where a part of the
 name is missing, and `is_ended` says whether that has ended. `declared_version` is what the row says of its version as a text
-that sorts (parts that are missing or unreadable are UNKNOWN_VERSION), `period` its reporting period, `content` the hash of its
-content. `unusable` is the reason of quarantine, `no_period` that of a row which does not say of which period it is, for
-deliveries by period.
+that sorts (parts that are missing or unreadable are UNKNOWN_VERSION), `period` its reporting period, `submission` whose
+submission of it the row is of, a SEPARATOR and its number as a text that sorts (null where it does not say both), `content` the
+hash of its content. `unusable` is the reason of quarantine, `no_period` that of a row which does not say of which period it is,
+for deliveries by period.
 """
 
 _VALUE = "_value_"
@@ -92,6 +94,7 @@ _STATEMENT_SCHEMA = {
     "same_key": "string",
     "period": "string",
     "period_column": "string",
+    "submitted_by": "string",
     "nhs_number": "string",
     "nhs_number_status": "string",
     "local_id": "string",
@@ -138,9 +141,17 @@ def record_rows(bronze: Mapping[str, DataFrame], entities: Iterable[EntityOf], p
         "parent_key": row_key(F.col("parent_message")),
         "declared_version": _declared_version(parts),
         "period": F.col("period_read"),
+        "submission": _submission(parts),
         "no_period": _no_period(),
     }
     return pads.joined_to(with_periods).select(*[values.get(name, F.col(name)).alias(name) for name in RECORD_SCHEMA])
+
+
+def _submission(parts: Sequence[_Part]) -> Column:
+    """Whose submission a row is of, and its number; null where either is not known."""
+    number = _sortable(parts[-1]) if parts else F.lit(None)
+    is_known = F.col("period_read").isNotNull() & number.startswith(_KNOWN_VERSION)
+    return F.when(is_known, F.concat("submitted_by", F.lit(SEPARATOR), number))
 
 
 def _no_period() -> Column:
@@ -152,7 +163,8 @@ def _no_period() -> Column:
 def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...], parts: Iterable[_Part]) -> DataFrame:
     """What the rows of one entity say (_STATEMENT_SCHEMA), and the `parts` of their versions."""
     spec = entity.spec
-    trimmed_rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns)))
+    submitted = [entity.contract.submissions.of] if spec.period and entity.contract.submissions else []
+    trimmed_rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns, *submitted)))
     rows = with_values_read(trimmed_rows, spec, _values_judged(spec))
     rows = rows.withColumn(_IS_DELETED, is_raised(spec.deleted, spec)) if spec.deleted else rows
     via, direct = spec.subject.via, spec.subject.direct
@@ -167,6 +179,8 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     }
     if spec.period:
         values |= {"period": F.col(spec.period), "period_column": F.lit(spec.period)}
+        if submissions := entity.contract.submissions:
+            values["submitted_by"] = F.upper(submissions.of)
     if via:
         values["parent_message"] = entity.message_of(via.entity, via.columns)
     if spec.one_per:

@@ -269,7 +269,8 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
 
     def make(tables: Inputs) -> DataFrame:
         files = tables.session.createDataFrame(sorted(listed), ddl_of(FILE_SCHEMA))
-        return version_rows(tables.read(*records), files, with_one_per, contract.whole)
+        of_records = tables.read(*records)
+        return version_rows(of_records, files, with_one_per, contract.whole, by_submission=contract.submissions is not None)
 
     return Table(
         name=_curation(f"versions_{source}"),
@@ -278,7 +279,7 @@ def _versions(inputs: CurateInputs, source: str) -> Table:
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(records,),
-        parameters=repr((with_one_per, contract.whole, sorted(listed))),
+        parameters=repr((with_one_per, contract.whole, contract.submissions is not None, sorted(listed))),
         may_hold_identity=True,
         partition_by=("entity",),
         gathers_partitions=False,

@@ -13,6 +13,8 @@ has all of them with it. So of a parent that several deliveries have, the rows a
 those of earlier deliveries, and of later ones that repeat an older state of the parent, are withdrawn (ABSENT_FROM_RECORD).
 A delivery without a file of the group says nothing of it.
 
+Of several submissions of one reporting period in one delivery the last is held, and the rows of the others are not.
+
 A provider may send one thing again under another key. Of the winners of records that are of one thing (`one_per` of their
 entity) the newest stays, and the others are superseded, with the reason OTHER_KEY. One that has ended is newer than one that
 was sent unfinished, since those are sent again and again. Those that are deleted do not count: when the newest is deleted, the
@@ -96,17 +98,23 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def version_rows(
-    records: DataFrame, files: DataFrame, with_one_per: Collection[str] = (), whole: Mapping[str, str] = _NOTHING
+    records: DataFrame,
+    files: DataFrame,
+    with_one_per: Collection[str] = (),
+    whole: Mapping[str, str] = _NOTHING,
+    *,
+    by_submission: bool = False,
 ) -> DataFrame:
     """The records of a source (RECORD_SCHEMA) with their winners (VERSION_SCHEMA). `files` is FILE_SCHEMA.
 
     `with_one_per` are the entities that declare `one_per`. Their rows are judged twice, which is less than what holding all
     rows of the source for a second look would take. `whole` are the entities that come whole with their parent, with the entity
-    of that parent.
+    of that parent. `by_submission`: rows say of which submission they are.
     """
-    rows = _judged(records, files, whole)
+    last = _last_submissions(records, files) if by_submission else None
+    rows = _judged(records, files, last, whole)
     if with_one_per:
-        rows = _newest_of_same(rows, _judged(records.where(F.col("entity").isin(*with_one_per)), files))
+        rows = _newest_of_same(rows, _judged(records.where(F.col("entity").isin(*with_one_per)), files, last))
     return rows.select(*VERSION_SCHEMA)
 
 
@@ -128,7 +136,7 @@ def _newest_of_same(rows: DataFrame, judged: DataFrame) -> DataFrame:
     return newest.join(rows, on="same_key", how="right").withColumns(values)
 
 
-def _judged(records: DataFrame, files: DataFrame, whole: Mapping[str, str] = _NOTHING) -> DataFrame:
+def _judged(records: DataFrame, files: DataFrame, last: DataFrame | None, whole: Mapping[str, str] = _NOTHING) -> DataFrame:
     """The records with the winner of each key: VERSION_SCHEMA, and what `_newest_of_same` compares.
 
     Rows of files that are not in `files` belong to no finished load and are left out.
@@ -141,7 +149,9 @@ def _judged(records: DataFrame, files: DataFrame, whole: Mapping[str, str] = _NO
     period = F.concat(F.lit(SEPARATOR), F.coalesce("period", F.lit("")), F.lit(SEPARATOR))
     unusable = F.coalesce("unusable", F.when(F.col("_by_period"), F.col("no_period")))
     is_held = F.col("_is_current") & ~F.col("_replaced").contains(period)
-    known = _with_withdrawn(placed.withColumns({"unusable": unusable, "_is_held": is_held}), whole)
+    known = placed.withColumns({"unusable": unusable, "_is_held": is_held})
+    known = known if last is None else _without_earlier_submissions(known, last)
+    known = _with_withdrawn(known, whole)
     is_usable = F.col("unusable").isNull()
     rows = known.select("row_key", is_usable.alias("_is_usable"), *_VERSIONED, F.xxhash64("row_key").alias("_hash"))
     repeated = rows.groupBy("_hash").agg(F.count(F.lit(1)).alias("_rows")).where(F.col("_rows") > 1).select("_hash")
@@ -176,6 +186,32 @@ def _judged(records: DataFrame, files: DataFrame, whole: Mapping[str, str] = _NO
     values = {"effective": F.col("_effective"), "is_winner": is_winner, "disposition": disposition, "reason": reason}
     values |= {"stated": stated}
     return judged.select(*[values.get(name, F.col(name)).alias(name) for name in (*VERSION_SCHEMA, *_COMPARED)])
+
+
+_SUBMITTED = ("_provider", "_effective", "period", "_submitted_by")
+
+
+def _last_submissions(records: DataFrame, files: DataFrame) -> DataFrame:
+    """The number of the last submission, where one delivery has several of an organisation and period."""
+    numbers = _with_number(join_small(records.where(F.col("submission").isNotNull()), files, "_file")).groupBy(*_SUBMITTED)
+    several = numbers.agg(F.max("_number").alias("_last_number"), F.min("_number").alias("_first_number"))
+    return several.where(F.col("_first_number") < F.col("_last_number")).drop("_first_number")
+
+
+def _with_number(rows: DataFrame) -> DataFrame:
+    """Rows with what their `submission` says: whose it is, and its number."""
+    parts = {"_submitted_by": 1, "_number": -1}
+    return rows.withColumns({name: F.substring_index("submission", SEPARATOR, part) for name, part in parts.items()})
+
+
+def _without_earlier_submissions(known: DataFrame, last: DataFrame) -> DataFrame:
+    """Rows of which those are held no more that are of an earlier submission than the `last` of their delivery.
+
+    An organisation submits a period whole, so what only the earlier submission has was withdrawn.
+    """
+    rows = _with_number(known).join(F.broadcast(last), on=list(_SUBMITTED), how="left")
+    is_earlier = is_true(F.col("_number") < F.col("_last_number"))
+    return rows.withColumn("_is_held", F.col("_is_held") & ~is_earlier)
 
 
 def _with_withdrawn(known: DataFrame, whole: Mapping[str, str]) -> DataFrame:

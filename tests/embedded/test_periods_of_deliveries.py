@@ -99,6 +99,32 @@ def by_key(mode: str, contacts: Found) -> Trust:
     )
 
 
+def both_of(first: Tables, second: Tables, *trusts: str) -> Tables:
+    """Two submissions in one delivery, as extracts for commissioners have them: each row with the trust that submitted it."""
+    stated = list(zip((first, second), trusts, strict=True))
+    return {name: [row | {"org_id_prov": trust} for tables, trust in stated for row in tables[name]] for name in first}
+
+
+def two_of_a_month(mode: str, *numbers: str) -> Trust:
+    """999 and 1003 of April in one delivery, in an order. 1003 withdraws a referral, a contact and all activities; March stays."""
+    april = {"999": submission("999", APRIL, ["R1", "R2"], ["K2", "K3"]), "1003": submission("1003", APRIL, ["R1"], ["K2"])}
+    of_999 = {"uniq_month_id": "1513", "reporting_period_end_date": "2026-04-30", "uniq_submission_id": "999"}
+    activities = {"999": [of_999 | {"care_contact_id": "K2", "care_act_id": "V1"}], "1003": []}
+    first, second = (april[number] | {"care_activity": activities[number]} for number in numbers)
+    march = submission("998", MARCH, ["R1"], ["K1"]) | {"care_activity": []}
+    of_march = {name: [row | {"org_id_prov": "RXN"} for row in rows] for name, rows in march.items()}
+    current = [("1512", "998"), ("1513", "1003")]
+    expected: dict[str, Found] = {"care_contact": current, "referral": current[1:], "mpi": current, "care_activity": []}
+    return Trust([Sent("20260520", mode, of_several(of_march, both_of(first, second, "RXN", "rxn ")), expected)])
+
+
+def of_two_trusts(*trusts: str) -> Trust:
+    """Two submissions of a month in one delivery that are not of one trust, or do not say of which they are."""
+    first, second = submission("999", APRIL, ["R1"], ["K2"]), submission("1003", APRIL, ["R1"], ["K3"])
+    contacts = [("1513", "1003"), ("1513", "999")]
+    return Trust([Sent("20260520", "period", both_of(first, second, *trusts), {"care_contact": contacts})])
+
+
 TRUSTS = {
     "contacts that a resubmission leaves out are gone and other months stay": Trust(
         [
@@ -193,6 +219,13 @@ TRUSTS = {
             Sent("20260520", "period", submission("1002", APRIL, ["R1"], []), {"care_contact": []}),
         ]
     ),
+    "of two submissions in a period the last counts": two_of_a_month("period", "999", "1003"),
+    "of two submissions in a period the last counts, whatever the order": two_of_a_month("period", "1003", "999"),
+    "of two submissions in a full extract the last counts": two_of_a_month("full", "999", "1003"),
+    "of two submissions in changes the last counts": two_of_a_month("delta", "999", "1003"),
+    "of two submissions in changes the last counts, whatever the order": two_of_a_month("delta", "1003", "999"),
+    "submissions of two trusts in one delivery do not replace each other": of_two_trusts("RXN", "RMH"),
+    "submissions of nobody do not replace each other": of_two_trusts("", ""),
 }
 """What trusts send, each for itself: their deliveries of a day come in one run."""
 

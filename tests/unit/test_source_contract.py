@@ -39,6 +39,29 @@ def test_a_flag_lists_values_unless_its_column_is_of_truth_values(is_listed: boo
             flagged(kind, column="f", values=values)
 
 
+@pytest.mark.parametrize(
+    ("period", "version", "fault"),
+    [
+        ("p", ["p", "n"], None),
+        (None, ["p"], None),
+        ("p", ["n", "p"], "e.version: its last column is not n"),
+        ("p", [], "e.version: its last column is not n"),
+    ],
+)
+def test_of_what_has_periods_the_number_of_the_submission_is_the_last_of_the_version(
+    period: str | None, version: list[str], fault: str | None
+) -> None:
+    columns: dict[str, Any] = {"p": {"type": "date"}, "n": {"type": "code"}, "o": {"type": "code"}}
+    values = contract(columns, period=period, version=version).model_dump()
+    for of, expected in (("o", fault), ("x", "e.submissions: no column x" if period else None)):
+        numbered = values | {"submissions": {"of": of, "number": "n"}}
+        if expected is None:
+            assert SourceContract.model_validate(numbered).submissions
+        else:
+            with pytest.raises(ValidationError, match=expected):
+                SourceContract.model_validate(numbered)
+
+
 @pytest.mark.parametrize("kind", ["text", "date", "integer", "boolean"])
 def test_only_a_code_has_a_width(kind: str) -> None:
     with pytest.raises(ValidationError, match="width: only a code has one"):
