@@ -1,8 +1,9 @@
 """Who is who: one person per valid NHS number over all sources, else per provider and local identifier.
 
 A row without a usable number takes the number that its local identifier has elsewhere at the same provider, if there is
-exactly one. A number is used when it passes Modulus 11, is no placeholder, has no status other than LINKED_STATUSES, and
-belongs to the range of the environment: the 999 test range outside production, any other number in production.
+exactly one, or the one that it was corrected to; so does a row with the number from before the correction. A number is used
+when it passes Modulus 11, is no placeholder, has no status other than LINKED_STATUSES, and belongs to the range of the
+environment: the 999 test range outside production, any other number in production.
 
 What rows of one number or of one local identifier say of the person may not be true of one person: other birth dates, other
 sexes, two genders declared to one provider, or two numbers. Only valid rows are compared, so a correction that replaces its
@@ -26,15 +27,21 @@ IDENTITY = ("_source", "_provider", "local_id", "nhs_number")
 STATED_SCHEMA = ("_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "birth_date", "sex", "gender")
 """What a row says of its person, as delivered; the birth date as yyyy-mm-dd."""
 
+SAID_SCHEMA = (*STATED_SCHEMA, "first_said", "last_said")
+"""What rows say of their person, and when the first and the last of them does, as texts that sort; null where nobody knows."""
+
 _COMPARED = ("birth_date", "sex", "gender")
 
 _OF_PROVIDER = ("gender",)
 """What is compared within a provider only: the gender that a person declares there, not what another one was told, or when."""
 
-STATED_IDENTITY_SCHEMA = dict.fromkeys(IDENTITY, "string") | {
-    f"{side}_{name}": "string" for name in _COMPARED for side in ("first", "last")
-}
-"""One row per identity, with the least and the greatest birth date, sex and gender that its rows state (null: none)."""
+STATED_IDENTITY_SCHEMA = (
+    dict.fromkeys(IDENTITY, "string")
+    | {f"{side}_{name}": "string" for name in _COMPARED for side in ("first", "last")}
+    | dict.fromkeys(("first_said", "last_said", "last_traced"), "string")
+)
+"""One row per identity, with the least and the greatest birth date, sex and gender that its rows state (null: none), when the
+first and the last of them does (null: of some it is not known), and the last with a number that was traced and verified."""
 
 NAMING_ROW_SCHEMA = dict.fromkeys(
     ("row_key", "_source", "_provider", "local_id", "nhs_number", "nhs_number_status", "disposition"), "string"
@@ -52,7 +59,10 @@ SEXES = {"male": ("M", "MALE", "1", "01", "1.0"), "female": ("F", "FEMALE", "2",
 """How sources write the two sexes, or genders, in upper case. Any other value is not known and contradicts nothing."""
 
 NUMBERS_OF_LOCAL_ID = "numbers_of_local_id"
-"""The conflict of a local identifier that has two NHS numbers at its provider."""
+"""The conflict of a local identifier that has two NHS numbers at its provider, neither of which corrects the other."""
+
+TRACED = "01"
+"""The status of a number that was traced and verified."""
 
 LINK_SCHEMA = {
     "_source": "string",
@@ -109,16 +119,20 @@ def out_of_range(production: bool) -> tuple[str, str]:
 
 
 def identities_in(versions: DataFrame, entities: Iterable[str], source: str, restated: Iterable[str] = ()) -> DataFrame:
-    """What the valid rows of some entities of a source say of their persons, each statement once (STATED_SCHEMA).
+    """What the valid rows of some entities of a source say of their persons, each statement once (SAID_SCHEMA).
 
     Events that no later delivery repeats keep the birth date that was corrected since, for good. Where it is `restated`, the
     birth date or sex of a local identifier with its number is therefore left out if a newer row of them states any: one of a
     later period, or version. Without periods the number has to be valid, because hospitals give an identifier out twice.
     """
     rows = valid_rows(versions, *entities).withColumn("_source", F.lit(source))
+    unknown = F.lit(None).cast("string")
     if names := tuple(restated):
-        when = F.when(F.col("entity").isin(*names), F.col("stated")).alias("_when")
-        said = rows.groupBy(*STATED_SCHEMA, F.col("period").isNotNull().alias("_by_period")).agg(F.max(when).alias("_when"))
+        when = F.when(F.col("entity").isin(*names), F.col("stated"))
+        is_known = F.count(when) == F.count(F.lit(1))
+        said = rows.groupBy(*STATED_SCHEMA, F.col("period").isNotNull().alias("_by_period")).agg(
+            F.max(when).alias("_when"), *[F.when(is_known, of(when)).alias(n) for n, of in _SAID.items()]
+        )
         rows = _with_number_of_place(said)
         place = Window.partitionBy("_provider", "local_id", "_number")
         newest = {name: F.max(F.when(F.col(name).isNotNull(), F.col("_when"))).over(place) for name in _COMPARED}
@@ -126,7 +140,12 @@ def identities_in(versions: DataFrame, entities: Iterable[str], source: str, res
         is_told_apart = F.col("local_id").isNotNull() & (F.col("_by_period") | F.col("_is_number"))
         is_older = {name: is_true(F.col("_when") < F.col(f"_newest_{name}")) for name in _COMPARED}
         rows = rows.withColumns({name: F.when(~(is_told_apart & older), F.col(name)) for name, older in is_older.items()})
-    return rows.select(*STATED_SCHEMA).distinct()
+    else:
+        rows = rows.withColumns(dict.fromkeys(_SAID, unknown))
+    return rows.select(*SAID_SCHEMA).distinct()
+
+
+_SAID = {"first_said": F.min, "last_said": F.max}
 
 
 def _with_number_of_place(said: DataFrame) -> DataFrame:
@@ -193,17 +212,54 @@ def stated_identities(stated: Iterable[DataFrame], production: bool) -> DataFram
     for kind in ("sex", "gender"):
         said = F.upper(kind)
         compared[kind] = first_true((said.isin(*written), F.lit(name)) for name, written in SEXES.items())
+    compared |= {name: F.col(name) for name in _SAID}
+    compared["traced_on"] = F.when(F.col("nhs_number_status") == TRACED, F.col("last_said"))
     numbered = with_number(union_all(stated), production)
     named = numbered.select(*identity_columns(F.col("_source")), *[column.alias(name) for name, column in compared.items()])
     extremes = [F.min(name).alias(f"first_{name}") for name in _COMPARED]
     extremes += [F.max(name).alias(f"last_{name}") for name in _COMPARED]
-    return named.groupBy(*IDENTITY).agg(*extremes).select(*STATED_IDENTITY_SCHEMA)
+    is_known = F.count("first_said") == F.count(F.lit(1))
+    times = [F.when(is_known, of(name)).alias(name) for name, of in _SAID.items()] + [F.max("traced_on").alias("last_traced")]
+    return named.groupBy(*IDENTITY).agg(*extremes, *times).select(*STATED_IDENTITY_SCHEMA)
+
+
+def _corrected_numbers(stated: DataFrame) -> DataFrame:
+    """The local identifiers of which a provider has corrected the number, with the one that counts (`_corrected`).
+
+    Only where nothing else can be meant than one person: every row with the number is newer than every row with another, the
+    newest says that the number was traced and verified, all state one birth date, and nobody else states the former number.
+    """
+    place = ["_source", "_provider", "local_id"]
+    numbered = stated.where(F.col("nhs_number") != "")
+    of_number = numbered.groupBy("nhs_number").agg(F.count(F.lit(1)).alias("_stating"))
+    rows = F.count(F.lit(1))
+    is_of_one = (F.count("first_said") == rows) & (F.count("first_birth_date") == rows)
+    born = F.min("first_birth_date") == F.max("last_birth_date")
+    several = (
+        numbered.where(F.col("local_id") != "")
+        .groupBy(*place)
+        .agg(rows.alias("_numbers"), (is_of_one & born).alias("_is_of_one"), F.max("first_said").alias("_since"))
+        .where((F.col("_numbers") > 1) & F.col("_is_of_one"))
+        .select(*place, "_since")
+    )
+    among = several.join(numbered, on=place, how="left").join(of_number, on="nhs_number", how="left")
+    is_newest = F.col("first_said") == F.col("_since")
+    is_right = F.when(is_newest, is_true(F.col("last_traced") == F.col("last_said"))).otherwise(
+        (F.col("last_said") < F.col("_since")) & (F.col("_stating") == 1)
+    )
+    judged = among.groupBy(*place).agg(
+        F.count(F.when(is_newest, F.lit(1))).alias("_newest"),
+        F.count(F.when(~is_right, F.lit(1))).alias("_doubts"),
+        F.max(F.when(is_newest, F.col("nhs_number"))).alias("_corrected"),
+    )
+    return judged.where((F.col("_newest") == 1) & (F.col("_doubts") == 0)).select(*place, "_corrected")
 
 
 def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
     """One row per identity with its person (LINK_SCHEMA). `identities` is stored: it is read twice.
 
-    Identities without a number and without a local identifier name nobody and are left out. `person_id` is the hash of the
+    Identities without a number and without a local identifier name nobody and are left out. What was stated under a number
+    that was corrected since is of the person of the corrected one. `person_id` is the hash of the
     person's key: ids that meet are separated by `pipelines.columns.ids`.
     """
     stated = identities.where((F.col("nhs_number") != "") | (F.col("local_id") != ""))
@@ -218,12 +274,20 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
     with_a_number = stated.where(F.col("nhs_number") != "")
     by_number = with_a_number.groupBy("nhs_number").agg(*_contradictions("of_number", everywhere))
     there = with_a_number.groupBy(*place[:-1], "nhs_number").agg(*_contradictions("of_number", _OF_PROVIDER))
-    found = stated.join(by_local_id, on=list(place), how="left")
+    of_place = by_local_id.join(_corrected_numbers(stated), on=list(place), how="left")
+    found = stated.join(of_place, on=list(place), how="left")
     has_number = F.col("nhs_number") != ""
     has_one_elsewhere = F.col("_least") == F.col("_greatest")
-    linked = F.when(has_number, F.col("nhs_number")).when(has_one_elsewhere, F.col("_least")).otherwise(F.lit(""))
+    is_corrected = F.col("_corrected").isNotNull()
+    linked = (
+        F.when(is_corrected, F.col("_corrected"))
+        .when(has_number, F.col("nhs_number"))
+        .when(has_one_elsewhere, F.col("_least"))
+        .otherwise(F.lit(""))
+    )
     method = (
-        F.when(has_number, F.lit("nhs_number"))
+        F.when(is_corrected & (F.col("nhs_number") != F.col("_corrected")), F.lit("nhs_number_of_local_id"))
+        .when(has_number, F.lit("nhs_number"))
         .when(has_one_elsewhere, F.lit("nhs_number_of_local_id"))
         .otherwise(F.lit("local_id"))
     )
@@ -235,7 +299,7 @@ def linked_identities(identities: DataFrame, pads: Pads) -> DataFrame:
         there.withColumnRenamed("nhs_number", "linked_number"), on=[*place[:-1], "linked_number"], how="left"
     )
     kinds = [F.when(F.col(f"_{name}_of_local_id") | F.col(f"_{name}_of_number"), F.lit(name)) for name in _COMPARED]
-    kinds.append(F.when(F.col("_least") != F.col("_greatest"), F.lit(NUMBERS_OF_LOCAL_ID)))
+    kinds.append(F.when((F.col("_least") != F.col("_greatest")) & ~is_corrected, F.lit(NUMBERS_OF_LOCAL_ID)))
     with_number = pads.joined_to(compared.withColumn("conflict", F.nullif(F.concat_ws(",", *kinds), F.lit(""))))
     keyed = with_number.withColumn("person_key", hmac_hex(message, "person"))
     return keyed.withColumn("person_id", id_of(F.col("person_key"))).select(*LINK_SCHEMA)

@@ -172,7 +172,8 @@ def _marked(keys: DataFrame, mark: str) -> DataFrame:
 def _numbers(links: DataFrame, others: DataFrame) -> DataFrame:
     """Each `person_id` with every `nhs_number` that is known of them."""
     linked = links.select("person_id", F.col("linked_number").alias("nhs_number"))
-    return linked.union(others.select("person_id", "nhs_number")).where(F.col("nhs_number") != "").distinct()
+    corrected = links.where(F.col("nhs_number") != F.col("linked_number")).select("person_id", "nhs_number")
+    return linked.union(corrected).union(others.select("person_id", "nhs_number")).where(F.col("nhs_number") != "").distinct()
 
 
 def _with_number(numbers: DataFrame, entries: DataFrame) -> DataFrame:

@@ -47,8 +47,8 @@ from pipelines.curate.linkage import (
     LINK_SCHEMA,
     NAMING_ROW_SCHEMA,
     OTHER_IDENTITY_SCHEMA,
+    SAID_SCHEMA,
     STATED_IDENTITY_SCHEMA,
-    STATED_SCHEMA,
     identities_in,
     identity_conflicts,
     linked_identities,
@@ -310,7 +310,7 @@ def _stated_identities(inputs: CurateInputs) -> Table:
         return identities_in(versions, names, source, restated[source])
 
     def make(tables: Inputs) -> DataFrame:
-        return stated_identities(_stated(tables, naming, stated_in, dict.fromkeys(STATED_SCHEMA, "string")), inputs.production)
+        return stated_identities(_stated(tables, naming, stated_in, dict.fromkeys(SAID_SCHEMA, "string")), inputs.production)
 
     return Table(
         name=_curation(STATED),

@@ -14,7 +14,7 @@ from pipelines.contracts.ledger import Disposition
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.curate.linkage import (
-    STATED_SCHEMA,
+    SAID_SCHEMA,
     UNKNOWN_BIRTH_DATES,
     identity_conflicts,
     linked_identities,
@@ -27,7 +27,8 @@ from tests.builders.landing import deliver, opt_out_lists
 from tests.builders.runs import PADS, ingested_and_curated, run_in
 from tests.embedded.test_curate import ANNA, BEN, CARL, DORA, GP, consultation, counted, patient
 
-ACUTE, MENTAL_HEALTH, COUNCIL = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute", "mental_health", "social_care")).values()
+CONTRACTS = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute", "ambulance", "mental_health", "social_care"))
+ACUTE, AMBULANCE, MENTAL_HEALTH, COUNCIL = CONTRACTS.values()
 DAY = date(2026, 1, 5)
 BORN, OTHER = "1990-03-04", "2024-11-30"
 
@@ -37,11 +38,11 @@ Said = tuple[str, str, str, str | None, str | None]
 
 def conflicts(session: SparkSession, said: list[Said], status: str = "01") -> dict[tuple[str, str, str], str | None]:
     """The conflict of each identity: provider, local identifier and number. A sex behind `says ` is the gender declared."""
-    schema = ", ".join(f"{name} string" for name in STATED_SCHEMA)
+    schema = ", ".join(f"{name} string" for name in SAID_SCHEMA)
     rows = []
     for provider, local, number, born, sex in said:
         kinds = (None, sex.removeprefix("says ")) if sex and sex.startswith("says ") else (sex, None)
-        rows.append(("gp", provider, local, number, status, born, *kinds))
+        rows.append(("gp", provider, local, number, status, born, *kinds, None, None))
     identities = stated_identities([session.createDataFrame(rows, schema)], production=False)
     found = linked_identities(identities, PADS).select("_provider", "local_id", "nhs_number", "conflict").collect()
     return {(row[0], row[1], row[2]): row[3] for row in found}
@@ -188,12 +189,12 @@ def test_an_identity_has_a_conflict_if_its_number_or_its_local_identifier_has_on
 
 
 def test_people_are_listed_by_key_once_for_each_provider_and_conflict(sail: SparkSession) -> None:
-    schema = ", ".join(f"{name} string" for name in STATED_SCHEMA)
+    schema = ", ".join(f"{name} string" for name in SAID_SCHEMA)
     rows = [
-        ("gp", "P1", "A", ANNA, None, BORN, "F", None),
-        ("gp", "P1", "B", ANNA, None, OTHER, "F", None),
-        ("acute", "RXN", "1", ANNA, "01", BORN, None, "2"),
-        ("gp", "P1", "C", CARL, None, BORN, "F", None),
+        ("gp", "P1", "A", ANNA, None, BORN, "F", None, None, None),
+        ("gp", "P1", "B", ANNA, None, OTHER, "F", None, None, None),
+        ("acute", "RXN", "1", ANNA, "01", BORN, None, "2", None, None),
+        ("gp", "P1", "C", CARL, None, BORN, "F", None, None, None),
     ]
     links = linked_identities(stated_identities([sail.createDataFrame(rows, schema)], production=False), PADS)
     listed = identity_conflicts(links).collect()
@@ -291,6 +292,8 @@ SUBMITTED: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
 
 
 WRONG = {"born": "1905-06-07"}
+FORMER = {f"former {place}": str(number) for place, number in enumerate(valid_numbers()[760:770])}
+"""Numbers that people had before they were corrected, by what STATED calls them."""
 STATED: dict[str, tuple[list[tuple[str, int, str, dict[str, str]]], str | None]] = {
     "a birth date corrected by an attendance": ([("apc_episode", 0, "1", WRONG), ("op_attendance", 1, "2", {})], None),
     "another gender since": ([("ecds_attendance", 0, "1", {"sex": "1"}), ("apc_episode", 1, "2", {})], None),
@@ -320,6 +323,52 @@ STATED: dict[str, tuple[list[tuple[str, int, str, dict[str, str]]], str | None]]
     "a month corrected by the next": ([("mpi", 0, "1509", WRONG), ("mpi", 1, "1510", {})], None),
     "an older month delivered later": ([("mpi", 0, "1510", {}), ("mpi", 1, "1509", WRONG)], None),
     "a month submitted again": ([("mpi", 0, "1509", WRONG), ("mpi", 1, "1509", {})], None),
+    "a birth date corrected at the next contact with a crew": (
+        [("patient_contact", 0, "1", WRONG), ("patient_contact", 1, "2", {})],
+        None,
+    ),
+    "two births at one moment of a crew": (
+        [("patient_contact", 1, "1", WRONG), ("patient_contact", 1, "1", {})],
+        "birth_date",
+    ),
+    "another number at the next contact with a crew, which does not trace it": (
+        [("patient_contact", 0, "1", {"nhs": "former 9"}), ("patient_contact", 1, "2", {})],
+        "numbers_of_local_id",
+    ),
+    "a number corrected": ([("apc_episode", 0, "1", {"nhs": "former 0"}), ("op_attendance", 1, "2", {})], None),
+    "a number corrected in the next month": ([("mpi", 0, "1509", {"nhs": "former 1"}), ("mpi", 1, "1510", {})], None),
+    "a number corrected, and rows without": (
+        [("apc_episode", 0, "1", {"nhs": "former 2"}), ("apc_episode", 0, "3", {"nhs": ""}), ("op_attendance", 1, "2", {})],
+        None,
+    ),
+    "another number, not traced": (
+        [("apc_episode", 0, "1", {"nhs": "former 3"}), ("op_attendance", 1, "2", {"status": "03"})],
+        "numbers_of_local_id",
+    ),
+    "another number since, and the former after it": (
+        [
+            ("apc_episode", 0, "1", {"nhs": "former 4"}),
+            ("op_attendance", 1, "2", {}),
+            ("op_attendance", 1, "3", {"nhs": "former 4"}),
+        ],
+        "numbers_of_local_id",
+    ),
+    "another number in one version": (
+        [("apc_episode", 1, "1", {"nhs": "former 5"}), ("op_attendance", 1, "1", {})],
+        "numbers_of_local_id",
+    ),
+    "another number, born on another day": (
+        [("apc_episode", 0, "1", {"nhs": "former 6"} | WRONG), ("op_attendance", 1, "2", {})],
+        "birth_date,numbers_of_local_id",
+    ),
+    "another number, born on a day that is not said": (
+        [("apc_episode", 0, "1", {"nhs": "former 7", "born": ""}), ("op_attendance", 1, "2", {})],
+        "numbers_of_local_id",
+    ),
+    "another number, which others state too": (
+        [("apc_episode", 0, "1", {"nhs": "former 8"}), ("op_attendance", 1, "2", {}), ("mpi", 1, "1509", {"nhs": "former 8"})],
+        "numbers_of_local_id",
+    ),
 }
 """What rows say of a person: entity, night, version (or month) and what is said otherwise. Then the conflict, of the person."""
 
@@ -329,9 +378,14 @@ def stated_rows(night: int, numbers: Mapping[str, str]) -> dict[str, list[dict[s
     rows: dict[str, list[dict[str, str]]] = {}
     for place, (case, (said, _)) in enumerate(STATED.items()):
         for line, (entity, on, version, otherwise) in enumerate(said):
-            says = {"born": "1950-06-07", "sex": "2", "nhs": numbers[case], "local": case} | otherwise
-            named = {"nhs_number": says["nhs"], "nhs_number_status": "01", "person_birth_date": says["born"]}
-            if entity == "mpi":
+            says = {"born": "1950-06-07", "sex": "2", "nhs": numbers[case], "local": case, "status": "01"} | otherwise
+            number = FORMER.get(says["nhs"], says["nhs"])
+            named = {"nhs_number": number, "nhs_number_status": says["status"], "person_birth_date": says["born"]}
+            if entity == "patient_contact":
+                row = named | {"local_patient_id": says["local"], "date_of_birth": says["born"], "sex": "UMF"[int(says["sex"])]}
+                row |= {"epcr_id": f"{place}-{line}", "call_id": f"{place}-{line}", "incident_ts": "2025-03-04 10:00:00"}
+                row |= {"last_updated": f"2025-06-0{version} 00:00:00"}
+            elif entity == "mpi":
                 row = named | {"local_patient_id": says["local"], "gender": says["sex"], "uniq_month_id": version}
             else:
                 row = named | {"local_patient_identifier": says["local"], "gender_code": says["sex"], "cds_update_type": "9"}
@@ -349,22 +403,31 @@ def test_the_newest_record_of_a_hospital_or_month_says_who_a_person_is(sail: Spa
     numbers = dict(zip(STATED, [str(number) for number in valid_numbers()[720 : 720 + len(STATED)]], strict=True))
     for night, day in enumerate(("20260104", "20260105")):
         rows = stated_rows(night, numbers)
-        for contract, provider in ((ACUTE, "RXN"), (MENTAL_HEALTH, "RMH")):
+        for contract, provider in ((ACUTE, "RXN"), (MENTAL_HEALTH, "RMH"), (AMBULANCE, "RX6")):
             own = {
                 entity: [{name: value for name, value in row.items() if name in contract.entities[entity].columns} for row in r]
                 for entity, r in rows.items()
                 if entity in contract.entities
             }
             deliver(landing, contract, provider, day, own)
-    opt_out_lists(landing, "20260105", [*numbers.values(), BEN], local=[CARL])
-    run = run_in(sail, tmp_path, DAY, ("acute", "mental_health"))
+    opted_out = FORMER["former 1"]
+    opt_out_lists(landing, "20260105", [*numbers.values(), BEN], local=[CARL, opted_out])
+    run = run_in(sail, tmp_path, DAY, ("acute", "ambulance", "mental_health"))
     ingested_and_curated(run)
     links = run.store.read(Zone.CURATION, LINK).toArrow().to_pylist()
     case_of = {number: case for case, number in numbers.items()}
     found: dict[str, set[str | None]] = {}
     for link in links:
         found.setdefault(link["local_id"] or case_of[link["nhs_number"]], set()).add(link["conflict"])
-    assert found == {case: {conflict} for case, (_, conflict) in STATED.items()}
+    elsewhere = {"another number, which others state too": {None}}  # at the trust that knows one number only
+    assert found == {case: {conflict} | elsewhere.get(case, set()) for case, (_, conflict) in STATED.items()}
+    corrected = [case for case in STATED if case.startswith("a number corrected")]
+    people = {case: {link["person_id"] for link in links if link["local_id"] == case} for case in corrected}
+    assert {case: len(ids) for case, ids in people.items()} == dict.fromkeys(corrected, 1)
+    linked = {link["linked_number"] for link in links if link["local_id"] in corrected}
+    assert linked == {numbers[case] for case in corrected}
+    left_out = run.store.read(Zone.CURATION, "person").where("opt_out = 'local'").toArrow()["person_id"].to_pylist()
+    assert set(left_out) == people["a number corrected in the next month"]
 
 
 def test_the_newest_submission_of_a_council_says_who_a_person_is(sail: SparkSession, tmp_path: Path) -> None:
@@ -385,6 +448,14 @@ def test_the_newest_submission_of_a_council_says_who_a_person_is(sail: SparkSess
     known = {link["local_id"].partition("|")[0]: link["conflict"] for link in links if link["nhs_number"] in numbers}
     found = {case: known[case] for case in SUBMITTED}
     assert found == {case: conflict for case, (_, _, conflict) in SUBMITTED.items()}
+
+
+def test_what_national_data_sets_call_gender_is_not_compared_as_the_sex_on_record() -> None:
+    """Gender of Client Level Data too is what a person says: it may be another than the sex that a practice has."""
+    contracts = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute", "ambulance", "community", "gp", "mental_health", "social_care"))
+    named = [entity.subject.direct for contract in contracts.values() for entity in contract.entities.values()]
+    compared = {(direct.sex, direct.gender) for direct in named if direct}
+    assert compared == {("sex", None), (None, "gender_code"), (None, "gender"), (None, None)}
 
 
 def test_a_hospital_and_a_practice_that_contradict_each_other_are_both_counted(sail: SparkSession, tmp_path: Path) -> None:
