@@ -4,7 +4,7 @@ The message of a hash is made of parts with their lengths, so that missing parts
 two different lists the same message.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -43,9 +43,12 @@ def message_of(parts: Iterable[Column]) -> Column:
     return F.concat(*[_part(part) for part in parts])
 
 
-def message_of_known(parts: Iterable[Column]) -> Column:
-    """The text that `message_of` gives; null where a part is missing. It is half as long to plan and to compute."""
-    return F.concat(*[_known_part(part) for part in parts])
+def message_of_known(parts: Iterable[Column], may_be_missing: Collection[int] = ()) -> Column:
+    """The text that `message_of` gives; null where a part is missing, unless its place is among `may_be_missing`.
+
+    It is half as long to plan and to compute.
+    """
+    return F.concat(*[_part(part) if place in may_be_missing else _known_part(part) for place, part in enumerate(parts)])
 
 
 def _part(part: Column) -> Column:

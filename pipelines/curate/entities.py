@@ -46,9 +46,13 @@ class EntityOf:
     def message_of(self, entity: str, columns: tuple[str, ...], may_be_empty: Collection[str] = ()) -> Column:
         """The name of the row of `entity` that our trimmed `columns` point to; null where one of them is missing.
 
-        They are read as the columns of its key are: where that is a day, our moment points to its day.
+        They are read as the columns of its key are: where that is a day, our moment points to its day. A row that says no
+        reporting period points to one that says none.
         """
-        return message_of_known(self._parts(entity, columns, may_be_empty))
+        parts = self._parts(entity, columns, may_be_empty)
+        first = len(parts) - len(columns)
+        periods = [first + place for place, column in enumerate(columns) if column == self.spec.period]
+        return message_of_known(parts, periods)
 
     def _parts(self, entity: str, columns: tuple[str, ...], may_be_empty: Collection[str] = ()) -> list[Column]:
         named = self.contract.entities[entity]

@@ -118,9 +118,10 @@ def two_of_a_month(mode: str, *numbers: str) -> Trust:
     return Trust([Sent("20260520", mode, of_several(of_march, both_of(first, second, "RXN", "rxn ")), expected)])
 
 
-def of_two_trusts(*trusts: str) -> Trust:
-    """Two submissions of a month in one delivery that are not of one trust, or do not say of which they are."""
+def side_by_side(*trusts: str, few: bool = False) -> Trust:
+    """Two numbers of submission of a month in one delivery: of two trusts, of nobody, or of all rows of one trust but a few."""
     first, second = submission("999", APRIL, ["R1"], ["K2"]), submission("1003", APRIL, ["R1"], ["K3"])
+    second |= {"mpi": [], "referral": []} if few else {}
     contacts = [("1513", "1003"), ("1513", "999")]
     return Trust([Sent("20260520", "period", both_of(first, second, *trusts), {"care_contact": contacts})])
 
@@ -224,8 +225,9 @@ TRUSTS = {
     "of two submissions in a full extract the last counts": two_of_a_month("full", "999", "1003"),
     "of two submissions in changes the last counts": two_of_a_month("delta", "999", "1003"),
     "of two submissions in changes the last counts, whatever the order": two_of_a_month("delta", "1003", "999"),
-    "submissions of two trusts in one delivery do not replace each other": of_two_trusts("RXN", "RMH"),
-    "submissions of nobody do not replace each other": of_two_trusts("", ""),
+    "submissions of two trusts in one delivery do not replace each other": side_by_side("RXN", "RMH"),
+    "submissions of nobody do not replace each other": side_by_side("", ""),
+    "a few rows with another number replace nothing": side_by_side("RXN", "RXN", few=True),
 }
 """What trusts send, each for itself: their deliveries of a day come in one run."""
 
