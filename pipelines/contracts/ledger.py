@@ -104,6 +104,9 @@ TYPE_ONE_UNKNOWN = "type_one_unknown"
 CONFIDENTIAL = "confidential"
 """The reason of rows that are left out because their source marks the person, or the row, as sensitive or confidential."""
 
+NOT_SHARED = "not_shared"
+"""The reason of rows that are left out because the organisation that keeps the record does not share it any more."""
+
 IMPLAUSIBLE = "implausible:"
 """What stands before the name of a plausibility rule in the reason of an excluded or flagged row."""
 

@@ -287,7 +287,9 @@ class Entity(Frozen):
     empty if their column is not `required`. `withhold` lists columns that identify a person in some rows only (the answer to a
     question about the address): curate drops the value where the flag is set. `test` lists flags of rows that were made for
     training or testing; each is enough. `confidential` lists flags of what the source marks as confidential or sensitive: the
-    person of a row that names one, otherwise the row. They are left out, unless settings say otherwise.
+    person of a row that names one, otherwise the row. They are left out, unless settings say otherwise. `agreement` names the
+    row that says whether an organisation still shares the records of a person: while that is marked as `confidential`, nothing
+    of the row and of what belongs to it is used.
     """
 
     grain: str
@@ -300,6 +302,7 @@ class Entity(Frozen):
     deleted: Flag | None = None
     test: tuple[Flag, ...] = ()
     confidential: tuple[Flag, ...] = ()
+    agreement: Reference | None = None
     withhold: dict[str, Flag] = Field(default_factory=dict)
     subject: Subject = Subject()
     references: dict[str, Reference] = Field(default_factory=dict)
@@ -322,7 +325,7 @@ class Entity(Frozen):
     def links(self) -> dict[str, "Reference | Via | OnePer"]:
         """What has the columns of the key of another entity, by where it is declared."""
         links: dict[str, Reference | Via | OnePer] = {f"references.{name}": link for name, link in self.references.items()}
-        declared = {"subject.via": self.subject.via, "one_per": self.one_per}
+        declared = {"subject.via": self.subject.via, "one_per": self.one_per, "agreement": self.agreement}
         return links | {part: link for part, link in declared.items() if link}
 
     @property
@@ -357,6 +360,7 @@ class Entity(Frozen):
         if direct:
             used |= {direct.nhs_number, direct.local_id} | ({direct.nhs_number_status} if direct.nhs_number_status else set())
         used |= {*(via.columns if via else ()), *(shared.columns if shared else ())}
+        used |= set(self.agreement.columns) if self.agreement else set()
         used |= set(self.one_per.used) if self.one_per else set()
         kept = (Identifier.BIRTH_DATE, Identifier.POSTCODE)
         return frozenset(used | {name for name, column in self.columns.items() if column.identifier in kept})
@@ -423,6 +427,8 @@ class SourceContract(Frozen):
         restated = [name for name, subject in direct.items() if subject and subject.restated]
         if len({(bool(self.entities[name].period), self.entities[name].version) for name in restated}) > 1:
             faults.append(f"subject.direct.restated: {', '.join(restated)} have other versions, so that no row is the newest")
+        of_nobody = [name for name, entity in self.entities.items() if entity.agreement and not entity.subject.direct]
+        faults += [f"{name}.agreement: its rows do not name their person" for name in of_nobody]
         nested = [name for name, parent in self.whole.items() if parent in self.whole]
         faults += [f"{name}.subject.via.whole: its parent comes whole with another one" for name in nested]
         if self.row_by_row and not self.whole:
@@ -436,6 +442,11 @@ class SourceContract(Frozen):
         """The entities of which a parent comes with all rows or none, with the entity of the parent."""
         links = {name: entity.subject.via for name, entity in self.entities.items()}
         return {name: via.entity for name, via in links.items() if via and via.whole}
+
+    @cached_property
+    def agreements(self) -> frozenset[str]:
+        """The entities that say whether records are still shared."""
+        return frozenset(entity.agreement.entity for entity in self.entities.values() if entity.agreement)
 
     def form_of(self, provider: str) -> DeliveryForm | None:
         """How a provider delivers when there is no manifest; None if it always has to send one."""
@@ -504,7 +515,7 @@ class SourceContract(Frozen):
                 faults.append(f"{name}.{part}: {link.entity} has a key of {len(parent.key)} columns")
         if subject.direct and subject.direct.restated and not (entity.period or entity.version):
             faults.append(f"{name}.subject.direct.restated: its rows have neither a period nor a version")
-        if entity.confidential and not (subject.direct or subject.via):
+        if entity.confidential and not (subject.direct or subject.via or name in self.agreements):
             faults.append(f"{name}.confidential: its rows do not belong to one person")
         if subject.shared:
             shared_entity = self.entities.get(subject.shared.entity)

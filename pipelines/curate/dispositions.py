@@ -7,9 +7,10 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.choices import is_true
 from pipelines.columns.frames import union_all
-from pipelines.contracts.ledger import CONFIDENTIAL
+from pipelines.contracts.ledger import CONFIDENTIAL, NOT_SHARED
 from pipelines.curate.entities import EntityOf
 from pipelines.curate.linkage import IDENTITY, identity_columns, is_out_of_range, out_of_range, with_number
+from pipelines.curate.versions import marked_rows
 
 DISPOSITION_SCHEMA = {
     "entity": "string",
@@ -59,7 +60,9 @@ def disposition_rows(
         match build:
             case "direct":
                 policy = type_one_source, production, sets_conflicts_aside
-                frames.append(direct_dispositions(rows, links, people, entities_of_kind[0].source, *policy))
+                of = entities_of_kind[0]
+                agreements = marked_rows(versions, *of.contract.agreements) if of.contract.agreements else None
+                frames.append(direct_dispositions(rows, links, people, agreements, of.source, *policy))
             case "reference":
                 frames.append(reference_dispositions(rows))
             case "orphan":
@@ -119,14 +122,22 @@ def direct_dispositions(
     versions: DataFrame,
     links: DataFrame,
     people: DataFrame,
+    ended: DataFrame | None,
     source: str,
     type_one_source: str,
     production: bool,
     sets_conflicts_aside: bool,
 ) -> DataFrame:
-    """Dispositions of rows that name their person. `links`: LINK_SCHEMA; `people`: PERSON_SCHEMA."""
+    """Dispositions of rows that name their person. `links`: LINK_SCHEMA; `people`: PERSON_SCHEMA.
+
+    `ended` are the agreements (VERSION_SCHEMA) by which rows are not shared any more; None where the source has none.
+    """
     judged = with_person(versions, links, source, production).join(people, on="person_id", how="left")
     opted_out = F.col("opt_out")
+    if ended is not None:
+        unshared = ended.select(F.col("row_key").alias("parent_key"), F.lit(NOT_SHARED).alias("_unshared")).distinct()
+        judged = judged.join(F.broadcast(unshared), on="parent_key", how="left")
+        opted_out = F.coalesce("_unshared", opted_out)
     if source == type_one_source:
         opted_out = F.coalesce(opted_out, F.col("type_one"))
     wrong_disposition, wrong_reason = out_of_range(production)

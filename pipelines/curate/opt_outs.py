@@ -29,6 +29,7 @@ from pipelines.columns.nhs_number import digits_of
 from pipelines.contracts.ledger import CONFIDENTIAL
 from pipelines.contracts.source import Ignored, LocalIds
 from pipelines.curate.records import SEPARATOR
+from pipelines.curate.versions import marked_rows
 
 BLANK_CHARACTERS = "[ \\t\\u00a0\\u2000-\\u200d\\u202f\\u2060\\u3000\\ufeff]"
 """Blanks of any kind and marks without width, for the regular expressions of Python and of the engines alike."""
@@ -147,22 +148,14 @@ def opt_outs_by_person(
 
 
 def marked_confidential(versions: DataFrame, entities: Iterable[str], source: str) -> DataFrame:
-    """Whom the rows of some entities of a source mark as confidential: `source`, `provider`, `local_id`, `nhs_number`.
-
-    The newest row of a record counts, also where the source has deleted it since, because the mark may still hold elsewhere;
-    of a record without a usable row every row counts.
-    """
-    rows = versions.where(F.col("entity").isin(*entities))
-    newest = rows.where(F.col("is_winner"))
-    unusable = rows.where(F.col("disposition") == "quarantined").join(newest.select("row_key"), on="row_key", how="left_anti")
+    """Whom the rows of some entities of a source mark as confidential: `source`, `provider`, `local_id`, `nhs_number`."""
     values = {
         "source": F.lit(source),
         "provider": F.col("_provider"),
         "local_id": F.coalesce("local_id", F.lit("")),
         "nhs_number": F.coalesce(digits_of(F.col("nhs_number")), F.lit("")),
     }
-    marked = newest.unionByName(unusable.select(*newest.columns)).where(F.col("is_confidential"))
-    return marked.select(*[value.alias(name) for name, value in values.items()])
+    return marked_rows(versions, *entities).select(*[value.alias(name) for name, value in values.items()])
 
 
 def _marked(keys: DataFrame, mark: str) -> DataFrame:

@@ -58,7 +58,8 @@ RECORD_SCHEMA = {
 }
 """One row per delivered row of a source, by what it says itself.
 
-`row_key` names its record, also where the row cannot be used, `parent_key` the record that it belongs to; `shared_key` is the
+`row_key` names its record, also where the row cannot be used, `parent_key` the record that it belongs to, or the agreement by
+which it is shared; `shared_key` is the
 key of shared records. `same_key` names that of which there is one record (`one_per` of its entity), null where a part of the
 name is missing, and `is_ended` says whether that has ended. `declared_version` is what the row says of its version as a text
 that sorts (parts that are missing or unreadable are UNKNOWN_VERSION), `period` its reporting period, `submission` whose
@@ -167,7 +168,7 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
     trimmed_rows = trimmed_values(bronze, dict.fromkeys((*_columns_read(spec), *shared_columns, *submitted)))
     rows = with_values_read(trimmed_rows, spec, _values_judged(spec))
     rows = rows.withColumn(_IS_DELETED, is_raised(spec.deleted, spec)) if spec.deleted else rows
-    via, direct = spec.subject.via, spec.subject.direct
+    direct, parent = spec.subject.direct, spec.subject.via or spec.agreement
     values = {
         "entity": F.lit(entity.name),
         "message": entity.own_message(),
@@ -181,8 +182,8 @@ def _stated(bronze: DataFrame, entity: EntityOf, shared_columns: tuple[str, ...]
         values |= {"period": F.col(spec.period), "period_column": F.lit(spec.period)}
         if submissions := entity.contract.submissions:
             values["submitted_by"] = F.upper(submissions.of)
-    if via:
-        values["parent_message"] = entity.message_of(via.entity, via.columns)
+    if parent:
+        values["parent_message"] = entity.message_of(parent.entity, parent.columns)
     if spec.one_per:
         rows, named_by = _with_usable_numbers(rows, spec, spec.one_per.columns)
         values["same_key"] = entity.message_of(spec.one_per.entity, named_by, spec.one_per.may_be_empty)
@@ -245,7 +246,8 @@ def _columns_read(spec: Entity) -> list[str]:
     direct = (*subject.direct.columns, spec.identified_by(Identifier.BIRTH_DATE)) if subject.direct else ()
     required = [name for name, column in spec.columns.items() if column.required]
     period = [spec.period] if spec.period else []
-    via = subject.via.columns if subject.via else ()
+    parent = subject.via or spec.agreement
+    via = parent.columns if parent else ()
     one_per = spec.one_per.used if spec.one_per else ()
     names = [*spec.key, *spec.version, *period, *flags, *required, *via, *one_per, *direct]
     return [name for name in names if name]

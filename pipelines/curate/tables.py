@@ -547,6 +547,7 @@ def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[
     level_of = {entity.name: place for place, members in enumerate(inputs.levels(source)) for entity in members}
     owners = {entity.owner: level_of[entity.owner] for entity in entities if entity.owner in level_of}
     policy = inputs.production, inputs.sets_conflicts_aside, inputs.excludes_confidential
+    agreements = sorted(inputs.contracts[source].agreements)
     people = (_curation(LINK), _curation(PERSON)) if any(entity.spec.subject.direct for entity in entities) else ()
 
     def make(tables: Inputs) -> DataFrame:
@@ -566,7 +567,7 @@ def _dispositions(inputs: CurateInputs, source: str, level: int, entities: list[
         belongs_to=BelongsTo.PERSON,
         make=make,
         inputs=(versions, *dict.fromkeys(dispositions_of(source, place) for place in owners.values()), *people),
-        parameters=repr(([entity.spec.subject.model_dump_json() for entity in entities], *policy)),
+        parameters=repr(([entity.spec.subject.model_dump_json() for entity in entities], agreements, *policy)),
         may_hold_identity=True,
         partition_by=("entity",),
         gathers_partitions=False,

@@ -272,6 +272,18 @@ def _reason_of_superseded() -> Column:
     return F.when(first == newest_first, reason)  # else it was replaced, whatever its version
 
 
+def marked_rows(versions: DataFrame, *entities: str) -> DataFrame:
+    """The rows of some entities that are marked as confidential.
+
+    The newest row of a record counts, also where the source has deleted it since, because the mark may still hold elsewhere;
+    of a record without a usable row every row counts.
+    """
+    rows = versions.where(F.col("entity").isin(*entities))
+    newest = rows.where(F.col("is_winner"))
+    unusable = rows.where(F.col("disposition") == "quarantined").join(newest.select("row_key"), on="row_key", how="left_anti")
+    return newest.unionByName(unusable.select(*newest.columns)).where(F.col("is_confidential"))
+
+
 def valid_rows(versions: DataFrame, *entities: str) -> DataFrame:
     """The winners of some entities that are still valid."""
     return versions.where(F.col("entity").isin(*entities) & F.col("is_winner") & F.col("disposition").isNull())

@@ -106,6 +106,49 @@ def test_every_opt_out_removes_what_it_covers(run: RunContext, landing: Path) ->
     }
 
 
+def test_records_that_a_practice_shares_no_more_are_left_out_until_it_does_again(run: RunContext, landing: Path) -> None:
+    """A patient and a consultation of each practice. The patient of ENDED is of OTHER too, and one of its rows is deleted."""
+    agreements = {
+        "FREE": None,
+        "OTHER": {"is_activated": "True", "disabled": "False", "deleted": "0"},
+        "ENDED": {"disabled": "TRUE"},
+        "GONE": {"deleted": "true"},
+        "IDLE": {"is_activated": "0", "disabled": "false"},
+    }
+    numbers = dict(zip(agreements, (ANNA, BEN, BEN, CARL, DORA), strict=True))
+    records = {
+        "patient": [patient("P", numbers[place], organisation_guid=place) for place in agreements],
+        "consultation": [consultation(name, "P", organisation_guid=place) for place in agreements for name in ("C1", "C2")],
+    }
+
+    def agreed(day: str, **values: str) -> list[dict[str, str]]:
+        said = {"is_activated": "true", "disabled": "false", "last_modified_date": f"{day} 10:00:00"}
+        return [said | {"organisation_guid": place} | (values or own) for place, own in agreements.items() if own is not None]
+
+    opt_out_lists(landing, "20260105", [ANNA, BEN, CARL, DORA], local=[EVE])
+    shared = {("patient", "current", ""): 5, ("consultation", "current", ""): 10, ("sharing_organisation", "current", ""): 4}
+    deliver(landing, GP, "P81001", "20260103", records | {"sharing_organisation": agreed("2026-01-02", disabled="0")})
+    assert load(run) == shared
+    gone = [consultation("C2", "P", organisation_guid="ENDED", deleted="true", processing_id="2")]
+    deliver(
+        landing, GP, "P81001", "20260104", {"consultation": gone, "sharing_organisation": agreed("2026-01-03")}, mode="delta"
+    )
+    assert load(run) == {
+        ("patient", "current", ""): 2,
+        ("patient", "opted_out", "not_shared"): 3,
+        ("consultation", "current", ""): 4,
+        ("consultation", "opted_out", "not_shared"): 5,
+        ("consultation", "deleted_at_source", "deleted_flag"): 1,
+        ("consultation", "superseded", ""): 1,
+        ("sharing_organisation", "current", ""): 4,
+        ("sharing_organisation", "superseded", ""): 4,
+    }
+    again = agreed("2026-01-04", disabled="no")
+    deliver(landing, GP, "P81001", "20260105", {"sharing_organisation": again})
+    found = load(run)
+    assert (found["patient", "current", ""], found["consultation", "current", ""]) == (5, 9)
+
+
 def test_people_and_rows_that_their_source_marks_are_left_out(run: RunContext, landing: Path) -> None:
     first = [
         patient("A", ANNA, spine_sensitive="true"),

@@ -18,7 +18,14 @@ from pipelines.synthetic.sources.gp_dictionary import (
     drug_code_columns,
     drug_codes,
 )
-from pipelines.synthetic.sources.gp_practices import code_table, open_surgery, organisation_table, patient_table, staff_table
+from pipelines.synthetic.sources.gp_practices import (
+    agreement_table,
+    code_table,
+    open_surgery,
+    organisation_table,
+    patient_table,
+    staff_table,
+)
 from pipelines.synthetic.sources.gp_record import (
     ENTRY_KINDS,
     HBA1C,
@@ -57,6 +64,7 @@ def build(world: World) -> SourceData:
     tables = {
         "patient": patient_table(surgery),
         "organisation": organisation_table(surgery),
+        "sharing_organisation": agreement_table(surgery),
         "user_in_role": staff_table(surgery),
         "consultation": consultation_table(surgery, consultations, consultation_guids, slot_guids),
         "observation": observation_table(surgery, codes, entries, entry_guids, consultation_guids, code_ids),

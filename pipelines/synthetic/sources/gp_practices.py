@@ -191,6 +191,19 @@ def organisation_table(surgery: Surgery) -> pa.Table:
     return assemble(columns, known(surgery.codes), first, np.full(count, -1))
 
 
+def agreement_table(surgery: Surgery) -> pa.Table:
+    """That each practice shares its records."""
+    count = len(surgery.codes)
+    columns: dict[str, pa.Array | None] = {
+        "organisation_guid": known(surgery.organisation),
+        "is_activated": same("true", count),
+        "last_modified_date": same("2020-04-01 09:00:00", count),
+        "disabled": same("false", count),
+        "deleted": same("false", count),
+    }
+    return assemble(columns, known(surgery.codes), np.zeros(count, dtype=np.int8), np.full(count, -1))
+
+
 def staff_table(surgery: Surgery) -> pa.Table:
     """The staff of each practice."""
     rng = surgery.world.rng("gp.staff")
