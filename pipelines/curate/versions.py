@@ -28,7 +28,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.columns.choices import is_true
-from pipelines.columns.frames import join_small
+from pipelines.columns.frames import join_small, rows_of_group
 from pipelines.curate.records import SEPARATOR
 
 SAME_VERSION, UNKNOWN_VERSION, OTHER_KEY = "same_version", "unknown_version", "other_key"
@@ -192,10 +192,18 @@ _SUBMITTED = ("_provider", "_effective", "period", "_submitted_by")
 
 
 def _last_submissions(records: DataFrame, files: DataFrame) -> DataFrame:
-    """The number of the last submission, where one delivery has several of an organisation and period."""
-    numbers = _with_number(join_small(records.where(F.col("submission").isNotNull()), files, "_file")).groupBy(*_SUBMITTED)
-    several = numbers.agg(F.max("_number").alias("_last_number"), F.min("_number").alias("_first_number"))
-    return several.where(F.col("_first_number") < F.col("_last_number")).drop("_first_number")
+    """The number of the last submission, where one delivery has several of an organisation and period.
+
+    A last one with fewer than half of the rows of another is not whole: a few rows with a wrong number replace nothing.
+    """
+    rows = _with_number(join_small(records.where(F.col("submission").isNotNull()), files, "_file"))
+    submissions = rows.groupBy(*_SUBMITTED, "_number").agg(rows_of_group().alias("_rows"))
+    several = submissions.groupBy(*_SUBMITTED).agg(
+        F.max("_number").alias("_last_number"), F.min("_number").alias("_first_number"), F.max("_rows").alias("_most")
+    )
+    of_last = F.col("_number") == F.col("_last_number")
+    judged = several.where(F.col("_first_number") < F.col("_last_number")).join(submissions, on=list(_SUBMITTED), how="left")
+    return judged.where(of_last & (F.col("_rows") * 2 >= F.col("_most"))).select(*_SUBMITTED, "_last_number")
 
 
 def _with_number(rows: DataFrame) -> DataFrame:
