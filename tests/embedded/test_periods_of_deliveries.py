@@ -106,7 +106,7 @@ def both_of(first: Tables, second: Tables, *trusts: str) -> Tables:
 
 
 def two_of_a_month(mode: str, *numbers: str) -> Trust:
-    """999 and 1003 of April in one delivery, in an order. 1003 withdraws a referral, a contact and all activities; March stays."""
+    """999 and 1003 of April in one delivery. 1003 withdraws a referral, a contact and all activities; March stays."""
     april = {"999": submission("999", APRIL, ["R1", "R2"], ["K2", "K3"]), "1003": submission("1003", APRIL, ["R1"], ["K2"])}
     of_999 = {"uniq_month_id": "1513", "reporting_period_end_date": "2026-04-30", "uniq_submission_id": "999"}
     activities = {"999": [of_999 | {"care_contact_id": "K2", "care_act_id": "V1"}], "1003": []}
