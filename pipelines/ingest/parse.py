@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,6 +32,16 @@ HEADERS_SHOWN = 10
 
 _QUOTED_HEADER = re.compile('"[^"]*"')
 
+_OTHER_QUOTES = ("''", "``", "\u2018\u2019", "\u201c\u201d", "\u00ab\u00bb")
+
+_HEADER_AGAIN = "malformed:header_again"
+
+_RULES = tuple("-" * length for length in range(2, 257))
+"""What `sqlcmd` writes under each header."""
+
+_TEXT_OF_SPREADSHEET = '^="([^"]*)"$'
+"""How spreadsheets keep a text of digits from becoming a number."""
+
 REFUSED = "refused:"
 """How the reason begins of the row that stands for a file which could not be read to its end; what is wrong follows."""
 
@@ -46,6 +57,7 @@ class Layout:
 
     `others` are columns with the position of a further header of theirs, which fills them where the first has no value. `key`
     are the columns of the key: of a malformed line they are taken as far as it goes, so that its record is not missed.
+    `headers` are those of the file: one that was joined from several has them again.
     """
 
     delimiter: str
@@ -54,6 +66,7 @@ class Layout:
     ending: Ending = ANY_END
     others: tuple[tuple[str, int], ...] = ()
     key: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 def read_head(path: AnyPath) -> bytes:
@@ -77,19 +90,39 @@ def layout_of(
         return None, ["the file has no header"]
     delimiter = max(DELIMITERS, key=_QUOTED_HEADER.sub("", line).count)
     headers = next(csv.reader([line], delimiter=delimiter))
-    names, others, faults = _placed([normalise_header(header) for header in headers], entity)
+    records = [record for record in csv.reader(StringIO(rest, newline="\n"), delimiter=delimiter) if record]
+    headers = _as_many_as_fields(headers, records if len(head) < HEAD_BYTES else records[:-1])
+    compared = [normalise_header(header) for header in headers]
+    names, others, faults = _placed(compared, entity)
+    faults += _other_quotes(headers)
     needed = [name for name, column in entity.columns.items() if column.required or name in entity.key]
     missing = [entity.columns[name].header or name for name in needed if name not in names]
     renamed = [column.header or name for name, column in entity.columns.items() if name in in_use and name not in names]
     further = {position: name for name, position in others}
     filled = [name or further.get(position) for position, name in enumerate(names)]
-    first_record = next((record for record in csv.reader(StringIO(rest, newline="\n"), delimiter=delimiter) if record), [])
-    undeclared = _undeclared(headers, filled, len(first_record), entity)
+    undeclared = _undeclared(headers, filled, len(records[0]) if records else 0, entity)
     if missing:
         faults.append(f"required columns are missing: {', '.join(missing)}{undeclared}")
     elif renamed and undeclared:
         faults.append(f"columns in use are missing: {', '.join(renamed)}{undeclared}")
-    return Layout(delimiter, tuple(names), names.count(None) - len(others), ending, others, entity.key), faults
+    undeclared_count = names.count(None) - len(others)
+    return Layout(delimiter, tuple(names), undeclared_count, ending, others, entity.key, tuple(headers)), faults
+
+
+def _as_many_as_fields(headers: list[str], records: Sequence[Sequence[str]]) -> list[str]:
+    """The headers, without a last one that has no name where no record at the start of the file has a field for it.
+
+    Records with an empty field more than the header are left as they are: a delimiter in a text may have made it.
+    """
+    width, widths = len(headers), {len(record) for record in records}
+    return headers[:-1] if widths == {width - 1} and not headers[-1].strip() else headers
+
+
+def _other_quotes(headers: Sequence[str]) -> list[str]:
+    """The fault of a file whose fields are quoted by other signs: they would be taken for a part of each value."""
+    bare = [header.strip() for header in headers if header.strip()]
+    is_quoted = bool(bare) and all(len(header) > 1 and header[0] + header[-1] in _OTHER_QUOTES for header in bare)
+    return ['its fields are quoted by other signs than "; deliver it again with these'] if is_quoted else []
 
 
 def _undeclared(headers: Sequence[str], names: Sequence[str | None], fields: int, entity: Entity) -> str:
@@ -163,13 +196,14 @@ def parse_file(
     taken = malformed = 0
     schema = row_schema(columns)
     position_of = {name: position for position, name in enumerate(layout.columns) if name}
-    for records in records_of(counted or blocks, layout.delimiter, len(layout.columns)):
+    for found in records_of(counted or blocks, layout.delimiter, len(layout.columns)):
+        records = _with_headers_refused(found, layout)
         rows = len(records.lines)
         taken, malformed = taken + rows, malformed + rows - records.reasons.null_count
         nulls = pa.nulls(rows, pa.string())
-        values = {name: records.fields[position] for name, position in position_of.items()}
+        values = {name: _without_formula(records.fields[position]) for name, position in position_of.items()}
         for name, position in layout.others:
-            values[name] = pc.if_else(is_empty(values[name]), records.fields[position], values[name])
+            values[name] = pc.if_else(is_empty(values[name]), _without_formula(records.fields[position]), values[name])
         if records.reasons.null_count < rows:
             values |= _with_keys(values, records, layout, position_of)
         line_columns = [pa.repeat(provider, rows), pa.repeat(file_id, rows), records.lines, records.reasons, records.texts]
@@ -179,6 +213,44 @@ def parse_file(
         raise DeliveryError(f"{place}: {malformed} of {taken} records are malformed: it may be cut short; deliver it again")
     if counted and taken != counted.records:
         raise DeliveryError(f"{place}: {taken} records, its trailer says {counted.records}; deliver it again, whole")
+
+
+def _without_formula(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The texts, without the signs around `="0123"`."""
+    is_formula = pc.starts_with(values, pattern='="')
+    return pc.replace_substring_regex(values, _TEXT_OF_SPREADSHEET, r"\1") if pc.any(is_formula).as_py() else values
+
+
+def _with_headers_refused(records: Records, layout: Layout) -> Records:
+    """The records, of which those that are the header once more, or the rules under it, are malformed."""
+    place = next((position for position, name in enumerate(layout.columns) if name in layout.key), None)
+    if place is None or not layout.headers:
+        return records
+    sought = pa.array([layout.headers[place].strip().casefold(), *_RULES], pa.string())
+    begins = pc.is_in(pc.utf8_trim_whitespace(pc.utf8_lower(records.fields[place])), value_set=sought)
+    refused = [
+        row for row in np.flatnonzero(begins) if _is_no_record([column[row].as_py() for column in records.fields], layout)
+    ]
+    if not refused:
+        return records
+    is_refused = np.zeros(len(records.lines), dtype=np.bool_)
+    is_refused[refused] = True
+    mask = pa.array(is_refused)
+    lines = [layout.delimiter.join(column[row].as_py() for column in records.fields) for row in refused]
+    return Records(
+        records.lines,
+        [pc.if_else(mask, None, column) for column in records.fields],
+        pc.if_else(mask, _HEADER_AGAIN, records.reasons),
+        pc.replace_with_mask(records.texts, mask, pa.array(lines, pa.string())),
+    )
+
+
+def _is_no_record(fields: Sequence[str], layout: Layout) -> bool:
+    """Whether every field is its header, or every field is a rule or empty."""
+    is_header = all(
+        normalise_header(field) == normalise_header(header) for field, header in zip(fields, layout.headers, strict=True)
+    )
+    return is_header or all(not field.strip(" -") for field in fields)
 
 
 def _with_keys(

@@ -6,10 +6,12 @@
 | its first two characters have a zero byte each, on the same side | UTF-16 without a mark |
 | anything else | each line UTF-8, or cp1252 where it is no UTF-8: some files are joined from several systems |
 
-A line ends with LF, CR LF or CR and is passed on with LF. Ctrl-Z at the end, the end of a file for DOS, is left out.
+A line ends with LF, CR LF or CR and is passed on with LF. A mark at the start of any line is left out: files with marks were
+joined. So is Ctrl-Z at the end, the end of a file for DOS.
 """
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 
 from pipelines.errors import DeliveryError
@@ -35,7 +37,13 @@ def lines_of(blocks: Iterator[bytes], place: str, *, ended: bool = False) -> Ite
     `ended` also where the last line has no line end.
     """
     for block in _whole_lines(_without_end_mark(_eight_bit(blocks, place)), place, ended=ended):
-        yield _utf8(block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block)
+        lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
+        yield _utf8(_without_marks(lines) if codecs.BOM_UTF8 in lines else lines)
+
+
+def _without_marks(lines: bytes) -> bytes:
+    """Whole lines without the byte order marks that they begin with where files with marks were joined."""
+    return re.sub(b"(?m)^(?:%b)+" % codecs.BOM_UTF8, b"", lines)
 
 
 def _eight_bit(blocks: Iterator[bytes], place: str) -> Iterator[bytes]:

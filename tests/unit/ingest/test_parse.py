@@ -98,6 +98,67 @@ def test_every_way_of_writing_a_table_gives_the_same_rows(tmp_path: Path, conten
     assert parsed(tmp_path, content, name) == TWO_ROWS
 
 
+MARK = b"\xef\xbb\xbf"
+HEADER_AGAIN = "malformed:header_again"
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"A Column,b,cee\n1,2,3\n" + MARK + b"A COLUMN,B,Cee\n4,5,6\n", [(3, HEADER_AGAIN, ("A COLUMN", None, None))]),
+        (b"a,b,c\n1,2,3\na,b,c\n4,5,6\n", [(3, HEADER_AGAIN, ("a", None, None))]),
+        (b'"a","b","c"\n1,2,3\n"A" , B,c\n4,5,6\n', [(3, HEADER_AGAIN, ("A", None, None))]),
+        (b"a |b|c\n--|----|----\n1 |2|3\n4 |5|6\n", [(2, HEADER_AGAIN, ("--", None, None))]),
+        (b"a,b,c\na,b,other\n1,2,3\n", [(2, None, ("a", "b", "other"))]),
+        (b"a,b,c\n--,b,3\n1,2,3\n", [(2, None, ("--", "b", "3"))]),
+    ],
+    ids=["joined_with_mark", "joined", "quoted_in_other_case", "rules_of_sqlcmd", "one_value_differs", "no_rule"],
+)
+def test_a_header_that_comes_again_is_no_record(tmp_path: Path, content: bytes, rows: Rows) -> None:
+    assert [row for row in parsed(tmp_path, content) if not str(row[2][0]).strip().isdigit()] == rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN[:15] + MARK + PLAIN[15:],
+        MARK + MARK + PLAIN.replace(b"4,", MARK + b'"4",'),
+        PLAIN[:15].decode().encode("utf-16") + PLAIN[15:].decode().encode("utf-16"),
+        PLAIN.replace(b"1,2", b'="1","=""2"""'),
+        PLAIN.replace(b"cee\n", b"cee,\n"),
+        PLAIN.replace(b"cee\n", b'cee,""\n'),
+    ],
+    ids=[
+        "mark_inside",
+        "marks_before_quotes",
+        "joined_utf16",
+        "texts_of_spreadsheets",
+        "header_ends_with_delimiter",
+        "quoted_end",
+    ],
+)
+def test_a_file_that_was_joined_or_written_by_a_spreadsheet_gives_the_same_rows(tmp_path: Path, content: bytes) -> None:
+    assert parsed(tmp_path, content) == TWO_ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a,b,c,\n1,2,3\n4,5,6,\n", "malformed:too_few_fields"),
+        (b"a,b,c\n1,SMITH, J,\n4,BROWN, K,\n", "malformed:too_many_fields"),
+    ],
+)
+def test_a_delimiter_too_many_is_not_guessed_away(tmp_path: Path, content: bytes, reason: str) -> None:
+    assert parsed(tmp_path, content)[0] == (2, reason, ("1", None, None))
+
+
+@pytest.mark.parametrize("header", ["'a','b','c'", "\u201ca\u201d,\u201cb\u201d", "`a`|`b`|`c`"])
+def test_a_file_quoted_by_other_signs_is_refused(header: str) -> None:
+    assert layout_of(f"{header}\n".encode(), ENTITY)[1] == [
+        'its fields are quoted by other signs than "; deliver it again with these'
+    ]
+
+
 def test_columns_are_found_by_name_and_undeclared_ones_are_left_out(tmp_path: Path) -> None:
     assert parsed(tmp_path, b"c,Extra,A COLUMN\n3,x,1\n") == [(2, None, ("1", None, "3"))]
 
