@@ -1,5 +1,6 @@
 """Delivered text: trimmed values, codes, flags."""
 
+import re
 from collections.abc import Iterable
 
 from pyspark.sql import Column
@@ -7,13 +8,13 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.number_spellings import BLANKS
 
-NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE")
-"""What providers write for a missing value, in any case, after trimming."""
+NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE", "\\N", "(NULL)", "[NULL]", "<NULL>")
+"""What providers, and the programs that they export with, write for a missing value, in any case, after trimming."""
 
 TRUE_TEXTS = ("true", "t", "yes", "y", "1", "1.0", "-1")
 """What providers write for true, in any case, after trimming."""
 
-_IS_NULL_TEXT = f"(?i)^(?:{'|'.join(NULL_TEXTS)})$"
+_IS_NULL_TEXT = f"(?i)^(?:{'|'.join(map(re.escape, NULL_TEXTS))})$"
 
 CODE_PATTERN = (
     "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u2103\u00b2\u00b3\u2070\u00b9\u2074-\u2079"
@@ -26,12 +27,15 @@ daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
 """
 
 
+_ROUNDED = "'?[0-9](?:[.][0-9]{1,5})?[eE][+][0-9]{2}"
+_IS_ROUNDED = f"^{_ROUNDED}$"
+
 _NOBODY = (
-    "^(?:[^0-9A-Za-z]*|[0 .-]+|x+"
+    f"^(?:[^0-9A-Za-z]*|[0 .-]+|x+|{_ROUNDED}"
     "|(?:unknown|unk|unidentified|anon|anonymous|n[ /.]?k|n[ /.]?a|nil|no[ _-]?id|tbc"
     "|not[ _-]?(?:known|recorded|stated|given|available|applicable))(?:[ _-]*(?:unknown|person|patient|male|female))?)$"
 )
-"""What is written where nobody knew an identifier: signs, zeros, and words that say so."""
+"""What is written where nobody knew an identifier: signs, zeros, and words that say so; or where it was rounded."""
 
 _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 """Blanks and dashes between the words of a list value."""
@@ -63,8 +67,13 @@ def joined(value: Column) -> Column:
 
 
 def names_nobody(identifier: Column) -> Column:
-    """Whether a trimmed identifier of a person is none (`UNKNOWN`, `N/K`, `000000`): many people have it."""
+    """Whether a trimmed identifier of a person is none (`UNKNOWN`, `N/K`, `000000`, `9.43E+09`): many people have it."""
     return F.lower(identifier).rlike(_NOBODY)
+
+
+def is_rounded(identifier: Column) -> Column:
+    """Whether a trimmed identifier is a power of ten, as spreadsheets show long numbers: many have been rounded to it."""
+    return identifier.rlike(_IS_ROUNDED)
 
 
 def postcode_area(value: Column) -> Column:

@@ -42,23 +42,25 @@ _DAY = (
 )
 """Year, month and day; the day first where the year is last. Two digits are a year only after the name of a month."""
 
-_NAMES_A_MONTH = "[A-Za-z]{3}"
-"""No other letters of a date stand together: those of a time are single ones."""
+_NAMES_A_MONTH = "[A-TV-Za-tv-z][A-Za-z]{2}"
+"""No other letters of a date stand together: those of a time are single ones, or UTC."""
 
 _AS_DAY = "$1$4$9$12-$2$5$8$11-$3$6$7$10"
 """The groups of the form that matched; those of the other forms are empty."""
 
-_ZONE = "(?: ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?))?"
-_STATED_OFFSET = "(?i)(?:[T:][0-9.,:]*|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|([+-])([0-9]{2}):?([0-9]{2})?)$"
-_STATED_UTC = " ?(?:[Zz]|[+-]00(?::?00)?)$"
+_ZONE = "(?: ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_STATED_OFFSET = "(?i)(?:[T:][0-9.,:]*|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|UTC|([+-])([0-9]{2}):?([0-9]{2})?)$"
+_STATED_UTC = " ?(?:[Zz]|[Uu][Tt][Cc]|[+-]00(?::?00)?)$"
 _LONDON = "Europe/London"
-_IN_LONDON = f"(?:19|20)[0-9]{{2}}.*[0-9]{_STATED_UTC}"
-"""A moment stated in UTC, of a time in which London's clocks kept the minutes of Greenwich."""
+_IN_LONDON = f"(?:(?:19|20)[0-9]{{2}}|[A-Za-z]{{3}}[-/. ,]*[0-9]{{2}}[ ,:Tt]).*[0-9]{_STATED_UTC}"
+"""A moment stated in UTC, of a time in which London's clocks kept the minutes of Greenwich: of two digits every year is."""
 _CLOCK_DIGITS = "yyyyMMddHHmmss"
 _CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
 _DIGITS = "([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-9])(?:[.][0-9]+)?)?"
 _NEXT_MIDNIGHT = "24:?00(?::?00(?:[.,]0+)?)?"
-_AFTER_DAY = f"(?:T|,? )?{_CLOCK}|{_DIGITS}|{_NEXT_MIDNIGHT}){_ZONE}"
+_WITH_SECONDS = ":?([01]?[0-9]|2[0-3])[.:]([0-5][0-9])[.:]([0-5][0-9])(?:[.,][0-9]+)?"
+"""As Oracle and SAS write it. With points only with its seconds: `9.30` may be a number of hours."""
+_AFTER_DAY = f"(?:T|,? {{1,2}})?{_CLOCK}|{_DIGITS}|{_WITH_SECONDS}|{_NEXT_MIDNIGHT}){_ZONE}"
 
 
 def _without_groups(pattern: str) -> str:
@@ -68,7 +70,7 @@ def _without_groups(pattern: str) -> str:
 
 _DATE = f"(?is)^'?{_DAY}(?:{_without_groups(_AFTER_DAY)})?$|^.*$"
 _MOMENT = f"(?is)^'?{_without_groups(_DAY)}(?:{_AFTER_DAY})?$|^.*$"
-_AS_CLOCK = "0$1$4:0$2$5:0$3$6"
+_AS_CLOCK = "0$1$4$7:0$2$5$8:0$3$6$9"
 _ONE_ZERO_TOO_MANY = "0([0-9][0-9])"
 _IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
 
@@ -83,8 +85,8 @@ _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
 _TIME = (
-    f"(?i)^(?:{_without_groups(_DAY)}(?:T|,? ))?(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
-    f"|(24):?(00)(?::?(00)(?:[.,]0+)?)?){_ZONE}$"
+    f"(?i)^(?:{_without_groups(_DAY)}(?:T|,? {{1,2}}))?(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
+    f"|(24):?(00)(?::?(00)(?:[.,]0+)?)?|{_WITH_SECONDS}){_ZONE}$"
 )
 
 _CENTURIES = (("^([5-9][0-9])-", "19$1-"), ("^([0-4][0-9])-", "20$1-"))
@@ -322,7 +324,7 @@ def known(kind: ColumnType, value: Column) -> Column:
 def padded(code: Column, width: int) -> Column:
     """A code with its number in `width` digits: spreadsheets drop zeros (`4` is `04`), others add them or decimals."""
     digits = f"[0-9]{{1,{width}}}"
-    filled = F.regexp_replace(code, f"^0*({digits})(?:[.]0+)?$", "0" * (width - 1) + "$1")
+    filled = F.regexp_replace(code, f"^'?0*({digits})(?:[.]0+)?$", "0" * (width - 1) + "$1")
     return filled if width == 1 else F.regexp_replace(filled, f"^0*([0-9]{{{width}}})$", "$1")
 
 

@@ -14,7 +14,7 @@ from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
 from pipelines.columns.keyed import Pads, row_key
 from pipelines.columns.nhs_number import digits_of, is_valid
-from pipelines.columns.text import is_one_of, names_nobody, trimmed
+from pipelines.columns.text import is_one_of, is_rounded, names_nobody, trimmed
 from pipelines.columns.values import (
     known,
     moment_to_sort_by,
@@ -119,6 +119,9 @@ _Part = tuple[int, bool]
 
 _MISSING = "missing:"
 """Begins the reason of a row without a value that it needs, before the name of its column."""
+
+_IDS = (ColumnType.TEXT, ColumnType.CODE, ColumnType.INTEGER)
+"""The types of the columns of a key that are ids."""
 
 _NOT_DECLARED = ""
 """A part of a version that the entity does not have."""
@@ -312,11 +315,12 @@ def _sortable(part: _Part) -> Column:
 def _unusable(spec: Entity) -> Column:
     """Why a row cannot be the row of its record.
 
-    It is malformed or has no key, a required value is missing or unreadable, or one of its flags cannot be read. A row that is
-    deleted may have nothing but its key.
+    It is malformed or has no key, or one that was rounded, so that others have it too; a required value is missing or
+    unreadable, or one of its flags cannot be read. A row that is deleted may have nothing but its key.
     """
     without_key = reduce(lambda left, right: left & right, [F.col(name).isNull() for name in spec.key])
     reasons = [(F.col("_reason").isNotNull(), F.col("_reason")), (without_key, F.lit("missing_key"))]
+    reasons += [(is_rounded(F.col(name)), F.lit(f"{UNREADABLE}{name}")) for name in spec.key if spec.columns[name].type in _IDS]
     needed = {name: _required(name, column) for name, column in spec.columns.items() if column.required}
     reasons += [reason for name in needed if name in spec.key for reason in needed[name]]
     stays = ~F.col(_IS_DELETED)

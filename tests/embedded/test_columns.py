@@ -59,6 +59,7 @@ def test_a_value_that_is_named_several_times_is_one_value(sail: SparkSession) ->
 IDENTIFIERS = {
     "nobody": ("UNKNOWN", "Unknown Unknown", "unknown-male", "Not known", "NOT_KNOWN", "N/K", "nk", "N/A", "Anon", "UNK"),
     "nobody either": ("0", "000000", "0.0", "00-00", "-", "???", "X", "xxxx", "Not recorded", "NO ID", "TBC", "unidentified"),
+    "many": ("9.43E+09", "1E+05", "1.23457e+11", "'9.99E+09"),
     "somebody": (
         "1",
         "10",
@@ -74,6 +75,9 @@ IDENTIFIERS = {
         "00A0",
         "9",
         "tbc1",
+        "9.430000018E+09",
+        "1E05",
+        "E+05",
         None,
     ),
 }
@@ -113,7 +117,9 @@ def test_source_values_are_of_one_line_and_end_where_their_words_do(sail: SparkS
 
 def test_texts_for_a_missing_value_are_null(sail: SparkSession) -> None:
     missing = ["", "  ", "NULL", "null", "n/a", "N/A", "#N/A", " #n/a ", "None", "NONE\r\n", None]
+    missing += ["\\N", "(null)", "[NULL]", "<null>", "\x00\x00"]
     there = {"\u00a0x\t": "x", " y ": "y", "nulls": "nulls", "a none": "a none", "n a": "n a", "##N/A": "##N/A", "0": "0"}
+    there |= {text: text for text in ("-", ".", "NA", "NaN", "N", "\\n\\n", "#REF!", "(nulls)")} | {"A1\x00": "A1"}
     assert evaluated(sail, missing, trimmed(F.col("t"))) == [None] * len(missing)
     assert evaluated(sail, list(there), trimmed(F.col("t"))) == list(there.values())
 
@@ -193,6 +199,7 @@ SPELLINGS = (
     *("9990000018", " 999 000 0018 ", "999-000-0018", "999\u2011000\u20130018", "'9990000018", "\u20189990000018\u2019"),
     *('="9990000018"', "=9990000018", '"9990000018"', "9990000018.0", "9990000018.000", "9990000018.", "9.990000018E9"),
     *("9.990000018E+09", "9990000018\u200e", "\ufeff9990000018", "999\u00a0000\u20090018", "9990000018\u00ad", "9990000018\r"),
+    *("\u201c9990000018\u201d", "9990000018\x00"),
 )
 NO_SPELLINGS = (
     *("99900000180", "999000001", "9.99E+09", "9.99000002E+09", "NHS9990000018", "9990000018/1", "999.000.0018", "0000000000"),

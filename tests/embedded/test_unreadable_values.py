@@ -141,6 +141,10 @@ def test_a_required_value_that_is_unreadable_is_not_one_that_is_missing(
         {"observation_id": f"V{place}", "nhs_number": ANNA, "observation_datetime": moment}
         for place, moment in enumerate(moments)
     ]
+    rows += [
+        {"observation_id": rounded, "nhs_number": ANNA, "observation_datetime": f"2024-03-0{day}"}
+        for day, rounded in enumerate(("9.43E+09", "9.43E+09", "1E+11", "'1.23457E+11"), start=1)
+    ]
     deliver(landing, ACUTE, "RXN", "20260105", {"vital_sign": rows})
     opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
     ledger = ingested_and_curated(run)
@@ -149,6 +153,7 @@ def test_a_required_value_that_is_unreadable_is_not_one_that_is_missing(
         (Disposition.CURRENT, ""): 1,
         (Disposition.QUARANTINED, "missing:observation_datetime"): 2,
         (Disposition.QUARANTINED, "unreadable:observation_datetime"): 3,
+        (Disposition.QUARANTINED, "unreadable:observation_id"): 4,
     }
     kept = run.store.read(Zone.SILVER, "acute_vital_sign").toArrow().to_pylist()
     assert [row["observation_datetime"].strftime("%Y-%m-%d %H:%M") for row in kept] == ["2024-03-05 00:00"]
