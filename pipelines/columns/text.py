@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.contracts.number_spellings import BLANKS
+from pipelines.contracts.number_spellings import BLANKS, ROUNDED
 
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE", "\\N", "(NULL)", "[NULL]", "<NULL>")
 """What providers, and the programs that they export with, write for a missing value, in any case, after trimming."""
@@ -27,11 +27,8 @@ daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
 """
 
 
-_ROUNDED = "'?[0-9](?:[.][0-9]{1,5})?[eE][+][0-9]{2}"
-_IS_ROUNDED = f"^{_ROUNDED}$"
-
 _NOBODY = (
-    f"^(?:[^0-9A-Za-z]*|[0 .-]+|x+|{_ROUNDED}"
+    f"^(?:[^0-9A-Za-z]*|[0 .-]+|x+|{ROUNDED}"
     "|(?:unknown|unk|unidentified|anon|anonymous|n[ /.]?k|n[ /.]?a|nil|no[ _-]?id|tbc"
     "|not[ _-]?(?:known|recorded|stated|given|available|applicable))(?:[ _-]*(?:unknown|person|patient|male|female))?)$"
 )
@@ -73,7 +70,7 @@ def names_nobody(identifier: Column) -> Column:
 
 def is_rounded(identifier: Column) -> Column:
     """Whether a trimmed identifier is a power of ten, as spreadsheets show long numbers: many have been rounded to it."""
-    return identifier.rlike(_IS_ROUNDED)
+    return identifier.rlike(f"^{ROUNDED}$")
 
 
 def postcode_area(value: Column) -> Column:

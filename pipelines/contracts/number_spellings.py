@@ -12,10 +12,16 @@ BLANKS: Final = "\x00 \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f
 """Blanks of any width, marks without one, ends of lines, zero bytes, and the sign that ends a file on old systems."""
 
 NO_PART_OF_NUMBER: Final = f"[{BLANKS}\u2010-\u2015\u2212'\u2018\u2019\u201c\u201d`\"=-]"
-"""Blanks, dashes, quotes, an apostrophe before the number, and the signs of `=\"9990000018\"`, by which spreadsheets keep it a text."""
+"""Blanks, dashes, quotes, and the signs of `=\"9990000018\"` or `'9990000018`, by which spreadsheets keep it a text."""
 
 POWER_OR_DECIMALS: Final = "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|[.]0*$"
 """A number as a power of ten with all its digits, which are the groups, or decimals behind it."""
+
+ROUNDED: Final = "'?[0-9](?:[.][0-9]{1,5})?[eE][+][0-9]{2}"
+"""An id as spreadsheets show long numbers: many have been rounded to it."""
+
+TEXT_OF_SPREADSHEET: Final = '^="([^"]*)"$'
+"""How spreadsheets keep a text of digits from becoming a number; the text is the group."""
 
 LOST_ZERO: Final = "^[0-9]{9}$"
 """A number that has lost its leading zero in a column of numbers."""

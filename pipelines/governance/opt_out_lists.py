@@ -22,6 +22,7 @@ from pydantic import Field
 
 from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.models import Frozen
+from pipelines.contracts.number_spellings import ROUNDED, TEXT_OF_SPREADSHEET
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import (
     OPT_OUT_ERRORS,
@@ -474,9 +475,14 @@ def _entries(name: str, content: bytes, folder: str) -> list[dict[str, str]]:
     if wrong:
         raise OptOutInvalidError(f"{where}: {wrong} of {len(records) - 1} entries have not as many fields as the header")
     return [
-        dict.fromkeys(columns, "") | {str(column): text.strip() for column, text in zip(header, record, strict=True)}
+        dict.fromkeys(columns, "") | {str(column): _value(text) for column, text in zip(header, record, strict=True)}
         for record in records[1:]
     ]
+
+
+def _value(text: str) -> str:
+    """The text of a field, without what spreadsheets put around digits."""
+    return re.sub(TEXT_OF_SPREADSHEET, r"\1", text.strip()).strip()
 
 
 def _stated_entries(delivered: _Delivered, name: str) -> list[dict[str, str]]:
@@ -532,13 +538,13 @@ def _objections(delivered: _Delivered) -> tuple[tuple[tuple[str, str, str], ...]
     rows = _stated_entries(delivered, OBJECTION_LIST)
     wrong = sum(
         row["decision"].casefold() not in ("upheld", "refused")
-        or not (row["nhs_number"] or (row["provider"] and row["local_id"]))
+        or not (row["nhs_number"] or (row["provider"] and row["local_id"] and not re.fullmatch(ROUNDED, row["local_id"])))
         for row in rows
     )
     if wrong:
         raise OptOutInvalidError(
             f"{delivered.where}/{OBJECTION_LIST}: {wrong} of {len(rows)} entries lack a decision (upheld or refused) or a "
-            "person (an NHS number, or a provider with its local id); correct the list"
+            "person (an NHS number, or a provider with its local id, not rounded as 1E+09 is); correct the list"
         )
     numbers = iter(_checked_numbers(delivered, OBJECTION_LIST, [row["nhs_number"] for row in rows if row["nhs_number"]]))
     people = [(next(numbers) if row["nhs_number"] else "", row["provider"], row["local_id"]) for row in rows]

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.contracts.delivered_names import is_like_a_header
 from pipelines.contracts.delivery_forms import ANY_END, Ending, Trailer, Whole, count_in
+from pipelines.contracts.number_spellings import TEXT_OF_SPREADSHEET
 from pipelines.contracts.source import Entity, normalise_header
 from pipelines.errors import DeliveryError, StoreError
 from pipelines.ingest.empty_values import is_empty
@@ -38,9 +39,6 @@ _HEADER_AGAIN = "malformed:header_again"
 
 _RULES = tuple("-" * length for length in range(2, 257))
 """What `sqlcmd` writes under each header."""
-
-_TEXT_OF_SPREADSHEET = '^="([^"]*)"$'
-"""How spreadsheets keep a text of digits from becoming a number."""
 
 REFUSED = "refused:"
 """How the reason begins of the row that stands for a file which could not be read to its end; what is wrong follows."""
@@ -218,7 +216,7 @@ def parse_file(
 def _without_formula(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """The texts, without the signs around `="0123"`."""
     is_formula = pc.starts_with(values, pattern='="')
-    return pc.replace_substring_regex(values, _TEXT_OF_SPREADSHEET, r"\1") if pc.any(is_formula).as_py() else values
+    return pc.replace_substring_regex(values, TEXT_OF_SPREADSHEET, r"\1") if pc.any(is_formula).as_py() else values
 
 
 def _with_headers_refused(records: Records, layout: Layout) -> Records:

@@ -81,6 +81,16 @@ def test_refused_objections_do_not_count(tmp_path: Path) -> None:
     assert read(tmp_path).objections == ((BEN, "", ""),)
 
 
+def test_a_local_id_may_be_kept_a_text_by_a_spreadsheet_and_one_that_it_rounded_stops(tmp_path: Path) -> None:
+    kept = [("", "RXN", '="0012"', "upheld"), (BEN, "RXN", "9.43E+09", "upheld"), ("", "RXN", "9.430000018E+09", "upheld")]
+    opt_out_lists(tmp_path, "20260120", [ANNA], objections=kept)
+    assert read(tmp_path).objections == (("", "RXN", "0012"), (BEN, "RXN", "9.43E+09"), ("", "RXN", "9.430000018E+09"))
+    rounded = [("", "RXN", text, "upheld") for text in ("9.43E+09", "1e+11", "'1.23457E+11")]
+    opt_out_lists(tmp_path / "rounded", "20260120", [ANNA], objections=[*kept, *rounded])
+    with pytest.raises(OptOutInvalidError, match="3 of 6 entries lack a decision"):
+        read(tmp_path / "rounded")
+
+
 @pytest.mark.parametrize("kind", ["national", "local", "objection"])
 def test_a_missing_list_stops(tmp_path: Path, kind: str) -> None:
     opt_out_lists(tmp_path, "20260120", [ANNA])
