@@ -35,10 +35,13 @@ _QUOTED_HEADER = re.compile('"[^"]*"')
 
 _OTHER_QUOTES = ("''", "``", "\u2018\u2019", "\u201c\u201d", "\u00ab\u00bb")
 
-_HEADER_AGAIN = "malformed:header_again"
-
 _RULES = tuple("-" * length for length in range(2, 257))
 """What `sqlcmd` writes under each header."""
+
+_TRAILERS = ("trailer", "trl", "footer", "eof", "end of file", "total", "grand total")
+"""How lines begin that count the records before them, in lower case; then they have no other letter."""
+
+_LETTER = re.compile("[A-Za-z]")
 
 REFUSED = "refused:"
 """How the reason begins of the row that stands for a file which could not be read to its end; what is wrong follows."""
@@ -195,7 +198,7 @@ def parse_file(
     schema = row_schema(columns)
     position_of = {name: position for position, name in enumerate(layout.columns) if name}
     for found in records_of(counted or blocks, layout.delimiter, len(layout.columns)):
-        records = _with_headers_refused(found, layout)
+        records = _without_lines_around(found, layout)
         rows = len(records.lines)
         taken, malformed = taken + rows, malformed + rows - records.reasons.null_count
         nulls = pa.nulls(rows, pa.string())
@@ -219,36 +222,38 @@ def _without_formula(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.Chunke
     return pc.replace_substring_regex(values, TEXT_OF_SPREADSHEET, r"\1") if pc.any(is_formula).as_py() else values
 
 
-def _with_headers_refused(records: Records, layout: Layout) -> Records:
-    """The records, of which those that are the header once more, or the rules under it, are malformed."""
+def _without_lines_around(records: Records, layout: Layout) -> Records:
+    """The records, of which those are malformed that are the header once more, the rules under it, or a trailer."""
     place = next((position for position, name in enumerate(layout.columns) if name in layout.key), None)
     if place is None or not layout.headers:
         return records
-    sought = pa.array([layout.headers[place].strip().casefold(), *_RULES], pa.string())
-    begins = pc.is_in(pc.utf8_trim_whitespace(pc.utf8_lower(records.fields[place])), value_set=sought)
-    refused = [
-        row for row in np.flatnonzero(begins) if _is_no_record([column[row].as_py() for column in records.fields], layout)
-    ]
-    if not refused:
+    begins = np.zeros(len(records.lines), dtype=np.bool_)
+    for position, texts in ((place, (layout.headers[place].strip().casefold(), *_RULES)), (0, _TRAILERS)):
+        first = pc.utf8_trim_whitespace(pc.utf8_lower(records.fields[position]))
+        begins |= np.asarray(pc.is_in(first, value_set=pa.array(texts, pa.string())))
+    lines = {int(row): [column[int(row)].as_py() for column in records.fields] for row in np.flatnonzero(begins)}
+    reasons = {row: reason for row, fields in lines.items() if (reason := _no_record(fields, layout))}
+    if not reasons:
         return records
     is_refused = np.zeros(len(records.lines), dtype=np.bool_)
-    is_refused[refused] = True
-    mask = pa.array(is_refused)
-    lines = [layout.delimiter.join(column[row].as_py() for column in records.fields) for row in refused]
+    is_refused[list(reasons)] = True
+    mask, refused = pa.array(is_refused), [layout.delimiter.join(lines[row]) for row in reasons]
     return Records(
         records.lines,
         [pc.if_else(mask, None, column) for column in records.fields],
-        pc.if_else(mask, _HEADER_AGAIN, records.reasons),
-        pc.replace_with_mask(records.texts, mask, pa.array(lines, pa.string())),
+        pc.replace_with_mask(records.reasons, mask, pa.array(reasons.values(), pa.string())),
+        pc.replace_with_mask(records.texts, mask, pa.array(refused, pa.string())),
     )
 
 
-def _is_no_record(fields: Sequence[str], layout: Layout) -> bool:
-    """Whether every field is its header, or every field is a rule or empty."""
-    is_header = all(
-        normalise_header(field) == normalise_header(header) for field, header in zip(fields, layout.headers, strict=True)
-    )
-    return is_header or all(not field.strip(" -") for field in fields)
+def _no_record(fields: Sequence[str], layout: Layout) -> str | None:
+    """Why some fields are no record: each is its header, each is a rule or empty, or they count the records before them."""
+    if [normalise_header(field) for field in fields] == [normalise_header(header) for header in layout.headers]:
+        return "malformed:header_again"
+    if all(not field.strip(" -") for field in fields):
+        return "malformed:header_again"
+    is_trailer = fields[0].strip().casefold() in _TRAILERS and not _LETTER.search("".join(fields[1:]))
+    return "malformed:trailer" if is_trailer else None
 
 
 def _with_keys(

@@ -100,6 +100,7 @@ def test_every_way_of_writing_a_table_gives_the_same_rows(tmp_path: Path, conten
 
 MARK = b"\xef\xbb\xbf"
 HEADER_AGAIN = "malformed:header_again"
+TRIALS = ((2, ("TRL", "b", "3")), (3, ("Total", "", "IgE")), (4, ("Trials", "1", "2")))
 
 
 @pytest.mark.parametrize(
@@ -109,13 +110,26 @@ HEADER_AGAIN = "malformed:header_again"
         (b"a,b,c\n1,2,3\na,b,c\n4,5,6\n", [(3, HEADER_AGAIN, ("a", None, None))]),
         (b'"a","b","c"\n1,2,3\n"A" , B,c\n4,5,6\n', [(3, HEADER_AGAIN, ("A", None, None))]),
         (b"a |b|c\n--|----|----\n1 |2|3\n4 |5|6\n", [(2, HEADER_AGAIN, ("--", None, None))]),
+        (b"a,b,c\n1,2,3\nTRAILER,1,\n", [(3, "malformed:trailer", ("TRAILER", None, None))]),
+        (b'b,a,c\n2,1,3\n"Total ","1,234",2026-01-05\n', [(3, "malformed:trailer", ("1", None, None))]),
+        (b"a,b,c\nTRL,b,3\nTotal,,IgE\nTrials,1,2\n", [(place, None, row) for place, row in TRIALS]),
         (b"a,b,c\na,b,other\n1,2,3\n", [(2, None, ("a", "b", "other"))]),
         (b"a,b,c\n--,b,3\n1,2,3\n", [(2, None, ("--", "b", "3"))]),
     ],
-    ids=["joined_with_mark", "joined", "quoted_in_other_case", "rules_of_sqlcmd", "one_value_differs", "no_rule"],
+    ids=[
+        "joined_with_mark",
+        "joined",
+        "quoted_in_other_case",
+        "rules_of_sqlcmd",
+        "trailer",
+        "total",
+        "no_trailer",
+        "one_value_differs",
+        "no_rule",
+    ],
 )
-def test_a_header_that_comes_again_is_no_record(tmp_path: Path, content: bytes, rows: Rows) -> None:
-    assert [row for row in parsed(tmp_path, content) if not str(row[2][0]).strip().isdigit()] == rows
+def test_a_header_that_comes_again_and_a_trailer_are_no_records(tmp_path: Path, content: bytes, rows: Rows) -> None:
+    assert [row for row in parsed(tmp_path, content) if row[1] or not str(row[2][0]).strip().isdigit()] == rows
 
 
 @pytest.mark.parametrize(
