@@ -228,7 +228,8 @@ def _without_lines_around(records: Records, layout: Layout) -> Records:
     if place is None or not layout.headers:
         return records
     begins = np.zeros(len(records.lines), dtype=np.bool_)
-    for position, texts in ((place, (layout.headers[place].strip().casefold(), *_RULES)), (0, _TRAILERS)):
+    sought = {place: (layout.headers[place].strip().casefold(), *_RULES)}
+    for position, texts in (sought | {0: (*sought.get(0, ()), *_TRAILERS)}).items():
         first = pc.utf8_trim_whitespace(pc.utf8_lower(records.fields[position]))
         begins |= np.asarray(pc.is_in(first, value_set=pa.array(texts, pa.string())))
     lines = {int(row): [column[int(row)].as_py() for column in records.fields] for row in np.flatnonzero(begins)}

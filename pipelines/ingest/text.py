@@ -28,6 +28,7 @@ _UTF_32_ZEROS = ([False, True, True, True], [True, True, True, False])
 """Which of the first four bytes are zero where the first character is a letter of ASCII and there is no mark."""
 
 _CTRL_Z = b"\x1a"
+_MARKS = re.compile(b"(?m)^(?:" + codecs.BOM_UTF8 + b")+")
 
 
 def lines_of(blocks: Iterator[bytes], place: str, *, ended: bool = False) -> Iterator[bytes]:
@@ -37,13 +38,7 @@ def lines_of(blocks: Iterator[bytes], place: str, *, ended: bool = False) -> Ite
     `ended` also where the last line has no line end.
     """
     for block in _whole_lines(_without_end_mark(_eight_bit(blocks, place)), place, ended=ended):
-        lines = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
-        yield _utf8(_without_marks(lines) if codecs.BOM_UTF8 in lines else lines)
-
-
-def _without_marks(lines: bytes) -> bytes:
-    """Whole lines without the byte order marks that they begin with where files with marks were joined."""
-    return re.sub(b"(?m)^(?:%b)+" % codecs.BOM_UTF8, b"", lines)
+        yield _utf8(block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block)
 
 
 def _eight_bit(blocks: Iterator[bytes], place: str) -> Iterator[bytes]:
@@ -120,9 +115,11 @@ def _whole_lines(blocks: Iterable[bytes], place: str, *, ended: bool) -> Iterato
 
 
 def _utf8(lines: bytes) -> bytes:
-    """Whole lines as UTF-8."""
+    """Whole lines as UTF-8, without the byte order marks that they begin with where files with marks were joined."""
     if lines.isascii():
         return lines
+    if codecs.BOM_UTF8 in lines:
+        lines = _MARKS.sub(b"", lines)
     try:
         lines.decode()
     except UnicodeDecodeError:
