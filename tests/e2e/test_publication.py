@@ -313,7 +313,7 @@ def releases_of(world: DemoWorld) -> list[Release]:
 
 
 def with_wrong_person(world: DemoWorld, folder: Path) -> Settings:
-    """A lake whose observation periods name people that there are not: a link that does not hold."""
+    """A lake of which a release, one that names no files, has observation periods of people that there are not."""
     copied = world.copied_to(folder)
     path = str(copied.table_path("omop", "observation_period"))
     DeltaTable(path).update(updates={"person_id": "person_id + 1"})
@@ -322,7 +322,7 @@ def with_wrong_person(world: DemoWorld, folder: Path) -> Settings:
     document = json.loads(release.read_text(encoding="utf-8"))
     for table in document["tables"]:
         if table["name"] == "observation_period":
-            table["version"] = newest
+            table |= {"version": newest, "files": None}
     release.write_text(json.dumps(document), encoding="utf-8")
     return copied.settings
 

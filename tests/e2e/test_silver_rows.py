@@ -99,6 +99,7 @@ def test_rows_that_no_rule_takes_say_why_and_are_listed_by_values(world: DemoWor
         ("gp", "drug_code"): "looked_up",
         ("gp", "drug_record"): "issues_are_mapped",
         ("gp", "problem"): "looked_up",
+        ("gp", "sharing_organisation"): "followed_by_curate",
         ("mental_health", "other_service_type"): "no_rule",
         ("mental_health", "staff_activity"): "looked_up",
         ("mental_health", "team"): "reference_data",
