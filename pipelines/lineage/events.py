@@ -175,7 +175,7 @@ def _statistics(rows: int | None) -> dict[str, OutputDatasetFacet]:
 
 def _rounded(rows: int) -> int:
     """To two digits, and at least to 5: exact numbers of two nights would say what the rows of one person between them are."""
-    step = max(5, int("1".ljust(len(str(rows)) - 1, "0")))
+    step = max(5, int(10 ** (len(str(rows)) - 2)))
     return (rows + step // 2) // step * step
 
 

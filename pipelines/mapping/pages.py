@@ -119,7 +119,9 @@ def _rule(rule: Rule, contract: SourceContract, lists: MappingOf[str, CodeList])
         details.append("rows with one key become one")
     if rule.value_of is not None:
         domains = " or ".join(rule.value_of.unless)
-        details.append(f"a concept of another domain than {domains} is the value of `{rule.value_of.concept}`")
+        details.append(
+            f"a concept of another domain than {domains} is the value of `{rule.value_of.concept}` ({rule.value_of.note})"
+        )
     details += _evidence(rule)
     if details:
         parts.append("\n".join(f"- {detail}" for detail in details))

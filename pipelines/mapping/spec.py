@@ -330,9 +330,10 @@ class Lookup(Frozen):
 
 
 class ValueOf(Frozen):
-    """The concept that codes are the value of, unless their own concept is of one of these domains: those say it all."""
+    """The concept, with a note, that codes are the value of, unless their own is of one of these domains: those say it all."""
 
     concept: int
+    note: str
     unless: tuple[str, ...] = Field(min_length=1)
 
     @field_validator("unless")

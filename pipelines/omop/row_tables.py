@@ -200,9 +200,9 @@ def _judges(inputs: MapInputs) -> object:
     return inputs.plausibility.model_dump(mode="json", exclude=_RULE_NOTES)
 
 
-_RULE_NOTES: Final[Any] = {"rules": {"__all__": {"note"}}, "units": {"__all__": {"note"}}}
+_RULE_NOTES: Final[Any] = {"rules": {"__all__": {"note"}}, "values": {"__all__": {"note"}}, "units": {"__all__": {"note"}}}
 
-_NOTES: Final[Any] = {"note": True, "fields": {"__all__": {"note"}}}
+_NOTES: Final[Any] = {"note": True, "value_of": {"note"}, "fields": {"__all__": {"note"}}}
 
 
 def code_tables(inputs: MapInputs) -> list[Table]:
@@ -211,7 +211,8 @@ def code_tables(inputs: MapInputs) -> list[Table]:
         f"{source.name}.{target}": coded_fields(source.rules(target), target) for source in inputs.sources for target in Target
     }
     domains = {
-        rule.name: (rule.domain, rule.value_of and rule.value_of.model_dump()) for rule in inputs.rules_for(Target.EVENT)
+        rule.name: (rule.domain, rule.value_of and rule.value_of.model_dump(exclude={"note"}))
+        for rule in inputs.rules_for(Target.EVENT)
     }
     all_rows = (*map(rows_name, ROW_TABLES), *inputs.stems)
     code_map, concept_map = intermediate("code_map"), CONCEPT_MAP

@@ -46,6 +46,8 @@ def constants(mappings: Iterable[SourceMapping]) -> Iterator[Constant]:
                 concept_id = _constant_concept(field, FIELDS[rule.to][field], how)
                 if concept_id:
                     yield Constant(mapping.source, rule.name, field, concept_id, how.note)
+            if of := rule.value_of:
+                yield Constant(mapping.source, rule.name, "value_of", of.concept, of.note)
 
 
 def _constant_concept(field: str, kind: str, how: FieldRule) -> int:

@@ -32,7 +32,7 @@ ALLERGY = Rule.model_validate(
         "from": "entry",
         "to": "event",
         "domain": "Observation",
-        "value_of": {"concept": 43530807, "unless": ["Condition", "Observation"]},
+        "value_of": {"concept": 43530807, "note": "Allergic disposition", "unless": ["Condition", "Observation"]},
         "evidence": "coded",
         "fields": {
             "concept": {"concept": [{"column": "code", "vocabulary": "SNOMED"}]},
@@ -43,7 +43,9 @@ ALLERGY = Rule.model_validate(
 )
 
 
-RELATIVE = ALLERGY.model_copy(update={"name": "relative", "value_of": ValueOf(concept=4167217, unless=("Observation",))})
+RELATIVE = ALLERGY.model_copy(
+    update={"name": "relative", "value_of": ValueOf(concept=4167217, note="Family history", unless=("Observation",))}
+)
 
 
 def routed(sail: SparkSession, code: str | None, concept_id: int | None, rule: Rule = RULE) -> list[tuple[Any, ...]]:

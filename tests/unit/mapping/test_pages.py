@@ -42,7 +42,7 @@ MAPPING = Mapping.model_validate(
                 "from": "patient",
                 "to": "event",
                 "domain": "Condition",
-                "value_of": {"concept": 43530807, "unless": ["Condition", "Observation"]},
+                "value_of": {"concept": 43530807, "note": "Allergic disposition", "unless": ["Condition", "Observation"]},
                 "evidence": [
                     {"column": "scheme", "values": {"9": "suspected", "8": "suspected", "7": "history"}, "present": "coded"},
                     {"column": "place.closed_on", "present": "problem_list"},
@@ -109,8 +109,9 @@ def test_page_describes_a_column_of_another_row() -> None:
 
 
 def test_page_says_of_what_a_concept_of_another_kind_is_the_value() -> None:
-    assert "- a concept of another domain than Condition or Observation is the value of `43530807`" in page_of(
-        CONTRACT, MAPPING
+    assert (
+        "- a concept of another domain than Condition or Observation is the value of `43530807` (Allergic disposition)"
+        in page_of(CONTRACT, MAPPING)
     )
 
 

@@ -71,14 +71,14 @@ def test_only_the_concept_of_an_event_is_of_a_code() -> None:
 
 
 def test_only_an_event_is_the_value_of_a_concept() -> None:
-    allergy = {"concept": 43530807, "unless": ["Condition", "Observation"]}
+    allergy = {"concept": 43530807, "note": "Allergic disposition", "unless": ["Condition", "Observation"]}
     assert Rule.model_validate(rule(value_of=allergy)).value_of == ValueOf(
-        concept=43530807, unless=("Condition", "Observation")
+        concept=43530807, note="Allergic disposition", unless=("Condition", "Observation")
     )
     person = {"name": "gp_person", "from": "patient", "to": "person", "fields": {}, "value_of": allergy}
     assert "value_of: only events have values" in faults_of(person)
     assert "Illness: expected Condition" in faults_of(rule(value_of=allergy | {"unless": ["Illness", "Condition"]}))
-    assert "unless" in faults_of(rule(value_of={"concept": 43530807, "unless": []}))
+    assert "unless" in faults_of(rule(value_of=allergy | {"unless": []}))
 
 
 def test_events_have_a_key_exactly_where_the_rule_groups_them() -> None:
