@@ -66,14 +66,18 @@ _FOR_LITTLE = {
     "spark.sql.ui.explainMode": "simple",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.writeChecksumFile.enabled": "false",
+    "spark.databricks.delta.allFilesInCrc.enabled": "false",
     "spark.buffer.pageSize": "1m",
-    "spark.driver.extraJavaOptions": (
-        f"-XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m -XX:MetaspaceSize=256m {_COMPILES_LATE}"
-    ),
 }
 """Where little is read, Spark compiles nothing, because it would run only once. A table is read by one task, no job looks for
 its files, and the Delta library reads its log: so nobody needs the summary of a version that Spark would write beside each
-commit. Each sort and each grouping takes a page of memory for its few rows, of 64 MiB by default."""
+commit, nor the list of its files that Spark would compute for it. Each sort and each grouping takes a page of memory for its
+few rows, of 64 MiB by default."""
+
+_JVM_FOR_LITTLE = f"-XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m -XX:MetaspaceSize=256m {_COMPILES_LATE}"
+
+_MOST_FOR_NEW_MIB = 512
+"""Plans are many and soon done with. With half a gigabyte for what is new the JVM collects seldom."""
 
 
 def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dict[str, str]:
@@ -81,9 +85,9 @@ def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dic
 
     `little` says that what it reads is small enough for the cost of a statement to be more than that of its rows.
     """
-    cores = engine.parallelism or CORES
+    cores, mib = engine.parallelism or CORES, int(engine.memory_gib * 1024)
     options = {
-        "spark.driver.memory": f"{int(engine.memory_gib * 1024)}m",
+        "spark.driver.memory": f"{mib}m",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.local.dir": str(scratch),
@@ -92,4 +96,7 @@ def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dic
         "spark.default.parallelism": str(cores),
         "spark.databricks.delta.delta.log.cacheSize": str(_TABLES_IN_MEMORY),
     }
-    return options | (_FOR_LITTLE if little else {})
+    if little:
+        heap = f"-Xms{mib}m -Xmn{min(mib // 2, _MOST_FOR_NEW_MIB)}m"
+        options |= _FOR_LITTLE | {"spark.driver.extraJavaOptions": f"{heap} {_JVM_FOR_LITTLE}"}
+    return options

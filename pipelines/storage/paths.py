@@ -22,7 +22,7 @@ from pipelines.storage.files import why
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyarrow.fs import SubTreeFileSystem
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
     from pipelines.contracts.tables import Description, Partitions
 
@@ -127,11 +127,11 @@ class StoragePaths:
 
     def overwrite(self, frame: "DataFrame", zone: Zone, name: str, partition_by: Sequence[str], _: "Description") -> None:
         """Replace the whole table, its schema included, in one commit. A path has no place for a description."""
-        writer = frame.write.format("delta").mode("overwrite").partitionBy(*partition_by)
+        writer = frame.write.format("delta").partitionBy(*partition_by)
         if self.version(zone, name) is not None:
-            writer = writer.option("overwriteSchema", "true")
+            writer = writer.mode("overwrite").option("overwriteSchema", "true")
         else:
-            writer = writer.options(**_PROPERTIES)
+            writer = _first(writer)
         writer.save(self.path(zone, name))
 
     def add_columns(self, _session: "SparkSession", zone: Zone, name: str, schema: Mapping[str, str]) -> Mapping[str, str]:
@@ -158,11 +158,11 @@ class StoragePaths:
         self, frame: "DataFrame", zone: Zone, name: str, part: "Partitions", among: str, _: "Description"
     ) -> None:
         """Replace the rows for which `among`, on the partition column, holds, in one commit."""
-        writer = frame.write.format("delta").mode("overwrite").partitionBy(part.column)
+        writer = frame.write.format("delta").partitionBy(part.column)
         if self.version(zone, name) is not None:
-            writer = writer.option("replaceWhere", among)
+            writer = writer.mode("overwrite").option("replaceWhere", among)
         else:
-            writer = writer.options(**_PROPERTIES)
+            writer = _first(writer)
         writer.save(self.path(zone, name))
 
     def delete_partitions(self, session: "SparkSession", zone: Zone, name: str, part: "Partitions", among: str) -> None:
@@ -179,6 +179,11 @@ class StoragePaths:
         """The values of a partition column that a table holds."""
         table = opened(self.path(zone, name))
         return frozenset() if table is None else frozenset(str(partition[column]) for partition in table.partitions())
+
+
+def _first(writer: "DataFrameWriter") -> "DataFrameWriter":
+    """The writer of the first rows of a table. There is nothing to replace: to overwrite, Spark would look for its files."""
+    return writer.mode("append").options(**_PROPERTIES)
 
 
 def opened(path: str, version: int | None = None) -> "DeltaTable | None":

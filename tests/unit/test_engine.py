@@ -141,3 +141,6 @@ def test_spark_for_little_compiles_nothing_and_for_much_as_it_does_itself() -> N
     assert (little["spark.sql.shuffle.partitions"], much["spark.sql.shuffle.partitions"]) == ("1", "6")
     assert (little["spark.buffer.pageSize"], much.get("spark.buffer.pageSize")) == ("1m", None)
     assert little["spark.driver.memory"] == much["spark.driver.memory"] == "2048m"
+    assert little["spark.driver.extraJavaOptions"].startswith("-Xms2048m -Xmn512m ")
+    smallest = local_options(settings.model_copy(update={"memory_gib": 0.5}), Path("/scratch"), little=True)
+    assert smallest["spark.driver.extraJavaOptions"].startswith("-Xms512m -Xmn256m ")
