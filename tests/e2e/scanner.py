@@ -27,6 +27,14 @@ _OF_FILES = re.compile(rb'"(size|num\w+|\w*[tT]ime\w*)":[0-9]+')
 _GAP = re.compile(rb"(?<=[0-9])[ -](?=[0-9])")
 
 
+SLOT_BITS = 22
+
+
+def _slot(prefixes: np.ndarray) -> np.ndarray:
+    """The place of each prefix in a table of slots, by the upper bits of its product with an odd number without pattern."""
+    return (prefixes * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - SLOT_BITS)
+
+
 @dataclass(frozen=True)
 class Haystack:
     """Bytes and their origin. `is_text` is false for bytes in which short words would occur by chance."""
@@ -48,6 +56,13 @@ class Needles:
         """The first bytes of each long value as one number, sorted."""
         heads = {needle[:PREFIX] for needle in self._long}
         return np.sort(np.frombuffer(b"".join(heads), dtype="<u8"))
+
+    @cached_property
+    def _slots(self) -> np.ndarray:
+        """Whether there may be a prefix, by its slot: looking there takes a tenth of looking among all prefixes."""
+        slots = np.zeros(1 << SLOT_BITS, dtype=bool)
+        slots[_slot(self.prefixes)] = True
+        return slots
 
     @cached_property
     def _long(self) -> dict[bytes, set[str]]:
@@ -90,13 +105,10 @@ class Needles:
     def _anywhere(self, content: bytes) -> set[str]:
         if len(content) < PREFIX or not self._long:
             return set()
-        padded = np.frombuffer(content, dtype=np.uint8).astype("<u8")
-        count = len(content) - PREFIX + 1
-        windows = np.zeros(count, dtype="<u8")
-        for place in range(PREFIX):
-            windows |= padded[place : place + count] << np.uint64(8 * place)
-        nearest = np.minimum(np.searchsorted(self.prefixes, windows), len(self.prefixes) - 1)
-        places = np.flatnonzero(self.prefixes[nearest] == windows)
+        windows = np.ndarray((len(content) - PREFIX + 1,), dtype="<u8", buffer=content, strides=(1,))
+        likely = np.flatnonzero(self._slots[_slot(windows)])
+        nearest = np.minimum(np.searchsorted(self.prefixes, windows[likely]), len(self.prefixes) - 1)
+        places = likely[self.prefixes[nearest] == windows[likely]]
         there = {
             needle
             for place in places.tolist()

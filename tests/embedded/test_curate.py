@@ -227,28 +227,55 @@ def test_an_objection_by_local_id_removes_the_person_everywhere(run: RunContext,
     assert load(run) == {("patient", "opted_out", "objection"): 2}
 
 
-@pytest.mark.parametrize(
-    ("entries", "kept"),
-    [
-        ([("1", "2024-01-01")], False),
-        ([("1", "2024-01-01"), ("2", "2024-02-01")], True),
-        ([("2", "2024-01-01"), ("1", "2024-02-01")], False),
-        ([("1", "2024-01-01"), ("2", "2024-01-01")], False),
-        ([("1", ""), ("2", "2024-01-01")], False),
-        ([("1", "2024-01-01"), ("2", "2027-01-01")], False),
-        ([("3", "2024-01-01")], True),
-    ],
-    ids=["dissent", "withdrawn", "dissent_again", "same_day", "undated", "future_withdrawal", "look_alike"],
-)
-def test_type_one_follows_the_latest_code(run: RunContext, landing: Path, entries: list[tuple[str, str]], kept: bool) -> None:
-    rows = [observation(f"O{place}", "A", code, day) for place, (code, day) in enumerate(entries)]
-    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": CODES})
-    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA)]})
-    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
-    disposition = ("current", "") if kept else ("opted_out", "type_one")
+ENTRIES: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "dissent": ([("1", "2024-01-01")], "type_one"),
+    "withdrawn": ([("1", "2024-01-01"), ("2", "2024-02-01")], ""),
+    "dissent again": ([("2", "2024-01-01"), ("1", "2024-02-01")], "type_one"),
+    "same day": ([("1", "2024-01-01"), ("2", "2024-01-01")], "type_one"),
+    "undated": ([("1", ""), ("2", "2024-01-01")], "type_one"),
+    "future withdrawal": ([("1", "2024-01-01"), ("2", "2027-01-01")], "type_one"),
+    "look-alike": ([("3", "2024-01-01")], ""),
+    "unexplained": ([("9", "2024-01-01")], "type_one_unknown"),
+    "unexplained undated": ([("9", "")], "type_one_unknown"),
+    "without a code": ([("4", "2024-01-01")], "type_one_unknown"),
+    "unexplained, then withdrawn": ([("9", "2024-01-01"), ("2", "2024-02-01")], ""),
+    "unexplained on the day": ([("9", "2024-02-01"), ("2", "2024-02-01")], "type_one_unknown"),
+    "unexplained after": ([("9", "2024-03-01"), ("2", "2024-02-01")], "type_one_unknown"),
+    "unexplained undated, withdrawn": ([("9", ""), ("2", "2024-02-01")], "type_one_unknown"),
+    "unexplained, future withdrawal": ([("9", "2024-01-01"), ("2", "2027-01-01")], "type_one_unknown"),
+    "unexplained and dissent": ([("9", "2024-01-01"), ("1", "2024-01-01")], "type_one"),
+    "unexplained after the withdrawal": ([("9", "2024-03-01"), ("1", "2024-01-01"), ("2", "2024-02-01")], "type_one_unknown"),
+    "national code only": ([("5", "2024-01-01")], ""),
+    "no code": ([("", "2024-01-01")], ""),
+    "look-alike with spaces": ([(" 3 ", "2024-01-01")], ""),
+}
+"""Entries of a patient, code and date, and why they are left out. Code 4 is in the dictionary without any code, 5 with a
+national one only, 9 is not in it; another practice knows 4 and 9."""
+
+DISPOSITIONS = (("current", ""), ("opted_out", "type_one"), ("opted_out", "type_one_unknown"))
+
+
+def test_type_one_follows_the_latest_code_and_what_no_dictionary_explains_may_be_one(run: RunContext, landing: Path) -> None:
+    """Everybody is registered at a second practice too."""
+    numbers = dict(zip(ENTRIES, map(str, valid_numbers()[100 : 100 + len(ENTRIES)]), strict=True))
+    rows = [
+        observation(f"{case}{place}", case, code, day)
+        for case, (entries, _) in ENTRIES.items()
+        for place, (code, day) in enumerate(entries)
+    ]
+    empty = {"code_id": "4", "term": "without a code", "processing_id": "1"}
+    national = {"code_id": "5", "term": "Ethnic category", "national_code": "A", "processing_id": "1"}
+    elsewhere = [code | {"snomed_ct_concept_id": "271649006"} for code in (empty, empty | {"code_id": "9"})]
+    here, there = ([patient(f"{case}{again}", number) for case, number in numbers.items()] for again in ("", " again"))
+    mine = {"patient": here, "observation": rows, "clinical_code": [*CODES, empty, national]}
+    deliver(landing, GP, "P81001", "20260105", mine)
+    deliver(landing, GP, "P81002", "20260105", {"patient": there, "clinical_code": elsewhere})
+    opt_out_lists(landing, "20260105", [*numbers.values()], local=[HAL])
     counts = load(run)
-    assert counts["patient", *disposition] == 2
-    assert counts["observation", *disposition] == len(entries)
+    left_out = {case: reason for case, (_, reason) in ENTRIES.items() if reason}
+    assert reasons_by_local_id(run) == left_out | {f"{case} again": reason for case, reason in left_out.items()}
+    assert [counts["patient", *kept] for kept in DISPOSITIONS] == [12, 12, 16]
+    assert [counts["observation", *kept] for kept in DISPOSITIONS] == [8, 11, 14]
 
 
 def test_a_withdrawal_of_type_one_counts_once_an_extract_of_its_practice_reaches_its_day(
@@ -272,42 +299,6 @@ def test_a_withdrawal_of_type_one_counts_once_an_extract_of_its_practice_reaches
     deliver(landing, GP, "P81001", "20260107", {"patient": people[2:]}, mode="delta")
     load(replace(run, run_date=date(2026, 1, 9)))
     assert reasons_by_local_id(run) == {}
-
-
-@pytest.mark.parametrize(
-    ("entries", "reason"),
-    [
-        ([("9", "2024-01-01")], "type_one_unknown"),
-        ([("9", "")], "type_one_unknown"),
-        ([("4", "2024-01-01")], "type_one_unknown"),
-        ([("9", "2024-01-01"), ("2", "2024-02-01")], ""),
-        ([("9", "2024-02-01"), ("2", "2024-02-01")], "type_one_unknown"),
-        ([("9", "2024-03-01"), ("2", "2024-02-01")], "type_one_unknown"),
-        ([("9", ""), ("2", "2024-02-01")], "type_one_unknown"),
-        ([("9", "2024-01-01"), ("2", "2027-01-01")], "type_one_unknown"),
-        ([("9", "2024-01-01"), ("1", "2024-01-01")], "type_one"),
-        ([("9", "2024-03-01"), ("1", "2024-01-01"), ("2", "2024-02-01")], "type_one_unknown"),
-        ([("5", "2024-01-01")], ""),
-        ([("", "2024-01-01")], ""),
-        ([(" 3 ", "2024-01-01")], ""),
-    ],
-)
-def test_an_entry_that_no_dictionary_explains_may_be_a_dissent(
-    run: RunContext, landing: Path, entries: list[tuple[str, str]], reason: str
-) -> None:
-    """Code 4 is in the dictionary without any code, 5 with a national one only, 9 is not in it; another practice knows both."""
-    rows = [observation(f"O{place}", "A", code, day) for place, (code, day) in enumerate(entries)]
-    empty = {"code_id": "4", "term": "without a code", "processing_id": "1"}
-    national = {"code_id": "5", "term": "Ethnic category", "national_code": "A", "processing_id": "1"}
-    mine = {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": [*CODES, empty, national]}
-    elsewhere = [code | {"snomed_ct_concept_id": "271649006"} for code in (empty, empty | {"code_id": "9"})]
-    deliver(landing, GP, "P81001", "20260105", mine)
-    deliver(landing, GP, "P81002", "20260105", {"patient": [patient("Z", ANNA), patient("B", BEN)], "clinical_code": elsewhere})
-    opt_out_lists(landing, "20260105", [ANNA, BEN], local=[CARL])
-    counts = load(run)
-    disposition = ("opted_out", reason) if reason else ("current", "")
-    assert counts["observation", *disposition] == len(entries)
-    assert counts["patient", "current", ""] == (1 if reason else 3)
 
 
 SPELLINGS: dict[str, list[tuple[str, str]]] = {
@@ -420,26 +411,28 @@ def test_a_dictionary_of_an_earlier_delivery_explains_later_entries(run: RunCont
     assert (counts["patient", "opted_out", "type_one"], counts["observation", "opted_out", "type_one"]) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("dissent", "withdrawal", "kept"),
-    [
-        (("2024-01-01", ""), ("", "2024-02-01"), True),
-        (("2024-01-01", ""), ("1900-01-01", "1/2/2024"), True),
-        (("2024-01-01", ""), ("02/25/2024", "2024-02-25"), False),
-        (("01/25/2024", "2024-01-25"), ("2024-02-01", ""), False),
-        (("", "soon"), ("2024-02-01", ""), False),
-    ],
-)
-def test_a_date_of_type_one_that_cannot_be_read_is_not_that_of_entry(
-    run: RunContext, landing: Path, dissent: tuple[str, str], withdrawal: tuple[str, str], kept: bool
-) -> None:
+ENTERED: dict[str, tuple[tuple[str, str], tuple[str, str], bool]] = {
+    "no day": (("2024-01-01", ""), ("", "2024-02-01"), True),
+    "a default day": (("2024-01-01", ""), ("1900-01-01", "1/2/2024"), True),
+    "an American withdrawal": (("2024-01-01", ""), ("02/25/2024", "2024-02-25"), False),
+    "an American dissent": (("01/25/2024", "2024-01-25"), ("2024-02-01", ""), False),
+    "a word": (("", "soon"), ("2024-02-01", ""), False),
+}
+"""Day and day of entry of a dissent and of its withdrawal, and whether the patient is kept."""
+
+
+def test_a_date_of_type_one_that_cannot_be_read_is_not_that_of_entry(run: RunContext, landing: Path) -> None:
+    numbers = dict(zip(ENTERED, (ANNA, BEN, CARL, DORA, EVE), strict=True))
     rows = [
-        observation(f"O{code}", "A", code, day) | {"entered_date": entered}
+        observation(f"{case}{code}", case, code, day) | {"entered_date": entered}
+        for case, (dissent, withdrawal, _) in ENTERED.items()
         for code, (day, entered) in (("1", dissent), ("2", withdrawal))
     ]
-    deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A", ANNA)], "observation": rows, "clinical_code": CODES})
-    opt_out_lists(landing, "20260105", [ANNA], local=[BEN])
-    assert load(run)["patient", *(("current", "") if kept else ("opted_out", "type_one"))] == 1
+    people = [patient(case, number) for case, number in numbers.items()]
+    deliver(landing, GP, "P81001", "20260105", {"patient": people, "observation": rows, "clinical_code": CODES})
+    opt_out_lists(landing, "20260105", [*numbers.values()], local=[HAL])
+    assert load(run)["patient", "current", ""] == 2
+    assert reasons_by_local_id(run) == {case: "type_one" for case, (_, _, kept) in ENTERED.items() if not kept}
 
 
 def test_corrections_duplicates_and_deletes_leave_one_row_each(run: RunContext, landing: Path) -> None:
