@@ -2,8 +2,6 @@
 
 from datetime import date
 
-import pytest
-
 from pipelines.contracts.ledger import Disposition, check_balance
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.curate.entities import EntityOf
@@ -11,6 +9,7 @@ from pipelines.curate.references import counted_references
 from pipelines.run_context import RunContext
 from pipelines.run_ledger import reference_ledger
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
+from pipelines.synthetic.nhs_numbers import valid_numbers
 from tests.builders.landing import Row, deliver, opt_out_lists
 from tests.builders.runs import RUN_ID, ingested_and_curated
 from tests.embedded.test_curate import ANNA, BEN, CODES, GP, consultation, observation, patient
@@ -98,15 +97,18 @@ MISSING: list[tuple[dict[str, list[Row] | None], dict[tuple[str, str], int]]] = 
 ]
 
 
-@pytest.mark.parametrize(("changed", "orphans"), MISSING)
-def test_a_missing_row_is_counted_by_reference(
-    run: RunContext, changed: dict[str, list[Row] | None], orphans: dict[tuple[str, str], int]
-) -> None:
-    deliver(run.settings.storage.landing, GP, "P81001", "20260105", practice(**changed))
-    opt_out_lists(run.settings.storage.landing, "20260105", [ANNA], local=[BEN])
+def test_a_missing_row_is_counted_by_reference(run: RunContext) -> None:
+    """Each case is a practice with a patient of its own."""
+    landing, numbers = run.settings.storage.landing, [str(number) for number in valid_numbers()[100 : 100 + len(MISSING)]]
+    expected = {}
+    for place, ((changed, orphans), number) in enumerate(zip(MISSING, numbers, strict=True), 1):
+        mine = {"patient": [patient("A", number, usual_gp_user_in_role_guid="DOC")]}
+        deliver(landing, GP, f"P810{place:02}", "20260105", practice(**mine | changed))
+        expected |= {(entity, f"P810{place:02}", name): n for (entity, name), n in orphans.items()}
+    opt_out_lists(landing, "20260105", numbers, local=[BEN])
     found = counted(run)
-    assert {(entity, name): n for (entity, _, name), (_, n) in found.items() if n} == orphans
-    assert {provider for _, provider, _ in found} == {"P81001"}
+    assert {which: n for which, (_, n) in found.items() if n} == expected
+    assert {provider for _, provider, _ in found} == {f"P810{place:02}" for place in range(1, len(MISSING) + 1)}
 
 
 def test_each_provider_needs_rows_of_its_own(run: RunContext) -> None:
