@@ -170,6 +170,15 @@ def test_a_publication_removes_what_killed_ones_left_and_nothing_of_one_under_wa
     assert sorted(path.name for path in out.iterdir()) == sorted([".unfinished-notes", "running.duckdb", made])
 
 
+@pytest.fixture
+def heeded(sent: signal.Signals) -> Iterator[None]:
+    """The signal is not ignored, as an interrupt is by what a shell starts in the background, these tests included."""
+    former = signal.signal(sent, signal.default_int_handler)
+    yield
+    signal.signal(sent, former)
+
+
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("said", [None, ReleaseError("interrupted")], ids=["at once", "by what was under way"])
 def test_signals_end_a_publication_that_then_leaves_nothing(
