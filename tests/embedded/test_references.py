@@ -102,7 +102,7 @@ def test_a_missing_row_is_counted_by_reference(run: RunContext) -> None:
     landing, numbers = run.settings.storage.landing, [str(number) for number in valid_numbers()[100 : 100 + len(MISSING)]]
     expected: dict[tuple[str, str, str], int] = {}
     for place, ((changed, orphans), number) in enumerate(zip(MISSING, numbers, strict=True), 1):
-        mine = [patient("A", number, usual_gp_user_in_role_guid="DOC")]
+        mine: list[Row] = [patient("A", number, usual_gp_user_in_role_guid="DOC")]
         deliver(landing, GP, f"P810{place:02}", "20260105", practice(patient=mine, **changed))
         expected |= {(entity, f"P810{place:02}", name): n for (entity, name), n in orphans.items()}
     opt_out_lists(landing, "20260105", numbers, local=[BEN])
