@@ -75,6 +75,7 @@ commit, nor the list of its files that Spark would compute for it. Each sort and
 few rows, of 64 MiB by default."""
 
 _JVM_FOR_LITTLE = f"-XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m -XX:MetaspaceSize=256m {_COMPILES_LATE}"
+"""One collector, and enough memory from the start for the code of Spark and of its plans."""
 
 _MOST_FOR_NEW_MIB = 512
 """Plans are many and soon done with. With half a gigabyte for what is new the JVM collects seldom."""

@@ -28,6 +28,7 @@ _GAP = re.compile(rb"(?<=[0-9])[ -](?=[0-9])")
 
 
 SLOT_BITS = 22
+"""Four million slots: of the tens of thousands of values that are looked for, few share one with bytes of another text."""
 
 
 def _slot(prefixes: np.ndarray) -> np.ndarray:
