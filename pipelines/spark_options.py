@@ -59,6 +59,9 @@ _FOR_LITTLE = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
+    "spark.sql.autoBroadcastJoinThreshold": "3000",
+    "spark.sql.optimizer.disableHints": "true",
+    "spark.sql.optimizer.excludedRules": "org.apache.spark.sql.catalyst.optimizer.PushDownLeftSemiAntiJoin",
     "spark.sql.files.minPartitionNum": "1",
     "spark.sql.files.openCostInBytes": "65536",
     "spark.sql.leafNodeDefaultParallelism": "1",
@@ -69,10 +72,12 @@ _FOR_LITTLE = {
     "spark.databricks.delta.allFilesInCrc.enabled": "false",
     "spark.buffer.pageSize": "1m",
 }
-"""Where little is read, Spark compiles nothing, because it would run only once. A table is read by one task, no job looks for
-its files, and the Delta library reads its log: so nobody needs the summary of a version that Spark would write beside each
-commit, nor the list of its files that Spark would compute for it. Each sort and each grouping takes a page of memory for its
-few rows, of 64 MiB by default."""
+"""Where little is read, Spark compiles nothing, because it would run only once. A table is read as one partition, and rows in
+one partition are joined, grouped and sorted where they are, so that most statements are one task: only values that stand in
+a plan are broadcast, and a semi-join stays above the table that it narrows, which is one partition there. No job looks for
+the files of a table, and the Delta library reads its log: so nobody needs the summary of a version that Spark would write
+beside each commit, nor the list of its files that Spark would compute for it. Each sort and each grouping takes a page of
+memory for its few rows, of 64 MiB by default."""
 
 _JVM_FOR_LITTLE = f"-XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m -XX:MetaspaceSize=256m {_COMPILES_LATE}"
 """One collector, and enough memory from the start for the code of Spark and of its plans."""

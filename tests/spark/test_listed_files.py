@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
 
 from pipelines.contracts.tables import Partitions
 from pipelines.contracts.zones import Zone
@@ -93,3 +94,18 @@ def test_a_folder_with_the_name_of_a_pattern_is_read_once(spark: SparkSession, t
 def test_a_table_that_is_not_there_is_named(store: TableStore) -> None:
     with pytest.raises(OmopPipelineError, match=r"no table silver\.t"):
         store.read(Zone.SILVER, "t")
+
+
+def test_rows_are_joined_grouped_and_ranked_where_they_are(spark: SparkSession, store: TableStore) -> None:
+    few = {"id": "bigint", "code": "string"}
+    codes = spark.range(2000).select("id", F.concat(F.lit("code "), F.col("id").cast("string")).alias("code"))
+    store.overwrite(frame(store, ROWS), Zone.SILVER, "t", SCHEMA)
+    store.overwrite(codes, Zone.SILVER, "codes", few)
+    rows, stored = store.read(Zone.SILVER, "t"), store.read(Zone.SILVER, "codes")
+    named = rows.join(F.broadcast(stored), on="id", how="left").join(stored, on="id", how="left_semi")
+    ranked = named.withColumn("n", F.row_number().over(Window.partitionBy("share").orderBy("id")))
+    counted = ranked.groupBy("n").count()
+    assert [tuple(row) for row in counted.collect()] == [(1, 3)]
+    plan = counted._explain_string()  # type: ignore[operator]
+    assert plan.count("FileScan parquet") == 3
+    assert "Exchange" not in plan
