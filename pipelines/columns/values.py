@@ -36,23 +36,33 @@ _DEFAULT_MOMENT = f"{_DEFAULT}|^1970-01-01 0[01]:00:00$"
 
 _GAP = "[-/. ]"
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?"
-_DAY = (
-    f"(?:([0-9]{{4}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{1,2}})|([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})"
-    f"|([0-9]{{1,2}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{4}})|([0-9]{{1,2}}){_GAP}?{_MONTH},?{_GAP}?([0-9]{{4}}|[0-9]{{2}}))"
+_DAY_MONTH_YEAR = f"([0-9]{{1,2}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{4}})"
+_SURE_DAY = (
+    f"([0-9]{{4}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{1,2}})|([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})"
+    f"|([0-9]{{1,2}}){_GAP}?{_MONTH},?{_GAP}?([0-9]{{4}}|[0-9]{{2}})|{_MONTH}{_GAP}{{1,2}}([0-9]{{1,2}}),?{_GAP}([0-9]{{4}})"
 )
-"""Year, month and day; the day first where the year is last. Two digits are a year only after the name of a month."""
+"""A day in an order that cannot be another one. Two digits are a year only after the name of a month.
 
-_NAMES_A_MONTH = "[A-TV-Za-tv-z][A-Za-z]{2}"
-"""No other letters of a date stand together: those of a time are single ones, or UTC."""
+The month first is as SQL Server writes it, with a second blank before a day of one digit: `Jun  4 2024`.
+"""
+_DAY = f"(?:{_DAY_MONTH_YEAR}|{_SURE_DAY})"
 
-_AS_DAY = "$1$4$9$12-$2$5$8$11-$3$6$7$10"
+_NAMES_A_MONTH = "[A-Za-z][AaCcEeOoPpUu][A-Za-z]"
+"""No other letters of a date stand together so: those of a time are up to two, or GMT, BST and UTC."""
+
+_AS_DAY = "$3$4$7$12$15-$2$5$8$11$13-$1$6$9$10$14"
 """The groups of the form that matched; those of the other forms are empty."""
 
-_ZONE = "(?: ?(?:Z|UTC|[+-][0-9]{2}(?::?[0-9]{2})?))?"
-_STATED_OFFSET = "(?i)(?:[T:][0-9.,:]*|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|UTC|([+-])([0-9]{2}):?([0-9]{2})?)$"
-_STATED_UTC = " ?(?:[Zz]|[Uu][Tt][Cc]|[+-]00(?::?00)?)$"
+_AM_OR_PM = " ?(?:a|(p))[.]?m[.]?"
+_ZONE = "(?: ?(?:Z|UTC|GMT|BST|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_STATED_OFFSET = (
+    "(?i)(?:[T:][0-9.,:]*(?: ?[ap][.]?m[.]?)?|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|UTC|GMT|BST|([+-])([0-9]{2}):?([0-9]{2})?)$"
+)
+_SUMMER_TIME = "(?i)BST$"
+_STATED_UTC = " ?(?:[Zz]|[Uu][Tt][Cc]|[Gg][Mm][Tt]|[+-]00(?::?00)?)$"
+_FRACTION = f"(?i)(?:[0-9][.:]?[0-9]{{2}}[.:]?[0-9]{{2}})[.,:]([0-9]{{1,6}})[0-9]*(?:{_AM_OR_PM.replace('(p)', 'p')})?{_ZONE}$"
 _LONDON = "Europe/London"
-_IN_LONDON = f"(?:(?:19|20)[0-9]{{2}}|[A-Za-z]{{3}}[-/. ,]*[0-9]{{2}}[ ,:Tt]).*[0-9]{_STATED_UTC}"
+_IN_LONDON = f"(?:(?:19|20)[0-9]{{2}}|[A-Za-z]{{3}}[-/. ,]*[0-9]{{2}}[ ,:Tt]).*[0-9Mm.]{_STATED_UTC}"
 """A moment stated in UTC, of a time in which London's clocks kept the minutes of Greenwich: of two digits every year is."""
 _CLOCK_DIGITS = "yyyyMMddHHmmss"
 _CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
@@ -61,6 +71,9 @@ _NEXT_MIDNIGHT = "24:?00(?::?00(?:[.,]0+)?)?"
 _WITH_SECONDS = ":?([01]?[0-9]|2[0-3])[.:]([0-5][0-9])[.:]([0-5][0-9])(?:[.,][0-9]+)?"
 """As Oracle and SAS write it. With points only with its seconds: `9.30` may be a number of hours."""
 _AFTER_DAY = f"(?:T|,? {{1,2}})?{_CLOCK}|{_DIGITS}|{_WITH_SECONDS}|{_NEXT_MIDNIGHT}){_ZONE}"
+_OF_TWELVE = f"(?:12|(0?[0-9]|1[01]))[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)?{_AM_OR_PM}"
+"""A time of a clock of twelve hours, as Oracle and SQL Server write it; its first hour is the twelfth."""
+_OF_TWELVE_AFTER_DAY = f",? {{1,2}}{_OF_TWELVE}{_ZONE}"
 
 
 def _without_groups(pattern: str) -> str:
@@ -68,10 +81,16 @@ def _without_groups(pattern: str) -> str:
     return pattern.replace("(?:", "(").replace("(", "(?:")
 
 
-_DATE = f"(?is)^'?{_DAY}(?:{_without_groups(_AFTER_DAY)})?$|^.*$"
-_MOMENT = f"(?is)^'?{_without_groups(_DAY)}(?:{_AFTER_DAY})?$|^.*$"
-_AS_CLOCK = "0$1$4$7:0$2$5$8:0$3$6$9"
+_ANY_TIME = _without_groups(_AFTER_DAY)
+_DATE = f"(?is)^'?(?:{_DAY_MONTH_YEAR}(?:{_ANY_TIME})?|(?:{_SURE_DAY})(?:{_ANY_TIME}|{_without_groups(_OF_TWELVE_AFTER_DAY)})?)$|^.*$"
+_MOMENT = f"(?is)^'?(?:{_without_groups(_DAY)}(?:{_AFTER_DAY})?|(?:{_without_groups(_SURE_DAY)}){_OF_TWELVE_AFTER_DAY})$|^.*$"
+"""Digits with the day or the month first and a clock of twelve hours are nearly always in the American order: not read."""
+_AS_CLOCK = "0$1$4$7$10:0$2$5$8$11:0$3$6$9$12$13"
+"""The groups of the form that matched. Each pattern has all of them: Java takes `$13` for `$1` and a 3 where there is none."""
 _ONE_ZERO_TOO_MANY = "0([0-9][0-9])"
+_AFTER_NOON = "[Pp]"
+_TWELVE_HOURS_ON = "-12:00"
+"""A clock behind that of Greenwich by half a day: where it shows nine, it is nine in the evening."""
 _IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
 
 _ISO_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -84,10 +103,14 @@ _LAST_HOUR_IN_UTC = f"^(?:19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]23:[0-5][0-
 _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
+_HOUR_AND_POINT = "(0[0-9]|1[0-9]|2[0-3]|[1-9])[.]([0-5][0-9])()"
+"""In a column of times. Not with a lone zero before the point: a spreadsheet counts six o'clock as `0.25` of a day."""
+_MAYBE_DAY = f"(?:{_without_groups(_DAY)}(?:T|,? {{1,2}}))?"
 _TIME = (
-    f"(?i)^(?:{_without_groups(_DAY)}(?:T|,? {{1,2}}))?(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
-    f"|(24):?(00)(?::?(00)(?:[.,]0+)?)?|{_WITH_SECONDS}){_ZONE}$"
+    f"(?i)^{_MAYBE_DAY}(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
+    f"|{_WITH_SECONDS}|{_HOUR_AND_POINT}|{_OF_TWELVE}){_ZONE}$"
 )
+_TIME_OF_MIDNIGHT = f"(?i)^{_MAYBE_DAY}{_NEXT_MIDNIGHT}{_ZONE}$"
 
 _CENTURIES = (("^([5-9][0-9])-", "19$1-"), ("^([0-4][0-9])-", "20$1-"))
 """Two digits of a year after the name of a month are those from 1950 to 2049, as the databases which write them say."""
@@ -163,12 +186,19 @@ def serial_date_in(text: Column) -> Column:
 def time_in(text: Column) -> Column:
     """The time of a trimmed text as `HH:mm:ss`; a day before it and an offset after it are dropped.
 
-    The clock on the wall is meant. `24:00:00` is the end of the day. Digits without a colon have lost no more than the
-    first zero (`930` is 09:30:00).
+    The clock on the wall is meant, of 24 hours or of twelve (`9:30 PM`). `24:00:00` is the end of the day. Digits without a
+    colon have lost no more than the first zero (`930` is 09:30:00).
     """
-    clock = F.regexp_replace(F.regexp_replace(text, _TIME, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
     plain = F.substring(F.concat(text, F.lit(":00")), 1, 8)
-    return F.when(text.rlike(_PLAIN_TIME), plain).when(text.rlike(_TIME), F.rpad(clock, 8, "0"))
+    moment = F.concat(F.lit("2000-01-01 "), _clock_in(text, _TIME)).try_cast("timestamp").cast("string")
+    on_clock = F.when(text.rlike(_PLAIN_TIME), plain).when(text.rlike(_TIME), F.substring(moment, 12, 8))
+    return on_clock.when(text.rlike(_TIME_OF_MIDNIGHT), F.lit("24:00:00"))
+
+
+def _clock_in(text: Column, pattern: str) -> Column:
+    """The time in a text of a pattern, as an engine casts it; of an afternoon by a clock of twelve hours with an offset."""
+    clock = F.regexp_replace(F.regexp_replace(text, pattern, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
+    return F.regexp_replace(clock, _AFTER_NOON, _TWELVE_HOURS_ON)
 
 
 def timestamp_in(text: Column) -> Column:
@@ -184,8 +214,8 @@ def timestamp_in(text: Column) -> Column:
 def _as_written(text: Column) -> Column:
     """Date and time of a trimmed text without its offset; midnight where it holds a date alone, of the next day for 24:00."""
     days = text.rlike(_IS_NEXT_MIDNIGHT).cast("int")
-    clock = F.regexp_replace(F.regexp_replace(text, _MOMENT, _AS_CLOCK), _ONE_ZERO_TOO_MANY, "$1")
-    written = F.concat(F.date_add(_day_as_written(text), days).cast("string"), F.lit(" "), clock)
+    day = F.date_add(_day_as_written(text), days).cast("string")
+    written = F.concat(day, F.lit(" "), _clock_in(text, _MOMENT))
     plain = _year_first(text)
     to_the_second = F.when(plain.rlike(_PLAIN_MOMENT), plain).when(plain.rlike(_PLAIN_AND_MORE), F.substring(plain, 1, 19))
     return to_the_second.otherwise(written).try_cast("timestamp")
@@ -381,7 +411,8 @@ def _moments_as_instants(column: str) -> dict[str, Column]:
     """The seconds at which a moment with an offset was; null without one."""
     rest = F.col(f"{_REST}{column}")
     west, hours, minutes = (F.regexp_extract(rest, _STATED_OFFSET, group) for group in (1, 2, 3))
-    ahead = _number_or_zero(hours) * 3600 + _number_or_zero(minutes) * 60
+    in_summer = F.when(rest.rlike(_SUMMER_TIME), F.lit(3600)).otherwise(F.lit(0))
+    ahead = _number_or_zero(hours) * 3600 + _number_or_zero(minutes) * 60 + in_summer
     instant = F.col(f"{_WRITTEN}{column}") - F.when(west == "-", -ahead).otherwise(ahead)
     return {_INSTANT: F.when(rest.rlike(_STATED_OFFSET), instant)}
 
@@ -393,7 +424,7 @@ def _moments_as_digits(column: str) -> dict[str, Column]:
     in_london, an_hour_before = _in_london(instant), _in_london(instant - 3600)
     is_second = instant.isNotNull() & (F.substring(in_london, 1, 10) == F.substring(an_hour_before, 1, 10))
     clock = F.when(instant.isNotNull(), in_london).otherwise(F.date_format(written, _CLOCK_DIGITS))
-    fraction = F.regexp_extract(rest, f"[0-9][.,]([0-9]{{1,6}})[0-9]*{_ZONE}$", 1)
+    fraction = F.regexp_extract(rest, _FRACTION, 1)
     of_common = F.rpad(F.translate(common, "-T :", ""), 20, "0")
     digits = F.when(rest.isNull(), of_common).otherwise(F.concat(clock, F.rpad(fraction, 6, "0")))
     second = F.when(is_second, "1").otherwise("0")
