@@ -81,8 +81,8 @@ def _without_groups(pattern: str) -> str:
     return pattern.replace("(?:", "(").replace("(", "(?:")
 
 
-_ANY_TIME = _without_groups(_AFTER_DAY)
-_DATE = f"(?is)^'?(?:{_DAY_MONTH_YEAR}(?:{_ANY_TIME})?|(?:{_SURE_DAY})(?:{_ANY_TIME}|{_without_groups(_OF_TWELVE_AFTER_DAY)})?)$|^.*$"
+_ANY_TIME, _ANY_OF_TWELVE = _without_groups(_AFTER_DAY), _without_groups(_OF_TWELVE_AFTER_DAY)
+_DATE = f"(?is)^'?(?:{_DAY_MONTH_YEAR}(?:{_ANY_TIME})?|(?:{_SURE_DAY})(?:{_ANY_TIME}|{_ANY_OF_TWELVE})?)$|^.*$"
 _MOMENT = f"(?is)^'?(?:{_without_groups(_DAY)}(?:{_AFTER_DAY})?|(?:{_without_groups(_SURE_DAY)}){_OF_TWELVE_AFTER_DAY})$|^.*$"
 """Digits with the day or the month first and a clock of twelve hours are nearly always in the American order: not read."""
 _AS_CLOCK = "0$1$4$7$10:0$2$5$8$11:0$3$6$9$12$13"

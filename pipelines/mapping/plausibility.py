@@ -7,6 +7,7 @@ keeps what was delivered. Each rule is one short condition over all rows of a ta
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pyspark.sql import Column, DataFrame
@@ -84,17 +85,16 @@ class ValueRule(Frozen):
     note: str
 
 
-class UnitRule(Frozen):
-    """What a value can be in some units: `codes` as delivered, in any case; `least` and `most` are allowed."""
+class BoundedRule(Frozen):
+    """What a number can be; `least` and `most` are allowed."""
 
     action: Action
-    codes: tuple[str, ...] = Field(min_length=1)
     least: float | None = None
     most: float | None = None
     note: str
 
     @model_validator(mode="after")
-    def bounded(self) -> "UnitRule":
+    def bounded(self) -> Self:
         """Refuse a rule that no value can break, and one that every value breaks."""
         if self.least is None and self.most is None:
             raise ValueError("give least, most or both")
@@ -103,19 +103,33 @@ class UnitRule(Frozen):
         return self
 
 
+class UnitRule(BoundedRule):
+    """What a value can be in some units: `codes` as delivered, in any case."""
+
+    codes: tuple[str, ...] = Field(min_length=1)
+
+
+class AmountRule(BoundedRule):
+    """What an amount of a medicine can be. Any other is not published, whatever becomes of the row."""
+
+    field: Literal["quantity", "days_supply"]
+
+
 class Plausibility(Frozen):
     """All rules. Every dated target has those by which nothing dated after its extract is published."""
 
     rules: dict[Check, DateRule]
     values: dict[ValueCheck, ValueRule] = Field(default_factory=dict)
     units: dict[str, UnitRule] = Field(default_factory=dict)
+    amounts: dict[str, AmountRule] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def complete(self) -> "Plausibility":
         """Refuse rules that do not fit their targets or leave a date after the extract; the error lists all of them."""
         faults = [fault for check, rule in self.rules.items() for fault in _faults(check, rule)]
         others = {str(check) for check in (*Check, *ValueCheck)}
-        faults += [f"{name}: a rule on dates or values has this name" for name in self.units if name in others]
+        taken = [*others, *self.units, *self.amounts]
+        faults += [f"{name}: another rule has this name" for name in {*self.units, *self.amounts} if taken.count(name) > 1]
         for check, field in ((Check.START_AFTER_EXTRACT, "start"), (Check.END_AFTER_EXTRACT, "end")):
             dated = {target for target in Target if _day_of(target, field)}
             missing = dated - set(self.rules[check].to) if check in self.rules else dated
@@ -166,6 +180,10 @@ def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
         rows = rows.withColumn(last_day, _day_that_ends(last_day))
     broken = {action: _first_broken(target, rules, action) for action in Action}
     values = {"_set_aside": broken[Action.SET_ASIDE], "_flagged": broken[Action.FLAG]}
+    if target is Target.EVENT:
+        values |= {
+            rule.field: F.when(~_is_outside(F.col(rule.field), rule), F.col(rule.field)) for rule in rules.amounts.values()
+        }
     if _day_of(target, "end"):
         rows = rows.withColumn("_is_late", is_true(_last("end", target) > F.col("_extracted_on")))
         values |= _usable_ends(target)
@@ -206,7 +224,10 @@ def _first_broken(target: Target, rules: Plausibility, action: Action) -> Column
     if target is Target.EVENT:
         listed = [(check, rules.values[check]) for check in ValueCheck if check in rules.values]
         names += [(_is_lost(check), F.lit(str(check))) for check, rule in listed if rule.action is action]
-        names += [(_is_outside(rule), F.lit(name)) for name, rule in rules.units.items() if rule.action is action]
+        in_units = [(name, rule) for name, rule in rules.units.items() if rule.action is action]
+        names += [(_is_of(rule) & _is_outside(F.col("value_as_number"), rule), F.lit(name)) for name, rule in in_units]
+        amounts = [(name, rule) for name, rule in rules.amounts.items() if rule.action is action]
+        names += [(_is_outside(F.col(rule.field), rule), F.lit(name)) for name, rule in amounts]
     return first_true(names, F.lit(None).cast("string"))
 
 
@@ -253,11 +274,14 @@ def _is_lost(check: ValueCheck) -> Column:
     return F.when(begins & ~has_meaning, ~text.rlike(RESULT_PATTERN))
 
 
-def _is_outside(rule: UnitRule) -> Column:
-    value = F.col("value_as_number")
+def _is_of(rule: UnitRule) -> Column:
+    return F.lower("unit_code").isin(*[code.casefold() for code in rule.codes])
+
+
+def _is_outside(value: Column, rule: BoundedRule) -> Column:
     below = F.lit(False) if rule.least is None else value < F.lit(rule.least)
     above = F.lit(False) if rule.most is None else value > F.lit(rule.most)
-    return F.lower("unit_code").isin(*[code.casefold() for code in rule.codes]) & (below | above)
+    return below | above
 
 
 def sound(rows: DataFrame) -> DataFrame:

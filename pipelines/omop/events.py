@@ -246,7 +246,7 @@ def _drug_ends() -> tuple[tuple[str, Column], ...]:
         ("delivered", F.when(_end_is_usable(), F.col("end_date"))),
         ("days_supplied", _last_of_days("days_supply")),
         ("duration_stated", _last_of_days("_stated_days")),
-        ("quantity_by_dose", _last_of_days("_dosed_days")),
+        ("quantity_by_dose", _last_of_days("_dosed_days", MAX_DAYS_DOSED)),
         ("written_prescription", _last_of_days("prescribed_days")),
         ("same_day", F.col("start_date")),
     )
@@ -259,12 +259,16 @@ DAYS_FROM = ("days_supply", "sig", "prescribed_days")
 """The fields of an event that the days are taken from: without any of them its end is as delivered, or the start."""
 
 MAX_DAYS_SUPPLY = 3650
-"""Days beyond ten years are no length of a course; the value itself is kept."""
+"""Days beyond ten years are no length of a course."""
+
+MAX_DAYS_DOSED = 365
+"""Nobody is supplied for more than a year at once: such a quantity is mistyped, or is of another unit (DataQualityDashboard:
+DRUG_EXPOSURE.days_supply, plausibleValueHigh)."""
 
 
-def _last_of_days(column: str) -> Column:
+def _last_of_days(column: str, most: int = MAX_DAYS_SUPPLY) -> Column:
     """The last day of a course of so many days, at most `_ends_by`; null where they can be no length of one."""
-    days = F.when(F.col(column).between(1, MAX_DAYS_SUPPLY), F.col(column)).cast("int")
+    days = F.when(F.col(column).between(1, most), F.col(column)).cast("int")
     return F.when(days.isNotNull(), F.least(F.date_add(F.col("start_date"), days - 1), F.col("_ends_by")))
 
 

@@ -244,6 +244,28 @@ def test_values_are_judged_by_what_their_unit_can_be(sail: SparkSession) -> None
     assert found(sail, Target.EVENT, rows) == [(aside, flag) for _, _, aside, flag in VALUES]
 
 
+AMOUNTS = [
+    # quantity and days as delivered, the flag, and both as published
+    (28.0, 28, None, 28.0, 28),
+    (0.0, 28, "quantity_not_positive", None, 28),
+    (-28.0, None, "quantity_not_positive", None, None),
+    (0.05, 1, None, 0.05, 1),
+    (28.0, 0, "days_supply_out_of_range", 28.0, None),
+    (28.0, -1, "days_supply_out_of_range", 28.0, None),
+    (28.0, 3650, None, 28.0, 3650),
+    (28.0, 9999, "days_supply_out_of_range", 28.0, None),
+    (0.0, 0, "quantity_not_positive", None, None),
+    (None, None, None, None, None),
+]
+
+
+def test_an_amount_that_cannot_be_is_counted_and_not_published(sail: SparkSession) -> None:
+    rows = [{"start_date": day("2025-12-01"), "quantity": amount, "days_supply": days} for amount, days, *_ in AMOUNTS]
+    assert found(sail, Target.EVENT, rows, "quantity", "days_supply") == [
+        (None, flag, amount, days) for _, _, flag, amount, days in AMOUNTS
+    ]
+
+
 TEXTS: list[tuple[str | None, float | None, str | None, str | None]] = [
     # delivered value, its number, the code of a value, the flag
     ("98.6 F", None, None, "unit_unclear"),
@@ -359,6 +381,14 @@ def test_rules_on_units_that_do_not_fit_are_refused(tmp_path: Path, change: dict
     content["units"]["negative_length"] |= change
     (tmp_path / "plausibility.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(ContractError, match=fault):
+        load_plausibility(tmp_path)
+
+
+def test_a_rule_on_amounts_with_the_name_of_another_is_refused(tmp_path: Path) -> None:
+    content = yaml.safe_load((PACKAGED_MAPPINGS_DIR / "plausibility.yaml").read_text(encoding="utf-8"))
+    content["amounts"]["negative_mass"] = content["amounts"]["days_supply_out_of_range"]
+    (tmp_path / "plausibility.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ContractError, match="negative_mass: another rule has this name"):
         load_plausibility(tmp_path)
 
 
