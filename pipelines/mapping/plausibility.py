@@ -129,7 +129,9 @@ class Plausibility(Frozen):
         faults = [fault for check, rule in self.rules.items() for fault in _faults(check, rule)]
         others = {str(check) for check in (*Check, *ValueCheck)}
         taken = [*others, *self.units, *self.amounts]
-        faults += [f"{name}: another rule has this name" for name in {*self.units, *self.amounts} if taken.count(name) > 1]
+        faults += [
+            f"{name}: another rule has this name" for name in sorted({*self.units, *self.amounts}) if taken.count(name) > 1
+        ]
         for check, field in ((Check.START_AFTER_EXTRACT, "start"), (Check.END_AFTER_EXTRACT, "end")):
             dated = {target for target in Target if _day_of(target, field)}
             missing = dated - set(self.rules[check].to) if check in self.rules else dated
