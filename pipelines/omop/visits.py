@@ -12,6 +12,7 @@ from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
 from pipelines.mapping.compile import END_UNREADABLE
+from pipelines.mapping.expressions import DAYS_AROUND_STAY
 from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.plausibility import Check
 from pipelines.mapping.spec import Rule
@@ -501,7 +502,7 @@ def visit_detail(
     details: DataFrame, visits: DataFrame, care_sites: DataFrame, providers: DataFrame, table: CdmTable
 ) -> DataFrame:
     """The visit_detail table from the stored details; a detail of a visit that does not exist is left out."""
-    existing = _ended_with_visit(inside_visits(details, visits), visits)
+    existing = within_visits(inside_visits(details, visits), visits)
     linked = with_links(
         existing,
         visit_occurrence_id=(visit_index(visits), "visit_key"),
@@ -514,13 +515,37 @@ def visit_detail(
     return _visit_table(linked, care_sites, providers, table, "visit_detail", values)
 
 
-def _ended_with_visit(details: DataFrame, visits: DataFrame) -> DataFrame:
-    """Details without an end of their own end no later than their visit: who has left hospital has left the ward."""
-    ends = visits.select(F.col("key").alias("visit_key"), "person_id", F.col("end_date").alias("_visit_end"))
-    joined = details.join(ends, on=["visit_key", "person_id"], how="left")
-    last_day = F.greatest(F.col("start_date"), F.least(F.col("end_date"), F.col("_visit_end")))
-    end_date = F.when(F.col("end_rule").isin("open", "last_submission", "died"), last_day).otherwise(F.col("end_date"))
-    return joined.withColumn("end_date", end_date).drop("_visit_end")
+def within_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
+    """Details with a start and an end that their visit can have.
+
+    A start or end more than DAYS_AROUND_STAY outside the visit is not believed: it is that of the visit, without a time. Where
+    the end of the visit is not known either, the detail ends on the day it starts. A visit whose end is before its start does
+    not say when it was. Details without an end end no later than their visit: who has left hospital has left the ward.
+    """
+    is_backwards, is_ended = F.col("end_rule") == "before_start", F.col("end_rule") == "delivered"
+    days = visits.select(
+        F.col("key").alias("visit_key"),
+        "person_id",
+        F.col("start_date").alias("_visit_start"),
+        F.col("end_date").alias("_visit_end"),
+        F.when(~is_backwards, F.date_sub("start_date", DAYS_AROUND_STAY)).alias("_from"),
+        F.when(is_ended, F.col("end_date")).alias("_discharge"),
+        F.when(is_ended, F.date_add("end_date", DAYS_AROUND_STAY)).alias("_until"),
+    )
+    start, end = F.col("start_date"), F.col("end_date")
+    has_other_start, has_other_end = (is_true((day < F.col("_from")) | (day > F.col("_until"))) for day in (start, end))
+    first_day = F.when(has_other_start, F.col("_visit_start")).otherwise(start)
+    own_end = F.when(is_ended, F.when(has_other_end, F.col("_discharge")).otherwise(end))
+    left = F.when(F.col("end_rule").isin("open", "last_submission", "died"), F.least(end, F.col("_visit_end")))
+    last_day = F.greatest(first_day, own_end, left)
+    values = {
+        "start_date": first_day,
+        "start_datetime": F.when(~has_other_start, F.col("start_datetime")),
+        "end_date": last_day,
+        "end_datetime": F.when(last_day == end, F.col("end_datetime")),
+    }
+    joined = details.join(days, on=["visit_key", "person_id"], how="left")
+    return joined.select(*[values.get(name, F.col(name)).alias(name) for name in details.columns])
 
 
 def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:

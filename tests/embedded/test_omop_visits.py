@@ -19,6 +19,7 @@ from pipelines.omop.visits import (
     preceding,
     spells,
     with_end,
+    within_visits,
 )
 
 AMBULANCE, EMERGENCY, INPATIENT = AMBULANCE_VISIT_CONCEPT_ID, EMERGENCY_ROOM_VISIT_CONCEPT_ID, INPATIENT_VISIT_CONCEPT_ID
@@ -283,6 +284,44 @@ def visit(
         "end_datetime": None if len(end) == 10 else ends,
         "preceding_key": preceding_key,
     } | values
+
+
+@pytest.mark.parametrize(
+    ("of_visit", "as_delivered", "found"),
+    [
+        # What is within seven days of the visit is as delivered, times too.
+        ({}, ("2024-03-03 23:00", "2024-03-05 08:00", {}), ("2024-03-03 23:00", "2024-03-05 08:00")),
+        ({}, ("2024-02-26", "2024-03-15 08:00", {}), ("2024-02-26", "2024-03-15 08:00")),
+        # A day further it is not believed.
+        ({}, ("2024-02-25 10:00", "2024-03-05 08:00", {}), ("2024-03-04", "2024-03-05 08:00")),
+        ({}, ("2024-03-05 10:00", "2024-03-16 08:00", {}), ("2024-03-05 10:00", "2024-03-08")),
+        ({}, ("2023-03-04", "2023-03-08 09:00", {}), ("2024-03-04", "2024-03-08")),
+        ({}, ("2025-03-04", "2025-03-08", {}), ("2024-03-04", "2024-03-08")),
+        ({}, ("2025-03-06", "2025-03-06 09:00", {"end_rule": "before_start"}), ("2024-03-04", "2024-03-04")),
+        ({}, ("2014-03-06", "2014-03-06", {"end_rule": "after_extract"}), ("2024-03-04", "2024-03-04")),
+        # Without an end of its own a detail ends with its visit.
+        ({}, ("2024-03-06 09:00", "2026-01-05", {"end_rule": "open"}), ("2024-03-06 09:00", "2024-03-08")),
+        ({}, ("2014-03-06", "2026-01-05", {"end_rule": "open"}), ("2024-03-04", "2024-03-08")),
+        # The end of a visit that is open, or not believed, is no limit; the start of one that ends before it is none either.
+        ({"end_rule": "open"}, ("2024-03-20", "2024-04-05", {}), ("2024-03-20", "2024-04-05")),
+        ({"end_rule": "unreadable", "end_date": "2024-03-04"}, ("2024-03-20", "2024-04-05", {}), ("2024-03-20", "2024-04-05")),
+        ({"end_rule": "open", "end_date": "2026-01-05"}, ("2023-03-04", "2023-03-08", {}), ("2024-03-04", "2024-03-04")),
+        ({"end_rule": "before_start", "end_date": "2024-03-04"}, ("2024-02-04", "2024-02-08", {}), ("2024-02-04", "2024-02-08")),
+    ],
+)
+def test_a_detail_far_outside_its_visit_has_the_days_of_the_visit(
+    sail: SparkSession, of_visit: dict[str, Any], as_delivered: tuple[str, str, dict[str, Any]], found: tuple[str, str]
+) -> None:
+    stay = visit("1", INPATIENT, "2024-03-04 10:00", "2024-03-08 15:00", end_rule="delivered")
+    if "end_date" in of_visit:
+        of_visit = of_visit | {"end_date": date.fromisoformat(of_visit["end_date"])}
+    start, end, values = as_delivered
+    detail = visit("2", INPATIENT, start, end, visit_key="1", end_rule="delivered") | values
+    details, visits = (frame_of(sail, VISITS_SCHEMA, [row]) for row in (detail, stay | of_visit))
+    row = within_visits(details, visits).collect()[0]
+    moments = [datetime.fromisoformat(text) if len(text) > 10 else None for text in found]
+    assert (row.start_date, row.end_date) == tuple(datetime.fromisoformat(text).date() for text in found)
+    assert [row.start_datetime, row.end_datetime] == moments
 
 
 def links(session: SparkSession, *rows: dict[str, Any]) -> dict[int, int]:
