@@ -36,12 +36,16 @@ DOSE_PATTERN = (
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
 
-FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay")
+FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay", "day_of_sample")
 """The expressions that give the first of their columns `first` and `second` that has a value."""
 
 DAYS_AROUND_STAY = 7
 """What is more days before the start or after the end of a stay is not of it. DataQualityDashboard asks for as much
 (withinVisitDates), and 99 % of dates of operations are so near the start of their episode (UK Biobank, field 41282)."""
+
+
+DAYS_IN_LABORATORY = 366
+"""Nobody takes a sample so many days before its report: the year was mistyped. Cultures and genetic tests take months."""
 
 
 def national_ethnic_category(category: Column) -> Column:
@@ -136,17 +140,34 @@ def first_of(first: Column, second: Column) -> Column:
 def within_stay(first: Column, second: Column, start: Column, end: Column) -> Column:
     """The first value, or the second where the first is missing or more than DAYS_AROUND_STAY away from the stay.
 
-    The record is one of the stay, so a day of another year is a typing error. A start or end that is not known is no limit.
+    The record is one of the stay, so a day of another year is a typing error. Where the second is as far away, it is the start
+    of the stay. A start or end that is not known is no limit.
     """
-    day = first.cast("date")
+    near = [F.when(_is_of_stay(moment, start, end), moment) for moment in (first, second)]
+    return F.coalesce(*near, start, second)
+
+
+def _is_of_stay(moment: Column, start: Column, end: Column) -> Column:
+    """Whether a day or moment is at most DAYS_AROUND_STAY away from a stay; a start or end that is not known is no limit."""
+    day = moment.cast("date")
     is_before = is_true(day < F.date_sub(start.cast("date"), DAYS_AROUND_STAY))
     is_after = is_true(day > F.date_add(end.cast("date"), DAYS_AROUND_STAY))
-    return F.coalesce(F.when(~(is_before | is_after), first), second)
+    return ~(is_before | is_after)
 
 
 def date_within_stay(first: Column, second: Column, start: Column, end: Column) -> Column:
     """The calendar day of what `within_stay` gives."""
     return within_stay(first, second, start, end).cast("date")
+
+
+def moment_within_stay(moment: Column, start: Column, end: Column) -> Column:
+    """The moment, null where it is more than DAYS_AROUND_STAY away from the stay: then only the day of the stay is known."""
+    return F.when(_is_of_stay(moment, start, end), moment)
+
+
+def time_within_stay(date: Column, time: Column, start: Column, end: Column) -> Column:
+    """As `date_and_time`, null where the date is more than DAYS_AROUND_STAY away from the stay."""
+    return F.when(_is_of_stay(date, start, end), date_and_time(date, time))
 
 
 def newest_first(date: Column) -> Column:
@@ -157,6 +178,18 @@ def newest_first(date: Column) -> Column:
 def date_of_first(first: Column, second: Column) -> Column:
     """The calendar day of the first timestamp, or of the second where the first is missing."""
     return F.coalesce(first, second).cast("date")
+
+
+def moment_of_sample(taken: Column, reported: Column) -> Column:
+    """When a sample was taken; null where that is on a later day than its report, or over DAYS_IN_LABORATORY before it."""
+    day, report = taken.cast("date"), reported.cast("date")
+    is_possible = (day <= report) & (F.date_add(day, DAYS_IN_LABORATORY) >= report)
+    return F.when(report.isNull() | is_possible, taken)
+
+
+def day_of_sample(first: Column, second: Column) -> Column:
+    """The calendar day of what `moment_of_sample` gives, or else of the report, which is that of the sample or a later one."""
+    return F.coalesce(moment_of_sample(first, second), second).cast("date")
 
 
 def diagnosis_status(position: Column) -> Column:
@@ -327,8 +360,12 @@ EXPRESSIONS: dict[str, Expression] = {
         first_of,
         within_stay,
         date_within_stay,
+        moment_within_stay,
+        time_within_stay,
         newest_first,
         date_of_first,
+        moment_of_sample,
+        day_of_sample,
         diagnosis_status,
         date_precision,
         day_of_entry,
