@@ -54,6 +54,11 @@ def national_ethnic_category(category: Column) -> Column:
     return F.when(bare.rlike(OWN_ETHNIC_CATEGORY), F.substring(bare, 1, 1)).otherwise(bare)
 
 
+def key_of_statement(person: Column, category: Column) -> Column:
+    """What names a statement of an ethnic category, however many records of a person repeat it."""
+    return F.concat(person, F.lit("|"), F.upper(national_ethnic_category(category)))
+
+
 def code_without_fillers(code: Column) -> Column:
     """A code in capitals without blanks, dots and what fills its places: `R69` of `r69.x`, `R69X9`, `R69XXD` and `R69-`.
 
@@ -336,6 +341,7 @@ EXPRESSIONS: dict[str, Expression] = {
     expression.__name__: expression
     for expression in (
         national_ethnic_category,
+        key_of_statement,
         code_without_fillers,
         attribute_in,
         date_and_time,
