@@ -6,7 +6,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from pipelines.columns import directions
-from pipelines.columns.choices import is_true, once
+from pipelines.columns.choices import first_true, is_true, once
 from pipelines.columns.directions import amount_in, frequency_in, unit_in
 from pipelines.columns.results import (
     BLANK,
@@ -142,22 +142,21 @@ def first_of(first: Column, second: Column) -> Column:
     return F.coalesce(first, second)
 
 
-def within_stay(first: Column, second: Column, start: Column, end: Column) -> Column:
+def within_stay(first: Column, second: Column, start: Column, end: Column | None = None) -> Column:
     """The first value, or the second where the first is missing or more than DAYS_AROUND_STAY away from the stay.
 
     The record is one of the stay, so a day of another year is a typing error. Where the second is as far away, it is the start
     of the stay. A start or end that is not known is no limit.
     """
-    near = [F.when(_is_of_stay(moment, start, end), moment) for moment in (first, second)]
-    return F.coalesce(*near, start, second)
+    near = [(moment.isNotNull() & _is_of_stay(moment, start, end), moment) for moment in (first, second)]
+    return first_true(near, F.coalesce(start, second))
 
 
-def _is_of_stay(moment: Column, start: Column, end: Column) -> Column:
+def _is_of_stay(moment: Column, start: Column, end: Column | None) -> Column:
     """Whether a day or moment is at most DAYS_AROUND_STAY away from a stay; a start or end that is not known is no limit."""
     day = moment.cast("date")
-    is_before = is_true(day < F.date_sub(start.cast("date"), DAYS_AROUND_STAY))
-    is_after = is_true(day > F.date_add(end.cast("date"), DAYS_AROUND_STAY))
-    return ~(is_before | is_after)
+    is_near = ~is_true(day < F.date_sub(start.cast("date"), DAYS_AROUND_STAY))
+    return is_near if end is None else is_near & ~is_true(day > F.date_add(end.cast("date"), DAYS_AROUND_STAY))
 
 
 def date_within_stay(first: Column, second: Column, start: Column, end: Column) -> Column:
@@ -170,7 +169,7 @@ def moment_within_stay(moment: Column, start: Column, end: Column) -> Column:
     return F.when(_is_of_stay(moment, start, end), moment)
 
 
-def time_within_stay(date: Column, time: Column, start: Column, end: Column) -> Column:
+def time_within_stay(date: Column, time: Column, start: Column, end: Column | None = None) -> Column:
     """As `date_and_time`, null where the date is more than DAYS_AROUND_STAY away from the stay."""
     return F.when(_is_of_stay(date, start, end), date_and_time(date, time))
 
