@@ -279,7 +279,7 @@ def next_step_after(error: Exception) -> str:
             return "report it: this is a fault of the software"
         case QualityGateError():
             waiver = f", or write {_A_WAIVER}" if error.can_be_waived else ""
-            return f"nhs-omop gate shows what failed; correct mapping or data{waiver}, then nhs-omop run"
+            return f"nhs-omop gate --full shows what failed; correct mapping or data{waiver}, then nhs-omop run"
         case OmopPipelineError() | VocabularyError():
             return "do what the message says, then nhs-omop run"
         case _ if is_out_of_space(error):

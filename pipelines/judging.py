@@ -16,6 +16,7 @@ from pipelines.quality.gates import GateReport, Measured, unreadable_checks, wit
 from pipelines.quality.policy import Policy
 from pipelines.quality.release_figures import FIGURE_SCHEMA, FIGURES, FIGURES_OF_RUNS, figures_of_run
 from pipelines.quality.tables import results_table, run_gates
+from pipelines.quality.written import require_passed
 from pipelines.release.published import ledger_of, release_folder
 from pipelines.run_context import RunContext, known_names
 
@@ -43,7 +44,7 @@ def judged(
         run.runner.run([failing_rows_table(report, run_id, checked, released, policy.given.failing_rows)])
     if run.lineage is not None:
         run.lineage.judged(report, checked)
-    report.require_passed()
+    require_passed(report)
     return report
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines import __version__
 from pipelines.contracts.delivered_names import some
-from pipelines.contracts.ledger import IMPLAUSIBLE, LEDGER_TABLE, Disposition, LedgerRow, Stage, mapped_share, totals_by
+from pipelines.contracts.ledger import LEDGER_TABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.contracts.source import sources_in
 from pipelines.contracts.tables import Table, TableName
 from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
@@ -32,8 +32,10 @@ from pipelines.lineage.sending import Lineage
 from pipelines.making_releases import inputs_fingerprint, make_release, pins_of
 from pipelines.measuring.stage_timer import StepTime
 from pipelines.progress import ShowStage, no_stages
+from pipelines.quality.figures import Figure, run_figures
 from pipelines.quality.gates import FAILING_ROWS, GATE_TABLE, GateReport
 from pipelines.quality.release_figures import FIGURES_OF_RUNS
+from pipelines.quality.suppression import shown
 from pipelines.quality.tables import MEASURES
 from pipelines.release.published import release_folder, runs_before
 from pipelines.run_context import RunContext, reads_little, rebuilds_folder
@@ -52,15 +54,13 @@ from pipelines.upkeep.keeping import after_run, finish_following
 
 log = logging.getLogger(__name__)
 
-Figure = str | int | float
-
 
 @dataclass(frozen=True)
 class RunResult:
     """What a run came to: the current release, and the figures of the run; None where nothing had changed."""
 
     release_id: str
-    figures: dict[str, Figure] | None
+    figures: Figure | None
     times: tuple[StepTime, ...] = ()
 
 
@@ -238,7 +238,7 @@ def _load(run: RunContext, logged: RunLog, *, full: bool) -> RunResult:
         pins = pins_of(run.store, declared.released, run.runner.versions(declared.tables))
         made = make_release(run.settings, run.inputs, register, logged.run_id, run.run_date, report, pins)
         counted["rows"] = sum(table.rows for table in made.tables if table.zone == Zone.OMOP)
-    figures = _figures(taken, ledger, report) | {"people": made.pin("omop", "person").rows}
+    figures = _figures(taken, ledger, report, made.pin("omop", "person").rows)
     logged.ends(RunState.RELEASED, made.release_id)
     return RunResult(made.release_id, figures, tuple(logged.timer.times))
 
@@ -388,29 +388,11 @@ def _sum(ledger: list[LedgerRow], stage: Stage, disposition: Disposition) -> int
     return totals_by(ledger, "stage", "disposition").get((stage.value, disposition.value), 0)
 
 
-def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport) -> dict[str, Figure]:
-    share = mapped_share(ledger)
-    set_aside: dict[str, Figure] = {"set_aside": len(taken.set_aside)} if taken.set_aside else {}
-    return {
-        "new_deliveries": taken.deliveries,
-        **set_aside,
-        "new_rows": taken.rows,
-        "rows_in": _sum(ledger, Stage.CURATE, Disposition.DELIVERED),
-        "current": _sum(ledger, Stage.CURATE, Disposition.CURRENT),
-        "opted_out": _sum(ledger, Stage.CURATE, Disposition.OPTED_OUT),
-        "quarantined": _sum(ledger, Stage.CURATE, Disposition.QUARANTINED),
-        "orphans": _sum(ledger, Stage.REFER, Disposition.ORPHAN),
-        "opt_out_entries": _sum(ledger, Stage.OPT_OUT, Disposition.LISTED),
-        "opt_out_entries_unmatched": _sum(ledger, Stage.OPT_OUT, Disposition.UNMATCHED),
-        "unreadable": _sum(ledger, Stage.READ, Disposition.UNREADABLE),
-        "withheld": _sum(ledger, Stage.READ, Disposition.WITHHELD),
-        "mapped": f"{share:.1%}" if share is not None else "",
-        "identity_conflicts": _sum(ledger, Stage.CURATE, Disposition.IDENTITY_CONFLICT),
-        "implausible": sum(row.rows for row in ledger if row.stage is Stage.MAP and row.reason.startswith(IMPLAUSIBLE)),
-        "taken_by_no_rule": _sum(ledger, Stage.TAKE, Disposition.UNTAKEN),
-        "omop_rows": _sum(ledger, Stage.MAP, Disposition.WRITTEN),
-        "gates": _gates(report),
-    }
+def _figures(taken: Ingested, ledger: list[LedgerRow], report: GateReport, people: int) -> Figure:
+    """What a run shows of itself, small numbers hidden."""
+    set_aside: Figure = {"set_aside": len(taken.set_aside)} if taken.set_aside else {}
+    arrived: Figure = {"new_deliveries": taken.deliveries, **set_aside, "new_rows": taken.rows}
+    return arrived | run_figures(ledger) | {"gates": _gates(report), "people": shown(people)}
 
 
 def _gates(report: GateReport) -> str:

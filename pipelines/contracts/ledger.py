@@ -317,10 +317,3 @@ def totals_by(ledger: Iterable[LedgerRow], *columns: str) -> dict[tuple[str, ...
     for row in ledger:
         totals[tuple(str(getattr(row, column)) for column in columns)] += row.rows
     return dict(sorted(totals.items()))
-
-
-def mapped_share(ledger: Iterable[LedgerRow]) -> float | None:
-    """The share (0 to 1) of coded rows whose code has a standard concept; None if no row is coded."""
-    totals = totals_by((row for row in ledger if row.stage is Stage.CODE), "disposition")
-    coded = totals.get((Disposition.CODED,), 0)
-    return totals.get((Disposition.STANDARD,), 0) / coded if coded else None

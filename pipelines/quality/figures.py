@@ -16,6 +16,8 @@ from pipelines.quality.suppression import (
     TOTAL,
     Counts,
     Suppressed,
+    rounded,
+    shown,
     suppressed,
     suppressed_breakdowns,
     suppressed_together,
@@ -147,9 +149,9 @@ def silver_outcomes(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_
     return figures
 
 
-def _beside(number: int, shown: int | str, smallest_shown: int) -> int | str:
+def _beside(number: int, beside: int | str, smallest_shown: int) -> int | str:
     """A number that stands beside another: hidden where that is, or where it is small itself."""
-    return HIDDEN if shown == HIDDEN or 0 < number < smallest_shown else number
+    return HIDDEN if beside == HIDDEN else shown(number, smallest_shown)
 
 
 def untaken_values(
@@ -276,6 +278,41 @@ def same_facts(counts: Iterable[tuple[str, str, int]], smallest_shown: int = SMA
     for table, confidence, rows in counts:
         cells[table][confidence] = rows
     return _shown("table", cells, smallest_shown)
+
+
+def run_figures(ledger: Iterable[LedgerRow], smallest_shown: int = SMALLEST_SHOWN) -> Figure:
+    """The numbers of a run, one for each kind of row, as the report has them: none that it hides follows from these.
+
+    Those that are no total of its tables are in tens.
+    """
+    rows = tuple(ledger)
+    flow, entries = _last(row_figures(rows, smallest_shown).flow), _last(opt_out_entries(rows, smallest_shown))
+    listed, matched = entries.get(TOTAL, 0), entries.get(str(Disposition.MATCHED), 0)
+    sums: dict[Disposition, int] = defaultdict(int)
+    for row in rows:
+        sums[row.disposition] += row.rows
+    implausible = sum(row.rows for row in rows if row.stage is Stage.MAP and row.reason.startswith(IMPLAUSIBLE))
+    return {
+        "rows_in": flow.get(str(Disposition.DELIVERED), 0),
+        "current": flow.get(str(Disposition.CURRENT), 0),
+        "opted_out": flow.get(str(Disposition.OPTED_OUT), 0),
+        "quarantined": flow.get(str(Disposition.QUARANTINED), 0),
+        "orphans": _last(orphans(rows, smallest_shown)).get("rows", 0),
+        "opt_out_entries": listed,
+        "opt_out_entries_unmatched": listed - matched if isinstance(listed, int) and isinstance(matched, int) else HIDDEN,
+        "unreadable": _last(unreadable(rows, smallest_shown)).get("values", 0),
+        "withheld": rounded(sums[Disposition.WITHHELD], smallest_shown),
+        "mapped": _last(coding(rows, smallest_shown)).get("mapped", ""),
+        "identity_conflicts": _last(reasons(rows, Disposition.IDENTITY_CONFLICT, smallest_shown)).get(TOTAL, 0),
+        "implausible": rounded(implausible, smallest_shown),
+        "taken_by_no_rule": rounded(sums[Disposition.UNTAKEN], smallest_shown),
+        "omop_rows": rounded(sums[Disposition.WRITTEN], smallest_shown),
+    }
+
+
+def _last(figures: Sequence[Figure]) -> Figure:
+    """The row of all together; empty where nothing was counted."""
+    return figures[-1] if figures else {}
 
 
 def gate_figures(results: Sequence[GateResult]) -> list[Figure]:

@@ -12,7 +12,7 @@ from pipelines.contracts.gate_policy import Waiver
 from pipelines.contracts.ledger import ORPHAN, TYPE_ONE_UNKNOWN, UNREADABLE, Disposition, LedgerRow, Stage, totals_by
 from pipelines.errors import QualityGateError
 from pipelines.quality.checks import Check, Rule, Severity, Zone
-from pipelines.quality.policy import NEVER_WAIVED, NO_POLICY, Policy
+from pipelines.quality.policy import NO_POLICY, Policy
 
 GATE_TABLE: Final = "gates"
 """Name of the stored results in the zone of ledgers, sliced by run."""
@@ -183,13 +183,6 @@ class GateResult:
             own=own,
         )
 
-    def __str__(self) -> str:
-        """The result as a message names it: rule, table, column and counts, and a waiver that has expired."""
-        allowed = f", {self.check.tolerance:.1%} allowed" if self.check.tolerance else ""
-        detail = f" ({self.detail})" if self.detail else ""
-        expired = f"; its waiver ended on {self.waiver.until}" if self.waiver and self.has_expired else ""
-        return f"{self.check}: {self.violations} of {self.rows}{allowed}{detail}{expired}"
-
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
@@ -214,18 +207,6 @@ class GateReport:
 
     def _with(self, verdict: Verdict) -> tuple[GateResult, ...]:
         return tuple(result for result in self.results if result.verdict is verdict)
-
-    def require_passed(self) -> None:
-        """Raise QualityGateError with rule, table and count of each failure, if there is one."""
-        if not self.failures:
-            return
-        lines = [f"  {failure}" for failure in self.failures[:SHOWN_FAILURES]]
-        if len(self.failures) > SHOWN_FAILURES:
-            lines.append(f"  and {len(self.failures) - SHOWN_FAILURES} more")
-        failed = f"{len(self.failures)} of {len(self.results)} gates failed"
-        can_be_waived = any(failure.check.rule not in NEVER_WAIVED for failure in self.failures)
-        message = f"{failed}; nothing was published and the last release stands\n" + "\n".join(lines)
-        raise QualityGateError(message, can_be_waived=can_be_waived)
 
     def records(self, run_id: str) -> list[dict[str, str | int | float | bool | date | None]]:
         """All results as stored rows."""

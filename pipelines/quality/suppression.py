@@ -1,6 +1,7 @@
 """Small numbers in what is shown to people: hidden, together with enough others that no total gives them away.
 
-Applied to every table of counts that may be of few people. A zero is shown as a zero.
+Applied to every table of counts that may be of few people, and by `shown` and `rounded` to a number by itself. A zero is
+shown as a zero.
 """
 
 from collections import defaultdict
@@ -26,6 +27,16 @@ Place = tuple[str, str, str]
 """A cell of one of several tables: table, row and column."""
 
 Suppressed = dict[str, dict[str, int | str]]
+
+
+def shown(number: int, smallest_shown: int = SMALLEST_SHOWN) -> int | str:
+    """A number that follows from no other that is shown."""
+    return HIDDEN if 0 < number < smallest_shown else number
+
+
+def rounded(number: int, smallest_shown: int = SMALLEST_SHOWN) -> int | str:
+    """A number that is the sum of others which may be hidden: in tens, so that none of them follows from it."""
+    return shown(round(number, -1) if number >= smallest_shown > 1 else number, smallest_shown)
 
 
 def suppressed(counts: Counts, smallest_shown: int = SMALLEST_SHOWN) -> Suppressed:

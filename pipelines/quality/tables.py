@@ -64,7 +64,7 @@ def run_gates(
 ) -> GateReport:
     """Judge what the tables of `gate_tables` and the ledger hold, and what `others` counted; no engine is asked.
 
-    A check of a concept that no row has is left out. The report says what failed; its `require_passed` stops the run. Raises
+    A check of a concept that no row has is left out. The report says what failed; `require_passed` stops the run. Raises
     QualityGateError where a check was not counted.
     """
     groups = _groups(checked, contracts, cdm, run_date)

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from pipelines.quality.gates import GateReport, GateResult, Verdict
+from pipelines.errors import QualityGateError
+from pipelines.quality.gates import SHOWN_FAILURES, GateReport, GateResult, Verdict
+from pipelines.quality.policy import NEVER_WAIVED
 from pipelines.quality.suppression import HIDDEN, TOTAL, suppressed
 
 Figure = dict[str, str | int | float | bool | None]
@@ -64,6 +66,20 @@ def sentence(result: GateResult, *, full: bool) -> str:
         how = "its waiver ended on" if result.has_expired else "waived until"
         waiver = f"; {how} {row['waived_until']}, {row['waived_by']}: {row['waived_for']}"
     return f"{result.check}: {row['violations']} of {row['rows']}{allowed}{detail}{waiver}"
+
+
+def require_passed(report: GateReport) -> None:
+    """Raise QualityGateError with rule, table and count of each failure, if there is one; small numbers are hidden."""
+    failures = report.failures
+    if not failures:
+        return
+    lines = [f"  {sentence(failure, full=False)}" for failure in failures[:SHOWN_FAILURES]]
+    if len(failures) > SHOWN_FAILURES:
+        lines.append(f"  and {len(failures) - SHOWN_FAILURES} more")
+    failed = f"{len(failures)} of {len(report.results)} gates failed"
+    can_be_waived = any(failure.check.rule not in NEVER_WAIVED for failure in failures)
+    message = f"{failed}; nothing was published and the last release stands\n" + "\n".join(lines)
+    raise QualityGateError(message, can_be_waived=can_be_waived)
 
 
 def as_text(title: str, report: GateReport, *, full: bool) -> str:

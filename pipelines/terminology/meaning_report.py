@@ -11,11 +11,11 @@ from pipelines.contracts.zones import Zone
 from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.spec import load_mappings
 from pipelines.progress import Field
+from pipelines.quality.suppression import shown
 from pipelines.settings import Settings
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.fit import Unfit, fitted_maps, unfit
 from pipelines.terminology.meaning import Constant, concepts_of, faults_of_constants, faults_of_maps
-from pipelines.terminology.usage import shown
 from pipelines.terminology.vocabulary import MAPS_FOLDER
 from pipelines.terminology.work_list import candidates_for
 from vocab.candidates import Candidate, Description, standard_names

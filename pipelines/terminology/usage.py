@@ -13,7 +13,6 @@ from pipelines.mapping.compile import PERSON_BOUND
 from pipelines.mapping.plausibility import sound
 from pipelines.mapping.spec import Target
 from pipelines.omop.declared import row_table
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN
 from pipelines.storage.tables import TableStore
 
 Code = tuple[str, str]
@@ -28,11 +27,6 @@ class Use:
 
     rows: int = 0
     people: int = 0
-
-
-def shown(count: int) -> int | str:
-    """A count as people may see it."""
-    return HIDDEN if 0 < count < SMALLEST_SHOWN else count
 
 
 def codes_frame(store: TableStore, codes: Sequence[Code]) -> DataFrame:

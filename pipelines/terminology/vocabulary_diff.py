@@ -15,7 +15,7 @@ from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import load_mappings
 from pipelines.progress import Field, OnProgress
-from pipelines.quality.suppression import HIDDEN
+from pipelines.quality.suppression import HIDDEN, shown
 from pipelines.scratch import scratch_folder
 from pipelines.settings import Settings
 from pipelines.storage.paths import StoragePaths
@@ -23,7 +23,7 @@ from pipelines.storage.tables import TableStore
 from pipelines.terminology.descriptions import descriptions, read_code_tables
 from pipelines.terminology.fit import Unfit, fitted_maps, unfit, vocabulary_of_each
 from pipelines.terminology.meaning import local_constants
-from pipelines.terminology.usage import Use, codes_used, shown, uses
+from pipelines.terminology.usage import Use, codes_used, uses
 from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary
 from vocab.athena import TABLES, read_table, unpacked
 from vocab.changes import Change, Code, CodeTargets, Kind, changes, targets_by_code

@@ -10,11 +10,11 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.zones import Zone
 from pipelines.progress import Field
-from pipelines.quality.suppression import SMALLEST_SHOWN
+from pipelines.quality.suppression import SMALLEST_SHOWN, shown
 from pipelines.settings import Settings
 from pipelines.storage.tables import TableStore
 from pipelines.terminology.descriptions import descriptions, forms_of, read_code_tables
-from pipelines.terminology.usage import Code, Use, shown, uses
+from pipelines.terminology.usage import Code, Use, uses
 from pipelines.terminology.vocabulary import MAPS_FOLDER
 from vocab.candidates import (
     Candidate,

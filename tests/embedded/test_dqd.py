@@ -14,6 +14,7 @@ from pipelines.quality.checks import Zone as CheckedZone
 from pipelines.quality.dqd import dqd_checks
 from pipelines.quality.gates import GateReport
 from pipelines.quality.measure import measures
+from pipelines.quality.written import sentence
 from tests.builders.checked_lake import (
     CDM,
     CHECKED,
@@ -261,8 +262,8 @@ def report(sail: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Gate
 
 
 def test_every_fault_is_counted_by_its_check_and_by_no_other(report: GateReport) -> None:
-    assert {str(failure) for failure in report.failures} == ERRORS
-    assert {str(warning) for warning in report.warnings} == WARNINGS
+    assert {sentence(failure, full=True) for failure in report.failures} == ERRORS
+    assert {sentence(warning, full=True) for warning in report.warnings} == WARNINGS
 
 
 def test_every_check_of_the_dashboard_is_seen_to_fail(report: GateReport) -> None:

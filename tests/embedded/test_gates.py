@@ -18,6 +18,7 @@ from pipelines.quality.expectations.tables import expectation_tables, expectatio
 from pipelines.quality.gates import GATE_SCHEMA, GATE_TABLE, GateReport, GateResult, judge
 from pipelines.quality.measure import MEASURE_SCHEMA
 from pipelines.quality.tables import results_table, run_gates
+from pipelines.quality.written import require_passed, sentence
 from pipelines.runner import Runner
 from pipelines.storage.tables import TableStore
 from tests.builders.checked_lake import (
@@ -83,14 +84,14 @@ def value(column: str, new: object) -> Plant:
 
 def test_a_valid_lake_passes_every_gate(valid: TableStore) -> None:
     report = gates(valid)
-    report.require_passed()
+    require_passed(report)
     assert report.summary() == {"checks": CHECKS, "failed": 0, "warnings": 0, "waived": 0}
 
 
 def test_a_value_that_was_taken_out_is_counted_and_stops_nothing(checked: Checked) -> None:
     report = checked(("silver", "gp_patient", value("_withheld", "sex")))
-    report.require_passed()
-    assert [str(warning) for warning in report.warnings] == ["withheld on silver.gp_patient._withheld: 1 of 1"]
+    require_passed(report)
+    assert [sentence(warning, full=True) for warning in report.warnings] == ["withheld on silver.gp_patient._withheld: 1 of 1"]
 
 
 def test_measures_are_counted_again_only_where_a_checked_table_has_changed(lake: TableStore, tmp_path: Path) -> None:
@@ -147,8 +148,8 @@ def test_the_results_of_a_run_are_stored_beside_those_of_others(valid: TableStor
         runner.run([results_table(report, run_id)])
     stored = valid.paths.records(Zone.LEDGER, GATE_TABLE, list(GATE_SCHEMA))
     assert [sum(record["run_id"] == run for record in stored) for run in ("r1", "r2")] == [CHECKS, CHECKS]
-    results = {str(GateResult.of(record)) for record in stored if record["run_id"] == "r2"}
-    assert results == {str(result) for result in report.results}
+    results = {sentence(GateResult.of(record), full=True) for record in stored if record["run_id"] == "r2"}
+    assert results == {sentence(result, full=True) for result in report.results}
 
 
 Fault = tuple[str, str, Plant, str]
@@ -259,10 +260,12 @@ def test_planted_faults_are_named_with_rule_table_and_count_and_without_a_value(
     messages = [message for _, _, _, message in faults]
     assert len({message.rpartition(":")[0] for message in messages}) == len(messages)
     report = checked(*[(zone, table, plant) for zone, table, plant, _ in faults])
+    assert {*messages} - {sentence(failure, full=True) for failure in report.failures} == set()
     with pytest.raises(QualityGateError) as error:
-        report.require_passed()
+        require_passed(report)
     said = str(error.value)
-    assert [message for message in messages if f"  {message}" not in said.splitlines()] == []
+    unsaid = [check for check in (message.partition(":")[0] for message in messages) if f"  {check}: * of " not in said]
+    assert unsaid == []
     assert [text for text in NEVER_SHOWN if text in said] == []
 
 
@@ -271,12 +274,12 @@ def test_an_unmapped_and_a_local_concept_pass(checked: Checked) -> None:
         local = value("condition_concept_id", 2_000_000_001)(value("condition_occurrence_id", 32)(rows))
         return value("condition_concept_id", 0)(rows).unionAll(local)
 
-    checked(("omop", "condition_occurrence", both)).require_passed()
+    require_passed(checked(("omop", "condition_occurrence", both)))
 
 
 def test_a_missing_table_fails_and_so_does_what_points_to_it(lake: TableStore, tmp_path: Path) -> None:
     there = CHECKED - {TableName(Zone.OMOP, "visit_occurrence")}
-    failures = {str(failure) for failure in gates(with_measures(lake, tmp_path), there).failures}
+    failures = {sentence(failure, full=True) for failure in gates(with_measures(lake, tmp_path), there).failures}
     assert failures == {
         "exists on omop.visit_occurrence: 1 of 1",
         "foreign_key on omop.condition_occurrence.visit_occurrence_id: 1 of 1",

@@ -16,6 +16,7 @@ from pipelines.contracts.zones import Zone
 from pipelines.curate.tables import CAME_AGAIN
 from pipelines.curate.versions import CAME_AGAIN_SCHEMA
 from pipelines.quality.gates import Verdict, judge, withdrawn_checks
+from pipelines.quality.written import sentence
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
 from tests.builders.landing import deliver, opt_out_lists
@@ -155,7 +156,7 @@ def of_changed_alone(run: RunContext) -> list[str]:
     """What the gate says of rows that did not come again with their record, where it stops a release."""
     counted = run.store.paths.records(Zone.LEDGER, CAME_AGAIN, tuple(CAME_AGAIN_SCHEMA))
     results = judge(withdrawn_checks(counted), policy()).results
-    return [str(result) for result in results if result.verdict is Verdict.FAILED]
+    return [sentence(result, full=True) for result in results if result.verdict is Verdict.FAILED]
 
 
 def deliveries() -> list[dict[str, list[Row]]]:

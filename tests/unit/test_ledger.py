@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.contracts.ledger import LEDGER_SCHEMA, Disposition, LedgerRow, Stage, check_balance, mapped_share, totals_by
+from pipelines.contracts.ledger import LEDGER_SCHEMA, Disposition, LedgerRow, Stage, check_balance, totals_by
 from pipelines.errors import LedgerError
 
 
@@ -136,8 +136,3 @@ def test_a_stored_row_is_read_back_equal() -> None:
 def test_totals_are_added_up_by_the_named_columns() -> None:
     assert totals_by(BALANCED, "disposition", "reason")["opted_out", "national"] == 9
     assert totals_by(BALANCED, "stage")["map",] == 178
-
-
-def test_the_mapped_share_is_that_of_coded_rows() -> None:
-    assert mapped_share(BALANCED) == pytest.approx(0.9)
-    assert mapped_share([]) is None

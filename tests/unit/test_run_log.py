@@ -94,14 +94,14 @@ def test_a_run_that_released_says_what_it_took_and_made(root: Path) -> None:
             QualityGateError("2 of 9 gates failed", can_be_waived=True),
             21,
             "2 of 9 gates failed",
-            "nhs-omop gate shows what failed; correct mapping or data, or write a waiver into a .yaml file of the folder "
-            "quality beside base.yaml (docs/gates.md#waivers), then nhs-omop run",
+            "nhs-omop gate --full shows what failed; correct mapping or data, or write a waiver into a .yaml file of the "
+            "folder quality beside base.yaml (docs/gates.md#waivers), then nhs-omop run",
         ),
         (
             QualityGateError("1 of 9 gates failed"),
             21,
             "1 of 9 gates failed",
-            "nhs-omop gate shows what failed; correct mapping or data, then nhs-omop run",
+            "nhs-omop gate --full shows what failed; correct mapping or data, then nhs-omop run",
         ),
         (ValueError("cannot cast 'Zoe Smith'"), 70, "unexpected ValueError: its message may hold values", "report class and"),
     ],

@@ -15,7 +15,7 @@ from pipelines.contracts.ledger import Disposition, LedgerRow, Stage
 from pipelines.contracts.zones import Zone
 from pipelines.quality.figures import Figure, coding, row_figures
 from pipelines.quality.gates import GateResult, Verdict
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, suppressed, suppressed_breakdowns
+from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN, TOTAL, rounded, suppressed, suppressed_breakdowns
 from pipelines.release.model import Release
 from pipelines.release.report.checks import outcomes
 from pipelines.release.report.counting import MONTHS_SHOWN, ReleaseCounts, months_until
@@ -292,7 +292,7 @@ def _written(material: Material) -> dict[str, int | str]:
         if row.disposition is Disposition.WRITTEN:
             rows[row.reason] += row.rows
     order = sorted((name for name in rows if rows[name]), key=lambda name: (-rows[name], name))
-    return {name: rounded(rows[name], material.edition) for name in order}
+    return {name: rounded(rows[name], material.edition.smallest_shown) for name in order}
 
 
 def _rows(material: Material) -> Part:
@@ -337,12 +337,7 @@ def _taken(material: Material) -> dict[str, int | str]:
     for row in material.ledger:
         if row.stage is Stage.TAKE and row.disposition in _TAKEN:
             rows[row.disposition] += row.rows
-    return {name: rounded(number, material.edition) for name, number in rows.items()}
-
-
-def rounded(number: int, edition: Edition) -> int | str:
-    """A number that is the sum of others which may be hidden: in tens, so that none of them follows from it."""
-    return edition.shown(round(number, -1) if edition is not Edition.FULL and number >= SMALLEST_SHOWN else number)
+    return {name: rounded(number, material.edition.smallest_shown) for name, number in rows.items()}
 
 
 _TAKEN: Final = {Disposition.MAPPED: ("Mapped", "kept"), Disposition.UNTAKEN: ("Taken by no rule", "left")}

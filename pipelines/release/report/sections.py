@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from pipelines.quality.suppression import HIDDEN, SMALLEST_SHOWN
+from pipelines.quality.suppression import SMALLEST_SHOWN, shown
 
 Cell = str | int | float | bool | None
 
@@ -23,7 +23,7 @@ class Edition(StrEnum):
 
     def shown(self, number: int) -> int | str:
         """A number of rows or people, or the sign for a hidden one."""
-        return HIDDEN if 0 < number < self.smallest_shown else number
+        return shown(number, self.smallest_shown)
 
 
 class Topic(StrEnum):

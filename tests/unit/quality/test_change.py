@@ -8,6 +8,7 @@ import pytest
 from pipelines.contracts.gate_policy import ChangeLimits
 from pipelines.quality.change import Figures, age_checks, change_checks, people_check
 from pipelines.quality.gates import judge
+from pipelines.quality.written import sentence
 from tests.builders.policies import limit, policy
 
 LIMITS = ChangeLimits(least_rows=500, least_people=100, least_month_rows=100, least_values=200)
@@ -52,7 +53,7 @@ def changed(*others: dict[str, Any], without: tuple[str, ...] = ()) -> list[dict
 
 def failures(now: list[dict[str, Any]], *overrides: str, limits: ChangeLimits = LIMITS) -> list[str]:
     found = [people_check(Figures.of(now)), *change_checks(Figures.of(now), Figures.of(BEFORE), limits)]
-    return [str(failure) for failure in judge(found, policy(*overrides)).failures]
+    return [sentence(failure, full=True) for failure in judge(found, policy(*overrides)).failures]
 
 
 def test_the_same_again_passes_every_check() -> None:
@@ -150,7 +151,7 @@ def test_each_change_fails_its_check_with_what_was_counted(now: list[dict[str, A
 def test_nobody_at_all_fails_also_where_there_is_nothing_to_compare_with() -> None:
     for now in ([], [figure("rows", 0, "person")]):
         (failure,) = judge([people_check(Figures.of(now))], policy(limit("*", 1))).failures
-        assert str(failure) == "people on omop.person: 1 of 1 (nobody is in the CDM)"
+        assert sentence(failure, full=True) == "people on omop.person: 1 of 1 (nobody is in the CDM)"
     assert judge([people_check(Figures.of(BEFORE))], policy()).failures == ()
 
 

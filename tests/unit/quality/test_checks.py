@@ -20,6 +20,7 @@ from pipelines.quality.change import untaken_checks
 from pipelines.quality.checks import DQD_NAMES, Check, Rule, Severity, Zone, concept_fields, omop_checks
 from pipelines.quality.figures import opt_out_entries, orphans, unreadable
 from pipelines.quality.gates import GateReport, GateResult, Measured, judge, share_checks, unreadable_checks
+from pipelines.quality.written import require_passed, sentence
 from tests.builders.policies import limit, policy
 
 NUMBERS, LOCAL_IDS = "unmatched_opt_outs on run.opt_outs.number", "unmatched_opt_outs on run.opt_outs.local_id"
@@ -112,18 +113,27 @@ def test_violations_within_the_tolerance_pass() -> None:
 
 def test_a_warning_does_not_stop_the_release() -> None:
     report = judge([Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id", severity=Severity.WARN), 5, 2)])
-    report.require_passed()
+    require_passed(report)
     assert report.summary() == {"checks": 1, "failed": 0, "warnings": 1, "waived": 0}
 
 
-def test_the_error_names_rule_table_and_count() -> None:
-    with pytest.raises(QualityGateError, match=r"1 of 2 gates failed[\s\S]*unique on omop\.person\.person_id: 2 of 5"):
-        judge(
-            [
-                Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), 5, 2),
-                Measured(Check(Zone.OMOP, "person", Rule.REQUIRED, "person_id"), 5, 0),
-            ]
-        ).require_passed()
+@pytest.mark.parametrize(
+    ("rows", "violations", "said"),
+    [(900, 20, "20 of 900"), (900, 2, "* of 900"), (5, 2, "* of *"), (900, 898, "* of 900"), (1, 3, "* of *")],
+)
+def test_the_error_names_rule_and_table_and_hides_small_counts(rows: int, violations: int, said: str) -> None:
+    report = judge(
+        [
+            Measured(Check(Zone.OMOP, "person", Rule.UNIQUE, "person_id"), rows, violations, "2 in gp"),
+            Measured(Check(Zone.OMOP, "person", Rule.REQUIRED, "person_id"), 5, 0),
+        ]
+    )
+    with pytest.raises(QualityGateError) as error:
+        require_passed(report)
+    assert str(error.value).splitlines() == [
+        "1 of 2 gates failed; nothing was published and the last release stands",
+        f"  unique on omop.person.person_id: {said}",
+    ]
 
 
 def judged(ledger: list[LedgerRow], *overrides: str) -> GateReport:
@@ -140,7 +150,7 @@ def test_too_many_quarantined_rows_and_too_few_mapped_ones_fail() -> None:
         LedgerRow("run", Stage.CODE, "gp", "patient", Disposition.CODED, 100, rule="gp_condition"),
         LedgerRow("run", Stage.CODE, "gp", "patient", Disposition.STANDARD, 89, rule="gp_condition"),
     ]
-    failures = {str(failure) for failure in judged(ledger).failures}
+    failures = {sentence(failure, full=True) for failure in judged(ledger).failures}
     assert failures == {
         "quarantined_share on run.gp: 6 of 100, 5.0% allowed",
         "quarantined_share on run.gp_patient: 6 of 100, 5.0% allowed",
@@ -178,7 +188,7 @@ def test_too_many_opt_out_entries_that_match_nobody_fail(
     ledger += [entries(Disposition.UNMATCHED, rows, reason) for reason, rows in reasons.items()]
     ledger.append(entries(Disposition.MATCHED, listed - sum(reasons.values()), ""))
     check_balance(ledger)
-    failures = [str(failure) for failure in judged(ledger, *limits).failures]
+    failures = [sentence(failure, full=True) for failure in judged(ledger, *limits).failures]
     assert bool(failures) == failed
     assert all(
         text.startswith(f"unmatched_opt_outs on run.opt_outs.{named_by}: {sum(reasons.values())} of") for text in failures
@@ -228,7 +238,7 @@ def test_too_many_rows_left_out_for_codes_that_cannot_be_looked_up_fail(unknown:
 
     ledger = [rows(Disposition.DELIVERED, 1000), rows(Disposition.CURRENT, 1000 - unknown)]
     ledger += [rows(Disposition.OPTED_OUT, unknown, "type_one_unknown")]
-    failures = [str(failure) for failure in judged(ledger).failures]
+    failures = [sentence(failure, full=True) for failure in judged(ledger).failures]
     assert failures == ([f"orphan_share on run.gp.type_one_unknown: {unknown} of 1000, 20.0% allowed"] if failed else [])
 
 
@@ -265,7 +275,7 @@ def test_too_many_unreadable_values_of_one_column_at_one_provider_fail() -> None
         *read("P4", "date_of_death", 120, 6),
         *read("P4", "date_of_birth", 1000, 51),
     ]
-    assert {str(failure) for failure in judged(ledger).failures} == {
+    assert {sentence(failure, full=True) for failure in judged(ledger).failures} == {
         "unreadable_share on run.gp_patient@P1.date_of_death: 6 of 100, 5.0% allowed",
         "unreadable_share on run.gp_patient@P2.date_of_death: 6 of 6, 5.0% allowed",
         "unreadable_share on run.gp_patient@P4.date_of_birth: 51 of 1000, 5.0% allowed",
@@ -276,7 +286,7 @@ def test_too_many_unreadable_values_of_one_column_at_one_provider_fail() -> None
 def test_unreadable_values_of_a_column_that_nothing_reads_are_a_warning_unless_a_limit_says_otherwise() -> None:
     ledger = [*read("P1", "kind", 100, 90), *read("P1", "date_of_death", 100, 6), *read("P2", "kind", 100, 5)]
     report = judged(ledger)
-    assert [str(found) for found in report.warnings] == [
+    assert [sentence(found, full=True) for found in report.warnings] == [
         "unreadable_share on run.gp_patient@P1.kind: 90 of 100, 5.0% allowed",
     ]
     assert [found.check.column for found in report.failures] == ["date_of_death"]

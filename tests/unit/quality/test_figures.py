@@ -1,7 +1,7 @@
 """Figures of a run that people are shown."""
 
 from pipelines.contracts.ledger import Disposition, LedgerRow, Stage, check_balance
-from pipelines.quality.figures import doubts, row_figures, same_facts, silver_outcomes, untaken_values
+from pipelines.quality.figures import doubts, row_figures, run_figures, same_facts, silver_outcomes, untaken_values
 
 
 def row(disposition: Disposition, rows: int, reason: str = "", stage: Stage = Stage.MAP, entity: str = "entry") -> LedgerRow:
@@ -155,3 +155,45 @@ def test_values_of_rows_that_no_rule_took_are_shown_where_the_number_of_rows_is(
 def test_values_of_another_run_are_not_shown() -> None:
     assert untaken_values(OUTCOMES, [*VALUES, value("gp", "slot", "looked_up", "", "", 1)]) == []
     assert untaken_values(OUTCOMES, []) == []
+
+
+OF_A_RUN = [
+    row(Disposition.DELIVERED, 1000, stage=Stage.CURATE),
+    row(Disposition.CURRENT, 960, stage=Stage.CURATE),
+    row(Disposition.OPTED_OUT, 3, "national", Stage.CURATE),
+    row(Disposition.QUARANTINED, 37, "short_row", Stage.CURATE),
+    row(Disposition.IDENTITY_CONFLICT, 2, "P81001:sex", Stage.CURATE, ""),
+    row(Disposition.ORPHAN, 4, "orphan:code", Stage.REFER),
+    row(Disposition.MATCHED, 90, stage=Stage.OPT_OUT, entity="local"),
+    row(Disposition.UNMATCHED, 5, "number_unknown", Stage.OPT_OUT, "local"),
+    row(Disposition.UNREADABLE, 6, "unreadable:sex", Stage.READ),
+    row(Disposition.WITHHELD, 114, "withheld:sex", Stage.READ),
+    row(Disposition.CODED, 200, stage=Stage.CODE),
+    row(Disposition.STANDARD, 195, stage=Stage.CODE),
+    row(Disposition.UNKNOWN, 5, stage=Stage.CODE),
+    row(Disposition.EXCLUDED, 3, "implausible:start_after_extract"),
+    row(Disposition.UNTAKEN, 7, "not_mapped", Stage.TAKE),
+    row(Disposition.WRITTEN, 951, "observation"),
+]
+
+
+def test_a_run_hides_the_small_numbers_that_the_report_hides() -> None:
+    assert run_figures(OF_A_RUN) == {
+        "rows_in": 1000,
+        "current": 960,
+        "opted_out": "*",
+        "quarantined": "*",
+        "orphans": "*",
+        "opt_out_entries": 95,
+        "opt_out_entries_unmatched": "*",
+        "unreadable": "*",
+        "withheld": 110,
+        "mapped": "98%",
+        "identity_conflicts": "*",
+        "implausible": "*",
+        "taken_by_no_rule": "*",
+        "omop_rows": 950,
+    }
+    in_full = run_figures(OF_A_RUN, 1)
+    assert (in_full["opted_out"], in_full["opt_out_entries_unmatched"], in_full["omop_rows"]) == (3, 5, 951)
+    assert run_figures([])["opted_out"] == 0

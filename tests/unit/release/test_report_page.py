@@ -18,11 +18,11 @@ from pipelines.measuring.stage_timer import StepTime
 from pipelines.quality.checks import Check, Rule, Severity, Zone
 from pipelines.quality.figures import Figure
 from pipelines.quality.gates import Measured, judge
-from pipelines.quality.suppression import HIDDEN
+from pipelines.quality.suppression import HIDDEN, rounded
 from pipelines.release.model import Code, Extract, Gates, Release, TablePin
 from pipelines.release.published import release_folder
 from pipelines.release.report.checks import broken_checks
-from pipelines.release.report.contents import Material, OpenCode, flow_figure, page_of, rounded
+from pipelines.release.report.contents import Material, OpenCode, flow_figure, page_of
 from pipelines.release.report.counting import ReleaseCounts, months_until
 from pipelines.release.report.page import Folded, Page, columns_of, heading, html, shown
 from pipelines.release.report.pictures import NARROW, WIDE, Flow, Link, Node, Shape, flow_picture, month_chart
@@ -411,8 +411,8 @@ def test_the_picture_of_rows_tells_what_no_rule_took_where_the_ledger_counts_it(
 
 @pytest.mark.parametrize(("number", "shown_there"), [(0, 0), (7, "*"), (8, 10), (114, 110), (2876, 2880)])
 def test_sums_of_numbers_that_may_be_hidden_are_in_tens(number: int, shown_there: int | str) -> None:
-    assert rounded(number, Edition.SUPPRESSED) == shown_there
-    assert rounded(number, Edition.FULL) == number
+    assert rounded(number, Edition.SUPPRESSED.smallest_shown) == shown_there
+    assert rounded(number, Edition.FULL.smallest_shown) == number
 
 
 def test_bands_fill_the_bars_that_they_join() -> None:
