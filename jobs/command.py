@@ -127,6 +127,9 @@ def place_of(text: str) -> AnyPath:
         raise ConfigError(_WORKING_FOLDER_GONE) from error
 
 
+_MAKE_IT = "make it, with rights for those who are to read what is in it"
+
+
 @contextmanager
 def writing(place: AnyPath) -> Iterator[None]:
     """Raises ReleaseError where what the block writes to a place cannot be written, unless a disk is full."""
@@ -135,6 +138,9 @@ def writing(place: AnyPath) -> Iterator[None]:
     except OSError as error:
         if is_out_of_space(error):
             raise
+        if isinstance(error, FileNotFoundError) and isinstance(place, Path):
+            missing = place if place.parent.is_dir() else place.parent
+            raise ReleaseError(f"{place}: cannot be written: there is no folder {missing}; {_MAKE_IT}") from error
         raise ReleaseError(f"{place}: cannot be written: {why(error)}") from error
 
 

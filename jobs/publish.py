@@ -112,6 +112,8 @@ def publish_to(
 def _publish_files(settings: Settings, target: Target, publication: Publication, on_progress: OnProgress) -> dict[str, int]:
     place, scratch = place_of(target.place), settings.engine.scratch_dir
     with writing(place):
+        if isinstance(place, Path) and not place.parent.is_dir():
+            raise FileNotFoundError(place.parent)  # a folder that is made by the way could be read by everybody
         if target.kind == "parquet":
             return publish_parquet(place, publication, on_progress, scratch)
         # What a link leads to is replaced, else its rows would stay where someone may read them.

@@ -35,7 +35,7 @@ def scratch_folder(parent: Path | None, prefix: str = PREFIX) -> Iterator[Path]:
         made.rename(folder)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(owner)
 
 
@@ -48,6 +48,19 @@ def remove_left(parent: Path | None, prefix: str = PREFIX) -> None:
             owner = os.open(folder / OWNER, os.O_RDWR)
             try:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
             finally:
                 os.close(owner)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, and its lock last: by that the next one knows what a kill in between has left."""
+    with suppress(OSError):  # what cannot be removed now stays for the next one
+        for entry in [entry for entry in folder.iterdir() if entry.name != OWNER]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if [entry.name for entry in folder.iterdir()] == [OWNER]:
+            (folder / OWNER).unlink()
+            folder.rmdir()

@@ -8,7 +8,7 @@ of the sample only. Tables of codes and of the whole, which need everybody's row
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -127,14 +127,19 @@ def verify(settings: Settings, sample: Sample | None = None, show_stage: ShowSta
 
     Raises RunUnderWayError while another command writes, NotCurrentError where a run would make tables again.
     """
-    with (
-        open_session(settings.engine, little=reads_little(settings)) as session,
-        private_files(),
-        scratch_folder(rebuilds_folder(settings)) as folder,
-    ):
-        lake = _lake(session, settings, folder, show_stage)
-        rebuild = Rebuild(lake, folder, sample)
-        return rebuild.compare(rebuild.make(show_stage), show_stage)
+    beside = rebuilds_folder(settings)
+    try:
+        with (
+            open_session(settings.engine, little=reads_little(settings)) as session,
+            private_files(),
+            scratch_folder(beside) as folder,
+        ):
+            lake = _lake(session, settings, folder, show_stage)
+            rebuild = Rebuild(lake, folder, sample)
+            return rebuild.compare(rebuild.make(show_stage), show_stage)
+    finally:
+        with suppress(OSError):  # it was never made, or another verify is using it
+            beside.rmdir()
 
 
 @dataclass(frozen=True)

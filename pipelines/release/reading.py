@@ -15,6 +15,7 @@ from deltalake.exceptions import DeltaError
 
 from pipelines.contracts.cdm import CdmColumn, CdmTable
 from pipelines.errors import DocumentError, ReleaseError, is_out_of_space
+from pipelines.scratch import scratch_folder
 from pipelines.storage.documents import digest_of
 from pipelines.storage.paths import files_below, opened
 
@@ -69,12 +70,22 @@ def read_delta(path: str, version: int | None = None) -> Any:
 
 
 @contextmanager
+def database_in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB database for the rows of a release. What does not fit into memory goes to a private folder.
+
+    DuckDB by itself writes it to `.tmp` in the working folder, for everybody to read.
+    """
+    with scratch_folder(None) as scratch, duckdb.connect(":memory:", config={"temp_directory": str(scratch)}) as connection:
+        yield connection
+
+
+@contextmanager
 def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable]) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB connection with a view of every CDM table at its pinned version.
 
     SQL on the connection can neither change anything nor read other files.
     """
-    with duckdb.connect(":memory:") as connection:
+    with database_in_memory() as connection:
         for table in cdm.values():
             if table.name in tables:
                 released(connection, table, tables[table.name]).create_view(table.name)

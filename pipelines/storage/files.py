@@ -282,7 +282,7 @@ def made_whole(target: AnyPath, scratch: Path | None = None, last: str = "") -> 
     which readers see that the folder is complete.
     """
     if isinstance(target, Path):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
         with scratch_folder(target.parent, _UNFINISHED) as beside:
             unfinished = beside / target.name
             yield unfinished

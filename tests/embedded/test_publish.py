@@ -160,6 +160,7 @@ def run(released: Released) -> Callable[..., Result]:
 
 def test_publish_writes_every_table_of_the_cdm_and_its_columns_only(run: Callable[..., Result], tmp_path: Path) -> None:
     target = tmp_path / "out" / "cdm.duckdb"
+    target.parent.mkdir()
     assert run(publish, "--to", f"duckdb:{target}").exit_code == 0
     with duckdb.connect(str(target), read_only=True) as db:
         found = db.execute("select table_name, column_name, data_type, is_nullable from information_schema.columns").fetchall()
@@ -204,6 +205,7 @@ def test_a_publication_that_is_ended_by_a_signal_leaves_the_old_file_alone(
         os.kill(os.getpid(), signal.SIGTERM)
 
     target = tmp_path / "out" / "cdm.duckdb"
+    target.parent.mkdir()
     run(publish, "--to", f"duckdb:{target}")
     before = target.read_bytes()
     monkeypatch.setattr("pipelines.release.publish.duckdb_file._keys", end)
@@ -282,6 +284,14 @@ def test_a_publication_stays_out_of_the_roots(to: str, run: Callable[..., Result
     done = run(publish, "--to", f"{kind}:{tmp_path / place}")
     assert isinstance(done.exception, ConfigError)
     assert "is inside storage." in str(done.exception)
+
+
+@pytest.mark.parametrize("form", ["duckdb", "parquet"])
+def test_no_folder_is_made_by_the_way(run: Callable[..., Result], tmp_path: Path, form: str) -> None:
+    refused = run(publish, "--to", f"{form}:{tmp_path}/not/cdm")
+    assert isinstance(refused.exception, ReleaseError)
+    assert f"there is no folder {tmp_path}/not; make it, with rights" in str(refused.exception)
+    assert not (tmp_path / "not").exists()
 
 
 @pytest.mark.parametrize("text", ["cdm.duckdb", "csv:out", "duckdb:", "parquet:", "postgresql:cdm", "postgresql"])

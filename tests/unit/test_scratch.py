@@ -1,6 +1,7 @@
 """Scratch folders: private while they are used, gone afterwards, and gone after a process that was killed."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -74,6 +75,24 @@ def test_what_a_killed_process_left_is_removed_and_what_a_running_one_has_stays(
     with scratch_folder(tmp_path):
         assert not used.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_could_not_be_removed_is_removed_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when an engine still writes there, or the process is killed while it removes the folder."""
+
+    def all_but_what_is_busy(folder: Path, **_: object) -> None:
+        for path in Path(folder).rglob("*"):
+            if path.is_file() and path.parent.name != "busy":
+                path.unlink()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", all_but_what_is_busy)
+        with scratch_folder(tmp_path) as left:
+            (left / "busy").mkdir()
+            (left / "busy" / "spill").touch()
+    assert (left / "busy" / "spill").exists()
+    with scratch_folder(tmp_path):
+        assert not left.exists()
 
 
 def test_what_is_not_a_scratch_folder_is_left_alone(tmp_path: Path) -> None:

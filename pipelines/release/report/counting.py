@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 
 from pipelines.contracts.cdm import EVENT_TABLES, CdmTable
-from pipelines.release.reading import PinnedTable, read_pinned
+from pipelines.release.reading import PinnedTable, database_in_memory, read_pinned
 
 MONTHS_SHOWN: Final = 24
 """The months of which rows are shown one by one, up to the month of the run."""
@@ -38,7 +38,7 @@ class ReleaseCounts:
 
 def count_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable], run_date: date) -> ReleaseCounts:
     """Count the people and the event tables of a release."""
-    with duckdb.connect(":memory:") as connection:
+    with database_in_memory() as connection:
         people = _people(connection, tables) if "person" in tables else {}
         rows = {
             name: _rows(connection, tables[name], _date_of(cdm[name]), months_until(run_date))
@@ -58,7 +58,7 @@ def names_of_codes(pinned: PinnedTable, codes: Sequence[tuple[str, str]]) -> dic
     """The names of codes (vocabulary and code) that the `concept` table of a release has."""
     if not codes:
         return {}
-    with duckdb.connect(":memory:") as connection:
+    with database_in_memory() as connection:
         _view(connection, "concept", pinned)
         found = connection.execute(
             "SELECT vocabulary_id, concept_code, min(concept_name) FROM concept WHERE concept_code IN "

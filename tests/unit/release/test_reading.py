@@ -1,6 +1,8 @@
 """What is said where a release is not there any more as it was released, without an engine."""
 
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ from deltalake import write_deltalake
 from pipelines.contracts.cdm import CdmColumn, CdmTable
 from pipelines.errors import ReleaseError
 from pipelines.release.model import TablePin
-from pipelines.release.reading import PinnedTable, digest_of_data_files, open_release, read_delta, run_query
+from pipelines.release.reading import PinnedTable, database_in_memory, digest_of_data_files, open_release, read_delta, run_query
 from pipelines.release.store import ReleaseFolder
 from tests.builders.publications import RELEASE
 
@@ -89,3 +91,18 @@ def test_a_release_of_the_same_versions_with_other_files_has_another_id(
         pin = TablePin(zone="omop", name="kept", version=1, rows=2, files=files)
         found = folder.write(RELEASE.model_copy(update={"tables": (pin,)}))
     assert found.release_id == release_id
+
+
+def test_what_does_not_fit_into_memory_goes_to_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, system = tmp_path / "work", tmp_path / "system"
+    work.mkdir()
+    system.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setattr(tempfile, "tempdir", str(system))
+    with database_in_memory() as database:
+        database.execute("SET memory_limit = '40MB'")
+        database.execute("CREATE TABLE spilled AS SELECT range AS id, repeat('x', 50) || range AS text FROM range(2_000_000)")
+        (scratch,) = system.iterdir()
+        assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+        assert [path.name for path in scratch.iterdir() if path.name.startswith("duckdb_temp")] != []
+    assert [*work.iterdir(), *system.iterdir()] == []
