@@ -30,12 +30,8 @@ def judged(
     """
     check_balance(ledger)
     released, checked, policy = declared.released, declared.checked, Policy(run.settings.gates, run.run_date)
-    newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
     others = [
-        *unreadable_checks(ledger, unread_columns(run)),
-        *withdrawn_checks(run.store.paths.records(Zone.LEDGER, CAME_AGAIN, tuple(CAME_AGAIN_SCHEMA))),
-        *change_measures(run, released, ledger),
-        *age_checks(newest, run.run_date, policy.given.change),
+        *measures_of_run(run, register, released, ledger),
         *expectations_measured(run.store.paths, run.inputs.expectations, checked),
     ]
     report = run_gates(run.store.paths, checked, run.inputs.contracts, released, run.run_date, ledger, policy, others)
@@ -46,6 +42,19 @@ def judged(
         run.lineage.judged(report, checked)
     require_passed(report)
     return report
+
+
+def measures_of_run(
+    run: RunContext, register: Sequence[Registered], released: Collection[str], ledger: Sequence[LedgerRow]
+) -> list[Measured]:
+    """What a run has counted of deliveries and of their rows, beside what is measured of its tables."""
+    newest = {place: delivered.newest for place, delivered in delivered_by_provider(register).items()}
+    return [
+        *unreadable_checks(ledger, unread_columns(run)),
+        *withdrawn_checks(run.store.paths.records(Zone.LEDGER, CAME_AGAIN, tuple(CAME_AGAIN_SCHEMA))),
+        *change_measures(run, released, ledger),
+        *age_checks(newest, run.run_date, run.settings.gates.change),
+    ]
 
 
 def unread_columns(run: RunContext) -> frozenset[tuple[str, str, str]]:

@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
-from pipelines.curate.tables import CAME_AGAIN
-from pipelines.curate.versions import CAME_AGAIN_SCHEMA
-from pipelines.quality.gates import Verdict, judge, withdrawn_checks
+from pipelines.judging import measures_of_run
+from pipelines.quality.checks import Rule
+from pipelines.quality.gates import Verdict, judge
 from pipelines.quality.written import sentence
 from pipelines.run_context import RunContext
 from pipelines.settings import PACKAGED_MAPPINGS_DIR
@@ -153,10 +153,10 @@ def changed_alone(night: int) -> dict[str, list[Row]]:
 
 
 def of_changed_alone(run: RunContext) -> list[str]:
-    """What the gate says of rows that did not come again with their record, where it stops a release."""
-    counted = run.store.paths.records(Zone.LEDGER, CAME_AGAIN, tuple(CAME_AGAIN_SCHEMA))
-    results = judge(withdrawn_checks(counted), policy()).results
-    return [sentence(result, full=True) for result in results if result.verdict is Verdict.FAILED]
+    """What the gates of a run say of rows that did not come again with their record, where it stops a release."""
+    results = judge(measures_of_run(run, run.register(), (), []), policy()).results
+    of_such = [result for result in results if result.check.rule is Rule.WITHDRAWN]
+    return [sentence(result, full=True) for result in of_such if result.verdict is Verdict.FAILED]
 
 
 def deliveries() -> list[dict[str, list[Row]]]:
