@@ -97,6 +97,19 @@ def test_the_vocabulary_is_loaded_with_the_settings_of_the_load() -> None:
     assert loads == ["vocab", "load", *publishes[publishes.index("--conf-dir") :]]
 
 
+@pytest.mark.parametrize("job", [*JOBS, ON_DEMAND])
+def test_every_task_is_given_the_wheel_that_the_bundle_builds(job: str) -> None:
+    """The Databricks CLI reads a path as relative to the folder of the file that it is written in, not to that of the bundle."""
+    declared = resources()["jobs"][job]
+    environments = {of["environment_key"]: of["spec"]["dependencies"] for of in declared.get("environments", ())}
+    for task in declared["tasks"]:
+        libraries = [word for library in task.get("libraries", ()) for word in library.values()]
+        given = libraries or environments[task["environment_key"]]
+        wheels = [(PROJECT / "conf" / "databricks" / word).resolve() for word in given if word.endswith(".whl")]
+        assert wheels == [PROJECT / "dist" / "*.whl"]
+    assert "--wheel-dir dist ." in bundle()["artifacts"]["wheel"]["build"]
+
+
 def test_one_job_runs_by_itself() -> None:
     assert "schedule" not in resources()["jobs"][ON_DEMAND]
     paused = {name: resources()["jobs"][name]["schedule"]["pause_status"] for name in JOBS}
