@@ -51,7 +51,32 @@ def test_each_target_says_which_catalogs_it_uses() -> None:
     assert list(targets) == ["dev", "test", "prod"]
     catalogs = [(target["variables"]["identifiable_catalog"], target["variables"]["catalog"]) for target in targets.values()]
     assert len({name for pair in catalogs for name in pair}) == 6
+    assert len({target["variables"]["secret_scope"] for target in targets.values()}) == 3  # names are those of a workspace
     assert targets["prod"]["run_as"]["service_principal_name"] == "${var.load_principal}"
+
+
+def test_the_principal_that_runs_the_jobs_may_read_what_another_deployed() -> None:
+    """Files are deployed to a folder of whoever deploys; without this the principal opens neither the configuration nor the key."""
+    assert bundle()["permissions"] == [{"service_principal_name": "${var.load_principal}", "level": "CAN_VIEW"}]
+    of_resources = [
+        given
+        for named in resources().values()
+        for resource in named.values()
+        for given in resource.get("permissions", ())
+        if "service_principal_name" in given
+    ]
+    assert of_resources == []  # permissions of both levels may not overlap
+
+
+def test_who_is_named_hears_of_a_load_that_fails_and_of_one_that_takes_too_long() -> None:
+    for job in JOBS:
+        declared = resources()["jobs"][job]
+        assert declared["health"]["rules"] == [{"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 21600}]
+        assert declared["email_notifications"] == {
+            "on_failure": ["${var.notify}"],
+            "on_duration_warning_threshold_exceeded": ["${var.notify}"],
+        }
+    assert resources()["jobs"][ON_DEMAND]["email_notifications"] == {"on_failure": ["${var.notify}"]}
 
 
 def test_no_target_renames_schemas_that_tasks_name_in_their_paths() -> None:
