@@ -6,8 +6,12 @@ large load and a cluster are not.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.engine_settings import CORES, EngineSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 SESSION_OPTIONS = {
     "spark.sql.ansi.enabled": "true",
@@ -106,3 +110,19 @@ def local_options(engine: EngineSettings, scratch: Path, *, little: bool) -> dic
         heap = f"-Xms{mib}m -Xmn{min(mib // 2, _MOST_FOR_NEW_MIB)}m"
         options |= _FOR_LITTLE | {"spark.driver.extraJavaOptions": f"{heap} {_JVM_FOR_LITTLE}"}
     return options
+
+
+def option_of(session: "SparkSession", name: str) -> str | None:
+    """The value of an option of a session; None where the session has no such option, or does not show it.
+
+    Serverless compute of Databricks shows a few options and raises an error for every other, whatever default is asked for.
+    """
+    try:
+        return session.conf.get(name, None)
+    except Exception as error:  # a session of Spark and one of a server raise different classes
+        if _NOT_SHOWN not in str(error):
+            raise
+        return None
+
+
+_NOT_SHOWN = "CONFIG_NOT_AVAILABLE"

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from pipelines.contracts.zones import RESTRICTED_ZONES, Zone
 from pipelines.errors import DocumentError, OmopPipelineError
-from pipelines.spark_options import FILES_ARE_LISTED
+from pipelines.spark_options import FILES_ARE_LISTED, option_of
 from pipelines.storage.files import why
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _unreadable(path: str, fault: str) -> DocumentError:
 @cache
 def _lists_files(session: "SparkSession") -> bool:
     """Whether tables are given to a session as files. Asked of it once."""
-    return session.conf.get(FILES_ARE_LISTED, "false") == "true"
+    return option_of(session, FILES_ARE_LISTED) == "true"
 
 
 def _files_of(session: "SparkSession", path: str, version: int | None) -> "DataFrame":

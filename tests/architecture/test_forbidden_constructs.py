@@ -127,6 +127,13 @@ def keyword(name: str) -> Finder:
     return lambda tree: (call for call in calls(tree) if any(argument.arg == name for argument in call.keywords))
 
 
+def settings_of_sessions(tree: ast.Module) -> Iterator[ast.AST]:
+    for call in methods("get", "set", "unset", "getAll")(tree):
+        match call:
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(attr="conf"))):
+                yield call
+
+
 def greatest_of_struct(tree: ast.Module) -> Iterator[ast.AST]:
     for call in calls(tree):
         if method_of(call) in ("max", "min") and call.args and "struct(" in ast.unparse(call.args[0]):
@@ -170,6 +177,17 @@ RULES = (
         ),
         ("frame.createOrReplaceGlobalTempView('a')", "session.udf.registerJavaFunction('f', 'C')"),
         ("frame.createOrReplaceTempView('a')",),
+    ),
+    Rule(
+        "session-settings",
+        "Databricks serverless compute raises an error for all but a few: ask with `option_of`",
+        settings_of_sessions,
+        ("session.conf.get('a', 'b')", "session.conf.set('spark.sql.shuffle.partitions', '1')"),
+        ("settings.get('a')", "option_of(session, 'a')"),
+        allowed={
+            "pipelines/engine.py": "ANSI mode and time zone, which it has, and what only an engine on this machine is told",
+            "pipelines/spark_options.py": "`option_of`",
+        },
     ),
     Rule(
         "dbfs",

@@ -56,7 +56,7 @@ def test_each_target_says_which_catalogs_it_uses() -> None:
 
 
 def test_the_principal_that_runs_the_jobs_may_read_what_another_deployed() -> None:
-    """Files are deployed to a folder of whoever deploys; without this the principal opens neither the configuration nor the key."""
+    """Files are deployed to a folder of whoever deploys: without this the principal opens neither settings nor key."""
     assert bundle()["permissions"] == [{"service_principal_name": "${var.load_principal}", "level": "CAN_VIEW"}]
     of_resources = [
         given
@@ -124,7 +124,7 @@ def test_the_vocabulary_is_loaded_with_the_settings_of_the_load() -> None:
 
 @pytest.mark.parametrize("job", [*JOBS, ON_DEMAND])
 def test_every_task_is_given_the_wheel_that_the_bundle_builds(job: str) -> None:
-    """The Databricks CLI reads a path as relative to the folder of the file that it is written in, not to that of the bundle."""
+    """The Databricks CLI reads a path as relative to the folder of the file that names it, not to that of the bundle."""
     declared = resources()["jobs"][job]
     environments = {of["environment_key"]: of["spec"]["dependencies"] for of in declared.get("environments", ())}
     for task in declared["tasks"]:

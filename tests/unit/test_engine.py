@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from pipelines import delta_jars as module_of_jars
@@ -13,7 +14,7 @@ from pipelines.engine import open_session
 from pipelines.engine_settings import EngineSettings
 from pipelines.errors import EngineError
 from pipelines.secrets import EnvironmentSecret
-from pipelines.spark_options import local_options
+from pipelines.spark_options import FILES_ARE_LISTED, local_options, option_of
 
 URL = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_URL")
 
@@ -21,6 +22,27 @@ URL = EnvironmentSecret(kind="env", name="NHS_OMOP_TEST_URL")
 def opened(settings: EngineSettings) -> None:
     with open_session(settings):
         pytest.fail("the session was opened")
+
+
+class Refusing:
+    """A session that answers each question for an option with an error, as serverless compute of Databricks does."""
+
+    def __init__(self, error: str) -> None:
+        self.conf = self
+        self.error = error
+
+    def get(self, _name: str, _default: str | None = None) -> str:
+        raise AnalysisException(self.error)
+
+
+def test_an_option_that_serverless_compute_does_not_show_is_not_set() -> None:
+    refused = f"[CONFIG_NOT_AVAILABLE] Configuration {FILES_ARE_LISTED} is not available. SQLSTATE: 42K0I"
+    assert option_of(Refusing(refused), FILES_ARE_LISTED) is None  # type: ignore[arg-type]
+
+
+def test_another_error_of_a_session_is_not_taken_for_an_option_that_is_not_set() -> None:
+    with pytest.raises(AnalysisException, match="SESSION_CLOSED"):
+        option_of(Refusing("[INVALID_HANDLE.SESSION_CLOSED]"), FILES_ARE_LISTED)  # type: ignore[arg-type]
 
 
 def test_spark_without_java_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from pipelines.errors import ConfigError
 from pipelines.release.model import Release
 from pipelines.release.published import cdm_of, chosen_release, release_folder
 from pipelines.settings import Settings, storage_paths
+from pipelines.spark_options import option_of
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def publish_to_catalog(
 
     Schemas of releases that are no more are dropped.
     """
-    if session.conf.get("spark.sql.catalogImplementation", "hive") == "in-memory":
+    if option_of(session, "spark.sql.catalogImplementation") == "in-memory":
         log.warning("the catalog of this Spark is in memory and ends with the session: set up a metastore for views to stay")
     release = chosen_release(settings, release_id)
     sources = {
