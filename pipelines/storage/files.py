@@ -250,7 +250,8 @@ def write_whole(path: AnyPath, content: bytes, mode: int | None = None) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(unfinished).chmod(rights)
+        with suppress(OSError):  # on a mounted volume, where the platform decides who may read; a file of ours can be changed
+            Path(unfinished).chmod(rights)
         Path(unfinished).replace(path)
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)

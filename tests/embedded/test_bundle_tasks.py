@@ -67,6 +67,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     generate(PEOPLE, SEED, 1, folder / "generated", sources=SOURCES)
     shutil.copytree(folder / "generated/landing", folder / "identifiable/landing/extracts")
     shutil.copytree(DEMO_DIR, folder / "safe/documents/vocabulary")
+    (folder / "safe/documents/reports").mkdir()
     new_key_file(folder / "key")
     ((_, line),) = tasks("vocabulary", values)
     job.call_line(line)
@@ -88,6 +89,12 @@ def test_each_task_returns_and_together_they_publish_a_release(released: Job) ->
     with duckdb.connect(str(released.published), read_only=True) as published:
         assert published.sql("SELECT count(*) FROM cdm.person").fetchall() == [(people,)]
     assert people > 0
+
+
+def test_the_report_of_the_night_is_in_its_volume(released: Job) -> None:
+    (report,) = (released.folder / "safe/documents/reports").iterdir()
+    assert report.name == f"{FIRST_NIGHT.isoformat()}.md"
+    assert f"- release: {released.releases.current()}\n" in report.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("task", ["ingest", "map", "release"])

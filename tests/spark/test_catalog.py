@@ -120,6 +120,7 @@ def test_a_lake_in_catalogs_is_a_lake_in_folders(java: None, engines: Engines, t
     generate(PEOPLE, SEED, NIGHTS, tmp_path)
     shutil.copytree(tmp_path / "landing", volumes / CATALOG / "landing/extracts")
     shutil.copytree(DEMO_DIR, volumes / CATALOG / "documents/vocabulary")
+    (volumes / CATALOG / "documents/reports").mkdir()
     demo_key_file(volumes / "key")
     expected, expected_releases = in_folders(tmp_path / "folders", volumes)
 

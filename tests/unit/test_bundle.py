@@ -88,7 +88,15 @@ def test_no_target_renames_schemas_that_tasks_name_in_their_paths() -> None:
     words = {word for _, line in tasks("nightly", {}) for word in line}
     volumes = {f"{schema}/{name}" for schema, name in re.findall(r"/Volumes/[^/]+/([^/]+)/(\w+)", " ".join(sorted(words)))}
     schemas = {schema["name"] for schema in resources()["schemas"].values()}
-    assert volumes == {"landing/extracts", "landing/restricted", "documents/deidentified", "documents/vocabulary"}
+    assert volumes == {
+        "landing/extracts",
+        "landing/restricted",
+        "documents/deidentified",
+        "documents/reports",
+        "documents/vocabulary",
+    }
+    declared = resources()["volumes"]
+    assert {volume.partition("/")[2] for volume in volumes} == {volume["name"] for volume in declared.values()}
     assert {volume.partition("/")[0] for volume in volumes} | {"cdm"} == schemas
 
 
@@ -107,6 +115,8 @@ def test_a_job_does_one_thing_after_the_other_and_tries_again(job: str) -> None:
         "report": ["release"],
         "publish": ["release"],
     }
+    told = {task["task_key"]: task["run_if"] for task in declared["tasks"] if "run_if" in task}
+    assert told == {"report": "ALL_DONE"}  # a night that a gate stopped is the one to read about
     assert {task["max_retries"] for task in declared["tasks"]} == {2}
     assert declared["max_concurrent_runs"] == 1
     assert declared["schedule"]["timezone_id"] == "Europe/London"

@@ -162,6 +162,17 @@ def test_the_documents_of_releases_are_found_moved_to_and_removed(folder: AnyPat
         releases.read("20240106-b")
 
 
+def test_a_file_is_written_where_nobody_may_change_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a mounted volume, where the platform decides who may read."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    write_whole(tmp_path / "a", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new"}
+
+
 def test_what_is_not_there_can_be_removed(folder: AnyPath) -> None:
     put(folder / "a")
     remove(folder / "a")
