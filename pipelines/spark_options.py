@@ -77,7 +77,7 @@ _FOR_LITTLE = {
     "spark.buffer.pageSize": "1m",
 }
 """Where little is read, Spark compiles nothing, because it would run only once. A table is read as one partition, and rows in
-one partition are joined, grouped and sorted where they are, so that most statements are one task: only values that stand in
+one partition are joined, grouped and sorted where they are, so that most statements are one task: only values that are in
 a plan are broadcast, and a semi-join stays above the table that it narrows, which is one partition there. No job looks for
 the files of a table, and the Delta library reads its log: so nobody needs the summary of a version that Spark would write
 beside each commit, nor the list of its files that Spark would compute for it. Each sort and each grouping takes a page of

@@ -1,5 +1,6 @@
 """The Databricks bundle is valid without a workspace: by the models of Databricks' own package, and in itself."""
 
+import json
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -115,8 +116,8 @@ def test_a_job_does_one_thing_after_the_other_and_tries_again(job: str) -> None:
         "report": ["release"],
         "publish": ["release"],
     }
-    told = {task["task_key"]: task["run_if"] for task in declared["tasks"] if "run_if" in task}
-    assert told == {"report": "ALL_DONE"}  # a night that a gate stopped is the one to read about
+    whatever = {task["task_key"]: task["run_if"] for task in declared["tasks"] if "run_if" in task}
+    assert whatever == {"report": "ALL_DONE"}  # a night that a gate stopped is the one to read about
     assert {task["max_retries"] for task in declared["tasks"]} == {2}
     assert declared["max_concurrent_runs"] == 1
     assert declared["schedule"]["timezone_id"] == "Europe/London"
@@ -171,3 +172,22 @@ def test_every_task_calls_the_wheel_in_the_environment_for_databricks(job: str) 
     for _, words in tasks(job, {}):
         assert words[words.index("--env") + 1] == "databricks"
         assert words[words.index("--conf-dir") + 1] == "${workspace.file_path}/conf"
+
+
+def test_data_factory_starts_the_job_with_the_parameters_that_it_has() -> None:
+    pipeline = json.loads((PROJECT / "docs/databricks/data_factory.json").read_text(encoding="utf-8"))["properties"]
+    (sent,) = [
+        activity["typeProperties"]["body"]["value"] for activity in pipeline["activities"] if activity["type"] == "WebActivity"
+    ]
+    given = {"jobId": "7", "date": "2026-01-05", "sources": pipeline["parameters"]["sources"]["defaultValue"], "RunId": "once"}
+    parts = re.findall(r"'([^']*)'|pipeline\(\)\.(?:parameters\.)?(\w+)", sent)
+    body = json.loads("".join(text or given[name] for text, name in parts))
+    assert body == {
+        "job_id": 7,
+        "idempotency_token": "once",
+        "job_parameters": {
+            "date": "2026-01-05",
+            "sources": "[gp, acute, mental_health, community, ambulance, social_care]",
+        },
+    }
+    assert {parameter["name"] for parameter in resources()["jobs"]["nightly"]["parameters"]} == set(body["job_parameters"])
