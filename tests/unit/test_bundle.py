@@ -2,11 +2,14 @@
 
 import json
 import re
+import textwrap
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from databricks.bundles.jobs import Job
 from databricks.bundles.schemas import Schema
 from databricks.bundles.secret_scopes import SecretScope
@@ -172,6 +175,21 @@ def test_every_task_calls_the_wheel_in_the_environment_for_databricks(job: str) 
     for _, words in tasks(job, {}):
         assert words[words.index("--env") + 1] == "databricks"
         assert words[words.index("--conf-dir") + 1] == "${workspace.file_path}/conf"
+
+
+def changes_in(page: str) -> list[dict[str, Any]]:
+    """What a page says to write into the files of the bundle."""
+    blocks = re.findall(r"^( *)```yaml\n(.*?)^ *```$", (PROJECT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [yaml.safe_load(textwrap.dedent(block)) for _, block in blocks]
+
+
+def test_what_the_pages_say_to_change_in_the_bundle_is_what_databricks_expects() -> None:
+    (trigger,) = changes_in("docs/databricks/README.md")
+    declared = {name: value for name, value in resources()["jobs"]["nightly"].items() if name != "schedule"}
+    assert Job.from_dict(declared | trigger).trigger
+    volume, vault = changes_in("docs/databricks/azure.md")
+    assert Volume.from_dict(resources()["volumes"]["extracts"] | volume).storage_location
+    assert SecretScope.from_dict(vault["secret_scopes"]["key"]).keyvault_metadata
 
 
 def test_data_factory_starts_the_job_with_the_parameters_that_it_has() -> None:
