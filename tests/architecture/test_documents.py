@@ -1,6 +1,7 @@
 """Documents match the code."""
 
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pipelines.errors import USER_ERRORS, page_of
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
+PAGES = (*sorted(PROJECT.glob("docs/**/*.md")), PROJECT / "README.md", PROJECT / "DEVELOPERS.md")
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -52,8 +54,7 @@ def test_makefile_runs_only_commands_there_are() -> None:
 
 def test_commands_that_messages_and_pages_name_are_there() -> None:
     """A command, and after one that has subcommands a word that is one of these, or none."""
-    places = [*PROJECT.glob("docs/**/*.md"), PROJECT / "README.md", PROJECT / "DEVELOPERS.md"]
-    places += [path for folder in ("jobs", "pipelines", "vocab") for path in (PROJECT / folder).rglob("*.py")]
+    places = [*PAGES, *(path for folder in ("jobs", "pipelines", "vocab") for path in (PROJECT / folder).rglob("*.py"))]
     made = {name: typer.main.get_command(import_module(command.module).app) for name, command in COMMANDS.items()}
     commands = {name: set(getattr(command, "commands", ())) for name, command in made.items()}
     no_commands = {"from", "key derivation", "local", "pseudonymisation-key", "release", "takes", "that", "version"}
@@ -65,6 +66,44 @@ def test_commands_that_messages_and_pages_name_are_there() -> None:
             elif word and commands[name] and word not in commands[name]:
                 unknown.add(f"{name} {word}")
     assert unknown == no_commands
+
+
+def test_options_that_pages_give_to_commands_are_theirs() -> None:
+    options: dict[str, set[str]] = {}
+    for name, command in COMMANDS.items():
+        made = typer.main.get_command(import_module(command.module).app)
+        for word, command_or_part in {"": made, **getattr(made, "commands", {})}.items():
+            options[f"{name} {word}".strip()] = {"--help"} | {text for given in command_or_part.params for text in given.opts}
+    given = set()
+    for place in PAGES:
+        text = place.read_text(encoding="utf-8").replace("\\\n", " ")
+        for name, word, rest in re.findall(r"nhs-omop ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?([^`#\n]*)", text):
+            of = f"{name} {word}" if f"{name} {word}" in options else name
+            given |= {(of, option) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", rest)}
+    assert ("run", "--select") in given
+    assert {(of, option) for of, option in given if option not in options.get(of, {option})} == set()
+
+
+def test_links_of_pages_lead_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))]
+    own = [(page, *link.partition("#")[::2]) for page, link in links if ":" not in link]
+    assert len(own) > 200
+    broken = []
+    for page, path, anchor in own:
+        to = page.parent / path if path else page
+        if not to.exists() or (anchor and anchor not in anchors_of(to)):
+            broken.append(f"{page.relative_to(PROJECT)}: {path}#{anchor}")
+    assert broken == []
+
+
+@cache
+def anchors_of(page: Path) -> set[str]:
+    """Where links to a page can lead: its headings as GitHub names them, and the places that it names itself."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ +(.*)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings)
+    named = {re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-") for heading in plain}
+    return named | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 def test_pages_of_the_tables_are_up_to_date() -> None:

@@ -178,6 +178,8 @@ def test_events_lie_in_their_encounter(folder: Path) -> None:
 def test_no_identifier_of_the_extract_is_right_of_curate(folder: Path) -> None:
     with (SAMPLE / "extract" / "patients.csv").open(newline="", encoding="utf-8") as file:
         secrets = {row[name] for row in csv.DictReader(file) for name in ("Id", "SSN", "LAST", "ADDRESS")}
-    for path in sorted(log.parent for log in (folder / "deidentified").glob("*/*/_delta_log")):
+    tables = sorted(log.parent for log in (folder / "deidentified").glob("*/*/_delta_log"))
+    assert {"silver", "omop"} <= {path.parent.name for path in tables}
+    for path in tables:
         texts = DeltaTable(str(path)).to_pandas().select_dtypes(include=["object", "string"])
         assert not secrets & {value for name in texts for value in texts[name].dropna().astype(str)}, path.name

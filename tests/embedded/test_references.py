@@ -48,10 +48,6 @@ def practice(**changed: list[Row] | None) -> dict[str, list[Row]]:
     return {entity: rows for entity, rows in (whole | changed).items() if rows is not None}
 
 
-def without_orphans(counts: Counts) -> bool:
-    return not [place for place, (_, orphans) in counts.items() if orphans]
-
-
 def test_every_reference_of_a_whole_delivery_is_found(run: RunContext) -> None:
     deliver(run.settings.storage.landing, GP, "P81001", "20260105", practice())
     opt_out_lists(run.settings.storage.landing, "20260105", [ANNA], local=[BEN])

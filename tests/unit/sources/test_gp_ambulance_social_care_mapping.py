@@ -36,10 +36,9 @@ def reason_for(rule: Rule, column: str, value: str) -> str | None:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_event_of_a_visit_names_the_key_of_that_visit(mappings: dict[str, Mapping], source: str) -> None:
-    for mapping_rule in mappings[source].rules:
-        if "visit_key" in mapping_rule.fields:
-            column = mapping_rule.fields["visit_key"].copy_ or ""
-            assert column.rpartition(".")[2].endswith("_key"), mapping_rule.name
+    columns = {rule.name: rule.fields["visit_key"].copy_ or "" for rule in mappings[source].rules if "visit_key" in rule.fields}
+    assert columns
+    assert [name for name, column in columns.items() if not column.rpartition(".")[2].endswith("_key")] == []
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,9 @@ def test_someone_opts_out_and_someone_comes_back(extracts: Extracts) -> None:
 
 
 def test_the_lists_have_true_manifests(extracts: Extracts) -> None:
-    for path in (extracts.out / "landing" / "optouts").glob("*/*/manifest.json"):
+    manifests = sorted((extracts.out / "landing" / "optouts").glob("*/*/manifest.json"))
+    assert {path.parent.name for path in manifests} == {"20260105", "20260106"}
+    for path in manifests:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         assert (manifest["kind"], manifest["as_at"].replace("-", "")) == (path.parent.parent.name, path.parent.name)
         for file in manifest["files"]:
