@@ -1,3 +1,3 @@
-"""NHS extracts to OMOP: the stages of the nightly load, named by the zone each one fills."""
+"""NHS extracts to OMOP: the stages of the nightly load, and what they share."""
 
 __version__ = "0.1.0"

@@ -58,7 +58,10 @@ def this_checkout() -> Checkout:
 
 
 def checkout_in(folder: Path) -> Checkout:
-    """The checkout in a folder, with the interpreter of its own environment or, without one, that of this process."""
+    """The checkout in a folder, with the interpreter of its own environment or, without one, that of this process.
+
+    Raises ConfigError where there is no checkout of this project.
+    """
     if not (folder / "jobs" / "cli.py").is_file():
         raise ConfigError(f"{folder}: no checkout of this project")
     own = folder.resolve() / ".venv" / "bin" / "python"

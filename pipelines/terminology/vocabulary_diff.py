@@ -150,8 +150,8 @@ def difference(
     as a load and a run would combine them.
 
     `releases` are two Athena downloads (folder or zip) or the word `loaded`; `loaded` is the loaded vocabulary. The lakehouse
-    is not changed. Raises VocabularyError if a download is not usable or none is loaded, and OmopPipelineError if nothing was
-    mapped yet.
+    is not changed. Raises VocabularyError if a download is not usable or none is loaded, OmopPipelineError if nothing was
+    mapped yet, and ConfigError if the de-identified root, below which downloads are unpacked, is in an object store.
     """
     codes = codes_used(store)
     mappings = load_mappings(settings.mappings_dir, load_contracts(settings.mappings_dir, settings.run.sources))

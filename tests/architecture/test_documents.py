@@ -52,6 +52,13 @@ def test_makefile_runs_only_commands_there_are() -> None:
     assert used <= set(COMMANDS)
 
 
+def test_every_part_of_the_pipelines_is_on_the_page_of_the_architecture() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    parts = {path.name for path in (PROJECT / "pipelines").glob("[a-z]*") if path.suffix != ".yaml"}
+    assert {"runner.py", "curate"} <= parts
+    assert {part for part in parts if not re.search(rf"`(pipelines/)?{part}/?`", page)} == set()
+
+
 def test_commands_that_messages_and_pages_name_are_there() -> None:
     """A command, and after one that has subcommands a word that is one of these, or none."""
     places = [*PAGES, *(path for folder in ("jobs", "pipelines", "vocab") for path in (PROJECT / folder).rglob("*.py"))]
