@@ -37,7 +37,8 @@ def test_a_source_tells_of_visits_or_events_of_its_own(source: str, contribution
 
 
 def test_every_row_names_a_source_that_is_loaded(world: DemoWorld) -> None:
-    for zone, table in world.tables("omop"):
-        rows = world.rows(zone, table)
-        if "_source" in rows and len(rows):
-            assert set(rows["_source"]) <= set(LOCAL_IDS), table
+    sources = {
+        table: set(rows["_source"]) for zone, table in world.tables("omop") if "_source" in (rows := world.rows(zone, table))
+    }
+    assert {"visit_occurrence", "condition_occurrence", "measurement"} <= {table for table, named in sources.items() if named}
+    assert {table: named for table, named in sources.items() if not named <= set(LOCAL_IDS)} == {}

@@ -184,10 +184,10 @@ def test_who_is_out_has_no_row_in_any_table(reason: str, world: DemoWorld, linke
 def test_who_is_out_has_no_row_in_silver_or_stem(reason: str, world: DemoWorld, linked: Linked) -> None:
     out = [linked.any_of(person) for person in world.truth("people") if person["status_last"] == reason]
     ids = set().union(*out)
-    for zone, table in world.tables("silver", "intermediate"):
-        rows = world.rows(zone, table)
-        if "person_id" in rows:
-            assert not ids & set(rows["person_id"].dropna()), f"{zone}.{table}"
+    assert bool(ids) is (reason != "test_patient")  # who is linked to nobody has no row anywhere
+    of_people = {name: rows for name in world.tables("silver", "intermediate") if "person_id" in (rows := world.rows(*name))}
+    assert {("silver", "gp_patient"), ("intermediate", "stem_gp")} <= set(of_people)
+    assert [name for name, rows in of_people.items() if ids & set(rows["person_id"].dropna())] == []
 
 
 def test_who_is_out_was_delivered(world: DemoWorld) -> None:
