@@ -40,6 +40,8 @@ def test_the_ledger_balances_and_counts_what_cannot_be(published: Published) -> 
         ("gp_consultation", "excluded", "implausible:before_birth"): 2,
         ("gp_consultation", "excluded", "implausible:start_after_extract"): 2,
         ("gp_death", "excluded", "implausible:death_before_birth"): 1,
+        ("gp_issue", "flagged", "implausible:days_supply_out_of_range"): 1,
+        ("gp_issue", "flagged", "implausible:quantity_not_positive"): 1,
         ("gp_observation", "flagged", "implausible:unit_unclear"): 1,
         ("gp_death", "excluded", "implausible:start_after_extract"): 1,
         ("gp_person", "excluded", "implausible:born_after_extract"): 1,
