@@ -59,3 +59,8 @@ class EngineSettings(BaseModel):
     spark_options: dict[str, str] = Field(default_factory=dict)
     shared_network: Annotated[FreeText, AfterValidator(_long_enough)] | None = None
     url: SecretReference | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether all that runs statements is this machine, which then opens whatever this process can."""
+        return self.kind is EngineKind.SAIL or (self.kind is EngineKind.SPARK and (self.master or "").startswith("local"))

@@ -14,6 +14,7 @@ from pipelines.contracts.column_notes import vocabulary_description
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.engine import open_session
+from pipelines.engine_settings import EngineSettings
 from pipelines.mapping.analytes import load_analytes
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.mapping.spec import load_mappings
@@ -99,6 +100,15 @@ def store_of(session: SparkSession, settings: Settings) -> TableStore:
     return TableStore(session, storage_paths(settings))
 
 
+def require_readable(engine: EngineSettings, download: Path) -> None:
+    """Raises VocabularyError for a zip where other machines read it: it would be unpacked on this one."""
+    if not engine.is_here and download.is_file():
+        raise VocabularyError(
+            f"{download}: a zip is unpacked on this machine, and the machines of the engine do not see that; unpack it into a "
+            "folder that they open under the same path, and give the folder"
+        )
+
+
 def load(settings: Settings, download: Path | None = None, on_progress: OnProgress = ignore_progress) -> Loaded:
     """Load `download`, else the configured download, else the demonstration.
 
@@ -109,6 +119,7 @@ def load(settings: Settings, download: Path | None = None, on_progress: OnProgre
     chosen = download or settings.vocabulary.athena_dir or DEMO_DIR
     if settings.environment is Environment.PRODUCTION and chosen.resolve() == DEMO_DIR.resolve():
         raise VocabularyError(DEMO_REFUSED)
+    require_readable(settings.engine, chosen)
     place = vocabulary_path(settings)
     with run_lock(settings.storage.restricted, "vocab load"), unpacked(chosen) as folder:
         digest = _digest(folder)

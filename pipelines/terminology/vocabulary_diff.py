@@ -24,7 +24,7 @@ from pipelines.terminology.descriptions import descriptions, read_code_tables
 from pipelines.terminology.fit import Unfit, fitted_maps, unfit, vocabulary_of_each
 from pipelines.terminology.meaning import local_constants
 from pipelines.terminology.usage import Use, codes_used, uses
-from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary
+from pipelines.terminology.vocabulary import MAPS_FOLDER, LoadedVocabulary, require_readable
 from vocab.athena import TABLES, read_table, unpacked
 from vocab.changes import Change, Code, CodeTargets, Kind, changes, targets_by_code
 from vocab.concept_map import MAPS_TO, MAPS_TO_VALUE, REPLACED_BY, resolve_codes, with_standard_of_analyte
@@ -166,6 +166,7 @@ def difference(
     with scratch_folder(root) as scratch:  # below a root that every engine can open
         sides = []
         for place, name in enumerate(releases):
+            require_readable(settings.engine, Path(name))
             side = _side(store, name, loaded, scratch / str(place), ours)
             sides.append(side)
             labels.append(side.release)

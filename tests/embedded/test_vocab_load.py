@@ -10,8 +10,9 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.cdm import cdm_tables
 from pipelines.contracts.zones import Zone
-from pipelines.settings import Settings, storage_paths
+from pipelines.settings import Settings, load_settings, storage_paths
 from pipelines.storage.tables import TableStore
+from pipelines.terminology.vocabulary import load
 from vocab.athena import MOST_TASKS, OPTIONAL_TABLES, TABLES, read_table
 from vocab.errors import VocabularyError
 from vocab.load import DEMO_DIR, LOADED, LOCAL_DIR, LOCAL_STEMS, load_vocabulary
@@ -127,6 +128,19 @@ def test_the_files_of_cdm_5_5_have_the_columns_of_its_tables() -> None:
     assert {stem.lower(): schema for stem, schema in OPTIONAL_TABLES.items()} == {
         name: cdm_tables("5.5")[name].schema for name in new
     }
+
+
+@pytest.mark.parametrize(
+    "engine",
+    ["{kind: spark, master: null}", "{kind: spark, master: 'spark://host:7077'}", "{kind: remote}"],
+    ids=["submitted", "cluster", "connect"],
+)
+def test_a_zip_that_other_machines_would_not_see_is_refused(engine: str, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "athena"), "zip", DEMO_DIR))
+    roots = (f"storage.{root}={tmp_path / root}" for root in ("landing", "restricted", "deidentified"))
+    with pytest.raises(VocabularyError, match=r"athena.zip: a zip is unpacked on this machine.* give the folder"):
+        load(load_settings("test", overrides=[f"engine={engine}", *roots]), archive)
+    assert [path.name for path in tmp_path.iterdir()] == ["athena.zip"]
 
 
 def test_nothing_is_written_from_a_download_with_a_fault(sail: SparkSession, tmp_path: Path) -> None:

@@ -24,6 +24,23 @@ def opened(settings: EngineSettings) -> None:
         pytest.fail("the session was opened")
 
 
+@pytest.mark.parametrize(
+    ("kind", "master", "is_here"),
+    [
+        ("sail", "local[*]", True),
+        ("sail", None, True),
+        ("spark", "local[2]", True),
+        ("spark", "local", True),
+        ("spark", None, False),
+        ("spark", "spark://host:7077", False),
+        ("spark", "yarn", False),
+        ("remote", "local[*]", False),
+    ],
+)
+def test_an_engine_is_on_this_machine_or_elsewhere(kind: str, master: str | None, is_here: bool) -> None:
+    assert EngineSettings.model_validate({"kind": kind, "master": master}).is_here is is_here
+
+
 class Refusing:
     """A session that answers each question for an option with an error, as serverless compute of Databricks does."""
 
