@@ -179,6 +179,18 @@ RULES = (
         ("frame.createOrReplaceTempView('a')",),
     ),
     Rule(
+        "serverless-refuses-in-sql",
+        "Databricks serverless compute has no such thing",
+        texts_matching(r"^\s*((?i:(UN)?CACHE\s+TABLE|CREATE.*\bGLOBAL\s+TEMP|SET\s+spark\.)|ADD\s+(JAR|FILE|ARCHIVE)S?\b)"),
+        (
+            "session.sql('CACHE TABLE a')",
+            "session.sql('create or replace global temporary view a as select 1')",
+            "session.sql('SET spark.a=1')",
+            "session.sql('ADD JAR a')",
+        ),
+        ("session.sql('CREATE TABLE a (b INT)')", "log.info('add files to the folder')"),
+    ),
+    Rule(
         "session-settings",
         "Databricks serverless compute raises an error for all but a few: ask with `option_of`",
         settings_of_sessions,
