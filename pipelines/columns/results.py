@@ -7,7 +7,7 @@ of the column for units, or that column is empty. What is no single number stays
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.columns.choices import once
+from pipelines.columns.choices import is_true, once
 
 BLANK = "[ \t\u00a0\u2007\u2009\u202f]*"
 _OPERATOR = f"(?:[<>\u2264\u2265=]{BLANK}=?|=[<>])"
@@ -56,7 +56,7 @@ RESULT_PATTERN = f"^'?{_OPERATOR}?{BLANK}[+]?({_NUMBER}){BLANK}(?:(?:{_MARK})|((
 By an apostrophe before it a spreadsheet keeps it a text: `'142`.
 """
 
-_PLAIN = "^[0-9]{1,8}(?:[.][0-9]+)?$"
+PLAIN_NUMBER = "^[0-9]{1,8}(?:[.][0-9]+)?$"
 _HAS_OPERATOR = "^'?[<>\u2264\u2265=]"
 """Nearly all results are plain numbers. They are told apart first: RESULT_PATTERN takes many times as long."""
 
@@ -74,14 +74,15 @@ though numbers may be as long: a viral load of `>170000000`. Source: the value s
 PAIR_PATTERN = "^'?([0-9]{2,3})(?:[.]0+)? */ *([0-9]{2,3})(?:[.]0+)? *([Mm][Mm] ?[(\\[]?[Hh][Gg][)\\]]?)?$"
 """Two numbers as a blood pressure is written: `142/88`, with or without its unit."""
 
-_OF_TOTAL = "^'?([0-9]{1,3})(?:[.]0+)? ?(?:/|out of) ?([1-9][0-9]{1,2})$"
+_LABEL = "(?i:^'?(?:gcs|total score|total|score)[ :=]+)"
+_OF_TOTAL = "^'?([0-9]{1,3})(?:[.]0+)? ?(?:/|(?:out )?of) ?([1-9][0-9]{1,2})(?:[.]0+)?$"
 """A score with the greatest that there is, of 10 or more: `12/27`. A smaller one may be the other of two ratings: `1/2`."""
 
 
 def unit_behind(text: Column) -> Column:
     """The unit behind the number of a result (`mmol/L` of `7.2 mmol/L`); null where there is none that is sure."""
     behind = once(_behind(text), lambda behind: F.when(~behind.isin("", *_AMBIGUOUS), behind))
-    return F.when(~F.trim(text).rlike(_PLAIN), behind)
+    return F.when(~F.trim(text).rlike(PLAIN_NUMBER), behind)
 
 
 def number_in(text: Column, unit: Column | None = None) -> Column:
@@ -93,12 +94,23 @@ def number_in(text: Column, unit: Column | None = None) -> Column:
     bare = F.trim(text)
     number = F.translate(F.regexp_extract(bare, RESULT_PATTERN, 1), "\u2212,", "-")
     read = F.when(~number.isin("", *ANSWER_IDS) & _agrees(_behind(text), unit), number)
-    return F.when(bare.rlike(_PLAIN), bare).otherwise(read).try_cast("double") + F.lit(0.0)  # -0 is 0
+    return F.when(bare.rlike(PLAIN_NUMBER), bare).otherwise(read).try_cast("double") + F.lit(0.0)  # -0 is 0
 
 
 def number_or_in(number: Column, text: Column, unit: Column | None = None) -> Column:
-    """The number in the column for numbers, or in the result text where that column is empty; `unit` as in `number_in`."""
-    return number_in(F.coalesce(number, text), unit)
+    """The number in the column for numbers; that of the result text where that column is empty, or where the text alone has an
+    operator (`<5` beside 2.5). `unit` as in `number_in`."""
+    return once(_result_of(number, text), lambda result: number_in(result, unit))
+
+
+def _result_of(number: Column, text: Column) -> Column:
+    """The result in the column for numbers, or in the text where that is empty, or where it alone has an operator.
+
+    Beside `<5` the column for numbers may have the limit, half of it, or 0. The text is what was reported.
+    """
+    bare = F.trim(text)
+    is_reported = bare.rlike(_HAS_OPERATOR) & bare.rlike(RESULT_PATTERN) & ~is_true(F.trim(number).rlike(_HAS_OPERATOR))
+    return F.when(is_reported | number.isNull(), text).otherwise(number)
 
 
 def operator_in(text: Column, unit: Column | None = None) -> Column:
@@ -123,15 +135,16 @@ def _operator_of(number: Column) -> Column:
 
 
 def operator_or_in(number: Column, text: Column, unit: Column | None = None) -> Column:
-    """OMOP operator concept of the column for numbers, or of the result text where that column has no operator."""
-    return F.coalesce(operator_in(number, unit), operator_in(text, unit))
+    """OMOP operator concept of the result whose number `number_or_in` gives."""
+    return once(_result_of(number, text), lambda result: operator_in(result, unit))
 
 
 def score_in(text: Column) -> Column:
-    """The number of a score, which may have the greatest that there is behind it (`12/27`)."""
-    score, greatest = (F.regexp_extract(F.trim(text), _OF_TOTAL, place) for place in (1, 2))
+    """The number of a score, which may have its name before it and the greatest that there is behind it (`Score: 12/27`)."""
+    bare = F.regexp_replace(F.trim(text), _LABEL, "")
+    score, greatest = (F.regexp_extract(bare, _OF_TOTAL, place) for place in (1, 2))
     is_of_total = score.try_cast("int") <= greatest.try_cast("int")
-    return F.when(is_of_total, score.try_cast("double")).otherwise(number_in(text))
+    return F.when(is_of_total, score.try_cast("double")).otherwise(number_in(bare))
 
 
 def rating_in(text: Column, scale: Column, unknown_is_nine: list[str]) -> Column:

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.choices import first_true, is_true
 from pipelines.columns.frames import union_all
-from pipelines.columns.results import RESULT_PATTERN
+from pipelines.columns.results import PLAIN_NUMBER, RESULT_PATTERN
 from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.model_files import COPY_IT, read_model
 from pipelines.contracts.models import Frozen
@@ -29,7 +29,8 @@ BIRTH_YEARS = {"first_birth_year": "bigint", "last_birth_year": "bigint"}
 """The least and the greatest year of birth that the records of a person state. Doubt about it is in favour of the row."""
 
 
-_BEGINS_WITH_NUMBER = "^[^0-9A-Za-z]{0,4}[0-9]"
+_BEGINS_WITH_NUMBER = "^(?:[^0-9A-Za-z]{0,4}|[A-Za-z][A-Za-z -]{0,30}[ :=]+[<>]?)[0-9]"
+"""A number, perhaps with words before it: `GCS 15`, `less than 5`."""
 
 DAYS_AHEAD = 366
 """How many days after its extract a record of a person can be dated: appointments and periods of a report lie ahead."""
@@ -53,6 +54,7 @@ class ValueCheck(StrEnum):
 
     UNIT_UNCLEAR = "unit_unclear"
     NUMBER_NOT_READ = "number_not_read"
+    NUMBERS_DIFFER = "numbers_differ"
 
 
 class Action(StrEnum):
@@ -79,7 +81,7 @@ class DateRule(Frozen):
 
 
 class ValueRule(Frozen):
-    """A rule on values that begin with a number of which none was read."""
+    """A rule on values that have a number of which none, or another one, was read."""
 
     action: Action
     note: str
@@ -129,9 +131,8 @@ class Plausibility(Frozen):
         faults = [fault for check, rule in self.rules.items() for fault in _faults(check, rule)]
         others = {str(check) for check in (*Check, *ValueCheck)}
         taken = [*others, *self.units, *self.amounts]
-        faults += [
-            f"{name}: another rule has this name" for name in sorted({*self.units, *self.amounts}) if taken.count(name) > 1
-        ]
+        twice = sorted(name for name in {*self.units, *self.amounts} if taken.count(name) > 1)
+        faults += [f"{name}: another rule has this name" for name in twice]
         for check, field in ((Check.START_AFTER_EXTRACT, "start"), (Check.END_AFTER_EXTRACT, "end")):
             dated = {target for target in Target if _day_of(target, field)}
             missing = dated - set(self.rules[check].to) if check in self.rules else dated
@@ -267,8 +268,10 @@ def _last(side: str, target: Target) -> Column:
 
 
 def _is_lost(check: ValueCheck) -> Column:
-    """Whether a value has a number that was not read. A number alone was left out on purpose: it says `not known`."""
+    """Whether a value has a number that was not read, or is another one. A number alone was left out on purpose."""
     text, has_none = F.trim("value_source_value"), F.col("value_as_number").isNull()
+    if check is ValueCheck.NUMBERS_DIFFER:
+        return F.when(text.rlike(PLAIN_NUMBER), text.try_cast("double") != F.col("value_as_number"))
     begins = has_none & text.rlike(_BEGINS_WITH_NUMBER)
     if check is ValueCheck.UNIT_UNCLEAR:
         return F.when(begins, F.regexp_extract(text, RESULT_PATTERN, 2) != "")

@@ -279,6 +279,16 @@ TEXTS: list[tuple[str | None, float | None, str | None, str | None]] = [
     ("120/80 mmHg", None, None, "number_not_read"),
     ("120/80", 80.0, None, None),
     ("3 or more", None, None, "number_not_read"),
+    ("15/15", None, None, "number_not_read"),
+    ("GCS 15", None, None, "number_not_read"),
+    ("Score: 12", None, None, "number_not_read"),
+    ("less than 5", None, None, "number_not_read"),
+    ("GCS 15/15", 15.0, None, None),
+    ("Grade 3", None, "Grade 3", None),
+    ("9.1", 9.0, None, "numbers_differ"),
+    ("9.0", 9.0, None, None),
+    ("<9", 9.0, None, None),
+    ("248234008", 1.0, None, None),  # alert: a code, and what it counts
     ("1+", None, "+", None),
     ("9", None, None, None),  # not known, on a scale of HoNOS
     ("21", None, None, None),  # a code
@@ -288,7 +298,7 @@ TEXTS: list[tuple[str | None, float | None, str | None, str | None]] = [
 ]
 
 
-def test_values_that_begin_with_a_number_which_was_not_read_are_counted(sail: SparkSession) -> None:
+def test_values_with_a_number_which_was_not_read_or_is_another_one_are_counted(sail: SparkSession) -> None:
     rows = [
         {"start_date": day("2025-12-01"), "value_source_value": text, "value_as_number": number, "value_code": code}
         for text, number, code, _ in TEXTS

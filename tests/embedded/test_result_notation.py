@@ -202,6 +202,15 @@ SCORES: dict[str, float | None] = {
     "8/10": 8.0,
     "0/21": 0.0,
     "12 out of 27": 12.0,
+    "12 of 27": 12.0,
+    "12.0/27.0": 12.0,
+    "GCS 15/15": 15.0,
+    "gcs: 14": 14.0,
+    "Score: 12/27": 12.0,
+    "total score = 3": 3.0,
+    "Score 1/2": None,
+    "item 3": None,
+    "12/27.5": None,
     "28/27": None,
     "1/2": None,
     "3/4": None,
@@ -276,12 +285,31 @@ def test_any_operator_before_any_number(sail: SparkSession, results: list[tuple[
     assert evaluated(sail, texts, operator_in(F.col("t"))) == [SPELLINGS[operator] for operator, _, _ in results]
 
 
-def test_the_column_for_numbers_comes_before_the_text_which_may_have_the_operator(sail: SparkSession) -> None:
-    first, second = F.split_part(F.col("t"), F.lit("|"), F.lit(1)), F.split_part(F.col("t"), F.lit("|"), F.lit(2))
-    columns = [F.nullif(first, F.lit("")), F.nullif(second, F.lit(""))]
-    texts = ["<10|", "7|<9", "|>= 3", "|A", "|"]
-    assert evaluated(sail, texts, number_or_in(*columns)) == [10.0, 7.0, 3.0, None, None]
-    assert evaluated(sail, texts, operator_or_in(*columns)) == [LESS, LESS, AT_LEAST, None, None]
+NUMBERS_AND_TEXTS: dict[tuple[str | None, str | None, str | None], tuple[float | None, int | None]] = {
+    # number, text and unit as delivered
+    ("<10", None, None): (10.0, LESS),
+    ("7", None, None): (7.0, None),
+    (None, ">= 3", None): (3.0, AT_LEAST),
+    ("9", "<9", None): (9.0, LESS),
+    ("4.5", "<9", None): (9.0, LESS),  # half of the limit
+    ("0", "< 9 mg/L", "mg/L"): (9.0, LESS),
+    ("<9", "<5", None): (9.0, LESS),
+    ("9", "9.1", None): (9.0, None),
+    ("9", "<LOD", None): (9.0, None),
+    ("9", "raised", None): (9.0, None),
+    ("37", "<98.6 F", "Cel"): (None, None),
+    (None, "A", None): (None, None),
+    (None, None, None): (None, None),
+}
+
+
+def test_the_column_for_numbers_comes_before_the_text_unless_that_alone_has_an_operator(sail: SparkSession) -> None:
+    rows = [(*given, place) for place, given in enumerate(NUMBERS_AND_TEXTS)]
+    delivered = sail.createDataFrame(rows, "number string, text string, unit string, place int")
+    columns = F.col("number"), F.col("text"), F.col("unit")
+    read = delivered.select("place", number_or_in(*columns), operator_or_in(*columns))
+    found = [tuple(row)[1:] for row in sorted(read.collect())]
+    assert dict(zip(NUMBERS_AND_TEXTS, found, strict=True)) == NUMBERS_AND_TEXTS
 
 
 def test_the_end_of_a_day_is_midnight_of_the_next_and_no_time_is_invented(sail: SparkSession) -> None:
