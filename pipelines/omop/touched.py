@@ -20,7 +20,7 @@ from pipelines.contracts.touched import (
 )
 from pipelines.contracts.zones import Zone
 from pipelines.mapping.compile import END_UNREADABLE, PERSON_BOUND
-from pipelines.mapping.spec import Target
+from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.changes import ROUTED_CONCEPTS, rows_with_changed_code
 from pipelines.omop.codes import coded_fields, with_concepts
 from pipelines.omop.declared import (
@@ -42,7 +42,7 @@ from pipelines.omop.drugs import DRUG_EXPOSURE, with_course
 from pipelines.omop.episodes import SUBMITTED_BY
 from pipelines.omop.events import DAYS_FROM, is_cut_short, routed
 from pipelines.omop.places import care_site_code
-from pipelines.omop.visits import STAYS, is_planned
+from pipelines.omop.visits import hospital_rules, is_planned, is_stay
 from vocab.schemas import ddl_of
 
 PERSON = TableName(Zone.CURATION, "person")
@@ -77,7 +77,7 @@ def _by_codes(inputs: MapInputs) -> Table:
             yield _touched(events.join(F.broadcast(routes.distinct()), on="_code_key", how="left_semi"), "code")
         if NEWEST_EXTRACTS in changes.names:
             for name in stays:
-                yield _touched(_open_stays(changes, name), "stay")
+                yield _touched(_open_stays(changes, name, inputs.rules), "stay")
         if NEWEST_MONTHS in changes.names:
             for name in open_ended:
                 yield _touched(_gone_or_back(changes, name), "stay")
@@ -88,12 +88,16 @@ def _by_codes(inputs: MapInputs) -> Table:
     return _log(inputs, TOUCHED_BY_CODES, TOUCHED, grain, follows, searched, named)
 
 
-def _open_stays(changes: InputChanges, name: TableName) -> DataFrame:
-    """The visits, or parts of them, of which the end moves on with the newest extract of their provider."""
+def _open_stays(changes: InputChanges, name: TableName, rules: Iterable[Rule]) -> DataFrame:
+    """The visits, or parts of them, of which the end moves on with the newest extract of their provider.
+
+    Of a hospital spell any part without an end counts: another part may say that it is a stay.
+    """
     has_no_end = F.col("end_date").isNull() | is_planned()
     rows = changes.now(*name).where(has_no_end & ~is_true(F.col(END_UNREADABLE)))
     there = rows.join(F.broadcast(_moved_extracts(changes)), on=["_source", "_provider"], how="left_semi")
-    return with_concepts(there, ("concept",), changes.now(*CONCEPT_MAP)).where(F.col("concept_target").isin(*STAYS))
+    coded = with_concepts(there, ("concept",), changes.now(*CONCEPT_MAP))
+    return coded.where(is_stay(rules) | F.col("_rule").isin(*hospital_rules(rules)))
 
 
 def _courses_cut_short(changes: InputChanges, stem: TableName) -> DataFrame:

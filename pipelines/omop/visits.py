@@ -15,7 +15,7 @@ from pipelines.mapping.compile import END_UNREADABLE
 from pipelines.mapping.expressions import DAYS_AROUND_STAY
 from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.plausibility import Check
-from pipelines.mapping.spec import Rule
+from pipelines.mapping.spec import Rule, Target
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform
 from pipelines.omop.episodes import SUBMITTED_BY
@@ -231,7 +231,7 @@ def visits(
     of_open = {name: F.when(~is_planned(), F.col(name)) for name in _SAID_OF_END}
     known = coded.withColumns(of_open).join(F.broadcast(newest_extracts), on=["_source", "_provider"], how="left")
     known = known.join(F.broadcast(newest_months), on=list(SUBMITTED_BY), how="left")
-    ended = with_end(known.join(died, on="person_id", how="left"))
+    ended = with_end(known.join(died, on="person_id", how="left"), rules)
     numbered = ended.withColumn("id", _visit_id(kind)).withColumn("_kind", F.lit(kind))
     unique = without_collisions(numbered, "id", VISIT_KEY, collisions)
     values = {
@@ -346,9 +346,22 @@ def spells(rows: DataFrame) -> DataFrame:
     return first.select(*[values.get(name, F.col(name)).alias(name) for name in rows.columns])
 
 
-def with_end(frame: DataFrame) -> DataFrame:
+def is_stay(rules: Iterable[Rule]) -> Column:
+    """Whether a missing end means that the person is still there: STAYS, and hospital spells and parts of no known kind.
+
+    Only what is discharged can be known to have been for a day.
+    """
+    rules = tuple(rules)
+    names = [*hospital_rules(rules), *[rule.name for rule in rules if rule.to is Target.VISIT_DETAIL]]
+    listed = is_true(F.col("concept_target").isin(*STAYS))
+    return listed | (F.col("_rule").isin(*names) & (F.coalesce("concept_target", F.lit(0)) == 0)) if names else listed
+
+
+def with_end(frame: DataFrame, rules: Iterable[Rule] = ()) -> DataFrame:
     """Every visit with an end: the delivered one; else for stays the last day on which the person is known to be there, or an
     earlier death; else, and for stays OF_A_NIGHT_AT_MOST, the day it began.
+
+    `rules` are those of the visits, which say what a stay is (`is_stay`).
 
     A stay is known until the newest extract of its provider, or the end of the last submission that has it (`open_until`). One
     that a newer submission (`_newest_month`) no longer has is over. An end before the start or after the extract is not
@@ -358,7 +371,7 @@ def with_end(frame: DataFrame) -> DataFrame:
     is_backwards = is_true((F.col("end_date") < F.col("start_date")) | (F.col("end_datetime") < F.col("start_datetime")))
     is_too_late = F.col("concept_target").isin(*CONTACTS) & (F.col("end_date") > F.date_add("start_date", LONGEST_CONTACT_DAYS))
     is_of_a_night = is_true(F.col("patient_classification").isin(*OF_A_NIGHT_AT_MOST))
-    is_stay = is_true(F.col("concept_target").isin(*STAYS)) & ~is_of_a_night
+    lasts = is_stay(rules) & ~is_of_a_night
     is_gone = is_true(F.col("open_until") < F.col("_newest_month"))
     last_known = F.least("_known_until", "open_until")
     died_there = F.col("_died").between(F.col("start_date"), F.when(is_gone, last_known).otherwise(F.col("_known_until")))
@@ -368,9 +381,9 @@ def with_end(frame: DataFrame) -> DataFrame:
         .when(is_too_late, F.lit("too_late"))
         .when(F.col("end_date").isNotNull(), F.lit("delivered"))
         .when(F.col(END_UNREADABLE), F.lit("unreadable"))
-        .when(is_stay & died_there, F.lit("died"))
-        .when(is_stay & is_gone, F.lit("last_submission"))
-        .when(is_stay, F.lit("open"))
+        .when(lasts & died_there, F.lit("died"))
+        .when(lasts & is_gone, F.lit("last_submission"))
+        .when(lasts, F.lit("open"))
         .otherwise(F.lit("same_day"))
     )
     ruled = frame.withColumn("end_rule", rule)
