@@ -54,9 +54,9 @@ def national_ethnic_category(category: Column) -> Column:
     return F.when(bare.rlike(OWN_ETHNIC_CATEGORY), F.substring(bare, 1, 1)).otherwise(bare)
 
 
-def key_of_statement(person: Column, category: Column) -> Column:
-    """What names a statement of an ethnic category, however many records of a person repeat it."""
-    return F.concat(person, F.lit("|"), F.upper(national_ethnic_category(category)))
+def key_of_statement(of: Column, category: Column) -> Column:
+    """What names a statement of an ethnic category, however many records of a patient or a spell repeat it."""
+    return F.concat(of, F.lit("|"), F.upper(national_ethnic_category(category)))
 
 
 def code_without_fillers(code: Column) -> Column:
