@@ -13,8 +13,8 @@ from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
-from pipelines.release.published import release_folder, runs_of
-from pipelines.release.reading import literal, read_delta
+from pipelines.release.published import pinned_tables, release_folder, runs_of
+from pipelines.release.reading import literal, read_delta, read_pinned
 from pipelines.scratch import scratch_folder
 from pipelines.settings import Settings, table_folders
 
@@ -77,8 +77,9 @@ def _people_left_out(settings: Settings, release: Release) -> int | None:
             rows.project("row_key").insert_into("left_out")
         database.execute("CREATE TABLE found (person_id BIGINT)")
         may_be_shown = database.from_arrow(people).filter("opt_out IS NULL")
+        pinned = pinned_tables(settings, release)
         for table in (table for table in release.tables if table.zone == Zone.OMOP):
-            shown = read_delta(folders.path(Zone.OMOP, table.name), table.version)
+            shown = read_pinned(pinned[table.name])
             rows = database.from_arrow(shown)
             if table.name == "person":
                 rows.join(may_be_shown, "person_id", how="anti").project("person_id").insert_into("found")

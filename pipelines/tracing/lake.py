@@ -21,7 +21,7 @@ from pipelines.mapping.spec import Rule, load_mappings
 from pipelines.progress import Field
 from pipelines.release.model import Release
 from pipelines.release.published import cdm_of
-from pipelines.release.reading import read_delta
+from pipelines.release.reading import PinnedTable, read_delta, read_pinned
 from pipelines.run_context import read_register
 from pipelines.settings import Settings, storage_paths, table_folders
 from pipelines.storage.files import AnyPath
@@ -125,19 +125,20 @@ class Lake:
     def _released(self, table: str) -> "Dataset":
         zone = Zone.VOCABULARY if cdm_of(self.release)[table].is_vocabulary else Zone.OMOP
         pin = self.release.pin(zone, table)
-        return self._opened(table_folders(self.settings).path(zone, table), pin.version)
+        path = table_folders(self.settings).path(zone, table)
+        if (path, pin.version) not in self._open:
+            self._open[path, pin.version] = read_pinned(PinnedTable(path, pin.version, pin.rows, pin.files))
+        return self._open[path, pin.version]
 
     def _newest(self, zone: Zone, table: str) -> "Dataset":
-        return self._opened(table_folders(self.settings).path(zone, table), None)
+        path = table_folders(self.settings).path(zone, table)
+        if (path, None) not in self._open:
+            self._open[path, None] = read_delta(path)
+        return self._open[path, None]
 
     @cached_property
     def _open(self) -> dict[tuple[str, int | None], "Dataset"]:
         return {}
-
-    def _opened(self, path: str, version: int | None) -> "Dataset":
-        if (path, version) not in self._open:
-            self._open[path, version] = read_delta(path, version)
-        return self._open[path, version]
 
     def _is_there(self, zone: Zone, table: str) -> bool:
         return storage_paths(self.settings).version(zone, table) is not None

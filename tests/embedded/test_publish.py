@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -19,7 +20,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from typer.testing import CliRunner, Result
 
-from jobs import gate, publish, query, releases, report, rollback, status
+from jobs import gate, publish, query, releases, report, rollback, status, trace
 from jobs.logs import logging_to_stderr
 from pipelines.contracts.cdm import delta_schema
 from pipelines.contracts.derived import published_tables
@@ -185,6 +186,27 @@ def test_publish_of_an_earlier_release_reads_its_pinned_versions(run: Callable[.
     assert run(publish, "--to", f"duckdb:{target}", "--release", FIRST, "--accept-older-opt-outs").exit_code == 0
     with duckdb.connect(str(target), read_only=True) as db:
         assert db.execute("select visit_occurrence_id from visit_occurrence").fetchall() == [(21,)]
+
+
+def test_every_reader_of_a_release_notices_a_table_that_was_written_anew(
+    released: Released, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder = release_folder(released.settings)
+    for name in (FIRST, SECOND):
+        release = folder.read(name)
+        pins = tuple(pin.model_copy(update={"files": "0" * 64}) for pin in release.tables)
+        release.model_copy(update={"tables": pins}).write(folder.root / f"{name}.json")
+    readers: dict[ModuleType, tuple[str, ...]] = {
+        publish: ("--to", f"duckdb:{tmp_path}/cdm.duckdb"),
+        query: ("SELECT 1",),
+        trace: ("visit_occurrence", "21"),
+        report: ("--html", f"{tmp_path}/report.html"),
+        releases: ("diff", FIRST, SECOND),
+        rollback: ("--reason", "a fault"),
+    }
+    said = {module.__name__: str(run(module, *arguments).exception) for module, arguments in readers.items()}
+    said["opt-outs"] = str(run(publish, "--to", f"duckdb:{tmp_path}/cdm.duckdb", "--release", FIRST).exception)
+    assert [name for name, message in said.items() if "has other content at version" not in message] == []
 
 
 def test_a_publication_that_fails_leaves_the_old_file(released: Released, run: Callable[..., Result], tmp_path: Path) -> None:

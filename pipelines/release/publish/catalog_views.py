@@ -19,7 +19,7 @@ from pipelines.contracts.cdm import CdmTable
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ConfigError
 from pipelines.release.model import Release
-from pipelines.release.published import cdm_of, chosen_release, release_folder
+from pipelines.release.published import cdm_of, chosen_release, release_folder, require_as_released
 from pipelines.settings import Settings, storage_paths
 from pipelines.spark_options import option_of
 
@@ -71,6 +71,8 @@ def publish_to_catalog(
     if option_of(session, "spark.sql.catalogImplementation") == "in-memory":
         log.warning("the catalog of this Spark is in memory and ends with the session: set up a metastore for views to stay")
     release = chosen_release(settings, release_id)
+    if settings.storage.catalog is None:
+        require_as_released(settings, release)
     sources = {
         pin.name: storage_paths(settings).source(Zone(pin.zone), pin.name, pin.version)
         for pin in release.tables
