@@ -50,7 +50,7 @@ def accept(
     """
     from pipelines.ingest.delivery_log import store_acceptance
 
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     place = place_named(delivery)
     why, today = said(why, "to accept a delivery needs a reason", "--why", DeliveryError), date.today()
     try:

@@ -55,7 +55,7 @@ def check(
     each by itself: whether their person is known or has opted out, only a run can say. A delivery that would be set aside ends
     with exit code 12. Nothing is written.
     """
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     whole = place_of(folder)
     if isinstance(whole, Path):
         whole = Path(os.path.normpath(whole))

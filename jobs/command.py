@@ -35,6 +35,7 @@ from pipelines.own_network import take_own_network
 from pipelines.secrets import AzureKeyVaultSecret, DatabricksSecret
 from pipelines.settings import PACKAGED_CONF_DIR, SOURCES, Environment, Settings, environments, load_settings
 from pipelines.storage.files import AnyPath, in_store, is_inside, path_of, why
+from pipelines.storage.rights import require_readable
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,21 @@ DEFAULT_CONF_DIR = PACKAGED_CONF_DIR
 _WORKING_FOLDER_GONE = "the folder that the command was started in is gone, and a place is relative to it; change to another"
 
 
-def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, mappings_dir: Path | None = None) -> Settings:
+def settings_of(
+    env: str | None,
+    conf_dir: Path,
+    overrides: list[str] | None,
+    mappings_dir: Path | None = None,
+    *,
+    reads_restricted: bool = False,
+) -> Settings:
     """The settings that the common options ask for.
 
     Raises ConfigError with every fault at once, and where no environment is named: a guess could be another lakehouse than the
     one that is meant.
 
-    In production, where an unexpected error may hold values of real rows, NHS_OMOP_TRACEBACK is refused.
+    In production, where an unexpected error may hold values of real rows, NHS_OMOP_TRACEBACK is refused. With
+    `reads_restricted` RightsError is raised where this account may not read the restricted root.
     """
     if not env:
         raise ConfigError(
@@ -94,6 +103,8 @@ def settings_of(env: str | None, conf_dir: Path, overrides: list[str] | None, ma
         raise ConfigError(_WORKING_FOLDER_GONE) from error
     if settings.environment is Environment.PRODUCTION and os.environ.get(TRACEBACK_VARIABLE):
         raise ConfigError(f"{TRACEBACK_VARIABLE} shows values of rows and is refused in production; unset it")
+    if reads_restricted:
+        require_readable(settings.storage.restricted)
     return settings
 
 

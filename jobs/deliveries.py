@@ -57,7 +57,7 @@ def deliveries(
     wanted = {text.replace("_", " ").replace("-", " ") for text in state or STATES}
     if not wanted <= set(STATES):
         raise typer.BadParameter(f"give one of {', '.join(STATES)}", param_hint="--state")
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     require_source(settings, source)
     facts = [
         entry

@@ -30,7 +30,7 @@ def doctor(
     Each line is ok, a warning or a fault, with the next step. Nothing is changed and no engine started unless --engine is
     given. Where there is a fault, the exit code is that of the first, as a run would end.
     """
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     if find_spec("pyspark") is None:
         raise EngineError("no engine is installed: pip install 'nhs-omop[embedded]'")
     if engine:

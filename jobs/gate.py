@@ -76,7 +76,7 @@ def gate(
     What was counted in the run is judged, nothing is counted again and nothing is changed. Small numbers are hidden unless
     --full is given.
     """
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     if out is not None:
         refuse_inside_roots(settings, out.absolute(), "--out")
     run = _chosen(settings, release_id, run_id)

@@ -44,7 +44,7 @@ def plan(
     It is the most that a run makes: a table that turns out equal to the stored one stays, and so does all that reads it. What a
     run enters of itself in the ledger (rows, figures, gates, failing rows, readable values) is not named.
     """
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     enclose(settings)
     from pipelines.nightly import plan_run  # brings the engine, which neither --help nor a wrong setting needs
 

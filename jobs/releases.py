@@ -4,7 +4,6 @@ Without a subcommand they are listed. nhs-omop rollback makes an earlier one the
 """
 
 import logging
-import os
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,7 @@ from pipelines.release.published import chosen_release, gates_of, release_folder
 from pipelines.release.store import Hold
 from pipelines.run_lock import run_lock
 from pipelines.settings import Settings
+from pipelines.storage.rights import may_read
 
 if TYPE_CHECKING:
     from pipelines.upkeep.retained import Retained
@@ -103,7 +103,7 @@ def show(
     tables = [{"zone": pin.zone, "name": pin.name, "version": pin.version, "rows": pin.rows} for pin in release.tables]
     warnings = [
         {"rule": str(r.check.rule), "of": f"{r.check.zone}.{r.check.table}", "column": r.check.column}
-        for r in (gates_of(settings, release.run_id) if _may_read_restricted(settings) else ())
+        for r in (gates_of(settings, release.run_id) if may_read(settings.storage.restricted) else ())
         if not r.passed
     ]
     holds = [_hold(hold) for hold in release_folder(settings).holds() if hold.release_id == release.release_id]
@@ -112,12 +112,8 @@ def show(
     for title, rows in parts.items():
         if rows:
             show_table(title, rows)
-    if not _may_read_restricted(settings):
+    if not may_read(settings.storage.restricted):
         log.info("the warnings of its gates are for who may read %s", settings.storage.restricted)
-
-
-def _may_read_restricted(settings: Settings) -> bool:
-    return os.access(settings.storage.restricted, os.R_OK | os.X_OK)
 
 
 @app.command()
@@ -139,7 +135,7 @@ def diff(
     of fewer than 8 people, and those that would give them away, are shown as *.
     """
     settings = settings_of(env, conf_dir, overrides)
-    if exact and not _may_read_restricted(settings):
+    if exact and not may_read(settings.storage.restricted):
         raise RightsError(f"--exact is for who may read {settings.storage.restricted}; leave it out")
     new = chosen_release(settings, after)
     old = chosen_release(settings, before or release_folder(settings).before(new.release_id))

@@ -85,7 +85,7 @@ def report(
     """Report on a run: rows in, where they went, what was mapped, the gates and the release."""
     if run_id and release_id:
         raise typer.BadParameter("give --run or --release, not both")
-    settings = settings_of(env, conf_dir, overrides)
+    settings = settings_of(env, conf_dir, overrides, reads_restricted=True)
     begun = [found.record.run_id for found in last_runs(settings.storage.restricted)]
     run = chosen_release(settings, release_id).run_id if release_id else chosen_run(settings, run_id, *begun)
     if run is None:

@@ -29,7 +29,7 @@ def runs(
 
     A run that was killed is shown as stopped. One that was refused because another was under way is no run: it did nothing.
     """
-    found = last_runs(settings_of(env, conf_dir, overrides).storage.restricted, last)
+    found = last_runs(settings_of(env, conf_dir, overrides, reads_restricted=True).storage.restricted, last)
     if not found:
         log.info("there is no run yet: nhs-omop run makes one")
         return

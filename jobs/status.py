@@ -32,7 +32,7 @@ def status(
     """Show what is running, waiting, set aside, failed and released, with the next step."""
     from pipelines.release.published import chosen_release, release_folder
 
-    settings = settings_of(env, conf_dir, overrides)
+    settings = settings_of(env, conf_dir, overrides, reads_restricted=True)
     today = date.today()
     release = chosen_release(settings) if release_folder(settings).current() else None
     _show_running(settings)

@@ -53,7 +53,7 @@ def verify(
     A sample is of the same people each time. Curate still decides about everybody; tables that need everybody's rows, such as
     those of codes, are compared by --all only. It needs the disk of a second lakehouse without bronze.
     """
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     enclose(settings)
     from pipelines.verifying import Sample  # brings the engine, which neither --help nor a wrong setting needs
     from pipelines.verifying import verify as verified

@@ -142,7 +142,7 @@ def unmapped_command(
     """
     if write and from_usagi is None:
         raise ConfigError("--apply needs --from-usagi FILE")
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     enclose(settings)
     from pipelines.engine import open_session
     from pipelines.terminology.vocabulary import store_of
@@ -190,7 +190,7 @@ def diff_command(
 
     Losses, gains, other targets, and targets that move to another domain; with the rows and people they touch, 1 to 7 hidden.
     """
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     enclose(settings)
     from pipelines.engine import open_session
     from pipelines.terminology.vocabulary import LoadedVocabulary, store_of, vocabulary_path

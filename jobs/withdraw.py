@@ -50,7 +50,7 @@ def withdraw(
     """
     from pipelines.ingest.delivery_log import store_withdrawal, undo_withdrawal
 
-    settings = settings_of(env, conf_dir, overrides, mappings_dir)
+    settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     place = place_named(delivery)
     if undo:
         with run_lock(settings.storage.restricted, "withdraw"):

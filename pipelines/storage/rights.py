@@ -72,6 +72,30 @@ def _is_usable(root: Path) -> bool:
     return os.access(root, os.R_OK | os.W_OK | os.X_OK)
 
 
+def may_read(root: Path) -> bool:
+    """Whether the account may read and enter a folder."""
+    return os.access(root, os.R_OK | os.X_OK)
+
+
+def require_readable(root: Path) -> None:
+    """Raises RightsError, with the next step, for a folder that is there and that the account may not read."""
+    if not may_read(root) and _is_there(root):
+        raise RightsError(
+            f"{root} cannot be read by this account; ask for the rights, or run this command as the account that runs the load"
+        )
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether there is something, or may be: below a folder that may not be entered nobody can tell."""
+    try:
+        folder.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def others_may_read(folder: Path, private: Path) -> bool:
     """Whether somebody who is neither the owner nor in the group of a folder may read in it or write to it.
 
