@@ -99,7 +99,8 @@ def number_in(text: Column, unit: Column | None = None) -> Column:
 
 def number_or_in(number: Column, text: Column, unit: Column | None = None) -> Column:
     """The number in the column for numbers; that of the result text where that column is empty, or where the text alone has an
-    operator (`<5` beside 2.5). `unit` as in `number_in`."""
+    operator (`<5` beside 2.5). `unit` as in `number_in`.
+    """
     return once(_result_of(number, text), lambda result: number_in(result, unit))
 
 

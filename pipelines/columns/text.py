@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.contracts.number_spellings import BLANKS, ROUNDED
+from pipelines.contracts.number_spellings import APOSTROPHE, BLANKS, ROUNDED
 
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE", "\\N", "(NULL)", "[NULL]", "<NULL>")
 """What providers, and the programs that they export with, write for a missing value, in any case, after trimming."""
@@ -39,8 +39,8 @@ _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 
 
 def trimmed(value: Column) -> Column:
-    """The value without outer BLANKS; null if it is one of NULL_TEXTS."""
-    bare = F.btrim(value, F.lit(BLANKS))
+    """The value without outer BLANKS and APOSTROPHE; null if it is one of NULL_TEXTS."""
+    bare = F.rtrim(F.ltrim(value, F.lit(BLANKS + APOSTROPHE)), F.lit(BLANKS))
     return F.when(~bare.rlike(_IS_NULL_TEXT), bare)
 
 

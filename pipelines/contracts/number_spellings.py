@@ -11,6 +11,9 @@ BLANKS: Final = "\x00 \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f
 )
 """Blanks of any width, marks without one, ends of lines, zero bytes, and the sign that ends a file on old systems."""
 
+APOSTROPHE: Final = "'"
+"""The sign before a value by which spreadsheets keep it a text (`'0123`)."""
+
 NO_PART_OF_NUMBER: Final = f"[{BLANKS}\u2010-\u2015\u2212'\u2018\u2019\u201c\u201d`\"=-]"
 """Blanks, dashes, quotes, and the signs of `=\"9990000018\"` or `'9990000018`, by which spreadsheets keep it a text."""
 

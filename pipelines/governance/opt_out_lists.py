@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.models import Frozen
-from pipelines.contracts.number_spellings import ROUNDED, TEXT_OF_SPREADSHEET
+from pipelines.contracts.number_spellings import APOSTROPHE, BLANKS, ROUNDED, TEXT_OF_SPREADSHEET
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import (
     OPT_OUT_ERRORS,
@@ -482,7 +482,7 @@ def _entries(name: str, content: bytes, folder: str) -> list[dict[str, str]]:
 
 def _value(text: str) -> str:
     """The text of a field, without what spreadsheets put around digits."""
-    return re.sub(TEXT_OF_SPREADSHEET, r"\1", text.strip()).strip()
+    return re.sub(TEXT_OF_SPREADSHEET, r"\1", text.strip()).strip(BLANKS).lstrip(APOSTROPHE + BLANKS)
 
 
 def _stated_entries(delivered: _Delivered, name: str) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.columns.text import NULL_TEXTS
-from pipelines.contracts.number_spellings import BLANKS
+from pipelines.contracts.number_spellings import APOSTROPHE, BLANKS
 
 _NULLS = {"".join(letters) for text in NULL_TEXTS for letters in product(*({c.lower(), c.upper()} for c in text))}
 _LONGEST_NULL = max(map(len, _NULLS))
@@ -19,15 +19,19 @@ def _null_values() -> pa.Array:
     return pa.array(sorted(_NULLS))
 
 
+def _trimmed(texts: pa.Array) -> pa.Array:
+    return pc.utf8_rtrim(pc.utf8_ltrim(texts, characters=BLANKS + APOSTROPHE), characters=BLANKS)
+
+
 def is_empty(texts: pa.Array) -> pa.Array:
     """Whether each text is missing, or stands for a missing one."""
-    bare = pc.utf8_trim(texts, characters=BLANKS)
+    bare = _trimmed(texts)
     return pc.or_(pc.is_null(bare), pc.is_in(bare, value_set=_null_values()))
 
 
 def number_of_values(texts: pa.Array) -> int:
     """How many texts are values."""
-    bare = pc.utf8_trim(texts, characters=BLANKS)
+    bare = _trimmed(texts)
     short = bare.filter(pc.less_equal(pc.binary_length(bare), _LONGEST_NULL))  # few have to be looked up
     nothing = pc.sum(pc.is_in(short, value_set=_null_values())).as_py() or 0
     return len(bare) - int(bare.null_count + nothing)

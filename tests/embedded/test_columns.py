@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from pipelines.columns.text import is_one_of, names_nobody, postcode_area, trimm
 from pipelines.contracts.derived import published_tables
 from pipelines.governance.keys import Key, hmac_pads
 from pipelines.governance.nhs_numbers import nhs_number_in
+from pipelines.ingest.empty_values import is_empty
 from pipelines.omop.conform import conform
 
 
@@ -117,11 +119,13 @@ def test_source_values_are_of_one_line_and_end_where_their_words_do(sail: SparkS
 
 def test_texts_for_a_missing_value_are_null(sail: SparkSession) -> None:
     missing = ["", "  ", "NULL", "null", "n/a", "N/A", "#N/A", " #n/a ", "None", "NONE\r\n", None]
-    missing += ["\\N", "(null)", "[NULL]", "<null>", "\x00\x00"]
+    missing += ["\\N", "(null)", "[NULL]", "<null>", "\x00\x00", "'", "''", " '\u00a0", "'NULL"]
     there = {"\u00a0x\t": "x", " y ": "y", "nulls": "nulls", "a none": "a none", "n a": "n a", "##N/A": "##N/A", "0": "0"}
-    there |= {text: text for text in ("-", ".", "NA", "NaN", "N", "\\n\\n", "#REF!", "(nulls)")} | {"A1\x00": "A1"}
+    there |= {text: text for text in ("-", ".", "NA", "NaN", "N", "\\n\\n", "#REF!", "(nulls)", "O'", "a'b")} | {"A1\x00": "A1"}
+    there |= {"'0123": "0123", "\u00a0'0123\u00a0": "0123", "' 0123": "0123", "'0'": "0'"}
     assert evaluated(sail, missing, trimmed(F.col("t"))) == [None] * len(missing)
     assert evaluated(sail, list(there), trimmed(F.col("t"))) == list(there.values())
+    assert is_empty(pa.array([*missing, *there])).to_pylist() == [True] * len(missing) + [False] * len(there)
 
 
 def test_flags_compare_without_case_and_a_missing_value_raises_none(sail: SparkSession) -> None:

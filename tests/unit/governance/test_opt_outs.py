@@ -83,11 +83,14 @@ def test_refused_objections_do_not_count(tmp_path: Path) -> None:
 
 def test_a_local_id_may_be_kept_a_text_by_a_spreadsheet_and_one_that_it_rounded_stops(tmp_path: Path) -> None:
     kept = [("", "RXN", '="0012"', "upheld"), (BEN, "RXN", "9.43E+09", "upheld"), ("", "RXN", "9.430000018E+09", "upheld")]
+    kept.append(("", "'RXN", "'0013\u00a0", "upheld"))
     opt_out_lists(tmp_path, "20260120", [ANNA], objections=kept)
-    assert read(tmp_path).objections == (("", "RXN", "0012"), (BEN, "RXN", "9.43E+09"), ("", "RXN", "9.430000018E+09"))
+    by_number = (BEN, "RXN", "9.43E+09")
+    by_id = [("", "RXN", text) for text in ("0012", "9.430000018E+09", "0013")]
+    assert read(tmp_path).objections == (by_id[0], by_number, *by_id[1:])
     rounded = [("", "RXN", text, "upheld") for text in ("9.43E+09", "1e+11", "'1.23457E+11")]
     opt_out_lists(tmp_path / "rounded", "20260120", [ANNA], objections=[*kept, *rounded])
-    with pytest.raises(OptOutInvalidError, match="3 of 6 entries lack a decision"):
+    with pytest.raises(OptOutInvalidError, match="3 of 7 entries lack a decision"):
         read(tmp_path / "rounded")
 
 
