@@ -8,6 +8,9 @@ from pyspark.sql import functions as F
 STANDARD = "S"
 """Value of `standard_concept` for concepts that codes map to; C is a classification, null any other concept."""
 
+FIRST_LOCAL_CONCEPT = 2_000_000_000
+"""From here on OMOP leaves concept ids to sites: those of this project are in vocab/local."""
+
 _GREATEST_ID = 2**31 - 1
 """The CDM has its ids as INTEGER."""
 

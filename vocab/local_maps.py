@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from vocab.codes import cdm_code, normal_form
 from vocab.concept_map import MAPS_TO
-from vocab.concepts import is_concept_id, is_valid_standard
+from vocab.concepts import FIRST_LOCAL_CONCEPT, is_concept_id, is_valid_standard
 from vocab.errors import VocabularyError
 from vocab.faults import Faults
 from vocab.local_vocabularies import (
@@ -327,15 +327,15 @@ def without_faulty(maps: Sequence[LocalMap], faulty: Iterable[TargetFault], in_u
     faulty rows of vocabularies in use, because their codes would lose the concept that a person approved.
     """
     left_out: set[tuple[str, int]] = set()
-    refused = Faults()
+    refused, step = Faults(), "load the right vocabulary"
     for fault in faulty:
         if fault.source_vocabulary_id in in_use:
             refused.add(fault.file, fault.line, fault.problem)
+            if fault.target_concept_id >= FIRST_LOCAL_CONCEPT:
+                step = "load the vocabulary again, which adds the local concepts that are new: nhs-omop vocab load"
         left_out.add((fault.file, fault.line))
     if refused:
-        raise VocabularyError(
-            f"local code maps do not fit the vocabulary: {refused}. Correct the targets or load the right vocabulary"
-        )
+        raise VocabularyError(f"local code maps do not fit the vocabulary: {refused}. Correct the targets or {step}")
     return tuple(row for row in maps if (row.file, row.line) not in left_out)
 
 

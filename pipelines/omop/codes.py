@@ -14,6 +14,7 @@ from pipelines.columns.frames import empty_rows, rows_of_group, union_all
 from pipelines.contracts.cdm import DOMAIN_TABLES
 from pipelines.contracts.evidence import HISTORY_CONCEPTS
 from pipelines.mapping.spec import FIELDS, Rule, Target
+from vocab.concepts import FIRST_LOCAL_CONCEPT
 
 CODES_SCHEMA = {
     "target": "string",
@@ -79,9 +80,6 @@ UNMAPPED_SCHEMA = {
     "last_seen": "date",
 }
 """The work list of codes without a standard concept. `is_known`: the vocabulary has the code but maps it to nothing."""
-
-FIRST_OWN_CONCEPT_ID = 2_000_000_000
-"""From here on OMOP leaves concept ids to sites: those of this project are in vocab/local."""
 
 FIRST_ORDINAL = 0
 """Ordinal of the first target of a code, and of an event without one: its id stays when its code becomes mapped."""
@@ -238,7 +236,7 @@ def routes(codes: DataFrame, code_map: DataFrame, rules: Iterable[Rule]) -> Data
     value_of = F.when(by_code & ~F.array_contains("unless", F.col("target_domain_id")), F.col("value_of"))
     target = F.coalesce(value_of, F.col("concept_id"), F.col("target_concept_id"), zero)
     value = F.coalesce(F.when(value_of.isNotNull(), F.col("target_concept_id")), F.col("value_as_concept_id"))
-    own = F.when(F.col("concept_id") >= FIRST_OWN_CONCEPT_ID, F.col("concept_id"))
+    own = F.when(F.col("concept_id") >= FIRST_LOCAL_CONCEPT, F.col("concept_id"))
     domain = F.when(by_code & value_of.isNull(), F.col("target_domain_id")).otherwise(F.col("declared"))
     table = first_true(((domain == name, F.lit(to)) for name, to in DOMAIN_TABLES.items()), F.lit("observation"))
     columns = {

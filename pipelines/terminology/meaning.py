@@ -14,11 +14,9 @@ from pipelines.mapping.spec import FIELDS, FieldRule
 from pipelines.mapping.spec import Mapping as SourceMapping
 from pipelines.progress import Field
 from pipelines.storage.tables import TableStore
+from vocab.concepts import FIRST_LOCAL_CONCEPT
 from vocab.local_maps import LocalMap, declared_vocabularies
 from vocab.meaning import Concept, MeaningFault, extra_words, map_faults
-
-FIRST_LOCAL_CONCEPT = 2_000_000_000
-"""Concept ids from here up are for local use."""
 
 _CONCEPT_ID = "_concept_id"
 

@@ -343,6 +343,20 @@ def test_faulty_targets_of_a_vocabulary_in_use_are_refused_with_file_count_and_l
     assert without_faulty(maps, [], {"NHS Admission Method"}) == maps
 
 
+@pytest.mark.parametrize(
+    ("target", "step"),
+    [
+        (9201, "load the right vocabulary"),
+        (2_000_000_601, "load the vocabulary again, which adds the local concepts that are new: nhs-omop vocab load"),
+    ],
+)
+def test_of_a_local_concept_that_is_new_the_next_step_is_another(tmp_path: Path, target: int, step: str) -> None:
+    fault = TargetFault("one.csv", 2, "NHS Admission Method", "target is not in the vocabulary", target)
+    with pytest.raises(VocabularyError) as error:
+        without_faulty(read_local_maps(write(tmp_path, GOOD)), [fault], {"NHS Admission Method"})
+    assert str(error.value).endswith(f"Correct the targets or {step}")
+
+
 def test_faulty_targets_of_a_vocabulary_not_in_use_are_left_out_alone(tmp_path: Path) -> None:
     maps = read_local_maps(write(tmp_path, GOOD, GOOD.replace("11,0", "12,0")))
     assert [row.source_code for row in without_faulty(maps, faulty(2), {"NHS Gender"})] == ["12"]
