@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from pyspark.sql import functions as F
 
-from jobs.command import JsonLines, Overrides, new_app, start
+from jobs.command import JsonLines, Overrides, new_app, start, writing
 from jobs.demo import demo_settings
 from jobs.output import show_table
 from jobs.publish import publish_release
@@ -75,7 +75,7 @@ def bench(
     if vocabulary is not None:
         _bench_vocabulary(settings, folder / "athena", vocabulary, clock)
         return
-    with clock.step("generate") as counted:
+    with clock.step("generate") as counted, writing(folder):
         counted["rows"] = generate(people, 1, nights, folder).rows
     demo_key_file(folder / "restricted" / "demo.key")
     if versus is not None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import JsonLines, new_app, start
+from jobs.command import JsonLines, new_app, start, writing
 from jobs.output import show_facts, show_table
 from jobs.publish import publish_release
 from jobs.stages import stage
@@ -42,7 +42,7 @@ def demo(
     begun = perf_counter()
     settings = demo_settings(folder)
     if not (folder / "landing").exists():
-        with stage("generate extracts", total=len(SOURCES) + 2) as on_progress:
+        with stage("generate extracts", total=len(SOURCES) + 2) as on_progress, writing(folder):
             generate(people, seed, nights, folder, lambda message, _done, _total: on_progress(message))
     demo_key_file(folder / "restricted" / "demo.key")
     load(settings)

@@ -116,6 +116,8 @@ class ReleaseFolder:
             gone = next((removed for removed in self.removed() if removed.release_id == release_id), None)
             known = ", ".join(self.ids()) or "none"
             said = f"release {release_id} was removed at {gone.at}: {gone.reason}" if gone else "there is no such release"
+            if gone is None and release_id == self.current():
+                said = f"the document of the current release {release_id} is gone: restore it from a backup"
             raise ReleaseError(f"{said}; releases: {known}")
         release = _read(Release, self.root / f"{release_id}.json")
         if release is None:

@@ -283,11 +283,18 @@ def made_whole(target: AnyPath, scratch: Path | None = None, last: str = "") -> 
     which readers see that the folder is complete.
     """
     if isinstance(target, Path):
+        is_new = not target.parent.exists()
         target.parent.mkdir(exist_ok=True)
-        with scratch_folder(target.parent, _UNFINISHED) as beside:
-            unfinished = beside / target.name
-            yield unfinished
-            unfinished.replace(target)
+        try:
+            with scratch_folder(target.parent, _UNFINISHED) as beside:
+                unfinished = beside / target.name
+                yield unfinished
+                unfinished.replace(target)
+        except BaseException:
+            if is_new:
+                with suppress(OSError):  # another has put something there meanwhile
+                    target.parent.rmdir()
+            raise
         return
     entries_in(target.parent)  # what the store refuses is said before the work
     with scratch_folder(scratch) as folder:

@@ -128,7 +128,7 @@ def test_of_two_parquet_publications_at_once_the_later_checks_the_folder_and_lea
 def test_other_rows_than_the_release_has_leave_no_duckdb_file(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="kept: 1 rows were written of 2"):
         publish_duckdb(tmp_path / "out" / "cdm.duckdb", publication(tmp_path / "kept", [ROW], pinned_rows=2))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 BEGIN = """
@@ -195,7 +195,7 @@ def test_signals_end_a_publication_that_then_leaves_nothing(
     before = signal.getsignal(sent)
     with pytest.raises(SystemExit) as ended, ended_by_signals():
         publish_duckdb(tmp_path / "out" / "cdm.duckdb", publication(tmp_path / "kept", [ROW]), on_progress=end)
-    assert (ended.value.code, list((tmp_path / "out").iterdir()), signal.getsignal(sent)) == (code, [], before)
+    assert (ended.value.code, (tmp_path / "out").exists(), signal.getsignal(sent)) == (code, False, before)
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:

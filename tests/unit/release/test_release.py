@@ -206,6 +206,14 @@ def test_a_damaged_pointer_is_an_error_with_its_path(folder: ReleaseFolder) -> N
         folder.current()
 
 
+def test_a_current_release_without_its_document_is_said(folder: ReleaseFolder) -> None:
+    current = folder.current()
+    assert current is not None
+    (folder.root / f"{current}.json").unlink()
+    with pytest.raises(ReleaseError, match=f"the document of the current release {current} is gone: restore it from a backup"):
+        folder.read(current)
+
+
 def test_the_report_is_one_page_of_markdown() -> None:
     page = markdown(
         "Run r1",
