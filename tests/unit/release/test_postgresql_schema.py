@@ -1,8 +1,10 @@
 """Small tables published to a real PostgreSQL: values that are hard to carry over, and what stops a publication."""
 
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from pipelines.errors import ConfigError, ReleaseError
 from pipelines.release.publish.postgresql_schema import PostgresqlSchema, publish_postgresql
 from tests.builders.publications import Row, publication
-from tests.postgresql import Server
+from tests.postgresql import Server, server_programs
 
 TEXTS = [
     "",
@@ -61,6 +63,34 @@ def test_rows_lie_in_the_order_of_their_keys_not_as_they_were_delivered(database
     with psycopg.connect(database) as connection:
         found = connection.execute("SELECT kept_id FROM cdm.kept ORDER BY ctid").fetchall()
     assert found == sorted((number,) for number, *_ in rows)
+
+
+def test_a_dump_keeps_rows_keys_comments_and_rights(postgresql: Server, database: str, tmp_path: Path) -> None:
+    programs = server_programs()
+    assert programs is not None
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader_of_dumps")
+    rows: list[Row] = [(number, text, None, None, None) for number, text in enumerate(TEXTS)]
+    target = PostgresqlSchema(database, "cdm", ("reader_of_dumps",))
+    published = publication(tmp_path / "kept", rows)
+    publish_postgresql(target, published)
+    dumped = subprocess.run([str(programs / "pg_dump"), database, "-n", "cdm"], check=True, capture_output=True).stdout
+    with postgresql.database("restored") as restored:
+        command = [str(programs / "psql"), restored, "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+        subprocess.run(command, input=dumped, check=True, capture_output=True)
+        assert content(restored) == content(database)
+        assert described(restored) == described(database) != []
+        publish_postgresql(replace(target, url=restored), published)
+
+
+def described(url: str) -> list[tuple[object, ...]]:
+    """The constraints, comments and rights of the schema and its table."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT array_agg(pg_get_constraintdef(k.oid) ORDER BY k.conname), obj_description(c.oid), c.relacl, n.nspacl, "
+            "obj_description(n.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_constraint k ON "
+            "k.conrelid = c.oid WHERE n.nspname = 'cdm' AND c.relkind = 'r' GROUP BY c.oid, c.relacl, n.oid, n.nspacl"
+        ).fetchall()
 
 
 def test_a_table_without_rows_is_published(database: str, tmp_path: Path) -> None:
