@@ -95,7 +95,6 @@ _IS_NEXT_MIDNIGHT = f"(?i)(?:[T ]|^'?[0-9]{{8}}){_NEXT_MIDNIGHT}{_ZONE}$"
 
 _ISO_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _HOUR_AND_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_PLAIN_DAY = f"^{_ISO_DAY}$"
 _PLAIN_TIME = f"^{_HOUR_AND_MINUTE}(?::[0-5][0-9])?$"
 _PLAIN_MOMENT = f"^{_ISO_DAY}(?:[T ]{_HOUR_AND_MINUTE}(?::[0-5][0-9])?)?$"
 _PLAIN_AND_MORE = f"^{_ISO_DAY}[T ]{_HOUR_AND_MINUTE}:[0-5][0-9](?:[.,][0-9]+)?{_ZONE.replace('Z', '[Zz]')}$"
@@ -168,7 +167,7 @@ def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTUR
     for digits, year in centuries:
         named = F.regexp_replace(named, digits, year)
     by_name = F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date")
-    in_digits = F.when(plain.rlike(_PLAIN_DAY), plain).otherwise(in_parts).try_cast("date")
+    in_digits = F.when(plain.rlike(_PLAIN_MOMENT), F.substring(plain, 1, 10)).otherwise(in_parts).try_cast("date")
     return F.when(text.rlike(_NAMES_A_MONTH), by_name).otherwise(in_digits)
 
 
