@@ -184,9 +184,9 @@ def judged(rows: DataFrame, target: Target, rules: Plausibility) -> DataFrame:
     broken = {action: _first_broken(target, rules, action) for action in Action}
     values = {"_set_aside": broken[Action.SET_ASIDE], "_flagged": broken[Action.FLAG]}
     if target is Target.EVENT:
-        values |= {
-            rule.field: F.when(~_is_outside(F.col(rule.field), rule), F.col(rule.field)) for rule in rules.amounts.values()
-        }
+        for rule in rules.amounts.values():
+            amount = F.col(rule.field)
+            values[rule.field] = F.when(~_is_outside(amount, rule), values.get(rule.field, amount))
     if _day_of(target, "end"):
         rows = rows.withColumn("_is_late", is_true(_last("end", target) > F.col("_extracted_on")))
         values |= _usable_ends(target)

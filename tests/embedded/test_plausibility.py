@@ -13,7 +13,16 @@ from pyspark.sql import functions as F
 
 from pipelines.errors import ContractError
 from pipelines.mapping.compile import JUDGEMENT, kept_schema
-from pipelines.mapping.plausibility import BIRTH_YEARS, flagged_counts, judged, load_plausibility, set_aside_rows, sound
+from pipelines.mapping.plausibility import (
+    BIRTH_YEARS,
+    Action,
+    AmountRule,
+    flagged_counts,
+    judged,
+    load_plausibility,
+    set_aside_rows,
+    sound,
+)
 from pipelines.mapping.spec import Target
 from pipelines.omop.drugs import with_course, with_latest_end
 from pipelines.omop.events import drug_end_date, drug_end_rule
@@ -264,6 +273,14 @@ def test_an_amount_that_cannot_be_is_counted_and_not_published(sail: SparkSessio
     assert found(sail, Target.EVENT, rows, "quantity", "days_supply") == [
         (None, flag, amount, days) for _, _, flag, amount, days in AMOUNTS
     ]
+
+
+def test_every_rule_on_an_amount_counts(sail: SparkSession) -> None:
+    bounds = {"too_few": {"least": 1.0}, "too_many": {"most": 90.0}}
+    amounts = {name: AmountRule(action=Action.FLAG, field="days_supply", note="", **bound) for name, bound in bounds.items()}
+    rows = mapped(sail, Target.EVENT, [{"start_date": day("2025-12-01"), "days_supply": days} for days in (0, 28, 91)])
+    seen = judged(rows, Target.EVENT, RULES.model_copy(update={"amounts": amounts})).select("_flagged", "days_supply")
+    assert {tuple(row) for row in seen.collect()} == {("too_few", None), (None, 28), ("too_many", None)}
 
 
 TEXTS: list[tuple[str | None, float | None, str | None, str | None]] = [
