@@ -7,7 +7,6 @@ vocabulary means for codes in use.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import duckdb
@@ -19,8 +18,7 @@ from pipelines.errors import ReleaseError
 from pipelines.release.difference import KINDS, NOT_GIVEN, Difference, Part, Versions
 from pipelines.release.model import Release
 from pipelines.release.published import cdm_of, require_as_released
-from pipelines.release.reading import DUCKDB_TYPES, read_delta
-from pipelines.scratch import scratch_folder
+from pipelines.release.reading import DUCKDB_TYPES, database_in_memory, read_delta
 from pipelines.settings import Settings, table_folders
 from pipelines.storage.paths import files_below
 
@@ -30,7 +28,8 @@ def compare(settings: Settings, before: Release, after: Release) -> Difference:
     for release in (before, after):
         require_as_released(settings, release)
     described, pinned = cdm_of(before) | cdm_of(after), (_pins(before), _pins(after))
-    with scratch_folder(settings.engine.scratch_dir) as scratch, _database(settings.engine.memory_gib, scratch) as database:
+    with database_in_memory(settings.engine.scratch_dir, settings.engine.memory_gib) as database:
+        _prepare(database)
         for name, table in sorted(described.items()):
             versions = pinned[0].get((Zone.OMOP, name)), pinned[1].get((Zone.OMOP, name))
             if not table.is_vocabulary and versions[0] != versions[1]:
@@ -76,13 +75,11 @@ class _Side:
         return database.from_arrow(rows).project(_compared(table, set(self.schema.names)))
 
 
-def _database(memory_gib: float, scratch: Path) -> duckdb.DuckDBPyConnection:
-    """A database in memory that writes to the scratch folder what does not fit."""
-    database = duckdb.connect(":memory:", config={"memory_limit": f"{memory_gib}GiB", "temp_directory": str(scratch)})
+def _prepare(database: duckdb.DuckDBPyConnection) -> None:
+    """Make the table for what is found, in whatever order."""
     database.execute("SET preserve_insertion_order = false")
     columns = ", ".join([*(f"{kind} BIGINT" for kind in KINDS), *(f"{kind}_people UBIGINT" for kind in KINDS)])
     database.execute(f"CREATE TABLE different (name VARCHAR, source VARCHAR, month VARCHAR, concept VARCHAR, {columns})")
-    return database
 
 
 def _enter(database: duckdb.DuckDBPyConnection, table: CdmTable, before: _Side, after: _Side) -> None:

@@ -6,16 +6,13 @@ matter how a choice came: by a list, a code in the GP record, a mark of the sour
 
 import logging
 
-import duckdb
-
 from pipelines.contracts.ledger import DISPOSITIONS, PERSON, Disposition
 from pipelines.contracts.zones import Zone
 from pipelines.errors import ReleaseError
 from pipelines.quality.suppression import SMALLEST_SHOWN
 from pipelines.release.model import Release
 from pipelines.release.published import pinned_tables, release_folder, runs_of
-from pipelines.release.reading import literal, read_delta, read_pinned
-from pipelines.scratch import scratch_folder
+from pipelines.release.reading import database_in_memory, read_delta, read_pinned
 from pipelines.settings import Settings, table_folders
 
 log = logging.getLogger(__name__)
@@ -68,9 +65,7 @@ def _people_left_out(settings: Settings, release: Release) -> int | None:
         people, *dispositions = [read_delta(folders.path(Zone.CURATION, name)) for name in (PERSON, *decided)]
     except (OSError, ReleaseError):
         return None
-    with scratch_folder(settings.engine.scratch_dir) as scratch, duckdb.connect(":memory:") as database:
-        database.execute(f"SET memory_limit = '{settings.engine.memory_gib}GiB'")
-        database.execute(f"SET temp_directory = {literal(str(scratch))}")
+    with database_in_memory(settings.engine.scratch_dir, settings.engine.memory_gib) as database:
         database.execute("CREATE TABLE left_out (_row_key VARCHAR)")
         for decisions in dispositions:
             rows = database.from_arrow(decisions).filter(f"disposition = '{Disposition.OPTED_OUT}'")

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
@@ -70,22 +71,29 @@ def read_delta(path: str, version: int | None = None) -> Any:
 
 
 @contextmanager
-def database_in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB database for the rows of a release. What does not fit into memory goes to a private folder.
+def database_in_memory(scratch_dir: Path | None, memory_gib: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB database for the rows of a release. What does not fit into memory goes to a private folder below `scratch_dir`.
 
-    DuckDB by itself writes it to `.tmp` in the working folder, for everybody to read.
+    None is the temporary folder of the system, and as much memory as DuckDB takes by itself. It would write to `.tmp` in the
+    working folder, for everybody to read.
     """
-    with scratch_folder(None) as scratch, duckdb.connect(":memory:", config={"temp_directory": str(scratch)}) as connection:
-        yield connection
+    with scratch_folder(scratch_dir) as scratch:
+        config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(scratch)}
+        if memory_gib is not None:
+            config["memory_limit"] = f"{memory_gib}GiB"
+        with duckdb.connect(":memory:", config=config) as connection:
+            yield connection
 
 
 @contextmanager
-def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB connection with a view of every CDM table at its pinned version.
+def open_release(
+    tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable], scratch_dir: Path | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to `database_in_memory` with a view of every CDM table at its pinned version.
 
     SQL on the connection can neither change anything nor read other files.
     """
-    with database_in_memory() as connection:
+    with database_in_memory(scratch_dir) as connection:
         for table in cdm.values():
             if table.name in tables:
                 released(connection, table, tables[table.name]).create_view(table.name)
