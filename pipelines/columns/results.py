@@ -57,8 +57,9 @@ By an apostrophe before it a spreadsheet keeps it a text: `'142`.
 """
 
 PLAIN_NUMBER = "^[0-9]{1,8}(?:[.][0-9]+)?$"
-_HAS_OPERATOR = "^'?[<>\u2264\u2265=]"
 """Nearly all results are plain numbers. They are told apart first: RESULT_PATTERN takes many times as long."""
+
+_HAS_OPERATOR = "^'?[<>\u2264\u2265=]"
 
 _AMBIGUOUS = ("L", "m", "M", "F", "f", "s", "S")
 """Units that may be something else: a mark for low, minutes or months, the gauge of a catheter, a plural (`60s`). Only the

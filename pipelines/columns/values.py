@@ -53,6 +53,12 @@ _NAMES_A_MONTH = "[A-Za-z][AaCcEeOoPpUu][A-Za-z]"
 _AS_DAY = "$3$4$7$12$15-$2$5$8$11$13-$1$6$9$10$14"
 """The groups of the form that matched; those of the other forms are empty."""
 
+
+def _without_groups(pattern: str) -> str:
+    """The pattern with groups that remember nothing."""
+    return pattern.replace("(?:", "(").replace("(", "(?:")
+
+
 _AM_OR_PM = " ?(?:a|(p))[.]?m[.]?"
 _ZONE = "(?: ?(?:Z|UTC|GMT|BST|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 _STATED_OFFSET = (
@@ -60,7 +66,7 @@ _STATED_OFFSET = (
 )
 _SUMMER_TIME = "(?i)BST$"
 _STATED_UTC = " ?(?:[Zz]|[Uu][Tt][Cc]|[Gg][Mm][Tt]|[+-]00(?::?00)?)$"
-_FRACTION = f"(?i)(?:[0-9][.:]?[0-9]{{2}}[.:]?[0-9]{{2}})[.,:]([0-9]{{1,6}})[0-9]*(?:{_AM_OR_PM.replace('(p)', 'p')})?{_ZONE}$"
+_FRACTION = f"(?i)(?:[0-9][.:]?[0-9]{{2}}[.:]?[0-9]{{2}})[.,:]([0-9]{{1,6}})[0-9]*(?:{_without_groups(_AM_OR_PM)})?{_ZONE}$"
 _LONDON = "Europe/London"
 _IN_LONDON = f"(?:(?:19|20)[0-9]{{2}}|[A-Za-z]{{3}}[-/. ,]*[0-9]{{2}}[ ,:Tt]).*[0-9Mm.]{_STATED_UTC}"
 """A moment stated in UTC, of a time in which London's clocks kept the minutes of Greenwich: of two digits every year is."""
@@ -74,11 +80,6 @@ _AFTER_DAY = f"(?:T|,? {{1,2}})?{_CLOCK}|{_DIGITS}|{_WITH_SECONDS}|{_NEXT_MIDNIG
 _OF_TWELVE = f"(?:12|(0?[0-9]|1[01]))[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)?{_AM_OR_PM}"
 """A time of a clock of twelve hours, as Oracle and SQL Server write it; its first hour is the twelfth."""
 _OF_TWELVE_AFTER_DAY = f",? {{1,2}}{_OF_TWELVE}{_ZONE}"
-
-
-def _without_groups(pattern: str) -> str:
-    """The pattern with groups that remember nothing."""
-    return pattern.replace("(?:", "(").replace("(", "(?:")
 
 
 _ANY_TIME, _ANY_OF_TWELVE = _without_groups(_AFTER_DAY), _without_groups(_OF_TWELVE_AFTER_DAY)

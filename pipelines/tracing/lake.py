@@ -4,7 +4,7 @@ Tables of a release are read at its versions. Every other table is read as the n
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -126,15 +126,16 @@ class Lake:
         zone = Zone.VOCABULARY if cdm_of(self.release)[table].is_vocabulary else Zone.OMOP
         pin = self.release.pin(zone, table)
         path = table_folders(self.settings).path(zone, table)
-        if (path, pin.version) not in self._open:
-            self._open[path, pin.version] = read_pinned(PinnedTable(path, pin.version, pin.rows, pin.files))
-        return self._open[path, pin.version]
+        return self._once(path, pin.version, lambda: read_pinned(PinnedTable(path, pin.version, pin.rows, pin.files)))
 
     def _newest(self, zone: Zone, table: str) -> "Dataset":
         path = table_folders(self.settings).path(zone, table)
-        if (path, None) not in self._open:
-            self._open[path, None] = read_delta(path)
-        return self._open[path, None]
+        return self._once(path, None, lambda: read_delta(path))
+
+    def _once(self, path: str, version: int | None, opened: Callable[[], "Dataset"]) -> "Dataset":
+        if (path, version) not in self._open:
+            self._open[path, version] = opened()
+        return self._open[path, version]
 
     @cached_property
     def _open(self) -> dict[tuple[str, int | None], "Dataset"]:
