@@ -43,8 +43,7 @@ def query(
     """
     settings = settings_of(env, conf_dir, overrides)
     release = chosen_release(settings, release_id)
-    tables = pinned_tables(settings, release)
-    with open_release(tables, cdm_of(release), settings.engine.scratch_dir) as connection, reader_may_leave():
+    with open_release(pinned_tables(settings, release), cdm_of(release)) as connection, reader_may_leave():
         columns, rows = run_query(connection, sql)
         columns = _distinct(columns)
         if json_lines:

@@ -158,7 +158,7 @@ def rows_of_two_sources(settings: Settings, release: Release | None, edition: Ed
     title, rows = "Rows that another source or practice has too, by confidence", []
     if release is not None and settings.storage.catalog is None:  # tables in catalogs have no files that could be read here
         pinned = {name: table for name, table in pinned_tables(settings, release).items() if name == "same_fact"}
-        with open_release(pinned, cdm_of(release), settings.engine.scratch_dir) as connection:
+        with open_release(pinned, cdm_of(release)) as connection:
             rows = same_facts(run_query(connection, SAME_FACTS)[1], edition.smallest_shown)
     return Section(title, rows)
 
@@ -173,10 +173,6 @@ def html_page(settings: Settings, run: str, edition: Edition, sections: list[Sec
     release = release_of_run(settings, run)
     former = _release_before(settings, release)
     record = _record_of(settings, run)
-    counts = None
-    if release is not None:
-        tables, scratch = pinned_tables(settings, release), settings.engine.scratch_dir
-        counts = count_release(tables, cdm_of(release), release.run_date, scratch)
     material = Material(
         run=run,
         edition=edition,
@@ -188,7 +184,7 @@ def html_page(settings: Settings, run: str, edition: Edition, sections: list[Sec
         gates=gates_of(settings, run),
         sections=sections,
         deliveries=[shown_delivery(entry) for entry in history_of(settings, today)],
-        counts=counts,
+        counts=count_release(pinned_tables(settings, release), cdm_of(release), release.run_date) if release else None,
         open_codes=_open_codes(settings, release) if run == runs_of(settings)[-1] else None,
         run_date=release.run_date if release else record.run_date if record else today,
         written_on=today,
@@ -218,8 +214,7 @@ def _open_codes(settings: Settings, release: Release | None) -> "list[OpenCode]"
         rows[record["source"], record["vocabulary"], record["code"], record["is_known"]] += record["rows"]
     order = sorted(rows, key=lambda key: (-rows[key], key))
     known = [(vocabulary, code) for _, vocabulary, code, is_known in order[:CODES_SHOWN] if is_known]
-    scratch = settings.engine.scratch_dir
-    names = names_of_codes(pinned_tables(settings, release)["concept"], known, scratch) if release else {}
+    names = names_of_codes(pinned_tables(settings, release)["concept"], known) if release else {}
     return [
         OpenCode(
             source, vocabulary, code, names.get((vocabulary, code), ""), is_known, rows[source, vocabulary, code, is_known]

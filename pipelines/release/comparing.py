@@ -28,7 +28,7 @@ def compare(settings: Settings, before: Release, after: Release) -> Difference:
     for release in (before, after):
         require_as_released(settings, release)
     described, pinned = cdm_of(before) | cdm_of(after), (_pins(before), _pins(after))
-    with database_in_memory(settings.engine.scratch_dir, settings.engine.memory_gib) as database:
+    with database_in_memory(memory_gib=settings.engine.memory_gib) as database:
         _prepare(database)
         for name, table in sorted(described.items()):
             versions = pinned[0].get((Zone.OMOP, name)), pinned[1].get((Zone.OMOP, name))

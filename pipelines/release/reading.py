@@ -71,11 +71,12 @@ def read_delta(path: str, version: int | None = None) -> Any:
 
 
 @contextmanager
-def database_in_memory(scratch_dir: Path | None, memory_gib: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB database for the rows of a release. What does not fit into memory goes to a private folder below `scratch_dir`.
+def database_in_memory(scratch_dir: Path | None = None, memory_gib: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB database for the rows of a release. What does not fit into memory goes to a private folder.
 
-    None is the temporary folder of the system, and as much memory as DuckDB takes by itself. It would write to `.tmp` in the
-    working folder, for everybody to read.
+    That is below the temporary folder of the system unless a folder is named: who may read a release often may not use
+    `engine.scratch_dir`, which is inside restricted storage. DuckDB by itself takes most of the memory, and writes to `.tmp` in
+    the working folder, for everybody to read.
     """
     with scratch_folder(scratch_dir) as scratch:
         config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(scratch)}
@@ -86,14 +87,12 @@ def database_in_memory(scratch_dir: Path | None, memory_gib: float | None = None
 
 
 @contextmanager
-def open_release(
-    tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable], scratch_dir: Path | None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to `database_in_memory` with a view of every CDM table at its pinned version.
 
     SQL on the connection can neither change anything nor read other files.
     """
-    with database_in_memory(scratch_dir) as connection:
+    with database_in_memory() as connection:
         for table in cdm.values():
             if table.name in tables:
                 released(connection, table, tables[table.name]).create_view(table.name)

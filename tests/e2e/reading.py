@@ -21,7 +21,7 @@ def read(settings: Settings, release_id: str | None = None, pause: float = 0.0) 
     """The id of a release, the current one unless another is named, and what it holds, with a pause before each table."""
     release = chosen_release(settings, release_id)
     answers: dict[str, tuple[object, ...]] = {}
-    with open_release(pinned_tables(settings, release), cdm_of(release), None) as connection:
+    with open_release(pinned_tables(settings, release), cdm_of(release)) as connection:
         for table in ASKED:
             sleep(pause)
             sql = f"SELECT count(*), bit_xor(hash(r)) FROM {table} AS r"

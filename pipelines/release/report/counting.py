@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -37,11 +36,9 @@ class ReleaseCounts:
     rows: dict[str, Counts]
 
 
-def count_release(
-    tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable], run_date: date, scratch_dir: Path | None
-) -> ReleaseCounts:
+def count_release(tables: Mapping[str, PinnedTable], cdm: Mapping[str, CdmTable], run_date: date) -> ReleaseCounts:
     """Count the people and the event tables of a release."""
-    with database_in_memory(scratch_dir) as connection:
+    with database_in_memory() as connection:
         people = _people(connection, tables) if "person" in tables else {}
         rows = {
             name: _rows(connection, tables[name], _date_of(cdm[name]), months_until(run_date))
@@ -57,13 +54,11 @@ def months_until(run_date: date) -> tuple[str, ...]:
     return tuple(f"{month // 12:04}-{month % 12 + 1:02}" for month in range(last - MONTHS_SHOWN + 1, last + 1))
 
 
-def names_of_codes(
-    pinned: PinnedTable, codes: Sequence[tuple[str, str]], scratch_dir: Path | None
-) -> dict[tuple[str, str], str]:
+def names_of_codes(pinned: PinnedTable, codes: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The names of codes (vocabulary and code) that the `concept` table of a release has."""
     if not codes:
         return {}
-    with database_in_memory(scratch_dir) as connection:
+    with database_in_memory() as connection:
         _view(connection, "concept", pinned)
         found = connection.execute(
             "SELECT vocabulary_id, concept_code, min(concept_name) FROM concept WHERE concept_code IN "

@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ def written(folder: Path, first: int) -> None:
 
 @contextmanager
 def released(folder: Path, version: int, files: str | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    with open_release({"kept": PinnedTable(str(folder), version, 0, files)}, {"kept": TABLE}, None) as connection:
+    with open_release({"kept": PinnedTable(str(folder), version, 0, files)}, {"kept": TABLE}) as connection:
         yield connection
 
 
@@ -97,7 +98,8 @@ def test_what_does_not_fit_into_memory_goes_to_a_private_folder(tmp_path: Path, 
     work.mkdir()
     system.mkdir()
     monkeypatch.chdir(work)
-    with database_in_memory(system) as database:
+    monkeypatch.setattr(tempfile, "tempdir", str(system))
+    with database_in_memory() as database:
         database.execute("SET memory_limit = '40MB'")
         database.execute("CREATE TABLE spilled AS SELECT range AS id, repeat('x', 50) || range AS text FROM range(2_000_000)")
         (scratch,) = system.iterdir()
