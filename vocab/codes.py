@@ -35,10 +35,14 @@ _ICD10_EXTERNAL_CAUSE = "^([WX][0-9]{2}|Y[0-2][0-9]|Y3[0-4])[.]"
 _OPCS4 = "^([A-Z][0-9]{2})([0-9]?)[&-]*$"
 _READ_SYNONYM = "-[0-9]+$"
 _READ_SHORT = "^[0-9A-Za-z]{1,5}[.]*$"
-OWN_ETHNIC_CATEGORY = "^[A-Za-z](?:[A-Za-z]|[0-9]{1,2})$"
-"""A letter of the national list of ethnic categories (NHS Data Dictionary: ETHNIC CATEGORY) with what a trust appends to it."""
+OWN_ETHNIC_CATEGORY = "^(?:[A-Za-z][0-9]{1,2}|(?:[A-CE-MO-QS-Za-ce-mo-qs-z][A-Za-z]|[Dd][A-JL-Za-jl-z]|[Rr][A-EG-Za-eg-z]))$"
+"""A letter of the national list of ethnic categories (NHS Data Dictionary: ETHNIC CATEGORY) with what a trust appends to it.
+
+Two letters that say that nobody knows are none: `NA`, `NK`, `NS` and others with N, which would be Black African, `DK` (do not
+know) and `RF` (refused).
+"""
 _SUPERSCRIPTS = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
-_SCTID = "^[=<({ ]*([0-9]{6,18})([^0-9].*)?$"
+_SCTID = "^[=<({ ]*0*([1-9][0-9]{5,17})([^0-9].*)?$"
 
 
 def _nothing_broader(_: Column) -> list[Column]:

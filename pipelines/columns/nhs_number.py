@@ -17,12 +17,12 @@ TEST_RANGE_PREFIX = "999"
 
 
 def digits_of(value: Column) -> Column:
-    """The number without blanks, dashes and marks, with the leading zero that a numeric column loses.
+    """The number without blanks, dashes and marks, with the leading zero that a numeric column loses and no others before it.
 
     Spreadsheets put an apostrophe before it, decimals behind it, or write it as a power of ten; with all its digits it is read.
     """
     bare = F.regexp_replace(value, NO_PART_OF_NUMBER, "")
-    bare = F.regexp_replace(bare, POWER_OR_DECIMALS, "$1$2$3$4")
+    bare = F.regexp_replace(bare, POWER_OR_DECIMALS, "$1$2$3$4$5")
     return F.when(bare.rlike(LOST_ZERO), F.concat(F.lit("0"), bare)).otherwise(bare)
 
 

@@ -28,11 +28,17 @@ daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
 
 
 _NOBODY = (
-    f"^(?:[^0-9A-Za-z]*|[0 .-]+|x+|{ROUNDED}"
-    "|(?:unknown|unk|unidentified|anon|anonymous|n[ /.]?k|n[ /.]?a|nil|no[ _-]?id|tbc"
-    "|not[ _-]?(?:known|recorded|stated|given|available|applicable))(?:[ _-]*(?:unknown|person|patient|male|female))?)$"
+    f"^(?:[^0-9A-Za-z]*|[0 .-]+|{ROUNDED}"
+    "|[^0-9a-z]*(?:(?:unknown|unk|unidentified|undefined|unspecified|unborn|untraced|anon|anonymous|anonymi[sz]ed"
+    "|n[ /.]?k|n[ /.]?a[.]?|nil|nan|null|missing|blank|redacted|suppressed|withheld|pending|invalid|default|dummy|test|temp"
+    "|temporary|baby|new|tb[ac]|x+(?:[ -]+x+)*|no[ _-]?(?:id|number|nhs[ _-]?(?:no|number)|value|match)"
+    "|none[ _-](?:known|recorded|stated|given|available)"
+    "|not[ _-]?(?:known|recorded|stated|given|available|applicable|provided|supplied|found|held|on[ _-]?file|traced|assigned))"
+    "(?:[ _-]*(?:unknown|person|patient|male|female|baby|null))?)[^0-9a-z]*"
+    "|[^0-9a-z]*0[^1-9a-z]*|#[a-z0/]+[!?])$"
 )
-"""What is written where nobody knew an identifier: signs, zeros, and words that say so; or where it was rounded."""
+"""What is written where nobody knew an identifier: signs, zeros, words that say so, errors of spreadsheets; or where it was
+rounded. In lower case."""
 
 _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 """Blanks and dashes between the words of a list value."""

@@ -131,8 +131,8 @@ _INTEGER = f"^'?[+\u2212-]?(?:(?:[0-9]{{1,{_MOST_DIGITS}}}|[0-9]{{1,3}}(?:,[0-9]
 
 _WHOLE = "^'?[+]?0*([0-9]+)(?:[.]0*)?$"
 _DECIMAL_IN_KEY = "^'?[+]?0*([0-9]+(?:[.][0-9]*[1-9])?)[.]?0*$"
-_ID_AND_MORE = "^'?([0-9]{6,18})(?:[.]0+)?(?: ?[|][^|]*[|]?)?$"
-"""An id of SNOMED CT with its term, or with what a spreadsheet adds. The id alone is compared, and kept."""
+_ID_AND_MORE = "^'?0*([1-9][0-9]{5,17})(?:[.]0+)?(?:[ \u00a0]*[|][^|]*[|]?)?$"
+"""An id of SNOMED CT with its term, or with what a spreadsheet or a padded column adds. The id alone is compared, and kept."""
 _ICD10_IN_KEY = "(?i)^([A-Z][0-9]{2})[.]?([0-9]{0,2}|X[0-9])X?-*(?: ?[AD+*\u2020\u2021])?$"
 """A code of ICD-10, with or without dot, fillers, dagger and asterisk. Codes of Read and CTV3 have other forms, or no dot."""
 

@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 BLANKS: Final = "\x00 \t\r\n\x0b\x0c\x1a\x85\u00a0\u00ad\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff" + "".join(
-    chr(mark) for mark in range(0x2000, 0x2010)
+    chr(mark) for mark in (*range(0x2000, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 )
 """Blanks of any width, marks without one, ends of lines, zero bytes, and the sign that ends a file on old systems."""
 
@@ -17,8 +17,13 @@ APOSTROPHE: Final = "'"
 NO_PART_OF_NUMBER: Final = f"[{BLANKS}\u2010-\u2015\u2212'\u2018\u2019\u201c\u201d`\"=-]"
 """Blanks, dashes, quotes, and the signs of `=\"9990000018\"` or `'9990000018`, by which spreadsheets keep it a text."""
 
-POWER_OR_DECIMALS: Final = "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|[.]0*$"
-"""A number as a power of ten with all its digits, which are the groups, or decimals behind it."""
+POWER_OR_DECIMALS: Final = (
+    "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|^0{2,10}([1-9][0-9]{9})(?:[.]0*)?$|[.]0*$"
+)
+"""A number as a power of ten with all its digits, which are the groups, with zeros that fill it, or decimals behind it.
+
+One zero before ten digits fills nothing: so telephone numbers begin.
+"""
 
 ROUNDED: Final = "'?[0-9](?:[.][0-9]{1,5})?[eE][+][0-9]{2}"
 """An id as spreadsheets show long numbers: many have been rounded to it."""

@@ -113,7 +113,12 @@ _WARD = "(?i:ward|wd|bay|unit|team|clinic) ?[0-9A-Za-z]{1,3}"
 _CAPITALS = "[A-Z]{1,4}(?:[-_^/&+][A-Z]{1,4})*[0-9]?"
 _SCTID = "[0-9]{3,15}[01][0-2][0-9]"
 _WITH_TERM = f"{_SCTID}(?: ?\\|[A-Za-z ,'()/-]{{1,100}}\\|)?"
-_EXPRESSION = f"(?:===|<<<)?[ ({{]{{0,4}}{_WITH_TERM}(?:[ :=+,(){{}}]{{1,6}}{_WITH_TERM})*[ )}}]{{0,6}}"
+_EXPRESSION = (
+    f"(?:===|<<<)?[ ({{]{{0,4}}{_WITH_TERM}"
+    f"(?: {{0,2}}[+:][ (){{}}]{{0,4}}{_WITH_TERM}(?:[ :=+,(){{}}]{{1,6}}{_WITH_TERM})*)?[ )}}]{{0,6}}"
+)
+"""An id, or several as an expression joins them. Ids with commas or blanks alone between them are a list: the first one is not
+what was meant, so nobody reads them."""
 _ICD_OPCS = "[A-Za-z][0-9]{2}[.]?[0-9Xx-]{0,3}(?: ?[ADXadx+*&\u2020\u2021])?|[&-]{1,4}"
 _READ = (
     "[A-Za-z]{1,3}[.]{2,4}(?:[0-9]{2})?|[0-9A-Za-z]{0,3}[0-9][0-9A-Za-z]{0,3}[.]{1,4}(?:[0-9]{2})?(?:-[0-9]{1,2})?|[0-9]{0,4}[A-Za-z][0-9A-Za-z]{0,3}[0-9][0-9A-Za-z.]{0,4}(?:-[0-9]{1,2})?"

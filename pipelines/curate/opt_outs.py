@@ -9,9 +9,9 @@ comes from the GP record. Who has no usable number cannot be checked against the
 An entry of any list finds its person by any number and any local id that rows state of them, also by one that was corrected
 since, and by a number that is not trusted to link by.
 
-People write provider codes and local ids by hand: `rxn` for `RXN`, `12345` for `0012345`. An objection is compared in the form
-that the contract of the source declares, so it may reach two people of one provider whose ids differ in leading zeros only;
-both are left out. Deliveries are not compared so: that would make these two one person.
+People write provider codes and local ids by hand: `rxn` for `RXN`, `12345` or `12345.0` for `0012345`. An objection is compared
+in the form that the contract of the source declares, so it may reach two people of one provider whose ids differ in leading
+zeros only; both are left out. Deliveries are not compared so: that would make these two one person.
 """
 
 import re
@@ -215,7 +215,9 @@ def _without(value: Column, ignored: tuple[Ignored, ...]) -> Column:
         value = F.regexp_replace(value, BLANK_CHARACTERS, "")
     if Ignored.CASE in ignored:
         value = F.upper(value)
-    return F.regexp_replace(value, "^0+", "") if Ignored.LEADING_ZEROS in ignored else value
+    if Ignored.LEADING_ZEROS in ignored:  # a column of numbers takes them, and adds decimals
+        value = F.regexp_replace(F.regexp_replace(value, "^([0-9]+)[.]0+$", "$1"), "^0+", "")
+    return value
 
 
 def matched_entries(links: DataFrame, others: DataFrame, lists: OptOutLists) -> DataFrame:

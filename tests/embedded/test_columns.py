@@ -61,6 +61,12 @@ def test_a_value_that_is_named_several_times_is_one_value(sail: SparkSession) ->
 IDENTIFIERS = {
     "nobody": ("UNKNOWN", "Unknown Unknown", "unknown-male", "Not known", "NOT_KNOWN", "N/K", "nk", "N/A", "Anon", "UNK"),
     "nobody either": ("0", "000000", "0.0", "00-00", "-", "???", "X", "xxxx", "Not recorded", "NO ID", "TBC", "unidentified"),
+    "nobody in other words": (
+        *("undefined", "Missing", "[unknown]", "(null null)", "not provided", "NOT FOUND", "No NHS number", "Redacted"),
+        *("*unborn*", "Baby", "test patient", "DUMMY", "temp", "TBA", "n.a.", "None recorded", "xxxx-xxxx", "untraced"),
+        "{00000000-0000-0000}",
+        *("#REF!", "#VALUE!", "#DIV/0!", "#name?", "#NULL!", "nan", "NaN", "<NA>"),
+    ),
     "many": ("9.43E+09", "1E+05", "1.23457e+11", "'9.99E+09"),
     "somebody": (
         "1",
@@ -74,6 +80,12 @@ IDENTIFIERS = {
         "anon-4",
         "K-0",
         "Nilson",
+        "Newman",
+        "test1",
+        "TEMP-3",
+        "Tempest",
+        "0a",
+        "{0000-0001}",
         "00A0",
         "9",
         "tbc1",
@@ -203,10 +215,12 @@ SPELLINGS = (
     *("9990000018", " 999 000 0018 ", "999-000-0018", "999\u2011000\u20130018", "'9990000018", "\u20189990000018\u2019"),
     *('="9990000018"', "=9990000018", '"9990000018"', "9990000018.0", "9990000018.000", "9990000018.", "9.990000018E9"),
     *("9.990000018E+09", "9990000018\u200e", "\ufeff9990000018", "999\u00a0000\u20090018", "9990000018\u00ad", "9990000018\r"),
-    *("\u201c9990000018\u201d", "9990000018\x00"),
+    *("\u201c9990000018\u201d", "9990000018\x00", "009990000018", "000 999 000 0018", "000009990000018.0"),
+    *("\u202a9990000018\u202c", "\u20669990000018\u2069"),
 )
 NO_SPELLINGS = (
     *("99900000180", "999000001", "9.99E+09", "9.99000002E+09", "NHS9990000018", "9990000018/1", "999.000.0018", "0000000000"),
+    *("10009990000018", "00999000001", "09990000018"),
     *("9990000019", "\uff19\uff19\uff19\uff10\uff10\uff10\uff10\uff10\uff11\uff18", "(9990000018)", "+9990000018", ""),
     *("-", '=""'),
 )
