@@ -77,17 +77,23 @@ _NEXT_MIDNIGHT = "24:?00(?::?00(?:[.,]0+)?)?"
 _WITH_SECONDS = ":?([01]?[0-9]|2[0-3])[.:]([0-5][0-9])[.:]([0-5][0-9])(?:[.,][0-9]+)?"
 """As Oracle and SAS write it. With points only with its seconds: `9.30` may be a number of hours."""
 _AFTER_DAY = f"(?:T|,? {{1,2}})?{_CLOCK}|{_DIGITS}|{_WITH_SECONDS}|{_NEXT_MIDNIGHT}){_ZONE}"
-_OF_TWELVE = f"(?:12|(0?[0-9]|1[01]))[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)?{_AM_OR_PM}"
-"""A time of a clock of twelve hours, as Oracle and SQL Server write it; its first hour is the twelfth."""
-_OF_TWELVE_AFTER_DAY = f",? {{1,2}}{_OF_TWELVE}{_ZONE}"
+_OF_TWELVE = (
+    f"(?:12|(0?[0-9]|1[01]))(?:[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)?)?{_AM_OR_PM}"
+    "|(1[3-9]|2[0-3])[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)? ?p[.]?m[.]?"
+)
+"""A time of a clock of twelve hours, as Oracle and SQL Server write it, perhaps without minutes; its first hour is the twelfth.
+
+An hour after the twelfth is that of a clock of 24 hours, and says so once more.
+"""
+_OF_TWELVE_AFTER_DAY = f",? {{1,2}}(?:{_OF_TWELVE}){_ZONE}"
 
 
 _ANY_TIME, _ANY_OF_TWELVE = _without_groups(_AFTER_DAY), _without_groups(_OF_TWELVE_AFTER_DAY)
 _DATE = f"(?is)^'?(?:{_DAY_MONTH_YEAR}(?:{_ANY_TIME})?|(?:{_SURE_DAY})(?:{_ANY_TIME}|{_ANY_OF_TWELVE})?)$|^.*$"
 _MOMENT = f"(?is)^'?(?:{_without_groups(_DAY)}(?:{_AFTER_DAY})?|(?:{_without_groups(_SURE_DAY)}){_OF_TWELVE_AFTER_DAY})$|^.*$"
 """Digits with the day or the month first and a clock of twelve hours are nearly always in the American order: not read."""
-_AS_CLOCK = "0$1$4$7$10:0$2$5$8$11:0$3$6$9$12$13"
-"""The groups of the form that matched. Each pattern has all of them: Java takes `$13` for `$1` and a 3 where there is none."""
+_AS_CLOCK = "0$1$4$7$10$14:0$2$5$8$11$15:0$3$6$9$12$16$13"
+"""The groups of the form that matched. Each pattern has all of them: Java takes `$16` for `$1` and a 6 where there is none."""
 _ONE_ZERO_TOO_MANY = "0([0-9][0-9])"
 _AFTER_NOON = "[Pp]"
 _TWELVE_HOURS_ON = "-12:00"
@@ -100,6 +106,8 @@ _PLAIN_TIME = f"^{_HOUR_AND_MINUTE}(?::[0-5][0-9])?$"
 _PLAIN_MOMENT = f"^{_ISO_DAY}(?:[T ]{_HOUR_AND_MINUTE}(?::[0-5][0-9])?)?$"
 _PLAIN_AND_MORE = f"^{_ISO_DAY}[T ]{_HOUR_AND_MINUTE}:[0-5][0-9](?:[.,][0-9]+)?{_ZONE.replace('Z', '[Zz]')}$"
 _LAST_HOUR_IN_UTC = f"^(?:19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]23:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?{_STATED_UTC}"
+_LAST_HOUR_BY_NAME = f"[Tt ,:](?:23[:.]?[0-5][0-9][0-9.,:]*|11(?:[:.][0-5][0-9][0-9.,:]*)? ?[Pp][.]?[Mm][.]?){_STATED_UTC}"
+"""The last hour of a day in UTC, behind a day in digits and behind one with the name of its month."""
 _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
@@ -157,17 +165,21 @@ def date_in(text: Column, *, of_birth: bool = False) -> Column:
     """
     plain = _year_first(text)
     last_hour = F.from_utc_timestamp(F.concat(F.substring(plain, 1, 10), F.lit(" 23:00:00")).try_cast("timestamp"), _LONDON)
-    as_written = _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES)
-    return F.when(plain.rlike(_LAST_HOUR_IN_UTC), last_hour.cast("date")).otherwise(as_written)
+    zone = F.when(text.rlike(_LAST_HOUR_BY_NAME), F.lit(_LONDON)).otherwise(F.lit("UTC"))
+    day = _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES, zone)
+    return F.when(plain.rlike(_LAST_HOUR_IN_UTC), last_hour.cast("date")).otherwise(day)
 
 
-def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTURIES) -> Column:
-    """The day in a text that may go on with a time."""
+def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTURIES, zone: Column | None = None) -> Column:
+    """The day in a text that may go on with a time; with the name of a month that at 23:00 in UTC, by the clocks of a zone."""
     plain, in_parts = _year_first(text), F.regexp_replace(text, _DATE, _AS_DAY)
     named = in_parts
     for digits, year in centuries:
         named = F.regexp_replace(named, digits, year)
-    by_name = F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date")
+    by_name = F.try_to_timestamp(named, F.lit("yyyy-MMM-d"))
+    if zone is not None:
+        by_name = F.from_utc_timestamp(F.try_to_timestamp(F.concat(named, F.lit("-23")), F.lit("yyyy-MMM-d-H")), zone)
+    by_name = by_name.cast("date")
     in_digits = F.when(plain.rlike(_PLAIN_MOMENT), F.substring(plain, 1, 10)).otherwise(in_parts).try_cast("date")
     return F.when(text.rlike(_NAMES_A_MONTH), by_name).otherwise(in_digits)
 
