@@ -22,6 +22,7 @@ from jobs.command import (
     start,
 )
 from jobs.output import show_table
+from pipelines.contracts.delivered_names import shown
 from pipelines.errors import DeliveryError
 from pipelines.progress import Field
 
@@ -52,8 +53,8 @@ def check(
     """Check one delivery against its contract: what a run would take, quarantine and miss, without loading it.
 
     It is compared with what its provider sent before, where the environment has a lakehouse that knows it. Records are judged
-    each by itself: whether their person is known or has opted out, only a run can say. A delivery that would be set aside ends
-    with exit code 12. Nothing is written.
+    each by itself: whether their person is known or has opted out, only a run can say. A delivery that no run would take as it
+    is ends with exit code 12. Nothing is written.
     """
     settings = settings_of(env, conf_dir, overrides, mappings_dir, reads_restricted=True)
     whole = place_of(folder)
@@ -82,6 +83,11 @@ def check(
     _show(trial)
     if trial.set_aside:
         raise DeliveryError(trial.set_aside.message)
+    if contract.source not in settings.run.sources:
+        name = "/".join(map(shown, whole.parts[-3:]))
+        raise DeliveryError(
+            f"{name} has no fault, but no run takes it: run.sources does not name {contract.source}; add it there"
+        )
 
 
 def past_of(settings: "Settings") -> "Past":

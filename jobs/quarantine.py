@@ -29,7 +29,8 @@ def quarantine(
 ) -> None:
     """List the lines that could not be used, by reason: file, line, rule and column.
 
-    As the newest run left them: a line that a later delivery makes good is not there any more. No value of a line is shown.
+    As the newest run left them: a line that a later delivery makes good is not there any more. `run --select` makes the list
+    again only where `quarantine` is selected. No value of a line is shown.
     """
     settings = settings_of(env, conf_dir, overrides)
     require_source(settings, source)

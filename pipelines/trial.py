@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.columns.keyed import Pads
-from pipelines.contracts.delivered_names import shown
+from pipelines.contracts.delivered_names import shown, some
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import LOAD, SourceContract
 from pipelines.curate.entities import levels
@@ -22,12 +22,13 @@ from pipelines.ingest.arrivals import NewLoad, arrivals
 from pipelines.ingest.checking import ColumnsRead
 from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, landed_in
+from pipelines.ingest.landing import day_of
 from pipelines.ingest.load import differing_from_statements, without_period
 from pipelines.ingest.parse import REFUSED
 from pipelines.ingest.profile import profile_files
 from pipelines.ingest.register import Count, Registered
 from pipelines.ingest.rows import bronze_rows
-from pipelines.storage.files import AnyPath
+from pipelines.storage.files import AnyPath, entries_in
 from pipelines.storage.places import Places
 
 _NO_KEY = Pads({"row": (bytes(64), bytes(64))})
@@ -111,7 +112,26 @@ def first_checks(
         raise DeliveryError(f"{folder}: its day is after {run_date}; a run of that day would take it")
     delivered = {file.entity for delivery in found.deliveries for file in delivery.files}
     absent = tuple(name for name, entity in contract.entities.items() if entity.files and name not in delivered)
-    return Trial(faulty, absent=absent, ignored=found.ignored), found.load(run_date, ())
+    before = _taken_before(folder, contract, run_date, past) if past else []
+    warnings = [f"{_name(folder)} is not compared with what a run takes before it: {some(before)}"] if before else []
+    return Trial(faulty, absent=absent, ignored=found.ignored, warnings=tuple(warnings)), found.load(run_date, ())
+
+
+def _taken_before(folder: AnyPath, contract: SourceContract, run_date: date, past: Past) -> list[str]:
+    """The earlier deliveries beside a delivery that a run would load with it, and so compare it with."""
+    place = contract.source, folder.parent.name
+    loaded = {file.folder for file in past.register if (file.source, file.provider) == place}
+    earlier = [
+        entry.path
+        for entry in entries_in(folder.parent)
+        if entry.is_folder and day_of(entry.name) and entry.name < folder.name and entry.name not in loaded
+    ]
+    found = [delivery for path in earlier for delivery in landed_in(path, contract, run_date).deliveries]
+    return [delivery.folder.name for delivery in found if delivery.delivery_id not in past.withdrawn]
+
+
+def _name(folder: AnyPath) -> str:
+    return "/".join(shown(part.name) for part in (folder.parent.parent, folder.parent, folder))
 
 
 def read_records(
@@ -140,10 +160,10 @@ def read_records(
             FileTrial(shown(file.path.name), file.entity, sum(reasons.values()), quarantined, missing, layout.undeclared)
         )
     faulty = next(iter(differing), None)
-    warnings: tuple[str, ...] = ()
+    warnings = first.warnings
     if past and profile and not faulty:
         compared = compare_deliveries(past.paths, load, profile, past.register, contracts, past.limits, past.accepted)
-        faulty, warnings = next(iter(compared.set_aside), None), tuple(compared.warnings)
+        faulty, warnings = next(iter(compared.set_aside), None), (*warnings, *compared.warnings)
     return Trial(faulty, tuple(files), first.absent, first.ignored, warnings)
 
 

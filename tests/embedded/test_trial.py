@@ -151,10 +151,10 @@ def test_it_knows_what_only_the_lakehouse_knows(tmp_path: Path) -> None:
     assert (said(lower, None), said(lower, past)) == ("", written), "by the lakehouse alone"
 
 
-def check(folder: Path, settings: Settings) -> subprocess.CompletedProcess[str]:
-    """The command, on the lakehouse of these settings."""
+def check(folder: Path, settings: Settings, *changed: str) -> subprocess.CompletedProcess[str]:
+    """The command, on the lakehouse of these settings, some of them changed."""
     places = [f"storage.{name}={getattr(settings.storage, name)}" for name in ("landing", "restricted", "deidentified")]
-    overrides = [text for place in places for text in ("--set", place)]
+    overrides = [text for setting in (*places, *changed) for text in ("--set", setting)]
     process = [sys.executable, "-m", "jobs.cli", "check", str(folder), "--env", "demo", *overrides]
     return subprocess.run(process, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
 
@@ -225,6 +225,26 @@ def test_the_command_needs_no_lakehouse_and_makes_none(tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "lakehouse")
     checked = check(extract(tmp_path, "20260105", 10), settings)
     assert (checked.returncode, (tmp_path / "lakehouse").exists()) == (0, False), checked.stderr
+    checked = check(tmp_path / "gp" / "P81001" / "20260105", settings, "run.sources=[acute]")
+    assert "gp/P81001/20260105 has no fault, but no run takes it: run.sources does not name gp" in checked.stderr
+    assert (checked.returncode, "patient" in checked.stdout) == (12, True), "what is in the files is shown all the same"
+
+
+@pytest.mark.parametrize(
+    ("day", "before"), [("20260102", ""), ("20260103", ""), ("20260104", "20260103"), ("20260105", "20260103, 20260104")]
+)
+def test_it_names_what_a_run_would_take_before_it(tmp_path: Path, day: str, before: str) -> None:
+    """One is loaded, one withdrawn, one has a fault: only the others are compared with."""
+    days = ("20260101", "20260102", "20260103", "20260104", "20260105")
+    folders = {day: deliver(tmp_path, GP, "P81001", day, {"patient": [patient("A")]}) for day in days}
+    (deliver(tmp_path, GP, "P81001", "20251231", {"patient": [patient("A")]}) / "manifest.json").unlink()
+    settings = settings_in(tmp_path)
+    register = [replace(file(0, "full", "a"), provider="P81001", folder="20260101")]
+    withdrawn = [] if day == "20260102" else [read_delivery(folders["20260102"], GP).delivery_id]
+    past = Past(storage_paths(settings), register, settings.deliveries, withdrawn=withdrawn)
+    trial, _ = first_checks(folders[day], GP, {}, DAY, past)
+    expected = f"gp/P81001/{day} is not compared with what a run takes before it: {before}"
+    assert trial.warnings == ((expected,) if before else ())
 
 
 @pytest.mark.parametrize("form", FORMS)
