@@ -364,6 +364,7 @@ class Runner:
         version = self.store.write(entries, table, Partitions(CHANGE, (change,)))
         named = self.store.read(*table.name).where(F.col(CHANGE) == change).count()
         if named > log.most * self.store.read(*log.of).count():
+            _log_too_many(table.name, log)
             version = self._make(table, Extent.WHOLE)
             return version, version
         return version, built.whole_since
@@ -495,6 +496,11 @@ def _names_all(name: TableName, state: BuildState, built: BuiltTable) -> bool:
     """Whether an input has changed, since a table was made of it, only in what a log names; of a log whether it names all."""
     stored = state.tables.get(str(name))
     return stored is not None and stored.whole_since <= built.inputs.get(str(name), -1)
+
+
+def _log_too_many(name: TableName, of: Log) -> None:
+    """Say that a run does not go by what a log names, and why."""
+    log.info("%s: more than %.0f%% of %s have changed; what is made from it is made whole", name, of.most * 100, of.of)
 
 
 def _can_follow(log: Log, graph: Mapping[TableName, Table], state: BuildState, built: BuiltTable) -> bool:

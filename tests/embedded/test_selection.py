@@ -161,14 +161,20 @@ def test_a_table_that_was_left_out_of_a_run_takes_the_changes_of_both(lake: Lake
     assert lake.run() == {"sums": [{3}], "shown": [{1, 3}]}
 
 
-def test_above_the_share_everything_is_made_whole_and_then_people_again(lake: Lake) -> None:
+def test_above_the_share_everything_is_made_whole_with_the_reason_and_then_people_again(
+    lake: Lake, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pipelines.runner")
     lake.most = 0.4
     lake.delivered(FIRST, NAMED)
     lake.run()
     lake.delivered([(1, "a", 4), (2, "a", 6), (3, "b", 7)], NAMED)  # two of three people
     assert lake.run() == {"sums": [{1, 2, 3}], "shown": [{1, 2, 3}]}
+    said = ["curation.log: more than 40% of curation.people have changed; what is made from it is made whole"]
+    assert caplog.messages == said
     lake.delivered([(1, "a", 4), (2, "a", 6), (3, "b", 8)], NAMED)
     assert lake.run() == {"sums": [{3}], "shown": [{3}]}
+    assert caplog.messages == said
 
 
 def test_an_input_is_narrowed_by_what_it_has_of_the_log(sail: SparkSession, tmp_path: Path) -> None:
