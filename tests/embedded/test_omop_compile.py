@@ -568,6 +568,31 @@ def test_the_bounds_of_a_stay_need_not_be_readable_and_then_are_none(sail: Spark
     assert counted(sail, rule, entry=entries) == {"": 4, "unreadable:day": 1}
 
 
+def test_a_sample_was_taken_on_the_day_of_its_report_or_up_to_366_days_before_it(sail: SparkSession) -> None:
+    fields = {
+        "start_date": {"expression": "day_of_sample", "args": {"first": "moment", "second": "until"}},
+        "start_datetime": {"expression": "moment_of_sample", "args": {"taken": "moment", "reported": "until"}},
+    }
+    rule = event({"constant": 1, "note": "for the test"}, fields={"source_value": {"copy": "text"}} | fields)
+    reported, first, last = date(2025, 1, 2), datetime(2024, 1, 2, 0, 0), datetime(2025, 1, 2, 23, 59, 59)
+    taken = {
+        "a_first": first,
+        "b_too_early": datetime(2024, 1, 1, 23, 59, 59),
+        "c_last": last,
+        "d_too_late": datetime(2025, 1, 3),
+    }
+    entries = [entry(name, text="x", moment=moment, until=reported) for name, moment in taken.items()]
+    entries += [entry("e_not_reported", text="x", moment=first), entry("f_not_taken", text="x", moment=None, until=reported)]
+    assert kept(sail, rule, "_row_key", "start_date", "start_datetime", entry=entries) == [
+        ("a_first", date(2024, 1, 2), first),
+        ("b_too_early", reported, None),
+        ("c_last", reported, last),
+        ("d_too_late", reported, None),
+        ("e_not_reported", date(2024, 1, 2), first),
+        ("f_not_taken", reported, None),
+    ]
+
+
 def test_an_unreadable_column_of_a_row_that_is_looked_up_is_named_with_it(sail: SparkSession) -> None:
     rule = event(
         {"constant": 1, "note": "for the test"},
