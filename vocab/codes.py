@@ -127,10 +127,11 @@ def _list_value(code: Column) -> Column:
 
 
 def _unit(code: Column) -> Column:
-    # Micro is u, the sign of degrees deg, powers are plain digits: µmol/L is umol/L, °C deg C, m² m2, 10⁹/L 10^9/L.
+    # Micro is u, times x, powers are plain digits, and a sign of degrees, an ordinal or a ring is deg:
+    # µmol/L is umol/L, °C deg C, m² m2, ×10⁹/L x10^9/L.
     powers = F.regexp_replace(code, f"10([{_SUPERSCRIPTS}])", "10^$1")
-    plain = F.translate(powers, f"\u00b5\u03bc{_SUPERSCRIPTS}\u2103", "uu0123456789C")
-    return _list_value(F.regexp_replace(plain, "\u00b0", "deg "))
+    plain = F.translate(powers, f"\u00b5\u03bc\u00d7{_SUPERSCRIPTS}\u2103", "uux0123456789C")
+    return _list_value(F.regexp_replace(plain, "[\u00b0\u00ba\u02da]", "deg "))
 
 
 def _ampds_broader(normal: Column) -> list[Column]:

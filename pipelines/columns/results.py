@@ -14,12 +14,15 @@ _OPERATOR = f"(?:[<>\u2264\u2265=]{BLANK}=?|=[<>])"
 _NUMBER = "[\u2212-]?(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:[.][0-9]*)?|[.][0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
 
 _A_MINUTE = "(?: ?/ ?| per )min(?:ute)?"
+_DEGREE = "[\u00b0\u00ba\u02da]"
+"""The sign of degrees, and the ordinal and the ring that are typed for it."""
+
 _SPELLINGS = (
     "%|per ?cent",
     "mm ?/?(?:hg|\\[hg\\]|\\(hg\\))",
     f"bpm|rpm|1?{_A_MINUTE}|(?:beats?|\\{{beats\\}}|breaths?|\\{{breaths\\}}){_A_MINUTE}",
-    "(?:\u00b0|deg(?:ree)?s?[.]?)? ?(?:c|cel|celsius|celcius|centigrade)|\u2103",
-    "(?:\u00b0|deg(?:ree)?s?[.]?)? ?(?:f|fahrenheit)|\\[degf\\]",
+    f"(?:{_DEGREE}|deg(?:ree)?s?[.]?)? ?(?:c|cel|celsius|celcius|centigrade)|\u2103",
+    f"(?:{_DEGREE}|deg(?:ree)?s?[.]?)? ?(?:f|fahrenheit)|\\[degf\\]",
     "kgs?|kilograms?",
     "g|gms?|grams?",
     "lbs?|pounds?|\\[lb_us\\]",
@@ -34,14 +37,15 @@ _SPELLINGS = (
 )
 """Units with many spellings, those of one unit together. In lower case."""
 
-_COUNTS = tuple(f"(?:x ?)?10 ?[*^]{{0,2}} ?{power} ?/ ?l" for power in (3, 6, 9, 12))
-"""Counts by the litre: `x10*9/L`, `10^9/L`."""
+_POWERS = {3: "\u00b3", 6: "\u2076", 9: "\u2079", 12: "\u00b9\u00b2"}
+_COUNTS = tuple(f"(?:[x\u00d7] ?)?10 ?(?:[*^]{{0,2}} ?{power}|{raised}) ?/ ?l" for power, raised in _POWERS.items())
+"""Counts by the litre: `x10*9/L`, `10^9/L`, `\u00d710\u2079/L`."""
 
 _AMOUNT = "(?:[munpfk\u00b5\u03bc]|mc)?(?:mol|g|iu|u|units?|eq|osm)|[mdu\u00b5\u03bc]?l|fl"
 _OTHERS = (
     "kpa|cm ?h2o|mms?|ms|msecs?|mins?|minutes?|hrs?|hours?|days?|weeks?|months?|years?|yrs?|mm/h|mm/hr"
-    f"|(?:{_AMOUNT})(?:/(?:[md]?l|m?mol|k?g|min|h|hr|24 ?hr?s?|day|min/1[.]73 ?m2))?"
-    "|(?:x ?| )10 ?[*^]? ?[0-9]{1,2}/l"
+    f"|(?:{_AMOUNT})(?:/(?:[md]?l|m?mol|k?g|min|h|hr|24 ?hr?s?|day|min/1[.]73 ?m[2\u00b2]))?"
+    f"|(?:[x\u00d7] ?| )10 ?(?:[*^]? ?[0-9]{{1,2}}|{'|'.join(_POWERS.values())})/l"
 )
 _UNIT = f"(?:{'|'.join(_SPELLINGS)}|{_OTHERS})"
 """The units of laboratories and of the bedside, and no other words: any word may stand behind a number (`3 positive`)."""
@@ -211,5 +215,5 @@ def _agrees(said: Column, unit: Column | None) -> Column:
 
 
 def _joined(unit: Column) -> Column:
-    """A unit in lower case without blanks, micro as u."""
-    return F.translate(F.lower(unit), "\u00b5\u03bc ", "uu")
+    """A unit in lower case without blanks, micro as u, times as x, a square as 2 and every sign of degrees as one."""
+    return F.translate(F.lower(unit), "\u00b5\u03bc\u00d7\u00b2\u00ba\u02da ", "uux2\u00b0\u00b0")

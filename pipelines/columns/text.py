@@ -17,13 +17,13 @@ TRUE_TEXTS = ("true", "t", "yes", "y", "1", "1.0", "-1")
 _IS_NULL_TEXT = f"(?i)^(?:{'|'.join(map(re.escape, NULL_TEXTS))})$"
 
 CODE_PATTERN = (
-    "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u2103\u00b2\u00b3\u2070\u00b9\u2074-\u2079"
+    "^[A-Za-z0-9(<>=+*&#%/.,:;|_' {}\\[\\]\\^\u00b5\u03bc\u00b0\u00ba\u02da\u00d7\u2103\u00b2\u00b3\u2070\u00b9\u2074-\u2079"
     "\u2013\u2020\u2021\u2264\u2265\u00b1\\-)]{1,200}$"
 )
 """What a code, unit or list value may look like; anything else (an at sign, a line break, accented text) is not a code.
 
-The characters outside ASCII are those of units (micro in both of its forms, degree, powers), the dash of list values, the
-daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
+The characters outside ASCII are those of units (micro in both of its forms, degree in all three, times, powers), the dash of
+list values, the daggers of ICD-10, and the signs of results (at most, at least, plus or minus).
 """
 
 

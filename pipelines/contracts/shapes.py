@@ -88,7 +88,10 @@ TELLS_OF_SOMEBODY = (
 )
 """Words of a sentence, an address or a form of address, in lower case; no label that has one is taken over."""
 
-_GAP = "[ ,.:;/&()'\u2019\u2013_+*%^\\[\\]{}<>=|#?!\u2264\u2265\u00b0\u00b2\u00b3\u2070\u00b9\u2074-\u2079\r\n\t-]"
+_GAP = (
+    "[ ,.:;/&()'\u2019\u2013_+*%^\\[\\]{}<>=|#?!\u2264\u2265"
+    "\u00b0\u00ba\u02da\u00d7\u00b2\u00b3\u2070\u00b9\u2074-\u2079\r\n\t-]"
+)
 _CENTURY = "(?:19|20)"
 _NOT_CENTURY, _NO_MONTH = "(?:0[0-9]|1[0-8]|2[1-9]|[3-9][0-9])", "(?:00|1[3-8]|2[1-9]|[3-9][0-9])"
 _NO_DATE = (

@@ -332,7 +332,19 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
     ],
     *[
         (code_in, text, (text,))
-        for text in ("\u00b5mol/L", "\u03bcg", "\u00b0C", "kg/m\u00b2", "10\u2079/L", "a \u2013 b", "\u226590", "\u00b15")
+        for text in (
+            "\u00b5mol/L",
+            "\u03bcg",
+            "\u00b0C",
+            "kg/m\u00b2",
+            "10\u2079/L",
+            "\u00d710\u2079/L",
+            "\u00baC",
+            "\u02daC",
+            "a \u2013 b",
+            "\u226590",
+            "\u00b15",
+        )
     ],
     (code_in, None, ("a@b.org", "two\nlines", "Zo\u00eb")),
 ]

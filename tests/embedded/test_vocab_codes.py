@@ -82,6 +82,10 @@ NORMAL_FORMS = [
     ("NHS Unit", "10\u2079/L", "10^9/l"),
     ("NHS Unit", "x10\u00b9\u00b2/L", "x10^12/l"),
     ("NHS Unit", "10^9/L", "10^9/l"),
+    ("NHS Unit", "\u00d710\u2079/L", "x10^9/l"),
+    ("NHS Unit", "\u00d710^9/L", "x10^9/l"),
+    ("NHS Unit", "\u00baC", "deg c"),
+    ("NHS Unit", "\u02da C", "deg c"),
     ("AMPDS", "17D03", "17d03"),
     ("A list of the site", "Über", "über"),
 ]
