@@ -7,8 +7,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.contracts.source import load_contracts
 from pipelines.mapping.compile import target_schema
-from pipelines.mapping.spec import Target
+from pipelines.mapping.spec import Target, load_mappings
 from pipelines.omop.visits import (
     AMBULANCE_VISIT_CONCEPT_ID,
     EMERGENCY_ROOM_VISIT_CONCEPT_ID,
@@ -21,6 +22,7 @@ from pipelines.omop.visits import (
     with_end,
     within_visits,
 )
+from pipelines.settings import PACKAGED_MAPPINGS_DIR
 
 AMBULANCE, EMERGENCY, INPATIENT = AMBULANCE_VISIT_CONCEPT_ID, EMERGENCY_ROOM_VISIT_CONCEPT_ID, INPATIENT_VISIT_CONCEPT_ID
 
@@ -208,6 +210,32 @@ def test_a_stay_without_an_end_lasts_until_the_extract_the_last_submission_or_th
         "submitted last and discharged": (date(2024, 1, 20), "delivered"),
         "of a later month": (date(2024, 3, 1), "open"),
         "submitted contact": (date(2024, 1, 1), "same_day"),
+    }
+
+
+def test_only_a_hospital_spell_of_no_known_kind_is_open_without_being_a_stay(sail: SparkSession) -> None:
+    contracts = load_contracts(PACKAGED_MAPPINGS_DIR, ("acute",))
+    rules = load_mappings(PACKAGED_MAPPINGS_DIR, contracts)["acute"].rules
+    kinds = [
+        ("stay", "acute_visit_spell", INPATIENT),
+        ("no known kind", "acute_visit_spell", 0),
+        ("no kind", "acute_visit_spell", None),
+        ("of a day", "acute_visit_spell", OUTPATIENT_VISIT_CONCEPT_ID),
+        ("no spell, no known kind", "acute_visit_outpatient", 0),
+    ]
+    given = sail.createDataFrame(kinds, "key string, _rule string, concept_target bigint")
+    day, nothing = F.lit(date(2024, 1, 1)), F.lit(None).cast("date")
+    dates = {"start_date": day, "_known_until": F.lit(date(2024, 3, 1))}
+    dates |= dict.fromkeys(("end_date", "open_until", "_newest_month", "_died"), nothing)
+    others = dict.fromkeys(("start_datetime", "end_datetime"), F.lit(None).cast("timestamp"))
+    others |= dict.fromkeys(("_flagged", "patient_classification"), F.lit(None).cast("string"))
+    found = with_end(given.withColumns(dates | others | {"end_unreadable": F.lit(False)}), rules)
+    assert {row.key: (row.end_date, row.end_rule) for row in found.collect()} == {
+        "stay": (date(2024, 3, 1), "open"),
+        "no known kind": (date(2024, 3, 1), "open"),
+        "no kind": (date(2024, 3, 1), "open"),
+        "of a day": (date(2024, 1, 1), "same_day"),
+        "no spell, no known kind": (date(2024, 1, 1), "same_day"),
     }
 
 

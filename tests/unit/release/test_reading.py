@@ -99,8 +99,7 @@ def test_what_does_not_fit_into_memory_goes_to_a_private_folder(tmp_path: Path, 
     system.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setattr(tempfile, "tempdir", str(system))
-    with database_in_memory() as database:
-        database.execute("SET memory_limit = '40MB'")
+    with database_in_memory(memory_gib=0.04) as database:
         database.execute("CREATE TABLE spilled AS SELECT range AS id, repeat('x', 50) || range AS text FROM range(2_000_000)")
         (scratch,) = system.iterdir()
         assert stat.S_IMODE(scratch.stat().st_mode) == 0o700

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.engine_settings import EngineKind, EngineSettings
+from pipelines.terminology.vocabulary import require_readable
 from vocab.athena import BLOCK_BYTES, TABLES, blocks_of, rows_of_block, unpacked
 from vocab.download import UK_VOCABULARIES, check_download
 from vocab.errors import VocabularyError
@@ -80,6 +82,16 @@ def test_a_zip_is_unpacked_whatever_folders_it_has(download: Path, tmp_path: Pat
         assert check_download(folder).release == "v5.0 30-AUG-24 (demo)"
         unpacked_to = folder
     assert not unpacked_to.exists()
+
+
+def test_a_zip_is_refused_where_other_machines_read_it(tmp_path: Path) -> None:
+    archive = tmp_path / "athena.zip"
+    archive.touch()
+    cluster = EngineSettings(kind=EngineKind.SPARK, master="yarn")
+    with pytest.raises(VocabularyError, match=r"athena[.]zip: a zip is unpacked on this machine"):
+        require_readable(cluster, archive)
+    require_readable(cluster, tmp_path)
+    require_readable(EngineSettings(kind=EngineKind.SPARK, master="local[2]"), archive)
 
 
 @pytest.mark.parametrize(
