@@ -22,7 +22,6 @@ from jobs.command import (
     start,
 )
 from jobs.output import show_table
-from pipelines.contracts.delivered_names import shown
 from pipelines.errors import DeliveryError
 from pipelines.progress import Field
 
@@ -63,6 +62,7 @@ def check(
     enclose(settings, whole)
     from pipelines.contracts.source import load_contracts
     from pipelines.engine import open_session
+    from pipelines.ingest.landing import DeliveryName
     from pipelines.mapping.spec import load_mappings
     from pipelines.storage.files import is_folder
     from pipelines.trial import first_checks, read_records
@@ -84,7 +84,7 @@ def check(
     if trial.set_aside:
         raise DeliveryError(trial.set_aside.message)
     if contract.source not in settings.run.sources:
-        name = "/".join(map(shown, whole.parts[-3:]))
+        name = DeliveryName(contract.source, whole.parent.name, whole.name)
         raise DeliveryError(
             f"{name} has no fault, but no run takes it: run.sources does not name {contract.source}; add it there"
         )

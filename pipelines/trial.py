@@ -22,7 +22,7 @@ from pipelines.ingest.arrivals import NewLoad, arrivals
 from pipelines.ingest.checking import ColumnsRead
 from pipelines.ingest.comparing import compare_deliveries
 from pipelines.ingest.folders import SetAside, landed_in
-from pipelines.ingest.landing import day_of
+from pipelines.ingest.landing import DeliveryName, day_of
 from pipelines.ingest.load import differing_from_statements, without_period
 from pipelines.ingest.parse import REFUSED
 from pipelines.ingest.profile import profile_files
@@ -113,7 +113,8 @@ def first_checks(
     delivered = {file.entity for delivery in found.deliveries for file in delivery.files}
     absent = tuple(name for name, entity in contract.entities.items() if entity.files and name not in delivered)
     before = _taken_before(folder, contract, run_date, past) if past else []
-    warnings = [f"{_name(folder)} is not compared with what a run takes before it: {some(before)}"] if before else []
+    name = DeliveryName(contract.source, folder.parent.name, folder.name)
+    warnings = [f"{name} is not compared with what a run takes before it: {some(before)}"] if before else []
     return Trial(faulty, absent=absent, ignored=found.ignored, warnings=tuple(warnings)), found.load(run_date, ())
 
 
@@ -128,10 +129,6 @@ def _taken_before(folder: AnyPath, contract: SourceContract, run_date: date, pas
     ]
     found = [delivery for path in earlier for delivery in landed_in(path, contract, run_date).deliveries]
     return [delivery.folder.name for delivery in found if delivery.delivery_id not in past.withdrawn]
-
-
-def _name(folder: AnyPath) -> str:
-    return "/".join(shown(part.name) for part in (folder.parent.parent, folder.parent, folder))
 
 
 def read_records(
