@@ -5,6 +5,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 
 from pipelines.contracts.source import Identifier, load_contracts
 from pipelines.governance.keys import derive, hmac_pads
@@ -100,7 +101,13 @@ def needles_of(values: dict[str, set[str]]) -> Needles:
     return Needles({k: frozenset(v) for k, v in anywhere.items()}, {k: frozenset(v) for k, v in words.items()})
 
 
-def secrets() -> Iterator[tuple[str, bytes]]:
+@cache
+def secrets() -> tuple[tuple[str, bytes], ...]:
+    """Every form of the key that is looked for."""
+    return tuple(_forms_of_keys())
+
+
+def _forms_of_keys() -> Iterator[tuple[str, bytes]]:
     """The key, what is derived from it and the pads, as bytes and in the usual text encodings of bytes."""
     keys = {"key": DEMO_KEY} | {purpose: derive(DEMO_KEY, purpose) for purpose in PURPOSES}
     for name, key in keys.items():
