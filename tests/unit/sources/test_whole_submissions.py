@@ -103,7 +103,7 @@ MENTAL_HEALTH = {
     "MHS517SMHExceptionalPackOfCare": None,
     "MHS518ClinReadyforDischarge": None,
     "MHS601MedHistPrevDiag": "med_hist_prev_diag",
-    "MHS603ProvDiag": None,
+    "MHS603ProvDiag": "prov_diag",
     "MHS604PrimDiag": "prim_diag",
     "MHS605SecDiag": "sec_diag",
     "MHS606CodedScoreAssessmentRefer": "score_referral",
