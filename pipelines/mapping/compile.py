@@ -190,7 +190,11 @@ def with_lookups(
             found = found.where(~is_one_of(F.trim(F.col(column)), values))
         if lookup.is_by_reference:
             of_one = [column.removeprefix(f"{alias}.") for column in sorted(named)]
-            first = found.groupBy(*of_one).agg(F.min("row_key").alias("row_key"))
+            least = F.min("row_key")
+            if lookup.empty_first:
+                is_empty = reduce(and_, [F.col(column).isNull() for column in lookup.empty_first])
+                least = F.coalesce(F.min(F.when(is_empty, F.col("row_key"))), least)
+            first = found.groupBy(*of_one).agg(least.alias("row_key"))
             found = found.join(first.select("row_key"), on="row_key", how="left_semi")
         other = found.select(*keys, *renamed)
         on = F.col(flat(lookup.on)) == F.col(flat(f"{alias}.{lookup.by}"))

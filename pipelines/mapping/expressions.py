@@ -47,6 +47,10 @@ DAYS_AROUND_STAY = 7
 DAYS_IN_LABORATORY = 366
 """Nobody takes a sample so many days before its report: the year was mistyped. Cultures and genetic tests take months."""
 
+DAYS_AROUND_MONTH = 334
+"""A contact is submitted for the month of its day, and some come again in later months. A mistyped year is at
+least 335 days away from the end of the month."""
+
 
 def national_ethnic_category(category: Column) -> Column:
     """The national letter of an ethnic category to which a trust appended its own character (`D1`, `ga`); else as it is."""
@@ -172,6 +176,11 @@ def moment_within_stay(moment: Column, start: Column, end: Column) -> Column:
 def time_within_stay(date: Column, time: Column, start: Column, end: Column | None = None) -> Column:
     """As `date_and_time`, null where the date is more than DAYS_AROUND_STAY away from the stay."""
     return F.when(_is_of_stay(date, start, end), date_and_time(date, time))
+
+
+def is_near_month(date: Column, month_end: Column) -> Column:
+    """Whether a date is at most DAYS_AROUND_MONTH away from the end of a month. One that is not known is no limit."""
+    return ~is_true(F.abs(F.datediff(date, month_end)) > DAYS_AROUND_MONTH)
 
 
 def newest_first(date: Column) -> Column:
@@ -367,6 +376,7 @@ EXPRESSIONS: dict[str, Expression] = {
         date_within_stay,
         moment_within_stay,
         time_within_stay,
+        is_near_month,
         newest_first,
         date_of_first,
         moment_of_sample,

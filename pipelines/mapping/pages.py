@@ -136,7 +136,9 @@ def _found(lookup: Lookup) -> str:
     entity = f"[`{lookup.entity}`](#{lookup.entity})"
     if not lookup.is_by_reference:
         return f"the row of {entity} at `{lookup.on}`"
-    return f"the row of {entity} whose `{lookup.by}` is `{lookup.on}`, the one with the least row key of several"
+    empty = " and ".join(f"`{column}`" for column in lookup.empty_first)
+    first = f" one without {empty}, else" if empty else ""
+    return f"the row of {entity} whose `{lookup.by}` is `{lookup.on}`, of several{first} the one with the least row key"
 
 
 def _target(rule: Rule) -> str:

@@ -313,15 +313,28 @@ class Lookup(Frozen):
     """A left join to another silver entity of the source, whose `row_key` equals our column `on`.
 
     `on` may also be a column of an earlier lookup (`alias.column`). With `by` the other row is one that names us: its reference
-    `by` equals `on`. Of several such rows that with the least row key is looked up, always the same one. `without` gives by
-    column the values, compared as in a condition, of rows that are none of what the entity is said to have: they are not looked
-    up.
+    `by` equals `on`. Of several such rows that with the least row key is looked up, always the same one; one whose columns
+    `empty_first` are all empty comes before any other. `without` gives by column the values, compared as in a condition, of
+    rows that are none of what the entity is said to have: they are not looked up.
     """
 
     entity: str
     on: str
     by: str = "row_key"
+    empty_first: tuple[str, ...] = ()
     without: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def chooses_among_several(self) -> Self:
+        """Refuse a choice among the rows of a lookup that finds one."""
+        if self.empty_first and not self.is_by_reference:
+            raise ValueError("empty_first: only one of several rows is chosen, which `by` finds")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the entity that decide which of its rows is looked up."""
+        return (*self.without, *self.empty_first)
 
     @property
     def is_by_reference(self) -> bool:
@@ -446,7 +459,7 @@ class Mapping(Frozen):
             names += [column for condition in rule.where for column in condition.columns]
             names += [name for how in rule.fields.values() for name in how.columns]
             names += rule.evidence_columns
-            names += [f"{alias}.{column}" for alias, lookup in rule.lookups.items() for column in lookup.without]
+            names += [f"{alias}.{column}" for alias, lookup in rule.lookups.items() for column in lookup.columns]
             names += [f"{alias}.{lookup.by}" for alias, lookup in rule.lookups.items() if lookup.is_by_reference]
             for name in names:
                 alias, _, column = name.rpartition(".")
@@ -489,8 +502,9 @@ def _rule_faults(rule: Rule, contract: SourceContract) -> list[str]:
     used = [(f"where.{condition.reason}", column) for condition in rule.where for column in condition.columns]
     used += [(f"fields.{field}", column) for field, how in rule.fields.items() for column in how.columns]
     used += [("evidence", column) for column in rule.evidence_columns]
-    without = [(alias, column) for alias, lookup in rule.lookups.items() for column in lookup.without]
-    used += [(f"with.{alias}.without", f"{alias}.{column}") for alias, column in without]
+    for alias, lookup in rule.lookups.items():
+        used += [(f"with.{alias}.without", f"{alias}.{column}") for column in lookup.without]
+        used += [(f"with.{alias}.empty_first", f"{alias}.{column}") for column in lookup.empty_first]
     return faults + [f"{rule.name}.{where}: no silver column {column}" for where, column in used if column not in visible]
 
 

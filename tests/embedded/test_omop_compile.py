@@ -346,6 +346,26 @@ def test_of_several_rows_that_name_ours_one_is_looked_up_and_always_the_same(sai
     assert found == [("a", None, "s2"), ("b", "Nurse", "s5"), ("c", None, None), ("d", None, None)]
 
 
+def test_of_several_rows_that_name_ours_one_whose_column_is_empty_is_looked_up_first(sail: SparkSession) -> None:
+    lookup = {"entity": "work", "on": "row_key", "by": "entry_key", "empty_first": ["role"]}
+    rule = event(
+        [{"column": "code", "vocabulary": "Read"}],
+        fields={"provider_key": {"copy": "team.staff_key"}},
+        **{"with": {"team": lookup}},
+    )
+    work = [
+        ("1", "a", "s1", "Nurse", 1),
+        ("3", "a", "s3", None, 1),
+        ("2", "a", "s2", None, 1),
+        ("5", "b", "s5", "Nurse", 1),
+        ("4", "b", "s4", "Clerk", 1),
+    ]
+    names = ("row_key", "entry_key", "staff_key", "role", "person_id")
+    rows = [dict(zip(names, values, strict=True)) for values in work]
+    found = kept(sail, rule, "_row_key", "provider_key", entry=[entry(key, code="1") for key in "abc"], work=rows)
+    assert found == [("a", "s2"), ("b", "s4"), ("c", None)]
+
+
 def test_a_condition_on_several_columns_may_hold_despite_an_unreadable_one(sail: SparkSession) -> None:
     condition = {"expression": "first_of", "args": {"first": "scheme", "second": "code"}, "in": ["1"], "reason": "other"}
     entries = [

@@ -176,7 +176,7 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
             "with": {
                 "other": {"entity": "gone", "on": "day"},
                 "self": {"entity": "entry", "on": "day", "without": {"no": ["x"]}},
-                "named": {"entity": "entry", "on": "row_key", "by": "day"},
+                "named": {"entity": "entry", "on": "row_key", "by": "day", "empty_first": ["none"]},
             }
         },
     )
@@ -189,10 +189,17 @@ def test_names_that_are_not_in_the_contract_are_reported_together(tmp_path: Path
         "no entity gone",
         "r.with.self.without: no silver column self.no",
         "r.with.named.by: entry has no reference day",
+        "r.with.named.empty_first: no silver column named.none",
         "source: expected gp",
-        "6 faults",
+        "7 faults",
     ):
         assert fault in message
+
+
+def test_only_of_several_rows_one_is_chosen(tmp_path: Path) -> None:
+    wrong = rule(**{"with": {"self": {"entity": "entry", "on": "row_key", "empty_first": ["day"]}}})
+    with pytest.raises(ContractError, match="only one of several rows is chosen"):
+        load_mapping(write(tmp_path, wrong), CONTRACT)
 
 
 def test_an_entity_that_a_rule_reads_or_that_is_not_there_cannot_be_unread(tmp_path: Path) -> None:
