@@ -17,7 +17,7 @@ from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import Evidence
 from pipelines.contracts.ledger import UNREADABLE
 from pipelines.contracts.source import ColumnType, Identifier, SourceContract
-from pipelines.mapping.expressions import EXPRESSIONS, FIRST_KNOWN
+from pipelines.mapping.expressions import BELIEVED_WHERE_NEAR, EXPRESSIONS, FIRST_KNOWN
 from pipelines.mapping.spec import FIELDS, REQUIRED, Code, Condition, FieldRule, Lookup, Rule, Target, VocabularyBy
 from vocab.codes import normalise
 
@@ -56,10 +56,16 @@ NO_SCHEME = "(none)"
 EVIDENCE = "evidence"
 """The column of events with the grade of evidence (`Evidence`)."""
 
+HAS_OTHER_DAY = "has_other_day"
+"""Whether an event or a death has another day than was delivered, because its rule does not believe that."""
+
 _OPEN_WITHOUT_END = (Target.OBSERVATION_PERIOD,)
 """Targets of which a missing end means that they last: an unreadable end leaves the row out."""
 
 _VISITS = (Target.VISIT, Target.VISIT_DETAIL)
+
+DATED_BY_RULE = {Target.EVENT: "start_date", Target.DEATH: "death_date"}
+"""The targets whose day may be another one than was delivered, with its field."""
 
 _DAY_OF = {"start_date": "start_datetime", "end_date": "end_datetime", "death_date": "death_datetime"}
 """The days that are those of a moment, where it is known: 24:00 is of the next day."""
@@ -86,13 +92,15 @@ def target_schema(target: Target) -> dict[str, str]:
 
 def kept_schema(target: Target) -> dict[str, str]:
     """Columns and Spark types of the rows that a rule keeps, before they are judged: with their file instead of a judgement."""
-    return {name: kind for name, kind in target_schema(target).items() if name not in JUDGEMENT} | {"_file": "string"}
+    schema = {name: kind for name, kind in target_schema(target).items() if name not in JUDGEMENT}
+    return schema | ({HAS_OTHER_DAY: "boolean"} if target in DATED_BY_RULE else {}) | {"_file": "string"}
 
 
 def filled_columns(target: Target, rules: Iterable[Rule]) -> tuple[str, ...]:
     """The columns of `kept_schema(target)` that at least one of the rules fills, in its order."""
     filled = {*PROVENANCE, "key", "_file", END_UNREADABLE, BIRTH_UNREADABLE, EVIDENCE}
     for rule in rules:
+        filled |= {HAS_OTHER_DAY} if _believes_near_days(rule) else set()
         for field, how in rule.fields.items():
             if FIELDS[target][field] != "concept":
                 filled.add(field)
@@ -273,6 +281,12 @@ def _counts_in_turn(field: str, rule: Rule) -> bool:
     return how is not None and how.expression in FIRST_KNOWN
 
 
+def _believes_near_days(rule: Rule) -> bool:
+    """Whether a rule gives its events or deaths another day than was delivered, where that is too far away."""
+    field = DATED_BY_RULE.get(rule.to)
+    return field is not None and rule.fields[field].expression in BELIEVED_WHERE_NEAR
+
+
 def _instead(first: str, check: Check) -> Check:
     """The check that a column can be read, for rows in which the `first` has no value."""
     asks = F.col(flat(first)).isNull()
@@ -347,6 +361,9 @@ def filled_fields(rule: Rule, contract: SourceContract) -> dict[str, Column]:
     if rule.to is Target.PERSON:
         birth = contract.entities[rule.from_].identified_by(Identifier.BIRTH_DATE)
         filled[BIRTH_UNREADABLE] = F.when(unreadable_in(birth), F.lit(birth)) if birth else F.lit(None).cast("string")
+    if _believes_near_days(rule):
+        field = DATED_BY_RULE[rule.to]
+        filled[HAS_OTHER_DAY] = F.col(flat(rule.fields[field].args["first"])).cast("date") != filled[field]
     if rule.to is Target.EVENT:
         filled[EVIDENCE] = _evidence(rule)
     if "key" in schema and rule.to is not Target.EVENT:

@@ -39,6 +39,9 @@ UNKNOWN_PRECISIONS = ("U", "Unknown")
 FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay", "day_of_sample")
 """The expressions that give the first of their columns `first` and `second` that has a value."""
 
+BELIEVED_WHERE_NEAR = ("within_stay", "date_within_stay", "day_of_sample")
+"""Those of them that give another day than the first one where that is too far away."""
+
 DAYS_AROUND_STAY = 7
 """What is more days before the start or after the end of a stay is not of it. DataQualityDashboard asks for as much
 (withinVisitDates), and 99 % of dates of operations are so near the start of their episode (UK Biobank, field 41282)."""

@@ -137,8 +137,8 @@ def _found(lookup: Lookup) -> str:
     if not lookup.is_by_reference:
         return f"the row of {entity} at `{lookup.on}`"
     empty = " and ".join(f"`{column}`" for column in lookup.empty_first)
-    first = f" one without {empty}, else" if empty else ""
-    return f"the row of {entity} whose `{lookup.by}` is `{lookup.on}`, of several{first} the one with the least row key"
+    chosen = f"one without {empty}, else the one" if empty else "the one"
+    return f"the row of {entity} whose `{lookup.by}` is `{lookup.on}`, {chosen} with the least row key of several"
 
 
 def _target(rule: Rule) -> str:

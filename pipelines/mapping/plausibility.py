@@ -19,7 +19,7 @@ from pipelines.columns.results import PLAIN_NUMBER, RESULT_PATTERN
 from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.contracts.model_files import COPY_IT, read_model
 from pipelines.contracts.models import Frozen
-from pipelines.mapping.compile import target_schema
+from pipelines.mapping.compile import DATED_BY_RULE, HAS_OTHER_DAY, target_schema
 from pipelines.mapping.outcomes import left_out_rows
 from pipelines.mapping.spec import FIELDS, Target
 
@@ -47,6 +47,7 @@ class Check(StrEnum):
     BORN_AFTER_EXTRACT = "born_after_extract"
     BORN_LONG_AGO = "born_long_ago"
     END_BEFORE_START = "end_before_start"
+    DAY_NOT_BELIEVED = "day_not_believed"
 
 
 class ValueCheck(StrEnum):
@@ -151,6 +152,7 @@ def _faults(check: Check, rule: DateRule) -> Iterator[str]:
         about_person = target is Target.PERSON
         fits = about_person == (check in _ABOUT_PERSONS) and (about_person or bool(_day_of(target, "start")))
         fits = fits and (check not in _ABOUT_ENDS or bool(_day_of(target, "end")))
+        fits = fits and (check is not Check.DAY_NOT_BELIEVED or target in DATED_BY_RULE)
         if not fits or (check is Check.DEATH_BEFORE_BIRTH and target is not Target.DEATH):
             yield f"{check}: does not apply to {target}"
 
@@ -252,6 +254,8 @@ def _is_broken(check: Check, rule: DateRule, target: Target) -> Column:
             return F.year(extracted) - F.col("year_of_birth") > F.lit(rule.years)
         case Check.END_BEFORE_START:
             return F.date_add(F.col("end_date"), rule.tolerance_days) < start
+        case Check.DAY_NOT_BELIEVED:
+            return F.col(HAS_OTHER_DAY)
 
 
 def _last(side: str, target: Target) -> Column:

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.touched import EXTRACT_SCHEMA
-from pipelines.mapping.compile import kept_rows, kept_schema
+from pipelines.mapping.compile import HAS_OTHER_DAY, kept_rows, kept_schema
 from pipelines.mapping.outcomes import SilverSource
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Rule, Target
@@ -603,13 +603,13 @@ def test_a_sample_was_taken_on_the_day_of_its_report_or_up_to_366_days_before_it
     }
     entries = [entry(name, text="x", moment=moment, until=reported) for name, moment in taken.items()]
     entries += [entry("e_not_reported", text="x", moment=first), entry("f_not_taken", text="x", moment=None, until=reported)]
-    assert kept(sail, rule, "_row_key", "start_date", "start_datetime", entry=entries) == [
-        ("a_first", date(2024, 1, 2), first),
-        ("b_too_early", reported, None),
-        ("c_last", reported, last),
-        ("d_too_late", reported, None),
-        ("e_not_reported", date(2024, 1, 2), first),
-        ("f_not_taken", reported, None),
+    assert kept(sail, rule, "_row_key", "start_date", "start_datetime", HAS_OTHER_DAY, entry=entries) == [
+        ("a_first", date(2024, 1, 2), first, False),
+        ("b_too_early", reported, None, True),
+        ("c_last", reported, last, False),
+        ("d_too_late", reported, None, True),
+        ("e_not_reported", date(2024, 1, 2), first, False),
+        ("f_not_taken", reported, None, None),
     ]
 
 

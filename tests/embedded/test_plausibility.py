@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.errors import ContractError
-from pipelines.mapping.compile import JUDGEMENT, kept_schema
+from pipelines.mapping.compile import HAS_OTHER_DAY, JUDGEMENT, kept_schema
 from pipelines.mapping.plausibility import (
     BIRTH_YEARS,
     Action,
@@ -146,6 +146,16 @@ def test_doubt_about_the_year_of_birth_is_in_favour_of_the_row(sail: SparkSessio
     ]
     expected = [None, None, "age_above", "before_birth", None, None]
     assert found(sail, Target.EVENT, rows) == [(rule, None) for rule in expected]
+
+
+@pytest.mark.parametrize(("target", "field"), [(Target.EVENT, "start_date"), (Target.DEATH, "death_date")])
+def test_a_day_that_was_not_believed_is_flagged(sail: SparkSession, target: Target, field: str) -> None:
+    rows = [{field: day("2025-12-01"), HAS_OTHER_DAY: has_other} for has_other in (True, False, None)]
+    assert found(sail, target, rows, field) == [
+        (None, "day_not_believed", day("2025-12-01")),
+        (None, None, day("2025-12-01")),
+        (None, None, day("2025-12-01")),
+    ]
 
 
 ENDS = [
@@ -378,6 +388,7 @@ WRONG = [
     ({"before_birth": {"years": 3}}, "before_birth: has no years"),
     ({"before_birth": {"to": ["person"]}}, "before_birth: does not apply to person"),
     ({"born_long_ago": {"to": ["event"]}}, "born_long_ago: does not apply to event"),
+    ({"day_not_believed": {"to": ["visit"]}}, "day_not_believed: does not apply to visit"),
     ({"end_before_start": {"to": ["death"]}}, "end_before_start: does not apply to death"),
     ({"death_before_birth": {"to": ["event"]}}, "death_before_birth: does not apply to event"),
     ({"before_birth": {"tolerance_days": -1}}, "greater than or equal to 0"),
