@@ -129,6 +129,20 @@ def death_by_discharge(method: Column, year_of_birth: Column, admission: Column)
     return F.when(~is_true(is_of_the_baby), method)
 
 
+def rejected_by_every_team(
+    team: Column, date: Column, reason: Column, other: Column, other_date: Column, other_reason: Column
+) -> Column:
+    """Whether every team that a referral of mental health was made to rejected it: its own, and the `other` ones.
+
+    `other` is a team that did not reject it, if there is one. Before version 6 a referral has no team of its own.
+    """
+    rejected, rejected_by_other = (
+        F.coalesce(day.cast("string"), why).isNotNull() for day, why in ((date, reason), (other_date, other_reason))
+    )
+    took_it = team.isNotNull() & ~rejected
+    return F.when(other.isNull(), rejected).otherwise(rejected_by_other & ~took_it)
+
+
 def minutes_after(date: Column, time: Column, minutes: Column) -> Column:
     """The moment that many minutes after a date and its time; null where one of the three is missing."""
     return F.timestamp_seconds(F.unix_timestamp(date_and_time(date, time)) + minutes * 60)
@@ -361,6 +375,7 @@ EXPRESSIONS: dict[str, Expression] = {
         place_in_spell,
         last_day_of_spell,
         death_by_discharge,
+        rejected_by_every_team,
         minutes_after,
         date_of,
         unit_behind,

@@ -52,6 +52,17 @@ OLD_NAMES = {
         "PersScore": "pers_score",
         "AssToolCompDate": "ass_tool_comp_timestamp",
     },
+    ("mental_health", "other_service_type"): {
+        "ServiceRequestId": "service_request_id",
+        "CareProfTeamLocalId": "other_care_prof_team_local_id",
+        "ReferRejectionDate": "refer_rejection_date",
+        "ReferRejectReason": "refer_reject_reason",
+    },
+    ("mental_health", "prov_diag"): {
+        "ServiceRequestId": "service_request_id",
+        "ProvDiag": "prov_diag",
+        "ProvDiagDate": "coded_prov_diag_timestamp",
+    },
     ("mental_health", "prim_diag"): {
         "ServiceRequestID": "service_request_id",
         "PrimDiag": "prim_diag",
