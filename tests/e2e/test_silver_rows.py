@@ -93,14 +93,14 @@ def test_rows_that_no_rule_takes_say_why_and_are_listed_by_values(world: DemoWor
     assert reasons == {
         ("ambulance", "incident"): "looked_up",
         ("ambulance", "response"): "looked_up",
-        ("community", "service_type_referred_to"): "no_rule",
+        ("community", "service_type_referred_to"): "looked_up",
         ("gp", "appointment_slot"): "looked_up",
         ("gp", "clinical_code"): "looked_up",
         ("gp", "drug_code"): "looked_up",
         ("gp", "drug_record"): "issues_are_mapped",
         ("gp", "problem"): "looked_up",
         ("gp", "sharing_organisation"): "followed_by_curate",
-        ("mental_health", "other_service_type"): "no_rule",
+        ("mental_health", "other_service_type"): "looked_up",
         ("mental_health", "staff_activity"): "looked_up",
         ("mental_health", "team"): "reference_data",
     }

@@ -30,6 +30,9 @@ COMPLAINTS = ("197480006", "6471006", "35489007")
 WELLBEING, ALCOHOL, MINI_MENTAL = "718490000", "273265007", "273617000"
 PROVIDER = places.MENTAL_HEALTH_TRUST
 
+VERSION_6 = np.datetime64("2024-04-01")
+"""From this day on no provisional diagnoses are submitted."""
+
 
 def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     """Diagnoses, presenting complaint and scores of referrals."""
@@ -46,12 +49,14 @@ def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     every = every[alive]
     number = referrals.number()
 
-    def diagnosis(row: np.ndarray, column: str, code: np.ndarray, is_icd10: np.ndarray) -> pa.Table:
+    def diagnosis(
+        row: np.ndarray, column: str, code: np.ndarray, is_icd10: np.ndarray, made: str = "coded_diag_timestamp"
+    ) -> pa.Table:
         columns = {
             "service_request_id": known(number[row]),
             "diag_scheme_in_use": spread(["06", "02"], is_icd10.astype(int)),
             column: known(code),
-            "coded_diag_timestamp": timestamp_text(diagnosed[row]),
+            made: timestamp_text(diagnosed[row]),
         }
         return of_referral(world, drawn, row, diagnosed[row], columns)
 
@@ -61,6 +66,7 @@ def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
 
     names = conditions["name"].to_list()
     anxiety = names.index("Anxiety disorder")
+    assumed = every[~in_story[every] & (every % 4 == 0) & (diagnosed[every] < VERSION_6)]
     further = every[~in_story[every] & (rng.random(len(every)) < 0.25)]
     asked = every[in_story[every] | (rng.random(len(every)) < 0.5)]
     complaint = np.where(in_story[asked], 0, rng.integers(0, len(COMPLAINTS), len(asked)))
@@ -70,6 +76,13 @@ def coded_tables(world: World, drawn: Care) -> dict[str, pa.Table]:
     points = np.floor(rng.beta(2, 2, len(assessed)) * 30)
     return {
         "med_hist_prev_diag": previous_diagnosis_table(world, drawn, snomed),
+        "prov_diag": diagnosis(
+            assumed,
+            "prov_diag",
+            of(referrals.condition[assumed], by_icd10[assumed]),
+            by_icd10[assumed],
+            made="coded_prov_diag_timestamp",
+        ),
         "prim_diag": diagnosis(every, "prim_diag", of(referrals.condition[every], by_icd10[every]), by_icd10[every]),
         "sec_diag": diagnosis(further, "sec_diag", of(np.full(len(further), anxiety), by_icd10[further]), by_icd10[further]),
         "score_referral": of_referral(
