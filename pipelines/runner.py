@@ -362,7 +362,7 @@ class Runner:
         change = built.version + 1
         entries = log.named(_Changes(table, self.store, changed, built.inputs)).withColumn(CHANGE, F.lit(change))
         version = self.store.write(entries, table, Partitions(CHANGE, (change,)))
-        named = self.store.read(*table.name).where(F.col(CHANGE) == change).count()
+        named = self.store.read(*table.name).where(F.col(CHANGE) == change).select(*log.by).distinct().count()
         if named > log.most * self.store.read(*log.of).count():
             _log_too_many(table.name, log)
             version = self._make(table, Extent.WHOLE)

@@ -620,7 +620,7 @@ def _changed_rows(inputs: CurateInputs, source: str) -> Table:
         # What is new in bronze has a disposition, so its changes are followed there.
         inputs=(*decided, *bronze, _curation(f"versions_{source}")),
         partition_by=(CHANGE,),
-        log=Log(named, (*decided, *bronze), of=_curation(f"versions_{source}"), most=inputs.most_touched),
+        log=Log(named, (*decided, *bronze), of=_curation(f"versions_{source}"), most=inputs.most_touched, by=LINE),
     )
 
 
