@@ -15,12 +15,16 @@ _UNCUT = 1_000_000
 """The width where nobody looks at a terminal: a table takes as much of it as its texts are long, and none is cut."""
 
 
+_IDS = ("_id", "pid")
+"""How the names of columns end that have ids."""
+
+
 @reader_may_leave()
 def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, as_stored: bool = False) -> None:
     """Show a result: a table for people, one JSON object a row for machines.
 
     For machines `table` is the title, and a table that a row is about is its `name`. For people the thousands of counts are set
-    off, but not in the ids in columns `..._id`, so that they can be copied, and the names of columns are shown as words.
+    off, but not in ids (columns `..._id` and `pid`), so that they can be copied, and the names of columns are shown as words.
     `as_stored` leaves numbers and names as they are. No word is cut or broken, however narrow the terminal is.
     """
     if json_lines():
@@ -30,7 +34,7 @@ def show_table(title: str, rows: Sequence[Mapping[str, Field]], *, as_stored: bo
         sys.stdout.flush()
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[shown(row.get(name), not (as_stored or name.endswith("_id"))) for name in names] for row in rows]
+    cells = [[shown(row.get(name), not (as_stored or name.endswith(_IDS))) for name in names] for row in rows]
     headers = [name if as_stored else name.replace("_", " ") for name in names]
     console = PipedConsole(width=None if sys.stdout.isatty() else _UNCUT)
     console.print(escape(title), style="italic", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from jobs.command import DEFAULT_CONF_DIR, ConfDir, Env, JsonLines, Overrides, n
 from jobs.logs import json_lines as for_machines
 from jobs.output import show_table
 from pipelines.progress import Field
-from pipelines.run_log import CONTINUE, Run, RunState, last_runs
+from pipelines.run_log import NEXT_STEPS, Run, RunState, last_runs
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def ending_of(run: Run) -> dict[str, Field]:
         "error": failure.error if failure else None,
         "exit_code": failure.exit_code if failure else None,
         "message": failure.message if failure else None,
-        "next_step": failure.next_step if failure else CONTINUE if run.state is RunState.STOPPED else None,
+        "next_step": failure.next_step if failure else NEXT_STEPS.get(run.state),
     }
 
 

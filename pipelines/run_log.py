@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 RUNS = "runs"
 """The folder of the documents below the restricted root."""
 
-CONTINUE = "nhs-omop run: it goes on where this one stopped"
-
 
 class RunState(StrEnum):
     """What a run has come to. `made` is the end of a run that was to make selected tables only."""
@@ -38,6 +36,13 @@ class RunState(StrEnum):
     MADE = "made"
     FAILED = "failed"
     STOPPED = "stopped"
+
+
+NEXT_STEPS = {
+    RunState.STOPPED: "nhs-omop run: it goes on where this one stopped",
+    RunState.MADE: "nhs-omop run: it makes the other tables and the release",
+}
+"""What to do after a run that neither failed nor came to a release."""
 
 
 class TableCounts(Frozen):

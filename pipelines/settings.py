@@ -67,8 +67,14 @@ QUALITY = "quality"
 MOST_DAYS = 36_500
 """The most that may be set of days that are counted back from today: the calendar of Python begins with the year 1."""
 
-_RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run", "vocabulary"}
+_RESULT_SECTIONS = {"cdm_version", "cdm_holder", "environment", "opt_outs", "person", "gates", "run"}
+"""The settings that decide what a release holds, but for those of the next constant."""
 
+_STOPS_OR_COSTS = {
+    "opt_outs": {"max_age_days", "warn_at_days", "national_share", "max_shrinkage"},
+    "run": {"required", "most_touched"},
+}
+"""Settings that decide whether a run goes on, or what it costs, and not what is in a release."""
 
 _CHANGED_BY_SAIL = re.compile(r"[^A-Za-z0-9/_.!$+&':;,=@()-]")
 """What Sail 0.7.2 writes otherwise in the path of a table (`%20`, and its log `%2520`) or takes for a pattern, as a path or as
@@ -491,9 +497,7 @@ class Settings(Frozen):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the settings that decide the content of a release; engine, paths and secrets are left out."""
-        content = self.model_dump(mode="json", include=_RESULT_SECTIONS)
-        content["vocabulary"].pop("athena_dir")
-        content["run"].pop("required")
+        content = self.model_dump(mode="json", include=_RESULT_SECTIONS, exclude=_STOPS_OR_COSTS)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -233,6 +233,7 @@ def test_selected_tables_are_made_and_nothing_released(lake: DemoWorld) -> None:
     last = listed(lake)[-1]
     assert (last["state"], last["selected"], last["release"], last["tables_whole"]) == ("made", "omop.person", None, 0)
     assert last["tables_current"] > 10
+    assert last["next_step"].startswith("nhs-omop run")
 
 
 def test_an_earlier_run_date_is_a_later_run(lake: DemoWorld) -> None:

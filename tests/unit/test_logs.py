@@ -121,12 +121,13 @@ def test_facts_are_lines_for_people_and_one_object_for_machines(capsys: pytest.C
 def test_ids_and_rows_of_a_query_are_shown_as_they_are_under_a_title_that_is_not_cut(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    show_table("a title longer than the table", [{"concept_id": 4152194, "rows": 1234}])
+    show_table("a title longer than the table", [{"concept_id": 4152194, "pid": 12345, "rows": 1234}])
     counted = capsys.readouterr().out
     show_table("release", [{"year_of_birth": 1940}], as_stored=True)
     stored = capsys.readouterr().out
     assert "a title longer than the table" in counted
     assert "4152194" in counted
+    assert "12345" in counted
     assert "1,234" in counted
     assert "year_of_birth" in stored
     assert "1940" in stored

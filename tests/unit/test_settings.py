@@ -530,8 +530,30 @@ def test_fingerprint_follows_what_decides_the_result_only(settings: Settings, tm
     here = {"storage.landing": "/x", "engine.kind": "spark", "key": "{kind: env, name: OTHER}", "mappings_dir": tmp_path}
     elsewhere = load_settings("test", overrides=[f"{name}={value}" for name, value in here.items()])
     assert elsewhere.fingerprint == settings.fingerprint
-    assert load_settings("test", overrides=["run.required=[gp]"]).fingerprint == settings.fingerprint
-    assert load_settings("test", overrides=["person.month_of_birth=true"]).fingerprint != settings.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("override", "is_same"),
+    [
+        ("run.required=[gp]", True),
+        ("run.most_touched=0.5", True),
+        ("run.sources=[gp]", False),
+        ("opt_outs.max_age_days=20", True),
+        ("opt_outs.warn_at_days=7", True),
+        ("opt_outs.national_share={least: 0, most: 0.5}", True),
+        ("opt_outs.max_shrinkage=0.5", True),
+        ("opt_outs.confidential=include_with_approval", False),
+        ("opt_outs.type1_codes=opt_outs/others.yaml", False),
+        ("vocabulary.version=v5.0 30-AUG-24 (demo)", True),
+        ("upkeep.keep_days=1", True),
+        ("person.month_of_birth=true", False),
+        ("cdm_holder=Somewhere else", False),
+    ],
+)
+def test_a_setting_that_stops_a_run_or_changes_its_cost_makes_no_other_release(override: str, *, is_same: bool) -> None:
+    approved = ["opt_outs.approval=DARS-NIC-1"]
+    fingerprints = {load_settings("test", overrides=[*approved, *more]).fingerprint for more in ([], [override])}
+    assert (len(fingerprints) == 1) is is_same
 
 
 def test_the_earliest_capture_is_by_source_or_provider(tmp_path: Path) -> None:
