@@ -73,8 +73,8 @@ class Log:
     Its rows are numbered by CHANGE, so that each reader takes those that are new to it. `named` gives the columns of the log
     but that number for the changes of some inputs; `follows` names the inputs whose changes it translates (others are only
     searched). `of` is the table whose rows, one for each thing that could be named, say how many there are; `by` are the
-    columns of the log that say which one an entry names. Where more than the share `most` of them is named at once, each counted once
-    however many entries it has, nothing is, and everything is made whole.
+    columns of the log that say which one an entry names. Where more than the share `most` of them is named at once, each
+    counted once however many entries it has, nothing is, and everything is made whole.
     """
 
     named: "Callable[[InputChanges], DataFrame]"
