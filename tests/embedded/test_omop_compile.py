@@ -4,10 +4,12 @@ from datetime import date, datetime
 from typing import Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.touched import EXTRACT_SCHEMA
 from pipelines.mapping.compile import HAS_OTHER_DAY, kept_rows, kept_schema
+from pipelines.mapping.expressions import date_within_stay
 from pipelines.mapping.outcomes import SilverSource
 from pipelines.mapping.plausibility import load_plausibility
 from pipelines.mapping.spec import Rule, Target
@@ -688,3 +690,26 @@ def test_rows_of_people_whose_date_of_birth_is_unreadable_are_told_from_those_wi
     }
     mapped = kept_rows(person, BORN, {"patient": table}).select("_row_key", "birth_unreadable").collect()
     assert sorted(map(tuple, mapped)) == [("a", None), ("b", "born"), ("c", None), ("d", "born")]
+
+
+def test_a_day_is_of_a_stay_up_to_7_days_before_its_start_and_after_its_end(sail: SparkSession) -> None:
+    """The second day counts where the first is missing or farther away, and the start where both are."""
+    start, end = date(2024, 3, 1), date(2024, 3, 5)
+    first_day, day_before = date(2024, 2, 23), date(2024, 2, 22)
+    last_day, day_after = date(2024, 3, 12), date(2024, 3, 13)
+    second = date(2024, 3, 2)
+    rows = [
+        (first_day, second, start, end, first_day),
+        (day_before, second, start, end, second),
+        (last_day, second, start, end, last_day),
+        (day_after, second, start, end, second),
+        (None, second, start, end, second),
+        (day_before, day_after, start, end, start),
+        (day_after, None, start, end, start),
+        (day_before, None, None, end, day_before),
+        (day_after, None, start, None, day_after),
+        (None, None, None, None, None),
+    ]
+    frame = sail.createDataFrame(rows, "first date, second date, start date, end date, expected date")
+    found = frame.withColumn("found", date_within_stay(F.col("first"), F.col("second"), F.col("start"), F.col("end")))
+    assert [row.found for row in found.collect()] == [row[-1] for row in rows]
