@@ -313,6 +313,7 @@ TEXTS: list[tuple[str | None, float | None, str | None, str | None]] = [
     ("GCS 15/15", 15.0, None, None),
     ("Grade 3", None, "Grade 3", None),
     ("9.1", 9.0, None, "numbers_differ"),
+    ("9.1", 10.0, None, "numbers_differ"),
     ("9.0", 9.0, None, None),
     ("<9", 9.0, None, None),
     ("248234008", 1.0, None, None),  # alert: a code, and what it counts
