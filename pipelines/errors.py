@@ -6,6 +6,8 @@ value, an NHS number or key material. What of any other error may be shown is he
 
 import errno
 import traceback
+from collections.abc import Collection
+from difflib import get_close_matches
 
 from vocab.errors import VocabularyError
 
@@ -236,6 +238,12 @@ def page_of(error: Exception) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things in a message: `1 fault`, `2 faults`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def perhaps_meant(wanted: str, known: Collection[str]) -> str:
+    """What to add to a message about a name that there is not: the names that are most like it; empty if none is."""
+    near = get_close_matches(wanted, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def is_out_of_space(error: BaseException) -> bool:

@@ -27,7 +27,7 @@ from pipelines.columns.frames import differences
 from pipelines.contracts.tables import CHANGE, Affected, Extent, Log, Partitions, Selected, Table, TableName
 from pipelines.contracts.zones import ZONE_OF_STAGE, Zone
 from pipelines.engine_settings import STATEMENTS_AT_ONCE
-from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError
+from pipelines.errors import OmopPipelineError, SelectionError, UndeclaredInputError, perhaps_meant
 from pipelines.progress import OnProgress, ignore_progress
 from pipelines.storage.documents import Document, Lost, digest_of, digest_of_files
 from pipelines.storage.tables import TableStore, typed
@@ -552,10 +552,11 @@ def selected(tables: Sequence[Table], wanted: Iterable[str]) -> list[Table]:
         sought = ZONE_OF_STAGE.get(selector, selector)
         found = {name for name in graph if sought in (name.zone.value, str(name), name.name)}
         if not found:
-            zones = ", ".join(sorted({Zone.BRONZE.value, *(name.zone.value for name in graph)}))
+            zones = sorted({Zone.BRONZE.value, *(name.zone.value for name in graph)})
+            tables_named = {str(name) if "." in selector else name.name for name in graph}
             raise SelectionError(
-                f"--select {selector}: no table has this name; give a table (omop.person), a zone ({zones}) or a stage "
-                f"({', '.join(ZONE_OF_STAGE)})"
+                f"--select {selector}: no table has this name{perhaps_meant(selector, [*tables_named, *zones, *ZONE_OF_STAGE])}"
+                f"; give a table (omop.person), a zone ({', '.join(zones)}) or a stage ({', '.join(ZONE_OF_STAGE)})"
             )
         chosen |= found
     needed = set[TableName]()

@@ -1,13 +1,12 @@
 """From a row of a release back: the rule, the concept map, the silver row, the file and line, and the delivery."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pipelines.contracts.cdm import CODE_BUCKET, PROVENANCE_COLUMNS, RECORDER, CdmTable
 from pipelines.contracts.source import SILVER_COLUMNS, WITHHELD
 from pipelines.contracts.zones import Zone
-from pipelines.errors import NothingToTraceError
+from pipelines.errors import NothingToTraceError, perhaps_meant
 from pipelines.mapping.spec import FIELDS, Target
 from pipelines.omop.codes import LOCAL_ORIGIN
 from pipelines.omop.declared import LOCAL_MAPS, row_table
@@ -45,8 +44,7 @@ def _table(lake: Lake, name: str) -> CdmTable:
     wanted = name.lower().removeprefix("omop.").removeprefix("vocabulary.")
     if wanted in lake.tables:
         return lake.tables[wanted]
-    near = difflib.get_close_matches(wanted, lake.tables, n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(lake.tables)}"
+    hint = perhaps_meant(wanted, lake.tables) or f"; it has {', '.join(lake.tables)}"
     raise NothingToTraceError(f"release {lake.release.release_id} has no table {wanted}{hint}")
 
 
