@@ -166,7 +166,8 @@ def read_records(
 
 def _in_all(reasons: Mapping[str, int]) -> Count:
     refused = next((reason for reason in reasons if reason.startswith(REFUSED)), None)
-    return Count(sum(reasons.values()), refused=refused)
+    malformed = sum(rows for reason, rows in reasons.items() if reason.startswith("malformed:"))
+    return Count(sum(reasons.values()), malformed, refused)
 
 
 def _counts(session: SparkSession, load: NewLoad, contract: SourceContract) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""How far a delivery may differ from what its provider sent before."""
+"""How far a delivery may differ from what its provider sent before, and from what a delivery should be."""
 
 from enum import StrEnum
 
@@ -23,7 +23,8 @@ class DeliveryLimits(Frozen):
     period, as shares of the last one; a loss beyond it stops the delivery, a gain is a warning. `max_more_empty`: by how much
     the share of records without a value may grow, for each column; beyond it the delivery stops. Shares are looked at only
     where both sides have `fewest_records`. `max_days_before`: by how many days the extract date may be before the day of the
-    folder; beyond it, or more than a day after the folder, the delivery stops.
+    folder; beyond it, or more than a day after the folder, the delivery stops. `max_malformed`: the greatest share of a file's
+    records that may be no record of it; beyond it the delivery stops, also the first of a provider.
     """
 
     lost_column: WhenExceeded = WhenExceeded.STOP
@@ -32,4 +33,5 @@ class DeliveryLimits(Frozen):
     max_growth: float = Field(default=2.0, ge=0)
     max_more_empty: float = Field(default=0.5, ge=0, le=1)
     fewest_records: int = Field(default=20, ge=1)
+    max_malformed: float = Field(default=0.5, ge=0, le=1)
     max_days_before: int = Field(default=180, ge=0)

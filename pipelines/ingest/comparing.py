@@ -7,6 +7,7 @@ from datetime import date
 from itertools import product
 from typing import NamedTuple
 
+from pipelines.contracts.delivered_names import shown
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
@@ -15,7 +16,7 @@ from pipelines.ingest.drift import COMPARED, Content, compare
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import Delivery, DeliveryName, day_of
 from pipelines.ingest.profile import FILE_COLUMNS, FILE_COLUMNS_SCHEMA, Filled, Profile
-from pipelines.ingest.register import Registered
+from pipelines.ingest.register import Count, Registered
 from pipelines.storage.places import Places
 
 _Place = tuple[str, str, str]
@@ -90,7 +91,7 @@ def compare_deliveries(
     for delivery in load.deliveries:
         new = _contents_of(delivery, load, known, records, periods)
         newer = _replaced_by(delivery, parts[delivery.delivery_id], replacing)
-        stops = _far_from_folder(delivery, limits)
+        stops = [*_far_from_folder(delivery, limits), *_malformed(delivery, profile.counts, limits)]
         for entity, content in new.items():
             place = (delivery.source, delivery.provider, entity)
             before = [earlier for day, earlier in contents.get(place, []) if day < _effective_from(delivery)]
@@ -215,6 +216,17 @@ def _far_from_folder(delivery: Delivery, limits: DeliveryLimits) -> list[str]:
     apart = f"{days} days before" if days > 0 else f"{-days} days after"
     allowed = f"at most {limits.max_days_before} days before and 1 after are usual"
     return [f"its extract date is {delivery.extract_date}, {apart} the day of its folder; {allowed}"]
+
+
+def _malformed(delivery: Delivery, counts: Mapping[str, Count], limits: DeliveryLimits) -> list[str]:
+    """The faults of new files of which most lines do not have the form of the file: it is of another form than its header."""
+    found = [(file, counts[file.file_id]) for file in delivery.files if file.file_id in counts]
+    return [
+        f"{shown(file.path.name)}: {count.malformed} of {count.rows} records are malformed; "
+        f"at most {limits.max_malformed:.0%} may be"
+        for file, count in found
+        if count.rows >= limits.fewest_records and count.malformed > count.rows * limits.max_malformed
+    ]
 
 
 def _effective_from(delivery: Delivery) -> str:

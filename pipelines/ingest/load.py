@@ -247,7 +247,8 @@ def differing_from_statements(
             if found.refused:
                 faults.append(fault_of_refusal(found.refused).removeprefix(f"{delivery.name}/"))
             elif file.rows is not None and found.rows != file.rows:
-                faults.append(f"{shown(file.path.name)}: {found.rows} records, {delivery.said_by} says {file.rows}")
+                malformed = f" ({found.malformed} of them malformed)" if found.malformed else ""
+                faults.append(f"{shown(file.path.name)}: {found.rows} records{malformed}, {delivery.said_by} says {file.rows}")
         if faults:
             may_pass = any(f": {CANNOT_BE_READ}: " in fault for fault in faults)
             faulty.append(set_aside(delivery, faults, recipe="" if may_pass else recipe_of(contracts[delivery.source])))

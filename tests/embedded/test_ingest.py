@@ -82,6 +82,18 @@ def _cut_archive(folder: Path) -> None:
     deliver_files(landing, "gp", provider, folder.name, {f"{FILE}.gz": (whole[: len(whole) // 2], 40_000)})
 
 
+def _again(folder: Path, text: str, rows: int) -> None:
+    """Another patient file, in place of the one that is there."""
+    shutil.rmtree(folder)
+    deliver_files(folder.parents[2], "gp", folder.parent.name, folder.name, {FILE: (text, rows)})
+
+
+def _with_a_field_more(rows: int, of: int) -> str:
+    """Patients, of whose lines some have a delimiter at the end that the header has not."""
+    header, *lines = csv_text(GP, "patient", [patient(f"M{n}") for n in range(of)]).splitlines()
+    return "\n".join([header, *[f"{line}," for line in lines[:rows]], *lines[rows:]]) + "\n"
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda bad: (bad / "manifest.json").unlink(), "no manifest.json"),
     "broken manifest": (lambda bad: (bad / "manifest.json").write_text("{"), "manifest.json: not a manifest"),
@@ -89,6 +101,14 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing file": (lambda bad: (bad / FILE).unlink(), f"1 announced files are missing: {FILE}"),
     "surplus file": (lambda bad: (bad / "y.csv").write_text("x"), "1 files are not in the manifest: y.csv"),
     "too many rows": (lambda bad: announce_rows(bad, 2), f"{FILE}: 1 records, the manifest says 2"),
+    "a trailer": (
+        lambda bad: _again(bad, csv_text(GP, "patient", [patient("T")]) + "Row count: 1\n", 1),
+        f"{FILE}: 2 records (1 of them malformed), the manifest says 1",
+    ),
+    "a delimiter at the end of most lines": (
+        lambda bad: _again(bad, _with_a_field_more(11, of=20), 20),
+        f"{FILE}: 11 of 20 records are malformed; at most 50% may be",
+    ),
     "no row": (lambda bad: announce_rows(bad, 0), f"{FILE}: 1 records, the manifest says 0"),
     "dated 2099": (lambda bad: announce(bad, extract_date="2099-01-01"), "its extract date is after the run date"),
     "cut archive": (_cut_archive, f"{FILE}.gz: the gzip file is cut short; deliver it again"),
@@ -99,17 +119,19 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_deliveries_with_a_fault_are_set_aside_and_the_others_load(run: RunContext, landing: Path) -> None:
     """Each fault in the delivery of another practice."""
     deliver(landing, GP, "P81001", "20260105", {"patient": [patient("A"), patient("B")]})
+    half = _with_a_field_more(10, of=20)
+    deliver_files(landing, "gp", "P81009", "20260105", {FILE: (half, 20)})
     expected = {}
     for place, (damage, fault) in enumerate(FAULTS.values()):
         damage(deliver(landing, GP, f"P820{place:02}", "20260105", {"patient": [patient(f"C{place}")]}))
         expected[f"gp/P820{place:02}/20260105"] = fault
     outcome = ingest_deliveries(run)
-    assert (outcome.deliveries, outcome.rows, taken(run)) == (1, 2, {"P81001/20260105": 2})
+    assert (outcome.deliveries, outcome.rows, taken(run)) == (2, 22, {"P81001/20260105": 2, "P81009/20260105": 20})
     assert {name: faults[0][: len(expected[name])] for name, faults in refused(outcome).items()} == expected
     stored = {str(entry.place): entry for entry in read_set_aside(run.settings.storage.restricted)}
     assert {name: entry.faults for name, entry in stored.items()} == refused(outcome)
     assert {entry.since for entry in stored.values()} == {DAY}
-    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 2
+    assert run.store.read(Zone.BRONZE, "gp_patient").count() == 22
     assert not [name for name, entry in stored.items() if ANNA in entry.message]
 
 
