@@ -67,7 +67,6 @@ def _without_other_faults(settings: Settings, place: "DeliveryName", today: date
     """A delivery that nothing keeps from being loaded but its difference from the past, as far as is known, and its day."""
     from pipelines.contracts.source import load_contracts
     from pipelines.ingest.delivery_log import read_set_aside
-    from pipelines.ingest.landing import day_of
     from pipelines.mapping.spec import load_mappings
     from pipelines.trial import first_checks
 
@@ -79,13 +78,12 @@ def _without_other_faults(settings: Settings, place: "DeliveryName", today: date
         raise DeliveryError(f"it is withdrawn; nhs-omop withdraw {place} --undo takes that back")
     contract = load_contracts(settings.mappings_dir, (place.source,))[place.source]
     columns_read = load_mappings(settings.mappings_dir, {place.source: contract})[place.source].columns_read
-    day = max(today, day_of(place.folder) or today)
     past = replace(past, refused=read_set_aside(settings.storage.restricted))
-    trial, _ = first_checks(found.folder, contract, {place.source: columns_read}, day, past)
+    trial, _ = first_checks(found.folder, contract, {place.source: columns_read}, today, past)
     if trial.set_aside:
         faults = "; ".join(trial.set_aside.faults)
         raise DeliveryError(f"that lifts limits on what may differ from the past, and no other fault: {faults}")
-    return found, day
+    return found, trial.day
 
 
 if __name__ == "__main__":

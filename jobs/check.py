@@ -76,18 +76,23 @@ def check(
     mappings = load_mappings(settings.mappings_dir, {contract.source: contract})
     columns_read = {source: mapping.columns_read for source, mapping in mappings.items()}
     past = past_of(settings)
-    trial, load = first_checks(whole, contract, columns_read, day.date() if day else date.today(), past)
+    run_date = day.date() if day else date.today()
+    trial, load = first_checks(whole, contract, columns_read, run_date, past)
     if trial.set_aside is None:
         with open_session(settings.engine) as session:
             trial = read_records(session, load, contract, trial, past)
     _show(trial)
     if trial.set_aside:
         raise DeliveryError(trial.set_aside.message)
+    name = DeliveryName(contract.source, whole.parent.name, whole.name)
     if contract.source not in settings.run.sources:
-        name = DeliveryName(contract.source, whole.parent.name, whole.name)
         raise DeliveryError(
             f"{name} has no fault, but no run takes it: run.sources does not name {contract.source}; add it there"
         )
+    if trial.day > run_date:
+        raise DeliveryError(f"{name} has no fault, but waits for its day: a run of {trial.day} takes it, none of {run_date}")
+    is_loaded = {file.delivery_id for file in past.register} >= {delivery.delivery_id for delivery in load.deliveries}
+    log.info(f"{name} has no fault: {'it is loaded already' if is_loaded else 'a run takes it'}")
 
 
 def past_of(settings: "Settings") -> "Past":

@@ -20,7 +20,7 @@ from jobs.command import (
 )
 from jobs.output import show_table
 from pipelines.contracts.delivered_names import shown
-from pipelines.errors import DeliveryError
+from pipelines.errors import DeliveryError, perhaps_meant
 from pipelines.progress import Field
 from pipelines.settings import Settings
 
@@ -104,7 +104,7 @@ def landed_named(settings: Settings, place: "DeliveryName") -> "Delivery":
 
     contract = load_contracts(settings.mappings_dir, settings.run.sources).get(place.source)
     if contract is None:
-        raise DeliveryError("no such source is loaded")
+        raise DeliveryError(f"no such source is loaded{perhaps_meant(place.source, settings.run.sources)}")
     folder = settings.storage.landing.joinpath(*place)
     if not entries_in(folder):
         if any(entry.place == place for entry in read_withdrawn(settings.storage.restricted)):

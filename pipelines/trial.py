@@ -5,7 +5,7 @@ Nothing is written.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from pyspark.sql import SparkSession
@@ -60,11 +60,12 @@ class FileTrial:
 class Trial:
     """What a load would make of a delivery: set aside with its faults, or the outcome of each file.
 
-    `absent` are the entities of the contract that are not delivered; `ignored` is what would be named and not read. `warnings`
-    say what is unusual and would not set it aside.
+    `day` is that of the first run that looks at it. `absent` are the entities of the contract that are not delivered; `ignored`
+    is what would be named and not read. `warnings` say what is unusual and would not set it aside.
     """
 
     set_aside: SetAside | None
+    day: date
     files: tuple[FileTrial, ...] = ()
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -93,9 +94,10 @@ def first_checks(
     """What names, manifest, checksums and headers show, without reading the records; and the load for `read_records`.
 
     With `past` also what only the lakehouse knows: other contents were loaded from the folder, or its provider is written
-    otherwise. A delivery that is loaded already is tried as if it were new. Raises DeliveryError where a run of the day would
-    not look at it.
+    otherwise. A delivery that is loaded already is tried as if it were new, one of a later day as a run of that day would find
+    it. Raises DeliveryError where no run would look at it.
     """
+    run_date = max(run_date, day_of(folder.name) or run_date)
     contracts = {contract.source: contract}
     register = past.register if past else ()
     landed = landed_in(folder, contract, run_date, {(file.source, file.provider) for file in register})
@@ -107,15 +109,14 @@ def first_checks(
     found = arrivals(landed, others, contracts, columns_read, run_date, past.refused if past else ())
     faulty = next(iter(found.set_aside), None)
     if faulty is None and not found.deliveries:
-        if not landed.waiting:
-            raise DeliveryError(f"{folder}: a delivery was loaded from it, and what is left of it is none")
-        raise DeliveryError(f"{folder}: its day is after {run_date}; a run of that day would take it")
+        raise DeliveryError(f"{folder}: a delivery was loaded from it, and what is left of it is none")
     delivered = {file.entity for delivery in found.deliveries for file in delivery.files}
     absent = tuple(name for name, entity in contract.entities.items() if entity.files and name not in delivered)
     before = _taken_before(folder, contract, run_date, past) if past else []
     name = DeliveryName(contract.source, folder.parent.name, folder.name)
     warnings = [f"{name} is not compared with what a run takes before it: {some(before)}"] if before else []
-    return Trial(faulty, absent=absent, ignored=found.ignored, warnings=tuple(warnings)), found.load(run_date, ())
+    trial = Trial(faulty, run_date, absent=absent, ignored=found.ignored, warnings=tuple(warnings))
+    return trial, found.load(run_date, ())
 
 
 def _taken_before(folder: AnyPath, contract: SourceContract, run_date: date, past: Past) -> list[str]:
@@ -161,7 +162,7 @@ def read_records(
     if past and profile and not faulty:
         compared = compare_deliveries(past.paths, load, profile, past.register, contracts, past.limits, past.accepted)
         faulty, warnings = next(iter(compared.set_aside), None), (*warnings, *compared.warnings)
-    return Trial(faulty, tuple(files), first.absent, first.ignored, warnings)
+    return replace(first, set_aside=faulty, files=tuple(files), warnings=warnings)
 
 
 def _in_all(reasons: Mapping[str, int]) -> Count:

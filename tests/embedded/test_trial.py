@@ -23,7 +23,7 @@ from tests.builders.landing import csv_text, deliver, deliver_files
 from tests.builders.runs import run_in, settings_in
 from tests.conftest import PROJECT
 from tests.embedded.test_delivery_forms import FORMS, gp, put
-from tests.embedded.test_ingest import BEN, FILE, GP, announce_rows, consultation, extract, patient
+from tests.embedded.test_ingest import BEN, FILE, GP, announce, announce_rows, consultation, extract, patient
 from tests.embedded.test_periods_of_deliveries import COMMUNITY, services
 from tests.unit.ingest.test_register import file
 
@@ -99,10 +99,14 @@ def test_a_repeated_file_counts_as_its_first(sail: SparkSession, tmp_path: Path)
     assert [(file.records, file.taken) for file in trial.files] == [(2, 2), (2, 2)]
 
 
-def test_a_delivery_of_a_later_day_waits(tmp_path: Path) -> None:
+def test_a_delivery_of_a_later_day_is_tried_as_on_its_day(sail: SparkSession, tmp_path: Path) -> None:
     folder = deliver(tmp_path, GP, "P81001", "20260106", {"patient": [patient("A")]})
-    with pytest.raises(DeliveryError, match="its day is after 2026-01-05"):
-        first_checks(folder, GP, {}, DAY)
+    trial = tried(sail, folder)
+    assert (trial.set_aside, trial.day, [file.taken for file in trial.files]) == (None, date(2026, 1, 6), [1])
+    announce(folder, extract_date="2026-01-07")
+    trial = tried(sail, folder)
+    assert trial.set_aside
+    assert trial.set_aside.faults == ("its extract date is after the run date",)
 
 
 def test_it_knows_what_only_the_lakehouse_knows(tmp_path: Path) -> None:
@@ -213,10 +217,15 @@ def test_the_command_compares_with_what_a_run_would_compare_with_and_writes_noth
     store_acceptance(restricted, read_delivery(folder, GP), "they moved away", DAY)
     accepted = check(folder, run.settings)
     assert (accepted.returncode, f"(accepted): {SHRUNKEN}" in accepted.stderr) == (0, True), accepted.stderr
+    assert "gp/P81001/20260105 has no fault: a run takes it" in accepted.stderr
     (restricted / "accepted.json").unlink()
     store_withdrawal(restricted, Withdrawn.of_loaded(run.register(), "wrong", DAY))
     withdrawn = check(folder, run.settings)
     assert (withdrawn.returncode, SHRUNKEN in withdrawn.stderr) == (0, False), withdrawn.stderr
+    announce(folder, extract_date="2126-01-05")
+    waiting = check(folder.rename(folder.parent / "21260105"), run.settings)
+    assert (waiting.returncode, "waits for its day: a run of 2126-01-05 takes it" in waiting.stderr) == (12, True)
+    assert f"{FILE}" in waiting.stdout, "what is in it is shown all the same"
     taken_back = check(tmp_path / "lakehouse" / "landing" / "gp" / "P81001" / "20260104", run.settings)
     assert (taken_back.returncode, "gp/P81001/20260104 is withdrawn" in taken_back.stderr) == (12, True), taken_back.stderr
 
