@@ -1,6 +1,6 @@
 """New deliveries of a load against the past of their providers."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -12,7 +12,7 @@ from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import SourceContract
 from pipelines.contracts.zones import Zone
 from pipelines.ingest.arrivals import NewLoad
-from pipelines.ingest.drift import COMPARED, Content, compare
+from pipelines.ingest.drift import COMPARED, Content, compare, lost_files
 from pipelines.ingest.folders import SetAside, set_aside
 from pipelines.ingest.landing import Delivery, DeliveryName, day_of
 from pipelines.ingest.profile import FILE_COLUMNS, FILE_COLUMNS_SCHEMA, Filled, Profile
@@ -87,6 +87,7 @@ def compare_deliveries(
     periods = periods_of(load, profile, register)
     parts = {delivery.delivery_id: _parts(delivery, load, periods) for delivery in load.deliveries}
     replacing = _replacing(register, load, parts)
+    wholes = _wholes(register)
     aside: list[tuple[Delivery, list[str], _Replacing | None]] = []
     for delivery in load.deliveries:
         new = _contents_of(delivery, load, known, records, periods)
@@ -102,6 +103,11 @@ def compare_deliveries(
         if (stops or newer) and delivery.delivery_id not in accepted:
             aside.append((delivery, stops, newer))
             continue
+        kind = (delivery.source, delivery.provider, delivery.mode)
+        if delivery.mode != "delta":
+            earlier = [rows for moment, rows in sorted(wholes[kind].items()) if moment < _effective_from(delivery)]
+            compared.warnings += [f"{delivery.name}: {warning}" for warning in lost_files(new, earlier, limits)]
+            wholes[kind][_effective_from(delivery)] = Counter({entity: content.rows for entity, content in new.items()})
         compared.warnings += [f"{delivery.name} (accepted): {stop}" for stop in [*_for_nothing(delivery, newer), *stops]]
         for entity, content in new.items():
             place = (delivery.source, delivery.provider, entity)
@@ -114,6 +120,15 @@ def compare_deliveries(
         next_step = f"ask the provider; if it is right: nhs-omop accept {delivery.name} --why ..., then run again"
         compared.set_aside += [set_aside(delivery, faults, next_step)] if faults else []
     return compared
+
+
+def _wholes(register: Iterable[Registered]) -> dict[tuple[str, str, str], dict[str, Counter[str]]]:
+    """The records by entity of each delivery that replaces what came before, by source, provider, mode and moment."""
+    wholes: dict[tuple[str, str, str], dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for file in register:
+        if file.mode != "delta":
+            wholes[file.source, file.provider, file.mode][file.effective_from][file.entity] += file.rows
+    return wholes
 
 
 def periods_of(load: NewLoad, profile: Profile, register: Sequence[Registered]) -> dict[str, Mapping[str, int | None]]:

@@ -5,7 +5,7 @@ full extract cannot have fewer records than the largest delivery before it, and 
 whatever came last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -71,6 +71,20 @@ def compare(
                 _compare_rows(f"{name} of period {period}", rows, past_rows, "its last submission", limits, drift)
     _compare_values(name, spec, new, alike[-COMPARED:], limits, drift)
     return drift
+
+
+def lost_files(delivered: Collection[str], past: Sequence[Mapping[str, int]], limits: DeliveryLimits) -> list[str]:
+    """What to say of entities of which a full extract or a submission has no file, though each of the last ones had records.
+
+    `past` are their records by entity, the oldest first. Nothing of such an entity is replaced, so what came before counts on.
+    """
+    last = past[-COMPARED:]
+    lost = [
+        name
+        for name, rows in (last[-1] if last else {}).items()
+        if name not in delivered and rows >= limits.fewest_records and all(earlier.get(name) for earlier in last)
+    ]
+    return [f"{name}: no file, the last had {last[-1][name]} records; what came before counts on" for name in sorted(lost)]
 
 
 def _lost_columns(spec: Entity, new: Content, past: Sequence[Content]) -> list[str]:

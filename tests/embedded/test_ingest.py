@@ -651,6 +651,20 @@ def test_an_accepted_delivery_is_loaded_and_becomes_the_past(run: RunContext, la
     assert (later.deliveries, later.set_aside, later.warnings) == (1, (), ())
 
 
+def test_a_whole_delivery_without_a_file_of_an_entity_that_had_records_is_named(run: RunContext, landing: Path) -> None:
+    """Whether the one before it is loaded or new, and once. Of a delivery of changes nothing is said."""
+    lines = "".join(f"ORG,{n},A,2025-03-04\n" for n in range(20))
+    consultations = ("OrganisationGuid,ConsultationGuid,PatientGuid,EffectiveDate\n" + lines, 20)
+    patients: tuple[str | bytes, int] = (csv_text(GP, "patient", [patient("A")]), 1)
+    both: dict[str, tuple[str | bytes, int]] = {FILE: patients, "x_CareRecord_Consultation_x.csv": consultations}
+    for provider, mode in (("P81001", "full"), ("P81002", "delta")):
+        deliver_files(landing, "gp", provider, "20260103", both, mode)
+        deliver_files(landing, "gp", provider, "20260104", both, mode)
+        deliver_files(landing, "gp", provider, "20260105", {FILE: patients}, mode)
+    said = "consultation: no file, the last had 20 records; what came before counts on"
+    assert ingest_deliveries(run).warnings == (f"gp/P81001/20260105: {said}",)
+
+
 def test_an_accepted_delivery_that_changes_is_not_accepted(run: RunContext, landing: Path) -> None:
     extract(landing, "20260104", 40)
     ingest_deliveries(run)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipelines.contracts.deliveries import DeliveryLimits
 from pipelines.contracts.source import Entity
-from pipelines.ingest.drift import Content, Drift, compare
+from pipelines.ingest.drift import Content, Drift, compare, lost_files
 
 SPEC = Entity.model_validate(
     {"grain": "g", "files": ["*"], "key": ["a"], "columns": {"a": {}, "died": {"header": "DateOfDeath"}}}
@@ -161,3 +161,34 @@ def test_limits_are_as_configured() -> None:
 def test_the_same_again_is_never_unusual(rows: int, died: int, mode: str, times: int) -> None:
     again = content(mode, rows, died=min(rows, died))
     assert drift(again, *[again] * times) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("delivered", "past", "said"),
+    [
+        (["patient"], [], []),
+        (["patient"], [{"patient": 100}], []),
+        (
+            ["patient"],
+            [{"patient": 100, "problem": 20}],
+            ["problem: no file, the last had 20 records; what came before counts on"],
+        ),
+        (["patient"], [{"patient": 100, "problem": 19}], []),
+        (["patient", "problem"], [{"patient": 100, "problem": 20}], []),
+        (["patient"], [{"patient": 100}, {"problem": 20}], []),
+        (["patient"], [{"problem": 20}, {"problem": 0}], []),
+        (["patient"], [{}, *[{"problem": 20}] * 5], ["problem: no file, the last had 20 records; what came before counts on"]),
+        (
+            [],
+            [{"patient": 30, "allergy": 40}],
+            [
+                "allergy: no file, the last had 40 records; what came before counts on",
+                "patient: no file, the last had 30 records; what came before counts on",
+            ],
+        ),
+    ],
+)
+def test_a_file_that_each_of_the_last_whole_deliveries_had_is_missed(
+    delivered: list[str], past: list[dict[str, int]], said: list[str]
+) -> None:
+    assert lost_files(delivered, past, LIMITS) == said
