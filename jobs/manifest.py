@@ -74,7 +74,8 @@ def manifest(
         settings = settings_of(env, conf_dir, overrides, mappings_dir)
         contract = load_contracts(settings.mappings_dir).get(source)
         if contract is None:
-            raise DeliveryError(f"{folder}: {source or 'it'} is no source; expected <source>/<provider>/<yyyymmdd>")
+            expected = "expected <source>/<provider>/<yyyymmdd>, or optouts/<kind>/<yyyymmdd>"
+            raise DeliveryError(f"{folder}: {source or 'it'} is no source; {expected}")
         made, counts = delivery_manifest(whole, contract, _mode(mode), on)
     path = write_manifest(whole, made, replace=replace)
     show_table(

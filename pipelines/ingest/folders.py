@@ -130,8 +130,17 @@ def find_deliveries(
 
 def landed_in(folder: AnyPath, contract: SourceContract, run_date: date, loaded: Collection[tuple[str, str]] = ()) -> Landed:
     """The same of a single delivery, in a folder `<source>/<provider>/<yyyymmdd>` wherever it is."""
-    landed, provider = Landed(), folder.parent.name
-    beside = [entry.name for entry in _folders(folder.parent.parent, Landed(), ())]
+    landed, found = Landed(), Landed()
+    place = (contract.source, folder.parent.name, folder.name)
+    of_source, of_provider = folder.parent.parent, folder.parent
+    beside = [entry.name for entry in _folders(of_source, found, place[:1])]
+    for above, name in ((of_source.parent, ()), (of_provider, place[:2])):
+        list(_folders(above, found, name))  # what it enters is what counts
+    parts = {DeliveryName(*place[:part]) for part in (1, 2, 3)}
+    landed.set_aside += [entry for entry in found.set_aside if entry.place in parts]
+    if landed.set_aside:
+        return landed
+    provider = folder.parent.name
     written = _provider_names([*beside, provider], contract, loaded)[provider]
     _enter(_delivery(folder, contract, written, run_date, Checksums()), landed)
     return landed

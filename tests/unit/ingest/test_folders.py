@@ -179,7 +179,10 @@ def test_a_symbolic_link_is_refused(tmp_path: Path, place: str) -> None:
     (landing / place).rename(elsewhere)
     (landing / place).symlink_to(elsewhere)
     assert found(landing).deliveries == []
-    assert refused(landing) == {place: "a symbolic link; only what lies in the landing folder itself is read"}
+    said = "a symbolic link; only what lies in the landing folder itself is read"
+    assert refused(landing) == {place: said}
+    alone = landed_in(landing / "gp" / "A" / "20260105", CONTRACT, DAY)
+    assert (alone.deliveries, [(str(entry.place), entry.faults) for entry in alone.set_aside]) == ([], [(place, (said,))])
 
 
 def test_a_link_to_nothing_and_a_folder_without_a_manifest_are_refused(tmp_path: Path) -> None:
