@@ -241,7 +241,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def perhaps_meant(wanted: str, known: Collection[str]) -> str:
-    """What to add to a message about a name that there is not: the names that are most like it; empty if none is."""
+    """What to add to a message about a name that there is not: the most similar ones; empty if none is similar."""
     near = get_close_matches(wanted, known, n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 

@@ -553,9 +553,9 @@ def selected(tables: Sequence[Table], wanted: Iterable[str]) -> list[Table]:
         found = {name for name in graph if sought in (name.zone.value, str(name), name.name)}
         if not found:
             zones = sorted({Zone.BRONZE.value, *(name.zone.value for name in graph)})
-            tables_named = {str(name) if "." in selector else name.name for name in graph}
+            names = [*sorted({name.name for name in graph}), *zones, *ZONE_OF_STAGE]
             raise SelectionError(
-                f"--select {selector}: no table has this name{perhaps_meant(selector, [*tables_named, *zones, *ZONE_OF_STAGE])}"
+                f"--select {selector}: no table has this name{perhaps_meant(selector.rpartition('.')[2], names)}"
                 f"; give a table (omop.person), a zone ({', '.join(zones)}) or a stage ({', '.join(ZONE_OF_STAGE)})"
             )
         chosen |= found

@@ -35,7 +35,7 @@ ASK_AGAIN = "ask the provider to send it again, or move the folder out of the la
 
 WAIT_FOR_TRANSFER = "wait for its end, then run again; if none is under way, remove what it left behind"
 
-WRITE_MANIFEST = "ask the provider for it, or write it: nhs-omop manifest DIR --mode full, or delta"
+WRITE_MANIFEST = "ask the provider for it, or write it: nhs-omop manifest DIR --mode full, delta or period"
 
 
 class SetAside(Frozen):

@@ -641,11 +641,11 @@ def test_a_selector_that_names_nothing_is_refused(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("selector", "meant"),
-    [("intermediate.aa", "intermediate.a"), ("silvr", "silver"), ("curated", "curate"), ("gate", "gates"), ("bronz", "bronze")],
+    ("selector", "similar"),
+    [("intermediate.aa", "a"), ("silvr", "silver"), ("curated", "curate"), ("gate", "gates"), ("bronz", "bronze")],
 )
-def test_a_mistyped_selector_names_what_is_meant(lake: Lake, selector: str, meant: str) -> None:
-    with pytest.raises(SelectionError, match=rf"no table has this name; did you mean {meant}[ ?]"):
+def test_a_mistyped_selector_names_what_is_similar(lake: Lake, selector: str, similar: str) -> None:
+    with pytest.raises(SelectionError, match=rf"no table has this name; did you mean {similar}[ ?]"):
         selected(chain(lake), [selector])
 
 
