@@ -13,9 +13,6 @@ from pipelines.ingest.checksums import Checksum
 from pipelines.ingest.opening import BLOCK
 from pipelines.ingest.text import lines_of
 
-LARGEST = 16 << 20
-"""Bytes; a control file has a line for each delivered file."""
-
 _MOST_FAULTS = 5
 
 
@@ -45,8 +42,6 @@ def listed_by(names: Sequence[str], contents: Sequence[bytes], form: ControlFile
 
 
 def _listed(name: str, content: bytes, form: ControlFile) -> list[Listed]:
-    if len(content) > LARGEST:
-        raise DeliveryError(f"no control file: it is larger than {LARGEST >> 20} MiB")
     lines = list(_lines(content, form))
     if form.header:
         if not lines:

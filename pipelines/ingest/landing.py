@@ -60,6 +60,9 @@ KEPT_BESIDE = ("bak", "old", "orig", "md5", "sha1", "sha256", "sha512")
 FIRST_EXTRACT = date(1990, 1, 1)
 """No system made extracts before; an earlier day is one that some system writes for none."""
 
+LARGEST_LIST = 16 << 20
+"""Bytes of a manifest or control file."""
+
 JUNK = (
     ".ds_store",
     "._*",
@@ -415,7 +418,7 @@ def _by_manifest(folder: AnyPath, there: Mapping[str, Entry], contract: SourceCo
         raise DeliveryError(f"{MANIFEST} is a symbolic link; only files that lie in the folder are read")
     if file is None or not file.is_file:
         return None
-    content = read_whole(file.path)
+    content = _content_of_list(file)
     try:
         manifest, unknown_keys = manifest_in(content, Manifest)
     except DeliveryError as error:
@@ -441,11 +444,18 @@ def _by_control_files(
     links = [entry.name for entry in entries if entry.is_link or not entry.is_file]
     if links:
         raise DeliveryError(f"{some(links)}: no plain file; only files that lie in the folder are read")
-    contents = [read_whole(entry.path) for entry in entries]
+    contents = [_content_of_list(entry) for entry in entries]
     files = listed_by([entry.name for entry in entries], contents, control)
     _check_names(SAID_BY_CONTROL_FILE, [file.name for file in files])
     mark = _digest(*(hashlib.sha256(content).hexdigest() for content in contents))
     return _by_contract(folder, form, SAID_BY_CONTROL_FILE, _called_as_in(there, files), mark)
+
+
+def _content_of_list(file: Entry) -> bytes:
+    """The content of a manifest or control file. One that is too large for a list of files is not read."""
+    if file.size > LARGEST_LIST:
+        raise DeliveryError(f"{shown(file.name)}: lists no files: it is larger than {LARGEST_LIST >> 20} MiB")
+    return read_whole(file.path)
 
 
 def _by_folder(folder: AnyPath, there: Mapping[str, Entry], contract: SourceContract, form: DeliveryForm) -> _Statement:

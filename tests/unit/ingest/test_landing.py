@@ -147,6 +147,14 @@ def test_a_manifest_that_is_a_link_is_refused(folder: Path, tmp_path: Path) -> N
         read_delivery(folder, CONTRACT)
 
 
+def test_a_manifest_that_is_too_large_is_not_read(folder: Path) -> None:
+    """A file of three terabytes without content: whoever reads it runs out of memory."""
+    with (folder / "manifest.json").open("r+b") as manifest:
+        manifest.truncate(3 << 40)
+    with pytest.raises(DeliveryError, match=r"^manifest\.json: lists no files: it is larger than 16 MiB$"):
+        read_delivery(folder, CONTRACT)
+
+
 def test_a_folder_without_a_manifest_is_refused(folder: Path) -> None:
     (folder / "manifest.json").unlink()
     with pytest.raises(DeliveryError, match=r"no manifest\.json"):
