@@ -15,7 +15,8 @@ from pipelines.contracts.ledger import Disposition
 from pipelines.contracts.source import load_contracts
 from pipelines.contracts.zones import Zone
 from pipelines.errors import DeliveryError
-from pipelines.ingest.landing import File
+from pipelines.ingest.delivery_log import store_acceptance
+from pipelines.ingest.landing import File, read_delivery
 from pipelines.ingest.parse import Layout, layout_of, parse_file, read_head
 from pipelines.ingest.rows import bronze_rows
 from pipelines.nightly import ingest_deliveries
@@ -75,10 +76,11 @@ def test_every_line_of_damaged_files_is_loaded_or_quarantined(run: RunContext, t
 
 
 @pytest.mark.parametrize("lines", [1, 2, 100], ids=str)
-def test_a_file_of_which_no_line_fits_is_quarantined_whole(run: RunContext, tmp_path: Path, lines: int) -> None:
+def test_an_accepted_file_of_which_no_line_fits_is_quarantined_whole(run: RunContext, tmp_path: Path, lines: int) -> None:
     header, *_ = csv_text(GP, "patient", []).split("\n")
     content = "\n".join([header, *["too,few"] * lines])
-    deliver_files(tmp_path / "landing", "gp", "P81001", "20260105", {f"{NAME}.csv": (content, lines)})
+    folder = deliver_files(tmp_path / "landing", "gp", "P81001", "20260105", {f"{NAME}.csv": (content, lines)})
+    store_acceptance(run.settings.storage.restricted, read_delivery(folder, GP), "they send nothing else", run.run_date)
     opt_out_lists(tmp_path / "landing", "20260105", NUMBERS[:3], local=NUMBERS[3:])
     left = [(row.disposition, row.reason, row.rows) for row in ingested_and_curated(run)]
     assert left == [(Disposition.DELIVERED, "", lines), (Disposition.QUARANTINED, "malformed:too_few_fields", lines)]

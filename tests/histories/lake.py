@@ -59,7 +59,7 @@ _WIDE = (
         for check in ("mapped_share", "quarantined_share", "unreadable_share", "orphan_share", "unmatched_opt_outs")
     ),
     *(limit(check, 1) for check in ("*_lost", "mapped_share_fell", "mean_moved")),
-    "deliveries={lost_column: ignore, empty_full: ignore, max_shrinkage: 1, max_more_empty: 1}",
+    "deliveries={lost_column: ignore, empty_full: ignore, max_shrinkage: 1, max_more_empty: 1, max_malformed: 1}",
 )
 """Thresholds out of the way: shares among a handful of people say nothing."""
 
