@@ -106,7 +106,7 @@ def test_a_file_that_was_cut_short_is_set_aside_and_loaded_once_it_is_whole(
     put(landing, form, "20260105", 3, whole[:-30])
     fault = f"{FILE}: the last line has no line end, so that the file was cut short; deliver it again"
     if "control" in form:
-        fault = f"{FILE}: 2 records, the control file says 3"
+        fault = f"{FILE}: 2 records (1 of them malformed), the control file says 3"
     assert refused(ingest_deliveries(run)) == {"gp/P81001/20260105": (fault,)}
     assert taken(run) == {"P81002/20260105": 1}
     put(landing, form, "20260105", 2, whole)
