@@ -37,18 +37,21 @@ _DEFAULT_MOMENT = f"{_DEFAULT}|^1970-01-01 0[01]:00:00$"
 _GAP = "[-/. ]"
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(?:uary|ruary|ch|il|e|y|ust|t|tember|ober|ember)?"
 _DAY_MONTH_YEAR = f"([0-9]{{1,2}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{4}})"
+_ORDINAL = "(?:st|nd|rd|th)?"
 _SURE_DAY = (
-    f"([0-9]{{4}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{1,2}})|([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})"
-    f"|([0-9]{{1,2}}){_GAP}?{_MONTH},?{_GAP}?([0-9]{{4}}|[0-9]{{2}})|{_MONTH}{_GAP}{{1,2}}([0-9]{{1,2}}),?{_GAP}([0-9]{{4}})"
+    f"([0-9]{{4}}){_GAP}([0-9]{{1,2}}){_GAP}([0-9]{{1,2}})|([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})(?:[.]0+)?"
+    f"|([0-9]{{1,2}}){_ORDINAL}{_GAP}?{_MONTH},?{_GAP}?([0-9]{{4}}|[0-9]{{2}})"
+    f"|{_MONTH}{_GAP}{{1,2}}([0-9]{{1,2}}){_ORDINAL},?{_GAP}([0-9]{{4}})"
 )
 """A day in an order that cannot be another one. Two digits are a year only after the name of a month.
 
-The month first is as SQL Server writes it, with a second blank before a day of one digit: `Jun  4 2024`.
+The month first is as SQL Server writes it, with a second blank before a day of one digit: `Jun  4 2024`. Digits alone may have
+become a number with decimals, as pandas makes of a column with gaps: `20240604.0`.
 """
 _DAY = f"(?:{_DAY_MONTH_YEAR}|{_SURE_DAY})"
 
-_NAMES_A_MONTH = "[A-Za-z][AaCcEeOoPpUu][A-Za-z]"
-"""No other letters of a date stand together so: those of a time are up to two, or GMT, BST and UTC."""
+_NAMES_A_MONTH = f"^'?(?:[0-9]{{1,2}}(?:[A-Za-z]{{2}}{_GAP}?|{_GAP})?)?[A-Za-z]{{3}}"
+"""Three letters at the beginning, or behind one or two digits: those of a zone stand behind a time."""
 
 _AS_DAY = "$3$4$7$12$15-$2$5$8$11$13-$1$6$9$10$14"
 """The groups of the form that matched; those of the other forms are empty."""
@@ -60,10 +63,8 @@ def _without_groups(pattern: str) -> str:
 
 
 _AM_OR_PM = " ?(?:a|(p))[.]?m[.]?"
-_ZONE = "(?: ?(?:Z|UTC|GMT|BST|[+-][0-9]{2}(?::?[0-9]{2})?))?"
-_STATED_OFFSET = (
-    "(?i)(?:[T:][0-9.,:]*(?: ?[ap][.]?m[.]?)?|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|UTC|GMT|BST|([+-])([0-9]{2}):?([0-9]{2})?)$"
-)
+_ZONE = "(?: ?(?:Z|UTC|GMT|BST|Europe/London|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+_STATED_OFFSET = "(?i)(?:(?:[T:]| [0-9]{1,2}[.])[0-9.,:]*(?: ?[ap][.]?m[.]?)?|^'?[0-9]{12,14}[.0-9]*) ?(?:Z|UTC|GMT|BST|([+-])([0-9]{2}):?([0-9]{2})?)$"
 _SUMMER_TIME = "(?i)BST$"
 _STATED_UTC = " ?(?:[Zz]|[Uu][Tt][Cc]|[Gg][Mm][Tt]|[+-]00(?::?00)?)$"
 _FRACTION = f"(?i)(?:[0-9][.:]?[0-9]{{2}}[.:]?[0-9]{{2}})[.,:]([0-9]{{1,6}})[0-9]*(?:{_without_groups(_AM_OR_PM)})?{_ZONE}$"
@@ -71,12 +72,14 @@ _LONDON = "Europe/London"
 _IN_LONDON = f"(?:(?:19|20)[0-9]{{2}}|[A-Za-z]{{3}}[-/. ,]*[0-9]{{2}}[ ,:Tt]).*[0-9Mm.]{_STATED_UTC}"
 """A moment stated in UTC, of a time in which London's clocks kept the minutes of Greenwich: of two digits every year is."""
 _CLOCK_DIGITS = "yyyyMMddHHmmss"
-_CLOCK = "(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:[.,][0-9]+)?)?"
+_OF_SECOND = "(?:[.,][0-9]+|:[0-9]{3})?"
+"""Parts of a second; SQL Server writes those after a 24-hour clock behind a colon, too."""
+_CLOCK = f"(?:([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]){_OF_SECOND})?"
 _DIGITS = "([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-9])(?:[.][0-9]+)?)?"
 _NEXT_MIDNIGHT = "24:?00(?::?00(?:[.,]0+)?)?"
-_WITH_SECONDS = ":?([01]?[0-9]|2[0-3])[.:]([0-5][0-9])[.:]([0-5][0-9])(?:[.,][0-9]+)?"
-"""As Oracle and SAS write it. With points only with its seconds: `9.30` may be a number of hours."""
-_AFTER_DAY = f"(?:T|,? {{1,2}})?{_CLOCK}|{_DIGITS}|{_WITH_SECONDS}|{_NEXT_MIDNIGHT}){_ZONE}"
+_WITH_SECONDS = "([01]?[0-9]|2[0-3])[.:]([0-5][0-9])[.:]([0-5][0-9])(?:[.,][0-9]+)?"
+"""As Oracle, SAS and DB2 write it. With points only with its seconds: `9.30` may be a number of hours."""
+_AFTER_DAY = f"(?:T|,? {{1,2}})?{_CLOCK}|{_DIGITS}|[:-]?{_WITH_SECONDS}|{_NEXT_MIDNIGHT}){_ZONE}"
 _OF_TWELVE = (
     f"(?:12|(0?[0-9]|1[01]))(?:[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)?)?{_AM_OR_PM}"
     "|(1[3-9]|2[0-3])[:.]([0-5][0-9])(?:[:.]([0-5][0-9])(?:[.,:][0-9]+)?)? ?p[.]?m[.]?"
@@ -104,18 +107,23 @@ _ISO_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _HOUR_AND_MINUTE = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _PLAIN_TIME = f"^{_HOUR_AND_MINUTE}(?::[0-5][0-9])?$"
 _PLAIN_MOMENT = f"^{_ISO_DAY}(?:[T ]{_HOUR_AND_MINUTE}(?::[0-5][0-9])?)?$"
+_PLAIN_DAY = f"^{_ISO_DAY}(?:[T ]{_HOUR_AND_MINUTE}(?::[0-5][0-9](?:[.,][0-9]+)?)?{_ZONE.replace('Z', '[Zz]')})?$"
 _PLAIN_AND_MORE = f"^{_ISO_DAY}[T ]{_HOUR_AND_MINUTE}:[0-5][0-9](?:[.,][0-9]+)?{_ZONE.replace('Z', '[Zz]')}$"
-_LAST_HOUR_IN_UTC = f"^(?:19|20)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}[Tt ]23:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?{_STATED_UTC}"
-_LAST_HOUR_BY_NAME = f"[Tt ,:](?:23[:.]?[0-5][0-9][0-9.,:]*|11(?:[:.][0-5][0-9][0-9.,:]*)? ?[Pp][.]?[Mm][.]?){_STATED_UTC}"
-"""The last hour of a day in UTC, behind a day in digits and behind one with the name of its month."""
+_LAST_HOUR = "interval 23 hours"
+_PM = "[Pp][.]?[Mm][.]?"
+_LAST_HOUR_IN_UTC = (
+    f"(?:(?:^'?[0-9]{{8}}|[Tt ,])23[:.]?[0-5][0-9](?:[:.]?[0-5][0-9]{_OF_SECOND})?(?: ?{_PM})?"
+    f"|[:-]23[.:][0-5][0-9][.:][0-5][0-9](?:[.,][0-9]+)?|[ ,]11(?:[:.][0-5][0-9][0-9.,:]*)? ?{_PM}){_STATED_UTC}"
+)
+"""The last hour of a day in UTC. It stands behind the day, and never behind another hour: `10:23:30` is in the morning."""
 _DAY_FIRST = "^([0-9]{2})/([0-9]{2})/([0-9]{4})"
 """The commonest forms. They are cast nearly as they are: a regular expression of many groups takes twenty times as long."""
 
 _HOUR_AND_POINT = "(0[0-9]|1[0-9]|2[0-3]|[1-9])[.]([0-5][0-9])()"
 """In a column of times. Not with a lone zero before the point: a spreadsheet counts six o'clock as `0.25` of a day."""
-_MAYBE_DAY = f"(?:{_without_groups(_DAY)}(?:T|,? {{1,2}}))?"
+_MAYBE_DAY = f"(?:{_without_groups(_DAY)}(?:T|:|,? {{1,2}})|T)?"
 _TIME = (
-    f"(?i)^{_MAYBE_DAY}(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9])(?:[.,][0-9]+)?)?"
+    f"(?i)^{_MAYBE_DAY}(?:([01]?[0-9]|2[0-3]):?([0-5][0-9])(?::?([0-5][0-9]){_OF_SECOND})?"
     f"|{_WITH_SECONDS}|{_HOUR_AND_POINT}|{_OF_TWELVE}){_ZONE}$"
 )
 _TIME_OF_MIDNIGHT = f"(?i)^{_MAYBE_DAY}{_NEXT_MIDNIGHT}{_ZONE}$"
@@ -163,24 +171,19 @@ def date_in(text: Column, *, of_birth: bool = False) -> Column:
     month as a name in any case, then also with a year of two digits. A time may follow. Where that is stated in UTC, the day
     is that in London: one exported at its midnight in summer is `2024-06-11T23:00:00Z`. The American order is not read.
     """
-    plain = _year_first(text)
-    last_hour = F.from_utc_timestamp(F.concat(F.substring(plain, 1, 10), F.lit(" 23:00:00")).try_cast("timestamp"), _LONDON)
-    zone = F.when(text.rlike(_LAST_HOUR_BY_NAME), F.lit(_LONDON)).otherwise(F.lit("UTC"))
-    day = _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES, zone)
-    return F.when(plain.rlike(_LAST_HOUR_IN_UTC), last_hour.cast("date")).otherwise(day)
+    day = _day_as_written(text, _CENTURY_OF_BIRTH if of_birth else _CENTURIES)
+    zone = F.when(text.rlike(_LAST_HOUR_IN_UTC), F.lit(_LONDON)).otherwise(F.lit("UTC"))
+    return F.from_utc_timestamp(day.cast("timestamp") + F.expr(_LAST_HOUR), zone).cast("date")
 
 
-def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTURIES, zone: Column | None = None) -> Column:
-    """The day in a text that may go on with a time; with the name of a month that at 23:00 in UTC, by the clocks of a zone."""
+def _day_as_written(text: Column, centuries: Iterable[tuple[str, str]] = _CENTURIES) -> Column:
+    """The day in a text that may go on with a time."""
     plain, in_parts = _year_first(text), F.regexp_replace(text, _DATE, _AS_DAY)
     named = in_parts
     for digits, year in centuries:
         named = F.regexp_replace(named, digits, year)
-    by_name = F.try_to_timestamp(named, F.lit("yyyy-MMM-d"))
-    if zone is not None:
-        by_name = F.from_utc_timestamp(F.try_to_timestamp(F.concat(named, F.lit("-23")), F.lit("yyyy-MMM-d-H")), zone)
-    by_name = by_name.cast("date")
-    in_digits = F.when(plain.rlike(_PLAIN_MOMENT), F.substring(plain, 1, 10)).otherwise(in_parts).try_cast("date")
+    by_name = F.try_to_timestamp(named, F.lit("yyyy-MMM-d")).cast("date")
+    in_digits = F.when(plain.rlike(_PLAIN_DAY), F.substring(plain, 1, 10)).otherwise(in_parts).try_cast("date")
     return F.when(text.rlike(_NAMES_A_MONTH), by_name).otherwise(in_digits)
 
 

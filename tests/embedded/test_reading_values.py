@@ -1,9 +1,10 @@
 """Every form in which extracts write dates, times, numbers and truth values; what cannot be read is never guessed."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -259,9 +260,39 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
     ),
     (
         date_in,
-        date(2024, 6, 11),
-        ("11-JUN-2024 22:59:59Z", "11 Jun 2024 23:30", "11-JUN-2024 23:00:00 BST", "11 Jun 24 11 AM UTC"),
+        date(2024, 6, 12),
+        (
+            *("20240611230000Z", "202406112300Z", "20240611T2300+0000", "20240611 233015.5 UTC", "2024/06/11 23:00 GMT"),
+            *("2024.06.11 23:00Z", "11.06.2024 23:59:59Z", "11-06-2024 23:00+00", "11/6/2024 23:30Z", "2024-06-11 2300Z"),
+            *("2024-06-11 11:30 PM UTC", "2024-06-11 23:30 PM GMT", "11JUN2024:23:30:15Z", "2024-06-11-23.30.15 UTC"),
+            "20240612.0",
+        ),
     ),
+    (
+        date_in,
+        date(2024, 6, 11),
+        (
+            *("11-JUN-2024 22:59:59Z", "11 Jun 2024 23:30", "11-JUN-2024 23:00:00 BST", "11 Jun 24 11 AM UTC"),
+            *("11-JUN-2024 10:23:30Z", "11JUN2024:10:23:30Z", "11 Jun 24 22:23:59 GMT", "2024-06-11 10:23:30Z"),
+            *("20240611230000+0100", "20240611102330Z", "20240611 2230Z", "11/06/2024 23:00 BST", "20240611.0", "20240611.00"),
+            *("11th June 2024", "11TH JUN 24", "June 11th, 2024", "2024-06-11-23.00.00.000000", "11 Jun 2024 23:00:00:000"),
+            *("11-JUN-24 11.00.00.000000000 PM EUROPE/LONDON", "2024-06-11 23:00 Europe/London"),
+        ),
+    ),
+    (date_in, date(2024, 6, 23), ("2024 06 23:10:15:30Z", "23 Jun 2024 10:15Z", "Jun 23 2024 10:15Z", "2024/06/23 10:15Z")),
+    (date_in, date(2024, 1, 23), ("20240123230000Z", "23/01/2024 23:30 UTC", "2024/01/23 11 PM GMT")),
+    (
+        timestamp_in,
+        datetime(2024, 6, 11, 23),
+        (
+            *("20240611230000+0100", "20240611220000Z", "20240611230000.0", "2024-06-11-23.00.00.000000"),
+            *("11 Jun 2024 23:00:00:000", "11/06/2024 23:00:00:123", "11th June 2024 23:00", "20240611.0 23:00"),
+            *("11-JUN-24 11.00.00.000000000 PM EUROPE/LONDON", "2024-06-11 23:00:00 Europe/London"),
+        ),
+    ),
+    (timestamp_in, datetime(2024, 6, 11), ("20240611.0", "20240611.00", "June 11th, 2024")),
+    (date_in, None, ("20240611.5", "2024061.0", "11rdd June 2024", "2024-06-11-23.00", "11 Jun 2024 23:00:00:0", "1718060400")),
+    (timestamp_in, None, ("2024-06-11-05:00", "11/06/2024 23:00:00:00", "11 Jun 2024 23:00 Europe/Paris", "20240611.5")),
     (date_in, date(2024, 1, 11), ("11-JAN-2024 23:00:00Z", "11 Jan 2024 11:30 PM UTC")),
     (birth_date_in, date(1957, 6, 12), ("11-JUN-1957 23:00:00Z", "11-JUN-57 23:00 GMT", "1957-06-11T23:00:00Z")),
     (date_in, date(1950, 6, 12), ("1950-06-11T23:00:00Z", "1950-06-12T00:00:00Z", "1950-06-12")),
@@ -282,7 +313,8 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
         "10:20:00",
         ("10:20", "1020", "102000", "10:20:00", "1899-12-30 10:20:00", "30/12/1899 10:20", "10:20:00.000", "10:20Z"),
     ),
-    (time_in, "09:05:00", ("9.05.00", "09.05.00.5", "9:05 UTC")),
+    (time_in, "09:05:00", ("9.05.00", "09.05.00.5", "9:05 UTC", "T09:05", "T090500Z", "01JAN1960:09:05:00", "09:05:00:000")),
+    (time_in, None, ("-9.05.00", "T", "2024-06-11-05:00", ":09:05", "9:05:000")),
     (time_in, None, ("09h30", "0.395833", "0.25", "0.50", "9.5", "9.60", "24.00", "24.00.00", "13:30 AM", "13 PM", "9 PMs")),
     (time_in, "21:00:00", ("9 PM", "9pm", "09 p.m.", "21:00 PM", "21.00 pm", "9:00:00 PM", "2 Jun 2024 9 PM")),
     (time_in, "13:30:15", ("13:30:15 PM", "1:30:15 pm", "2024-06-02 13:30:15PM")),
@@ -579,6 +611,27 @@ def test_the_american_order_is_never_read(sail: SparkSession, days: list[date]) 
 moments = st.datetimes(datetime(1950, 1, 1), datetime(2049, 12, 31))
 
 
+SUMMER_EVENINGS = st.datetimes(datetime(2024, 3, 1, 20), datetime(2024, 11, 30, 23, 59)).map(
+    lambda moment: moment.replace(hour=20 + moment.hour % 4)
+)
+STATED_IN_UTC = tuple(
+    day + time + zone
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d/%m/%Y", "%d.%m.%Y", "%Y%m%d", "%d-%b-%Y", "%d %B %y", "%b %d %Y", "%d%b%Y")
+    for time in (" %H:%M", "T%H:%M:%S", " %H%M%S", "  %H.%M.%S.000", ":%H:%M:%S", ", %H:%M:%S.5")
+    for zone in ("Z", " UTC", " GMT", "+00:00", " +0000")
+)
+
+
+@few
+@given(st.lists(st.tuples(SUMMER_EVENINGS, st.sampled_from(STATED_IN_UTC)), min_size=100, max_size=300))
+def test_a_moment_has_one_day_in_columns_of_dates_and_of_times(sail: SparkSession, given_: list[tuple[datetime, str]]) -> None:
+    texts = [moment.strftime(form) for moment, form in given_]
+    wanted = [moment.replace(tzinfo=UTC).astimezone(ZoneInfo("Europe/London")).date() for moment, _ in given_]
+    rows = numbered(sail, texts)
+    assert in_order(rows, date_in(F.col("t"))) == wanted
+    assert in_order(rows, timestamp_in(F.col("t")).cast("date")) == wanted
+
+
 @few
 @given(
     st.lists(
@@ -649,6 +702,7 @@ IN_ORDER = (
     ("2024-01-31T10:00:00+05:30", "2024-01-31T10:00+02", "2024-01-31 10:00", "2024-01-31T10:00:00-05:00"),
     ("2024-03-04", "2024-03-04 00:00:00.1", "2024-12-31", "31-12-2025"),
     ("2024-07-01 9:59 AM", "2024-07-01 10:30 BST", "2024-07-01 09:31 GMT", "01-JUL-24 10.32.00.25 AM", "2024-07-01 1:00 PM"),
+    ("01-JUL-24 10.15.00", "01-JUL-24 09.30.00 UTC", "01-JUL-24 10.45.00.5 +01:00", "01-JUL-24 10.00.00.000000 +00:00"),
 )
 """Moments with and without an offset, each after the one before it."""
 
