@@ -30,10 +30,13 @@ Reading = TypeVar("Reading", bound=Hashable)
 
 _BLANK_CHARACTERS = " \t\r\n\u00a0"
 _BLANKS = "[ \\t\\r\\n\\u00a0]"
-_ICD10 = "^([A-Z][0-9]{2})([0-9]?)([0-9]?)(X[0-9]?)?-*[AD+*]?$"
+_ICD10 = "^([A-Z][0-9]{2})([0-9]?)([0-9]?)(X[0-9X]?)?-*(?:[AD]|[+*]{1,2})?$"
 _ICD10_EXTERNAL_CAUSE = "^([WX][0-9]{2}|Y[0-2][0-9]|Y3[0-4])[.]"
 _OPCS4 = "^([A-Z][0-9]{2})([0-9]?)[&-]*$"
 _READ_SYNONYM = "-[0-9]+$"
+_READ_TERM = "^.{5}[1-9][0-9A-Z]$"
+"""A Read code with the number of a synonym. An id of SNOMED CT with seven digits has zeros there (3723001)."""
+_CTV3_WITH_TERM = "^[0-9A-Za-z.]{5}00$"
 _READ_SHORT = "^[0-9A-Za-z]{1,5}[.]*$"
 OWN_ETHNIC_CATEGORY = "^(?:[A-Za-z][0-9]{1,2}|(?:[A-CE-MO-QS-Za-ce-mo-qs-z][A-Za-z]|[Dd][A-JL-Za-jl-z]|[Rr][A-EG-Za-eg-z]))$"
 """A letter of the national list of ethnic categories (NHS Data Dictionary: ETHNIC CATEGORY) with what a trust appends to it.
@@ -77,15 +80,17 @@ def _dotted(compact: Column, pattern: str, parts: str) -> Column:
 
 
 def _icd10(code: Column) -> Column:
-    # By position: letter, two digits, a digit or the filler X, a digit or the filler -, dagger (D, +) or asterisk (A, *).
+    # By position: letter, two digits, a digit or the filler X, a digit or a filler (X, -), dagger (D, +) or asterisk (A, *).
     # T08X0 is the undivided T08 with a fifth character. It has no fourth character, so the code is the category.
-    return _dotted(F.translate(_compact(code), "†", "D"), _ICD10, "$1.$2$3")
+    return _dotted(F.translate(_compact(code), "\u2020\u2021", "++"), _ICD10, "$1.$2$3")
 
 
 def _icd10_broader(normal: Column) -> list[Column]:
-    three = F.when(F.length(normal) > 3, F.substring(normal, 1, 3))
+    # Only a value of the form of a code has a dot. The morphology M80003 (M8000/3, a tumour) has none: it is no M80.
+    has_form = F.substring(normal, 4, 1) == "."
+    three = F.when(has_form, F.substring(normal, 1, 3))
     # Athena has the external causes W00-Y34 with three characters only: the fourth is the place, the fifth the activity.
-    four = F.when((F.length(normal) == 6) & ~normal.rlike(_ICD10_EXTERNAL_CAUSE), F.substring(normal, 1, 5))
+    four = F.when(has_form & (F.length(normal) == 6) & ~normal.rlike(_ICD10_EXTERNAL_CAUSE), F.substring(normal, 1, 5))
     return [four, three]
 
 
@@ -100,12 +105,15 @@ def _read(code: Column) -> Column:
 
 
 def _read_broader(normal: Column) -> list[Column]:
-    return [F.when((F.length(normal) == 7) & ~normal.endswith("00"), F.concat(F.substring(normal, 1, 5), F.lit("00")))]
+    return [F.when(normal.rlike(_READ_TERM), F.concat(F.substring(normal, 1, 5), F.lit("00")))]
 
 
 def _ctv3(code: Column) -> Column:
+    # Five characters. Some systems add the 00 of a Read code; seven digits may be an id of SNOMED CT instead.
     bare = _bare(code)
-    return F.when(F.length(bare) < 5, F.rpad(bare, 5, ".")).otherwise(bare)
+    with_term = bare.rlike(_CTV3_WITH_TERM) & bare.rlike("[A-Za-z.]")
+    five = F.when(with_term, F.substring(bare, 1, 5)).otherwise(bare)
+    return F.when(F.length(five) < 5, F.rpad(five, 5, ".")).otherwise(five)
 
 
 def _sctid(code: Column) -> Column:

@@ -11,8 +11,11 @@ from pipelines.contracts.number_spellings import APOSTROPHE, BLANKS, ROUNDED
 NULL_TEXTS = ("", "NULL", "N/A", "#N/A", "NONE", "\\N", "(NULL)", "[NULL]", "<NULL>")
 """What providers, and the programs that they export with, write for a missing value, in any case, after trimming."""
 
-TRUE_TEXTS = ("true", "t", "yes", "y", "1", "1.0", "-1")
+TRUE_TEXTS = ("true", "t", "yes", "y", "1", "01", "1.", "1.0", "1.00", "-1", "-1.0")
 """What providers write for true, in any case, after trimming."""
+
+FALSE_TEXTS = ("false", "f", "no", "n", "0", "00", "0.", "0.0", "0.00")
+"""What providers write for false, in any case, after trimming."""
 
 _IS_NULL_TEXT = f"(?i)^(?:{'|'.join(map(re.escape, NULL_TEXTS))})$"
 

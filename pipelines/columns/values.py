@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from pipelines.columns.directions import directions_in
 from pipelines.columns.shapes import has_shape
-from pipelines.columns.text import TRUE_TEXTS, is_code, is_one_of, joined
+from pipelines.columns.text import FALSE_TEXTS, TRUE_TEXTS, is_code, is_one_of, joined
 from pipelines.contracts.shapes import Shape
 from pipelines.contracts.source import Column as Delivered
 from pipelines.contracts.source import ColumnType, Identifier
@@ -150,10 +150,10 @@ _WHOLE = "^'?[+]?0*([0-9]+)(?:[.]0*)?$"
 _DECIMAL_IN_KEY = "^'?[+]?0*([0-9]+(?:[.][0-9]*[1-9])?)[.]?0*$"
 _ID_AND_MORE = "^'?0*([1-9][0-9]{5,17})(?:[.]0+)?(?:[ \u00a0]*[|][^|]*[|]?)?$"
 """An id of SNOMED CT with its term, or with what a spreadsheet or a padded column adds. The id alone is compared, and kept."""
-_ICD10_IN_KEY = "(?i)^([A-Z][0-9]{2})[.]?([0-9]{0,2}|X[0-9])X?-*(?: ?[AD+*\u2020\u2021])?$"
+_ICD10_IN_KEY = "(?i)^([A-Z][0-9]{2})[.]?([0-9]{0,2}|X[0-9])X{0,2}-*(?: ?(?:[AD]|[+*\u2020\u2021]{1,2}))?$"
 """A code of ICD-10, with or without dot, fillers, dagger and asterisk. Codes of Read and CTV3 have other forms, or no dot."""
 
-_TRUE = f"(?i)^({'|'.join(TRUE_TEXTS).replace('.', '[.]')})$"
+_TRUE, _FALSE = (f"(?i)^({'|'.join(texts).replace('.', '[.]')})$" for texts in (TRUE_TEXTS, FALSE_TEXTS))
 
 _SERIAL = "^[1-9][0-9]{3,4}(?:[.]0*)?$"
 _SERIAL_DAY_ZERO = "1899-12-30"
@@ -268,7 +268,7 @@ def period_in(text: Column) -> Column:
 
 def boolean_in(text: Column) -> Column:
     """True or false, in any of the forms that extracts use."""
-    return F.when(text.rlike(_TRUE), F.lit(True)).when(text.rlike("(?i)^(false|f|no|n|0|0[.]0)$"), F.lit(False))
+    return F.when(text.rlike(_TRUE), F.lit(True)).when(text.rlike(_FALSE), F.lit(False))
 
 
 def presence_of(text: Column) -> Column:
@@ -370,7 +370,7 @@ def known(kind: ColumnType, value: Column) -> Column:
 def padded(code: Column, width: int) -> Column:
     """A code with its number in `width` digits: spreadsheets drop zeros (`4` is `04`), others add them or decimals."""
     digits = f"[0-9]{{1,{width}}}"
-    filled = F.regexp_replace(code, f"^'?0*({digits})(?:[.]0+)?$", "0" * (width - 1) + "$1")
+    filled = F.regexp_replace(code, f"^'?0*({digits})(?:[.]0*)?$", "0" * (width - 1) + "$1")
     return filled if width == 1 else F.regexp_replace(filled, f"^0*([0-9]{{{width}}})$", "$1")
 
 

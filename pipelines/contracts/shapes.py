@@ -122,7 +122,7 @@ _EXPRESSION = (
 )
 """An id, or several as an expression joins them. Ids with commas or blanks alone between them are a list: the first one is not
 what was meant, so nobody reads them."""
-_ICD_OPCS = "[A-Za-z][0-9]{2}[.]?[0-9Xx-]{0,3}(?: ?[ADXadx+*&\u2020\u2021])?|[&-]{1,4}"
+_ICD_OPCS = "[A-Za-z][0-9]{2}[.]?[0-9Xx-]{0,3}(?: ?(?:[ADXadx&]|[+*\u2020\u2021]{1,2}))?|[&-]{1,4}"
 _READ = (
     "[A-Za-z]{1,3}[.]{2,4}(?:[0-9]{2})?|[0-9A-Za-z]{0,3}[0-9][0-9A-Za-z]{0,3}[.]{1,4}(?:[0-9]{2})?(?:-[0-9]{1,2})?|[0-9]{0,4}[A-Za-z][0-9A-Za-z]{0,3}[0-9][0-9A-Za-z.]{0,4}(?:-[0-9]{1,2})?"
     "|[0-9]{1,4}[A-Za-z]{1,4}[0-9.]{0,3}(?:-[0-9]{1,2})?|X[aESM][A-Z][A-Za-z]{2}"

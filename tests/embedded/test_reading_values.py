@@ -355,9 +355,9 @@ READ: list[tuple[Callable[[Column], Column], object, tuple[str, ...]]] = [
     (decimal_in, 0.5, (".5", "0.5", "+.5", "5E-1", "00.50")),
     (decimal_in, -1234.5, ("-1234.5", "-1,234.5", "\u22121,234.50", "-1.2345E3")),
     (decimal_in, None, ("1,5", "NaN", "inf", "1.5d", "<1.5", "1.5.2", ".", "e5", "1,23,456", "5 mg", "1e400", "--2")),
-    (boolean_in, True, ("TRUE", "True", "t", "y", "Yes", "1", "1.0", "-1")),
-    (boolean_in, False, ("false", "F", "N", "no", "0", "0.0")),
-    (boolean_in, None, ("maybe", "2", "yess", "truefalse", "?")),
+    (boolean_in, True, ("TRUE", "True", "t", "y", "Yes", "1", "1.0", "-1", "01", "1.00", "1.", "-1.0", "Y ", "'1")),
+    (boolean_in, False, ("false", "F", "N", "no", "0", "0.0", "00", "0.00", "0.", "N\u00a0")),
+    (boolean_in, None, ("maybe", "2", "yess", "truefalse", "?", "10", "0.1", "1.01", "x", "U", "9", "Y/N", "on")),
     *[
         (code_in, text, (text,))
         for text in ("J45.9", "9Nu0.", "373873005 |Drug|", "White: Irish", "10^9/L", "{beats}/min", "mm[Hg]")
@@ -467,11 +467,13 @@ KEY_PARTS: list[tuple[dict[str, Any], str | None, tuple[str, ...]]] = [
     (
         {"type": "code", "shape": "clinical_code"},
         "F321",
-        ("F321", "F32.1", "f32.1", "F321-", "F32.1X", "F321D", "F32.1 A", "F321\u2020"),
+        ("F321", "F32.1", "f32.1", "F321-", "F32.1X", "F321D", "F32.1 A", "F321\u2020", "F32.1\u2020*", "F32.1XX"),
     ),
     ({"type": "code", "shape": "clinical_code"}, "I10", ("I10", "I10X", "i10.x", "I10.", "I10-", "I10X-")),
     ({"type": "code", "shape": "clinical_code"}, "M8000", ("M8000", "M80.00", "M8000-D")),
     ({"type": "code", "shape": "clinical_code"}, "T08X0", ("T08X0", "T08.X0", "t08x0")),
+    ({"type": "code", "shape": "clinical_code"}, "T08", ("T08", "T08X", "T08XX", "t08.xx")),
+    ({"type": "code", "shape": "clinical_code"}, "M80003", ("M80003",)),
     ({"type": "code", "shape": "clinical_code"}, "75516001", ("75516001", "75516001 |Psychotherapy|", "75516001.0")),
     ({"type": "code", "shape": "clinical_code"}, "75516001:408730004=385658003", ("75516001:408730004=385658003",)),
     ({"type": "code", "shape": "organisation_code"}, "RXN01", ("RXN01", "rxn01")),
@@ -557,9 +559,9 @@ def test_dates_that_stand_for_a_missing_one_are_empty_and_not_unreadable(sail: S
 
 
 def test_codes_are_compared_in_the_width_that_the_contract_declares(sail: SparkSession) -> None:
-    texts = ["4", "04", "004", "4.0", "14", "2A", "x", "0", "114", None]
-    assert evaluated(sail, texts, padded(F.col("t"), 2)) == ["04", "04", "04", "04", "14", "2A", "x", "00", "114", None]
-    assert evaluated(sail, texts, padded(F.col("t"), 1)) == ["4", "4", "4", "4", "14", "2A", "x", "0", "114", None]
+    texts = ["4", "04", "004", "4.0", "4.", "14", "2A", "x", "0", "114", None]
+    assert evaluated(sail, texts, padded(F.col("t"), 2)) == ["04", "04", "04", "04", "04", "14", "2A", "x", "00", "114", None]
+    assert evaluated(sail, texts, padded(F.col("t"), 1)) == ["4", "4", "4", "4", "4", "14", "2A", "x", "0", "114", None]
     assert evaluated(sail, ["7", "007", "7.00"], padded(F.col("t"), 3)) == ["007"] * 3
 
 
