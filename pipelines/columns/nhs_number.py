@@ -5,7 +5,7 @@ from functools import reduce
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from pipelines.contracts.number_spellings import LOST_ZERO, NO_PART_OF_NUMBER, POWER_OR_DECIMALS
+from pipelines.contracts.number_spellings import DIGITS_SPELLED, LOST_ZERO, NO_PART_OF_NUMBER, SPELLED_OTHERWISE
 
 LINKED_STATUSES = ("01", "02", "03", "06", "07", "08")
 """NHS NUMBER STATUS INDICATOR CODE of numbers that may be linked by.
@@ -19,10 +19,11 @@ TEST_RANGE_PREFIX = "999"
 def digits_of(value: Column) -> Column:
     """The number without blanks, dashes and marks, with the leading zero that a numeric column loses and no others before it.
 
-    Spreadsheets put an apostrophe before it, decimals behind it, or write it as a power of ten; with all its digits it is read.
+    Spreadsheets put an apostrophe before it, decimals behind it, commas into it, or write it as a power of ten; people put
+    points or strokes between its groups. With all its digits it is read.
     """
     bare = F.regexp_replace(value, NO_PART_OF_NUMBER, "")
-    bare = F.regexp_replace(bare, POWER_OR_DECIMALS, "$1$2$3$4$5")
+    bare = F.regexp_replace(bare, SPELLED_OTHERWISE, DIGITS_SPELLED)
     return F.when(bare.rlike(LOST_ZERO), F.concat(F.lit("0"), bare)).otherwise(bare)
 
 

@@ -43,6 +43,9 @@ _NOBODY = (
 """What is written where nobody knew an identifier: signs, zeros, words that say so, errors of spreadsheets; or where it was
 rounded. In lower case."""
 
+_MARKS_IN_POSTCODE = "-._/"
+"""What is written in the place of the blank of a postcode, or behind it."""
+
 _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 """Blanks and dashes between the words of a list value."""
 
@@ -84,5 +87,6 @@ def is_rounded(identifier: Column) -> Column:
 
 def postcode_area(value: Column) -> Column:
     """The first letters of a trimmed postcode (`PR` of `PR1 2AB`); null for pseudo postcodes (ZZ) and other texts."""
-    area = F.regexp_extract(F.upper(value), "^([A-Z]{1,2})[0-9][0-9A-Z]?[ \u00a0]*[0-9][A-Z]{2}$", 1)
+    joined_up = F.translate(F.upper(value), f"{BLANKS}{_MARKS_IN_POSTCODE}", "")
+    area = F.regexp_extract(joined_up, "^([A-Z]{1,2})[0-9][0-9A-Z]?[0-9][A-Z]{2}$", 1)
     return F.when((area != "") & (area != "ZZ"), area)

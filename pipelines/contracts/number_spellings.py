@@ -17,13 +17,17 @@ APOSTROPHE: Final = "'"
 NO_PART_OF_NUMBER: Final = f"[{BLANKS}\u2010-\u2015\u2212'\u2018\u2019\u201c\u201d`\"=-]"
 """Blanks, dashes, quotes, and the signs of `=\"9990000018\"` or `'9990000018`, by which spreadsheets keep it a text."""
 
-POWER_OR_DECIMALS: Final = (
-    "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|^0{2,10}([1-9][0-9]{9})(?:[.]0*)?$|[.]0*$"
+SPELLED_OTHERWISE: Final = (
+    "^([0-9])[.]?([0-9]{9})[eE][+]?0?9$|^([0-9])[.]?([0-9]{8})[eE][+]?0?8$|^0{2,10}([1-9][0-9]{9})(?:[.]0*)?$"
+    "|^([0-9]{3})[./_]([0-9]{3})[./_]([0-9]{4})$|^([0-9]),([0-9]{3}),([0-9]{3}),([0-9]{3})(?:[.]0*)?$|[.]0*$"
 )
-"""A number as a power of ten with all its digits, which are the groups, with zeros that fill it, or decimals behind it.
+"""A number as a power of ten with all its digits, which are the groups, with zeros that fill it, in groups of three, three and
+four digits, with the commas of thousands, or decimals behind it.
 
 One zero before ten digits fills nothing: so telephone numbers begin.
 """
+DIGITS_SPELLED: Final = "".join(f"${group}" for group in range(1, 13))
+"""The digits of a number that SPELLED_OTHERWISE found; the groups of its other forms are empty."""
 
 ROUNDED: Final = "'?[0-9](?:[.][0-9]{1,5})?[eE][+][0-9]{2}"
 """An id as spreadsheets show long numbers: many have been rounded to it."""

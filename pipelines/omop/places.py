@@ -34,11 +34,17 @@ Q99, X99998, X99999), private patients and visitors from overseas (VPP00, TDH00)
 be one place for thousands of them.
 """
 
+_TRUST_AS_SITE = "^([RT][0-9A-Z]{2})00$"
+"""A trust in five characters (HES: `PROCODE`): RXN00 is RXN, of which RXN01 is a site."""
+
 
 def care_site_code() -> Column:
-    """The organisation code as it is compared: trimmed, upper case; null where it names no organisation."""
+    """The organisation code as it is compared: trimmed, upper case, a trust without the 00 that fills the place of a site.
+
+    Null where it names no organisation.
+    """
     code = F.upper(F.trim(F.col("care_site_code")))
-    return F.when(~code.isin(*NO_ORGANISATION), code)
+    return F.when(~code.isin(*NO_ORGANISATION), F.regexp_replace(code, _TRUST_AS_SITE, "$1"))
 
 
 def place_keys(areas: Iterable[DataFrame], codes: Iterable[DataFrame], staff: DataFrame) -> DataFrame:

@@ -14,6 +14,7 @@ from pipelines.omop.codes import CODE_MAP_SCHEMA
 from pipelines.omop.deaths import death, death_record, deaths, event_after_death
 from pipelines.omop.periods import CONTACTS_SCHEMA, PERIODS_SCHEMA, merged_spans, periods, registrations_outside
 from pipelines.omop.persons import persons, without_year_of_birth
+from pipelines.omop.places import care_site_code
 from tests.builders.extracts import newest_extracts
 
 MALE, FEMALE = 8507, 8532
@@ -65,6 +66,21 @@ def test_a_code_that_names_no_practice_does_not_hide_the_practice_that_another_s
             record("community", "b", "1", "2024-01-01", care_site_code="P81001"),
         ]
         assert merged(sail, concept_map, rows, "care_site_code") == [("P81001",)]
+
+
+def test_a_trust_in_the_five_characters_of_a_site_is_the_trust(sail: SparkSession) -> None:
+    sites = {
+        "RXN00": "RXN",
+        "rxn00 ": "RXN",
+        "RXN": "RXN",
+        "RXN01": "RXN01",
+        "RXN10": "RXN10",
+        "P81000": "P81000",
+        "TDH00": None,
+    }
+    rows = sail.createDataFrame([(code,) for code in sites], "care_site_code string")
+    found = rows.select("care_site_code", care_site_code().alias("key")).collect()
+    assert {row["care_site_code"]: row["key"] for row in found} == sites
 
 
 def test_an_unknown_gender_keeps_the_first_delivered_value(sail: SparkSession, concept_map: DataFrame) -> None:
