@@ -44,7 +44,7 @@ _NOBODY = (
 rounded. In lower case."""
 
 _MARKS_IN_POSTCODE = "-._/"
-"""What is written in the place of the blank of a postcode, or behind it."""
+"""What people write instead of the blank of a postcode, or behind it."""
 
 _JOINTS = " _-\u00a0\u2010\u2011\u2013"
 """Blanks and dashes between the words of a list value."""
