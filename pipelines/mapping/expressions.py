@@ -36,10 +36,10 @@ DOSE_PATTERN = (
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
 
-FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay", "day_of_sample")
+FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay", "day_of_sample", "day_of_medicine")
 """The expressions that give the first of their columns `first` and `second` that has a value."""
 
-BELIEVED_WHERE_NEAR = ("within_stay", "date_within_stay", "day_of_sample")
+BELIEVED_WHERE_NEAR = ("within_stay", "date_within_stay", "day_of_sample", "day_of_medicine")
 """Those of them that give another day than the first one where that is too far away."""
 
 DAYS_AROUND_STAY = 7
@@ -53,6 +53,10 @@ DAYS_IN_LABORATORY = 366
 DAYS_AROUND_MONTH = 334
 """A contact is submitted for the month of its day, and some come again in later months. A mistyped year is at
 least 335 days away from the end of the month."""
+
+DAYS_AROUND_ORDER = 334
+"""An order begins about when it is authorised, and a dose is given about when it is due: what is further away has the year
+mistyped."""
 
 
 def national_ethnic_category(category: Column) -> Column:
@@ -121,12 +125,13 @@ def last_day_of_spell(discharge: Column, indicator: Column, end_of_episode: Colu
 
 
 def death_by_discharge(method: Column, year_of_birth: Column, admission: Column) -> Column:
-    """The method of discharge, null where it says stillborn (5) of somebody born more than a year before the admission.
+    """The method of discharge, null where it says stillborn (5) of somebody not known to be born in the year of the admission or
+    the one before.
 
     On the record of a delivery it is the baby who was stillborn, and not the mother.
     """
-    is_of_the_baby = (method == "5") & (F.year(admission) - year_of_birth > 1)
-    return F.when(~is_true(is_of_the_baby), method)
+    is_newborn = is_true(F.year(admission) - year_of_birth <= 1)
+    return F.when((method != "5") | is_newborn, method)
 
 
 def rejected_by_every_team(
@@ -198,6 +203,21 @@ def time_within_stay(date: Column, time: Column, start: Column, end: Column | No
 def is_near_month(date: Column, month_end: Column) -> Column:
     """Whether a date is at most DAYS_AROUND_MONTH away from the end of a month. One that is not known is no limit."""
     return ~is_true(F.abs(F.datediff(date, month_end)) > DAYS_AROUND_MONTH)
+
+
+def moment_of_medicine(moment: Column, due: Column) -> Column:
+    """When an order began or a dose was given; null where that is over DAYS_AROUND_ORDER away from when it was `due`."""
+    return F.when(~is_true(F.abs(F.datediff(moment, due)) > DAYS_AROUND_ORDER), moment)
+
+
+def start_of_order(first: Column, second: Column) -> Column:
+    """What `moment_of_medicine` gives, or else the second timestamp."""
+    return F.coalesce(moment_of_medicine(first, second), second)
+
+
+def day_of_medicine(first: Column, second: Column) -> Column:
+    """The calendar day of what `start_of_order` gives."""
+    return start_of_order(first, second).cast("date")
 
 
 def newest_first(date: Column) -> Column:
@@ -395,6 +415,9 @@ EXPRESSIONS: dict[str, Expression] = {
         moment_within_stay,
         time_within_stay,
         is_near_month,
+        moment_of_medicine,
+        start_of_order,
+        day_of_medicine,
         newest_first,
         date_of_first,
         moment_of_sample,
