@@ -125,10 +125,10 @@ def last_day_of_spell(discharge: Column, indicator: Column, end_of_episode: Colu
 
 
 def death_by_discharge(method: Column, year_of_birth: Column, admission: Column) -> Column:
-    """The method of discharge, null where it says stillborn (5) of somebody not known to be born in the year of the admission or
-    the one before.
+    """The method of discharge, null where it says stillborn (5) of somebody who is not known to be newborn.
 
-    On the record of a delivery it is the baby who was stillborn, and not the mother.
+    That is born in the year of the admission or the one before. On the record of a delivery the baby was stillborn, and the
+    mother has not died.
     """
     is_newborn = is_true(F.year(admission) - year_of_birth <= 1)
     return F.when((method != "5") | is_newborn, method)

@@ -35,6 +35,8 @@ from pipelines.omop.declared import (
     ROUTES,
     ROW_TABLES,
     UNOBSERVED,
+    VISIT_DETAILS,
+    VISITS,
     MapInputs,
     canonical,
     intermediate,
@@ -65,7 +67,7 @@ from pipelines.omop.places import (
 from pipelines.omop.row_tables import code_tables, row_tables
 from pipelines.omop.source import cdm_source, metadata
 from pipelines.omop.touched import touched_tables
-from pipelines.omop.visits import without_visit
+from pipelines.omop.visits import days_not_believed, without_visit
 
 
 def map_tables(inputs: MapInputs) -> list[Table]:
@@ -159,7 +161,8 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
             without_year_of_birth(sound_rows(made, people), made.read(*KNOWN)),
             rows_of_unobserved([sound_rows(made, name) for name in counted_by_person], unobserved),
         ]
-        flagged = flagged_counts([made.read(*name) for name in about_people])
+        replaced = days_not_believed(*[observed(made, made.read(*name)) for name in (VISITS, VISIT_DETAILS)])
+        flagged = flagged_counts([made.read(*name) for name in about_people]).unionByName(replaced)
         parts = [union_all(excluded).withColumn("disposition", F.lit("excluded"))]
         parts.append(flagged.withColumn("disposition", F.lit("flagged")))
         if inputs.stems:
@@ -201,7 +204,7 @@ def ledger_tables(inputs: MapInputs) -> list[Table]:
             grain="one row per mapping rule and reason for which mapped rows are left out (excluded) or published all the same",
             schema=LEFT_OUT_SCHEMA,
             belongs_to=BelongsTo.WHOLE,
-            inputs=(*about_people, KNOWN, UNOBSERVED, ROUTES, LEFT_OUT_ROWS),
+            inputs=(*about_people, KNOWN, UNOBSERVED, ROUTES, LEFT_OUT_ROWS, VISITS, VISIT_DETAILS),
             make=make_left_out,
             affected=AffectedScope(columns={ROUTES: ROUTE, UNOBSERVED: ("person_id",)}),
         ),

@@ -9,8 +9,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.columns.choices import first_true, is_true
+from pipelines.columns.frames import rows_of_group
 from pipelines.columns.ids import omop_id, without_collisions
 from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.ledger import IMPLAUSIBLE
 from pipelines.mapping.compile import END_UNREADABLE
 from pipelines.mapping.expressions import DAYS_AROUND_STAY
 from pipelines.mapping.outcomes import left_out_rows
@@ -60,6 +62,9 @@ CONTACTS = (
     *TELEHEALTH_CONCEPT_IDS,
 )
 """Visits of minutes or hours."""
+
+END_TOO_LATE, OUTSIDE_VISIT = "end_too_late", "outside_visit"
+"""Why another day is published than was delivered: a contact lasts over LONGEST_CONTACT_DAYS, a part is not of its visit."""
 
 LONGEST_CONTACT_DAYS = 7
 """After so many days a contact is over: a duration of 99999 minutes or an end of another year is no end of it."""
@@ -535,18 +540,8 @@ def within_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
     the end of the visit is not known either, the detail ends on the day it starts. A visit whose end is before its start does
     not say when it was. Details without an end end no later than their visit: who has left hospital has left the ward.
     """
-    is_backwards, is_ended = F.col("end_rule") == "before_start", F.col("end_rule") == "delivered"
-    days = visits.select(
-        F.col("key").alias("visit_key"),
-        "person_id",
-        F.col("start_date").alias("_visit_start"),
-        F.col("end_date").alias("_visit_end"),
-        F.when(~is_backwards, F.date_sub("start_date", DAYS_AROUND_STAY)).alias("_from"),
-        F.when(is_ended, F.col("end_date")).alias("_discharge"),
-        F.when(is_ended, F.date_add("end_date", DAYS_AROUND_STAY)).alias("_until"),
-    )
-    start, end = F.col("start_date"), F.col("end_date")
-    has_other_start, has_other_end = (is_true((day < F.col("_from")) | (day > F.col("_until"))) for day in (start, end))
+    is_ended, start, end = F.col("end_rule") == "delivered", F.col("start_date"), F.col("end_date")
+    has_other_start, has_other_end = _is_far(start), _is_far(end)
     first_day = F.when(has_other_start, F.col("_visit_start")).otherwise(start)
     own_end = F.when(is_ended, F.when(has_other_end, F.col("_discharge")).otherwise(end))
     left = F.when(F.col("end_rule").isin("open", "last_submission", "died"), F.least(end, F.col("_visit_end")))
@@ -557,8 +552,45 @@ def within_visits(details: DataFrame, visits: DataFrame) -> DataFrame:
         "end_date": last_day,
         "end_datetime": F.when(last_day == end, F.col("end_datetime")),
     }
-    joined = details.join(days, on=["visit_key", "person_id"], how="left")
+    joined = details.join(_days_of(visits), on=["visit_key", "person_id"], how="left")
     return joined.select(*[values.get(name, F.col(name)).alias(name) for name in details.columns])
+
+
+def _days_of(visits: DataFrame) -> DataFrame:
+    """The days of each visit, and those from and until which its parts are believed (null: without a limit)."""
+    is_backwards, is_ended = F.col("end_rule") == "before_start", F.col("end_rule") == "delivered"
+    return visits.select(
+        F.col("key").alias("visit_key"),
+        "person_id",
+        F.col("start_date").alias("_visit_start"),
+        F.col("end_date").alias("_visit_end"),
+        F.when(~is_backwards, F.date_sub("start_date", DAYS_AROUND_STAY)).alias("_from"),
+        F.when(is_ended, F.col("end_date")).alias("_discharge"),
+        F.when(is_ended, F.date_add("end_date", DAYS_AROUND_STAY)).alias("_until"),
+    )
+
+
+def _is_far(day: Column) -> Column:
+    """Whether the day of a part is not believed to be of its visit (`_days_of`)."""
+    return is_true((day < F.col("_from")) | (day > F.col("_until")))
+
+
+def days_not_believed(visits: DataFrame, details: DataFrame) -> DataFrame:
+    """How many visits and parts are published with another day than was delivered: source, entity, rule, reason, rows.
+
+    They are contacts that would last too long, and parts outside their visit (`within_visits`).
+    """
+    names = ("_source", "_entity", "_rule")
+    is_too_late = F.col("end_rule") == "too_late"
+    ends = visits.where(is_too_late).select(*names).unionByName(details.where(is_too_late).select(*names))
+    has_other_end = (F.col("end_rule") == "delivered") & _is_far(F.col("end_date"))
+    placed = details.where(~is_too_late).join(_days_of(visits), on=["visit_key", "person_id"], how="inner")
+    parts = placed.where(_is_far(F.col("start_date")) | has_other_end).select(*names)
+    rows = ends.withColumn("reason", F.lit(f"{IMPLAUSIBLE}{END_TOO_LATE}")).unionByName(
+        parts.withColumn("reason", F.lit(f"{IMPLAUSIBLE}{OUTSIDE_VISIT}"))
+    )
+    columns = [F.col(name).alias(name.removeprefix("_")) for name in names]
+    return rows.groupBy(*columns, "reason").agg(rows_of_group().alias("rows"))
 
 
 def inside_visits(details: DataFrame, visits: DataFrame) -> DataFrame:

@@ -17,6 +17,7 @@ from pipelines.omop.visits import (
     OUTPATIENT_VISIT_CONCEPT_ID,
     URGENT_CARE_CONCEPT_ID,
     VISITS_SCHEMA,
+    days_not_believed,
     preceding,
     spells,
     with_end,
@@ -354,6 +355,31 @@ def test_a_detail_far_outside_its_visit_has_the_days_of_the_visit(
     moments = [datetime.fromisoformat(text) if len(text) > 10 else None for text in found]
     assert (row.start_date, row.end_date) == tuple(datetime.fromisoformat(text).date() for text in found)
     assert [row.start_datetime, row.end_datetime] == moments
+
+
+def test_what_has_another_day_than_was_delivered_is_counted_once(sail: SparkSession) -> None:
+    stay = visit("1", INPATIENT, "2024-03-04 10:00", "2024-03-08 15:00", end_rule="delivered", _rule="spell")
+    long = visit("2", OUTPATIENT_VISIT_CONCEPT_ID, "2024-03-04", "2024-03-04", end_rule="too_late", _rule="clinic")
+    parts = [
+        visit("3", INPATIENT, "2024-02-26", "2024-03-15", end_rule="delivered"),
+        visit("4", INPATIENT, "2024-02-25", "2024-03-16", end_rule="delivered"),
+        visit("5", INPATIENT, "2024-03-05", "2024-03-16", end_rule="delivered"),
+        visit("9", INPATIENT, "2024-02-25", "2024-03-05", end_rule="delivered"),
+        visit("6", INPATIENT, "2024-03-05", "2026-01-05", end_rule="open"),
+        visit("7", OUTPATIENT_VISIT_CONCEPT_ID, "2014-03-05", "2014-03-05", end_rule="too_late"),
+        visit("8", INPATIENT, "2014-03-05", "2014-03-06", end_rule="delivered", person=2),
+    ]
+    details = [part | {"visit_key": "1", "_rule": "ward"} for part in parts]
+    frames = (
+        frame_of(sail, VISITS_SCHEMA, [row | {"_source": "acute", "_entity": "e"} for row in rows])
+        for rows in ([stay, long], details)
+    )
+    found = sorted((row.source, row.entity, row.rule, row.reason, row.rows) for row in days_not_believed(*frames).collect())
+    assert found == [
+        ("acute", "e", "clinic", "implausible:end_too_late", 1),
+        ("acute", "e", "ward", "implausible:end_too_late", 1),
+        ("acute", "e", "ward", "implausible:outside_visit", 3),
+    ]
 
 
 def links(session: SparkSession, *rows: dict[str, Any]) -> dict[int, int]:

@@ -49,3 +49,7 @@ def test_the_ledger_balances_and_counts_what_cannot_be(published: Published) -> 
         ("gp_registration", "excluded", "implausible:start_after_extract"): 2,
         ("gp_registration", "flagged", "implausible:end_after_extract"): 1,
     }
+    of_critical_care = [
+        row for row in ledger if row.rule == "acute_detail_critical_care" and row.reason.startswith(IMPLAUSIBLE)
+    ]
+    assert totals_by(of_critical_care, "disposition", "reason") == {("flagged", "implausible:outside_visit"): 1}
