@@ -21,6 +21,7 @@ from pipelines.columns.results import (
     systolic_in,
     unit_behind,
 )
+from pipelines.columns.terms import about_relatives, immunisation_given, no_allergy_said
 from pipelines.columns.text import is_one_of
 from pipelines.contracts.evidence import DatePrecision
 from vocab.codes import OWN_ETHNIC_CATEGORY
@@ -35,6 +36,9 @@ DOSE_PATTERN = (
 
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
+
+UNKNOWN_DAYS = ("1900-01-01", "9999-12-31")
+"""The days that EMIS has for one that is not known."""
 
 FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay", "day_of_sample", "day_of_medicine")
 """The expressions that give the first of their columns `first` and `second` that has a value."""
@@ -259,7 +263,8 @@ def date_precision(code: Column) -> Column:
 
 def day_of_entry(date: Column, precision: Column, entered: Column) -> Column:
     """The day that an entry of EMIS is about; the day on which it was entered where that is not known, or would be later."""
-    is_known = ~is_one_of(precision, UNKNOWN_PRECISIONS) & (date <= F.coalesce(entered, date))
+    is_day = ~is_one_of(precision, UNKNOWN_PRECISIONS) & ~date.cast("string").isin(*UNKNOWN_DAYS)
+    is_known = is_day & (date <= F.coalesce(entered, date))
     return F.when(is_known, date).otherwise(entered)
 
 
@@ -425,6 +430,9 @@ EXPRESSIONS: dict[str, Expression] = {
         diagnosis_status,
         date_precision,
         day_of_entry,
+        immunisation_given,
+        no_allergy_said,
+        about_relatives,
         end_of_registration,
         end_of_problem,
         number_of_dose,

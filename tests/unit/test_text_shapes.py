@@ -275,6 +275,7 @@ TAKEN = {
         "Ex-smoker",
         "Systolic blood pressure",
         "Tonsillectomy",
+        "No known allergies",
     ],
     Shape.MEDICINE: [
         "Paracetamol 500mg tablets",
