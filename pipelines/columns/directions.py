@@ -114,7 +114,7 @@ _AFTER_WORDS = (
     (f" every ({_NUMBER}) days ", " every~$1~days "),
     (f" (?:(?:every |q ?)({_NUMBER}(?:-{_NUMBER})?) hours|({_NUMBER}(?:-{_NUMBER})?) hourly) ", " every~$1$2~hours "),
     (" for 1 week ", " for~7~days "),
-    (" for ([0-9]{1,3}) days ", " for~$1~days "),
+    (" for ([0-9]{1,3}) (days|weeks) ", " for~$1~$2 "),
     (f" ({_COUNTS}) times {_EACH}(day|week) ", " $1~times~a~$2 "),
     (" (?:in the )?morning and (?:at |in the )?(?:night|evening) ", " 2~times~a~day "),
     (f" {_EACH}(day|week) ", " 1~times~a~$1 "),
@@ -135,7 +135,7 @@ _FREQUENCY = (
 )
 _CLOSED = (
     f"^(?:{_AMOUNT} )?(?:(?:up~to )?{_FREQUENCY}|as~needed|as~directed)(?: (?:with|after|before)~food)?"
-    "(?: as~needed| as~directed)?(?: for~[1-9][0-9]{0,2}~days)?$"
+    "(?: as~needed| as~directed)?(?: for~(?:[1-9][0-9]{0,2}~days|[1-9]~weeks))?$"
 )
 
 
@@ -187,7 +187,9 @@ def as_needed(directions: Column) -> Column:
     """Directions of what is to be taken as needed, in their closed form: `twice a day as needed for 7 days` of `twice a day for
     7 days`. `as needed` where there are none.
     """
-    said = F.regexp_replace(F.regexp_replace(directions, " as directed", ""), "^(.*?)( for [0-9]+ days)?$", "$1 as needed$2")
+    said = F.regexp_replace(
+        F.regexp_replace(directions, " as directed", ""), "^(.*?)( for [0-9]+ (?:days|weeks))?$", "$1 as needed$2"
+    )
     return first_true([(directions.isNull(), F.lit("as needed")), (directions.contains("as needed"), directions)], said)
 
 
@@ -233,7 +235,8 @@ def daily_amount_in(directions: Column, unit: Column, piece_mg: Column) -> Colum
 
 def days_in(directions: Column) -> Column:
     """For how many days directions say that a medicine is taken; null where they do not."""
-    return F.nullif(F.regexp_extract(directions, " for ([0-9]+) days$", 1), F.lit("")).try_cast("bigint")
+    number = F.nullif(F.regexp_extract(directions, " for ([0-9]+) (?:days|weeks)$", 1), F.lit("")).try_cast("bigint")
+    return number * F.when(directions.endswith("weeks"), F.lit(7)).otherwise(F.lit(1))
 
 
 def unit_in(text: Column) -> Column:

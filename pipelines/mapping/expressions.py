@@ -37,9 +37,6 @@ DOSE_PATTERN = (
 UNKNOWN_PRECISIONS = ("U", "Unknown")
 """The precisions with which EMIS says that nothing is known of a date (EffectiveDatePrecision, EndDatePrecision)."""
 
-UNKNOWN_DAYS = ("1900-01-01", "9999-12-31")
-"""The days that EMIS has for one that is not known."""
-
 FIRST_KNOWN = ("first_of", "date_of_first", "within_stay", "date_within_stay", "day_of_sample", "day_of_medicine")
 """The expressions that give the first of their columns `first` and `second` that has a value."""
 
@@ -263,14 +260,18 @@ def date_precision(code: Column) -> Column:
 
 def day_of_entry(date: Column, precision: Column, entered: Column) -> Column:
     """The day that an entry of EMIS is about; the day on which it was entered where that is not known, or would be later."""
-    is_day = ~is_one_of(precision, UNKNOWN_PRECISIONS) & ~date.cast("string").isin(*UNKNOWN_DAYS)
-    is_known = is_day & (date <= F.coalesce(entered, date))
+    is_known = ~is_one_of(precision, UNKNOWN_PRECISIONS) & (date <= F.coalesce(entered, date))
     return F.when(is_known, date).otherwise(entered)
 
 
 def end_of_registration(start: Column, end: Column) -> Column:
     """The end of a registration. One that is before its start is of an earlier one: EMIS keeps it when somebody comes back."""
     return F.when(end >= start, end)
+
+
+def place_of_registration(start: Column, end: Column) -> Column:
+    """What puts registrations in order: null for one that has not ended, 1 for one that has (`end_of_registration`)."""
+    return F.when(end.isNotNull() & ~is_true(end < start), F.lit(1)).cast("bigint")
 
 
 def end_of_problem(start: Column, end: Column, precision: Column) -> Column:
@@ -434,6 +435,7 @@ EXPRESSIONS: dict[str, Expression] = {
         no_allergy_said,
         about_relatives,
         end_of_registration,
+        place_of_registration,
         end_of_problem,
         number_of_dose,
         unit_of_dose,

@@ -44,8 +44,6 @@ def test_every_event_of_a_visit_names_the_key_of_that_visit(mappings: dict[str, 
 @pytest.mark.parametrize(
     ("category", "reason"),
     [
-        ("Family history", "family_history"),
-        ("Immunisations", "immunisation"),
         ("Ethnicity", "ethnicity"),
         ("Administration", "administrative_entry"),
         ("Conditions", None),
