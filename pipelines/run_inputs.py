@@ -11,7 +11,7 @@ from pipelines.contracts.derived import published_tables
 from pipelines.contracts.source import SourceContract, load_contracts
 from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
 from pipelines.contracts.zones import Zone
-from pipelines.errors import OPT_OUT_ERRORS, KeyChangedError, OptOutChangedError
+from pipelines.errors import OPT_OUT_ERRORS, ConfigError, KeyChangedError, OptOutChangedError
 from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads, resolve_key
 from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
 from pipelines.mapping.analytes import Analytes, load_analytes
@@ -136,7 +136,7 @@ def check_lists_unchanged(settings: Settings, run_date: date, used: OptOutFiles)
     """
     try:
         now = newest_opt_outs(settings, run_date)
-    except OPT_OUT_ERRORS as error:
+    except (*OPT_OUT_ERRORS, ConfigError) as error:
         raise OptOutChangedError(f"{_CHANGED}: {error}") from error
     changed = [facts.kind for facts, before in zip(now.facts, used.facts, strict=True) if facts != before]
     if changed:

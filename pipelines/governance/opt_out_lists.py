@@ -26,6 +26,7 @@ from pipelines.contracts.number_spellings import APOSTROPHE, BLANKS, ROUNDED, TE
 from pipelines.contracts.source import normalise_header
 from pipelines.errors import (
     OPT_OUT_ERRORS,
+    ConfigError,
     DeliveryError,
     OptOutEmptyError,
     OptOutInvalidError,
@@ -33,7 +34,7 @@ from pipelines.errors import (
     OptOutStaleError,
 )
 from pipelines.governance.nhs_numbers import nhs_number_in
-from pipelines.ingest.landing import MANIFEST, Day, by_name, is_junk, manifest_in, plain
+from pipelines.ingest.landing import LARGEST_LIST, MANIFEST, Day, by_name, is_junk, manifest_in, plain
 from pipelines.storage import files
 from pipelines.storage.documents import digest_of
 from pipelines.storage.files import AnyPath, Entry
@@ -51,6 +52,9 @@ _COLUMNS = {
 }
 _OPTIONAL = ("opted_out_on", "decided_on")
 _FOLDER = re.compile(r"([0-9]{4})([-_.]?)([0-9]{2})\2([0-9]{2})")
+
+_LARGEST = 1 << 30
+"""Bytes of a file of a list. The numbers of everybody in England take less."""
 
 _SMALL_LIST = 200
 """With fewer submitted numbers than this the share is not meaningful and is not checked."""
@@ -156,10 +160,11 @@ def read_opt_outs(
 
     `last_used` has the lists that the last run used, by kind. Folders of later days than the run date wait; later than
     `today` (unless given: the run date) as well, they are refused. Raises OptOutMissingError, OptOutEmptyError,
-    OptOutStaleError or OptOutInvalidError, which name the list, the file and the next step, never an entry.
+    OptOutStaleError or OptOutInvalidError, which name the list, the file and the next step, never an entry; ConfigError where
+    there is no landing folder.
     """
     if isinstance(landing, Path) and not landing.is_dir():
-        raise OptOutMissingError(f"storage.landing: there is no folder {landing}; correct the setting, or make the folder")
+        raise ConfigError(f"storage.landing: there is no folder {landing}; correct the setting, or make the folder")
     place, latest = landing / "optouts", max(run_date, today or run_date)
     _refuse_others(_there(place), KINDS, "landing/optouts")
     folders = {kind: _newest(place / kind, kind, run_date, latest) for kind in KINDS}
@@ -213,7 +218,7 @@ def _there(folder: AnyPath) -> dict[str, Entry]:
         raise OptOutInvalidError(f"{folder}: cannot be read: {files.why(error)}; check who may read it") from error
 
 
-def _refuse_others(there: Mapping[str, Entry], known: Iterable[str], where: str) -> None:
+def _refuse_others(there: Mapping[str, Entry], known: Sequence[str], where: str) -> None:
     """Refuse names that are not known, and links."""
     others = [name for name in there if name not in set(known)]
     if others:
@@ -221,6 +226,10 @@ def _refuse_others(there: Mapping[str, Entry], known: Iterable[str], where: str)
             f"{where}: {len(others)} names are not understood and could be a list: {some(others)}; expected "
             f"{', '.join(known)}. Rename them or move them out of the folder"
         )
+    _refuse_links(there, known, where)
+
+
+def _refuse_links(there: Mapping[str, Entry], known: Iterable[str], where: str) -> None:
     linked = [name for name in known if name in there and there[name].is_link]
     if linked:
         raise OptOutInvalidError(f"{where}: {some(linked)} is a link to another place; deliver the list itself")
@@ -268,6 +277,7 @@ def _delivered(folder: Entry, kind: str) -> _Delivered:
     if folder.is_link:
         raise OptOutInvalidError(f"{where}: is a link to another place; deliver the list itself")
     there = _called_as_known(_there(folder.path), kind)
+    _refuse_links(there, (*FILES[kind], MANIFEST), where)
     paths = {name: entry.path for name, entry in there.items() if entry.is_file}
     if MANIFEST not in paths:
         raise OptOutMissingError(f"{where}: {MANIFEST} is missing; deliver the {kind} list again with its manifest")
@@ -303,10 +313,16 @@ def _called_as_known(there: Mapping[str, Entry], kind: str) -> dict[str, Entry]:
     return {names.get(name, name): entry for name, entry in there.items()}
 
 
-def _read(path: AnyPath) -> bytes:
-    """The content of a file of a list. Raises OptOutMissingError where it is gone, OptOutInvalidError where withheld."""
+def read_file(path: AnyPath, largest: int = _LARGEST) -> bytes:
+    """The content of a file of a list.
+
+    Raises OptOutMissingError where it is gone, OptOutInvalidError where it is withheld or larger than it may be.
+    """
     where = "/".join(path.parts[-4:])
     try:
+        there = files.entry_at(path)
+        if there and there.size > largest:
+            raise OptOutInvalidError(f"{where}: is larger than {largest >> 20} MiB, so it is none; deliver the list again")
         return files.read_whole(path)
     except FileNotFoundError as error:
         raise OptOutMissingError(f"{where}: is not there, or no longer; deliver the list again") from error
@@ -316,7 +332,7 @@ def _read(path: AnyPath) -> bytes:
 
 def _manifest(path: AnyPath, where: str) -> ListManifest:
     try:
-        manifest, unknown = manifest_in(_read(path), ListManifest)
+        manifest, unknown = manifest_in(read_file(path, LARGEST_LIST), ListManifest)
     except DeliveryError as error:
         raise OptOutInvalidError(f"{where}/{MANIFEST}: {error}") from error
     if unknown:
@@ -325,7 +341,7 @@ def _manifest(path: AnyPath, where: str) -> ListManifest:
 
 
 def _content(path: AnyPath, sha256: str, where: str) -> bytes:
-    content = _read(path)
+    content = read_file(path)
     if not content:
         raise OptOutEmptyError(
             f"{where}/{path.name}: the file is empty, which would let everyone or no one through; deliver the list again"
@@ -361,8 +377,9 @@ def _check_days(delivered: _Delivered, folder: AnyPath) -> None:
         written = _there(entry.path).get(MANIFEST)
         if written is None:
             continue
+        _refuse_links({MANIFEST: written}, (MANIFEST,), f"optouts/{delivered.manifest.kind}/{name}")
         try:
-            earlier, _ = manifest_in(_read(written.path), ListManifest)
+            earlier, _ = manifest_in(read_file(written.path, LARGEST_LIST), ListManifest)
         except (DeliveryError, OptOutMissingError):
             continue
         if as_at < earlier.as_at <= day:

@@ -3,9 +3,9 @@
 from datetime import date
 
 from pipelines.errors import OPT_OUT_ERRORS, DeliveryError
-from pipelines.governance.opt_out_lists import FILES, KINDS, ListManifest, entries_in, file_of_list
+from pipelines.governance.opt_out_lists import FILES, KINDS, ListManifest, entries_in, file_of_list, read_file
 from pipelines.ingest.making_manifests import Records, announced
-from pipelines.storage.files import AnyPath, read_whole, why
+from pipelines.storage.files import AnyPath
 
 
 def list_manifest(folder: AnyPath, as_at: date) -> tuple[ListManifest, dict[str, Records]]:
@@ -23,11 +23,11 @@ def list_manifest(folder: AnyPath, as_at: date) -> tuple[ListManifest, dict[str,
         if name is None:
             raise DeliveryError(f"no file of the {kind} list; expected {', '.join(FILES[kind])}")
         try:
-            return Records(entries_in(name, read_whole(path), where))
+            return Records(entries_in(name, read_file(path), where))
         except OPT_OUT_ERRORS as error:
-            raise DeliveryError(str(error).removeprefix(f"{where}/{name}: ")) from error
-        except OSError as error:
-            raise DeliveryError(f"cannot be read: {why(error)}") from error
+            raise DeliveryError(
+                str(error).removeprefix(f"{where}/").removeprefix(f"{name}: ").removeprefix(f"{path.name}: ")
+            ) from error
 
     files, counts = announced(folder, count)
     missing = {*FILES[kind]} - {file_of_list(name, kind) for name in counts}

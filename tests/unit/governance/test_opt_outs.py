@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import OmopPipelineError, OptOutEmptyError, OptOutInvalidError, OptOutMissingError, OptOutStaleError
+from pipelines.errors import (
+    ConfigError,
+    DeliveryError,
+    OmopPipelineError,
+    OptOutEmptyError,
+    OptOutInvalidError,
+    OptOutMissingError,
+    OptOutStaleError,
+)
 from pipelines.governance.nhs_numbers import nhs_number_in
 from pipelines.governance.opt_out_lists import OptOutFiles, UsedList, read_opt_outs
 from pipelines.governance.opt_out_manifests import list_manifest
@@ -329,6 +337,36 @@ def test_a_list_that_is_a_link_stops(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_manifest_that_is_a_link_is_not_read(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    manifest = folder_of(tmp_path, "local") / "manifest.json"
+    manifest.unlink()
+    manifest.symlink_to("local.csv")
+    with pytest.raises(OptOutInvalidError, match=r"optouts/local/20260120: manifest\.json is a link to another place"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "most"),
+    [("national", "manifest.json", 16), ("local", "local.csv", 1024), ("national", "response.dat", 1024)],
+)
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, kind: str, name: str, most: int) -> None:
+    """Of three terabytes without content: whoever reads it runs out of memory."""
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    with (folder_of(tmp_path, kind) / name).open("r+b") as file:
+        file.truncate(3 << 40)
+    with pytest.raises(OptOutInvalidError, match=rf"^optouts/{kind}/20260120/{name}: is larger than {most} MiB"):
+        read(tmp_path)
+
+
+def test_no_manifest_is_made_for_a_list_that_is_too_large(tmp_path: Path) -> None:
+    opt_out_lists(tmp_path, FOLDER, [ANNA])
+    with (folder_of(tmp_path, "local") / "local.csv").open("r+b") as file:
+        file.truncate(3 << 40)
+    with pytest.raises(DeliveryError, match=r"local\.csv: is larger than 1024 MiB"):
+        list_manifest(folder_of(tmp_path, "local"), DAY)
+
+
 @pytest.mark.parametrize("name", ["20260121", "2026-01-21", "2026_01_21", "2026.01.21"])
 def test_the_newest_list_is_found_whatever_form_its_day_has(tmp_path: Path, name: str) -> None:
     opt_out_lists(tmp_path, FOLDER, [ANNA], local=[ANNA])
@@ -559,5 +597,5 @@ def test_every_cause_has_an_exit_code_of_its_own() -> None:
 
 
 def test_a_landing_folder_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
-    with pytest.raises(OptOutMissingError, match=rf"^storage\.landing: there is no folder {tmp_path}/none;"):
+    with pytest.raises(ConfigError, match=rf"^storage\.landing: there is no folder {tmp_path}/none;"):
         read_opt_outs(tmp_path / "none", POLICY, DAY)
