@@ -27,12 +27,13 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.nhs_number import digits_of
 from pipelines.contracts.ledger import CONFIDENTIAL
+from pipelines.contracts.number_spellings import BLANKS
+from pipelines.contracts.organisations import TRUST_AS_SITE
 from pipelines.contracts.source import Ignored, LocalIds
 from pipelines.curate.records import SEPARATOR
 from pipelines.curate.versions import marked_rows
 
-BLANK_CHARACTERS = "[ \\t\\u00a0\\u2000-\\u200d\\u202f\\u2060\\u3000\\ufeff]"
-"""Blanks of any kind and marks without width, for the regular expressions of Python and of the engines alike."""
+_ANY_BLANK = f"[{BLANKS}]"
 
 PERSON_SCHEMA = {"person_id": "bigint", "opt_out": "string", "type_one": "string"}
 """One row per linked person: the opt-out that removes all rows, and the one that removes those of the GP record; null: none."""
@@ -85,7 +86,7 @@ def list_entries(
     """The entries of the local list (`numbers`) and the upheld objections (number, provider, local id).
 
     `providers` are the source and the name of all who have delivered. An objection finds each of them that has its name in
-    any case and with any blanks.
+    any case and with any blanks, a trust also in the five characters of a site.
     """
     named = defaultdict[str, list[tuple[str, str]]](list)
     for source, provider in sorted(set(providers)):
@@ -99,7 +100,7 @@ def list_entries(
 
 
 def _provider_form(provider: str) -> str:
-    return re.sub(BLANK_CHARACTERS, "", provider).upper()
+    return re.sub(TRUST_AS_SITE, r"\1", re.sub(_ANY_BLANK, "", provider).upper())
 
 
 def opt_outs_by_person(
@@ -212,7 +213,7 @@ def _without(value: Column, ignored: tuple[Ignored, ...]) -> Column:
     if Ignored.PUNCTUATION in ignored:
         value = F.regexp_replace(value, "[^A-Za-z0-9]", "")
     elif Ignored.BLANKS in ignored:
-        value = F.regexp_replace(value, BLANK_CHARACTERS, "")
+        value = F.regexp_replace(value, _ANY_BLANK, "")
     if Ignored.CASE in ignored:
         value = F.upper(value)
     if Ignored.LEADING_ZEROS in ignored:  # a column of numbers takes them, and adds decimals

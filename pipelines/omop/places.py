@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.frames import union_all
 from pipelines.columns.ids import omop_id
 from pipelines.contracts.cdm import CdmTable
+from pipelines.contracts.organisations import TRUST_AS_SITE
 from pipelines.omop.codes import with_concepts
 from pipelines.omop.conform import conform, priority
 
@@ -34,9 +35,6 @@ Q99, X99998, X99999), private patients and visitors from overseas (VPP00, TDH00)
 be one place for thousands of them.
 """
 
-_TRUST_AS_SITE = "^([RT][0-9A-Z]{2})00$"
-"""A trust in five characters (HES: `PROCODE`): RXN00 is RXN, of which RXN01 is a site."""
-
 
 def care_site_code() -> Column:
     """The organisation code as it is compared: trimmed, upper case, a trust without the 00 that fills the place of a site.
@@ -44,7 +42,7 @@ def care_site_code() -> Column:
     Null where it names no organisation.
     """
     code = F.upper(F.trim(F.col("care_site_code")))
-    return F.when(~code.isin(*NO_ORGANISATION), F.regexp_replace(code, _TRUST_AS_SITE, "$1"))
+    return F.when(~code.isin(*NO_ORGANISATION), F.regexp_replace(code, TRUST_AS_SITE, "$1"))
 
 
 def place_keys(areas: Iterable[DataFrame], codes: Iterable[DataFrame], staff: DataFrame) -> DataFrame:

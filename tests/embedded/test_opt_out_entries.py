@@ -111,6 +111,8 @@ REACHES = [
     ([by_place(" Rxn ", "00012345")], {"RXN 0012345"}),
     ([by_place("R X N", "001 2345")], {"RXN 0012345"}),
     ([by_place("rxn\u00a0", "\u200b12345\u2009")], {"RXN 0012345"}),
+    ([by_place("RXN00", "12345")], {"RXN 0012345"}),
+    ([by_place("rxn 00\u2066", "123\u00ad45\u202e")], {"RXN 0012345"}),
     ([by_place("rXn", "a77B")], {"RXN A77b"}),
     ([by_place("rxp", "0A77B"), by_place("rxn", "77b")], {"RXP A77b"}),
     ([by_place("P81001", GUID.lower())], {f"P81001 {GUID}"}),
