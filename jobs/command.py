@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -242,6 +243,7 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
     shows the error of a task would else show its message too.
     """
     token = _is_process.set(True)
+    _keep_memory_off_disk()
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     try:
         with logging_to_stderr():
@@ -250,6 +252,12 @@ def start(app: typer.Typer, arguments: Sequence[str] | None = None, program: str
         _is_process.reset(token)
     if code:
         sys.exit(code)
+
+
+def _keep_memory_off_disk() -> None:
+    """Have the system write no core file if the process dies of a fault: the key and rows of people would be in it."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _nowhere() -> TextIO:

@@ -483,3 +483,19 @@ def test_mappings_are_copied_once(tmp_path: Path) -> None:
     (own / "gp" / "contract.yaml").write_text("changed")
     again = nhs_omop("copy-mappings", str(own))
     assert (again.returncode, (own / "gp" / "contract.yaml").read_text()) == (10, "changed")
+
+
+def test_a_command_that_dies_of_a_fault_writes_no_core_file() -> None:
+    """The key and rows of people would be in it."""
+    code = """
+import resource
+from jobs.command import new_app, start
+limit = lambda: resource.getrlimit(resource.RLIMIT_CORE)
+resource.setrlimit(resource.RLIMIT_CORE, (limit()[1], limit()[1]))
+app = new_app()
+app.command()(lambda: print(*limit()))
+print(*limit())
+start(app, [])
+"""
+    before, within = (line.split() for line in python(code).stdout.splitlines())
+    assert within == ["0", before[1]]
