@@ -197,9 +197,10 @@ def _delivery(
     `provider` is how its provider is written, whatever the folder is called.
     """
     place = (contract.source, folder.parent.name, folder.name)
-    if shown(folder.parent.name) != folder.parent.name:
+    if shown(folder.parent.name) != folder.parent.name or not folder.parent.name.strip()[:1].isalnum():
         fault = (
-            "the name of its provider cannot be shown in reports: it has an NHS number or control characters, or is too long"
+            "the name of its provider cannot be shown in reports: it has an NHS number or control characters, is too long, or "
+            "begins with neither a letter nor a digit"
         )
         return _refused(place, fault, "rename the folder above it to the code of the organisation, such as P81001")
     if provider != folder.parent.name:

@@ -79,6 +79,14 @@ def test_a_provider_that_reports_cannot_name_is_refused(tmp_path: Path, name: st
     assert name not in landed.set_aside[0].message
 
 
+@pytest.mark.parametrize("name", ["=cmd|'x'!A1", "+44", "-RXN", "@SUM(1)", " =1+1", "'RXN", "%"])
+def test_a_provider_that_begins_with_a_sign_is_refused(tmp_path: Path, name: str) -> None:
+    """Spreadsheets take it for a formula, wherever analysts write the providers of a release to."""
+    deliver(tmp_path, CONTRACT, name, "20260105", ROWS)
+    assert found(tmp_path).deliveries == []
+    assert list(refused(tmp_path)) == [f"gp/{name}/20260105"]
+
+
 @pytest.mark.parametrize(
     ("folders", "loaded", "form", "written"),
     [
