@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pipelines.columns.choices import is_true
 from pipelines.contracts.identifiers import DATE, IDENTIFYING, SNOMED_ID
 from pipelines.contracts.number_spellings import DIGIT, NUMBER_IN_TEXT
-from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, TELLS_OF_SOMEBODY
+from pipelines.contracts.shapes import IN_LOWER_CASE, LABELS, NO_LABEL
 from pipelines.contracts.source import WITHHELD, ColumnType
 from pipelines.contracts.source import Column as Delivered
 
@@ -42,7 +42,7 @@ def has_shape(text: Column, column: Delivered) -> Column:
     """Whether a trimmed text has the shape that the contract declares for its column; null for null."""
     seen = F.lower(text) if column.shape in IN_LOWER_CASE else text
     fits = seen.rlike(column.pattern or "")
-    return fits & ~seen.rlike(TELLS_OF_SOMEBODY) if column.shape in LABELS else fits
+    return fits & ~seen.rlike(NO_LABEL) if column.shape in LABELS else fits
 
 
 def _large(number: str) -> Column:

@@ -65,7 +65,7 @@ IN_LOWER_CASE = (
 takes twice as long for one that ignores case."""
 
 LABELS = (Shape.TERM, Shape.ANSWER, Shape.MEDICINE, Shape.ORGANISATION)
-"""The shapes of texts that are not made of known words alone: of them TELLS_OF_SOMEBODY is asked too."""
+"""The shapes of texts that are not made of known words alone: of them NO_LABEL is asked too."""
 
 
 @cache
@@ -80,13 +80,15 @@ def pattern_of(shape: Shape, values: tuple[str, ...] = ()) -> str:
     return f"^(?:{'|'.join(patterns)})$"
 
 
-TELLS_OF_SOMEBODY = (
-    "(?:^|[^a-z])(?:mr|mrs|miss|ms|mx|master|dr|prof|professor|rev|sir|lady|lord)[. ]{1,2}[a-z]"
+NO_LABEL = (
+    "^=[ \t\r\n]{0,200}[a-z]|^@|^[=+-](?:.|[\r\n]){0,200}[a-z0-9.][(|!]"
+    "|(?:^|[^a-z])(?:mr|mrs|miss|ms|mx|master|dr|prof|professor|rev|sir|lady|lord)[. ]{1,2}[a-z]"
     "|(?:^|[^a-z])(?:she|he|her|him|they|them|their|my|me|we|you|your|i'm|who|lives|lived|said|says|called|phoned|rang|told|asked|wants"
     "|wishes|born|dob|d[.]o[.]b|street|road|avenue|lane|crescent|terrace|flat|named|surname|forename"
     "|wife|husband|daughter|neighbour)(?:$|[^a-z])"
 )
-"""Words of a sentence, an address or a form of address, in lower case; no label that has one is taken over."""
+"""What a spreadsheet takes for a formula that calls something, and words of a sentence, an address or a form of address, in
+lower case; no label that has one is taken over."""
 
 _GAP = (
     "[ ,.:;/&()'\u2019\u2013_+*%^\\[\\]{}<>=|#?!\u2264\u2265"
