@@ -7,9 +7,11 @@ judged already and their numbers of rows may be small enough to point at people,
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
+from pipelines.progress import printable
 from pipelines.quality.checks import OF_SUITE, Rule
 from pipelines.quality.expectations.suites import library
 from pipelines.quality.gates import GateResult
@@ -56,6 +58,11 @@ def _asked(result: GateResult) -> tuple[str, str]:
     return result.check.column, str(result.check.rule)
 
 
+def _as_html(text: str) -> str:
+    """A text as the pages have to have it: Great Expectations puts it there as it is, and names of providers are in it."""
+    return escape(printable(text))
+
+
 def _site(folder: Path) -> dict[str, Any]:
     return {
         "class_name": "SiteBuilder",
@@ -70,9 +77,9 @@ def _batch(results: Sequence[GateResult]) -> Any:
     import pandas as pd
 
     cells: Mapping[str, Sequence[str | int]] = {
-        "table": [result.check.table for result in results],
-        "column": [_asked(result)[0] for result in results],
-        "rule": [f"{_asked(result)[1]}{_SEVERITY}{result.check.severity})" for result in results],
+        "table": [_as_html(result.check.table) for result in results],
+        "column": [_as_html(_asked(result)[0]) for result in results],
+        "rule": [_as_html(f"{_asked(result)[1]}{_SEVERITY}{result.check.severity})") for result in results],
         "broken": [0 if result.passed else 1 for result in results],
     }
     return pd.DataFrame(cells).pivot_table(index=["table", "column"], columns="rule", values="broken", aggfunc="max")
@@ -92,9 +99,10 @@ def _validate(gx: Any, context: Any, run: Any, name: str, batch: Any) -> set[Bro
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["table", "column"]},
         run_id=run,
     )
-    return {
+    broken = [
         (row["table"], row["column"], outcome.expectation_config.kwargs["column"].rpartition(_SEVERITY)[0])
         for outcome in validation.results
         if not outcome.success
         for row in outcome.result["unexpected_index_list"]
-    }
+    ]
+    return {(unescape(table), unescape(column), unescape(rule)) for table, column, rule in broken}

@@ -78,6 +78,22 @@ def test_pages_name_the_broken_checks_and_show_no_number_of_rows(no_network: lis
     assert "6543" not in page
 
 
+def test_what_others_have_named_is_shown_and_not_run(no_network: list[Any], tmp_path: Path) -> None:
+    """A provider, a column of a contract and an expectation of the team."""
+    checks = [
+        Check(Zone.RUN, "acute_result@RXN<img src=x onerror=alert(1)>", Rule.UNREADABLE, column="a<b>&c"),
+        Check(Zone.RUN, "death", Rule.EXPECTATION, "people: expect_column_values_to_match_regex(regex='<i>\"')"),
+    ]
+    broken = write_data_docs("r1", judge([Measured(check, 100, 50) for check in checks]).results, tmp_path)
+    assert broken == {
+        "run": {("acute_result@RXN<img src=x onerror=alert(1)>", "a<b>&c", "unreadable_share")},
+        "people": {("death", "", "expect_column_values_to_match_regex(regex='<i>\"')")},
+    }
+    pages = "".join(page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html"))
+    assert "RXN&lt;img src=x onerror=alert(1)&gt;" in pages
+    assert not re.search('<img src=x|a<b>|<i>"', pages)
+
+
 def test_the_report_command_writes_the_site_of_a_run_that_came_to_the_gates(no_network: list[Any], tmp_path: Path) -> None:
     ledger = [LedgerRow(run, Stage.CURATE, "gp", "patient", Disposition.DELIVERED, 100) for run in ("r1", "r2")]
     stored = {LEDGER_TABLE: [row.record() for row in ledger], GATE_TABLE: [result.record("r1") for result in RESULTS]}
