@@ -80,7 +80,10 @@ def show(
     overrides: Overrides = None,
     json_lines: JsonLines = False,
 ) -> None:
-    """Show all of one release: what it was made from, its tables, its gates, why it is kept and what it keeps on disk."""
+    """Show all of one release: what it was made from, its tables, its gates, why it is kept and what it keeps on disk.
+
+    Who may read the restricted root is told whether it shows people who have opted out since.
+    """
     settings = settings_of(env, conf_dir, overrides)
     release = chosen_release(settings, release_id)
     from pipelines.upkeep.retained import reasons_to_keep, retained
@@ -112,8 +115,15 @@ def show(
     for title, rows in parts.items():
         if rows:
             show_table(title, rows)
-    if not may_read(settings.storage.restricted):
-        log.info("the warnings of its gates are for who may read %s", settings.storage.restricted)
+    if may_read(settings.storage.restricted):
+        left_out = shown_though_left_out(settings, release)
+        if left_out:
+            log.warning(left_out)
+    else:
+        log.info(
+            "the warnings of its gates, and whether it shows people who have opted out since, are for who may read %s",
+            settings.storage.restricted,
+        )
 
 
 @app.command()

@@ -539,6 +539,7 @@ def test_a_publication_that_shows_people_who_have_opted_out_has_to_be_accepted(
     assert "opted out" not in run(publish, "--to", f"duckdb:{target}", "--json").stderr
     held = run(releases, "hold", FIRST, "--owner", "study 12", "--reason", "r")
     assert f"{said}; it keeps their rows" in held.stderr
+    assert [said in run(releases, "show", release, "--json").stderr for release in (FIRST, SECOND)] == [True, False]
     run(rollback, "--reason", "a wrong map", "--accept-older-opt-outs")
     assert str(run(publish, "--to", f"duckdb:{target}").exception) == str(refused.exception)
     assert run(publish, "--to", f"duckdb:{target}", "--release", SECOND).exit_code == 0
