@@ -39,7 +39,14 @@ from pipelines.quality.suppression import shown
 from pipelines.quality.tables import MEASURES
 from pipelines.release.published import release_folder, runs_before
 from pipelines.run_context import RunContext, reads_little, rebuilds_folder
-from pipelines.run_inputs import RunInputs, check_lists_unchanged, read_run_inputs, store_key_fingerprint, store_lists_used
+from pipelines.run_inputs import (
+    RunInputs,
+    check_lists_unchanged,
+    read_run_inputs,
+    store_key_fingerprint,
+    store_lists_used,
+    warn_of_later_lists,
+)
 from pipelines.run_ledger import ledger_of_run, ledger_table
 from pipelines.run_lock import run_lock
 from pipelines.run_log import RunLog, RunState, TableCounts, logged_run
@@ -197,6 +204,7 @@ def _keep_counts(logged: RunLog, tables: Sequence[Table], made: Sequence[TableNa
 
 def _checked_inputs(settings: Settings, run_date: date) -> RunInputs:
     inputs = read_run_inputs(settings, run_date)
+    warn_of_later_lists(settings, run_date)
     for facts in inputs.opt_outs.facts:
         age = (run_date - facts.as_at).days
         if age >= settings.opt_outs.warn_at_days:

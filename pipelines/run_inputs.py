@@ -1,5 +1,6 @@
 """Everything that has to be right before a run may touch a table."""
 
+import logging
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipelines.contracts.type_one import TypeOneCodes, load_type_one_codes
 from pipelines.contracts.zones import Zone
 from pipelines.errors import OPT_OUT_ERRORS, ConfigError, KeyChangedError, OptOutChangedError
 from pipelines.governance.keys import Key, check_fingerprint, derive, hmac_pads, resolve_key
-from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, read_opt_outs
+from pipelines.governance.opt_out_lists import OptOutFiles, OptOutPolicy, UsedList, days_delivered, read_opt_outs
 from pipelines.mapping.analytes import Analytes, load_analytes
 from pipelines.mapping.plausibility import Plausibility, load_plausibility
 from pipelines.mapping.spec import Mapping, load_mappings
@@ -25,6 +26,8 @@ from pipelines.storage.documents import Document, digest_of_files
 from pipelines.terminology.vocabulary import DEMO_REFUSED, MAPS_FOLDER, LoadedVocabulary, vocabulary_path
 from vocab.errors import VocabularyError
 from vocab.local_maps import LocalMap, read_local_maps
+
+log = logging.getLogger(__name__)
 
 TYPE_ONE_SOURCE = "gp"
 PURPOSES = ("row", "person")
@@ -225,6 +228,24 @@ def newest_opt_outs(settings: Settings, run_date: date) -> OptOutFiles:
     limits = OptOutPolicy(policy.max_age_days, band.least, band.most, policy.max_shrinkage)
     last_used = {kind: UsedList(as_at, state.left_out.get(kind)) for kind, as_at in state.opt_outs.items()}
     return read_opt_outs(settings.storage.landing, limits, run_date, last_used, date.today())
+
+
+def warn_of_later_lists(settings: Settings, run_date: date) -> None:
+    """Warn of choices that are known already and that the release of a run for an earlier day will not have.
+
+    Not in the demo, whose nights are generated before they are run.
+    """
+    today = date.today()
+    if run_date >= today or settings.environment is Environment.DEMO:
+        return
+    later = [kind for kind, day in days_delivered(settings.storage.landing, today).items() if day > run_date]
+    if later:
+        log.warning(
+            "newer opt-out lists have come than those of the run date %s (%s), and the release will show the people whom only "
+            "they name; run without --date to leave them out",
+            run_date,
+            ", ".join(later),
+        )
 
 
 def _type_one(settings: Settings, contracts: dict[str, SourceContract]) -> TypeOneCodes | None:

@@ -11,7 +11,7 @@ import pytest
 from jobs.status import opt_out_lists as opt_out_lists_now
 from pipelines.errors import OptOutChangedError
 from pipelines.governance.opt_out_lists import read_opt_outs
-from pipelines.run_inputs import RestrictedState, check_lists_unchanged, state_path, store_lists_used
+from pipelines.run_inputs import RestrictedState, check_lists_unchanged, state_path, store_lists_used, warn_of_later_lists
 from pipelines.settings import Settings
 from tests.builders.landing import opt_out_lists
 from tests.builders.runs import POLICY, settings_in
@@ -105,6 +105,23 @@ def test_status_judges_the_newest_list_that_has_come(
     for row in rows:
         assert (row["last_used"], row["delivered"], row["age_days"]) == shown
         assert row.get("next_step") == next_step
+
+
+@pytest.mark.parametrize(
+    ("run_date", "environment", "said"),
+    [
+        (date(2026, 1, 25), "test", "than those of the run date 2026-01-25 (local), and the release will show"),
+        (date(2026, 1, 26), "test", ""),
+        (date(2026, 1, 25), "demo", ""),
+    ],
+)
+def test_a_run_for_an_earlier_day_says_that_it_does_not_use_the_newest_lists(
+    settings: Settings, run_date: date, environment: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer_list(settings)
+    warn_of_later_lists(settings_in(landing_of(settings).parent, f"environment={environment}"), run_date)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
 
 
 def test_the_lists_last_used_are_remembered_beside_the_key(settings: Settings) -> None:
