@@ -69,9 +69,9 @@ ABOUT_RELATIVES = {
 NONE_KNOWN = ["716186003"]
 
 
-def test_an_immunisation_is_given_unless_its_term_says_otherwise(spark: SparkSession) -> None:
+def test_an_immunisation_is_given_unless_its_term_says_otherwise(sail: SparkSession) -> None:
     rows = [(term, "Immunisations") for term in (*GIVEN, *NOT_GIVEN)] + [("Influenza vaccination", "Procedure code")]
-    frame = spark.createDataFrame(rows, "term string, category string")
+    frame = sail.createDataFrame(rows, "term string, category string")
     found = frame.select("term", immunisation_given(F.col("category"), F.col("term"))).collect()
     assert [tuple(row) for row in found] == [
         *[(term, True) for term in GIVEN],
@@ -80,14 +80,14 @@ def test_an_immunisation_is_given_unless_its_term_says_otherwise(spark: SparkSes
     ]
 
 
-def test_terms_say_that_there_is_no_allergy(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([(term, None) for term in ABOUT_ALLERGY] + [(None, "716186003")], "term string, code string")
+def test_terms_say_that_there_is_no_allergy(sail: SparkSession) -> None:
+    frame = sail.createDataFrame([(term, None) for term in ABOUT_ALLERGY] + [(None, "716186003")], "term string, code string")
     found = frame.select("term", no_allergy_said(F.col("code"), F.col("term"), NONE_KNOWN)).collect()
     assert [tuple(row) for row in found] == [*ABOUT_ALLERGY.items(), (None, True)]
 
 
 @pytest.mark.parametrize("category", ["Conditions", None])
-def test_terms_say_that_they_are_about_relatives(spark: SparkSession, category: str | None) -> None:
-    frame = spark.createDataFrame([(term, category) for term in ABOUT_RELATIVES], "term string, category string")
+def test_terms_say_that_they_are_about_relatives(sail: SparkSession, category: str | None) -> None:
+    frame = sail.createDataFrame([(term, category) for term in ABOUT_RELATIVES], "term string, category string")
     found = frame.select("term", about_relatives(F.col("category"), F.col("term"))).collect()
     assert [tuple(row) for row in found] == list(ABOUT_RELATIVES.items())
