@@ -51,13 +51,9 @@ DAYS_AROUND_STAY = 7
 DAYS_IN_LABORATORY = 366
 """Nobody takes a sample so many days before its report: the year was mistyped. Cultures and genetic tests take months."""
 
-DAYS_AROUND_MONTH = 334
-"""A contact is submitted for the month of its day, and some come again in later months. A mistyped year is at
-least 335 days away from the end of the month."""
-
-DAYS_AROUND_ORDER = 334
-"""An order begins about when it is authorised, and a dose is given about when it is due: what is further away has the year
-mistyped."""
+MOST_DAYS_OF_A_YEAR = 334
+"""What is further away from when it was to be has the year mistyped: a contact from the end of the month that it was submitted
+for, where a wrong year is at least 335 days away; an order from when it was authorised; a dose from when it was due."""
 
 
 def national_ethnic_category(category: Column) -> Column:
@@ -201,14 +197,18 @@ def time_within_stay(date: Column, time: Column, start: Column, end: Column | No
     return F.when(_is_of_stay(date, start, end), date_and_time(date, time))
 
 
+def _is_of_another_year(day: Column, expected: Column) -> Column:
+    return is_true(F.abs(F.datediff(day, expected)) > MOST_DAYS_OF_A_YEAR)
+
+
 def is_near_month(date: Column, month_end: Column) -> Column:
-    """Whether a date is at most DAYS_AROUND_MONTH away from the end of a month. One that is not known is no limit."""
-    return ~is_true(F.abs(F.datediff(date, month_end)) > DAYS_AROUND_MONTH)
+    """Whether a date is at most MOST_DAYS_OF_A_YEAR away from the end of a month. One that is not known is no limit."""
+    return ~_is_of_another_year(date, month_end)
 
 
 def moment_of_medicine(moment: Column, due: Column) -> Column:
-    """When an order began or a dose was given; null where that is over DAYS_AROUND_ORDER away from when it was `due`."""
-    return F.when(~is_true(F.abs(F.datediff(moment, due)) > DAYS_AROUND_ORDER), moment)
+    """When an order began or a dose was given; null where that is over MOST_DAYS_OF_A_YEAR away from when it was `due`."""
+    return F.when(~_is_of_another_year(moment, due), moment)
 
 
 def start_of_order(first: Column, second: Column) -> Column:
