@@ -5,6 +5,7 @@ are the key of a row, and how a row is linked to a person.
 """
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -170,12 +171,14 @@ class Flag(Frozen):
     """A column that says something of the whole row, such as that it is deleted.
 
     `values` set the flag, `cleared` say that it is not set; they are compared trimmed, ignoring case, in the width of the
-    column. If `cleared` lists any, a row with another value is unreadable. A column of truth values lists neither.
+    column. If `cleared` lists any, a row with another value is unreadable. A column of truth values lists neither; it sets the
+    flag where it is true or, if it says the opposite (`negated`), where it is false.
     """
 
     column: str
     values: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
+    negated: bool = False
 
 
 class Direct(Frozen):
@@ -504,9 +507,7 @@ class SourceContract(Frozen):
             for column in entity.version
             if kinds.get(column, ColumnType.DATE) not in _SORTED
         ]
-        for flag in (*entity.flags, *entity.withhold.values()):
-            if flag.column in kinds and (kinds[flag.column] is ColumnType.BOOLEAN) == bool(flag.values):
-                faults.append(f"{name}: flag {flag.column}: list values, unless the column is of truth values")
+        faults += [f"{name}: flag {fault}" for fault in _flag_faults(entity)]
         for part, link in links.items():
             parent = self.entities.get(link.entity)
             if parent is None:
@@ -569,3 +570,12 @@ def load_contracts(mappings_dir: Path, sources: tuple[str, ...] = ()) -> dict[st
     if missing:
         raise ContractError(f"no contract for {', '.join(missing)}: expected <source>/contract.yaml in {mappings_dir}")
     return contracts
+
+
+def _flag_faults(entity: Entity) -> Iterator[str]:
+    for flag in (*entity.flags, *entity.withhold.values()):
+        column = entity.columns.get(flag.column)
+        if column and (column.type is ColumnType.BOOLEAN) == bool(flag.values):
+            yield f"{flag.column}: list values, unless the column is of truth values"
+        if flag.negated and (flag.values or flag == entity.deleted):
+            yield f"{flag.column}: negated: only truth values have an opposite, and what deletes a record says so"

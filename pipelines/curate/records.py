@@ -347,7 +347,8 @@ def is_raised(flag: Flag | None, spec: Entity) -> Column:
         return F.lit(False)
     column, text = spec.columns[flag.column], F.col(flag.column)
     if column.type is ColumnType.BOOLEAN:
-        return is_true(read(column, text))
+        said = read(column, text)
+        return is_true(~said if flag.negated else said)
     return is_one_of(_in_normal_form(column, text), flag.values)
 
 

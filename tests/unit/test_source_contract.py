@@ -37,6 +37,15 @@ def test_a_flag_lists_values_unless_its_column_is_of_truth_values(is_listed: boo
     for kind, values in (("boolean", ["1"]), ("code", [])):
         with pytest.raises(ValidationError, match="flag f: list values, unless"):
             flagged(kind, column="f", values=values)
+    with pytest.raises(ValidationError, match="flag f: negated: only truth values have an opposite"):
+        flagged("code", column="f", values=["1"], negated=True)
+
+
+def test_a_negated_flag_is_a_column_of_truth_values_that_deletes_nothing() -> None:
+    negated = {"column": "f", "negated": True}
+    assert contract({"f": {"type": "boolean"}}, test=[negated]).entities["e"].flags
+    with pytest.raises(ValidationError, match="flag f: negated: only truth values have an opposite"):
+        contract({"f": {"type": "boolean"}}, deleted=negated)
 
 
 @pytest.mark.parametrize(

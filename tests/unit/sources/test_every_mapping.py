@@ -5,7 +5,6 @@ from functools import cache
 
 import pytest
 
-from pipelines.columns.text import FALSE_TEXTS, TRUE_TEXTS
 from pipelines.contracts.source import load_contracts
 from pipelines.mapping.spec import FIELDS, Mapping, Target, load_mappings
 from pipelines.settings import PACKAGED_MAPPINGS_DIR, SOURCES
@@ -52,9 +51,9 @@ def test_constant_concepts_are_in_the_demonstration_vocabulary(source: str) -> N
                 assert str(how.constant) in concepts(), f"{rule.name}.{field}"
 
 
-def test_a_flag_of_yes_or_no_has_every_spelling_that_truth_values_have() -> None:
+def test_a_flag_of_yes_or_no_is_a_column_of_truth_values() -> None:
+    """So that every spelling of them is understood."""
     contracts = load_contracts(PACKAGED_MAPPINGS_DIR).values()
-    flags = [flag for contract in contracts for entity in contract.entities.values() for flag in entity.flags if flag.values]
-    said = [{*flag.values, *flag.cleared} for flag in flags if "true" in {*flag.values, *flag.cleared}]
-    assert said
-    assert [{*TRUE_TEXTS, *FALSE_TEXTS} - texts for texts in said] == [set()] * len(said)
+    flags = [flag for contract in contracts for entity in contract.entities.values() for flag in entity.flags]
+    assert [flag.column for flag in flags if flag.negated] == ["is_activated"]
+    assert [flag.column for flag in flags if {*flag.values, *flag.cleared} & {"true", "false", "yes", "no"}] == []
